@@ -1,0 +1,62 @@
+"""Train a small network of a cell on scikit-learn's digits: does the cell learn? In a minute, on a CPU, offline.
+
+  python -m nge_jax.main --config=configs/train_digits.py
+  python -m nge_jax.main --config=configs/train_digits.py --config.genotype=runs/search_digits/genotype.json
+
+Meant for two CPU cores: about a minute, half of it compilation. It trains on 1,442 images of 8x8 pixels and tests on
+355 others. The settings are those of `train_cifar10.py` made small; they stand for no experiment of the paper.
+`train_digits.py:smoke` runs one epoch of a still smaller network.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    if arg not in ("", "smoke"):
+        raise ValueError(f"train_digits.py: unknown variant {arg!r}, expected smoke or none")
+
+    config = ConfigDict()
+    config.task = "train"
+    config.seed = 0
+    # A published cell by name, a genotype's JSON file (or the search's workdir), or random:SEED.
+    config.genotype = "DARTS_V2"
+
+    config.data = ConfigDict()
+    config.data.name = "digits"
+    config.data.dir = ""  # unused: the digits come with scikit-learn
+    config.data.pad = 1  # of 8 pixels; half of CIFAR's 4 of 32 would be too much for strokes
+    config.data.flip = False  # a mirrored digit is another sign
+    config.data.cutout = 0  # the strokes are all there is
+
+    config.network = ConfigDict()
+    config.network.cells = 5
+    config.network.channels = 16
+    config.network.dtype = "float32"
+
+    config.train = ConfigDict()
+    config.train.epochs = 25
+    config.train.batch_size = 64
+    config.train.images_per_epoch = 0  # 0: all of them
+    config.train.drop_path = 0.0  # the network is too small to need it
+    config.train.auxiliary_weight = 0.0  # the auxiliary head needs images of 32x32
+    config.train.label_smoothing = 0.0
+
+    config.weights = ConfigDict()
+    config.weights.learning_rate = 0.1
+    config.weights.momentum = 0.9
+    config.weights.weight_decay = 3e-4
+    config.weights.clip_norm = 5.0
+
+    # Nothing here changes a result, so a training may be resumed with other values.
+    config.run = ConfigDict()
+    config.run.steps_per_dispatch = 22
+    config.run.checkpoint_every_steps = 110
+    config.run.keep_checkpoints = 2
+    config.run.eval_batch_size = 128
+
+    if arg == "smoke":
+        config.network.cells = 3
+        config.network.channels = 4
+        config.train.epochs = 1
+        config.train.images_per_epoch = 256
+    return config

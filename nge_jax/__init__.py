@@ -1,0 +1,1 @@
+"""Neural Graph Embedding for neural architecture search (AAAI 2020), in JAX."""

@@ -1,0 +1,245 @@
+"""The CPU's schedule of a mixed cell: one edge at a time, with the derivative of the whole loop by hand.
+
+The sums are those of `cell.mix_together`. What the loop saves on XLA's CPU backend:
+
+* compilation: a cell's 14 edges are one loop body forward and one backward instead of 14 unrolled copies;
+* time: XLA fuses across a cell's edges and computes shared arrays once per consumer; a loop is a boundary
+  that it respects, and one edge's arrays fit into the caches;
+* memory: an edge leaves behind the inputs of its 1x1 convolutions and nothing else. The nodes themselves
+  are read from the finished buffer, not stored once an edge as differentiating the loop would do.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from nge_jax import cell, ops
+from nge_jax.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def mix_one_by_one(params, nodes, inputs, probs, sources, axis_name):
+    """Adds to every node what its edges from `sources` bring; arguments as of `cell.mix_together`."""
+    return _forward(params, nodes, inputs, probs, sources, axis_name)[0]
+
+
+def _forward(params, nodes, inputs, probs, sources, axis_name):
+    stride = 1 if inputs is None else 2
+    position = _positions(sources)
+
+    def from_source(source, carry):
+        x = _source(carry[0], inputs, source)
+        relu_x = jax.nn.relu(x)
+        center = ops._pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        features = cell.weightless_operations(x, stride, axis_name)
+
+        def along_edge(target, edge_params, carry):
+            nodes, saved = carry
+            p = probs[_EDGE[source, target]]
+            mixed, kept = cell.mixed_convolutions(edge_params, relu_x, center, p, stride, axis_name)
+            mixed = mixed.astype(nodes.dtype) + _take(nodes, target)
+            for weight, feature in zip(cell.weightless(p, stride), features, strict=True):
+                mixed += weight.astype(nodes.dtype) * feature
+            nodes = _put(nodes, mixed, target)
+            return nodes, _put(saved, kept, position[source, target])
+
+        return _over_targets(source, along_edge, params, position, carry)
+
+    saved = _empty_stacks(params, nodes, inputs, stride, len(cell.edges_from(sources)))
+    nodes, saved = lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
+    return nodes, (params, nodes, inputs, probs, saved)
+
+
+def _backward(sources, axis_name, residuals, g_nodes):
+    """Runs the edges in the opposite order; `g_nodes[k]` is complete before an edge into k is undone."""
+    params, nodes, inputs, probs, saved = residuals
+    stride = 1 if inputs is None else 2
+    position = _positions(sources)
+    free = np.array([OPERATIONS.index(name) for name in _weightless_names(stride)])
+
+    def from_source(number, carry):
+        source = sources.stop - 1 - number
+        g_params, g_nodes, g_inputs, g_probs = carry
+        x = _source(nodes, inputs, source)
+        relu_x = jax.nn.relu(x)
+
+        def along_edge(target, edge_params, carry):
+            g_relu_x, g_params, g_probs = carry
+            edge, number = position[source, target], _EDGE[source, target]
+            g_edge, g_p, g_x = _edge_gradient(
+                edge_params,
+                _take(saved, edge),
+                relu_x,
+                probs[number],
+                _take(g_nodes, target),
+                stride,
+                axis_name,
+            )
+            return g_relu_x + g_x, _put(g_params, g_edge, edge), g_probs.at[number].add(g_p)
+
+        carry = jnp.zeros_like(relu_x), g_params, g_probs
+        carry = _over_targets(source, along_edge, params, position, carry)
+        g_relu_x, g_params, g_probs = carry
+
+        # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
+        features, features_pull = jax.vjp(
+            lambda x: cell.weightless_operations(x, stride, axis_name), x
+        )
+        leaving = _EDGE[source]  # [6], -1 where there is no edge
+        weights = jnp.where(leaving[:, None] >= 0, probs[leaving][:, free], 0)
+        flat_g, flat_features = (a.reshape(len(a), -1) for a in (g_nodes, features))
+        g_features = (weights.T.astype(x.dtype) @ flat_g).reshape(features.shape)
+        g_free = jnp.matmul(flat_g, flat_features.T, preferred_element_type=jnp.float32)
+        g_free = jnp.where(leaving[:, None] >= 0, g_free, 0)
+        g_probs = g_probs.at[leaving[:, None], free].add(g_free)
+
+        g_x = jnp.where(x > 0, g_relu_x, 0) + features_pull(g_features)[0]
+        if inputs is None:
+            g_nodes = _put(g_nodes, _take(g_nodes, source) + g_x, source)
+        else:
+            g_inputs = _put(g_inputs, g_x, source)
+        return g_params, g_nodes, g_inputs, g_probs
+
+    g_inputs = None if inputs is None else jnp.zeros_like(inputs)
+    start = (_zeros_like(params), g_nodes, g_inputs, jnp.zeros_like(probs))
+    return lax.fori_loop(0, len(sources), from_source, start)
+
+
+mix_one_by_one.defvjp(_forward, _backward)
+
+
+def _edge_gradient(params, saved, relu_x, p, g, stride, axis_name):
+    """Derivative of `cell.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C]."""
+    g_params, g_p, g_relu_x = {}, jnp.zeros_like(p), 0.0
+    shape, channels = g.shape, g.shape[-1]
+    g = g.reshape(-1, channels)
+    g_sum = g.sum(0, dtype=jnp.float32)
+    undo = functools.partial(_folded_gradient, axis_name=axis_name)
+
+    for name in cell.SEPARABLE:
+        first, second = params[name]["first"], params[name]["second"]
+        number = OPERATIONS.index(name)
+        g_h, g_pointwise, g_o = undo(*saved[name], second["pointwise"], p[number], g, g_sum)
+        g_p = g_p.at[number].add(g_o)
+        h, h_moments = saved[f"{name}/first"]
+        z = jax.nn.relu(cell.affine(h, *cell.fold(first["pointwise"], 1.0, *h_moments)))
+        g_z, g_depthwise = ops.depthwise_gradients(
+            z.reshape(shape), second["depthwise"], g_h.reshape(shape), 1, 1
+        )
+        g_second = {"depthwise": g_depthwise, "pointwise": g_pointwise}
+        g_z = jnp.where(z > 0, g_z.reshape(z.shape), 0)
+        g_z_sum = g_z.sum(0, dtype=jnp.float32)
+        g_h, g_pointwise, _ = undo(h, h_moments, first["pointwise"], 1.0, g_z, g_z_sum)
+        g_x, g_depthwise = ops.depthwise_gradients(
+            relu_x, first["depthwise"], g_h.reshape(shape), stride, 1
+        )
+        g_relu_x += g_x
+        g_first = {"depthwise": g_depthwise, "pointwise": g_pointwise}
+        g_params[name] = {"first": g_first, "second": g_second}
+    for name in cell.DILATED:
+        number, weights = OPERATIONS.index(name), params[name]
+        g_h, g_pointwise, g_o = undo(*saved[name], weights["pointwise"], p[number], g, g_sum)
+        g_p = g_p.at[number].add(g_o)
+        g_x, g_depthwise = ops.depthwise_gradients(
+            relu_x, weights["depthwise"], g_h.reshape(shape), stride, 2
+        )
+        g_relu_x += g_x
+        g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
+    if stride == 2:
+        number = OPERATIONS.index(cell.SKIP)
+        g_halves, g_weights = [], []
+        for half in range(2):
+            out = slice(half * channels // 2, (half + 1) * channels // 2)
+            kept, weights = saved[f"{cell.SKIP}/{half}"], params[cell.SKIP][half]
+            g_h, g_w, g_o = undo(*kept, weights, p[number], g[:, out], g_sum[out])
+            g_p = g_p.at[number].add(g_o)
+            g_halves.append(g_h.reshape(shape))
+            g_weights.append(g_w)
+        g_relu_x += jax.vjp(cell.reduced_positions, relu_x)[1](tuple(g_halves))[0]
+        g_params[cell.SKIP] = jnp.stack(g_weights)
+    return g_params, g_p, g_relu_x
+
+
+def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
+    """Derivative of `affine(h, *fold(weights, p, *moments(h)))`: gradients of h [N, C], weights and p.
+
+    Only two products over pixels come from `g` [N, C']; the way through the statistics is one more, with
+    a [C, C] matrix, and everything else happens on matrices of that size.
+    """
+    (a, _), fold_pull = jax.vjp(cell.fold, weights, p, *h_moments)
+    g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
+    g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
+    g_mean, g_second = ops._pmean((g_mean, g_second), axis_name)
+    through_second = ((g_second + g_second.T) / len(h)).astype(h.dtype)
+    g_h = g @ a.T.astype(h.dtype) + h @ through_second + (g_mean / len(h)).astype(h.dtype)
+    return g_h, g_weights, g_p
+
+
+# Number of edge (i, k) in `genotype.EDGES`; -1: no such edge.
+_EDGE = np.full((NUM_NODES, NUM_NODES), -1)
+for _number, _edge in enumerate(EDGES):
+    _EDGE[_edge] = _number
+_EDGE = jnp.asarray(_EDGE)
+
+
+def _positions(sources):
+    """Position of edge (i, k) in the stacked parameters of the edges leaving `sources`: [6, 6]."""
+    table = np.full((NUM_NODES, NUM_NODES), -1)
+    for position, edge in enumerate(cell.edges_from(sources)):
+        table[edge] = position
+    return jnp.asarray(table)
+
+
+def _over_targets(source, along_edge, params, position, carry):
+    """Runs `along_edge(target, edge_params, carry)` for all edges that leave `source`.
+
+    An edge's parameters are carried from the iteration before. That makes them arrays of their own: XLA
+    would fuse their dynamic slice into every convolution, where it keeps LLVM from vectorising the taps.
+    """
+
+    def body(target, carry):
+        edge_params, carry = carry
+        carry = along_edge(target, edge_params, carry)
+        return _take(params, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
+
+    first = jnp.maximum(source + 1, NUM_INPUTS)
+    start = _take(params, position[source, first]), carry
+    return lax.fori_loop(first, NUM_NODES, body, start)[1]
+
+
+def _source(nodes, inputs, source):
+    return _take(nodes if inputs is None else inputs, source)
+
+
+def _weightless_names(stride):
+    return cell.POOLS if stride == 2 else (cell.SKIP, *cell.POOLS)
+
+
+def _take(stacked, index):
+    return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
+
+
+def _put(stacked, value, index):
+    return jax.tree.map(
+        lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
+    )
+
+
+def _zeros_like(tree):
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def _empty_stacks(params, nodes, inputs, stride, count):
+    """Room for what `cell.mixed_convolutions` keeps of `count` edges."""
+
+    def kept(params, x, center, p):
+        return cell.mixed_convolutions(params, x, center, p, stride, None)[1]
+
+    x = (nodes if inputs is None else inputs)[0]
+    shapes = jax.eval_shape(
+        kept, _take(params, 0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
+    )
+    return jax.tree.map(lambda s: lax.empty((count, *s.shape), s.dtype), shapes)

@@ -1,0 +1,63 @@
+"""Data parallelism: the state on every device, each batch divided among them.
+
+A phase is a function `(state, batches, key, start, stop) -> state` that runs the steps start..stop-1 of an
+epoch; `on_all_devices` makes it one dispatch. Random numbers of a step are drawn for the whole batch and
+each device takes its part, so that no image's augmentation depends on the number of devices.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+
+
+class Batches(NamedTuple):
+    """A data set and which of its images an epoch's steps use: rows of indices, [steps, B / devices]."""
+
+    images: jax.Array
+    labels: jax.Array
+    indices: jax.Array
+
+
+def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
+    """The phase on all local devices; the state stays replicated without leading axes, and is donated.
+
+    `indices` carry a leading axis of devices. `batches`: how the phase nests its Batches, if it does.
+    """
+    axes = batches or BATCHES_AXES
+    return jax.pmap(
+        phase, AXIS, in_axes=(None, axes, None, None, None), out_axes=None, donate_argnums=0
+    )
+
+
+BATCHES_AXES = Batches(images=None, labels=None, indices=0)
+
+
+def replicated(tree: Any) -> Any:
+    """The tree on every local device, placed as a dispatch returns it (or the next would compile anew)."""
+    mesh = Mesh(jax.local_devices(), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
+    """Which examples each step of an epoch uses: int32 [steps, batch_size], none twice."""
+    # RandomState, because numpy promises its stream for good; Generator's may change between releases.
+    order = np.random.RandomState((seed, epoch)).permutation(examples).astype(np.int32)
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def by_device(order: np.ndarray) -> np.ndarray:
+    """[steps, B] -> [devices, steps, B / devices], each device's part of every batch."""
+    devices = jax.local_device_count()
+    return order.reshape(len(order), devices, -1).swapaxes(0, 1)
+
+
+def my_part(draws: Any, count: int, axis: int = 0) -> Any:
+    """This device's `count` examples' part of what was drawn for the whole batch."""
+    start = lax.axis_index(AXIS) * count
+    return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis), draws)

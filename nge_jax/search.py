@@ -1,0 +1,342 @@
+"""The search runner: Algorithm 1 of the paper, from a config to a genotype and a report.
+
+    for every epoch:
+        P <- edge model (X, Thetas)
+        for every batch of the training half:     update w by the gradient of the loss under P, held
+        for every batch of the validation half:   update X, Thetas by the gradient of the loss, through P
+    the genotype: of every inner node the two strongest edges with their strongest operations
+
+`search.alternation="batch"` updates both for every pair of batches instead, as DARTS does.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from nge_jax import cost, genotype, optim, parallel, report, search_step, workdir
+from nge_jax.checkpoint import Checkpoints
+from nge_jax.data import cifar
+from nge_jax.embedding import EdgeModel, edge_model, entropy
+from nge_jax.errors import InputError
+from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS
+from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.parallel import BATCHES_AXES, Batches
+from nge_jax.progress import Metrics, Progress, table_header, table_row
+from nge_jax.search_step import SearchState
+from nge_jax.supernet import Supernet, supernet
+
+COLUMNS = {
+    "epoch": ("epoch", "d"),
+    "weight_loss": ("train loss", ".4f"),
+    "weight_accuracy": ("accuracy", ".2%"),
+    "embedding_loss": ("valid loss", ".4f"),
+    "embedding_accuracy": ("accuracy", ".2%"),
+    "entropy_normal": ("H normal", ".4f"),
+    "entropy_reduction": ("H reduction", ".4f"),
+    "skips": ("skips n/r", ""),
+    "images_per_second": ("images/s", ".1f"),
+    "seconds": ("seconds", ".1f"),
+}
+
+
+class Phase(NamedTuple):
+    """A part of an epoch: `run(state, batches, key, start, stop) -> state` over `steps` rows of batches.
+
+    updates: of either group in one row.
+    """
+
+    name: str
+    run: Callable
+    steps: int
+    updates: int
+
+
+class Search(NamedTuple):
+    """What the config and the data set make of a search, before any array."""
+
+    net: Supernet
+    edge_model: EdgeModel
+    schedule: optax.Schedule
+    optimizer: optim.Optimizer
+    phases: tuple[Phase, ...]
+    halves: dict[str, np.ndarray]  # indices of each group's half of the training images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return sum(phase.steps * phase.updates for phase in self.phases)
+
+
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
+    """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
+
+    Raises:
+      InputError: the config, the data or the workdir is refused, before any compute.
+    """
+    _check_numbers(config)
+    data = cifar.load(config.data.name, config.data.dir)
+    _check_data(config, data)
+    search = build(config, data)
+    path = workdir.prepare(path, config, overwrite=overwrite)
+    state = fit(config, search, data, path)
+
+    found = genotype.derive(np.asarray(state.history[-1]))
+    text = genotype.to_json(found)
+    workdir.write_atomically(path / "genotype.json", text)
+    print(text)
+    image_shape = data.train_images.shape[1:]
+    sizes = [
+        (name, *count(found, classes=data.num_classes, image_shape=image_shape))
+        for name, count in _networks(image_shape)
+    ]
+    command = _train_command(config, path / "genotype.json")
+    print(f"report: {report.write_search_report(path, sizes, command)}")
+    print(f"to train this cell: {command}")
+
+
+def build(config: ConfigDict, data: cifar.Dataset) -> Search:
+    """The supernet, the edge model, their optimiser and the phases of a checked config."""
+    halves = cifar.split(len(data.train_images), config.data.train_fraction, config.seed)
+    halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))
+    images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
+    steps = {group: count // config.search.batch_size for group, count in images.items()}
+
+    net = supernet(
+        config.network.cells,
+        config.network.channels,
+        data.num_classes,
+        image_channels=data.train_images.shape[-1],
+        dtype=jnp.dtype(config.network.dtype),
+        remat=config.network.remat,
+        schedule="loop" if jax.default_backend() == "cpu" else "together",
+    )
+    edges = edge_model(config.search.edge_model, config.search.adjacency)
+    by_batch = config.search.alternation == "batch"
+    weight_steps = min(steps.values()) if by_batch else steps[WEIGHTS]
+    schedule = optax.cosine_decay_schedule(
+        config.weights.learning_rate, config.search.epochs * weight_steps
+    )
+    optimizer = optim.Optimizer(
+        {
+            WEIGHTS: optim.sgd(
+                schedule,
+                momentum=config.weights.momentum,
+                weight_decay=config.weights.weight_decay,
+                clip_norm=config.weights.clip_norm,
+            ),
+            EMBEDDING: optim.adam(
+                config.embedding.learning_rate,
+                b1=config.embedding.b1,
+                b2=config.embedding.b2,
+                weight_decay=config.embedding.weight_decay,
+            ),
+        }
+    )
+    inputs = search_step.Inputs(data.mean, data.std, config.data.pad, config.data.flip)
+    weight_step = search_step.make_weight_step(net, optimizer, inputs)
+    embedding_step = search_step.make_embedding_step(net, edges, optimizer, inputs)
+    if by_batch:
+        both = search_step.make_alternating_phase(weight_step, embedding_step, edges)
+        run_both = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
+        phases = (Phase("weights and embedding", run_both, weight_steps, 2),)
+    else:
+        run_weights = parallel.on_all_devices(
+            search_step.make_weight_phase(weight_step), (None, BATCHES_AXES)
+        )
+        run_embedding = parallel.on_all_devices(search_step.make_embedding_phase(embedding_step))
+        phases = (
+            Phase(WEIGHTS, run_weights, steps[WEIGHTS], 1),
+            Phase(EMBEDDING, run_embedding, steps[EMBEDDING], 1),
+        )
+    return Search(net, edges, schedule, optimizer, phases, halves)
+
+
+def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> SearchState:
+    """The loop: epochs of phases of dispatches, checkpoints between; returns the last state."""
+    epochs, batch_size = config.search.epochs, config.search.batch_size
+    init_key, key = jax.random.split(jax.random.key(config.seed))
+    state = search_step.init_state(
+        search.net, search.edge_model, search.optimizer, epochs, init_key
+    )
+    state, key, images, labels = parallel.replicated(
+        (state, key, data.train_images, data.train_labels)
+    )
+    total_steps = epochs * search.steps_per_epoch
+    probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
+
+    with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
+        state, step = checkpoints.restore_latest(state) or (state, 0)
+        metrics = Metrics(path, step)
+        progress = Progress(total_steps * batch_size, step * batch_size)
+        progress.print(table_header(COLUMNS))
+        for epoch in range(step // search.steps_per_epoch, epochs):
+            # Held for the epoch; what the embedding learns in it counts from the next one on.
+            batches = _batches(config, search, epoch, images, labels, probs(state))
+            began, begin = time.monotonic(), step
+            for phase, first, last in _dispatches(config, search, step):
+                state = phase.run(state, batches[phase.name], key, first, last)
+                state.step.block_until_ready()
+                done = (last - first) * phase.updates
+                step += done
+                progress.advance(done * batch_size, f"epoch {epoch + 1}/{epochs}, {phase.name}")
+                if step % search.steps_per_epoch and _is_due(config, step, done):
+                    checkpoints.save(step, state)
+            state = _end_epoch(state, epoch + 1, probs(state))
+            row = {"epoch": epoch + 1, "step": step, "seconds": time.monotonic() - began}
+            row["images_per_second"] = (step - begin) * batch_size / row["seconds"]
+            row |= _epoch_metrics(search, state, epoch + 1)
+            progress.print(table_row(COLUMNS, row))
+            for warning in _skip_warnings(row):
+                progress.print(warning)
+            _write_architecture(path, state, epoch + 1)
+            metrics.write({k: v for k, v in row.items() if k != "skips"})
+            state = _without_sums(state)
+            checkpoints.save(step, state)  # never before the row
+        progress.close()
+        metrics.close()
+    return state
+
+
+def _batches(config, search, epoch, images, labels, probs):
+    """The epoch's batches of each phase, by its name; orders follow from (seed, epoch, group)."""
+
+    def of(group, steps):
+        half = search.halves[group]
+        # Two epochs of the order's stream for one of the search: each half has an order of its own.
+        number = 2 * epoch + (group == EMBEDDING)
+        order = parallel.epoch_order(
+            config.seed, number, len(half), steps, config.search.batch_size
+        )
+        return Batches(images, labels, parallel.by_device(half[order]))
+
+    if len(search.phases) == 1:
+        (both,) = search.phases
+        return {both.name: (of(WEIGHTS, both.steps), of(EMBEDDING, both.steps))}
+    weights, embedding = search.phases
+    return {
+        weights.name: (probs, of(WEIGHTS, weights.steps)),
+        embedding.name: of(EMBEDDING, embedding.steps),
+    }
+
+
+def _dispatches(config, search, step) -> Iterator[tuple[Phase, int, int]]:
+    """What is left of the epoch after `step`: (phase, first row, row after the last) of each dispatch."""
+    done = step % search.steps_per_epoch
+    for phase in search.phases:
+        first = min(done // phase.updates, phase.steps)
+        done -= first * phase.updates
+        while first < phase.steps:
+            last = min(first + config.run.steps_per_dispatch, phase.steps)
+            yield phase, first, last
+            first = last
+
+
+def _is_due(config, step, done):
+    """Whether a multiple of checkpoint_every_steps lies in the `done` steps before `step`."""
+    every = config.run.checkpoint_every_steps
+    return step // every > (step - done) // every
+
+
+def _end_epoch(state, epoch, probs):
+    return state._replace(history=state.history.at[epoch].set(probs))
+
+
+def _without_sums(state):
+    return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+
+
+def _epoch_metrics(search, state, epoch):
+    """The epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell it gives now."""
+    row = {}
+    for group, sums in jax.device_get(state.sums).items():
+        name = {WEIGHTS: "weight", EMBEDDING: "embedding"}[group]
+        row[f"{name}_loss"] = float(sums.loss / sums.count)
+        row[f"{name}_accuracy"] = float(sums.correct / sums.count)
+    weight_steps = sum(p.steps for p in search.phases if p.name != EMBEDDING)
+    row["learning_rate"] = float(search.schedule(epoch * weight_steps - 1))  # of its last step
+    probs = np.asarray(state.history[epoch])
+    found = genotype.derive(probs)
+    counts = {}
+    for cell_type, value in zip(CELL_TYPES, entropy(probs), strict=True):
+        row[f"entropy_{cell_type}"] = float(value)
+        counts[cell_type] = genotype.operation_counts(found, cell_type)
+        row |= {f"{name}_{cell_type}": n for name, n in counts[cell_type].items()}
+    row["skips"] = "/".join(str(counts[cell_type]["skip_connect"]) for cell_type in CELL_TYPES)
+    return row
+
+
+def _skip_warnings(row):
+    """A line for each cell type that skip connections are taking over, the known failure of such searches."""
+    for cell_type in CELL_TYPES:
+        edges = sum(row[f"{name}_{cell_type}"] for name in OPERATIONS)
+        skips = row[f"skip_connect_{cell_type}"]
+        if 2 * skips >= edges:
+            yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
+
+
+def _write_architecture(path, state, epoch):
+    arrays = {
+        "probs": np.asarray(state.history[: epoch + 1]),
+        "operations": np.array(OPERATIONS),
+        "edges": np.array(EDGES),
+    }
+    new = path / "architecture.new.npz"
+    np.savez(new, **arrays)
+    new.replace(path / "architecture.npz")
+
+
+def _networks(image_shape):
+    yield "20 cells, 36 channels", cost.cifar_cost
+
+
+def _train_command(config, path):
+    name = {"digits": "train_digits"}.get(config.data.name, f"train_{config.data.name}")
+    return f"python -m nge_jax.main --config=configs/{name}.py --config.genotype={path}"
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    for key, value in {
+        "network.cells": config.network.cells,
+        "search.epochs": config.search.epochs,
+        "search.batch_size": config.search.batch_size,
+        "run.steps_per_dispatch": config.run.steps_per_dispatch,
+        "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
+        "run.keep_checkpoints": config.run.keep_checkpoints,
+    }.items():
+        if value < 1:
+            raise InputError(f"config.{key}: found {value}, expected 1 or more")
+    channels = config.network.channels
+    if channels < 2 or channels % 2:
+        raise InputError(f"config.network.channels: found {channels}, expected an even number")
+    for key, value, known in (
+        ("network.dtype", config.network.dtype, ("float32", "bfloat16")),
+        ("search.alternation", config.search.alternation, ("epoch", "batch")),
+    ):
+        if value not in known:
+            raise InputError(f"config.{key}: found {value!r}, expected one of {', '.join(known)}")
+    try:
+        edge_model(config.search.edge_model, config.search.adjacency)
+    except ValueError as error:
+        raise InputError(f"config.{error}") from None
+    devices, batch_size = jax.local_device_count(), config.search.batch_size
+    if batch_size % devices:
+        raise InputError(
+            f"config.search.batch_size: found {batch_size}, expected a multiple of the {devices} devices"
+        )
+
+
+def _check_data(config: ConfigDict, data: cifar.Dataset) -> None:
+    halves = cifar.split(len(data.train_images), config.data.train_fraction, config.seed)
+    smallest = min(len(half) for half in halves)
+    images = config.search.images_per_epoch or smallest
+    if not config.search.batch_size <= images <= smallest:
+        raise InputError(
+            f"config.search.images_per_epoch: found {config.search.images_per_epoch}, expected 0 (for all) or "
+            f"from a batch of {config.search.batch_size} to the {smallest} images of the smaller half"
+        )

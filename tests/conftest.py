@@ -1,0 +1,38 @@
+"""What tests share: the CPU backend, the folder of real data, and runs in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # before any test module imports jax
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def tfds_dir() -> str:
+    """The tfds folder with the real CIFAR-10."""
+    if "NGE_DATA_DIR" not in os.environ:
+        pytest.skip("NGE_DATA_DIR is not set: no real CIFAR-10 here")
+    return str(Path(os.environ["NGE_DATA_DIR"]) / "tfds")
+
+
+@pytest.fixture
+def python():
+    """Runs `python *args` from the checkout's root and returns the completed process, its output as text."""
+
+    def run(*args: str, devices: int = 1, timeout: float = 120, **env: str):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        return subprocess.run(
+            [sys.executable, *args],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags} | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

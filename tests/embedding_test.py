@@ -1,0 +1,274 @@
+"""The edge models against a NumPy transcription of the equations, and their properties."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax import embedding
+from nge_jax.genotype import EDGES
+
+MODELS = ("nge", "alpha", "plain", "rnn")
+
+
+def dense(name):
+    """Parameters of a model, all of them random: X is dense and no logit is small."""
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(embedding.edge_model(name, "printed").init, jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf: rng.normal(0, leaf.shape[-2] ** -0.5, leaf.shape).astype(np.float32), shapes
+    )
+
+
+@pytest.fixture(scope="module")
+def theta():
+    return {name: dense(name) for name in MODELS}
+
+
+def test_adjacency_as_printed():
+    third, quarter, fifth = 1 / 3, 1 / 4, 1 / 5
+    expected = [
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, third, third, third],
+        [0, 0, 0, 0, quarter, quarter],
+        [0, 0, 0, 0, 0, fifth],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    np.testing.assert_allclose(embedding.adjacency_matrix("printed"), expected, rtol=1e-6)
+
+
+def test_adjacency_of_predecessors():
+    third, quarter, fifth, sixth = 1 / 3, 1 / 4, 1 / 5, 1 / 6
+    expected = [
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [third, third, 0, 0, 0, 0],
+        [quarter, quarter, quarter, 0, 0, 0],
+        [fifth, fifth, fifth, fifth, 0, 0],
+        [sixth, sixth, sixth, sixth, sixth, 0],
+    ]
+    np.testing.assert_allclose(embedding.adjacency_matrix("predecessors"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, count", [("nge", 45_504 + 768), ("alpha", 196), ("plain", 13_504), ("rnn", 50_368)]
+)
+def test_parameter_counts(name, count):
+    params = jax.eval_shape(embedding.edge_model(name, "printed").init, jax.random.key(0))
+    leaves = jax.tree.leaves(params)
+    assert sum(leaf.size for leaf in leaves) == count
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+
+def test_initial_values():
+    params = embedding.edge_model("nge", "printed").init(jax.random.key(0))
+    x = np.asarray(params["x"]).reshape(12, 64)
+    np.testing.assert_array_equal(x @ x.T, np.eye(12))  # 12 different unit vectors ...
+    assert (x.sum(1) == 1).all() and (x.max(1) == 1).all()  # ... each one-hot
+    for weights in (*params["theta_n"], *params["theta_e"], params["theta_o"]):
+        deviation = weights.shape[0] ** -0.5
+        assert abs(weights.mean()) < 0.2 * deviation
+        assert weights.std() == pytest.approx(deviation, rel=0.1)
+        assert abs(weights).max() > 2.5 * deviation  # normal, not truncated at two deviations
+    alpha = embedding.edge_model("alpha", "printed").init(jax.random.key(0))["alpha"]
+    assert alpha.shape == (2, 14, 7)
+    assert alpha.std() == pytest.approx(1e-3, rel=0.2)
+
+
+def test_initial_values_follow_the_key():
+    init = embedding.edge_model("nge", "printed").init
+    once, again, other = init(jax.random.key(0)), init(jax.random.key(0)), init(jax.random.key(1))
+    jax.tree.map(np.testing.assert_array_equal, once, again)
+    assert not np.allclose(once["theta_o"], other["theta_o"])
+    first, second = once["theta_e"]
+    assert not np.allclose(first[:64], second)  # the layers are drawn apart
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def probs_by_the_paper(params, embed_nodes):
+    """Eq. 9 and 10, one edge at a time in float64, on the embeddings that `embed_nodes` gives."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    probs = np.empty((2, 14, 7))
+    for cell in range(2):
+        z = embed_nodes(params["x"][cell], params["theta_n"])
+        edge = 0
+        for k in range(2, 6):
+            for i in range(k):
+                hidden = np.maximum(np.concatenate([z[i], z[k]]) @ params["theta_e"][0], 0)
+                probs[cell, edge] = softmax(hidden @ params["theta_e"][1] @ params["theta_o"])
+                edge += 1
+    return probs
+
+
+def graph_convolution_by_the_paper(reading):
+    def embed_nodes(x, theta_n):
+        for weights in theta_n:
+            heard = np.array(x)
+            for i in range(2, 6):
+                for j in range(i + 1, 6) if reading == "printed" else range(i):
+                    heard[i] += x[j] / (i + 1)
+            x = np.maximum(heard @ weights, 0)
+        return x
+
+    return embed_nodes
+
+
+def recurrence_by_the_paper(x, theta_n):
+    for layer in theta_n:
+        states = [np.zeros(layer["recurrent"].shape[0])]
+        for node in x:
+            states.append(np.tanh(node @ layer["input"] + states[-1] @ layer["recurrent"]))
+        x = np.stack(states[1:])
+    return x
+
+
+@pytest.mark.parametrize("reading", ["printed", "predecessors"])
+def test_nge_follows_the_equations(theta, reading):
+    probs = embedding.edge_model("nge", reading).probs(theta["nge"])
+    expected = probs_by_the_paper(theta["nge"], graph_convolution_by_the_paper(reading))
+    np.testing.assert_allclose(probs, expected, rtol=1e-5)
+
+
+def test_plain_follows_the_equations(theta):
+    probs = embedding.edge_model("plain", "printed").probs(theta["plain"])
+    expected = probs_by_the_paper(theta["plain"], lambda x, theta_n: x)
+    np.testing.assert_allclose(probs, expected, rtol=1e-5)
+
+
+def test_rnn_follows_the_equations(theta):
+    probs = embedding.edge_model("rnn", "printed").probs(theta["rnn"])
+    expected = probs_by_the_paper(theta["rnn"], recurrence_by_the_paper)
+    np.testing.assert_allclose(probs, expected, rtol=1e-5)
+
+
+def test_alpha_is_a_softmax_of_its_logits(theta):
+    probs = embedding.edge_model("alpha", "printed").probs(theta["alpha"])
+    logits = np.asarray(theta["alpha"]["alpha"], np.float64)
+    expected = [[softmax(edge) for edge in cell] for cell in logits]
+    np.testing.assert_allclose(probs, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_probabilities_of_an_edge_sum_to_one_also_compiled(theta, name):
+    model = embedding.edge_model(name, "predecessors")
+    probs = model.probs(theta[name])
+    assert probs.shape == (2, 14, 7) and probs.dtype == jnp.float32 and (probs > 0).all()
+    np.testing.assert_allclose(probs.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.probs)(theta[name]), probs, rtol=1e-5)
+    assert len(np.unique(np.round(probs, 6))) > 100  # the edges differ
+
+
+def gradient_of(probs, params):
+    """Gradients of both cell types' probabilities, summed with random factors [2, ...].
+
+    The factors are there because the plain sum is constant.
+    """
+
+    def losses(params):
+        out = probs(params)
+        return (out * np.random.default_rng(2).normal(size=out.shape[1:])).sum((1, 2))
+
+    return jax.jit(jax.jacrev(losses))(params)
+
+
+def heard_nodes(embed_nodes, x_VxD):
+    """heard[i, j]: whether node j's vector has an influence on node i's embedding."""
+    jacobian = jax.jit(jax.jacobian(lambda x: embed_nodes(x[None])[0]))(x_VxD)  # [V, D, V, D]
+    return np.asarray(abs(jacobian).sum((1, 3)) > 0)
+
+
+def test_information_runs_along_the_edges(theta):
+    def heard(reading):
+        adjacency = embedding.adjacency_matrix(reading)
+        params = theta["nge"]
+        return heard_nodes(
+            lambda x: embedding.graph_convolution(adjacency, x, params["theta_n"]), params["x"][0]
+        )
+
+    itself, earlier = np.eye(6, dtype=bool), np.tri(6, k=-1, dtype=bool)
+    inner = np.arange(6) >= 2
+    # Printed: inner nodes hear later ones; inputs are isolated.
+    np.testing.assert_array_equal(heard("printed"), itself | (earlier.T & inner[:, None]))
+    # Predecessors: every inner node hears both inputs and the inner nodes before it.
+    np.testing.assert_array_equal(heard("predecessors"), itself | (earlier & inner[:, None]))
+
+
+def test_recurrence_hears_earlier_nodes(theta):
+    params = theta["rnn"]
+    heard = heard_nodes(lambda x: embedding.recurrence(x, params["theta_n"]), params["x"][0])
+    np.testing.assert_array_equal(heard, np.tri(6, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    "reading, nodes", [("printed", (0, 2, 3, 4, 5)), ("predecessors", (0, 1, 2))]
+)
+def test_an_edge_depends_on_the_nodes_its_ends_hear(theta, reading, nodes):
+    model = embedding.edge_model("nge", reading)
+    edge = EDGES.index((0, 2))
+
+    gradient = gradient_of(lambda params: model.probs(params)[:, edge, None], theta["nge"])
+    for cell in range(2):
+        assert tuple(np.flatnonzero(abs(gradient["x"][cell, cell]).sum(-1))) == nodes
+
+
+@pytest.mark.parametrize("name", ["nge", "plain", "rnn"])
+def test_cell_types_share_all_but_their_nodes(theta, name):
+    model = embedding.edge_model(name, "printed")
+    gradient = gradient_of(model.probs, theta[name])  # leading axis: the cell type it comes from
+    x = abs(gradient.pop("x")).max((-2, -1))
+    np.testing.assert_array_equal(x > 0, np.eye(2, dtype=bool))
+    for leaf in jax.tree.leaves(gradient):
+        assert (abs(leaf).max((-2, -1)) > 0).all()
+
+
+@pytest.mark.parametrize("reading", ["printed", "predecessors"])
+def test_no_node_is_dead_at_the_start(theta, reading):
+    model = embedding.edge_model("nge", reading)
+    start = {**theta["nge"], "x": embedding.one_hot_nodes(2, 6)}
+    gradient = gradient_of(model.probs, start)["x"]
+    assert (abs(gradient).sum((0, -1)) > 0).all()
+
+
+def test_another_search_space():
+    edges = [(i, k) for k in range(1, 4) for i in range(k)]  # one input, three inner nodes
+    space = {"num_cells": 1, "num_inputs": 1, "num_nodes": 4, "edges": edges, "num_operations": 5}
+    for name in MODELS:
+        model = embedding.edge_model(name, "predecessors", **space)
+        probs = jax.eval_shape(
+            lambda key, model=model: model.probs(model.init(key)), jax.random.key(0)
+        )
+        assert probs.shape == (1, 6, 5)
+    half, third, quarter = 1 / 2, 1 / 3, 1 / 4
+    expected = [[0, 0, 0, 0], [half, 0, 0, 0], [third, third, 0, 0], [quarter, quarter, quarter, 0]]
+    np.testing.assert_allclose(
+        embedding.adjacency_matrix("predecessors", 4, 1), expected, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "name, adjacency, message",
+    [
+        (
+            "gcn",
+            "printed",
+            "search.edge_model: expected one of nge, alpha, plain, rnn, found 'gcn'",
+        ),
+        ("nge", "later", "search.adjacency: expected one of printed, predecessors, found 'later'"),
+        ("alpha", "", "search.adjacency: expected one of printed, predecessors, found ''"),
+    ],
+)
+def test_unknown_names_are_refused(name, adjacency, message):
+    with pytest.raises(ValueError) as error:
+        embedding.edge_model(name, adjacency)
+    assert str(error.value) == message
+
+
+def test_entropy_is_a_mean_over_edges_in_nats():
+    certain, uniform, coin = np.eye(7)[0], np.full(7, 1 / 7), np.array([0.5, 0.5, 0, 0, 0, 0, 0])
+    probs = np.stack([[uniform, certain], [coin, coin]])
+    np.testing.assert_allclose(embedding.entropy(probs), [np.log(7) / 2, np.log(2)], rtol=1e-6)

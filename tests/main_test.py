@@ -1,0 +1,159 @@
+"""The command line: what it runs, and how it refuses."""
+
+import json
+import re
+import sys
+import types
+from pathlib import Path
+
+import jax
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from nge_jax import command_line, main, workdir
+from nge_jax.errors import InputError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs main on arguments with a stand-in for the search; returns what the search was given."""
+    calls = []
+    search = types.ModuleType("nge_jax.search")
+    search.run = lambda config, path, overwrite: calls.append((config, path, overwrite))
+    monkeypatch.setitem(sys.modules, "nge_jax.search", search)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cache = jax.config.jax_compilation_cache_dir
+
+    def run(*arguments):
+        calls.clear()
+        argv = ["nge", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)
+        main.main(command_line.parse(argv))
+        return calls[0]
+
+    with flagsaver.flagsaver():
+        yield run
+    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, name)  # config_flags defines a flag for each override
+    jax.config.update("jax_compilation_cache_dir", cache)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (["search_digits.py"], "runs/search_digits"),
+        (["search_cifar.py:rnn,small"], "runs/search_cifar-rnn-small"),
+        (["search_cifar.py:rnn", "--config.seed=3"], "runs/search_cifar-rnn"),
+        (["search_cifar.py", "--workdir=/tmp/some where"], "/tmp/some where"),
+    ],
+)
+def test_the_config_names_the_workdir(run, arguments, path):
+    config, given, overwrite = run(f"--config={CONFIGS / arguments[0]}", *arguments[1:])
+    assert given == Path(path) and not overwrite
+    assert config.seed == (3 if "--config.seed=3" in arguments else 0)
+
+
+def test_overrides_and_overwrite_reach_the_run(run, tmp_path):
+    config, path, overwrite = run(
+        f"--config={CONFIGS / 'search_cifar.py'}",
+        "--config.search.epochs=7",
+        "--noconfig.data.flip",
+        f"--workdir={tmp_path / 'w'}",
+        "--overwrite",
+    )
+    assert config.search.epochs == 7 and not config.data.flip
+    assert overwrite and path == tmp_path / "w"
+
+
+def test_the_compilation_cache_is_in_the_users_cache_folder(run, tmp_path, monkeypatch):
+    run(f"--config={CONFIGS / 'search_digits.py'}")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache" / "nge_jax" / "xla")
+    jax.config.update("jax_compilation_cache_dir", "chosen")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "chosen")
+    run(f"--config={CONFIGS / 'search_digits.py'}")
+    assert jax.config.jax_compilation_cache_dir == "chosen"
+
+
+def test_a_workdir_of_another_config_is_refused_before_the_search_is_asked(run, tmp_path):
+    config, *_ = run(f"--config={CONFIGS / 'search_digits.py'}")
+    workdir.prepare(tmp_path / "w", config, overwrite=False)
+    (tmp_path / "w" / "metrics.jsonl").write_text("{}")
+    with pytest.raises(InputError, match=r"\(seed: workdir has 0, now 1\)"):
+        run(
+            f"--config={CONFIGS / 'search_digits.py'}",
+            "--config.seed=1",
+            f"--workdir={tmp_path / 'w'}",
+        )
+
+
+REFUSALS = [
+    (["--config=configs/none.py"], r"--config: no such file 'configs/none\.py'"),
+    (["--config=configs/search_cifar.py:foo"], r"unknown variant 'foo', .*alpha.*smoke"),
+    (["--config=configs/search_cifar.py:rnn,plain"], r"'rnn,plain' names two of nge, alpha"),
+    (
+        ["--config=configs/search_cifar.py", "--config.search.epoch=3"],
+        r"--config\.search\.epoch: no such key .*did you mean search\.epochs",
+    ),
+    (
+        ["--config=configs/search_cifar.py", "--config.learning_rate=3"],
+        r"no such key .*did you mean embedding\.learning_rate, weights\.learning_rate",
+    ),
+    (
+        ["--config=configs/search_cifar.py", "--config.search.epochs=many"],
+        r"--config\.search\.epochs=many: invalid literal for int",
+    ),
+    (["--config=configs/search_cifar.py", "--config.data.flip=2"], r"config\.data\.flip=2.*oolean"),
+    (["--config=configs/search_cifar.py", "--config.task=sing"], r"config\.task: found 'sing'"),
+    (["--config.seed=1", "--config=configs/search_cifar.py"], r"before a value for --config"),
+    (["--wrkdir=here"], r"wrkdir.*workdir"),
+    (["configs/search_cifar.py"], r"unexpected argument 'configs/search_cifar\.py'"),
+    (
+        ["--config=configs/search_cifar.py", "--workdir=configs"],
+        r"--workdir: configs is not empty and was not written by nge_jax",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS)
+def test_bad_input_is_refused(run, monkeypatch, arguments, message):
+    monkeypatch.chdir(CONFIGS.parent)
+    with pytest.raises(InputError, match=message):
+        run(*arguments)
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(python):
+    for arguments, message in (REFUSALS[1], REFUSALS[-1]):
+        done = python("-m", "nge_jax.main", *arguments)
+        assert done.returncode == 2 and done.stdout == ""
+        assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
+    assert not (CONFIGS.parent / "runs" / "search_cifar-foo").exists()
+
+
+def test_without_a_config_it_says_what_to_type(python):
+    done = python("-m", "nge_jax.main")
+    assert done.returncode == 2 and done.stdout == ""
+    for config in re.findall(r"--config=(\S+?\.py)", done.stderr):
+        assert (CONFIGS.parent / config).exists()
+    assert "python -m nge_jax.main --config=configs/search_digits.py" in done.stderr
+
+
+def test_a_bug_keeps_its_traceback(run, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(main.workdir, "check", broken)
+    monkeypatch.setattr(
+        main.app, "run", lambda *_, **__: run(f"--config={CONFIGS / 'search_cifar.py'}")
+    )
+    with pytest.raises(ValueError, match="a bug"):
+        main.run()
+
+
+def test_importing_the_command_does_not_import_tensorflow(python):
+    code = "import nge_jax.main, json, sys; print(json.dumps(sorted(sys.modules)))"
+    modules = json.loads(python("-c", code).stdout)
+    assert "jax" in modules
+    assert not {"tensorflow", "tensorflow_datasets", "sklearn", "matplotlib"} & set(modules)

@@ -1,0 +1,251 @@
+"""Training: the step against plain arithmetic, the loop, resuming, evaluation, refusals."""
+
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nge_jax import checkpoint, genotype, report, train, train_step
+from nge_jax.data import cifar
+from nge_jax.errors import InputError
+from nge_jax.network import cifar_network
+
+ROOT = Path(__file__).parents[1]
+DIGITS = cifar.load("digits", test=True)
+# Compiles fast: one convolution a cell.
+SMALL = genotype.Genotype(
+    (("sep_conv_3x3", 0), ("skip_connect", 1)), (2,), (("max_pool_3x3", 0), ("sep_conv_3x3", 1)), (2,)
+)  # fmt: skip
+RECIPE = train_step.Recipe(
+    total_steps=4, steps_per_epoch=2, drop_path=0.0, auxiliary_weight=0.0, label_smoothing=0.0,
+    pad=0, flip=False, cutout=0, mean=(0.3,), std=(0.4,),
+)  # fmt: skip
+
+
+def make_config(name="train_digits", variant="smoke"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant)
+
+
+def small_config(folder, **changes):
+    """A training of SMALL on the digits, two cells of four channels."""
+    (folder / "cell.json").write_text(genotype.to_json(SMALL))
+    config = make_config()
+    config.genotype = str(folder / "cell.json")
+    config.network.cells = 2
+    config.train.epochs = 3
+    config.train.images_per_epoch = 1280
+    config.weights.learning_rate = 0.2
+    config.run.steps_per_dispatch = 3
+    config.run.checkpoint_every_steps = 7
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def rows(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def restored(config, path):
+    """The newest state on disk and its step."""
+    training = train.build(config, genotype.load(config.genotype), DIGITS)
+    state = train_step.init_state(training.model, training.optimizer, jax.random.key(0), (8, 8, 1))
+    with checkpoint.Checkpoints(path / "checkpoints", keep=2) as checkpoints:
+        return (training, *checkpoints.restore_latest(state))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_compiled_once(tmp_path_factory):
+    """The runs below share their programs, as the runs of a user do."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(config, workdir) of a finished training."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = small_config(folder)
+    train.run(config, folder / "run", overwrite=False)
+    return config, folder / "run"
+
+
+def test_a_training_learns_and_records(trained):
+    config, path = trained
+    record = rows(path)
+    assert [row["epoch"] for row in record] == [1, 2, 3]
+    assert [row["step"] for row in record] == [20, 40, 60]
+    assert record[0]["train_loss"] > 1.5 * record[-1]["train_loss"]
+    assert record[-1]["learning_rate"] < 0.01 * record[0]["learning_rate"]
+    assert [row["learning_rate"] for row in record][0] == pytest.approx(
+        0.1 * (1 + np.cos(np.pi * 19 / 60))
+    )
+    assert "test_accuracy" not in record[0]
+    assert record[-1]["test_accuracy"] > 0.6
+    assert record[-1]["test_examples"] == len(DIGITS.test_labels)
+    assert genotype.load(str(path)) == SMALL
+    assert (path / "report.html").exists()
+
+
+def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, monkeypatch):
+    config, whole = trained
+    path = whole.parent / "resumed"
+    save, saved = checkpoint.Checkpoints.save, []
+
+    def save_and_stop(self, step, state):
+        save(self, step, state)
+        saved.append(step)
+        if len(saved) in (2, 5):
+            self.wait()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
+    monkeypatch.setattr(report, "write_train_report", lambda *_: None)  # takes longer than all else
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train.run(config, path, overwrite=False)
+    train.run(config, path, overwrite=False)
+    assert saved == [7, 14, 21, 28, 35, 42, 49, 56, 60]  # stopped after 14, in an epoch, and 35
+    (_, expected, _), (_, found, step) = restored(config, whole), restored(config, path)
+    assert step == 60
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+    def lasting(row):
+        return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+
+    assert [lasting(row) for row in rows(path)] == [lasting(row) for row in rows(whole)]
+
+
+def test_evaluation_counts_every_example_once_at_any_batch_size(trained):
+    training, state, _ = restored(*trained)
+    data = DIGITS.test_images, DIGITS.test_labels
+    inputs = {"mean": DIGITS.mean, "std": DIGITS.std}
+    results = [
+        train_step.evaluate(training.model, state, *data, batch_size=b, **inputs)
+        for b in (7, 355, 512)
+    ]
+    x = (DIGITS.test_images / np.float32(255) - DIGITS.mean[0]) / DIGITS.std[0]
+    logits, _ = jax.jit(partial(training.model.apply, train=False))(
+        {"params": state.params, "batch_stats": state.batch_stats}, x.astype(np.float32)
+    )
+    logits = np.asarray(logits)
+    ranks = (logits > np.take_along_axis(logits, DIGITS.test_labels[:, None], 1)).sum(1)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, DIGITS.test_labels)
+    for result in results:
+        assert result.examples == 355
+        assert result.accuracy == (ranks == 0).sum() / 355
+        assert result.top5_accuracy == (ranks < 5).sum() / 355
+        assert result.loss == pytest.approx(float(losses.mean()), rel=1e-4)
+    assert 0 < results[0].accuracy < results[0].top5_accuracy < 1
+
+
+def test_a_step_descends_the_smoothed_loss_and_the_auxiliary_one():
+    images = np.random.RandomState(0).randint(0, 256, (4, 16, 16, 1)).astype(np.uint8)
+    labels = np.array([0, 1, 2, 1], np.int32)
+    model = cifar_network(SMALL, cells=1, channels=4, classes=3, auxiliary=True)
+    recipe = RECIPE._replace(auxiliary_weight=0.4, label_smoothing=0.1)
+    state = train_step.init_state(model, optax.sgd(0.1), jax.random.key(0), (16, 16, 1))
+
+    def loss_fn(params):
+        x = (images / np.float32(255) - 0.3) / 0.4
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        (logits, endpoints), updated = model.apply(variables, x, train=True, mutable="batch_stats")
+        targets = 0.9 * jnp.eye(3)[labels] + 0.1 / 3
+
+        def loss(logits):
+            return -(targets * jax.nn.log_softmax(logits)).sum(-1).mean()
+
+        return loss(logits) + 0.4 * loss(endpoints["aux_logits"]), (updated["batch_stats"], logits)
+
+    grads, (batch_stats, logits) = jax.jit(jax.grad(loss_fn, has_aux=True))(state.params)
+    phase = train_step.make_train_phase(train_step.make_train_step(model, optax.sgd(0.1), recipe))
+    params = jax.device_get(state.params)  # the phase takes the state for itself
+    indices = np.arange(4, dtype=np.int32).reshape(1, 1, 4)
+    after = phase(state, train_step.Batches(images, labels, indices), jax.random.key(0), 0, 1)
+    assert after.step == 1
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.params, expected)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.batch_stats, batch_stats)
+    assert after.sums.correct == (logits.argmax(-1) == labels).sum()
+    assert after.sums.count == 4
+    losses = -jax.nn.log_softmax(logits)[np.arange(4), labels]
+    assert after.sums.loss == pytest.approx(float(losses.sum()), rel=1e-4)
+
+
+def run_two_steps(devices):
+    """Parameters after two steps of everything random at once, BN over all devices; for any number of them."""
+    model = cifar_network(SMALL, cells=2, channels=4, bn_axis_name=train_step.AXIS)
+    recipe = RECIPE._replace(drop_path=0.5, pad=1, flip=True, cutout=2)
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    state = train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))
+    phase = train_step.make_train_phase(train_step.make_train_step(model, optimizer, recipe))
+    order = train_step.epoch_order(0, 0, 1442, 2, 8).reshape(2, devices, -1).swapaxes(0, 1)
+    batches = train_step.Batches(DIGITS.train_images, DIGITS.train_labels, order)
+    state = phase(state, batches, jax.random.key(1), 0, 2)
+    return jax.tree.leaves((state.params, state.batch_stats, state.sums))
+
+
+@pytest.mark.parametrize("devices", [4])
+def test_devices_share_a_batch_without_changing_the_result(devices, python, tmp_path):
+    program = f"""
+import sys; sys.path.insert(0, "tests")
+import jax, numpy, train_test
+assert jax.local_device_count() == {devices}
+numpy.savez({str(tmp_path / "leaves.npz")!r}, *train_test.run_two_steps({devices}))
+"""
+    result = python("-c", program, devices=devices)
+    assert result.returncode == 0, result.stderr
+    found = np.load(tmp_path / "leaves.npz")
+    expected = run_two_steps(1)
+    assert len(found.files) == len(expected)
+    for index, leaf in enumerate(expected):
+        np.testing.assert_allclose(found[f"arr_{index}"], leaf, atol=1e-5)
+
+
+def test_an_epoch_shows_no_image_twice_and_another_order_each_time():
+    first, again, second = (train_step.epoch_order(3, epoch, 100, 9, 11) for epoch in (0, 0, 1))
+    assert first.shape == (9, 11)
+    assert len(np.unique(first)) == 99
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, train_step.epoch_order(4, 0, 100, 9, 11))
+
+
+@pytest.mark.parametrize("key, value, message", [
+    ("genotype", "DARTS_V9", "DARTS_V9"),
+    ("train.batch_size", 0, "config.train.batch_size: found 0, expected 1 or more"),
+    ("train.drop_path", 1.0, "config.train.drop_path: found 1.0"),
+    ("train.images_per_epoch", 1443, "config.train.images_per_epoch: found 1443"),
+    ("train.images_per_epoch", 63, "config.train.images_per_epoch: found 63"),
+    ("train.auxiliary_weight", 0.4, "config.train.auxiliary_weight: found 0.4, expected 0 for images"),
+    ("network.dtype", "float16", "config.network.dtype: found 'float16', expected float32 or bfloat16"),
+])  # fmt: skip
+def test_bad_input_is_refused_before_anything_is_written(key, value, message, tmp_path):
+    config = make_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=message) as error:
+        train.run(config, tmp_path / "run", overwrite=False)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cell_that_changed_since_is_refused(trained):
+    config, path = trained
+    cell = Path(config.genotype)
+    text = cell.read_text()
+    try:
+        cell.write_text(genotype.to_json(genotype.KNOWN["DARTS_V1"]))
+        with pytest.raises(InputError, match="differs from the cell that this workdir trains"):
+            train.run(config, path, overwrite=False)
+    finally:
+        cell.write_text(text)
