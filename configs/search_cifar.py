@@ -78,11 +78,11 @@ def get_config(arg: str = "") -> ConfigDict:
     for word in words:
         if word in EDGE_MODELS:
             config.search.edge_model = word
-    if "small" in words:  # ten epochs in a quarter of an hour on two CPU cores
+    if "small" in words:  # ten epochs in a quarter of an hour on a CPU core
         config.network.channels = 4
         config.network.cells = 5
         config.search.epochs = 10
-        config.search.images_per_epoch = 2560
+        config.search.images_per_epoch = 1280
     if "smoke" in words:  # does it run? A minute on two CPU cores, most of it compilation
         config.network.channels = 2
         config.network.cells = 3

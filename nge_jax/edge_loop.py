@@ -65,19 +65,19 @@ def _backward(sources, axis_name, residuals, g_nodes):
         g_params, g_nodes, g_inputs, g_probs = carry
         x = _source(nodes, inputs, source)
         relu_x = jax.nn.relu(x)
+        features, features_pull = jax.vjp(
+            lambda x: cell.weightless_operations(x, stride, axis_name), x
+        )
 
         def along_edge(target, edge_params, carry):
             g_relu_x, g_params, g_probs = carry
             edge, number = position[source, target], _EDGE[source, target]
+            g = _take(g_nodes, target)
             g_edge, g_p, g_x = _edge_gradient(
-                edge_params,
-                _take(saved, edge),
-                relu_x,
-                probs[number],
-                _take(g_nodes, target),
-                stride,
-                axis_name,
+                edge_params, _take(saved, edge), relu_x, probs[number], g, stride, axis_name
             )
+            for o, feature in zip(free, features, strict=True):
+                g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
             return g_relu_x + g_x, _put(g_params, g_edge, edge), g_probs.at[number].add(g_p)
 
         carry = jnp.zeros_like(relu_x), g_params, g_probs
@@ -85,17 +85,10 @@ def _backward(sources, axis_name, residuals, g_nodes):
         g_relu_x, g_params, g_probs = carry
 
         # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
-        features, features_pull = jax.vjp(
-            lambda x: cell.weightless_operations(x, stride, axis_name), x
-        )
         leaving = _EDGE[source]  # [6], -1 where there is no edge
-        weights = jnp.where(leaving[:, None] >= 0, probs[leaving][:, free], 0)
-        flat_g, flat_features = (a.reshape(len(a), -1) for a in (g_nodes, features))
-        g_features = (weights.T.astype(x.dtype) @ flat_g).reshape(features.shape)
-        g_free = jnp.matmul(flat_g, flat_features.T, preferred_element_type=jnp.float32)
-        g_free = jnp.where(leaving[:, None] >= 0, g_free, 0)
-        g_probs = g_probs.at[leaving[:, None], free].add(g_free)
-
+        weights = jnp.where(leaving[:, None] >= 0, probs[leaving][:, free], 0).astype(x.dtype)
+        g_features = weights.T @ g_nodes.reshape(len(g_nodes), -1)
+        g_features = g_features.reshape(features.shape)
         g_x = jnp.where(x > 0, g_relu_x, 0) + features_pull(g_features)[0]
         if inputs is None:
             g_nodes = _put(g_nodes, _take(g_nodes, source) + g_x, source)

@@ -233,9 +233,15 @@ def max_pool_input_gradient(x, y, gradient, stride):
 
     chunks = _divisor_near(len(x), x.size / _CHUNK_ELEMENTS)
     split = jax.tree.map(lambda a: a.reshape(chunks, -1, *a.shape[1:]), (x, y))
-    first = lax.map(first_maximum, split).reshape(y.shape)
-    taps = [jnp.where(first == tap, gradient, 0) for tap in range(9)]
-    return _scatter_taps(taps, x.shape, stride)
+    first = lax.map(first_maximum, split)
+
+    def scatter(chunk):
+        first, gradient = chunk
+        taps = [jnp.where(first == tap, gradient, 0) for tap in range(9)]
+        return _scatter_taps(taps, x.shape, stride)
+
+    gradient = gradient.reshape(first.shape)
+    return lax.map(scatter, (first, gradient)).reshape(x.shape)
 
 
 def _scatter_taps(taps, input_shape, stride):
@@ -244,8 +250,10 @@ def _scatter_taps(taps, input_shape, stride):
     for tap, value in enumerate(taps):
         row, column = tap // 3, tap % 3
         pads = [(0, 0, 0)]
-        for size, start in zip(input_shape[1:3], (row, column), strict=True):
-            reach = start + (value.shape[1] - 1) * stride + 1
+        for size, positions, start in zip(
+            input_shape[1:3], value.shape[1:3], (row, column), strict=True
+        ):
+            reach = start + (positions - 1) * stride + 1
             pads.append((start, size + 2 - reach, stride - 1))
         pads.append((0, 0, 0))
         total = total + lax.pad(value, jnp.zeros((), value.dtype), pads)

@@ -48,18 +48,21 @@ class Progress:
         self._line_done: int | None = None  # at the last line; None before the first call
         self._line_time = 0.0
         self._bar = None
+        note = "compiling" if done < total else "nothing left to compute"
         if self._stream.isatty():
+            columns, lines = shutil.get_terminal_size()  # 80 x 24 where the terminal gives 0 x 0
             self._bar = tqdm(
                 total=total,
                 initial=done,
                 file=self._stream,
                 unit=" images",
                 unit_scale=True,
-                ncols=shutil.get_terminal_size().columns,  # 80 where the terminal has no size
-                desc="compiling",
+                ncols=columns,
+                nrows=lines,
+                desc=note,
             )
         else:
-            self.print("compiling", self._stream)
+            self.print(note, self._stream)
 
     def advance(self, images: int, note: str) -> None:
         """Counts `images` more; `note` says where the run is, "epoch 3/25, weights" say."""

@@ -12,20 +12,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from nge_jax import genotype, optim, report, train_step, workdir
+from nge_jax import genotype, optim, parallel, report, train_step, workdir
 from nge_jax.checkpoint import Checkpoints
 from nge_jax.cost import model_cost
 from nge_jax.data import cifar
 from nge_jax.errors import InputError
 from nge_jax.genotype import Genotype
 from nge_jax.network import Network, cifar_network
+from nge_jax.parallel import Batches
 from nge_jax.progress import Metrics, Progress, table_header, table_row
-from nge_jax.train_step import AXIS, Batches, Recipe, TrainState, epoch_order
+from nge_jax.train_step import Recipe, TrainState
 
 AUXILIARY_SIZE = 32  # images at least: two reductions leave the head 8x8
 COLUMNS = {
@@ -114,16 +113,16 @@ def fit(config: ConfigDict, training: Training, data: cifar.Dataset, path: Path)
     batch_size, total_steps = config.train.batch_size, recipe.total_steps
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = train_step.init_state(model, optimizer, init_key, data.train_images.shape[1:])
-    # Placed as a dispatch returns it, or the second one would compile anew.
-    everywhere = NamedSharding(Mesh(jax.local_devices(), (AXIS,)), PartitionSpec())
-    state, key, images, labels = jax.device_put(
-        (state, key, data.train_images, data.train_labels), everywhere
+    state, key, images, labels = parallel.replicated(
+        (state, key, data.train_images, data.train_labels)
     )
-    phase = train_step.make_train_phase(train_step.make_train_step(model, optimizer, recipe))
+    step_fn = train_step.make_train_step(model, optimizer, recipe)
+    phase = parallel.on_all_devices(train_step.make_train_phase(step_fn))
 
     def batches(epoch):
         sizes = len(images), recipe.steps_per_epoch, batch_size
-        return Batches(images, labels, _by_device(epoch_order(config.seed, epoch, *sizes)))
+        order = parallel.epoch_order(config.seed, epoch, *sizes)
+        return Batches(images, labels, parallel.by_device(order))
 
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
@@ -188,12 +187,6 @@ def _dispatch(config: ConfigDict, step: int, steps_per_epoch: int) -> tuple[int,
     every = config.run.checkpoint_every_steps
     to_checkpoint = every - step % every
     return first, min(first + min(config.run.steps_per_dispatch, to_checkpoint), steps_per_epoch)
-
-
-def _by_device(order: np.ndarray) -> np.ndarray:
-    """[steps, batch] -> [devices, steps, batch / devices], each device's part of every batch."""
-    devices = jax.local_device_count()
-    return order.reshape(len(order), devices, -1).swapaxes(0, 1)
 
 
 def _check_numbers(config: ConfigDict) -> None:

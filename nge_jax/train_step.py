@@ -17,8 +17,8 @@ from jax import lax
 from nge_jax.data import augment
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.network import Network, draw_path_scales
+from nge_jax.parallel import AXIS, BATCHES_AXES, Batches, by_device, my_part
 
-AXIS = "batch"
 Tree = Any
 
 
@@ -48,14 +48,6 @@ class Recipe(NamedTuple):
     cutout: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-
-class Batches(NamedTuple):
-    """Images of an epoch's steps: rows of indices into the data set, [steps, B] (this device's part)."""
-
-    images: jax.Array
-    labels: jax.Array
-    indices: jax.Array
 
 
 class Evaluation(NamedTuple):
@@ -95,7 +87,7 @@ def make_train_step(
     def train_step(state, images, labels, key):
         augment_key, path_key = jax.random.split(jax.random.fold_in(key, state.step))
         x = _augment(recipe, images, augment_key)
-        path_scales = _path_scales(model, recipe, state.step, images, path_key)
+        scales = path_scales(model, recipe, state.step, len(images), path_key)
         targets = optax.smooth_labels(jax.nn.one_hot(labels, model.classes), recipe.label_smoothing)
 
         def loss_fn(params):
@@ -103,7 +95,7 @@ def make_train_step(
                 {"params": params, "batch_stats": state.batch_stats},
                 x,
                 train=True,
-                path_scales=path_scales,
+                path_scales=scales,
                 mutable=["batch_stats"],
             )
             loss = optax.softmax_cross_entropy(logits, targets).mean()
@@ -129,12 +121,23 @@ def make_train_step(
     return train_step
 
 
-def make_train_phase(train_step: Callable) -> Callable:
-    """`(state, batches, key, start, stop) -> state`: rows start..stop-1, on all local devices.
+def path_scales(
+    model: Network, recipe: Recipe, step: jax.Array, count: int, key: jax.Array
+) -> jax.Array | None:
+    """Drop-path of a step for this device's `count` images, [cells, edges, count]; None for none.
 
-    Whatever start and stop are, it is the same program. `batches.indices` carries a leading axis of devices; the state
-    stays replicated without leading axes, and is donated.
+    The rate grows with the step, from 0 to `recipe.drop_path`.
     """
+    if not recipe.drop_path:
+        return None
+    rate = recipe.drop_path * step / recipe.total_steps
+    batch = lax.axis_size(AXIS) * count
+    scales = draw_path_scales(key, model.genotype, len(model.plan), batch, rate)
+    return my_part(scales, count, axis=2)
+
+
+def make_train_phase(train_step: Callable) -> Callable:
+    """`(state, batches, key, start, stop) -> state`: rows start..stop-1, whatever these are."""
 
     def train_phase(state, batches, key, start, stop):
         def body(i, state):
@@ -143,8 +146,7 @@ def make_train_phase(train_step: Callable) -> Callable:
 
         return lax.fori_loop(start, stop, body, state)
 
-    axes = (None, Batches(images=None, labels=None, indices=0), None, None, None)
-    return jax.pmap(train_phase, AXIS, in_axes=axes, out_axes=None, donate_argnums=0)
+    return train_phase
 
 
 def evaluate(
@@ -173,31 +175,16 @@ def evaluate(
         none = jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0)
         return lax.psum(lax.fori_loop(0, len(batches.indices), add, none), AXIS)
 
-    devices = jax.local_device_count()
-    steps = -(-len(images) // (devices * batch_size))
-    indices = np.full(devices * steps * batch_size, -1, np.int32)
-    indices[: len(images)] = np.arange(len(images))
-    batches = Batches(images, labels, indices.reshape(devices, steps, batch_size))
-    axes = (None, None, Batches(images=None, labels=None, indices=0))
-    on_all_devices = jax.pmap(score, AXIS, in_axes=axes, out_axes=None)
-    sums = jax.device_get(on_all_devices(state.params, state.batch_stats, batches))
+    together = jax.local_device_count() * batch_size
+    indices = np.full([-(-len(images) // together), together], -1, np.int32)
+    indices.flat[: len(images)] = np.arange(len(images))
+    batches = Batches(images, labels, by_device(indices))
+    everywhere = jax.pmap(score, AXIS, in_axes=(None, None, BATCHES_AXES), out_axes=None)
+    sums = jax.device_get(everywhere(state.params, state.batch_stats, batches))
     loss, correct, top5, count = (value.item() for value in sums)
     if count != len(images):
         raise AssertionError(f"evaluated {count} examples of {len(images)}")
     return Evaluation(loss / count, correct / count, top5 / count, count)
-
-
-def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
-    """The images of each step of an epoch: int32 [steps, batch_size], no image twice."""
-    # RandomState, because numpy promises its stream for good; Generator's may change between releases.
-    order = np.random.RandomState((seed, epoch)).permutation(examples).astype(np.int32)
-    return order[: steps * batch_size].reshape(steps, batch_size)
-
-
-def _mine(draws, images, axis=0):
-    """This device's part of what was drawn for the whole batch."""
-    start = lax.axis_index(AXIS) * len(images)
-    return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, len(images), axis), draws)
 
 
 def _augment(recipe, images, key):
@@ -205,21 +192,12 @@ def _augment(recipe, images, key):
     draws = augment.draw(key, batch, *images.shape[1:3], pad=recipe.pad, flip=recipe.flip)
     return augment.apply(
         images,
-        _mine(draws, images),
+        my_part(draws, len(images)),
         mean=recipe.mean,
         std=recipe.std,
         pad=recipe.pad,
         cutout=recipe.cutout,
     )
-
-
-def _path_scales(model, recipe, step, images, key):
-    if not recipe.drop_path:
-        return None
-    batch = lax.axis_size(AXIS) * len(images)
-    rate = recipe.drop_path * step / recipe.total_steps
-    scales = draw_path_scales(key, model.genotype, len(model.plan), batch, rate)
-    return _mine(scales, images, axis=2)
 
 
 def _score(logits, labels, mask):

@@ -1,5 +1,7 @@
 """Parameters and multiply-adds against the sizes of the public codes."""
 
+from collections import Counter
+
 import pytest
 
 from nge_jax import genotype
@@ -47,12 +49,43 @@ def test_a_cell_counted_by_hand():
     )
 
 
-def test_five_nodes_and_runs_of_cells():
-    """The count does not depend on whether equal cells run one by one (6 cells) or stacked (9)."""
-    cell = genotype.KNOWN["ENASNet"]
-    cost = {cells: cifar_cost(cell, cells=cells, channels=4) for cells in (6, 9, 12)}
-    assert cost[9].parameters - cost[6].parameters == cost[12].parameters - cost[9].parameters
-    assert (
-        cost[9].multiply_adds - cost[6].multiply_adds
-        == cost[12].multiply_adds - cost[9].multiply_adds
-    )
+@pytest.mark.parametrize("name", ["ENASNet", "SNAS_aggressive"])  # five nodes; `none`
+def test_any_cell_by_formula(name):
+    """Twelve cells, so that each third has cells of its own and a run of equal ones."""
+    cell = genotype.KNOWN[name]
+    count = Counter()
+
+    def convolve(weights, pixels):
+        count.update(parameters=weights, multiply_adds=weights * pixels)
+
+    def normalise(channels):
+        count.update(parameters=2 * channels)
+
+    def operate(operation, channels, stride, pixels):
+        kind, size = operation[:3], int(operation[-1]) if operation[-1].isdigit() else 0
+        separable = {"sep": 2, "dil": 1}.get(kind, 0)
+        for _ in range(separable):
+            convolve(size * size * channels + channels * channels, pixels)
+            normalise(channels)
+        if operation == "skip_connect" and stride == 2:
+            convolve(channels * channels, pixels)
+            normalise(channels)
+
+    channels, pixels = 4, 32 * 32
+    before = [3 * channels, 3 * channels]
+    convolve(27 * before[0], pixels)
+    normalise(before[0])
+    for number in range(12):
+        reduction = number in (4, 8)
+        channels *= 1 + reduction
+        pairs, concat = cell.cell("reduction" if reduction else "normal")
+        for inputs in before:  # a halved one meets the pixels of the other, too
+            convolve(inputs * channels, pixels)
+            normalise(channels)
+        pixels //= 1 + 3 * reduction
+        for operation, source in pairs:
+            operate(operation, channels, 2 if reduction and source < 2 else 1, pixels)
+        before = [before[1], len(concat) * channels]
+    convolve(10 * before[1], 1)
+    count.update(parameters=10)
+    assert cifar_cost(cell, cells=12, channels=4)._asdict() == count

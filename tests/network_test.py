@@ -32,12 +32,16 @@ def images(batch=2, size=8, channels=3):
     return jax.random.normal(jax.random.key(0), (batch, size, size, channels))
 
 
+# Programs that run once: unoptimised they compile much faster.
+jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
 def initial(module, *args, **kwargs):
-    return jax.jit(partial(module.init, **kwargs))(jax.random.key(1), *args)
+    return jit(partial(module.init, **kwargs))(jax.random.key(1), *args)
 
 
 def apply(module, variables, *args, **kwargs):
-    return jax.jit(partial(module.apply, **kwargs))(variables, *args)
+    return jit(partial(module.apply, **kwargs))(variables, *args)
 
 
 @pytest.mark.parametrize("cells, reductions", [
@@ -90,7 +94,7 @@ def test_a_cell_sums_two_operations_a_node_and_concatenates(spec):
 
     y = apply(cell, variables, s0, s1)
     assert y.shape == ((2, 4, 4, 4) if spec.reduction else (2, 8, 8, 8))
-    np.testing.assert_allclose(y, jax.jit(by_hand)(variables, s0, s1), atol=1e-6)
+    np.testing.assert_allclose(y, jit(by_hand)(variables, s0, s1), atol=1e-6)
 
 
 def test_a_run_of_equal_cells_is_the_cells_one_by_one():
@@ -171,8 +175,8 @@ def test_statistics_move_in_training_and_serve_in_evaluation():
     np.testing.assert_allclose(new["mean"], 0.1 * y.mean((0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(new["var"], 0.9 * old["var"] + 0.1 * y.var((0, 1, 2)), atol=1e-5)
     logits, _ = apply(model, variables, x, train=False)
-    alone, _ = apply(model, variables, x[:1], train=False)
-    np.testing.assert_allclose(alone, logits[:1], atol=1e-5)
+    beside_others, _ = apply(model, variables, x.at[1:].set(9.0), train=False)
+    np.testing.assert_array_equal(beside_others[0], logits[0])
 
 
 def test_bfloat16_keeps_weights_statistics_and_logits_in_float32():

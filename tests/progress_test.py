@@ -39,6 +39,12 @@ def test_without_a_terminal_a_line_every_half_minute():
     ]
 
 
+def test_a_finished_run_does_not_claim_to_compile():
+    stream = io.StringIO()
+    progress.Progress(100, done=100, stream=stream).close()
+    assert stream.getvalue() == "nothing left to compute\n"
+
+
 def test_on_a_terminal_a_bar_that_lines_do_not_break(capsys):
     clock = Clock()
     stream = Terminal()
