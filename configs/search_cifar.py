@@ -54,6 +54,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.search.epochs = 25
     config.search.batch_size = 64  # paper silent, DARTS value
     config.search.images_per_epoch = 0  # of each half; 0: all of them
+    config.search.train_config = (
+        "configs/train_cifar10.py"  # trains the cell found; only named, not run
+    )
 
     # SGD on the supernet's weights; cosine decay to 0 over the search.
     config.weights = ConfigDict()

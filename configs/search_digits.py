@@ -38,6 +38,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.search.epochs = 15
     config.search.batch_size = 32
     config.search.images_per_epoch = 0  # of each half; 0: all of them
+    config.search.train_config = (
+        "configs/train_digits.py"  # trains the cell found; only named, not run
+    )
 
     config.weights = ConfigDict()
     config.weights.learning_rate = 0.025

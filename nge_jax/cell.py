@@ -195,13 +195,19 @@ def mix_together(
         p = probs[np.array([EDGES.index((source, k)) for k in targets])]
 
         def mixed_edge(params, p, relu_x=relu_x, center=center, features=features):
-            mixed, _ = mixed_convolutions(params, relu_x, center, p, stride, axis_name)
+            mixed, _ = mixed_convolutions(
+                params, relu_x, center, p, stride, axis_name, ops.library_depthwise_conv
+            )
             return mixed + jnp.tensordot(weightless(p, stride), features, 1).astype(mixed.dtype)
 
-        brought = jax.vmap(mixed_edge)(jax.tree.map(lambda a: a[leaving], params), p)
+        brought = jax.vmap(mixed_edge)(_rows(params, leaving), p)
         for number, target in enumerate(targets):
             nodes[target] = nodes[target] + brought[number]
     return jnp.stack(nodes)
+
+
+def _rows(stacked, rows):
+    return jax.tree.map(lambda a: a[rows], stacked)
 
 
 def weightless(p: jax.Array, stride: int) -> jax.Array:
@@ -227,6 +233,7 @@ def mixed_convolutions(
     p: jax.Array,
     stride: int,
     axis_name: str | None,
+    depthwise_conv=ops.depthwise_conv,
 ) -> tuple[jax.Array, Params]:
     """The p-weighted sum of one edge's convolutions (at stride 2 also of its FactorizedReduce).
 
@@ -237,6 +244,7 @@ def mixed_convolutions(
         p: [7].
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
+        depthwise_conv: `ops.depthwise_conv` or one like it.
 
     Returns:
         [B, H / stride, W / stride, C] and, for a derivative by hand, the inputs of all 1x1 convolutions,
@@ -245,7 +253,7 @@ def mixed_convolutions(
     saved = {}
 
     def depthwise(name, x, center, kernel, stride, dilation):
-        h = ops.depthwise_conv(x, kernel, stride, dilation)
+        h = depthwise_conv(x, kernel, stride, dilation)
         h = h.reshape(-1, h.shape[-1])
         # BN does not see a constant added to its input; without its mean h's variance does not cancel.
         h = h - lax.stop_gradient(center * kernel.sum((0, 1))).astype(h.dtype)

@@ -56,7 +56,7 @@ def _depthwise_conv(x, kernel, stride, dilation):
         x,
         kernel,
         cpu=functools.partial(_sum_of_shifts, stride=stride, dilation=dilation),
-        default=functools.partial(_library_conv, stride=stride, dilation=dilation),
+        default=functools.partial(library_depthwise_conv, stride=stride, dilation=dilation),
     )
 
 
@@ -66,7 +66,7 @@ def _depthwise_conv_forward(x, kernel, stride, dilation):
 
 def _depthwise_conv_backward(stride, dilation, residuals, gradient):
     def by_library(x, kernel, gradient):
-        conv = functools.partial(_library_conv, stride=stride, dilation=dilation)
+        conv = functools.partial(library_depthwise_conv, stride=stride, dilation=dilation)
         return jax.vjp(conv, x, kernel)[1](gradient)
 
     on_cpu = functools.partial(depthwise_gradients, stride=stride, dilation=dilation)
@@ -76,11 +76,14 @@ def _depthwise_conv_backward(stride, dilation, residuals, gradient):
 _depthwise_conv.defvjp(_depthwise_conv_forward, _depthwise_conv_backward)
 
 
-def _library_conv(x, kernel, stride, dilation):
+def library_depthwise_conv(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1
+) -> jax.Array:
+    """`depthwise_conv` as XLA's own convolution on every platform; unlike it, it can be `vmap`ped."""
     padding = dilation * (kernel.shape[0] // 2)
     return lax.conv_general_dilated(
         x,
-        kernel[:, :, None, :],
+        kernel.astype(x.dtype)[:, :, None, :],
         window_strides=(stride, stride),
         padding=[(padding, padding)] * 2,
         rhs_dilation=(dilation, dilation),

@@ -9,6 +9,7 @@
 `search.alternation="batch"` updates both for every pair of batches instead, as DARTS does.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,13 +91,11 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     text = genotype.to_json(found)
     workdir.write_atomically(path / "genotype.json", text)
     print(text)
-    image_shape = data.train_images.shape[1:]
-    sizes = [
-        (name, *count(found, classes=data.num_classes, image_shape=image_shape))
-        for name, count in _networks(image_shape)
-    ]
-    command = _train_command(config, path / "genotype.json")
-    print(f"report: {report.write_search_report(path, sizes, command)}")
+    command = (
+        f"python -m nge_jax.main --config={config.search.train_config} "
+        f"--config.genotype={path / 'genotype.json'}"
+    )
+    print(f"report: {report.write_search_report(path, _sizes(found, data), command)}")
     print(f"to train this cell: {command}")
 
 
@@ -173,6 +172,11 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
         metrics = Metrics(path, step)
+        if step < total_steps:
+            print("compiling the search's steps", file=sys.stderr, flush=True)
+            batches = _batches(config, search, 0, images, labels, probs(state))
+            for phase in search.phases:  # no step, but the clocks below start fair
+                state = phase.run(state, batches[phase.name], key, 0, 0)
         progress = Progress(total_steps * batch_size, step * batch_size)
         progress.print(table_header(COLUMNS))
         for epoch in range(step // search.steps_per_epoch, epochs):
@@ -291,13 +295,11 @@ def _write_architecture(path, state, epoch):
     new.replace(path / "architecture.npz")
 
 
-def _networks(image_shape):
-    yield "20 cells, 36 channels", cost.cifar_cost
-
-
-def _train_command(config, path):
-    name = {"digits": "train_digits"}.get(config.data.name, f"train_{config.data.name}")
-    return f"python -m nge_jax.main --config=configs/{name}.py --config.genotype={path}"
+def _sizes(found, data):
+    """Rows of the report's table of sizes: (network, parameters, multiply-adds an image)."""
+    size = {"classes": data.num_classes, "image_shape": data.train_images.shape[1:]}
+    yield "20 cells, 36 channels, this data set", *cost.cifar_cost(found, **size)
+    yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(found)
 
 
 def _check_numbers(config: ConfigDict) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before any test module imports jax
+# Tests compile much and compute little: LLVM's optimisations would cost them half their time.
+FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = FAST_COMPILATION
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +28,7 @@ def python():
     """Runs `python *args` from the checkout's root and returns the completed process, its output as text."""
 
     def run(*args: str, devices: int = 1, timeout: float = 120, **env: str):
-        flags = f"--xla_force_host_platform_device_count={devices}"
+        flags = f"{FAST_COMPILATION} --xla_force_host_platform_device_count={devices}"
         return subprocess.run(
             [sys.executable, *args],
             cwd=ROOT,
