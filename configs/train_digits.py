@@ -3,8 +3,9 @@
   python -m nge_jax.main --config=configs/train_digits.py
   python -m nge_jax.main --config=configs/train_digits.py --config.genotype=runs/search_digits/genotype.json
 
-Meant for two CPU cores: about a minute, half of it compilation. It trains on 1,442 images of 8x8 pixels and tests on
-355 others. The settings are those of `train_cifar10.py` made small; they stand for no experiment of the paper.
+Meant for two CPU cores: about a minute, most of it compilation. It trains on 1,442 images of 8x8 pixels and tests on
+355 others. DARTS_V2, PC_DARTS_cifar and random cells reach 98.9 to 99.7 %: that shows that a cell works, not which is
+best. The settings are those of `train_cifar10.py` made small; they stand for no experiment of the paper.
 `train_digits.py:smoke` runs one epoch of a still smaller network.
 """
 
@@ -29,7 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.cutout = 0  # the strokes are all there is
 
     config.network = ConfigDict()
-    config.network.cells = 5
+    config.network.cells = 3  # the second and the third are reduction cells: 8x8, 4x4, 2x2
     config.network.channels = 16
     config.network.dtype = "float32"
 
@@ -55,7 +56,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.eval_batch_size = 128
 
     if arg == "smoke":
-        config.network.cells = 3
         config.network.channels = 4
         config.train.epochs = 1
         config.train.images_per_epoch = 256

@@ -189,7 +189,7 @@ def mix_together(
         x = nodes[source] if inputs is None else inputs[source]
         features = weightless_operations(x, stride, axis_name)
         relu_x = jax.nn.relu(x)
-        center = ops._pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        center = ops.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
         targets = [k for i, k in EDGES if i == source]
         leaving = np.array([n for n, (i, _) in enumerate(edges) if i == source])
         p = probs[np.array([EDGES.index((source, k)) for k in targets])]
@@ -212,8 +212,13 @@ def _rows(stacked, rows):
 
 def weightless(p: jax.Array, stride: int) -> jax.Array:
     """Probabilities [..., F] of the operations of `weightless_operations`, from [..., 7]."""
+    return p[..., weightless_numbers(stride)]
+
+
+def weightless_numbers(stride: int) -> np.ndarray:
+    """Numbers in `genotype.OPERATIONS` of the operations of `weightless_operations`."""
     names = POOLS if stride == 2 else (SKIP, *POOLS)
-    return p[..., np.array([OPERATIONS.index(name) for name in names])]
+    return np.array([OPERATIONS.index(name) for name in names])
 
 
 def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> jax.Array:
@@ -267,7 +272,7 @@ def mixed_convolutions(
         first, second = params[name]["first"], params[name]["second"]
         h, h_moments = depthwise(f"{name}/first", relu_x, center, first["depthwise"], stride, 1)
         z = jax.nn.relu(affine(h, *fold(first["pointwise"], 1.0, *h_moments))).reshape(shape)
-        z_mean = ops._pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        z_mean = ops.pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
         h, h_moments = depthwise(name, z, z_mean, second["depthwise"], 1, 1)
         mixed += affine(h, *fold(second["pointwise"], p[OPERATIONS.index(name)], *h_moments))
     for name in DILATED:
@@ -290,7 +295,7 @@ def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """First and second moment over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
     mean = h.mean(0, dtype=jnp.float32)
     second = jnp.matmul(h.T, h, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
-    return ops._pmean((mean, second / len(h)), axis_name)
+    return ops.pmean((mean, second / len(h)), axis_name)
 
 
 def fold(

@@ -33,7 +33,7 @@ def _forward(params, nodes, inputs, probs, sources, axis_name):
     def from_source(source, carry):
         x = _source(carry[0], inputs, source)
         relu_x = jax.nn.relu(x)
-        center = ops._pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        center = ops.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
         features = cell.weightless_operations(x, stride, axis_name)
 
         def along_edge(target, edge_params, carry):
@@ -58,7 +58,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     params, nodes, inputs, probs, saved = residuals
     stride = 1 if inputs is None else 2
     position = _positions(sources)
-    free = np.array([OPERATIONS.index(name) for name in _weightless_names(stride)])
+    free = cell.weightless_numbers(stride)
 
     def from_source(number, carry):
         source = sources.stop - 1 - number
@@ -165,7 +165,7 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
     (a, _), fold_pull = jax.vjp(cell.fold, weights, p, *h_moments)
     g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
     g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
-    g_mean, g_second = ops._pmean((g_mean, g_second), axis_name)
+    g_mean, g_second = ops.pmean((g_mean, g_second), axis_name)
     through_second = ((g_second + g_second.T) / len(h)).astype(h.dtype)
     g_h = g @ a.T.astype(h.dtype) + h @ through_second + (g_mean / len(h)).astype(h.dtype)
     return g_h, g_weights, g_p
@@ -205,10 +205,6 @@ def _over_targets(source, along_edge, params, position, carry):
 
 def _source(nodes, inputs, source):
     return _take(nodes if inputs is None else inputs, source)
-
-
-def _weightless_names(stride):
-    return cell.POOLS if stride == 2 else (cell.SKIP, *cell.POOLS)
 
 
 def _take(stacked, index):

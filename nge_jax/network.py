@@ -4,8 +4,7 @@ A network maps images [N, H, W, C] to `(logits [N, classes] float32, endpoints)`
 dict of named arrays: "stem", "cell_XX" for the output of each cell outside a run of equal cells and
 of the last cell of each run, and in training "aux_logits".
 
-Equal neighbouring cells run as one `nn.scan` over stacked weights: the 20 cells of the paper are
-nine to compile.
+Equal neighbouring cells run as one `nn.scan` over stacked weights: of 20 cells nine are compiled.
 """
 
 import itertools
@@ -217,10 +216,9 @@ def cifar_network(
     auxiliary: bool = False,
     **options: Any,
 ) -> Network:
-    """The network for CIFAR and other small images, of any size and number of input channels.
+    """The network for small images, of any number of channels; an auxiliary head needs 32x32 pixels.
 
-    The auxiliary head needs images of at least 32x32 (8x8 after the two reductions). `options`:
-    `dtype` and `bn_axis_name` of `Network`.
+    `options`: `dtype` and `bn_axis_name` of `Network`.
     """
     return Network(
         genotype=genotype,

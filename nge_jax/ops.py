@@ -6,6 +6,7 @@ when a program is lowered, so GPUs and TPUs get the library convolution and neve
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,8 @@ def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array
     """Mean and (biased) variance of `x` [..., C] over all but the last axis, and over `axis_name`: [C], [C]."""
     axes = tuple(range(x.ndim - 1))
     x = x.astype(jnp.float32)
-    mean = _pmean(x.mean(axes), axis_name)
-    return mean, _pmean(jnp.square(x - mean).mean(axes), axis_name)
+    mean = pmean(x.mean(axes), axis_name)
+    return mean, pmean(jnp.square(x - mean).mean(axes), axis_name)
 
 
 def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -296,5 +297,6 @@ def _divisor_near(number, target):
     return min((d for d in range(1, number + 1) if number % d == 0), key=lambda d: abs(d - target))
 
 
-def _pmean(x, axis_name):
+def pmean(x: Any, axis_name: str | None) -> Any:
+    """Mean of a tree over the mapped axis; the tree itself where there is none."""
     return x if axis_name is None else lax.pmean(x, axis_name)

@@ -5,7 +5,6 @@ to 0) and the drop-path rate (linear from 0) move with every step, in DARTS with
 of an epoch that do not fill a batch are left out, others each time.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -127,10 +126,9 @@ def fit(config: ConfigDict, training: Training, data: cifar.Dataset, path: Path)
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
         metrics = Metrics(path, step)
-        if step < total_steps:
-            print("compiling the training step", file=sys.stderr, flush=True)
-            state = phase(state, batches(0), key, 0, 0)  # no step, but the clocks below start fair
         progress = Progress(total_steps * batch_size, step * batch_size)
+        if step < total_steps:  # no step yet: compiles, so that the clocks below start fair
+            state = phase(state, batches(0), key, 0, 0)
         progress.print(table_header(COLUMNS))
         for epoch in range(step // recipe.steps_per_epoch, config.train.epochs):
             epoch_batches = batches(epoch)
