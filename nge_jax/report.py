@@ -70,7 +70,7 @@ TRAIN_COLUMNS = {
 FACTS = {
     "Data set": "data.name",
     "Edge model": "search.edge_model",
-    "Genotype": "network.genotype",
+    "Genotype": "genotype",
     "Seed": "seed",
 }
 NEAR_UNIFORM = 0.95  # of the entropy of equal probabilities: the choice is then a close one

@@ -9,7 +9,6 @@
 `search.alternation="batch"` updates both for every pair of batches instead, as DARTS does.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,12 +171,11 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
         metrics = Metrics(path, step)
-        if step < total_steps:
-            print("compiling the search's steps", file=sys.stderr, flush=True)
-            batches = _batches(config, search, 0, images, labels, probs(state))
-            for phase in search.phases:  # no step, but the clocks below start fair
-                state = phase.run(state, batches[phase.name], key, 0, 0)
         progress = Progress(total_steps * batch_size, step * batch_size)
+        if step < total_steps:  # no step yet: compiles, so that the clocks below start fair
+            batches = _batches(config, search, 0, images, labels, probs(state))
+            for phase in search.phases:
+                state = phase.run(state, batches[phase.name], key, 0, 0)
         progress.print(table_header(COLUMNS))
         for epoch in range(step // search.steps_per_epoch, epochs):
             # Held for the epoch; what the embedding learns in it counts from the next one on.

@@ -166,7 +166,7 @@ def result(workdir):
     probs = np.load(workdir / "architecture.npz")["probs"]
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     newest = workdir / "checkpoints" / str(max(steps))
-    (manifest,) = newest.glob("manifest/*")
+    manifest = newest / "manifest" / "metadata"
     timeless = ("seconds", "images_per_second")
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     rows = [{k: v for k, v in row.items() if k not in timeless} for row in rows]
