@@ -20,30 +20,16 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from nge_jax import cost, genotype, optim, parallel, report, search_step, workdir
+from nge_jax import cost, genotype, optim, parallel, report, search_record, search_step, workdir
 from nge_jax.checkpoint import Checkpoints
 from nge_jax.data import cifar
-from nge_jax.embedding import EdgeModel, edge_model, entropy
+from nge_jax.embedding import EdgeModel, edge_model
 from nge_jax.errors import InputError
-from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.parallel import BATCHES_AXES, Batches
 from nge_jax.progress import Metrics, Progress, table_header, table_row
 from nge_jax.search_step import SearchState
 from nge_jax.supernet import Supernet, supernet
-
-COLUMNS = {
-    "epoch": ("epoch", "d"),
-    "weight_loss": ("train loss", ".4f"),
-    "weight_accuracy": ("accuracy", ".2%"),
-    "embedding_loss": ("valid loss", ".4f"),
-    "embedding_accuracy": ("accuracy", ".2%"),
-    "entropy_normal": ("H normal", ".4f"),
-    "entropy_reduction": ("H reduction", ".4f"),
-    "skips": ("skips n/r", ""),
-    "images_per_second": ("images/s", ".1f"),
-    "seconds": ("seconds", ".1f"),
-}
 
 
 class Phase(NamedTuple):
@@ -176,7 +162,7 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
             batches = _batches(config, search, 0, images, labels, probs(state))
             for phase in search.phases:
                 state = phase.run(state, batches[phase.name], key, 0, 0)
-        progress.print(table_header(COLUMNS))
+        progress.print(table_header(search_record.COLUMNS))
         for epoch in range(step // search.steps_per_epoch, epochs):
             # Held for the epoch; what the embedding learns in it counts from the next one on.
             batches = _batches(config, search, epoch, images, labels, probs(state))
@@ -192,11 +178,14 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
             state = _end_epoch(state, epoch + 1, probs(state))
             row = {"epoch": epoch + 1, "step": step, "seconds": time.monotonic() - began}
             row["images_per_second"] = (step - begin) * batch_size / row["seconds"]
-            row |= _epoch_metrics(search, state, epoch + 1)
-            progress.print(table_row(COLUMNS, row))
-            for warning in _skip_warnings(row):
+            # The epoch's last step's; the schedule counts steps of the weights alone.
+            weight_steps = sum(p.steps for p in search.phases if p.name != EMBEDDING)
+            rate = float(search.schedule((epoch + 1) * weight_steps - 1))
+            row |= search_record.epoch_metrics(state, epoch + 1, rate)
+            progress.print(table_row(search_record.COLUMNS, row))
+            for warning in search_record.skip_warnings(row):
                 progress.print(warning)
-            _write_architecture(path, state, epoch + 1)
+            search_record.write_architecture(path, state, epoch + 1)
             metrics.write({k: v for k, v in row.items() if k != "skips"})
             state = _without_sums(state)
             checkpoints.save(step, state)  # never before the row
@@ -251,46 +240,6 @@ def _end_epoch(state, epoch, probs):
 
 def _without_sums(state):
     return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-
-
-def _epoch_metrics(search, state, epoch):
-    """The epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell it gives now."""
-    row = {}
-    for group, sums in jax.device_get(state.sums).items():
-        name = {WEIGHTS: "weight", EMBEDDING: "embedding"}[group]
-        row[f"{name}_loss"] = float(sums.loss / sums.count)
-        row[f"{name}_accuracy"] = float(sums.correct / sums.count)
-    weight_steps = sum(p.steps for p in search.phases if p.name != EMBEDDING)
-    row["learning_rate"] = float(search.schedule(epoch * weight_steps - 1))  # of its last step
-    probs = np.asarray(state.history[epoch])
-    found = genotype.derive(probs)
-    counts = {}
-    for cell_type, value in zip(CELL_TYPES, entropy(probs), strict=True):
-        row[f"entropy_{cell_type}"] = float(value)
-        counts[cell_type] = genotype.operation_counts(found, cell_type)
-        row |= {f"{name}_{cell_type}": n for name, n in counts[cell_type].items()}
-    row["skips"] = "/".join(str(counts[cell_type]["skip_connect"]) for cell_type in CELL_TYPES)
-    return row
-
-
-def _skip_warnings(row):
-    """A line for each cell type that skip connections are taking over, the known failure of such searches."""
-    for cell_type in CELL_TYPES:
-        edges = sum(row[f"{name}_{cell_type}"] for name in OPERATIONS)
-        skips = row[f"skip_connect_{cell_type}"]
-        if 2 * skips >= edges:
-            yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
-
-
-def _write_architecture(path, state, epoch):
-    arrays = {
-        "probs": np.asarray(state.history[: epoch + 1]),
-        "operations": np.array(OPERATIONS),
-        "edges": np.array(EDGES),
-    }
-    new = path / "architecture.new.npz"
-    np.savez(new, **arrays)
-    new.replace(path / "architecture.npz")
 
 
 def _sizes(found, data):
