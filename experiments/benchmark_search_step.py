@@ -47,7 +47,7 @@ def main(_) -> None:
     axes = (None, parallel.BATCHES_AXES)
     phases = {
         WEIGHTS: parallel.on_all_devices(search_step.make_weight_phase(weight_step), axes),
-        EMBEDDING: parallel.on_all_devices(search_step.make_embedding_phase(embedding_step)),
+        EMBEDDING: parallel.on_all_devices(parallel.make_phase(embedding_step)),
     }
 
     rng = np.random.default_rng(0)

@@ -24,6 +24,27 @@ class Batches(NamedTuple):
     indices: jax.Array
 
 
+def make_phase(step: Callable) -> Callable:
+    """`(state, batches, key, start, stop) -> state`: a step for each of the rows start..stop-1.
+
+    `step`: `(state, images, labels, key) -> state`. Whatever start and stop are, it is the same program.
+    """
+
+    def phase(state, batches, key, start, stop):
+        def body(i, state):
+            return step(state, *row(batches, i), key)
+
+        return lax.fori_loop(start, stop, body, state)
+
+    return phase
+
+
+def row(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Images and labels of step i."""
+    index = batches.indices[i]
+    return batches.images[index], batches.labels[index]
+
+
 def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
     """The phase on all local devices; the state stays replicated without leading axes, and is donated.
 

@@ -133,7 +133,7 @@ def build(config: ConfigDict, data: cifar.Dataset) -> Search:
         run_weights = parallel.on_all_devices(
             search_step.make_weight_phase(weight_step), (None, BATCHES_AXES)
         )
-        run_embedding = parallel.on_all_devices(search_step.make_embedding_phase(embedding_step))
+        run_embedding = parallel.on_all_devices(parallel.make_phase(embedding_step))
         phases = (
             Phase(WEIGHTS, run_weights, steps[WEIGHTS], 1),
             Phase(EMBEDDING, run_embedding, steps[EMBEDDING], 1),

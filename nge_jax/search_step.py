@@ -16,7 +16,7 @@ from nge_jax.data import augment
 from nge_jax.embedding import EdgeModel
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
-from nge_jax.parallel import AXIS, my_part
+from nge_jax.parallel import AXIS, make_phase, my_part, row
 from nge_jax.supernet import Supernet
 
 Tree = Any
@@ -113,24 +113,12 @@ def make_weight_phase(weight_step: Callable) -> Callable:
     def weight_phase(state, probs_and_batches, key, start, stop):
         probs, batches = probs_and_batches
 
-        def body(i, state):
-            return weight_step(state, probs, *_batch(batches, i), key)
+        def step(state, *batch):
+            return weight_step(state, probs, *batch)
 
-        return lax.fori_loop(start, stop, body, state)
+        return make_phase(step)(state, batches, key, start, stop)
 
     return weight_phase
-
-
-def make_embedding_phase(embedding_step: Callable) -> Callable:
-    """`(state, batches, key, start, stop) -> state`: rows start..stop-1 of embedding steps."""
-
-    def embedding_phase(state, batches, key, start, stop):
-        def body(i, state):
-            return embedding_step(state, *_batch(batches, i), key)
-
-        return lax.fori_loop(start, stop, body, state)
-
-    return embedding_phase
 
 
 def make_alternating_phase(
@@ -145,9 +133,9 @@ def make_alternating_phase(
         training, validation = batches
 
         def body(i, state):
-            state = embedding_step(state, *_batch(validation, i), key)
+            state = embedding_step(state, *row(validation, i), key)
             probs = edge_model.probs(state.params[EMBEDDING])
-            return weight_step(state, probs, *_batch(training, i), key)
+            return weight_step(state, probs, *row(training, i), key)
 
         return lax.fori_loop(start, stop, body, state)
 
@@ -179,8 +167,3 @@ def _update(state, group, optimizer, grads, sums):
         opt_state=opt_state,
         sums=state.sums | {group: added},
     )
-
-
-def _batch(batches, i):
-    index = batches.indices[i]
-    return batches.images[index], batches.labels[index]

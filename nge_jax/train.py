@@ -116,7 +116,7 @@ def fit(config: ConfigDict, training: Training, data: cifar.Dataset, path: Path)
         (state, key, data.train_images, data.train_labels)
     )
     step_fn = train_step.make_train_step(model, optimizer, recipe)
-    phase = parallel.on_all_devices(train_step.make_train_phase(step_fn))
+    phase = parallel.on_all_devices(parallel.make_phase(step_fn))
 
     def batches(epoch):
         sizes = len(images), recipe.steps_per_epoch, batch_size

@@ -136,19 +136,6 @@ def path_scales(
     return my_part(scales, count, axis=2)
 
 
-def make_train_phase(train_step: Callable) -> Callable:
-    """`(state, batches, key, start, stop) -> state`: rows start..stop-1, whatever these are."""
-
-    def train_phase(state, batches, key, start, stop):
-        def body(i, state):
-            index = batches.indices[i]
-            return train_step(state, batches.images[index], batches.labels[index], key)
-
-        return lax.fori_loop(start, stop, body, state)
-
-    return train_phase
-
-
 def evaluate(
     model: Network,
     state: TrainState,

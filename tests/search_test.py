@@ -39,9 +39,7 @@ TINY = [
 @pytest.fixture(scope="module")
 def phases():
     weights = search_step.make_weight_phase(search_step.make_weight_step(NET, OPTIMIZER, INPUTS))
-    embedding = search_step.make_embedding_phase(
-        search_step.make_embedding_step(NET, EDGES, OPTIMIZER, INPUTS)
-    )
+    embedding = parallel.make_phase(search_step.make_embedding_step(NET, EDGES, OPTIMIZER, INPUTS))
     axes = (None, parallel.BATCHES_AXES)
     return {
         WEIGHTS: parallel.on_all_devices(weights, axes),

@@ -51,7 +51,7 @@ def small_config(folder, **changes):
 
 def make_phase(model, optimizer, recipe):
     step = train_step.make_train_step(model, optimizer, recipe)
-    return parallel.on_all_devices(train_step.make_train_phase(step))
+    return parallel.on_all_devices(parallel.make_phase(step))
 
 
 def rows(path):
