@@ -5,7 +5,7 @@
 Nodes 0 and 1 are the cell's two inputs (preprocessed to C channels), nodes 2..5 the inner ones; the
 output concatenates the inner nodes. In a reduction cell, edges that leave an input have stride 2.
 
-Two schedules compute the same sums (`EDGE_SCHEDULES`):
+Two schedules compute the same sums (`supernet.SCHEDULES`):
 
 * `mix_together`: all edges leaving a node at once, by `jax.vmap`. The edges' depthwise convolutions
   become one library call with many groups: what a GPU or TPU wants.
@@ -21,9 +21,11 @@ import numpy as np
 from jax import lax
 
 from nge_jax import ops
+from nge_jax.depthwise import depthwise_conv, library_depthwise_conv
+from nge_jax.folding import affine, fold, moments
 from nge_jax.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 
-# Operations that are convolutions, ending in 1x1 convolution and batch normalisation (see `fold`) ...
+# Operations that are convolutions, ending in 1x1 convolution and batch normalisation (see `folding`) ...
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}  # kernel sizes
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
 CONVOLUTIONS = (*SEPARABLE, *DILATED)
@@ -196,7 +198,7 @@ def mix_together(
 
         def mixed_edge(params, p, relu_x=relu_x, center=center, features=features):
             mixed, _ = mixed_convolutions(
-                params, relu_x, center, p, stride, axis_name, ops.library_depthwise_conv
+                params, relu_x, center, p, stride, axis_name, library_depthwise_conv
             )
             return mixed + jnp.tensordot(weightless(p, stride), features, 1).astype(mixed.dtype)
 
@@ -238,7 +240,7 @@ def mixed_convolutions(
     p: jax.Array,
     stride: int,
     axis_name: str | None,
-    depthwise_conv=ops.depthwise_conv,
+    depthwise_conv=depthwise_conv,
 ) -> tuple[jax.Array, Params]:
     """The p-weighted sum of one edge's convolutions (at stride 2 also of its FactorizedReduce).
 
@@ -249,79 +251,65 @@ def mixed_convolutions(
         p: [7].
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
-        depthwise_conv: `ops.depthwise_conv` or one like it.
+        depthwise_conv: `depthwise_conv` or one like it.
 
     Returns:
-        [B, H / stride, W / stride, C] and, for a derivative by hand, the inputs of all 1x1 convolutions,
-        as pixels [B H W, C], with their moments.
+        [B, H / stride, W / stride, C] and, for a derivative by hand, the statistics of the input of every
+        1x1 convolution: name -> (center [C], mean [C], second moment [C, C]), see `centered_depthwise`
+        and `moments`.
     """
-    saved = {}
+    statistics = {}
 
-    def depthwise(name, x, center, kernel, stride, dilation):
-        h = depthwise_conv(x, kernel, stride, dilation)
-        h = h.reshape(-1, h.shape[-1])
-        # BN does not see a constant added to its input; without its mean h's variance does not cancel.
-        h = h - lax.stop_gradient(center * kernel.sum((0, 1))).astype(h.dtype)
-        saved[name] = h, moments(h, axis_name)
-        return saved[name]
+    def normalized(name, h, center, weights, p):
+        """p BN(h W); notes the statistics of h."""
+        statistics[name] = center, *moments(h, axis_name)
+        return affine(h, *fold(weights, p, *statistics[name][1:]))
+
+    def depthwise(x, center, kernel, stride, dilation):
+        return centered_depthwise(x, center, kernel, stride, dilation, depthwise_conv)
 
     batch, height, width, channels = relu_x.shape
     shape = batch, height // stride, width // stride, channels
     mixed = 0.0
     for name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
-        h, h_moments = depthwise(f"{name}/first", relu_x, center, first["depthwise"], stride, 1)
-        z = jax.nn.relu(affine(h, *fold(first["pointwise"], 1.0, *h_moments))).reshape(shape)
-        z_mean = ops.pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        h, h_moments = depthwise(name, z, z_mean, second["depthwise"], 1, 1)
-        mixed += affine(h, *fold(second["pointwise"], p[OPERATIONS.index(name)], *h_moments))
+        h = depthwise(relu_x, center, first["depthwise"], stride, 1)
+        z = normalized(f"{name}/first", h, center, first["pointwise"], 1.0)
+        z = jax.nn.relu(z).reshape(shape)
+        z_center = ops.pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        h = depthwise(z, z_center, second["depthwise"], 1, 1)
+        mixed += normalized(name, h, z_center, second["pointwise"], p[OPERATIONS.index(name)])
     for name in DILATED:
-        h, h_moments = depthwise(name, relu_x, center, params[name]["depthwise"], stride, 2)
-        p_o = p[OPERATIONS.index(name)]
-        mixed += affine(h, *fold(params[name]["pointwise"], p_o, *h_moments))
+        h = depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
+        pointwise = params[name]["pointwise"]
+        mixed += normalized(name, h, center, pointwise, p[OPERATIONS.index(name)])
     if stride == 2:
-        halves = []
-        for half, h in enumerate(reduced_positions(relu_x)):
-            h = h.reshape(-1, channels) - lax.stop_gradient(center).astype(h.dtype)
-            h_moments = moments(h, axis_name)
-            saved[f"{SKIP}/{half}"] = h, h_moments
-            weights = params[SKIP][half]
-            halves.append(affine(h, *fold(weights, p[OPERATIONS.index(SKIP)], *h_moments)))
+        halves = [
+            normalized(f"{SKIP}/{half}", h, center, params[SKIP][half], p[OPERATIONS.index(SKIP)])
+            for half, h in enumerate(centered_halves(relu_x, center))
+        ]
         mixed += jnp.concatenate(halves, -1)
-    return mixed.reshape(shape), saved
+    return mixed.reshape(shape), statistics
 
 
-def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """First and second moment over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
-    mean = h.mean(0, dtype=jnp.float32)
-    second = jnp.matmul(h.T, h, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
-    return ops.pmean((mean, second / len(h)), axis_name)
+def centered_depthwise(
+    x: jax.Array,
+    center: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    dilation: int,
+    depthwise_conv=depthwise_conv,
+) -> jax.Array:
+    """Depthwise convolution of `x` [B, H, W, C] less what its mean `center` [C] brings: pixels [N, C].
 
-
-def fold(
-    weights: jax.Array, p: jax.Array | float, mean: jax.Array, second: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Folds 1x1 convolution, batch normalisation and weighting by `p` into one affine map of h.
-
-        p * BN(h W) = h A + b,   A = W diag(p / sqrt(diag(W^T cov(h) W) + eps)),   b = -E[h] A
-
-    so that no operation's own output is ever stored: the mean and variance of h W follow from h's.
-
-    Args:
-        weights: W, [C_in, C].
-        p: weight of the operation.
-        mean: E[h], [C_in].
-        second: E[h h^T], [C_in, C_in].
-
-    Returns:
-        A [C_in, C] and b [C].
+    The normalisation behind it does not see a constant; without one, h's variance does not cancel.
     """
-    covariance = second - jnp.outer(mean, mean)
-    variance = jnp.einsum("io,ij,jo->o", weights, covariance, weights, precision="highest")
-    a = weights * (p * lax.rsqrt(jnp.maximum(variance, 0) + ops.BATCH_NORM_EPSILON))
-    return a, -jnp.matmul(mean, a, precision="highest")
+    h = depthwise_conv(x, kernel, stride, dilation)
+    h = h.reshape(-1, h.shape[-1])
+    return h - lax.stop_gradient(center * kernel.sum((0, 1))).astype(h.dtype)
 
 
-def affine(h: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """h A + b in h's own precision."""
-    return h @ a.astype(h.dtype) + b.astype(h.dtype)
+def centered_halves(x: jax.Array, center: jax.Array) -> list[jax.Array]:
+    """What FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [N, C]."""
+    center = lax.stop_gradient(center).astype(x.dtype)
+    return [half.reshape(-1, x.shape[-1]) - center for half in reduced_positions(x)]

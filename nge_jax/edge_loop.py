@@ -5,10 +5,11 @@ The sums are those of `cell.mix_together`. What the loop saves on XLA's CPU back
 * compilation: a cell's 14 edges are one loop body forward and one backward instead of 14 unrolled copies;
 * time: XLA fuses across a cell's edges and computes shared arrays once per consumer; a loop is a boundary
   that it respects, and one edge's arrays fit into the caches;
-* memory: an edge leaves behind the inputs of its 1x1 convolutions and nothing else. The nodes themselves
-  are read from the finished buffer, not stored once an edge as differentiating the loop would do.
+* memory: an edge leaves behind statistics and nothing else. Its convolutions are computed again from the
+  finished nodes in the backward pass, which takes less time than writing them to memory and reading them.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -17,16 +18,37 @@ import numpy as np
 from jax import lax
 
 from nge_jax import cell, ops
+from nge_jax.depthwise import depthwise_input_gradient, depthwise_kernel_gradient
+from nge_jax.folding import affine, fold
 from nge_jax.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def mix_one_by_one(params, nodes, inputs, probs, sources, axis_name):
     """Adds to every node what its edges from `sources` bring; arguments as of `cell.mix_together`."""
-    return _forward(params, nodes, inputs, probs, sources, axis_name)[0]
+    return _mix(params, nodes, inputs, probs, sources, axis_name)[0]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which gradients are asked for: a step that updates one group leaves the other's out."""
+
+    params: bool
+    probs: bool
 
 
 def _forward(params, nodes, inputs, probs, sources, axis_name):
+    perturbed = jax.tree.leaves(jax.tree.map(lambda leaf: leaf.perturbed, params))
+    wanted = _Wanted(any(perturbed), probs.perturbed)
+    values = jax.tree.map(lambda leaf: leaf.value, (params, nodes, inputs, probs))
+    params, nodes, inputs, probs = values
+    nodes, saved = _mix(params, nodes, inputs, probs, sources, axis_name)
+    return nodes, (params, nodes, inputs, probs, saved, wanted)
+
+
+def _mix(params, nodes, inputs, probs, sources, axis_name):
+    """The nodes, and what the edges' 1x1 convolutions read."""
     stride = 1 if inputs is None else 2
     position = _positions(sources)
 
@@ -49,13 +71,12 @@ def _forward(params, nodes, inputs, probs, sources, axis_name):
         return _over_targets(source, along_edge, params, position, carry)
 
     saved = _empty_stacks(params, nodes, inputs, stride, len(cell.edges_from(sources)))
-    nodes, saved = lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
-    return nodes, (params, nodes, inputs, probs, saved)
+    return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
 
 
 def _backward(sources, axis_name, residuals, g_nodes):
     """Runs the edges in the opposite order; `g_nodes[k]` is complete before an edge into k is undone."""
-    params, nodes, inputs, probs, saved = residuals
+    params, nodes, inputs, probs, saved, wanted = residuals
     stride = 1 if inputs is None else 2
     position = _positions(sources)
     free = cell.weightless_numbers(stride)
@@ -74,11 +95,22 @@ def _backward(sources, axis_name, residuals, g_nodes):
             edge, number = position[source, target], _EDGE[source, target]
             g = _take(g_nodes, target)
             g_edge, g_p, g_x = _edge_gradient(
-                edge_params, _take(saved, edge), relu_x, probs[number], g, stride, axis_name
+                edge_params,
+                _take(saved, edge),
+                relu_x,
+                probs[number],
+                g,
+                stride,
+                axis_name,
+                with_params=wanted.params,
             )
-            for o, feature in zip(free, features, strict=True):
-                g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
-            return g_relu_x + g_x, _put(g_params, g_edge, edge), g_probs.at[number].add(g_p)
+            if wanted.params:
+                g_params = _put(g_params, g_edge, edge)
+            if wanted.probs:
+                for o, feature in zip(free, features, strict=True):
+                    g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
+                g_probs = g_probs.at[number].add(g_p)
+            return g_relu_x + g_x, g_params, g_probs
 
         carry = jnp.zeros_like(relu_x), g_params, g_probs
         carry = _over_targets(source, along_edge, params, position, carry)
@@ -96,58 +128,74 @@ def _backward(sources, axis_name, residuals, g_nodes):
             g_inputs = _put(g_inputs, g_x, source)
         return g_params, g_nodes, g_inputs, g_probs
 
-    g_inputs = None if inputs is None else jnp.zeros_like(inputs)
-    start = (_zeros_like(params), g_nodes, g_inputs, jnp.zeros_like(probs))
+    start = (
+        _zeros_like(params) if wanted.params else None,
+        g_nodes,
+        None if inputs is None else jnp.zeros_like(inputs),
+        jnp.zeros_like(probs) if wanted.probs else None,
+    )
     return lax.fori_loop(0, len(sources), from_source, start)
 
 
-mix_one_by_one.defvjp(_forward, _backward)
+mix_one_by_one.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-def _edge_gradient(params, saved, relu_x, p, g, stride, axis_name):
-    """Derivative of `cell.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C]."""
+def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_params):
+    """Derivative of `cell.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C].
+
+    Without `with_params` the gradients of the depthwise kernels, the costly ones, are left out.
+    """
     g_params, g_p, g_relu_x = {}, jnp.zeros_like(p), 0.0
     shape, channels = g.shape, g.shape[-1]
     g = g.reshape(-1, channels)
     g_sum = g.sum(0, dtype=jnp.float32)
     undo = functools.partial(_folded_gradient, axis_name=axis_name)
 
+    def depthwise(x, kernel, g_h, stride, dilation):
+        g_h = g_h.reshape(shape)
+        g_x = depthwise_input_gradient(kernel, g_h, x.shape[1:3], stride, dilation)
+        if not with_params:
+            return g_x, None
+        return g_x, depthwise_kernel_gradient(x, g_h, len(kernel), stride, dilation)
+
     for name in cell.SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         number = OPERATIONS.index(name)
-        g_h, g_pointwise, g_o = undo(*saved[name], second["pointwise"], p[number], g, g_sum)
+        center, *h_moments = statistics[f"{name}/first"]
+        h = cell.centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
+        z = jax.nn.relu(affine(h, *fold(first["pointwise"], 1.0, *h_moments)))
+        z_center, *z_moments = statistics[name]
+        h_z = cell.centered_depthwise(z.reshape(shape), z_center, second["depthwise"], 1, 1)
+
+        g_h, g_pointwise, g_o = undo(h_z, z_moments, second["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
-        h, h_moments = saved[f"{name}/first"]
-        z = jax.nn.relu(cell.affine(h, *cell.fold(first["pointwise"], 1.0, *h_moments)))
-        g_z, g_depthwise = ops.depthwise_gradients(
-            z.reshape(shape), second["depthwise"], g_h.reshape(shape), 1, 1
-        )
+        g_z, g_depthwise = depthwise(z.reshape(shape), second["depthwise"], g_h, 1, 1)
         g_second = {"depthwise": g_depthwise, "pointwise": g_pointwise}
         g_z = jnp.where(z > 0, g_z.reshape(z.shape), 0)
         g_z_sum = g_z.sum(0, dtype=jnp.float32)
         g_h, g_pointwise, _ = undo(h, h_moments, first["pointwise"], 1.0, g_z, g_z_sum)
-        g_x, g_depthwise = ops.depthwise_gradients(
-            relu_x, first["depthwise"], g_h.reshape(shape), stride, 1
-        )
+        g_x, g_depthwise = depthwise(relu_x, first["depthwise"], g_h, stride, 1)
         g_relu_x += g_x
         g_first = {"depthwise": g_depthwise, "pointwise": g_pointwise}
         g_params[name] = {"first": g_first, "second": g_second}
     for name in cell.DILATED:
         number, weights = OPERATIONS.index(name), params[name]
-        g_h, g_pointwise, g_o = undo(*saved[name], weights["pointwise"], p[number], g, g_sum)
+        center, *h_moments = statistics[name]
+        h = cell.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
+        g_h, g_pointwise, g_o = undo(h, h_moments, weights["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
-        g_x, g_depthwise = ops.depthwise_gradients(
-            relu_x, weights["depthwise"], g_h.reshape(shape), stride, 2
-        )
+        g_x, g_depthwise = depthwise(relu_x, weights["depthwise"], g_h, stride, 2)
         g_relu_x += g_x
         g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
     if stride == 2:
         number = OPERATIONS.index(cell.SKIP)
+        center = statistics[f"{cell.SKIP}/0"][0]
         g_halves, g_weights = [], []
-        for half in range(2):
+        for half, h in enumerate(cell.centered_halves(relu_x, center)):
             out = slice(half * channels // 2, (half + 1) * channels // 2)
-            kept, weights = saved[f"{cell.SKIP}/{half}"], params[cell.SKIP][half]
-            g_h, g_w, g_o = undo(*kept, weights, p[number], g[:, out], g_sum[out])
+            _, *h_moments = statistics[f"{cell.SKIP}/{half}"]
+            weights = params[cell.SKIP][half]
+            g_h, g_w, g_o = undo(h, h_moments, weights, p[number], g[:, out], g_sum[out])
             g_p = g_p.at[number].add(g_o)
             g_halves.append(g_h.reshape(shape))
             g_weights.append(g_w)
@@ -162,7 +210,7 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
     Only two products over pixels come from `g` [N, C']; the way through the statistics is one more, with
     a [C, C] matrix, and everything else happens on matrices of that size.
     """
-    (a, _), fold_pull = jax.vjp(cell.fold, weights, p, *h_moments)
+    (a, _), fold_pull = jax.vjp(fold, weights, p, *h_moments)
     g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
     g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
     g_mean, g_second = ops.pmean((g_mean, g_second), axis_name)

@@ -1,13 +1,20 @@
 """Layers of the derived networks as Flax Linen modules on NHWC arrays.
 
 `OPS` maps an operation's DARTS name to a builder with one signature, `(channels, stride, norm,
-dtype, name)`, of a function `[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride), channels]`.
-The network decides once what `norm` is (training or evaluation, data type); layers only call it.
+dtype, name, spacing)`, of a function `[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride),
+channels]`. The network decides once what `norm` is (training or evaluation, data type); layers only
+call it.
+
+`spacing` (before, after) is how many pixels apart an operation's neighbours lie, in its input and in
+its output. A stride of 2 goes with (1, 1) and halves the array; with (1, 2) the array keeps its size
+and the pixels that the stride would have kept lie 2 apart: they have the same values, and operations
+that follow with (2, 2) keep it so (atrous convolution). Weights do not depend on the spacing.
 
 Weights start as PyTorch's defaults do (paper silent, DARTS leaves them): uniform in
 +-1/sqrt(fan_in), He-uniform with a = sqrt(5), that is a variance of 1/(3 fan_in).
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax import ops
+from nge_jax.depthwise import depthwise_conv
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 # A depthwise kernel [k, k, C] has no input axis: each channel sees k*k inputs.
@@ -26,6 +34,15 @@ depthwise_init = nn.initializers.variance_scaling(
 # A 1x1 convolution is a matrix product over the last axis; XLA runs it as one on every platform.
 pointwise = partial(nn.Dense, use_bias=False, kernel_init=kernel_init)
 conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_init)
+
+
+Spacing = tuple[int, int]
+
+
+def step_of(stride: int, spacing: Spacing) -> int:
+    """How many pixels of the input an operation goes on for one of the output."""
+    before, after = spacing
+    return stride * before // after
 
 
 class DepthwiseConv(nn.Module):
@@ -40,7 +57,7 @@ class DepthwiseConv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", depthwise_init, (self.size, self.size, x.shape[-1]))
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
-        return ops.depthwise_conv(x, kernel, stride=self.stride, dilation=self.dilation)
+        return depthwise_conv(x, kernel, stride=self.stride, dilation=self.dilation)
 
 
 class ReluConvNorm(nn.Module):
@@ -65,15 +82,17 @@ class FactorizedReduce(nn.Module):
     channels: int
     norm: Callable
     dtype: Any = None
+    spacing: Spacing = (1, 1)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.relu(x)
-        shifted = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1::2, 1::2]
+        step, shift = step_of(2, self.spacing), self.spacing[0]
+        shifted = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0)))[:, shift::step, shift::step]
         halves = self.channels - self.channels // 2, self.channels // 2
         y = [
             pointwise(c, dtype=self.dtype)(z)
-            for c, z in zip(halves, (x[:, ::2, ::2], shifted), strict=True)
+            for c, z in zip(halves, (x[:, ::step, ::step], shifted), strict=True)
         ]
         return self.norm(name="norm")(jnp.concatenate(y, axis=-1))
 
@@ -86,11 +105,13 @@ class SepConv(nn.Module):
     norm: Callable
     dtype: Any = None
     size: int = 3
+    spacing: Spacing = (1, 1)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        for stride in (self.stride, 1):
-            x = DepthwiseConv(self.size, stride, dtype=self.dtype)(nn.relu(x))
+        before, after = self.spacing
+        for step, dilation in ((step_of(self.stride, self.spacing), before), (1, after)):
+            x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(nn.relu(x))
             x = self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
         return x
 
@@ -103,10 +124,12 @@ class DilConv(nn.Module):
     norm: Callable
     dtype: Any = None
     size: int = 3
+    spacing: Spacing = (1, 1)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = DepthwiseConv(self.size, self.stride, dilation=2, dtype=self.dtype)(nn.relu(x))
+        step, dilation = step_of(self.stride, self.spacing), 2 * self.spacing[0]
+        x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(nn.relu(x))
         return self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
 
 
@@ -115,24 +138,36 @@ def is_identity(operation: str, stride: int) -> bool:
     return operation == "skip_connect" and stride == 1
 
 
-def _none(channels, stride, norm, dtype, name):
+def _none(channels, stride, norm, dtype, name, spacing=(1, 1)):
     del channels, norm, dtype, name
-    return lambda x: jnp.zeros_like(x[:, ::stride, ::stride])
+    step = step_of(stride, spacing)
+    return lambda x: jnp.zeros_like(x[:, ::step, ::step])
 
 
-def _skip_connect(channels, stride, norm, dtype, name):
+def _skip_connect(channels, stride, norm, dtype, name, spacing=(1, 1)):
     if is_identity("skip_connect", stride):
         return lambda x: x
-    return FactorizedReduce(channels, norm, dtype, name=name)
+    return FactorizedReduce(channels, norm, dtype, spacing, name=name)
 
 
-def _pool(pool, channels, stride, norm, dtype, name):
+def _pool(pool, channels, stride, norm, dtype, name, spacing=(1, 1)):
     del channels, norm, dtype, name
-    return partial(pool, stride=stride)
+    if spacing[0] == 1:
+        return partial(pool, stride=step_of(stride, spacing))
+    return partial(_pool_apart, pool, spacing[0])
 
 
-def _conv(module, size, channels, stride, norm, dtype, name):
-    return module(channels, stride, norm, dtype, size, name=name)
+def _pool_apart(pool, spacing, x):
+    """The pool of stride 1 over every `spacing`-th pixel, from each of the first ones."""
+    y = jnp.zeros_like(x)
+    for row, column in itertools.product(range(spacing), repeat=2):
+        part = slice(None), slice(row, None, spacing), slice(column, None, spacing)
+        y = y.at[part].set(pool(x[part]))
+    return y
+
+
+def _conv(module, size, channels, stride, norm, dtype, name, spacing=(1, 1)):
+    return module(channels, stride, norm, dtype, size, spacing, name=name)
 
 
 OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {

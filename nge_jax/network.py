@@ -26,9 +26,13 @@ class CellSpec(NamedTuple):
     channels: int
     reduction: bool  # operations on the two inputs have stride 2
     reduction_prev: bool  # the first input has twice the resolution of the second
+    # Pixels between neighbours in the first input, the second, the output (see `layers`).
+    spacing: tuple[int, int, int] = (1, 1, 1)
 
 
-def cell_plan(cells: int, channels: int, *, reduction_prev: bool = False) -> tuple[CellSpec, ...]:
+def cell_plan(
+    cells: int, channels: int, *, reduction_prev: bool = False, halvings: int = 2
+) -> tuple[CellSpec, ...]:
     """The cells of a network, first to last: reductions at 1/3 and 2/3, each doubling the channels.
 
     Args:
@@ -36,14 +40,18 @@ def cell_plan(cells: int, channels: int, *, reduction_prev: bool = False) -> tup
       channels: of each operation in the first cells; a cell's output has as many for each node that
         it concatenates.
       reduction_prev: the first cell's two inputs differ in resolution (ImageNet's stem).
+      halvings: so many reductions halve the array, from the first; the others keep its size and
+        double the spacing of what follows.
     """
     if cells < 1 or channels < 1:
         raise ValueError(f"cells={cells}, channels={channels}: expected positive numbers")
-    plan = []
+    plan, spacing = [], (1, 1, 1)
     for index in range(cells):
         reduction = index in (cells // 3, 2 * cells // 3)
         channels *= 1 + reduction
-        plan.append(CellSpec(channels, reduction, reduction_prev))
+        atrous = reduction and sum(spec.reduction for spec in plan) >= halvings
+        spacing = *spacing[1:], spacing[2] * (1 + atrous)
+        plan.append(CellSpec(channels, reduction, reduction_prev, spacing))
         reduction_prev = reduction
     return tuple(plan)
 
@@ -64,8 +72,9 @@ def draw_path_scales(
 class FixedCell(nn.Module):
     """A derived cell: ([N, H0, W0, C0], [N, H, W, C1]) -> [N, H', W', channels * concatenated].
 
-    H0 = H, or 2 H after a reduction; H' = H, or H / 2 in a reduction. `path_scales` [edges, N]
-    scale the operations' outputs sample by sample, identities apart.
+    H0 = H, or 2 H after a reduction; H' = H, or H / 2 in a reduction (a reduction that doubles the
+    spacing leaves the size). `path_scales` [edges, N] scale the operations' outputs sample by sample,
+    identities apart.
     """
 
     genotype: Genotype
@@ -77,17 +86,22 @@ class FixedCell(nn.Module):
     def __call__(
         self, s0: jax.Array, s1: jax.Array, path_scales: jax.Array | None = None
     ) -> jax.Array:
-        channels, reduction, reduction_prev = self.spec
+        channels, reduction, reduction_prev, (before_0, before, after) = self.spec
         edges, concat = self.genotype.cell("reduction" if reduction else "normal")
-        first = layers.FactorizedReduce if reduction_prev else layers.ReluConvNorm
+        reduce = partial(layers.FactorizedReduce, spacing=(before_0, before))
+        first = reduce if reduction_prev else layers.ReluConvNorm
         nodes = [
             first(channels, self.norm, self.dtype, name="input_0")(s0),
             layers.ReluConvNorm(channels, self.norm, self.dtype, name="input_1")(s1),
         ]
         for index, (operation, source) in enumerate(edges):
-            stride = 2 if reduction and source < NUM_INPUTS else 1
+            if source < NUM_INPUTS:
+                stride, spacing = 2 if reduction else 1, (before, after)
+            else:
+                stride, spacing = 1, (after, after)
             name = f"edge_{index}_{operation}"
-            y = layers.OPS[operation](channels, stride, self.norm, self.dtype, name)(nodes[source])
+            build = layers.OPS[operation]
+            y = build(channels, stride, self.norm, self.dtype, name, spacing)(nodes[source])
             if path_scales is not None and not layers.is_identity(operation, stride):
                 y *= path_scales[index, :, None, None, None].astype(y.dtype)
             if index % 2 == 0:
@@ -169,6 +183,8 @@ class AuxiliaryHead(nn.Module):
 class Network(nn.Module):
     """Stem, cells, global average pooling, classifier; in training an auxiliary head at 2/3.
 
+    `head` stands in for pooling and classifier: what it makes of the last cell's output, the size of
+    the images and `head_keys` (for each sample a key of its random numbers) are the logits.
     `bn_axis_name` names a `pmap` axis to normalise with the statistics of the whole batch; without
     it each device normalises with its own part's, as the paper's multi-GPU runs do.
     """
@@ -180,10 +196,16 @@ class Network(nn.Module):
     auxiliary: Callable[..., nn.Module] | None = None
     dtype: Any = None
     bn_axis_name: str | None = None
+    head: Callable[..., nn.Module] | None = None
 
     @nn.compact
     def __call__(
-        self, images: jax.Array, *, train: bool, path_scales: jax.Array | None = None
+        self,
+        images: jax.Array,
+        *,
+        train: bool,
+        path_scales: jax.Array | None = None,
+        head_keys: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         # PyTorch's BatchNorm: its momentum 0.1 is 0.9 here. (Its running variance is the unbiased
         # estimate, Flax's the biased one: they differ by a factor of 1 - 1 / (N H W).)
@@ -202,9 +224,12 @@ class Network(nn.Module):
             features = endpoints[f"cell_{2 * len(self.plan) // 3:02d}"]  # a reduction: in no run
             head = self.auxiliary(self.classes, norm, dtype=self.dtype, name="auxiliary")
             endpoints["aux_logits"] = head(features)
-        features = endpoints[f"cell_{len(self.plan) - 1:02d}"].astype(jnp.float32)
-        logits = layers.Classifier(self.classes, name="classifier")(features.mean(axis=(1, 2)))
-        return logits, endpoints
+        features = endpoints[f"cell_{len(self.plan) - 1:02d}"]
+        if self.head is not None:
+            head = self.head(self.classes, norm, dtype=self.dtype, name="head")
+            return head(features, images.shape[1:3], head_keys), endpoints
+        pooled = features.astype(jnp.float32).mean(axis=(1, 2))
+        return layers.Classifier(self.classes, name="classifier")(pooled), endpoints
 
 
 def cifar_network(
@@ -237,12 +262,18 @@ def imagenet_network(
     channels: int = 48,
     classes: int = 1000,
     auxiliary: bool = False,
+    output_stride: int = 32,
     **options: Any,
 ) -> Network:
-    """The network for ImageNet's mobile setting, images of 224x224 (or another multiple of 32)."""
+    """The network for ImageNet's mobile setting, images of 224x224 (or another multiple of 32).
+
+    `output_stride`: pixels of the image to one of the last cell's output; with 16 or 8 the last
+    reductions keep their inputs' size. The weights are the same.
+    """
+    halvings = {8: 0, 16: 1, 32: 2}[output_stride]
     return Network(
         genotype=genotype,
-        plan=cell_plan(cells, channels, reduction_prev=True),
+        plan=cell_plan(cells, channels, reduction_prev=True, halvings=halvings),
         classes=classes,
         stem=partial(layers.ImageNetStem, channels),
         auxiliary=partial(AuxiliaryHead, pool_stride=2, last_norm=False) if auxiliary else None,

@@ -6,7 +6,7 @@ import numpy as np
 import plain_cell
 import pytest
 
-from nge_jax import cell
+from nge_jax import cell, folding
 from nge_jax.supernet import SCHEDULES
 
 CHANNELS, BEFORE = 4, (6, 5)
@@ -58,6 +58,27 @@ def test_schedules_equal_the_plain_cell(key, reduction):
             np.testing.assert_allclose(f, e, atol=2e-5 * scale, rtol=1e-4, err_msg=path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", [False, True])
+def test_a_gradient_does_not_depend_on_which_others_are_asked_for(key, reduction):
+    """A step that updates one group leaves out what the other would cost, and nothing else."""
+    params, before, probs, direction = problem(key, reduction, reduction_before=False)
+
+    def projected(params, before, probs):
+        out = cell.mixed_cell(
+            params, before, probs, reduction=reduction, mix_edges=SCHEDULES["loop"]
+        )
+        return (out * direction).sum()
+
+    def gradients(argnums):
+        return jax.jit(jax.grad(projected, argnums))(params, before, probs)
+
+    together = gradients((0, 1, 2))
+    for number in (0, 2):
+        for path, (f, e) in zip_leaves(gradients((number,)), (together[number],)):
+            np.testing.assert_allclose(f, e, atol=1e-5 * np.abs(e).max(), err_msg=path)
+
+
 def zip_leaves(found, expected):
     paths, _ = jax.tree_util.tree_flatten_with_path(expected)
     leaves = jax.tree.leaves(found)
@@ -86,7 +107,8 @@ def test_folded_batch_norm_equals_the_unfolded(key, mean):
     h = mean + jax.random.normal(keys[0], (4096, 8)) * jnp.arange(1, 9)
     weights = jax.random.normal(keys[1], (8, 8))
     centered = h - h[:64].mean(0)
-    found = cell.affine(centered, *cell.fold(weights, 0.3, *cell.moments(centered, None)))
+    moments = folding.moments(centered, None)
+    found = folding.affine(centered, *folding.fold(weights, 0.3, *moments))
     h = np.asarray(h, np.float64)
     y = h @ np.asarray(weights, np.float64)
     expected = 0.3 * (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)

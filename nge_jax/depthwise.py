@@ -1,0 +1,245 @@
+"""Depthwise convolution of NHWC arrays, with gradients that are fast on CPUs too.
+
+It is written twice, because XLA's CPU backend runs a grouped convolution 50 to 150 times slower than the
+sum of shifted products it stands for. `jax.lax.platform_dependent` picks the form when a program is
+lowered, so GPUs and TPUs get the library convolution and never see the other form.
+"""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# Parts of a batch in the kernel gradient: a part of input and one of gradient stay in a core's
+# second-level cache while every tap reads them.
+_CHUNKS = 16
+
+
+def depthwise_conv(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1
+) -> jax.Array:
+    """Depthwise convolution, zero-padded so that stride 1 keeps the size.
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [k, k, C], k odd.
+        stride: of both axes.
+        dilation: of both axes.
+
+    Returns:
+        [B, ceil(H / stride), ceil(W / stride), C].
+    """
+    return _depthwise_conv(x, kernel.astype(x.dtype), stride, dilation)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise_conv(x, kernel, stride, dilation):
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_sum_of_shifts, stride=stride, dilation=dilation),
+        default=functools.partial(library_depthwise_conv, stride=stride, dilation=dilation),
+    )
+
+
+def _depthwise_conv_forward(x, kernel, stride, dilation):
+    return _depthwise_conv(x, kernel, stride, dilation), (x, kernel)
+
+
+def _depthwise_conv_backward(stride, dilation, residuals, gradient):
+    def by_library(x, kernel, gradient):
+        conv = functools.partial(library_depthwise_conv, stride=stride, dilation=dilation)
+        return jax.vjp(conv, x, kernel)[1](gradient)
+
+    def by_shifts(x, kernel, gradient):
+        g_x = depthwise_input_gradient(kernel, gradient, x.shape[1:3], stride, dilation)
+        g_kernel = depthwise_kernel_gradient(x, gradient, len(kernel), stride, dilation)
+        return g_x, g_kernel.astype(kernel.dtype)
+
+    return lax.platform_dependent(*residuals, gradient, cpu=by_shifts, default=by_library)
+
+
+_depthwise_conv.defvjp(_depthwise_conv_forward, _depthwise_conv_backward)
+
+
+def library_depthwise_conv(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1
+) -> jax.Array:
+    """`depthwise_conv` as XLA's own convolution on every platform; unlike it, it can be `vmap`ped."""
+    padding = dilation * (kernel.shape[0] // 2)
+    return lax.conv_general_dilated(
+        x,
+        kernel.astype(x.dtype)[:, :, None, :],
+        window_strides=(stride, stride),
+        padding=[(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _sum_of_shifts(x, kernel, stride, dilation):
+    """The convolution as one sum over its taps of the shifted, strided input times the tap's weights."""
+    size = tuple(-(-size // stride) for size in x.shape[1:3])
+    padded = _pad(x, dilation * (kernel.shape[0] // 2))
+    return _sum_of_windows(padded, kernel, size, stride, dilation)
+
+
+def _sum_of_windows(padded, kernel, size, stride, dilation):
+    k = kernel.shape[0]
+    return sum(
+        _window(padded, a * dilation, b * dilation, *size, stride) * kernel[a, b]
+        for a in range(k)
+        for b in range(k)
+    )
+
+
+def depthwise_input_gradient(
+    kernel: jax.Array, gradient: jax.Array, size: tuple[int, int], stride: int, dilation: int
+) -> jax.Array:
+    """Gradient of `depthwise_conv` with respect to x [B, *size, C], from `gradient` [B, H', W', C]."""
+    if stride == 1:
+        padded = _pad(gradient, dilation * (kernel.shape[0] // 2))
+        return _sum_of_windows(padded, kernel[::-1, ::-1], size, 1, dilation)
+    return _polyphase_input_gradient(gradient, kernel, size, stride, dilation)
+
+
+def depthwise_kernel_gradient(
+    x: jax.Array, gradient: jax.Array, k: int, stride: int, dilation: int
+) -> jax.Array:
+    """Gradient of `depthwise_conv` with respect to its kernel, [k, k, C], float32."""
+    padding = dilation * (k // 2)
+    if stride > 1:
+        return _strided_kernel_gradient(_pad(x, padding), gradient, k, stride, dilation)
+    # It is `gradient` that moves, over x: its padded copy is there already, for the input's gradient.
+    return _tap_sums(_pad(gradient, padding), x, (k, k), dilation)[::-1, ::-1]
+
+
+def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
+    """The input gradient of a strided convolution: [..., *size, C].
+
+    Each of the stride^2 parities of input positions meets only the taps of its parity, so that each is a
+    small sum of shifts at the output's resolution and nothing is computed on an array full of zeros.
+    """
+    k, padding = kernel.shape[0], dilation * (kernel.shape[0] // 2)
+    *batch, height, width, channels = gradient.shape
+    margin = padding // stride + 1
+    padded = _pad(gradient, margin)
+
+    def shifts(parity):  # taps reaching inputs of this parity, with the output's offset
+        for tap in range(k):
+            offset = parity + padding - tap * dilation
+            if offset % stride == 0:
+                yield tap, offset // stride + margin
+
+    def phase(row, column):
+        terms = [
+            _window(padded, top, left, height, width, 1) * kernel[a, b]
+            for a, top in shifts(row)
+            for b, left in shifts(column)
+        ]
+        return sum(terms) if terms else jnp.zeros_like(gradient)
+
+    phases = [
+        jnp.stack([phase(r, c) for c in range(stride)], axis=-2) for r in range(stride)
+    ]  # stride x [..., H', W', stride, C]
+    interleaved = jnp.stack(phases, axis=-4)  # [..., H', stride, W', stride, C]
+    full = interleaved.reshape(*batch, height * stride, width * stride, channels)
+    return full[..., : size[0], : size[1], :]
+
+
+def _strided_kernel_gradient(padded, gradient, k, stride, dilation):
+    """The kernel gradient of a strided convolution: [k, k, C].
+
+    Taps whose windows begin at the same parity read the same `stride`-th pixels; these are taken out once
+    for all of them, and the taps move over them as at stride 1.
+    """
+    common = math.gcd(stride, dilation)
+    parities = stride // common
+    total = jnp.zeros((k, k, gradient.shape[-1]), jnp.float32)
+    for row, column in itertools.product(range(parities), repeat=2):
+        top, left = row * dilation, column * dilation
+        pixels = padded[:, top % stride :: stride, left % stride :: stride]
+        pixels = pixels[:, top // stride :, left // stride :]
+        taps = total[row::parities, column::parities].shape[:2]
+        sums = _tap_sums(pixels, gradient, taps, dilation // common)
+        total = total.at[row::parities, column::parities].set(sums)
+    return total
+
+
+def _tap_sums(moving, fixed, taps, step):
+    """For tap (a, b), the sum over pixels of `fixed` times `moving` from (a * step, b * step) on: [*taps, C].
+
+    Sums over images first, a few at a time, in one expression an element: XLA's CPU backend vectorises that,
+    and not a sum over pixels. Rows are flattened to [W C], so that vectors are long also when channels are few.
+    """
+    height, width, channels = fixed.shape[1:]
+
+    def add_images(totals, images):
+        moving, fixed = images
+        for column in range(taps[1]):
+            begin = column * step * channels
+            windows = moving[..., begin : begin + width * channels]
+            products = (
+                _row_windows(rows, taps[0], step, height) * pixels
+                for rows, pixels in zip(windows, fixed, strict=True)
+            )
+            totals[column] += functools.reduce(jnp.add, products).astype(jnp.float32)
+        return totals
+
+    zeros = jnp.zeros((taps[0], height, width * channels), jnp.float32)
+    rows = [a.reshape(*a.shape[:2], -1) for a in (moving, fixed)]
+    totals = _over_chunks(add_images, [zeros] * taps[1], rows, _divisor_near(len(fixed), _CHUNKS))
+    sums = [total.sum(1).reshape(taps[0], width, channels).sum(1) for total in totals]
+    return jnp.stack(sums, axis=1)
+
+
+def _row_windows(rows, count, step, height):
+    """The windows rows[a * step : a * step + height] for a < count, from rows [R, J]: [count, height, J].
+
+    By reading the rows over and over, each window a little later: index arithmetic that one fused loop
+    does, where slices would be stacked in memory.
+    """
+    length = len(rows)
+    repeated = jnp.broadcast_to(rows, (count + 1, *rows.shape)).reshape(-1, rows.shape[-1])
+    later = repeated[: count * (length + step)].reshape(count, length + step, -1)
+    return later[:, :height]
+
+
+def _over_chunks(body, carry, arrays, chunks):
+    """`carry = body(carry, chunk)` for each of `chunks` equal parts of `arrays` [B, ...].
+
+    A chunk is small enough for the caches, and it is carried from the iteration before, which makes it an
+    array of its own: XLA would fuse its dynamic slice into every use of it, which are then not vectorised.
+    """
+    arrays = jax.tree.map(lambda a: a.reshape(chunks, -1, *a.shape[1:]), arrays)
+
+    def take(i):
+        return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False), arrays)
+
+    def step(i, state):
+        carry, chunk = state
+        return body(carry, chunk), take(jnp.minimum(i + 1, chunks - 1))
+
+    return lax.fori_loop(0, chunks, step, (carry, take(0)))[0]
+
+
+def _pad(x, margin):
+    """Pads H and W of [..., H, W, C] by `margin` zeros on each side."""
+    pads = [(0, 0, 0)] * (x.ndim - 3) + [(margin, margin, 0), (margin, margin, 0), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), pads)
+
+
+def _window(x, top, left, height, width, stride):
+    """`height` x `width` positions of `x` [..., H, W, C] from (top, left), `stride` apart."""
+    rows = slice(top, top + (height - 1) * stride + 1, stride)
+    columns = slice(left, left + (width - 1) * stride + 1, stride)
+    return x[..., rows, columns, :]
+
+
+def _divisor_near(number, target):
+    """The divisor of `number` nearest to `target`."""
+    return min((d for d in range(1, number + 1) if number % d == 0), key=lambda d: abs(d - target))
