@@ -13,7 +13,7 @@ The paper's ablation (Table 4) replaces parts of this; every model here is an `E
     plain  X ->                      edge MLP -> classifier   12,736 + 2 * 384
     alpha  a logit for each edge and operation (DARTS)        2 * 98
 
-Letters in the names of arrays:
+Letters in the names of arrays; numbers, here and below, are those of the paper's search space:
 
     C  cell types (2)    V  nodes of a cell (6)    E  edges of a cell (14)
     O  operations (7)    D  features, as many as the layer at hand has (64 or 128)
@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.genotype import CELL_TYPES, EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
+from nge_jax.space import DARTS, Space
 
 EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
 ADJACENCIES = ("printed", "predecessors")
@@ -52,17 +52,8 @@ class EdgeModel(NamedTuple):
     probs: Callable[[Params], jax.Array]
 
 
-def edge_model(
-    name: str,
-    adjacency: str,
-    *,
-    num_cells: int = len(CELL_TYPES),
-    num_inputs: int = NUM_INPUTS,
-    num_nodes: int = NUM_NODES,
-    edges: Sequence[tuple[int, int]] = EDGES,
-    num_operations: int = len(OPERATIONS),
-) -> EdgeModel:
-    """One of EDGE_MODELS, on the paper's search space unless told otherwise.
+def edge_model(name: str, adjacency: str, space: Space = DARTS) -> EdgeModel:
+    """One of EDGE_MODELS for a search space.
 
     `adjacency`, one of ADJACENCIES, matters to "nge" alone but is always checked.
     Raises ValueError for an unknown name, with the config key that holds it.
@@ -72,9 +63,10 @@ def edge_model(
     if adjacency not in ADJACENCIES:
         raise ValueError(f"search.adjacency: {_expected(adjacency, ADJACENCIES)}")
     if name == "alpha":
-        return _alpha_model((num_cells, len(edges), num_operations))
+        return _alpha_model(space.shape)
 
-    adjacency_VxV = adjacency_matrix(adjacency, num_nodes, num_inputs)
+    num_cells, _, num_operations = space.shape
+    adjacency_VxV = adjacency_matrix(adjacency, space.num_nodes, space.num_inputs)
     init_theta_n, embed_nodes = {
         "nge": (partial(_init_layers, GCN_WIDTHS), partial(graph_convolution, adjacency_VxV)),
         "rnn": (_init_recurrent, recurrence),
@@ -84,7 +76,7 @@ def edge_model(
     def init(key: jax.Array) -> Params:
         key_n, key_e, key_o = jax.random.split(key, 3)
         return {
-            "x": one_hot_nodes(num_cells, num_nodes),
+            "x": one_hot_nodes(num_cells, space.num_nodes),
             "theta_n": init_theta_n(key_n),
             "theta_e": _init_layers(EDGE_WIDTHS, key_e),
             "theta_o": _init_matrix(key_o, EDGE_WIDTHS[-1], num_operations),
@@ -94,7 +86,7 @@ def edge_model(
         # Cheap at full precision, which keeps P and so the derived cell alike across devices.
         with jax.default_matmul_precision("float32"):
             nodes_CxVxD = embed_nodes(params["x"], params["theta_n"])
-            edges_CxExD = edge_embedding(nodes_CxVxD, params["theta_e"], edges)
+            edges_CxExD = edge_embedding(nodes_CxVxD, params["theta_e"], space.edges)
             return operation_probs(edges_CxExD, params["theta_o"])
 
     return EdgeModel(init, probs)
@@ -111,7 +103,7 @@ def one_hot_nodes(num_cells: int, num_nodes: int) -> jax.Array:
 
 
 def adjacency_matrix(
-    reading: str, num_nodes: int = NUM_NODES, num_inputs: int = NUM_INPUTS
+    reading: str, num_nodes: int = DARTS.num_nodes, num_inputs: int = DARTS.num_inputs
 ) -> np.ndarray:
     """A [V, V] (paper Eq. 6): A[i, j] = 1 / (i + 1) for an inner node i and each of its partners j.
 
@@ -153,7 +145,7 @@ def recurrence(nodes_CxVxD: jax.Array, theta_n: list[dict[str, jax.Array]]) -> j
 
 
 def edge_embedding(
-    nodes_CxVxD: jax.Array, theta_e: list[jax.Array], edges: Sequence[tuple[int, int]] = EDGES
+    nodes_CxVxD: jax.Array, theta_e: list[jax.Array], edges: Sequence[tuple[int, int]] = DARTS.edges
 ) -> jax.Array:
     """Edge i -> k: the MLP FC-ReLU-FC on the concatenation of z_i and z_k (paper Eq. 9)."""
     sources, targets = np.asarray(edges).T

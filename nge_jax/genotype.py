@@ -17,20 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-OPERATIONS = (
-    "skip_connect",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
+from nge_jax.space import DARTS
+
+OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
 NONE = "none"  # an absent edge: stands in a published cell (SNAS_aggressive), is never searched
-CELL_TYPES = ("normal", "reduction")
-NUM_INPUTS = 2
-NUM_NODES = 6  # of a searched cell; ENASNet has 7
-EDGES = tuple((i, k) for k in range(NUM_INPUTS, NUM_NODES) for i in range(k))  # order of DARTS
+NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell; ENASNet has 7
+EDGES = DARTS.edges
 
 Pair = tuple[str, int]
 

@@ -7,6 +7,7 @@ import pytest
 
 from nge_jax import embedding
 from nge_jax.genotype import EDGES
+from nge_jax.space import NAS_BENCH_201
 
 MODELS = ("nge", "alpha", "plain", "rnn")
 
@@ -234,15 +235,17 @@ def test_no_node_is_dead_at_the_start(theta, reading):
     assert (abs(gradient).sum((0, -1)) > 0).all()
 
 
-def test_another_search_space():
-    edges = [(i, k) for k in range(1, 4) for i in range(k)]  # one input, three inner nodes
-    space = {"num_cells": 1, "num_inputs": 1, "num_nodes": 4, "edges": edges, "num_operations": 5}
-    for name in MODELS:
-        model = embedding.edge_model(name, "predecessors", **space)
-        probs = jax.eval_shape(
-            lambda key, model=model: model.probs(model.init(key)), jax.random.key(0)
-        )
-        assert probs.shape == (1, 6, 5)
+@pytest.mark.parametrize(
+    "name, count", [("nge", 45_376 + 256), ("alpha", 30), ("plain", 12_608 + 256), ("rnn", 49_728)]
+)
+def test_another_search_space(name, count):
+    model = embedding.edge_model(name, "predecessors", NAS_BENCH_201)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+    assert jax.eval_shape(model.probs, params).shape == (1, 6, 5)
+
+
+def test_adjacency_of_another_search_space():
     half, third, quarter = 1 / 2, 1 / 3, 1 / 4
     expected = [[0, 0, 0, 0], [half, 0, 0, 0], [third, third, 0, 0], [quarter, quarter, quarter, 0]]
     np.testing.assert_allclose(

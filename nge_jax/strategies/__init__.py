@@ -1,0 +1,1 @@
+"""Search strategies, one a file; see `nge_jax.strategy` for what each of them is."""

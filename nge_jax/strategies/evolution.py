@@ -1,0 +1,186 @@
+"""Regularised evolution (Real et al., AAAI 2019) whose mutations the edge model proposes and screens.
+
+The population is a queue: a child of the best of a random tournament joins, the oldest member leaves.
+The paper names evolution with "a controller to generate mutations" and leaves the rest open. Here
+
+    - a mutation replaces one operation: (edge, operation) is drawn in proportion to P_eo over all kept
+      edges and the operations they do not have;
+    - where an inner node keeps a choice of edges, half of the mutations move one of them instead: an
+      edge that can move is drawn uniformly, it keeps its operation and gets a predecessor that the
+      node does not have, in proportion to the new edge's strength (see `architecture`);
+    - of several children so proposed, the one is evaluated that was not evaluated before and that has
+      the largest probability under P;
+    - after each query the edge model is trained towards the survivors. Of the architectures
+      remembered, the one of rank r (the best: 0) survives with weight w ~ exp(-r / rank_scale), and
+
+          loss = - sum_a w_a log [p(a) / sum_(remembered b) p(b)] - entropy_weight * entropy(P):
+
+      the cross-entropy of P's distribution, restricted to what was evaluated, to the weights.
+
+The first population is drawn uniformly. Without training (`train_steps=0`), with one proposal and with
+uniform P (`alpha` as it starts), this is the classic evolution with uniform mutations.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from nge_jax import architecture
+from nge_jax.architecture import ABSENT
+from nge_jax.embedding import EdgeModel
+from nge_jax.space import Space
+from nge_jax.strategy import Strategy
+
+
+class Settings(NamedTuple):
+    """The paper is silent on all of them.
+
+    population, tournament: living members; contestants, drawn with replacement.
+    proposals: children of which one is evaluated.
+    memory: how many of the latest architectures count as evaluated and train the edge model; at
+        least the population.
+    train_steps: of the optimiser after each query; 0: the edge model stays as it starts.
+    rank_scale: in ranks, see above.
+    entropy_weight: of the distribution's entropy in nats.
+    """
+
+    population: int
+    tournament: int
+    proposals: int
+    memory: int
+    train_steps: int
+    rank_scale: float
+    entropy_weight: float
+
+
+def classic(population: int, tournament: int) -> Settings:
+    """For an untrained `alpha`: regularised evolution as published."""
+    return Settings(population, tournament, 1, population, 0, 1.0, 0.0)
+
+
+class State(NamedTuple):
+    """The latest architectures, in a ring: the n-th asked for lies at n modulo memory.
+
+    members: int32 [memory, C, E]; rewards: [memory], -inf where there is none yet.
+    born: how many there have been.
+    """
+
+    params: Any
+    opt_state: Any
+    members: jax.Array
+    rewards: jax.Array
+    born: jax.Array
+
+
+def evolution(
+    edge_model: EdgeModel,
+    space: Space,
+    optimizer: optax.GradientTransformation,
+    settings: Settings,
+) -> Strategy:
+    """Asks for one architecture at a time; `optimizer` trains the edge model.
+
+    Raises ValueError for a memory smaller than the population.
+    """
+    if settings.memory < settings.population:
+        found = f"found {settings.memory}, expected at least the population, {settings.population}"
+        raise ValueError(f"memory: {found}")
+    uniform = architecture.uniform(space)
+
+    def init(key):
+        params = edge_model.init(key)
+        return State(
+            params=params,
+            opt_state=optimizer.init(params),
+            members=jnp.full((settings.memory, *space.shape[:2]), ABSENT, jnp.int32),
+            rewards=jnp.full(settings.memory, -jnp.inf),
+            born=jnp.int32(0),
+        )
+
+    def ask(state, key):
+        def first():
+            return architecture.sample(key, uniform, space)
+
+        def child():
+            probs = edge_model.probs(state.params)
+            keys = jax.random.split(key, settings.proposals)
+            children = jax.vmap(lambda key: _propose(key, state, probs))(keys)
+            known = (children[:, None] == state.members).all((-2, -1)).any(-1)
+            score = jax.vmap(lambda a: architecture.log_prob(probs, a, space))(children)
+            return children[jnp.where(known, -jnp.inf, score).argmax()]
+
+        return lax.cond(state.born < settings.population, first, child)[None]
+
+    def _propose(key, state, probs):
+        key_tournament, key_mutation = jax.random.split(key)
+        age = jax.random.randint(key_tournament, (settings.tournament,), 1, settings.population + 1)
+        contestants = (state.born - age) % settings.memory
+        winner = contestants[state.rewards[contestants].argmax()]
+        return mutate(key_mutation, state.members[winner], probs, space)
+
+    def tell(state, architectures, rewards):
+        place = state.born % settings.memory
+        state = state._replace(
+            members=state.members.at[place].set(architectures[0]),
+            rewards=state.rewards.at[place].set(rewards[0]),
+            born=state.born + 1,
+        )
+        lives = state.rewards > -jnp.inf
+        members = jnp.where(lives[:, None, None], state.members, architectures[0])
+        rank = (state.rewards[None] > state.rewards[:, None]).sum(-1)
+        weights = jax.nn.softmax(-rank / settings.rank_scale, where=lives)
+
+        def loss(params):
+            probs = edge_model.probs(params)
+            log_probs = jax.vmap(lambda a: architecture.log_prob(probs, a, space))(members)
+            cross_entropy = -(weights * jax.nn.log_softmax(log_probs, where=lives)).sum(where=lives)
+            return cross_entropy - settings.entropy_weight * architecture.entropy(probs, space)
+
+        def train(_, params_and_state):
+            params, opt_state = params_and_state
+            updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
+            return optax.apply_updates(params, updates), opt_state
+
+        params, opt_state = lax.fori_loop(
+            0, settings.train_steps, train, (state.params, state.opt_state)
+        )
+        return state._replace(params=params, opt_state=opt_state)
+
+    return Strategy(1, init, ask, tell)
+
+
+def mutate(key: jax.Array, parent: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
+    """A child [C, E] that differs from its parent in one operation or in one predecessor."""
+    key_kind, key_operation, key_move = jax.random.split(key, 3)
+    child = _replace_operation(key_operation, parent, probs_CxExO)
+    if all(space.kept(node) == node for node in space.inner_nodes):
+        return child
+    moved = _move_edge(key_move, parent, probs_CxExO, space)
+    return jnp.where(jax.random.bernoulli(key_kind), moved, child)
+
+
+def _replace_operation(key, parent, probs_CxExO):
+    operations = jnp.arange(probs_CxExO.shape[-1])
+    kept = (parent != ABSENT)[..., None]
+    allowed = kept & (operations != parent[..., None])
+    logits = jnp.where(allowed, architecture.log(probs_CxExO), -jnp.inf)
+    drawn = jax.random.categorical(key, logits.ravel())
+    cell, edge, operation = jnp.unravel_index(drawn, logits.shape)
+    return parent.at[cell, edge].set(operation)
+
+
+def _move_edge(key, parent, probs_CxExO, space):
+    key_old, key_new = jax.random.split(key)
+    targets = jnp.array([k for _, k in space.edges])
+    movable = np.array([space.kept(k) < k for _, k in space.edges])
+    kept = parent != ABSENT
+    old = jax.random.categorical(key_old, jnp.where(kept & movable, 0.0, -jnp.inf).ravel())
+    cell, edge = jnp.unravel_index(old, parent.shape)
+    free = ~kept[cell] & (targets == targets[edge])
+    strength = architecture.log_strength(probs_CxExO)[cell]
+    new = jax.random.categorical(key_new, jnp.where(free, strength, -jnp.inf))
+    return parent.at[cell, new].set(parent[cell, edge]).at[cell, edge].set(ABSENT)

@@ -1,0 +1,23 @@
+"""Random search, the baseline of every claim: architectures drawn uniformly, nothing learned."""
+
+import jax
+
+from nge_jax import architecture
+from nge_jax.space import Space
+from nge_jax.strategy import Strategy
+
+
+def random_search(space: Space, batch_size: int = 1) -> Strategy:
+    """Draws with replacement: edges of a node and operations of an edge with equal probability."""
+    uniform = architecture.uniform(space)
+
+    def ask(state, key):
+        keys = jax.random.split(key, batch_size)
+        return jax.vmap(lambda key: architecture.sample(key, uniform, space))(keys)
+
+    return Strategy(
+        batch_size=batch_size,
+        init=lambda key: (),
+        ask=ask,
+        tell=lambda state, architectures, rewards: state,
+    )

@@ -1,0 +1,62 @@
+"""What a search strategy is, and the loop that runs one against an evaluator.
+
+A strategy is three pure functions over a state that is a tree of arrays, so a search can be compiled
+whole, mapped over seeds, or taken a step at a time between evaluations that take hours.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+State = Any  # a tree of arrays
+Evaluator = Callable[
+    [jax.Array], jax.Array
+]  # architectures [B, C, E] -> rewards [B], the more the better
+
+
+class Strategy(NamedTuple):
+    """A way of searching; architectures are int32 [B, C, E], see `architecture`.
+
+    init: key -> state.
+    ask: (state, key) -> architectures to evaluate; always as many, `batch_size`.
+    tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
+    """
+
+    batch_size: int
+    init: Callable[[jax.Array], State]
+    ask: Callable[[State, jax.Array], jax.Array]
+    tell: Callable[[State, jax.Array, jax.Array], State]
+
+
+class History(NamedTuple):
+    """All that was evaluated, in order.
+
+    architectures: int32 [queries, C, E].
+    rewards: [queries].
+    """
+
+    architectures: jax.Array
+    rewards: jax.Array
+
+
+def search(strategy: Strategy, evaluate: Evaluator, queries: int, key: jax.Array) -> History:
+    """Asks, evaluates and tells until `queries` architectures have been evaluated; to be jitted.
+
+    An architecture that is asked for again is counted again. Raises ValueError unless the strategy's
+    batch size divides `queries`.
+    """
+    steps, left = divmod(queries, strategy.batch_size)
+    if left or steps < 1:
+        raise ValueError(f"queries: found {queries}, expected a multiple of {strategy.batch_size}")
+    init_key, key = jax.random.split(key)
+
+    def step(state, i):
+        architectures = strategy.ask(state, jax.random.fold_in(key, i))
+        rewards = evaluate(architectures)
+        return strategy.tell(state, architectures, rewards), History(architectures, rewards)
+
+    _, history = lax.scan(step, strategy.init(init_key), jnp.arange(steps))
+    return jax.tree.map(lambda leaf: leaf.reshape(queries, *leaf.shape[2:]), history)
