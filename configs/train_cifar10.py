@@ -38,6 +38,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.pad = 4  # zero padding, then a random crop of 32x32
     config.data.flip = True  # half of the images
     config.data.cutout = 16  # side of the square, in pixels
+    # Training images set aside to choose the best checkpoint by, after each epoch. 0: none, as in the paper; the last
+    # network counts, and there is no best one.
+    config.data.validation = 0
 
     config.network = ConfigDict()
     config.network.cells = 20  # the seventh and the fourteenth are reduction cells
@@ -51,8 +54,13 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.drop_path = 0.3  # at the end, linearly from 0 (paper; DARTS 0.2)
     config.train.auxiliary_weight = 0.4  # of the auxiliary head's loss
     config.train.label_smoothing = 0.0  # used on ImageNet only
+    config.train.warmup_epochs = 0  # in which the learning rate grows linearly from 0
+    config.train.decay = "cosine"  # after them, step by step to 0 (paper); or "linear"
+    config.train.accumulate = 1  # micro-batches to a step, one after the other, for small memories
+    # Batch statistics of the whole batch (or micro-batch), however many devices; else each device's own
+    config.train.sync_batch_norm = False
 
-    # SGD; the learning rate falls to 0 by a cosine.
+    # SGD
     config.weights = ConfigDict()
     # As the paper prints it. Every sibling code (DARTS, PC-DARTS, P-DARTS) has 0.025, so that the paper's may be a
     # misprint; `:lr0.025` takes theirs.

@@ -28,6 +28,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.pad = 1  # of 8 pixels; half of CIFAR's 4 of 32 would be too much for strokes
     config.data.flip = False  # a mirrored digit is another sign
     config.data.cutout = 0  # the strokes are all there is
+    # Training images set aside to choose the best checkpoint by, after each epoch. 0: none, as in the paper; the last
+    # network counts, and there is no best one.
+    config.data.validation = 0
 
     config.network = ConfigDict()
     config.network.cells = 3  # the second and the third are reduction cells: 8x8, 4x4, 2x2
@@ -41,6 +44,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.drop_path = 0.0  # the network is too small to need it
     config.train.auxiliary_weight = 0.0  # the auxiliary head needs images of 32x32
     config.train.label_smoothing = 0.0
+    config.train.warmup_epochs = 0
+    config.train.decay = "cosine"  # of the learning rate, to 0
+    config.train.accumulate = 1  # micro-batches to a step, one after the other, for small memories
+    # Batch statistics of the whole batch (or micro-batch), however many devices; else each device's own
+    config.train.sync_batch_norm = False
 
     config.weights = ConfigDict()
     config.weights.learning_rate = 0.1

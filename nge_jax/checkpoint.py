@@ -3,6 +3,9 @@
 A checkpoint is an array tree and its manifest: the type, shape and CRC-32 of each array. Orbax makes
 a checkpoint appear whole or not at all, so a killed write leaves nothing behind; the manifest catches
 what it does not, a file that changed afterwards (Orbax reads most flipped bits without complaint).
+
+Several processes share the directory. All call every method, with the same state: the first writes it,
+each reads it for itself, and what one cannot read is damaged for all.
 """
 
 import shutil
@@ -14,20 +17,35 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers as managers
 
+from nge_jax import distributed
 from nge_jax.errors import InputError
 
 Tree = Any
+SCORE = "score"
 
 
 class Checkpoints:
-    """The newest `keep` checkpoints under `directory`, each named by its step. Use as a context manager, or `close`."""
+    """The newest `keep` checkpoints under `directory`, each named by its step. Use as a context manager, or `close`.
 
-    def __init__(self, directory: str | Path, keep: int):
+    Of those saved with a score the best one stays too. `read_only`: neither makes nor removes anything.
+    """
+
+    def __init__(self, directory: str | Path, keep: int, *, read_only: bool = False):
         self.directory = Path(directory).absolute()
+        self.read_only = read_only
+        best = managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
             self.directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(keep), best]),
+                best_fn=_score,
+                enable_async_checkpointing=True,
+                read_only=read_only,
+                create=not read_only,
+            ),
             item_names=("state", "manifest"),
         )
 
@@ -37,8 +55,10 @@ class Checkpoints:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def save(self, step: int, state: Tree) -> None:
+    def save(self, step: int, state: Tree, score: float | None = None) -> None:
         """Takes the arrays as they are now (none may be empty) and writes them in the background.
+
+        `score`: how good the state is, more being better; for the choice of the best.
 
         The caller may overwrite or donate them at once: Orbax copies numpy arrays before it returns.
         """
@@ -47,7 +67,8 @@ class Checkpoints:
             state=ocp.args.StandardSave(host),
             manifest=ocp.args.JsonSave(_manifest(host, checksum=True)),
         )
-        if not self._manager.save(step, args=args, force=True):
+        metrics = None if score is None else {SCORE: score}
+        if not self._manager.save(step, args=args, metrics=metrics, force=True):
             raise RuntimeError(f"checkpoint {step} was not written to {self.directory}")
 
     def restore_latest(self, template: Tree) -> tuple[Tree, int] | None:
@@ -63,15 +84,11 @@ class Checkpoints:
         """
         damaged = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                state = self._restore(step, template)
-            except InputError:
-                raise
-            except Exception as error:  # whatever a broken file makes Orbax raise
-                damaged[step] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                continue
-            self._set_aside(damaged, step)
-            return state, step
+            state, reason = self._try(step, template)
+            if reason is None:
+                self._set_aside(damaged, step)
+                return state, step
+            damaged[step] = reason
         if damaged:
             step, reason = next(iter(damaged.items()))
             raise InputError(
@@ -80,6 +97,22 @@ class Checkpoints:
             )
         return None
 
+    def restore_best(self, template: Tree) -> tuple[Tree, int] | None:
+        """(state, step) of the checkpoint with the highest score, or None when none has a score.
+
+        Raises:
+          InputError: it is damaged, or holds other arrays than the template.
+        """
+        step = self._manager.best_step()
+        if step is None:
+            return None
+        state, reason = self._try(step, template)
+        if reason is not None:
+            raise InputError(
+                f"{self.directory / str(step)}, the best checkpoint, is damaged ({reason})"
+            )
+        return state, step
+
     def wait(self) -> None:
         """Returns once everything saved is on disk."""
         self._manager.wait_until_finished()
@@ -87,6 +120,19 @@ class Checkpoints:
     def close(self) -> None:
         """Finishes the writes and ends the background thread."""
         self._manager.close()
+
+    def _try(self, step, template):
+        """(state, None) or (None, why it cannot be read); the same verdict in every process."""
+        state, reason = None, None
+        try:
+            state = self._restore(step, template)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a broken file makes Orbax raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if multihost_utils.process_allgather(np.array(reason is not None)).any():
+            return None, reason or "another process cannot read it"
+        return state, None
 
     def _restore(self, step, template):
         manifest = self._manager.restore(
@@ -121,16 +167,18 @@ class Checkpoints:
         return jax.tree.map(_place, template, host)
 
     def _set_aside(self, damaged, step):
-        for bad, reason in damaged.items():
+        for bad, reason in damaged.items() if distributed.is_first() else ():
             print(
                 f"warning: checkpoint {self.directory / str(bad)} is damaged ({reason}); going on from step {step}",
                 file=sys.stderr,
             )
-            aside = self.directory / f"{bad}.damaged"
-            if aside.exists():  # of an earlier resume; one is enough to look into
-                shutil.rmtree(aside)
-            (self.directory / str(bad)).rename(aside)
+            if not self.read_only:
+                aside = self.directory / f"{bad}.damaged"
+                if aside.exists():  # of an earlier resume; one is enough to look into
+                    shutil.rmtree(aside)
+                (self.directory / str(bad)).rename(aside)
         if damaged:
+            distributed.wait_for_all("damaged checkpoints are set aside")
             self._manager.reload()
 
 
@@ -150,3 +198,7 @@ def _place(like, value):
     if isinstance(like, jax.Array):
         return jax.device_put(value, like.sharding, may_alias=False)
     return value
+
+
+def _score(metrics):
+    return metrics[SCORE]

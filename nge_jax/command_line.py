@@ -1,14 +1,18 @@
 """The --config flag and its overrides, with every mistake in them explained in one line."""
 
+import contextlib
 import difflib
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax import record
 from nge_jax.errors import InputError
+from nge_jax.genotype import GenotypeError
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 
@@ -18,6 +22,21 @@ def define_config() -> flags.FlagHolder[ConfigDict]:
     return config_flags.DEFINE_config_file(
         "config", None, "config file, with a variant after a colon if it has any"
     )
+
+
+def define_processes() -> dict[str, flags.FlagHolder]:
+    """Defines the flags by which the processes of one run find each other, see `distributed.initialize`."""
+    return {
+        "coordinator": flags.DEFINE_string(
+            "coordinator",
+            None,
+            "of a run of several processes: HOST:PORT of the first; Slurm, Open MPI and Kubernetes say it themselves",
+        ),
+        "num_processes": flags.DEFINE_integer(
+            "num_processes", None, "how many processes the run has"
+        ),
+        "process_id": flags.DEFINE_integer("process_id", None, "which of them this is, from 0"),
+    }
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -31,6 +50,17 @@ def parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise InputError(_last_line(error)) from error
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Bad input is one line on stderr and exit code 2; a bug keeps its traceback. Libraries show errors only."""
+    logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
+    try:
+        yield
+    except (InputError, GenotypeError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
 
 
 def config_name() -> str:

@@ -4,6 +4,9 @@ Multiply-adds are those of convolutions and fully connected layers for one image
 codes' tables: batch normalisation, pools, additions and the auxiliary head are not counted.
 """
 
+import functools
+import operator
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax
@@ -12,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax import network
-from nge_jax.genotype import Genotype
+from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
+from nge_jax.supernet import Supernet
 
 
 class Cost(NamedTuple):
@@ -21,7 +25,14 @@ class Cost(NamedTuple):
 
 
 def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
-    """Counts a Linen network, called as `model(images, train=False)`, on one image [H, W, C].
+    """Counts a Linen network, called as `model(images, train=False)`, on one image [H, W, C]."""
+    return total(part_costs(model, image_shape))
+
+
+def part_costs(
+    model: nn.Module, image_shape: tuple[int, int, int], *, train: bool = False
+) -> dict[str, Cost]:
+    """The costs of the parts: "stem", each cell or run of equal cells, "classifier", in training "auxiliary".
 
     A convolution (of any kind) or fully connected layer uses each of its weights once for every
     position of its output: its multiply-adds are the size of its kernel times those positions.
@@ -32,21 +43,66 @@ def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
         _, variables = model.init_with_output(
             {"params": jax.random.key(0)},
             jnp.zeros((1, *image_shape)),
-            train=False,
+            train=train,
             capture_intermediates=lambda module, _: module.has_variable("params", "kernel"),
         )
         return variables["params"], variables["intermediates"]
 
     params, outputs = (flax.traverse_util.flatten_dict(v) for v in jax.eval_shape(forward))
-    multiply_adds = 0
+    parts = {}
     for path, weights in params.items():
+        multiply_adds = 0
         if path[-1] == "kernel":
             output = outputs[*path[:-1], "__call__"][0]
             # Cells of a run are stacked: [cells, N, H, W, C] in place of [N, H, W, C].
             stacked = output.shape[0] if output.ndim == 5 else 1
             positions = output.size // output.shape[-1] // stacked
-            multiply_adds += weights.size * positions
-    return Cost(sum(weights.size for weights in params.values()), multiply_adds)
+            multiply_adds = weights.size * positions
+        part = path[1] if path[0] == "cells" else path[0]
+        parts[part] = _add(parts.get(part, Cost(0, 0)), Cost(weights.size, multiply_adds))
+    return parts
+
+
+def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dict[str, Cost]:
+    """The same of a supernet with all its operations on every edge: "stem", "cell_0", ..., "classifier"."""
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    _, endpoints = jax.eval_shape(
+        net.apply,
+        weights,
+        jax.ShapeDtypeStruct((1, *image_shape), jnp.float32),
+        jax.ShapeDtypeStruct((len(CELL_TYPES), len(EDGES), len(OPERATIONS)), jnp.float32),
+    )
+
+    def cost(params, positions):
+        """`params`: arrays of weights, each of which meets so many positions."""
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        return Cost(count, count * positions)
+
+    def size(endpoint):
+        return endpoint.shape[1] * endpoint.shape[2]
+
+    kernel = cost(weights["stem"]["kernel"], size(endpoints["stem"]))
+    affine = cost((weights["stem"]["scale"], weights["stem"]["bias"]), 0)
+    parts = {"stem": _add(kernel, affine)}
+    before = endpoints["stem"]
+    for number, params in enumerate(weights["cells"]):
+        name = f"cell_{number}"
+        entries = {key: value for key, value in params.items() if key.startswith("preprocess")}
+        edges = {key: value for key, value in params.items() if key not in entries}
+        # Every operation's layers stand behind its stride.
+        parts[name] = _add(cost(entries, size(before)), cost(edges, size(endpoints[name])))
+        before = endpoints[name]
+    kernel, bias = (cost(weights["classifier"][key], n) for key, n in (("kernel", 1), ("bias", 0)))
+    return parts | {"classifier": _add(kernel, bias)}
+
+
+def total(parts: Mapping[str, Cost]) -> Cost:
+    """The sum of the parts."""
+    return functools.reduce(_add, parts.values())
+
+
+def _add(a, b):
+    return Cost(*map(operator.add, a, b))
 
 
 def cifar_cost(

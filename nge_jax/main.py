@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 
-from nge_jax import command_line, workdir
+from nge_jax import command_line, distributed, preemption, workdir
 from nge_jax.errors import InputError
-from nge_jax.genotype import GenotypeError
+from nge_jax.preemption import Preempted
 
 TASKS = {"search": "nge_jax.search", "train": "nge_jax.train"}
 USAGE = """\
@@ -32,11 +32,14 @@ _WORKDIR = flags.DEFINE_string(
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "remove the results of an earlier run in the workdir, start afresh"
 )
+_SUMMARY = flags.DEFINE_bool("summary", False, "print the sizes of the network's parts, do no more")
+_EVAL_ONLY = flags.DEFINE_bool(
+    "eval_only", False, "test the newest checkpoint of a training, do no more"
+)
+_PROCESSES = command_line.define_processes()
 
 
 def main(argv: list[str]) -> None:
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
     if len(argv) > 1:
         raise InputError(f"unexpected argument {argv[1]!r}, expected flags such as --config=FILE")
     if _CONFIG.value is None:
@@ -46,6 +49,15 @@ def main(argv: list[str]) -> None:
     task = config.task if "task" in config else None
     if task not in TASKS:
         raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
+    if _EVAL_ONLY.value and task != "train":
+        raise InputError(f"--eval_only: found the config of a {task}, expected of a training")
+    if _SUMMARY.value:
+        summary = importlib.import_module("nge_jax.summary")
+        print({"train": summary.of_training, "search": summary.of_search}[task](config))
+        return
+    distributed.initialize(**{name: flag.value for name, flag in _PROCESSES.items()})
+    if task == "search" and distributed.has_company():
+        raise InputError("--num_processes: a search runs in one process, on all of its devices")
     name = re.sub(r"[^\w.-]+", "-", command_line.config_name())
     path = Path(_WORKDIR.value or Path("runs") / name)
     workdir.check(path, config, overwrite=_OVERWRITE.value)
@@ -53,16 +65,24 @@ def main(argv: list[str]) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "nge_jax" / "xla"))
     runner = importlib.import_module(TASKS[task])
+    if _EVAL_ONLY.value:
+        runner.evaluate_only(config, path)
+        return
     runner.run(config, path, overwrite=_OVERWRITE.value)
 
 
 def run() -> None:
-    """The console command `nge`: bad input is one line on stderr and exit code 2, a bug a traceback."""
+    """The console command `nge`.
+
+    Exit codes: 0 done; 2 bad input, one line on stderr; 75 asked to stop by SIGTERM, a checkpoint is saved and the
+    same command goes on from it; 130 interrupted; 1 a bug, with its traceback.
+    """
     try:
-        app.run(main, flags_parser=command_line.parse)
-    except (InputError, GenotypeError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        with command_line.refusals():
+            app.run(main, flags_parser=command_line.parse)
+    except Preempted as notice:
+        print(f"\n{notice}; the same command goes on from here", file=sys.stderr)
+        sys.exit(preemption.EXIT_CODE)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

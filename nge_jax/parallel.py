@@ -1,8 +1,9 @@
 """Data parallelism: the state on every device, each batch divided among them.
 
-A phase is a function `(state, batches, key, start, stop) -> state` that runs the steps start..stop-1 of an
-epoch; `on_all_devices` makes it one dispatch. Random numbers of a step are drawn for the whole batch and
-each device takes its part, so that no image's augmentation depends on the number of devices.
+The devices are those of all processes, in the processes' order. A phase is a function `(state, batches,
+key, start, stop) -> state` that runs the steps start..stop-1 of an epoch; `on_all_devices` makes it one
+dispatch. Random numbers of a step are drawn for the whole batch and each device takes its part, so that
+no image's augmentation depends on the number of devices.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
@@ -24,10 +26,17 @@ class Batches(NamedTuple):
     indices: jax.Array
 
 
-def make_phase(step: Callable) -> Callable:
+def row(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Images and labels of step i."""
+    index = batches.indices[i]
+    return batches.images[index], batches.labels[index]
+
+
+def make_phase(step: Callable, row: Callable = row) -> Callable:
     """`(state, batches, key, start, stop) -> state`: a step for each of the rows start..stop-1.
 
     `step`: `(state, images, labels, key) -> state`. Whatever start and stop are, it is the same program.
+    `row`: `(batches, i) -> (images, labels)`, where batches are no `Batches`.
     """
 
     def phase(state, batches, key, start, stop):
@@ -39,18 +48,12 @@ def make_phase(step: Callable) -> Callable:
     return phase
 
 
-def row(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Images and labels of step i."""
-    index = batches.indices[i]
-    return batches.images[index], batches.labels[index]
-
-
 def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
-    """The phase on all local devices; the state stays replicated without leading axes, and is donated.
+    """The phase on all devices; the state stays replicated without leading axes, and is donated.
 
-    `indices` carry a leading axis of devices. `batches`: how the phase nests its Batches, if it does.
+    `indices` carry a leading axis of this process's devices. `batches`: the in_axes of other batches.
     """
-    axes = batches or BATCHES_AXES
+    axes = BATCHES_AXES if batches is None else batches
     return jax.pmap(
         phase, AXIS, in_axes=(None, axes, None, None, None), out_axes=None, donate_argnums=0
     )
@@ -61,8 +64,12 @@ BATCHES_AXES = Batches(images=None, labels=None, indices=0)
 
 def replicated(tree: Any) -> Any:
     """The tree on every local device, placed as a dispatch returns it (or the next would compile anew)."""
-    mesh = Mesh(jax.local_devices(), (AXIS,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return _put(tree, PartitionSpec())
+
+
+def divided(tree: Any) -> Any:
+    """Arrays [local devices, ...], on each device its row."""
+    return _put(tree, PartitionSpec(AXIS))
 
 
 def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
@@ -73,12 +80,29 @@ def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: in
 
 
 def by_device(order: np.ndarray) -> np.ndarray:
-    """[steps, B] -> [devices, steps, B / devices], each device's part of every batch."""
-    devices = jax.local_device_count()
-    return order.reshape(len(order), devices, -1).swapaxes(0, 1)
+    """[steps, B] -> [local devices, steps, B / devices], the part of every batch of each of this process's devices."""
+    devices, local = jax.device_count(), jax.local_device_count()
+    parts = order.reshape(len(order), devices, -1).swapaxes(0, 1)
+    return parts[jax.process_index() * local :][:local]
 
 
 def my_part(draws: Any, count: int, axis: int = 0) -> Any:
     """This device's `count` examples' part of what was drawn for the whole batch."""
     start = lax.axis_index(AXIS) * count
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis), draws)
+
+
+def sum_over_devices(tree: Any) -> Any:
+    """The sum of float32 trees over the axis, as a single all-reduce.
+
+    With one for each array XLA combines only those that come one after the other: batch statistics which are
+    themselves averaged over the devices lie between the gradients of the layers.
+    """
+    if lax.axis_size(AXIS) == 1:
+        return tree
+    flat, restore = ravel_pytree(tree)
+    return restore(lax.psum(flat, AXIS))
+
+
+def _put(tree, spec):
+    return jax.device_put(tree, NamedSharding(Mesh(jax.local_devices(), (AXIS,)), spec))

@@ -20,7 +20,17 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from nge_jax import cost, genotype, optim, parallel, report, search_record, search_step, workdir
+from nge_jax import (
+    checks,
+    cost,
+    genotype,
+    optim,
+    parallel,
+    report,
+    search_record,
+    search_step,
+    workdir,
+)
 from nge_jax.checkpoint import Checkpoints
 from nge_jax.data import cifar
 from nge_jax.embedding import EdgeModel, edge_model
@@ -250,34 +260,30 @@ def _sizes(found, data):
 
 
 def _check_numbers(config: ConfigDict) -> None:
-    for key, value in {
-        "network.cells": config.network.cells,
-        "search.epochs": config.search.epochs,
-        "search.batch_size": config.search.batch_size,
-        "run.steps_per_dispatch": config.run.steps_per_dispatch,
-        "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
-        "run.keep_checkpoints": config.run.keep_checkpoints,
-    }.items():
-        if value < 1:
-            raise InputError(f"config.{key}: found {value}, expected 1 or more")
+    checks.at_least(
+        1,
+        {
+            "network.cells": config.network.cells,
+            "search.epochs": config.search.epochs,
+            "search.batch_size": config.search.batch_size,
+            "run.steps_per_dispatch": config.run.steps_per_dispatch,
+            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
+            "run.keep_checkpoints": config.run.keep_checkpoints,
+        },
+    )
     channels = config.network.channels
     if channels < 2 or channels % 2:
         raise InputError(f"config.network.channels: found {channels}, expected an even number")
-    for key, value, known in (
-        ("network.dtype", config.network.dtype, ("float32", "bfloat16")),
-        ("search.alternation", config.search.alternation, ("epoch", "batch")),
-    ):
-        if value not in known:
-            raise InputError(f"config.{key}: found {value!r}, expected one of {', '.join(known)}")
+    checks.one_of("network.dtype", config.network.dtype, checks.DTYPES)
+    checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
     try:
         edge_model(config.search.edge_model, config.search.adjacency)
     except ValueError as error:
         raise InputError(f"config.{error}") from None
-    devices, batch_size = jax.local_device_count(), config.search.batch_size
-    if batch_size % devices:
-        raise InputError(
-            f"config.search.batch_size: found {batch_size}, expected a multiple of the {devices} devices"
-        )
+    devices = jax.local_device_count()
+    checks.divides_among(
+        "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
+    )
 
 
 def _check_data(config: ConfigDict, data: cifar.Dataset) -> None:

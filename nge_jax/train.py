@@ -1,48 +1,38 @@
-"""The training runner: the network of a derived cell on CIFAR or digits, tested once, at the end.
+"""The training runner: the network of a derived cell on a data set of images, tested once, at the end.
 
-Paper Sec. 4.2 gives the recipe, DARTS what the paper leaves open. Chosen here: the learning rate (cosine
-to 0) and the drop-path rate (linear from 0) move with every step, in DARTS with every epoch; the images
-of an epoch that do not fill a batch are left out, others each time.
+Paper Sec. 4.2 gives the recipe, DARTS what the paper leaves open. Chosen here: the learning rate and the
+drop-path rate move with every step, in DARTS with every epoch; the images of an epoch that do not fill a
+batch are left out, others each time.
 """
 
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
-from nge_jax import genotype, optim, parallel, report, train_step, workdir
+from nge_jax import (
+    dataset_spec,
+    distributed,
+    evaluation,
+    genotype,
+    parallel,
+    report,
+    train_step,
+    trained,
+    training,
+    workdir,
+)
 from nge_jax.checkpoint import Checkpoints
 from nge_jax.cost import model_cost
-from nge_jax.data import cifar
 from nge_jax.errors import InputError
+from nge_jax.evaluation import Evaluation
 from nge_jax.genotype import Genotype
-from nge_jax.network import Network, cifar_network
-from nge_jax.parallel import Batches
-from nge_jax.progress import Metrics, Progress, table_header, table_row
-from nge_jax.train_step import Recipe, TrainState
-
-AUXILIARY_SIZE = 32  # images at least: two reductions leave the head 8x8
-COLUMNS = {
-    "epoch": ("epoch", "d"),
-    "train_loss": ("loss", ".4f"),
-    "train_accuracy": ("accuracy", ".2%"),
-    "learning_rate": ("rate", ".3g"),
-    "images_per_second": ("images/s", ".1f"),
-    "seconds": ("seconds", ".1f"),
-}
-
-
-class Training(NamedTuple):
-    """What the config and the data set make of a training, before any array."""
-
-    model: Network
-    schedule: optax.Schedule
-    optimizer: optax.GradientTransformation
-    recipe: Recipe
+from nge_jax.preemption import Notice, Preempted
+from nge_jax.source import Source, Span
+from nge_jax.train_record import Journal
+from nge_jax.train_step import TrainState
+from nge_jax.training import Training
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
@@ -50,185 +40,134 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
+      Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    path = Path(path)
     found = genotype.load(config.genotype)
-    _check_numbers(config)
-    data = cifar.load(config.data.name, config.data.dir, test=True)
-    _check_data(config, data)
+    training.check(config)
+    source = training.open_source(config)
     if not overwrite:
-        _check_cell(Path(path), config, found)
-    path = workdir.prepare(path, config, overwrite=overwrite)
-    workdir.write_atomically(path / "genotype.json", genotype.to_json(found))
+        _check_cell(path, config, found)
+    workdir.check(path, config, overwrite=overwrite)
+    distributed.wait_for_all("all is checked")
+    if distributed.is_first():
+        workdir.prepare(path, config, overwrite=overwrite)
+        workdir.write_atomically(path / "genotype.json", genotype.to_json(found))
+        workdir.write_atomically(path / dataset_spec.FILE, dataset_spec.to_json(source.spec))
+    distributed.wait_for_all("the workdir is prepared")
 
-    training = build(config, found, data)
-    cost = model_cost(training.model, data.train_images.shape[1:])
+    plan = training.build(config, found, source)
+    cost = model_cost(plan.model, source.spec.shape)
     print(
         f"{config.genotype} on {config.data.name}: {cost.parameters:,} parameters, "
         f"{cost.multiply_adds:,} multiply-adds an image",
         flush=True,
     )
-    fit(config, training, data, path)
-    print(f"report: {report.write_train_report(path, [(config.genotype, *cost)])}")
+    fit(config, plan, path)
+    if distributed.is_first():
+        print(f"report: {report.write_train_report(path, [(config.genotype, *cost)])}")
 
 
-def build(config: ConfigDict, found: Genotype, data: cifar.Dataset) -> Training:
-    """The network, its optimiser and the recipe of a checked config."""
-    images = config.train.images_per_epoch or len(data.train_images)
-    steps_per_epoch = images // config.train.batch_size
-    total_steps = config.train.epochs * steps_per_epoch
-    model = cifar_network(
-        found,
-        cells=config.network.cells,
-        channels=config.network.channels,
-        classes=data.num_classes,
-        auxiliary=config.train.auxiliary_weight > 0,
-        dtype=jnp.dtype(config.network.dtype),
-    )
-    schedule = optax.cosine_decay_schedule(config.weights.learning_rate, total_steps)
-    optimizer = optim.sgd(
-        schedule,
-        momentum=config.weights.momentum,
-        weight_decay=config.weights.weight_decay,
-        clip_norm=config.weights.clip_norm,
-    )
-    recipe = Recipe(
-        total_steps=total_steps,
-        steps_per_epoch=steps_per_epoch,
-        drop_path=config.train.drop_path,
-        auxiliary_weight=config.train.auxiliary_weight,
-        label_smoothing=config.train.label_smoothing,
-        pad=config.data.pad,
-        flip=config.data.flip,
-        cutout=config.data.cutout,
-        mean=data.mean,
-        std=data.std,
-    )
-    return Training(model, schedule, optimizer, recipe)
-
-
-def fit(config: ConfigDict, training: Training, data: cifar.Dataset, path: Path) -> TrainState:
+def fit(config: ConfigDict, plan: Training, path: Path) -> TrainState:
     """The loop: dispatches of steps, checkpoints, a row of metrics an epoch; returns the last state."""
-    model, schedule, optimizer, recipe = training
+    model, schedule, optimizer, recipe, source = plan
     batch_size, total_steps = config.train.batch_size, recipe.total_steps
     init_key, key = jax.random.split(jax.random.key(config.seed))
-    state = train_step.init_state(model, optimizer, init_key, data.train_images.shape[1:])
-    state, key, images, labels = parallel.replicated(
-        (state, key, data.train_images, data.train_labels)
-    )
+    state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
+    state, key = parallel.replicated((state, key))
     step_fn = train_step.make_train_step(model, optimizer, recipe)
-    phase = parallel.on_all_devices(parallel.make_phase(step_fn))
+    phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.row), source.axes)
+    score = evaluation.make_score(model, source.spec.mean, source.spec.std)
 
-    def batches(epoch):
-        sizes = len(images), recipe.steps_per_epoch, batch_size
-        order = parallel.epoch_order(config.seed, epoch, *sizes)
-        return Batches(images, labels, parallel.by_device(order))
+    def end_epoch(journal, step, state):
+        """Evaluates what is due and records the epoch; returns the result on the images held out, if any."""
+        epoch = step // recipe.steps_per_epoch
+        row = journal.epoch_row(epoch, step, state, learning_rate=float(schedule(step - 1)))
+        validated = None
+        if source.examples["validation"]:
+            validated = _evaluate(config, score, state, source, "validation")
+            row |= _columns("validation", validated)
+        journal.show(row)
+        if step == total_steps:
+            row |= _columns("test", _final_test(config, score, state, source))
+        journal.write(row)
+        return validated
 
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
-        metrics = Metrics(path, step)
-        progress = Progress(total_steps * batch_size, step * batch_size)
-        if step < total_steps:  # no step yet: compiles, so that the clocks below start fair
-            state = phase(state, batches(0), key, 0, 0)
-        progress.print(table_header(COLUMNS))
-        for epoch in range(step // recipe.steps_per_epoch, config.train.epochs):
-            epoch_batches = batches(epoch)
-            began, begin = time.monotonic(), step
-            while step < (epoch + 1) * recipe.steps_per_epoch:
-                first, last = _dispatch(config, step, recipe.steps_per_epoch)
-                state = phase(state, epoch_batches, key, first, last)
-                state.step.block_until_ready()
-                step += last - first
-                note = f"epoch {epoch + 1}/{config.train.epochs}"
-                progress.advance((last - first) * batch_size, note)
-                if last == recipe.steps_per_epoch:
-                    seconds = time.monotonic() - began
-                    row = {
-                        "epoch": epoch + 1,
-                        "step": step,
-                        "seconds": seconds,
-                        "images_per_second": (step - begin) * batch_size / seconds,
-                        "train_loss": float(state.sums.loss / state.sums.count),
-                        "train_accuracy": float(state.sums.correct / state.sums.count),
-                        "learning_rate": float(schedule(step - 1)),  # of the epoch's last step
-                    }
-                    progress.print(table_row(COLUMNS, row))
-                    if step == total_steps:
-                        row |= final_test(config, training, state, data)
-                    metrics.write(row)
-                if step % config.run.checkpoint_every_steps == 0 or step == total_steps:
-                    checkpoints.save(step, state)
-        progress.close()
-        metrics.close()
+        begin_epoch = step // recipe.steps_per_epoch
+        images, done = total_steps * batch_size, step * batch_size
+        validates = source.examples["validation"] > 0
+        with Journal(path, step, images, done, validates=validates) as journal, Notice() as notice:
+            for epoch in range(begin_epoch, config.train.epochs):
+                spans = list(_spans(config, step, recipe.steps_per_epoch))
+                dispatches = source.epoch(epoch, spans)
+                work = next(dispatches)
+                if epoch == begin_epoch:  # no step yet: compiles, so that the clocks start fair
+                    batches, start, _ = work
+                    state = phase(state, batches, key, start, start)
+                journal.begin_epoch()
+                for first, last in spans:
+                    state = phase(state, work[0], key, *work[1:])
+                    work = next(dispatches, None)  # is read while the devices compute
+                    state.step.block_until_ready()
+                    step += last - first
+                    note = f"epoch {epoch + 1}/{config.train.epochs}"
+                    journal.advance((last - first) * batch_size, note)
+                    ended = last == recipe.steps_per_epoch
+                    validated = end_epoch(journal, step, state) if ended else None
+                    stops = notice.given() and step < total_steps
+                    due = step % config.run.checkpoint_every_steps == 0 or step == total_steps
+                    if due or validated or stops:  # never before the epoch's row
+                        checkpoints.save(step, state, validated and validated.accuracy)
+                    if stops:
+                        raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
     return state
 
 
-def final_test(
-    config: ConfigDict, training: Training, state: TrainState, data: cifar.Dataset
-) -> dict:
+def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
+    """Tests the network of the newest checkpoint and prints the result; writes nothing.
+
+    Raises:
+      InputError: there is no checkpoint, or what `run` raises it for.
+    """
+    training.check(config)
+    network = trained.load(path)
+    source = training.open_source(config)
+    score = evaluation.make_score(network.model, source.spec.mean, source.spec.std)
+    print(f"step {network.step}")
+    return _final_test(config, score, parallel.replicated(network.state), source)
+
+
+def _final_test(config: ConfigDict, score: Callable, state: TrainState, source: Source):
     """Metrics of the test split, which nothing else reads."""
-    result = train_step.evaluate(
-        training.model,
-        state,
-        data.test_images,
-        data.test_labels,
-        mean=data.mean,
-        std=data.std,
-        batch_size=config.run.eval_batch_size,
+    result = _evaluate(config, score, state, source, "test")
+    print(
+        f"test accuracy: {result.accuracy:.2%} of {result.examples:,} images "
+        f"(among five: {result.top5_accuracy:.2%}, loss: {result.loss:.4f})",
+        flush=True,
     )
-    print(f"test accuracy: {result.accuracy:.2%} of {result.examples:,} images", flush=True)
-    return {f"test_{name}": value for name, value in result._asdict().items()}
+    return result
 
 
-def _dispatch(config: ConfigDict, step: int, steps_per_epoch: int) -> tuple[int, int]:
-    """The steps of the epoch that the next dispatch runs: up to its end or a checkpoint's step."""
-    first = step % steps_per_epoch
-    every = config.run.checkpoint_every_steps
-    to_checkpoint = every - step % every
-    return first, min(first + min(config.run.steps_per_dispatch, to_checkpoint), steps_per_epoch)
+def _evaluate(config: ConfigDict, score: Callable, state: TrainState, source: Source, split: str):
+    batches = source.held_out(split, config.run.eval_batch_size * jax.device_count())
+    return evaluation.evaluate(score, state, batches, source.examples[split])
 
 
-def _check_numbers(config: ConfigDict) -> None:
-    for key, value in {
-        "network.cells": config.network.cells,
-        "network.channels": config.network.channels,
-        "train.epochs": config.train.epochs,
-        "train.batch_size": config.train.batch_size,
-        "run.steps_per_dispatch": config.run.steps_per_dispatch,
-        "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
-        "run.keep_checkpoints": config.run.keep_checkpoints,
-        "run.eval_batch_size": config.run.eval_batch_size,
-    }.items():
-        if value < 1:
-            raise InputError(f"config.{key}: found {value}, expected 1 or more")
-    for key, value in {
-        "train.drop_path": config.train.drop_path,
-        "train.label_smoothing": config.train.label_smoothing,
-    }.items():
-        if not 0 <= value < 1:
-            raise InputError(f"config.{key}: found {value}, expected 0 or more and less than 1")
-    if config.network.dtype not in ("float32", "bfloat16"):
-        found = config.network.dtype
-        raise InputError(f"config.network.dtype: found {found!r}, expected float32 or bfloat16")
-    devices, batch_size = jax.local_device_count(), config.train.batch_size
-    if batch_size % devices:
-        raise InputError(
-            f"config.train.batch_size: found {batch_size}, expected a multiple of the {devices} devices"
-        )
+def _columns(split: str, result: Evaluation) -> dict:
+    return {f"{split}_{name}": value for name, value in result._asdict().items()}
 
 
-def _check_data(config: ConfigDict, data: cifar.Dataset) -> None:
-    count, size = len(data.train_images), data.train_images.shape[1:3]
-    images = config.train.images_per_epoch or count
-    if not config.train.batch_size <= images <= count:
-        raise InputError(
-            f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "
-            f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
-        )
-    if config.train.auxiliary_weight > 0 and min(size) < AUXILIARY_SIZE:
-        raise InputError(
-            f"config.train.auxiliary_weight: found {config.train.auxiliary_weight}, expected 0 for images "
-            f"under {AUXILIARY_SIZE}x{AUXILIARY_SIZE} ({config.data.name} has {size[0]}x{size[1]})"
-        )
+def _spans(config: ConfigDict, step: int, steps_per_epoch: int) -> Iterator[Span]:
+    """What is left of the epoch after `step`: steps of the epoch that each dispatch runs, up to a checkpoint's."""
+    every, first = config.run.checkpoint_every_steps, step % steps_per_epoch
+    epoch_begin = step - first
+    while first < steps_per_epoch:
+        to_checkpoint = every - (epoch_begin + first) % every
+        last = min(first + min(config.run.steps_per_dispatch, to_checkpoint), steps_per_epoch)
+        yield first, last
+        first = last
 
 
 def _check_cell(path: Path, config: ConfigDict, found: Genotype) -> None:

@@ -1,8 +1,8 @@
-"""The update of a derived network's weights, many of them in one dispatch, and the evaluation.
+"""The update of a derived network's weights.
 
-The data set lives on the device as uint8. Everything random in a step is drawn for the whole batch
-from (key, step), and each device takes the part of its own images: a result does not depend on how
-many devices share the batch, but for the batch statistics, which are each device's own.
+Images arrive as uint8. Everything random in a step is drawn for the whole batch from (key, step), and
+each device takes the part of its own images: a result does not depend on how many devices share the
+batch, but for the batch statistics where those are each device's own.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
-from nge_jax.data import augment
+from nge_jax.data import augment, jitter
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.network import Network, draw_path_scales
-from nge_jax.parallel import AXIS, BATCHES_AXES, Batches, by_device, my_part
+from nge_jax.parallel import AXIS, my_part, sum_over_devices
 
 Tree = Any
 
@@ -36,7 +35,11 @@ class TrainState(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a training step needs to know besides the network and the optimiser."""
+    """What a training step needs to know besides the network and the optimiser.
+
+    jitter: strengths of `data.jitter`, whose flip and colours then take the place of crop, flip and cutout.
+    accumulate: micro-batches of which a step sums the gradients.
+    """
 
     total_steps: int
     steps_per_epoch: int
@@ -48,15 +51,8 @@ class Recipe(NamedTuple):
     cutout: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-
-class Evaluation(NamedTuple):
-    """Means over all examples of a split, each counted once."""
-
-    loss: float
-    accuracy: float
-    top5_accuracy: float
-    examples: int
+    jitter: tuple[float, ...] | None = None
+    accumulate: int = 1
 
 
 def init_state(
@@ -68,12 +64,17 @@ def init_state(
     """The state before the first step."""
 
     def init(key):
-        variables = model.init(key, jnp.zeros((1, *image_shape)), train=True)
-        params, batch_stats = variables["params"], variables["batch_stats"]
-        return TrainState(jnp.int32(0), params, batch_stats, optimizer.init(params), no_sums())
+        return _new_state(model, optimizer, key, image_shape)
 
     # Hundreds of small draws that run once: unoptimised they compile in a third of the time.
     return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(key)
+
+
+def state_shapes(
+    model: Network, optimizer: optax.GradientTransformation, image_shape: tuple[int, int, int]
+) -> TrainState:
+    """The state's types and shapes, to restore a checkpoint by."""
+    return jax.eval_shape(lambda: _new_state(model, optimizer, jax.random.key(0), image_shape))
 
 
 def make_train_step(
@@ -82,22 +83,28 @@ def make_train_step(
     """`(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
 
     images: uint8 [B, H, W, C], labels: int32 [B], this device's part of the batch; key: the run's.
+
+    With `recipe.accumulate` a device takes its part in that many micro-batches one after the other, each
+    with its own batch statistics, and holds the activations of one. It does so inside the step (where
+    `optax.MultiSteps` would spread the batch over as many steps): the state has no half-done sums, the
+    schedules count whole batches, and the gradient crosses the devices once a batch.
     """
 
     def train_step(state, images, labels, key):
         augment_key, path_key = jax.random.split(jax.random.fold_in(key, state.step))
-        x = _augment(recipe, images, augment_key)
+        draws = _draw(recipe, images, augment_key)
         scales = path_scales(model, recipe, state.step, len(images), path_key)
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, model.classes), recipe.label_smoothing)
 
-        def loss_fn(params):
+        def loss_fn(params, batch_stats, images, labels, draws, scales):
             (logits, endpoints), updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                x,
+                {"params": params, "batch_stats": batch_stats},
+                _augment(recipe, images, draws),
                 train=True,
-                path_scales=scales,
+                path_scales=None if scales is None else jnp.moveaxis(scales, 0, -1),
                 mutable=["batch_stats"],
             )
+            targets = jax.nn.one_hot(labels, model.classes)
+            targets = optax.smooth_labels(targets, recipe.label_smoothing)
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             if recipe.auxiliary_weight:
                 auxiliary = optax.softmax_cross_entropy(endpoints["aux_logits"], targets).mean()
@@ -105,15 +112,34 @@ def make_train_step(
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return loss, (updated["batch_stats"], count_correct(losses, logits, labels))
 
-        grads, (batch_stats, sums) = jax.grad(loss_fn, has_aux=True)(state.params)
-        grads, batch_stats = lax.pmean((grads, batch_stats), AXIS)
+        def micro_step(carry, micro_batch):
+            batch_stats, grads, sums = carry
+            more, (batch_stats, more_sums) = jax.grad(loss_fn, has_aux=True)(
+                state.params, batch_stats, *micro_batch
+            )
+            return (batch_stats, *jax.tree.map(jnp.add, (grads, sums), (more, more_sums))), None
+
+        # [micro-batches, B / micro-batches, ...]; of one micro-batch no loop is left.
+        micro_batches = jax.tree.map(
+            lambda a: a.reshape(recipe.accumulate, -1, *a.shape[1:]),
+            (images, labels, draws, None if scales is None else jnp.moveaxis(scales, -1, 0)),
+        )
+        nothing = jax.tree.map(jnp.zeros_like, state.params), no_sums()
+        (batch_stats, grads, sums), _ = lax.scan(
+            micro_step,
+            (state.batch_stats, *nothing),
+            micro_batches,
+            unroll=recipe.accumulate == 1,
+        )
+        grads, batch_stats, sums = sum_over_devices((grads, batch_stats, sums))
+        devices = lax.axis_size(AXIS)
+        grads = jax.tree.map(lambda g: g / (devices * recipe.accumulate), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        sums = lax.psum(sums, AXIS)
         begins = state.step % recipe.steps_per_epoch == 0
         return TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
+            batch_stats=jax.tree.map(lambda a: a / devices, batch_stats),
             opt_state=opt_state,
             sums=jax.tree.map(lambda a, b: jnp.where(begins, b, a + b), state.sums, sums),
         )
@@ -136,64 +162,24 @@ def path_scales(
     return my_part(scales, count, axis=2)
 
 
-def evaluate(
-    model: Network,
-    state: TrainState,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    batch_size: int,
-) -> Evaluation:
-    """Scores uint8 images [N, H, W, C] on all local devices, `batch_size` a device at a time.
-
-    The last batches are padded and the padding masked, so N need not divide by anything.
-    """
-
-    def score(params, batch_stats, batches):
-        def add(i, sums):
-            index = batches.indices[i]
-            x = augment.normalize(batches.images[index], mean, std)
-            logits, _ = model.apply({"params": params, "batch_stats": batch_stats}, x, train=False)
-            mine = _score(logits, batches.labels[index], index >= 0)
-            return jax.tree.map(jnp.add, sums, mine)
-
-        none = jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0)
-        return lax.psum(lax.fori_loop(0, len(batches.indices), add, none), AXIS)
-
-    together = jax.local_device_count() * batch_size
-    indices = np.full([-(-len(images) // together), together], -1, np.int32)
-    indices.flat[: len(images)] = np.arange(len(images))
-    batches = Batches(images, labels, by_device(indices))
-    everywhere = jax.pmap(score, AXIS, in_axes=(None, None, BATCHES_AXES), out_axes=None)
-    sums = jax.device_get(everywhere(state.params, state.batch_stats, batches))
-    loss, correct, top5, count = (value.item() for value in sums)
-    if count != len(images):
-        raise AssertionError(f"evaluated {count} examples of {len(images)}")
-    return Evaluation(loss / count, correct / count, top5 / count, count)
+def _new_state(model, optimizer, key, image_shape):
+    variables = model.init(key, jnp.zeros((1, *image_shape)), train=True)
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    return TrainState(jnp.int32(0), params, batch_stats, optimizer.init(params), no_sums())
 
 
-def _augment(recipe, images, key):
+def _draw(recipe, images, key):
+    """This device's part of the augmentation's random numbers."""
     batch = lax.axis_size(AXIS) * len(images)
-    draws = augment.draw(key, batch, *images.shape[1:3], pad=recipe.pad, flip=recipe.flip)
-    return augment.apply(
-        images,
-        my_part(draws, len(images)),
-        mean=recipe.mean,
-        std=recipe.std,
-        pad=recipe.pad,
-        cutout=recipe.cutout,
-    )
+    if recipe.jitter is not None:
+        draws = jitter.draw(key, batch, flip=recipe.flip, strengths=recipe.jitter)
+    else:
+        draws = augment.draw(key, batch, *images.shape[1:3], pad=recipe.pad, flip=recipe.flip)
+    return my_part(draws, len(images))
 
 
-def _score(logits, labels, mask):
-    """(loss, correct, correct among five, count) summed over the masked examples."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    best = lax.top_k(logits, min(5, logits.shape[-1]))[1] == labels[:, None]
-    return (
-        jnp.where(mask, losses, 0.0).sum(),
-        (best[:, 0] & mask).sum(),
-        (best.any(axis=-1) & mask).sum(),
-        mask.sum(),
-    )
+def _augment(recipe, images, draws):
+    pixels = {"mean": recipe.mean, "std": recipe.std}
+    if recipe.jitter is not None:
+        return jitter.apply(images, draws, **pixels)
+    return augment.apply(images, draws, **pixels, pad=recipe.pad, cutout=recipe.cutout)

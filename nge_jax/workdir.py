@@ -26,6 +26,7 @@ CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoin
 RESULTS = (
     "metrics.jsonl",
     "events.out.tfevents.*",
+    "dataset.json",
     "genotype.json",
     "architecture.npz",
     "architecture.new.npz",

@@ -71,6 +71,25 @@ def test_a_save_keeps_the_values_of_its_moment(tmp_path):
     assert not restored["a"].any() and not restored["b"].any()
 
 
+def test_the_best_one_stays_beside_the_newest(tmp_path):
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert checkpoints.restore_best(make_state(0)) is None
+        for step, score in ((1, 0.2), (2, 0.9), (3, None), (4, 0.5)):
+            checkpoints.save(step, make_state(step), score)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "4"]
+    with Checkpoints(tmp_path, keep=1, read_only=True) as checkpoints:
+        state, step = checkpoints.restore_best(make_state(0))
+        assert step == 2
+        assert_same(state, make_state(2))
+        assert checkpoints.restore_latest(make_state(0))[1] == 4
+    damage_flipped_bit(tmp_path / "2")
+    with (
+        Checkpoints(tmp_path, keep=1, read_only=True) as checkpoints,
+        pytest.raises(InputError, match="2, the best checkpoint, is damaged"),
+    ):
+        checkpoints.restore_best(make_state(0))
+
+
 PMAP = """
 import sys
 import jax, jax.numpy as jnp, numpy as np

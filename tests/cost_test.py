@@ -3,9 +3,11 @@
 from collections import Counter
 
 import pytest
+from small_training import make_config
 
-from nge_jax import genotype
-from nge_jax.cost import Cost, cifar_cost, imagenet_cost
+from nge_jax import genotype, summary
+from nge_jax.cost import Cost, cifar_cost, imagenet_cost, supernet_part_costs, total
+from nge_jax.supernet import supernet
 
 
 @pytest.mark.parametrize("name, parameters, millions", [
@@ -89,3 +91,31 @@ def test_any_cell_by_formula(name):
     convolve(10 * before[1], 1)
     count.update(parameters=10)
     assert cifar_cost(cell, cells=12, channels=4)._asdict() == count
+
+
+def test_the_supernets_size():
+    net = supernet(8, 16, 10)
+    cost = total(supernet_part_costs(net, (32, 32, 3)))
+    assert cost.parameters == 1_930_618
+    assert round(cost.multiply_adds / 1e6, 2) == 300.26
+
+
+def test_a_table_has_the_parts_in_order_and_their_total():
+    config = make_config("train_cifar10", "smoke")
+    title, header, *rows, end, note = summary.of_training(config).splitlines()
+    assert title == "DARTS_V2 on cifar10"
+    parts = [row.split() for row in rows]
+    names = [part[0] for part in parts]
+    assert names == ["stem", "cell_00", "cell_01", "cell_02", "auxiliary", "classifier"]
+    assert [part[1] for part in parts[:4]] == ["32x32x12", "32x32x16", "16x16x32", "8x8x64"]
+    sizes = [int(part[-2].replace(",", "")) for part in parts if part[0] != "auxiliary"]
+    size = cifar_cost(genotype.KNOWN["DARTS_V2"], cells=3, channels=4)
+    assert sum(sizes) == size.parameters
+    assert end.split() == ["total", *(f"{count:,}" for count in size)]
+    assert "auxiliary" in note
+
+
+def test_a_search_is_summarised_too(python):
+    done = python("-m", "nge_jax.main", "--config=configs/search_cifar.py", "--summary")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["total", "1,930,618", "300,255,744"]

@@ -1,7 +1,10 @@
 """Training: the step against plain arithmetic, the loop, resuming, evaluation, refusals."""
 
-import importlib.util
 import json
+import math
+import os
+import re
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -10,60 +13,35 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_training import SMALL, arrays, make_config, rows, small_config
 
-from nge_jax import checkpoint, genotype, parallel, report, train, train_step
+from nge_jax import (
+    checkpoint,
+    evaluation,
+    genotype,
+    parallel,
+    report,
+    train,
+    train_record,
+    train_step,
+)
+from nge_jax import trained as trained_network
+from nge_jax.cost import model_cost
 from nge_jax.data import cifar
 from nge_jax.errors import InputError
 from nge_jax.network import cifar_network
+from nge_jax.preemption import Preempted
 
-ROOT = Path(__file__).parents[1]
 DIGITS = cifar.load("digits", test=True)
-# Compiles fast: one convolution a cell.
-PAIRS = (("dil_conv_3x3", 0), ("skip_connect", 1))
-SMALL = genotype.Genotype(PAIRS, (2,), PAIRS, (2,))
 RECIPE = train_step.Recipe(
     total_steps=4, steps_per_epoch=2, drop_path=0.0, auxiliary_weight=0.0, label_smoothing=0.0,
     pad=0, flip=False, cutout=0, mean=(0.3,), std=(0.4,),
 )  # fmt: skip
 
 
-def make_config(name="train_digits", variant="smoke"):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(variant)
-
-
-def small_config(folder, **changes):
-    """A training of SMALL on the digits, two cells of four channels."""
-    (folder / "cell.json").write_text(genotype.to_json(SMALL))
-    config = make_config()
-    config.genotype = str(folder / "cell.json")
-    config.network.cells = 2
-    config.train.epochs = 3
-    config.train.images_per_epoch = 1280
-    config.weights.learning_rate = 0.2
-    config.run.steps_per_dispatch = 3
-    config.run.checkpoint_every_steps = 14
-    config.update_from_flattened_dict(changes)
-    return config
-
-
 def make_phase(model, optimizer, recipe):
     step = train_step.make_train_step(model, optimizer, recipe)
     return parallel.on_all_devices(parallel.make_phase(step))
-
-
-def rows(path):
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-
-
-def restored(config, path):
-    """The newest state on disk and its step."""
-    training = train.build(config, genotype.load(config.genotype), DIGITS)
-    state = train_step.init_state(training.model, training.optimizer, jax.random.key(0), (8, 8, 1))
-    with checkpoint.Checkpoints(path / "checkpoints", keep=2) as checkpoints:
-        return (training, *checkpoints.restore_latest(state))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,8 +90,8 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
     path = whole.parent / "resumed"
     save, saved = checkpoint.Checkpoints.save, []
 
-    def save_and_stop(self, step, state):
-        save(self, step, state)
+    def save_and_stop(self, step, state, score=None):
+        save(self, step, state, score)
         saved.append(step)
         if len(saved) == 2:
             self.wait()
@@ -125,27 +103,47 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
         train.run(config, path, overwrite=False)
     train.run(config, path, overwrite=False)
     assert saved == [14, 28, 42, 56, 60]  # stopped after 28, in the second epoch
-    (_, expected, _), (_, found, step) = restored(config, whole), restored(config, path)
+    (expected, _), (found, step) = arrays(whole), arrays(path)
     assert step == 60
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert rows(path) == rows(whole)
 
-    def lasting(row):
-        return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
 
-    assert [lasting(row) for row in rows(path)] == [lasting(row) for row in rows(whole)]
+def test_a_training_asked_to_stop_saves_and_goes_on_bit_for_bit(trained, monkeypatch):
+    config, whole = trained
+    path = whole.parent / "preempted"
+    advance, seen = train_record.Journal.advance, []
+
+    def advance_and_signal(self, *args):
+        advance(self, *args)
+        seen.append(args)
+        if len(seen) in (2, 9):  # in the middle of the first epoch, and of the second
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train_record.Journal, "advance", advance_and_signal)
+    monkeypatch.setattr(report, "write_train_report", lambda *_: None)
+    handler = signal.getsignal(signal.SIGTERM)
+    for step in (6, 26):
+        with pytest.raises(Preempted, match=f"after step {step} of 60"):
+            train.run(config, path, overwrite=False)
+        assert arrays(path)[1] == step
+        assert signal.getsignal(signal.SIGTERM) == handler
+    train.run(config, path, overwrite=False)
+    jax.tree.map(np.testing.assert_array_equal, arrays(path)[0], arrays(whole)[0])
+    assert rows(path) == rows(whole)
 
 
 def test_evaluation_counts_every_example_once_at_any_batch_size(trained):
-    training, state, _ = restored(*trained)
+    _, _, model, state, _ = trained_network.load(trained[1])
     labels = np.roll(DIGITS.test_labels, 1)  # of other images, so that all measures differ
     data = DIGITS.test_images, labels
-    inputs = {"mean": DIGITS.mean, "std": DIGITS.std}
+    score = evaluation.make_score(model, DIGITS.mean, DIGITS.std)
     results = [
-        train_step.evaluate(training.model, state, *data, batch_size=b, **inputs)
+        evaluation.evaluate(score, state, evaluation.masked_batches(*data, b), 355)
         for b in (7, 355, 512)
     ]
     x = (DIGITS.test_images / np.float32(255) - DIGITS.mean[0]) / DIGITS.std[0]
-    logits, _ = jax.jit(partial(training.model.apply, train=False))(
+    logits, _ = jax.jit(partial(model.apply, train=False))(
         {"params": state.params, "batch_stats": state.batch_stats}, x.astype(np.float32)
     )
     logits = np.asarray(logits)
@@ -192,6 +190,37 @@ def test_a_step_descends_the_smoothed_loss_and_the_auxiliary_one():
     assert after.sums.loss == pytest.approx(float(losses.sum()), rel=1e-4)
 
 
+def test_a_step_of_micro_batches_descends_their_mean_gradient():
+    images = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 1)).astype(np.uint8)
+    labels = np.array([0, 1, 2, 1, 0, 0, 2, 1], np.int32)
+    model = cifar_network(SMALL, cells=1, channels=4, classes=3)
+    state = train_step.init_state(model, optax.sgd(0.1), jax.random.key(0), (8, 8, 1))
+
+    @partial(jax.grad, has_aux=True)
+    def gradient(params, batch_stats, part):
+        x = (jnp.array(images)[part] / 255 - 0.3) / 0.4
+        variables = {"params": params, "batch_stats": batch_stats}
+        (logits, _), updated = model.apply(variables, x, train=True, mutable="batch_stats")
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.array(labels)[part])
+        return losses.mean(), (updated["batch_stats"], losses.sum())
+
+    batch_stats, grads, loss = state.batch_stats, [], 0.0
+    for begin in range(0, 8, 2):  # each micro-batch normalises by itself
+        part = np.arange(begin, begin + 2)
+        grad, (batch_stats, more) = jax.jit(gradient)(state.params, batch_stats, part)
+        grads.append(grad)
+        loss += float(more)
+    mean = jax.tree.map(lambda *g: sum(g) / 4, *grads)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, mean)
+
+    phase = make_phase(model, optax.sgd(0.1), RECIPE._replace(accumulate=4))
+    indices = np.arange(8, dtype=np.int32).reshape(1, 1, 8)
+    after = phase(state, parallel.Batches(images, labels, indices), jax.random.key(0), 0, 1)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.params, expected)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.batch_stats, batch_stats)
+    assert after.sums.count == 8 and after.sums.loss == pytest.approx(loss, rel=1e-4)
+
+
 def test_drop_path_grows_from_nothing_to_its_rate():
     model = cifar_network(SMALL, cells=4, channels=4)
     recipe = RECIPE._replace(drop_path=0.6, total_steps=100)
@@ -209,34 +238,67 @@ def test_drop_path_grows_from_nothing_to_its_rate():
     assert dropped(100) == pytest.approx(0.6, abs=0.03)
 
 
-def run_two_steps():
-    """Parameters after two steps of everything random at once, BN over all devices; for any number of them."""
-    model = cifar_network(SMALL, cells=1, channels=4, bn_axis_name=parallel.AXIS)
-    recipe = RECIPE._replace(drop_path=0.5, pad=1, flip=True, cutout=2)
+def run_two_steps(batch_norm_axis=parallel.AXIS):
+    """Each step's sums and the parameters after two steps of everything random at once; and the program.
+
+    For any number of devices, BN over all of them.
+    """
+    model = cifar_network(SMALL, cells=1, channels=4, bn_axis_name=batch_norm_axis)
+    recipe = RECIPE._replace(drop_path=0.5, pad=1, flip=True, cutout=2, steps_per_epoch=1)
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))
     phase = make_phase(model, optimizer, recipe)
     order = parallel.by_device(parallel.epoch_order(0, 0, 1442, 2, 8))
     batches = parallel.Batches(DIGITS.train_images, DIGITS.train_labels, order)
-    state = phase(state, batches, jax.random.key(1), 0, 2)
-    return jax.tree.leaves((state.params, state.batch_stats, state.sums))
+    key, sums = jax.random.key(1), []
+    program = phase.lower(state, batches, key, 0, 1).compile().as_text()
+    for step in range(2):
+        state = phase(state, batches, key, step, step + 1)
+        sums.append(jax.device_get(state.sums))
+    return jax.tree.leaves((sums, state.params, state.batch_stats)), program
 
 
-@pytest.mark.parametrize("devices", [4])
+def all_reduced(program):
+    """How many numbers each all-reduce of a compiled program sums over the devices."""
+    results = re.findall(r" = (.*?) all-reduce(?:-start)?\(", program)
+    shapes = [re.findall(r"f32\[([\d,]*)\]", result) for result in results]
+    return [sum(math.prod(map(int, filter(None, s.split(",")))) for s in each) for each in shapes]
+
+
+@pytest.mark.parametrize("devices", [2, 4])
 def test_devices_share_a_batch_without_changing_the_result(devices, python, tmp_path):
     program = f"""
 import sys; sys.path.insert(0, "tests")
 import jax, numpy, train_test
 assert jax.local_device_count() == {devices}
-numpy.savez({str(tmp_path / "leaves.npz")!r}, *train_test.run_two_steps())
+leaves, program = train_test.run_two_steps()
+numpy.savez({str(tmp_path / "leaves.npz")!r}, *leaves)
+print(train_test.all_reduced(program))
 """
     result = python("-c", program, devices=devices)
     assert result.returncode == 0, result.stderr
     found = np.load(tmp_path / "leaves.npz")
-    expected = run_two_steps()
+    expected, _ = run_two_steps()
     assert len(found.files) == len(expected)
     for index, leaf in enumerate(expected):
-        np.testing.assert_allclose(found[f"arr_{index}"], leaf, atol=1e-5)
+        np.testing.assert_allclose(found[f"arr_{index}"], leaf, atol=1e-5, rtol=1e-6)
+    # Those of batch normalisation are small; the gradient crosses the devices once.
+    model = cifar_network(SMALL, cells=1, channels=4)
+    weights = model_cost(model, (8, 8, 1)).parameters
+    sizes = json.loads(result.stdout.splitlines()[-1])
+    assert len(sizes) > 1 and sum(size >= weights for size in sizes) == 1
+    assert all(size < weights / 10 for size in sizes if size < weights)
+
+
+def test_with_statistics_of_its_own_a_device_meets_the_others_once_a_step(python):
+    program = """
+import sys; sys.path.insert(0, "tests")
+import train_test
+print(train_test.all_reduced(train_test.run_two_steps(batch_norm_axis=None)[1]))
+"""
+    result = python("-c", program, devices=2)
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout.splitlines()[-1])) == 1
 
 
 def test_cifar100_is_trained_like_cifar10_but_for_the_weight_decay():
@@ -255,7 +317,7 @@ def test_cifar100_is_trained_like_cifar10_but_for_the_weight_decay():
     ("train.images_per_epoch", 1443, "config.train.images_per_epoch: found 1443"),
     ("train.images_per_epoch", 63, "config.train.images_per_epoch: found 63"),
     ("train.auxiliary_weight", 0.4, "config.train.auxiliary_weight: found 0.4, expected 0 for images"),
-    ("network.dtype", "float16", "config.network.dtype: found 'float16', expected float32 or bfloat16"),
+    ("network.dtype", "float16", "config.network.dtype: found 'float16', expected one of float32, bfloat16"),
 ])  # fmt: skip
 def test_bad_input_is_refused_before_anything_is_written(key, value, message, tmp_path):
     config = make_config()

@@ -1,0 +1,32 @@
+"""Checks of config values that several runners share; each refuses in one line that names the key."""
+
+from collections.abc import Collection, Mapping
+
+from nge_jax.errors import InputError
+
+DTYPES = ("float32", "bfloat16")
+
+
+def at_least(least: int, values: Mapping[str, int]) -> None:
+    """`values`: {"train.epochs": 600}."""
+    for key, value in values.items():
+        if value < least:
+            raise InputError(f"config.{key}: found {value}, expected {least} or more")
+
+
+def fractions(values: Mapping[str, float]) -> None:
+    """Each in [0, 1)."""
+    for key, value in values.items():
+        if not 0 <= value < 1:
+            raise InputError(f"config.{key}: found {value}, expected 0 or more and less than 1")
+
+
+def one_of(key: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise InputError(f"config.{key}: found {value!r}, expected one of {', '.join(known)}")
+
+
+def divides_among(key: str, batch_size: int, parts: int, what: str) -> None:
+    """Every part of a batch must be equally large; `what` the parts are: "4 devices"."""
+    if batch_size % parts:
+        raise InputError(f"config.{key}: found {batch_size}, expected a multiple of the {what}")

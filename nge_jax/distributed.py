@@ -1,0 +1,81 @@
+"""Several processes, usually one for each accelerator or host, that run one training together.
+
+Every process runs the same command. Who the others are is told by flags or by the environment that Slurm,
+Open MPI or Kubernetes prepare; with neither, a process is alone. What they print on stdout is the same, so
+that only the first one's is kept; warnings and errors, on stderr, are everyone's.
+"""
+
+import os
+import sys
+
+import jax
+from jax.experimental import multihost_utils
+
+from nge_jax.errors import InputError
+
+# What tells that there are several processes: jax asks these for the rest. Of Slurm the step's variables,
+# because a batch script that runs python without srun sees the job's and yet is alone.
+SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+OPEN_MPI = "OMPI_COMM_WORLD_SIZE"
+KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")  # of an indexed Job
+
+
+def initialize(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Joins the run's other processes, if there are any; before anything else of jax runs.
+
+    Args:
+      coordinator: HOST:PORT of process 0; without it the environment decides.
+      num_processes, process_id: how many there are, and which of them this is, from 0.
+
+    Raises:
+      InputError: the three are given in part or disagree, or the others cannot be found.
+    """
+    given = coordinator is not None, num_processes is not None, process_id is not None
+    if any(given) and not all(given):
+        raise InputError("--coordinator, --num_processes, --process_id: expected all three or none")
+    if all(given):
+        if not 0 <= process_id < num_processes:
+            raise InputError(
+                f"--process_id: found {process_id}, expected 0 to {num_processes - 1} "
+                f"(--num_processes={num_processes})"
+            )
+        if not coordinator.rpartition(":")[2].isdigit():
+            raise InputError(f"--coordinator: found {coordinator!r}, expected HOST:PORT")
+    elif not _told_of_others():
+        return
+    # The processes of a CPU run need somebody to carry their sums; others ignore it.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"--coordinator: the processes of this run did not find each other ({reason}); pass "
+            "--coordinator=HOST:PORT --num_processes=N --process_id=I to each"
+        ) from error
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process lives)
+
+
+def has_company() -> bool:
+    """Whether `initialize` has joined other processes."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes the run's files and prints its results."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(where: str) -> None:
+    """Returns once every process is `where`."""
+    multihost_utils.sync_global_devices(where)
+
+
+def _told_of_others() -> bool:
+    """Whether the environment tells of more processes than this one."""
+    slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1
+    open_mpi = int(os.environ.get(OPEN_MPI, 1)) > 1
+    return slurm or open_mpi or all(name in os.environ for name in KUBERNETES)

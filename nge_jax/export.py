@@ -1,0 +1,90 @@
+"""Exports a trained network, for use without this program:
+
+  python -m nge_jax.export --workdir=runs/train_cifar10 --output=exported
+
+writes
+  network.stablehlo      `jax.export.deserialize(...)` makes it a function (weights, images) -> logits, for CPU, CUDA
+                         and TPU; images: uint8 [N, H, W, C] of any N (they are normalised inside), logits: float32
+                         [N, classes]
+  weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
+  dataset.json           the images' shape, the labels of the classes
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nge_jax import command_line, dataset_spec, trained
+from nge_jax.data import augment
+from nge_jax.errors import InputError
+from nge_jax.trained import Trained
+from nge_jax.workdir import write_atomically
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
+
+
+def weights_of(network: Trained) -> dict[str, np.ndarray]:
+    """{"params/stem/Conv_0/kernel": array, ...}, without those of the auxiliary head."""
+    tree = {"params": network.state.params, "batch_stats": network.state.batch_stats}
+    flat = flax.traverse_util.flatten_dict(tree, sep="/")
+    return {name: array for name, array in flat.items() if name.split("/")[1] != "auxiliary"}
+
+
+def program(network: Trained) -> jax.export.Exported:
+    """`(weights, images) -> logits` for any number of images, for all of PLATFORMS."""
+    spec = network.spec
+
+    def logits(weights: dict[str, jax.Array], images: jax.Array) -> jax.Array:
+        variables = flax.traverse_util.unflatten_dict(weights, sep="/")
+        x = augment.normalize(images, spec.mean, spec.std)
+        return network.model.apply(variables, x, train=False)[0]
+
+    shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in weights_of(network).items()}
+    batch = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((*batch, *spec.shape), jnp.uint8)
+    return jax.export.export(jax.jit(logits), platforms=PLATFORMS)(shapes, images)
+
+
+def write(network: Trained, output: Path) -> None:
+    """Writes the three files into the folder `output`, which may exist but hold none of them.
+
+    Raises:
+      InputError: one of the files is there, or safetensors is not installed.
+    """
+    try:
+        from safetensors.numpy import save_file
+    except ImportError:
+        raise InputError(
+            "--output: safetensors is not installed, pip install safetensors"
+        ) from None
+    for name in (PROGRAM, WEIGHTS, dataset_spec.FILE):
+        if (output / name).exists():
+            raise InputError(f"--output: {output / name} exists, expected a folder without it")
+    serialized = program(network).serialize()
+    output.mkdir(parents=True, exist_ok=True)
+    (output / PROGRAM).write_bytes(serialized)
+    save_file(weights_of(network), output / WEIGHTS)
+    write_atomically(output / dataset_spec.FILE, dataset_spec.to_json(network.spec))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m nge_jax.export", description="Exports a trained network."
+    )
+    trained.add_arguments(parser)
+    parser.add_argument("--output", required=True, type=Path, help="folder for the three files")
+    given: Any = parser.parse_args(arguments)
+    network = trained.load(given.workdir, given.checkpoint)
+    write(network, given.output)
+    print(f"{given.output}: the network of step {network.step} as {PROGRAM} and {WEIGHTS}")
+
+
+if __name__ == "__main__":
+    with command_line.refusals():
+        main()
