@@ -1,84 +1,227 @@
-"""Times the search's two steps on this machine: compilation, step, memory.
+"""Times the search's two steps on this machine against a plain port of the same network, and against PyTorch.
 
-  python experiments/benchmark_search_step.py                        the paper's size: minutes on two CPU cores
-  python experiments/benchmark_search_step.py --channels=8 --cells=5
+  python experiments/benchmark_search_step.py                   the table, at the paper's size
+  python experiments/benchmark_search_step.py --torch           alternating runs with PyTorch (torch_supernet.py)
+  python experiments/benchmark_search_step.py --growth          step time against batch, channels, cells: a plot
+  python experiments/benchmark_search_step.py --roofline        an estimate for accelerators
+  python experiments/benchmark_search_step.py --cells=3 --channels=4 --batch_size=8        any of them, small
 
-A step is forward, backward and update of one group on one device. Steps run inside one dispatch, as in a search; the
-time of a step is the median over dispatches of --steps steps, after one that is not counted. Peak memory is that of the
-process. Machines are noisy: compare figures of one run.
+A step is forward, backward and update of one group, as the search runs it: phases from `search.build`, augmentation
+included, on random images. Every figure comes from a fresh process with an empty compilation cache. A step's time is
+that of a dispatch of --steps_per_dispatch steps; of --dispatches such, after one that is not counted, the table tells
+the median and the fastest. Peak memory is that of the process when compilation ends. Flops and bytes accessed are XLA's
+cost analysis of the compiled step, in which loops count as often as they run (see benchmark_cost.py). Machines are
+noisy: compare figures of one run. PyTorch may live in another environment: --torch_python=ITS_PYTHON.
 """
 
-import resource
+import platform
+import signal
 import statistics
-import time
+import sys
+import tempfile
+from pathlib import Path
 
-import jax
-import numpy as np
+import benchmark_growth
+import benchmark_roofline
 from absl import app, flags
+from benchmark_process import ROOT, Killed, Process
 
-from nge_jax import optim, parallel, search_step
-from nge_jax.data import cifar
-from nge_jax.embedding import edge_model
-from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.supernet import supernet
+SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
+STEPS = ("weights", "embedding")
+HEADINGS = {"plain": "plain port", "ours": "ours", "remat": "ours, remat"}
 
-_BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
-_CHANNELS = flags.DEFINE_integer("channels", 16, "channels of the first cells")
-_CELLS = flags.DEFINE_integer("cells", 8, "number of cells")
-_SIZE = flags.DEFINE_integer("size", 32, "height and width of an image")
-_STEPS = flags.DEFINE_integer("steps", 2, "steps a dispatch")
+_SIZE = {
+    "batch_size": flags.DEFINE_integer("batch_size", SIZE["batch_size"], "images a step"),
+    "channels": flags.DEFINE_integer("channels", SIZE["channels"], "channels of the first cells"),
+    "cells": flags.DEFINE_integer("cells", SIZE["cells"], "number of cells"),
+}
+_VARIANTS = flags.DEFINE_list("variants", list(HEADINGS), "columns of the table")
+_MEASURED = flags.DEFINE_list("steps", list(STEPS), "which of the two steps")
 _DISPATCHES = flags.DEFINE_integer("dispatches", 5, "dispatches timed")
-_REMAT = flags.DEFINE_bool("remat", False, "recompute each cell in the backward pass")
+_STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "steps a dispatch")
+_LIMIT_GB = flags.DEFINE_float("limit_gb", 16.0, "a process that grows larger is killed")
+_LIMIT_S = flags.DEFINE_float(
+    "limit_s", 1800.0, "as is one that compiles, or runs a dispatch, longer"
+)
+_TORCH = flags.DEFINE_bool("torch", False, "alternate with PyTorch")
+_TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "a Python that has torch")
+_GROWTH = flags.DEFINE_bool("growth", False, "plot the growth of a step's time")
+_GROWN = {
+    "batch_size": flags.DEFINE_list(
+        "batch_sizes", ["16", "32", "64", "128", "256"], "for --growth"
+    ),
+    "channels": flags.DEFINE_list("channel_counts", ["8", "16", "24", "32"], "for --growth"),
+    "cells": flags.DEFINE_list("cell_counts", ["4", "8", "12", "16"], "for --growth"),
+}
+_FIGURE = flags.DEFINE_string(
+    "figure", str(ROOT / "experiments" / "figures" / "step_growth.png"), "where --growth plots"
+)
+_ROOFLINE = flags.DEFINE_bool("roofline", False, "estimate a search's time on accelerators")
 
 
 def main(_) -> None:
-    schedule = "loop" if jax.default_backend() == "cpu" else "together"
-    net = supernet(_CELLS.value, _CHANNELS.value, 10, schedule=schedule, remat=_REMAT.value)
-    edges = edge_model("nge", "printed")
-    optimizer = optim.Optimizer(
-        {
-            WEIGHTS: optim.sgd(0.025, momentum=0.9, weight_decay=3e-4, clip_norm=5.0),
-            EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3),
-        }
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is measured ends with it
+    size = {name: flag.value for name, flag in _SIZE.items()}
+    title = "{batch_size} images, {channels} channels, {cells} cells".format(**size)
+    print(f"{processor()}; {title}", flush=True)
+    if _TORCH.value:
+        compare_with_torch(size)
+    elif _GROWTH.value:
+        plot_growth(size, title)
+    elif _ROOFLINE.value:
+        print_roofline(size)
+    else:
+        print_table(size)
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.machine()
+
+
+def ours(size: dict, step: str, cache: str, **options) -> Process:
+    """A process of benchmark_step.py, its compilation cache in the folder `cache`."""
+    return Process(
+        [sys.executable, str(ROOT / "experiments" / "benchmark_step.py")],
+        env={"JAX_COMPILATION_CACHE_DIR": cache},
+        limit_gb=_LIMIT_GB.value,
+        limit_s=_LIMIT_S.value,
+        step=step,
+        steps_per_dispatch=_STEPS.value,
+        **size,
+        **options,
     )
-    inputs = search_step.Inputs(cifar.MEAN, cifar.STD, pad=4, flip=True)
-    weight_step = search_step.make_weight_step(net, optimizer, inputs)
-    embedding_step = search_step.make_embedding_step(net, edges, optimizer, inputs)
-    axes = (None, parallel.BATCHES_AXES)
-    phases = {
-        WEIGHTS: parallel.on_all_devices(search_step.make_weight_phase(weight_step), axes),
-        EMBEDDING: parallel.on_all_devices(parallel.make_phase(embedding_step)),
+
+
+def measure(size: dict, step: str, **options) -> dict | str:
+    """All figures of one step of one variant; or what they were killed for."""
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            with ours(size, step, cache, **options) as process:
+                figures, seconds = process.ready, timed(process)
+            with ours(size, step, cache, **options) as process:
+                figures |= {f"warm_{key}": process.ready[key] for key in ("trace_s", "compile_s")}
+    except Killed as killed:
+        return str(killed)
+    return figures | {"step_s": statistics.median(seconds), "fastest_s": min(seconds)}
+
+
+def timed(process: Process) -> list[float]:
+    process.seconds(_STEPS.value)  # the first touches memory that the others find in place
+    return [process.seconds(_STEPS.value) for _ in range(_DISPATCHES.value)]
+
+
+def print_table(size: dict) -> None:
+    columns = {}
+    for variant in _VARIANTS.value:
+        columns[variant] = [measure(size, step, variant=variant) for step in _MEASURED.value]
+    rows = {
+        "compile s (trace + XLA)": lambda f: f"{f['trace_s']:.0f} + {f['compile_s']:.0f}",
+        "the same with a warm cache": lambda f: (
+            f"{f['warm_trace_s']:.0f} + {f['warm_compile_s']:.0f}"
+        ),
+        "peak RSS while compiling GB": lambda f: f"{f['peak_bytes'] / 1e9:.1f}",
+        "step s (median; fastest)": lambda f: f"{f['step_s']:.3g}; {f['fastest_s']:.3g}",
+        "images/s": lambda f: f"{size['batch_size'] / f['step_s']:.1f}",
+        "GFLOP a step": lambda f: f"{f['flops'] / 1e9:.3g}",
+        "GB accessed a step": lambda f: f"{f['bytes accessed'] / 1e9:.3g}",
+        "temporary memory GB": lambda f: f"{f['temp_bytes'] / 1e9:.3g}",
     }
-
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (1024, _SIZE.value, _SIZE.value, 3), np.uint8)
-    labels = rng.integers(0, 10, 1024).astype(np.int32)
-    order = rng.integers(0, 1024, (_STEPS.value, _BATCH.value)).astype(np.int32)
-    state = search_step.init_state(net, edges, optimizer, 1, jax.random.key(0))
-    state, images, labels, key = parallel.replicated((state, images, labels, jax.random.key(1)))
-    batches = parallel.Batches(images, labels, parallel.by_device(order))
-    probs = edges.probs(state.params[EMBEDDING])
-
     print(
-        f"{jax.devices()[0].device_kind}, batch {_BATCH.value}, {_CHANNELS.value} channels, {_CELLS.value} cells"
+        f"| figure ({' / '.join(_MEASURED.value)}) | "
+        + " | ".join(map(HEADINGS.get, columns))
+        + " |"
     )
-    print("| step | trace and compile s | step s | images/s | peak memory of the process GB |")
-    print("|---|---|---|---|---|")
-    for name, data in ((WEIGHTS, (probs, batches)), (EMBEDDING, batches)):
-        begin = time.monotonic()
-        state = jax.block_until_ready(phases[name](state, data, key, 0, 0))
-        compilation = time.monotonic() - begin
-        seconds = []
-        for _ in range(1 + _DISPATCHES.value):
-            begin = time.monotonic()
-            state = jax.block_until_ready(phases[name](state, data, key, 0, _STEPS.value))
-            seconds.append((time.monotonic() - begin) / _STEPS.value)
-        step = statistics.median(seconds[1:])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(
-            f"| {name} | {compilation:.0f} | {step:.2f} | {_BATCH.value / step:.1f} | {peak:.1f} |",
-            flush=True,
+    print("|---" * (1 + len(columns)) + "|")
+    for name, cell in rows.items():
+        cells = [
+            " / ".join(figures if isinstance(figures, str) else cell(figures) for figures in both)
+            for both in columns.values()
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def compare_with_torch(size: dict) -> None:
+    print("| step | PyTorch s (median; fastest) | ours s | ours / PyTorch (median; fastest) |")
+    print("|---|---|---|---|")
+    for step in _MEASURED.value:
+        with (
+            tempfile.TemporaryDirectory() as cache,
+            Process(
+                [_TORCH_PYTHON.value, str(ROOT / "experiments" / "torch_supernet.py")],
+                env={},
+                limit_gb=_LIMIT_GB.value,
+                limit_s=_LIMIT_S.value,
+                step=step,
+                **size,
+            ) as torch,
+            ours(size, step, cache) as jax,
+        ):
+            sizes = torch.ready["parameters"], jax.ready["parameters"]
+            if sizes[0] != sizes[1]:
+                raise RuntimeError("PyTorch has {} parameters, ours {}".format(*sizes))
+            both = torch, jax
+            for process in both:
+                process.seconds(_STEPS.value)
+            turns = [[p.seconds(_STEPS.value) for p in both] for _ in range(_DISPATCHES.value)]
+        middle = [statistics.median(times) for times in zip(*turns, strict=True)]
+        fastest = [min(times) for times in zip(*turns, strict=True)]
+        seconds = " | ".join(f"{m:.3g}; {f:.3g}" for m, f in zip(middle, fastest, strict=True))
+        ratios = f"{middle[1] / middle[0]:.2f}; {fastest[1] / fastest[0]:.2f}"
+        print(f"| {step} | {seconds} | {ratios} |", flush=True)
+
+
+def plot_growth(size: dict, title: str) -> None:
+    seconds = {axis: {} for axis in benchmark_growth.AXES}
+    known = {}  # the three lines cross at `size`
+    for axis, flag in _GROWN.items():
+        for value in map(int, flag.value):
+            grown = size | {axis: value}
+            key = tuple(grown.values())
+            if key not in known:
+                known[key] = growth_point(grown)
+            print(f"{axis} {value}: {known[key]}", flush=True)
+            if isinstance(known[key], float):
+                seconds[axis][value] = known[key]
+    benchmark_growth.plot(seconds, f"{title}, and one of them varied; {processor()}", _FIGURE.value)
+    print(f"plot: {_FIGURE.value}")
+
+
+def growth_point(size: dict) -> float | str:
+    try:
+        with tempfile.TemporaryDirectory() as cache, ours(size, "weights", cache) as process:
+            return statistics.median(timed(process))
+    except Killed as killed:
+        return str(killed)
+
+
+def print_roofline(size: dict) -> None:
+    costs = {"float32": [], "bfloat16": []}
+    for step in STEPS:
+        with tempfile.TemporaryDirectory() as cache:
+            with ours(size, step, cache, variant="together") as process:
+                single = process.ready
+            options = {"variant": "together", "dtype": "bfloat16", "compile": False}
+            with ours(size, step, cache, **options) as process:
+                half = process.ready
+        unfused, unfused_half = (f["lowered bytes accessed"] for f in (single, half))
+        fused = single["bytes accessed"]
+        costs["float32"].append(benchmark_roofline.Cost(single["lowered flops"], fused, unfused))
+        # The CPU computes bfloat16 in float32, so its fused bytes are no guide: they scale as the unfused.
+        scaled = fused * unfused_half / unfused
+        costs["bfloat16"].append(
+            benchmark_roofline.Cost(half["lowered flops"], scaled, unfused_half)
         )
+        print(
+            f"{step} step: {single['lowered flops'] / 1e9:.4g} GFLOP ({single['flops'] / 1e9:.4g} compiled for "
+            f"the CPU), {fused / 1e9:.3g} GB accessed when fused, {unfused / 1e9:.3g} GB when not"
+        )
+    # The paper's search: 25,000 images for either group, 25 epochs.
+    print(benchmark_roofline.table(costs, 25_000 // size["batch_size"], 25))
 
 
 if __name__ == "__main__":

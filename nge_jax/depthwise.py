@@ -101,6 +101,7 @@ def depthwise_input_gradient(
     kernel: jax.Array, gradient: jax.Array, size: tuple[int, int], stride: int, dilation: int
 ) -> jax.Array:
     """Gradient of `depthwise_conv` with respect to x [B, *size, C], from `gradient` [B, H', W', C]."""
+    kernel = kernel.astype(gradient.dtype)
     if stride == 1:
         padded = _pad(gradient, dilation * (kernel.shape[0] // 2))
         return _sum_of_windows(padded, kernel[::-1, ::-1], size, 1, dilation)

@@ -1,0 +1,39 @@
+"""The plot of a step's time against batch size, channels and cells."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+AXES = {"batch_size": "images a step", "channels": "channels of the first cells", "cells": "cells"}
+
+
+def plot(seconds: dict[str, dict[int, float]], title: str, path: Path) -> None:
+    """Writes a PNG.
+
+    Args:
+        seconds: of a step, by axis of `AXES` and value.
+        title: size and processor.
+        path: of the PNG.
+    """
+    figure, panels = plt.subplots(
+        1, len(AXES), figsize=(10, 3.4), sharey=True, layout="constrained"
+    )
+    for panel, (axis, label) in zip(panels, AXES.items(), strict=True):
+        values = sorted(seconds[axis])
+        times = [seconds[axis][value] for value in values]
+        panel.loglog(values, times, "o-", base=2)
+        if values:  # what a step in proportion to the smallest would take
+            proportional = [times[0] * value / values[0] for value in values]
+            panel.loglog(values, proportional, ":", color="grey", label="proportional", base=2)
+            panel.legend(frameon=False)
+        panel.set_xticks(values, [str(value) for value in values])
+        panel.set_xlabel(label)
+        panel.yaxis.set_major_formatter(lambda second, _: f"{second:.3g}")
+        panel.minorticks_off()
+    panels[0].set_ylabel("weight step, s")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,64 @@
+"""How long a search would take on an accelerator that reached its published peak rates: an estimate on paper.
+
+The time of a step is at least its flops over the peak rate of arithmetic and at least its bytes over the
+bandwidth of memory; the larger of the two is the roofline.
+"""
+
+from typing import NamedTuple
+
+
+class Chip(NamedTuple):
+    name: str
+    dtype: str
+    flops: float  # a second
+    bandwidth: float  # bytes a second
+
+
+CHIPS = (
+    # NVIDIA V100 SXM2 datasheet (2020): single precision, HBM2.
+    Chip("V100 SXM2", "float32", 15.7e12, 900e9),
+    # NVIDIA H100 SXM datasheet: FP32 without tensor cores, BF16 with them without sparsity, HBM3.
+    Chip("H100 SXM", "float32", 67e12, 3.35e12),
+    Chip("H100 SXM", "bfloat16", 989e12, 3.35e12),
+    # Google Cloud documentation of TPU v5e, one chip.
+    Chip("TPU v5e", "bfloat16", 197e12, 819e9),
+)
+PAPER_HOURS = 2.4  # 0.1 GPU-days on one V100 (paper Table 1)
+
+
+class Cost(NamedTuple):
+    """Of a step: `fused` as compiled for the CPU, `unfused` with every array of the program in memory."""
+
+    flops: float
+    fused: float
+    unfused: float
+
+
+def step_seconds(chip: Chip, flops: float, bytes_accessed: float) -> float:
+    return max(flops / chip.flops, bytes_accessed / chip.bandwidth)
+
+
+def table(costs: dict[str, list[Cost]], steps: int, epochs: int) -> str:
+    """Markdown rows.
+
+    Args:
+        costs: by dtype, of the weight step and the embedding step.
+        steps: of either kind in an epoch.
+        epochs: of a search.
+    """
+    lines = [
+        f"| chip | dtype | step, flops ms | step, bytes ms | epoch s | {epochs} epochs h | h, nothing fused |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for chip in CHIPS:
+        both = costs[chip.dtype]
+        arithmetic = sum(cost.flops for cost in both) / chip.flops / 2
+        memory = sum(cost.fused for cost in both) / chip.bandwidth / 2
+        epoch = steps * sum(step_seconds(chip, c.flops, c.fused) for c in both)
+        unfused = steps * sum(step_seconds(chip, c.flops, c.unfused) for c in both)
+        lines.append(
+            f"| {chip.name} | {chip.dtype} | {1e3 * arithmetic:.2f} | {1e3 * memory:.2f} | {epoch:.1f} "
+            f"| {epochs * epoch / 3600:.2f} | {epochs * unfused / 3600:.2f} |"
+        )
+    lines.append(f"| V100, measured by the paper | float32 | | | | {PAPER_HOURS} | |")
+    return "\n".join(lines)

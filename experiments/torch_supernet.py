@@ -1,0 +1,183 @@
+"""The same supernet in PyTorch, to compare the time of a step with; needs torch and nothing else.
+
+The operations, their order, the weights' distribution and both updates are those of DARTS, on which the paper
+builds, without `none`. Images come augmented, which favours this side a little. The architecture's
+parameters are DARTS's logits; their step asks for no gradient of the weights.
+
+Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps and prints the
+seconds a step took. `benchmark_search_step.py --torch` starts it.
+"""
+
+import argparse
+import json
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+NODES = 4  # inner nodes of a cell
+EDGES = sum(2 + k for k in range(NODES))
+
+
+def norm(channels):
+    return nn.BatchNorm2d(channels, affine=False)
+
+
+def convolution(channels, size, stride, dilation=1):
+    """ReLU, depthwise and 1x1 convolution, BN."""
+    padding = dilation * (size // 2)
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, size, stride, padding, dilation, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        norm(channels),
+    )
+
+
+def separable(channels, size, stride):
+    return nn.Sequential(convolution(channels, size, stride), convolution(channels, size, 1))
+
+
+class FactorizedReduce(nn.Module):
+    """ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel, BN."""
+
+    def __init__(self, channels_in, channels):
+        super().__init__()
+        self.halves = nn.ModuleList(
+            nn.Conv2d(channels_in, channels // 2, 1, stride=2, bias=False) for _ in range(2)
+        )
+        self.norm = norm(channels)
+
+    def forward(self, x):
+        x = F.relu(x)
+        return self.norm(torch.cat([self.halves[0](x), self.halves[1](x[:, :, 1:, 1:])], 1))
+
+
+class MixedEdge(nn.Module):
+    """All operations of an edge, in the order of `genotype.OPERATIONS`, weighted by p [7]."""
+
+    def __init__(self, channels, stride):
+        super().__init__()
+        max_pool = nn.MaxPool2d(3, stride, padding=1)
+        avg_pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        self.operations = nn.ModuleList(
+            [
+                nn.Identity() if stride == 1 else FactorizedReduce(channels, channels),
+                nn.Sequential(max_pool, norm(channels)),
+                nn.Sequential(avg_pool, norm(channels)),
+                separable(channels, 3, stride),
+                separable(channels, 5, stride),
+                convolution(channels, 3, stride, dilation=2),
+                convolution(channels, 5, stride, dilation=2),
+            ]
+        )
+
+    def forward(self, x, p):
+        return sum(p_o * operation(x) for p_o, operation in zip(p, self.operations, strict=True))
+
+
+class Cell(nn.Module):
+    def __init__(self, channels_before, channels, reduction, reduction_before):
+        super().__init__()
+
+        def one_by_one(channels_in):
+            conv = nn.Conv2d(channels_in, channels, 1, bias=False)
+            return nn.Sequential(nn.ReLU(), conv, norm(channels))
+
+        first = FactorizedReduce if reduction_before else (lambda c, _: one_by_one(c))
+        self.preprocess = nn.ModuleList(
+            [first(channels_before[0], channels), one_by_one(channels_before[1])]
+        )
+        self.edges = nn.ModuleList(
+            MixedEdge(channels, 2 if reduction and i < 2 else 1)
+            for k in range(2, 2 + NODES)
+            for i in range(k)
+        )
+
+    def forward(self, before, probs):
+        """before: outputs of the two cells before; probs: [14, 7]."""
+        nodes = [prepare(x) for prepare, x in zip(self.preprocess, before, strict=True)]
+        edges = iter(zip(self.edges, probs, strict=True))
+        for _ in range(NODES):
+            nodes.append(sum(edge(x, p) for x, (edge, p) in zip(nodes, edges, strict=False)))
+        return torch.cat(nodes[2:], 1)
+
+
+class Supernet(nn.Module):
+    """cells, channels: as `nge_jax.supernet.supernet`; reductions at 1/3 and 2/3."""
+
+    def __init__(self, cells, channels, classes=10):
+        super().__init__()
+        stem = 3 * channels
+        conv = nn.Conv2d(3, stem, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(stem))
+        before, reduction_before = (stem, stem), False
+        self.cells, self.reductions = nn.ModuleList(), []
+        for number in range(cells):
+            reduction = number in (cells // 3, 2 * cells // 3)
+            channels *= 1 + reduction
+            self.cells.append(Cell(before, channels, reduction, reduction_before))
+            self.reductions.append(reduction)
+            before, reduction_before = (before[1], NODES * channels), reduction
+        self.classifier = nn.Linear(before[1], classes)
+
+    def forward(self, images, probs):
+        """images [B, 3, H, W], probs [2, 14, 7]: (normal, reduction)."""
+        x = self.stem(images)
+        before = x, x
+        for cell, reduction in zip(self.cells, self.reductions, strict=True):
+            before = before[1], cell(before, probs[int(reduction)])
+        return self.classifier(before[1].mean((2, 3)))
+
+
+def make_step(name, net, images, labels):
+    """A function without arguments that updates the group `name`."""
+    alphas = (1e-3 * torch.randn(2, EDGES, 7)).requires_grad_(name == "embedding")
+    if name == "weights":
+        sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
+        probs = alphas.softmax(-1)
+
+        def step():
+            sgd.zero_grad()
+            F.cross_entropy(net(images, probs), labels).backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            sgd.step()
+
+        return step
+    net.requires_grad_(False)
+    adam = torch.optim.Adam([alphas], 6e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+
+    def step():
+        adam.zero_grad()
+        F.cross_entropy(net(images, alphas.softmax(-1)), labels).backward()
+        adam.step()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--step", choices=("weights", "embedding"), default="weights")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--cells", type=int, default=8)
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    net = Supernet(args.cells, args.channels).to(memory_format=torch.channels_last)
+    images = torch.randn(args.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (args.batch_size,))
+    step = make_step(args.step, net, images, labels)
+    parameters = sum(p.numel() for p in net.parameters())
+    print(json.dumps({"parameters": parameters, "torch": torch.__version__}), flush=True)
+    for line in sys.stdin:
+        begin = time.monotonic()
+        for _ in range(int(line)):
+            step()
+        print((time.monotonic() - begin) / int(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

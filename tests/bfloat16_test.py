@@ -1,0 +1,62 @@
+"""bfloat16 instead of float32 changes how a search computes, not what it learns."""
+
+import importlib.util
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from nge_jax import parallel, search, search_step
+from nge_jax.data import cifar
+from nge_jax.optim import EMBEDDING, WEIGHTS
+
+STEPS, WINDOW = 200, 10
+
+
+def loss_curve(data, dtype):
+    """Mean loss of each WINDOW of the first STEPS weight steps on the digits: [STEPS / WINDOW]."""
+    path = ROOT / "configs" / "search_digits.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    config.network.dtype = dtype
+    config.network.cells = 1  # a reduction cell: it has both kinds of edges
+    config.network.channels = 4
+    config.search.batch_size = 16
+    config.weights.learning_rate = 0.01  # for half the usual batch
+    built = search.build(config, data)
+    phase = next(phase for phase in built.phases if phase.name == WEIGHTS)
+
+    half = built.halves[WEIGHTS]
+    epochs = range(-(-STEPS // phase.steps))
+    batch_size = config.search.batch_size
+    order = [parallel.epoch_order(0, e, len(half), phase.steps, batch_size) for e in epochs]
+    state = search_step.init_state(
+        built.net, built.edge_model, built.optimizer, 1, jax.random.key(0)
+    )
+    state, images, labels, key = parallel.replicated(
+        (state, data.train_images, data.train_labels, jax.random.key(1))
+    )
+    batches = parallel.Batches(images, labels, parallel.by_device(half[np.concatenate(order)]))
+    probs = built.edge_model.probs(state.params[EMBEDDING])
+    sums = [0.0]
+    for first in range(0, STEPS, WINDOW):
+        state = phase.run(state, (probs, batches), key, first, first + WINDOW)
+        sums.append(float(state.sums[WEIGHTS].loss))
+    return np.diff(sums) / (WINDOW * batch_size)
+
+
+@pytest.mark.slow
+def test_the_loss_curve_stays_within_two_percent_of_float32s_over_200_steps():
+    """Within 2 %: the area between the curves of 10-step means, of the area under float32's.
+
+    A single step's losses drift apart further as the loss falls, as those of any two roundings do: that
+    is a matter of which images a network of that age happens to get right, not of precision.
+    """
+    data = cifar.load("digits")
+    single, half = (loss_curve(data, dtype) for dtype in ("float32", "bfloat16"))
+    assert single[-1] < single[0] / 2, single  # or there would be no curve to follow
+    between = np.abs(half - single).sum() / single.sum()
+    assert 0 < between < 0.02, (between, single, half)  # 0: it did not compute in bfloat16
