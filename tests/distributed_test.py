@@ -1,6 +1,7 @@
 """Several processes on this machine train one network: like one process, interrupted or not."""
 
 import shutil
+import socket
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,6 +38,12 @@ INTERRUPTED = """
 """
 
 
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
 @pytest.fixture
 def train(python, tmp_path):
     """Runs the same command in some processes at once; returns them completed."""
@@ -55,11 +62,11 @@ def train(python, tmp_path):
         "--config.run.eval_batch_size=25",
     ]
 
-    def run(workdir, processes, *before, environments=None, port=[12_700]):  # noqa: B006 (counts)
-        port[0] += 1
+    def run(workdir, processes, *before, environments=None):
+        port = free_port()
         flags = [
             [
-                f"--coordinator=localhost:{port[0]}",
+                f"--coordinator=localhost:{port}",
                 f"--num_processes={processes}",
                 f"--process_id={i}",
             ]
