@@ -7,11 +7,12 @@ from typing import NamedTuple
 from nge_jax import record
 
 FILE = "dataset.json"
-SMALL, LARGE = "small", "large"  # which network: for CIFAR and the like, or for ImageNet
+# Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
+SMALL, LARGE, MASKS = "small", "large", "masks"
 
 
 class DatasetSpec(NamedTuple):
-    """kind: SMALL or LARGE; shape: [H, W, C]; mean, std: per channel, of pixels in 0..1; labels: names of classes."""
+    """kind: SMALL, LARGE or MASKS; shape: [H, W, C]; mean, std: per channel, in 0..1; labels: names of classes."""
 
     kind: str
     shape: tuple[int, int, int]

@@ -5,7 +5,7 @@
 writes
   network.stablehlo      `jax.export.deserialize(...)` makes it a function (weights, images) -> logits, for CPU, CUDA
                          and TPU; images: uint8 [N, H, W, C] of any N (they are normalised inside), logits: float32
-                         [N, classes]
+                         [N, classes], of a segmentation [N, H, W, classes]
   weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
   dataset.json           the images' shape, the labels of the classes
 """

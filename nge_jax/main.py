@@ -13,7 +13,7 @@ from nge_jax import command_line, distributed, preemption, workdir
 from nge_jax.errors import InputError
 from nge_jax.preemption import Preempted
 
-TASKS = {"search": "nge_jax.search", "train": "nge_jax.train"}
+TASKS = {"search": "nge_jax.search", "train": "nge_jax.train", "segment": "nge_jax.segment"}
 USAGE = """\
 Give a config, for example
 
@@ -49,11 +49,16 @@ def main(argv: list[str]) -> None:
     task = config.task if "task" in config else None
     if task not in TASKS:
         raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
-    if _EVAL_ONLY.value and task != "train":
+    if _EVAL_ONLY.value and task == "search":
         raise InputError(f"--eval_only: found the config of a {task}, expected of a training")
     if _SUMMARY.value:
         summary = importlib.import_module("nge_jax.summary")
-        print({"train": summary.of_training, "search": summary.of_search}[task](config))
+        of = {
+            "search": summary.of_search,
+            "train": summary.of_training,
+            "segment": summary.of_segmentation,
+        }
+        print(of[task](config))
         return
     distributed.initialize(**{name: flag.value for name, flag in _PROCESSES.items()})
     if task == "search" and distributed.has_company():

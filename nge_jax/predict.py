@@ -7,6 +7,8 @@ For each JPEG or PNG, also in folders below, in the order of their names, it wri
 
 A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
 middle is resized; the digits are grey, white on black.
+
+Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image.
 """
 
 import argparse
@@ -21,9 +23,9 @@ import jax
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nge_jax import command_line, host_tf, trained
-from nge_jax.data import augment, decode, imagenet
-from nge_jax.dataset_spec import LARGE, DatasetSpec
+from nge_jax import command_line, host_tf, image_files, segment_predict, trained
+from nge_jax.data import augment, decode
+from nge_jax.dataset_spec import LARGE, MASKS, DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.trained import Trained
 
@@ -34,9 +36,7 @@ def predict(network: Trained, folder: Path, batch_size: int) -> Iterator[dict[st
     Raises:
       InputError: there is no image, or one cannot be read.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in imagenet.FORMATS)
-    if not paths:
-        raise InputError(f"--images: found no {', '.join(imagenet.FORMATS)} file in {folder}")
+    paths = image_files.find(folder)
     spec, model = network.spec, network.model
     variables = {"params": network.state.params, "batch_stats": network.state.batch_stats}
 
@@ -70,41 +70,46 @@ def read_image(path: Path, spec: DatasetSpec) -> np.ndarray:
         try:
             return decode.center_crop(path.read_bytes(), height).numpy()
         except (OSError, tf.errors.InvalidArgumentError) as error:
-            raise _unreadable(path, error) from error
+            raise image_files.unreadable(path, error) from error
     try:
         with Image.open(path) as image:
             image = image.convert("L" if channels == 1 else "RGB")
             image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
             return np.asarray(image).reshape(spec.shape)
     except (OSError, UnidentifiedImageError) as error:
-        raise _unreadable(path, error) from error
+        raise image_files.unreadable(path, error) from error
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m nge_jax.predict", description="Classifies a folder of images."
+        prog="python -m nge_jax.predict", description="Classifies or segments a folder of images."
     )
     trained.add_arguments(parser)
     parser.add_argument("--images", required=True, type=Path, help="folder of JPEG and PNG files")
-    parser.add_argument("--output", type=Path, help="file for the lines, instead of stdout")
-    parser.add_argument("--batch_size", type=int, default=64, help="images computed at once")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="file for the lines, instead of stdout; of a segmentation the folder for the pictures",
+    )
+    parser.add_argument("--batch_size", type=int, default=64, help="images classified at once")
     given: Any = parser.parse_args(arguments)
     if not given.images.is_dir():
         raise InputError(f"--images: found no folder {given.images}")
     if given.batch_size < 1:
         raise InputError(f"--batch_size: found {given.batch_size}, expected 1 or more")
+    network = trained.load(given.workdir, given.checkpoint)
+    if network.spec.kind == MASKS:
+        if given.output is None:
+            raise InputError("--output: found none, expected a folder for the segmentations")
+        count = segment_predict.write(network, given.images, given.output)
+        print(f"{given.output}: segmentations of {count:,} images")
+        return
     if given.output is not None and given.output.exists():
         raise InputError(f"--output: {given.output} exists, expected a new file")
-    network = trained.load(given.workdir, given.checkpoint)
     stdout = contextlib.nullcontext(sys.stdout)
     with stdout if given.output is None else given.output.open("x", encoding="utf-8") as file:
         for prediction in predict(network, given.images, given.batch_size):
             print(json.dumps(prediction, ensure_ascii=False), file=file)
-
-
-def _unreadable(path, error):
-    reason = " ".join(str(error).split())[:200]
-    return InputError(f"--images: {path} cannot be read as an image ({reason})")
 
 
 if __name__ == "__main__":

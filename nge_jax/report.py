@@ -116,11 +116,18 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
     return _write(workdir, "Architecture search", facts, sections)
 
 
-def write_train_report(workdir: Path, sizes: Iterable[Size]) -> Path:
+def write_train_report(
+    workdir: Path,
+    sizes: Iterable[Size],
+    *,
+    title: str = "Training",
+    results: Mapping[str, str] | None = None,
+    first: Sequence[Section] = (),
+) -> Path:
     """Writes the report of a training; the cells are drawn where genotype.json is there.
 
-    Returns report.html. Raises ValueError, in one line, where a file is missing or is not what a
-    training writes.
+    `results` go into the headline, `first` are sections before all others. Returns report.html.
+    Raises ValueError, in one line, where a file is missing or is not what a training writes.
     """
     workdir = Path(workdir)
     epochs = _read_metrics(workdir, TRAIN_COLUMNS)
@@ -128,6 +135,7 @@ def write_train_report(workdir: Path, sizes: Iterable[Size]) -> Path:
     last = epochs[-1]
     if "test_accuracy" in last:
         facts["Test accuracy"] = f"{last['test_accuracy']:.2%} of {last['test_examples']:,} images"
+    facts |= results or {}
     sections = [
         Section("Curves", [_curves_picture(workdir, epochs, TRAIN_CURVES)]),
         Section("Sizes", [_size_table(sizes)]),
@@ -136,7 +144,7 @@ def write_train_report(workdir: Path, sizes: Iterable[Size]) -> Path:
     if (workdir / "genotype.json").exists():
         found = record.read_genotype(workdir / "genotype.json")
         sections.insert(1, Section("Cells", _cell_blocks(workdir, found)))
-    return _write(workdir, "Training", facts, sections)
+    return _write(workdir, title, facts, [*first, *sections])
 
 
 def search_warnings(found: Genotype, epochs: Metrics) -> list[str]:

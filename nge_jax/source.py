@@ -13,12 +13,13 @@ import jax
 import numpy as np
 
 from nge_jax import parallel
-from nge_jax.data import cifar, imagenet
-from nge_jax.dataset_spec import LARGE, SMALL, DatasetSpec
+from nge_jax.data import cifar, devkit, imagenet, voc
+from nge_jax.dataset_spec import LARGE, MASKS, SMALL, DatasetSpec
 from nge_jax.evaluation import MaskedBatch, masked_batches
 from nge_jax.parallel import Batches
 
 Span = tuple[int, int]
+STREAMED_AXES = (0, 0)  # of images and labels, whose rows are steps
 
 
 class Source(NamedTuple):
@@ -29,7 +30,8 @@ class Source(NamedTuple):
       examples: {"train": ..., "validation": ..., "test": ...}; validation images are held out from training.
       axes, row: how a phase takes the batches, see `parallel`.
       epoch: `(epoch, spans) -> iterator of (batches, start, stop)`; the order follows from (seed, epoch).
-      held_out: `(split, batch_size) -> iterator of MaskedBatch`, "validation" or "test", each example once.
+      held_out: `(split, batch_size) -> iterator of MaskedBatch`, "validation" or "test", each example once;
+        of `segmented` an iterator of TestBatch.
     """
 
     spec: DatasetSpec
@@ -37,7 +39,7 @@ class Source(NamedTuple):
     axes: Any
     row: Callable
     epoch: Callable[[int, Sequence[Span]], Iterator[tuple[Any, int, int]]]
-    held_out: Callable[[str, int], Iterator[MaskedBatch]]
+    held_out: Callable[[str, int], Iterator[MaskedBatch | voc.TestBatch]]
 
 
 def resident(
@@ -79,7 +81,6 @@ def streamed(
     steps_per_dispatch: int,
 ) -> Source:
     """A dispatch's batches are read while the devices work on those before, and sent as one stack."""
-    local = jax.local_device_count()
     processes = jax.process_index(), jax.process_count()
     train, held_out = _hold_out(images.train_examples, validation, seed)
     # What can be evaluated stands where the test split stands.
@@ -91,17 +92,9 @@ def streamed(
     }
     images = images._replace(train=_subset(images.train, train), train_examples=len(train))
 
-    def stacked(arrays):
-        """[local devices, steps per dispatch, B / devices, ...]; a shorter dispatch leaves zeros, not a new shape."""
-        stack = np.zeros((steps_per_dispatch, *arrays[0].shape), arrays[0].dtype)
-        np.stack(arrays, out=stack[: len(arrays)])
-        return stack.reshape(len(stack), local, -1, *stack.shape[2:]).swapaxes(0, 1)
-
     def epoch(number, spans):
         batches = imagenet.train_batches(images, seed, number, batch_size, spans[0][0], *processes)
-        for first, last in spans:
-            rows = list(itertools.islice(batches, last - first))
-            yield parallel.divided(tuple(map(stacked, zip(*rows, strict=True)))), 0, last - first
+        return _dispatches(batches, spans, steps_per_dispatch)
 
     def batches_of(split, batch_size):
         return imagenet.test_batches(held_out_sets[split], "test", batch_size, *processes)
@@ -110,11 +103,58 @@ def streamed(
     return Source(
         DatasetSpec(LARGE, shape, images.mean, images.std, images.class_names),
         {"train": len(train)} | {name: s.test_examples for name, s in held_out_sets.items()},
-        (0, 0),
-        lambda batches, i: (batches[0][i], batches[1][i]),
+        STREAMED_AXES,
+        _streamed_row,
         epoch,
         batches_of,
     )
+
+
+def segmented(
+    data: voc.Dataset,
+    *,
+    seed: int,
+    batch_size: int,
+    steps_per_dispatch: int,
+    crop: int,
+    test_size: int,
+) -> Source:
+    """The same of images and their masks; the test split's batches are `voc.TestBatch`."""
+    processes = jax.process_index(), jax.process_count()
+
+    def epoch(number, spans):
+        start = spans[0][0]
+        batches = voc.train_batches(data, seed, number, batch_size, start, *processes, crop=crop)
+        return _dispatches(batches, spans, steps_per_dispatch)
+
+    return Source(
+        DatasetSpec(MASKS, (test_size, test_size, 3), imagenet.MEAN, imagenet.STD, devkit.CLASSES),
+        {"train": data.train_examples, "validation": 0, "test": data.test_examples},
+        STREAMED_AXES,
+        _streamed_row,
+        epoch,
+        lambda split, batch_size: voc.test_batches(data, batch_size, test_size, *processes),
+    )
+
+
+def _streamed_row(batches, i):
+    images, labels = batches
+    return images[i], labels[i]
+
+
+def _dispatches(batches, spans, steps_per_dispatch):
+    """For each span its batches as one stack, its first row and the row after its last."""
+    local = jax.local_device_count()
+
+    def stacked(arrays):
+        """[local devices, steps per dispatch, B / devices, ...]; a shorter dispatch leaves zeros, not a new shape."""
+        stack = np.zeros((steps_per_dispatch, *arrays[0].shape), arrays[0].dtype)
+        np.stack(arrays, out=stack[: len(arrays)])
+        return stack.reshape(len(stack), local, -1, *stack.shape[2:]).swapaxes(0, 1)
+
+    for first, last in spans:
+        rows = list(itertools.islice(batches, last - first))
+        yield parallel.divided(tuple(map(stacked, zip(*rows, strict=True)))), 0, last - first
 
 
 def _hold_out(count, validation, seed):

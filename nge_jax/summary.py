@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from nge_jax import checks, cost, genotype, training
+from nge_jax import checks, cost, genotype, segmentation, training
 from nge_jax.cost import Cost
 from nge_jax.data import cifar
 from nge_jax.dataset_spec import SMALL
 from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS
+from nge_jax.network import Network
 from nge_jax.supernet import supernet
 
 AUXILIARY = "auxiliary"
@@ -35,14 +36,19 @@ def of_training(config: ConfigDict) -> str:
         spec = training.open_source(config).spec
         kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
     model = training.network_of(config, genotype.load(config.genotype), kind, classes)
-    parts = cost.part_costs(model, shape, train=model.auxiliary is not None)
-    (_, endpoints), _ = jax.eval_shape(
-        lambda: model.init_with_output(
-            jax.random.key(0), jnp.zeros((1, *shape)), train=model.auxiliary is not None
-        )
-    )
-    outputs = {part: endpoints.get(_last_cell(part)) for part in parts}
-    return _table(f"{config.genotype} on {name}", parts, outputs)
+    return _of_network(f"{config.genotype} on {name}", model, shape)
+
+
+def of_segmentation(config: ConfigDict) -> str:
+    """The network that a segmentation config trains, on an image of its test's size.
+
+    Raises:
+      InputError, GenotypeError: the config is refused.
+    """
+    segmentation.check(config)
+    model = segmentation.network_of(config, genotype.load(config.genotype))
+    shape = (config.data.test_size, config.data.test_size, 3)
+    return _of_network(f"{config.genotype} as DeepLabv3's backbone", model, shape)
 
 
 def of_search(config: ConfigDict) -> str:
@@ -69,6 +75,17 @@ def of_search(config: ConfigDict) -> str:
     return _table(f"the supernet on {name}", parts, {part: endpoints.get(part) for part in parts})
 
 
+def _of_network(title: str, model: Network, shape: tuple[int, int, int]) -> str:
+    parts = cost.part_costs(model, shape, train=model.auxiliary is not None)
+    (_, endpoints), _ = jax.eval_shape(
+        lambda: model.init_with_output(
+            jax.random.key(0), jnp.zeros((1, *shape)), train=model.auxiliary is not None
+        )
+    )
+    outputs = {part: endpoints.get(_last_cell(part)) for part in parts}
+    return _table(title, parts, outputs)
+
+
 def _last_cell(part):
     """Of a run of cells, "cells_00_05", the one whose output is an endpoint: "cell_05"."""
     return f"cell_{part[-2:]}" if part.startswith("cells_") else part
@@ -77,7 +94,7 @@ def _last_cell(part):
 def _place(item):
     """Sorts parts from the images to the logits."""
     kind, number = re.fullmatch(r"([a-z]+?)s?(?:_(\d+).*)?", item[0]).groups()
-    return ("stem", "cell", AUXILIARY, "classifier").index(kind), int(number or 0)
+    return ("stem", "cell", AUXILIARY, "classifier", "head").index(kind), int(number or 0)
 
 
 def _table(title: str, parts: Mapping[str, Cost], outputs: Mapping[str, jax.Array | None]) -> str:

@@ -7,8 +7,10 @@ batch are left out, others each time.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+import optax
 from ml_collections import ConfigDict
 
 from nge_jax import (
@@ -25,6 +27,7 @@ from nge_jax import (
 )
 from nge_jax.checkpoint import Checkpoints
 from nge_jax.cost import model_cost
+from nge_jax.dataset_spec import DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.evaluation import Evaluation
 from nge_jax.genotype import Genotype
@@ -46,15 +49,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     found = genotype.load(config.genotype)
     training.check(config)
     source = training.open_source(config)
-    if not overwrite:
-        _check_cell(path, config, found)
-    workdir.check(path, config, overwrite=overwrite)
-    distributed.wait_for_all("all is checked")
-    if distributed.is_first():
-        workdir.prepare(path, config, overwrite=overwrite)
-        workdir.write_atomically(path / "genotype.json", genotype.to_json(found))
-        workdir.write_atomically(path / dataset_spec.FILE, dataset_spec.to_json(source.spec))
-    distributed.wait_for_all("the workdir is prepared")
+    begin(config, path, found, source.spec, overwrite=overwrite)
 
     plan = training.build(config, found, source)
     cost = model_cost(plan.model, source.spec.shape)
@@ -63,15 +58,51 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
         f"{cost.multiply_adds:,} multiply-adds an image",
         flush=True,
     )
-    fit(config, plan, path)
+    fit(config, make_loop(config, plan), path)
     if distributed.is_first():
         print(f"report: {report.write_train_report(path, [(config.genotype, *cost)])}")
 
 
-def fit(config: ConfigDict, plan: Training, path: Path) -> TrainState:
-    """The loop: dispatches of steps, checkpoints, a row of metrics an epoch; returns the last state."""
+def begin(
+    config: ConfigDict, path: Path, found: Genotype, spec: DatasetSpec, *, overwrite: bool
+) -> None:
+    """Makes `path` the workdir of a training on data of `spec`, once every process has checked all else.
+
+    Raises:
+      InputError: the workdir is refused.
+    """
+    if not overwrite:
+        _check_cell(path, config, found)
+    workdir.check(path, config, overwrite=overwrite)
+    distributed.wait_for_all("all is checked")
+    if distributed.is_first():
+        workdir.prepare(path, config, overwrite=overwrite)
+        workdir.write_atomically(path / "genotype.json", genotype.to_json(found))
+        workdir.write_atomically(path / dataset_spec.FILE, dataset_spec.to_json(spec))
+    distributed.wait_for_all("the workdir is prepared")
+
+
+class Loop(NamedTuple):
+    """What a task puts into the loop of `fit`.
+
+    state, key: before the first step, on every device.
+    phase: of `parallel.on_all_devices`, for the batches of `source`.
+    evaluate: `(state, split) -> (metrics, score)`, more being better.
+    """
+
+    state: TrainState
+    key: jax.Array
+    phase: Callable
+    source: Source
+    schedule: optax.Schedule
+    total_steps: int
+    steps_per_epoch: int
+    evaluate: Callable[[TrainState, str], tuple[dict[str, Any], float]]
+
+
+def make_loop(config: ConfigDict, plan: Training) -> Loop:
+    """The loop of a classifier's training."""
     model, schedule, optimizer, recipe, source = plan
-    batch_size, total_steps = config.train.batch_size, recipe.total_steps
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
     state, key = parallel.replicated((state, key))
@@ -79,28 +110,45 @@ def fit(config: ConfigDict, plan: Training, path: Path) -> TrainState:
     phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.row), source.axes)
     score = evaluation.make_score(model, source.spec.mean, source.spec.std)
 
+    def evaluate(state, split):
+        of_split = _final_test if split == "test" else _validate
+        result = of_split(config, score, state, source)
+        return {f"{split}_{k}": v for k, v in result._asdict().items()}, result.accuracy
+
+    steps = recipe.total_steps, recipe.steps_per_epoch
+    return Loop(state, key, phase, source, schedule, *steps, evaluate)
+
+
+def fit(config: ConfigDict, loop: Loop, path: Path) -> TrainState:
+    """The loop: dispatches of steps, checkpoints, a row of metrics an epoch; returns the last state.
+
+    The last epoch ends with the last step, be it whole or not.
+    """
+    state, key, phase, source, schedule, total_steps, steps_per_epoch, evaluate = loop
+    batch_size, epochs = config.train.batch_size, -(-total_steps // steps_per_epoch)
+    validates = source.examples["validation"] > 0
+
     def end_epoch(journal, step, state):
-        """Evaluates what is due and records the epoch; returns the result on the images held out, if any."""
-        epoch = step // recipe.steps_per_epoch
+        """Evaluates what is due and records the epoch; returns the score of the images held out, if any."""
+        epoch = -(-step // steps_per_epoch)
         row = journal.epoch_row(epoch, step, state, learning_rate=float(schedule(step - 1)))
         validated = None
-        if source.examples["validation"]:
-            validated = _evaluate(config, score, state, source, "validation")
-            row |= _columns("validation", validated)
+        if validates:
+            columns, validated = evaluate(state, "validation")
+            row |= columns
         journal.show(row)
         if step == total_steps:
-            row |= _columns("test", _final_test(config, score, state, source))
+            row |= evaluate(state, "test")[0]
         journal.write(row)
         return validated
 
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
-        begin_epoch = step // recipe.steps_per_epoch
+        begin_epoch = step // steps_per_epoch if step < total_steps else epochs
         images, done = total_steps * batch_size, step * batch_size
-        validates = source.examples["validation"] > 0
         with Journal(path, step, images, done, validates=validates) as journal, Notice() as notice:
-            for epoch in range(begin_epoch, config.train.epochs):
-                spans = list(_spans(config, step, recipe.steps_per_epoch))
+            for epoch in range(begin_epoch, epochs):
+                spans = list(_spans(config, step, steps_per_epoch, total_steps))
                 dispatches = source.epoch(epoch, spans)
                 work = next(dispatches)
                 if epoch == begin_epoch:  # no step yet: compiles, so that the clocks start fair
@@ -112,14 +160,14 @@ def fit(config: ConfigDict, plan: Training, path: Path) -> TrainState:
                     work = next(dispatches, None)  # is read while the devices compute
                     state.step.block_until_ready()
                     step += last - first
-                    note = f"epoch {epoch + 1}/{config.train.epochs}"
+                    note = f"epoch {epoch + 1}/{epochs}"
                     journal.advance((last - first) * batch_size, note)
-                    ended = last == recipe.steps_per_epoch
+                    ended = step % steps_per_epoch == 0 or step == total_steps
                     validated = end_epoch(journal, step, state) if ended else None
                     stops = notice.given() and step < total_steps
                     due = step % config.run.checkpoint_every_steps == 0 or step == total_steps
-                    if due or validated or stops:  # never before the epoch's row
-                        checkpoints.save(step, state, validated and validated.accuracy)
+                    if due or validated is not None or stops:  # never before the epoch's row
+                        checkpoints.save(step, state, validated)
                     if stops:
                         raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
     return state
@@ -150,22 +198,23 @@ def _final_test(config: ConfigDict, score: Callable, state: TrainState, source: 
     return result
 
 
+def _validate(config: ConfigDict, score: Callable, state: TrainState, source: Source):
+    return _evaluate(config, score, state, source, "validation")
+
+
 def _evaluate(config: ConfigDict, score: Callable, state: TrainState, source: Source, split: str):
     batches = source.held_out(split, config.run.eval_batch_size * jax.device_count())
     return evaluation.evaluate(score, state, batches, source.examples[split])
 
 
-def _columns(split: str, result: Evaluation) -> dict:
-    return {f"{split}_{name}": value for name, value in result._asdict().items()}
-
-
-def _spans(config: ConfigDict, step: int, steps_per_epoch: int) -> Iterator[Span]:
+def _spans(config: ConfigDict, step: int, steps_per_epoch: int, total_steps: int) -> Iterator[Span]:
     """What is left of the epoch after `step`: steps of the epoch that each dispatch runs, up to a checkpoint's."""
     every, first = config.run.checkpoint_every_steps, step % steps_per_epoch
     epoch_begin = step - first
-    while first < steps_per_epoch:
+    stop = min(steps_per_epoch, total_steps - epoch_begin)
+    while first < stop:
         to_checkpoint = every - (epoch_begin + first) % every
-        last = min(first + min(config.run.steps_per_dispatch, to_checkpoint), steps_per_epoch)
+        last = min(first + min(config.run.steps_per_dispatch, to_checkpoint), stop)
         yield first, last
         first = last
 

@@ -112,39 +112,61 @@ def make_train_step(
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return loss, (updated["batch_stats"], count_correct(losses, logits, labels))
 
-        def micro_step(carry, micro_batch):
-            batch_stats, grads, sums = carry
-            more, (batch_stats, more_sums) = jax.grad(loss_fn, has_aux=True)(
-                state.params, batch_stats, *micro_batch
-            )
-            return (batch_stats, *jax.tree.map(jnp.add, (grads, sums), (more, more_sums))), None
-
-        # [micro-batches, B / micro-batches, ...]; of one micro-batch no loop is left.
-        micro_batches = jax.tree.map(
-            lambda a: a.reshape(recipe.accumulate, -1, *a.shape[1:]),
-            (images, labels, draws, None if scales is None else jnp.moveaxis(scales, -1, 0)),
-        )
-        nothing = jax.tree.map(jnp.zeros_like, state.params), no_sums()
-        (batch_stats, grads, sums), _ = lax.scan(
-            micro_step,
-            (state.batch_stats, *nothing),
-            micro_batches,
-            unroll=recipe.accumulate == 1,
-        )
-        grads, batch_stats, sums = sum_over_devices((grads, batch_stats, sums))
-        devices = lax.axis_size(AXIS)
-        grads = jax.tree.map(lambda g: g / (devices * recipe.accumulate), grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        begins = state.step % recipe.steps_per_epoch == 0
-        return TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=jax.tree.map(lambda a: a / devices, batch_stats),
-            opt_state=opt_state,
-            sums=jax.tree.map(lambda a, b: jnp.where(begins, b, a + b), state.sums, sums),
+        scales = None if scales is None else jnp.moveaxis(scales, -1, 0)
+        return update(
+            state,
+            loss_fn,
+            (images, labels, draws, scales),
+            optimizer,
+            accumulate=recipe.accumulate,
+            divisor=lax.axis_size(AXIS) * recipe.accumulate,
+            steps_per_epoch=recipe.steps_per_epoch,
         )
 
     return train_step
+
+
+def update(
+    state: TrainState,
+    loss_fn: Callable,
+    batch: Tree,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int,
+    divisor: jax.Array | int,
+    steps_per_epoch: int,
+) -> TrainState:
+    """A step down the gradient of a loss, summed over micro-batches and devices and divided by `divisor`.
+
+    loss_fn: `(params, batch_stats, *micro_batch) -> (loss, (batch_stats, Sums))`; batch: a tuple of arrays
+    [B, ...], this device's part.
+    """
+
+    def micro_step(carry, micro_batch):
+        batch_stats, grads, sums = carry
+        more, (batch_stats, more_sums) = jax.grad(loss_fn, has_aux=True)(
+            state.params, batch_stats, *micro_batch
+        )
+        return (batch_stats, *jax.tree.map(jnp.add, (grads, sums), (more, more_sums))), None
+
+    # [micro-batches, B / micro-batches, ...]; of one micro-batch no loop is left.
+    micro_batches = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
+    nothing = jax.tree.map(jnp.zeros_like, state.params), no_sums()
+    (batch_stats, grads, sums), _ = lax.scan(
+        micro_step, (state.batch_stats, *nothing), micro_batches, unroll=accumulate == 1
+    )
+    grads, batch_stats, sums = sum_over_devices((grads, batch_stats, sums))
+    devices = lax.axis_size(AXIS)
+    grads = jax.tree.map(lambda g: g / divisor, grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    begins = state.step % steps_per_epoch == 0
+    return TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=jax.tree.map(lambda a: a / devices, batch_stats),
+        opt_state=opt_state,
+        sums=jax.tree.map(lambda a, b: jnp.where(begins, b, a + b), state.sums, sums),
+    )
 
 
 def path_scales(

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import optax
 from ml_collections import ConfigDict
 
-from nge_jax import dataset_spec, record, train_step, training, workdir
+from nge_jax import dataset_spec, record, segmentation, train_step, training, workdir
 from nge_jax.checkpoint import Checkpoints
-from nge_jax.dataset_spec import DatasetSpec
+from nge_jax.dataset_spec import MASKS, DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.network import Network
 from nge_jax.train_step import TrainState
@@ -35,11 +35,14 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     """
     path = Path(path)
     values = record.read_json(path / workdir.CONFIG, ("task",))
-    if values["task"] != "train":
+    if values["task"] not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {values['task']}, expected of a training")
     config, spec = ConfigDict(values), dataset_spec.read(path)
     found = record.read_genotype(path / "genotype.json")
-    model = training.network_of(config, found, spec.kind, len(spec.labels))
+    if spec.kind == MASKS:
+        model = segmentation.network_of(config, found)
+    else:
+        model = training.network_of(config, found, spec.kind, len(spec.labels))
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
     optimizer = training.optimizer_of(config, optax.constant_schedule(0.0))
     template = train_step.state_shapes(model, optimizer, spec.shape)

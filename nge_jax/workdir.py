@@ -36,11 +36,13 @@ RESULTS = (
     "probabilities_*.svg",
     "curves.png",
     "curves.svg",
+    "examples.png",
+    "examples.svg",
     "report.md",
     "report.html",
 )
 # Keys (or groups of them) that do not change a result: a run may be resumed with other values.
-HARMLESS = ("data.dir", "run.")
+HARMLESS = ("data.dir", "data.devkit", "run.")
 PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -106,6 +108,11 @@ def prepare(path: str | Path, config: ConfigDict, *, overwrite: bool) -> Path:
     return path
 
 
+def has_checkpoints(path: Path) -> bool:
+    """Whether a run in the workdir `path` would go on from one."""
+    return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*"))
+
+
 def environment() -> dict:
     """Program, versions, device, command line and time of this process, ready for JSON."""
     devices = jax.devices()
@@ -153,9 +160,7 @@ def _is_ours(path):
 def _has_results(path):
     """Whether there is anything to lose: a run that was stopped before its first checkpoint has nothing."""
     metrics = path / "metrics.jsonl"
-    return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*")) or (
-        metrics.exists() and metrics.stat().st_size > 0
-    )
+    return has_checkpoints(path) or (metrics.exists() and metrics.stat().st_size > 0)
 
 
 def _remove_results(path):

@@ -1,0 +1,78 @@
+"""Begins a network with the backbone, stem and cells, of one that another run has trained."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from nge_jax.errors import InputError
+
+BACKBONE = ("stem", "cells")  # modules of a Network; the others are heads
+
+Variables = dict[str, Any]  # by collection, as `Network.init` returns them
+
+
+class Transfer(NamedTuple):
+    """Sizes of the arrays by their paths, such as "params/stem/Conv_0/kernel"."""
+
+    restored: dict[str, int]
+    left: dict[str, int]  # in the checkpoint, for no part of this network
+    fresh: dict[str, int]  # in this network, with the values it was initialised with
+
+    def __str__(self) -> str:
+        parts = zip(("restored", "left behind", "new"), self, strict=True)
+        return "; ".join(f"{verb} {_describe(arrays)}" for verb, arrays in parts)
+
+
+def restore_backbone(
+    variables: Variables, saved: Variables, source: str | Path
+) -> tuple[Variables, Transfer]:
+    """`variables` with the arrays of the backbone in `saved`; all else stays as it is.
+
+    `source` is what an error calls `saved`.
+
+    Raises:
+      InputError: the two backbones do not have the same arrays, of the same shapes and types.
+    """
+    mine, theirs = (flatten_dict(tree, sep="/") for tree in (variables, saved))
+    wanted, there = ({p: a for p, a in flat.items() if _is_backbone(p)} for flat in (mine, theirs))
+    different = sorted(
+        path
+        for path in wanted.keys() | there.keys()
+        if _kind(wanted.get(path)) != _kind(there.get(path))
+    )
+    if different:
+        path = different[0]
+        raise InputError(
+            f"config.init_from: {len(different)} arrays in {source} do not fit, such as {path}: "
+            f"found {_kind(there.get(path))}, expected {_kind(wanted.get(path))}"
+        )
+    # A copy: a donated step may overwrite its arrays.
+    restored = mine | {path: jnp.array(array) for path, array in there.items()}
+    transfer = Transfer(
+        restored=_sizes(there, there),
+        left=_sizes(theirs, theirs.keys() - there.keys()),
+        fresh=_sizes(mine, mine.keys() - wanted.keys()),
+    )
+    return unflatten_dict(restored, sep="/"), transfer
+
+
+def _is_backbone(path):
+    return path.split("/")[1] in BACKBONE
+
+
+def _kind(array):
+    return "nothing" if array is None else f"{np.dtype(array.dtype).name}{list(array.shape)}"
+
+
+def _sizes(arrays, paths: Iterable[str]) -> dict[str, int]:
+    return {path: int(np.prod(arrays[path].shape)) for path in sorted(paths)}
+
+
+def _describe(arrays):
+    modules = sorted({path.split("/")[1] for path in arrays})
+    numbers = sum(arrays.values())
+    return f"{numbers:,} numbers ({', '.join(modules)})" if modules else "nothing"
