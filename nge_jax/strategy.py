@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 State = Any  # a tree of arrays
-Evaluator = Callable[
-    [jax.Array], jax.Array
-]  # architectures [B, C, E] -> rewards [B], the more the better
+# Architectures [B, C, E] -> rewards [B], the more the better.
+Evaluator = Callable[[jax.Array], jax.Array]
 
 
 class Strategy(NamedTuple):

@@ -4,7 +4,6 @@ import io
 import itertools
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,11 +12,8 @@ from nge_jax import host_tf
 from nge_jax.data import imagenet, prepare, records
 from nge_jax.errors import InputError
 
-TRAIN, TEST, SIZE = (
-    37,
-    11,
-    16,
-)  # numbers of examples that no batch below divides, and the crops' side
+TRAIN, TEST = 37, 11  # numbers of examples that no batch below divides
+SIZE = 16  # the crops' side
 
 
 def picture(identity, height=40, width=30):
@@ -180,21 +176,6 @@ def test_evaluation_counts_each_example_once(image_set, split, examples, batch_s
         assert not images[~mask].any() and not labels[~mask].any()
         seen += list(identities(images[mask]))
     assert sorted(seen) == list(range(examples))
-
-
-def test_images_are_placed_ahead_in_order():
-    placed = []
-
-    def place(batch):
-        placed.append(batch)
-        return batch * 10
-
-    batches = imagenet.ahead(iter(range(6)), place, count=2)
-    assert next(batches) == 0 and placed == [0, 1, 2]
-    assert list(batches) == [10, 20, 30, 40, 50] and placed == list(range(6))
-    assert list(imagenet.ahead([], place)) == []
-    on_device = next(imagenet.ahead([np.arange(3)], jax.device_put))
-    assert isinstance(on_device, jax.Array)
 
 
 def test_a_damaged_image_is_refused_in_one_line(tmp_path):

@@ -6,9 +6,8 @@ An epoch's order is a permutation drawn from (seed, epoch), the crop of an image
 depends on the number of processes, nor on where in the epoch a training resumes.
 """
 
-import collections
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,19 +139,6 @@ def test_batches(
         yield np.pad(images, (rest, (0, 0), (0, 0), (0, 0))), np.pad(labels, rest), mask
 
 
-def ahead(batches: Iterable, place: Callable, count: int = 2) -> Iterator:
-    """`place(batch)` of each batch, `count` batches before they are asked for.
-
-    `place` puts a batch on the devices and does not wait for it (`jax.device_put`, say), so that the copy goes on while
-    the devices compute.
-    """
-    batches = iter(batches)
-    placed = collections.deque(place(batch) for batch in itertools.islice(batches, count))
-    while placed:
-        placed.extend(place(batch) for batch in itertools.islice(batches, 1))
-        yield placed.popleft()
-
-
 def _batches(split, indices, batch_size, crop):
     """(uint8 [b, s, s, 3], int32 [b]) of the examples `indices` in this order, the last batch perhaps short."""
     tf = host_tf.tensorflow()
@@ -169,9 +155,8 @@ def _batches(split, indices, batch_size, crop):
         parsed = tf.io.parse_example(data, split.features)
         return parsed[image], tf.cast(parsed[label], tf.int32), indices
 
-    as_it_is = (
-        tf.autograph.experimental.do_not_convert
-    )  # there is no Python control flow to translate
+    # There is no Python control flow to translate.
+    as_it_is = tf.autograph.experimental.do_not_convert
     data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64)).batch(READ)
     data = data.map(as_it_is(encoded), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     data = data.map(
