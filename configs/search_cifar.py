@@ -8,8 +8,8 @@
 Words after the colon, joined by commas: one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of
 `small` and `smoke` (the paper's when neither is given).
 
-The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 6 to 7 seconds,
-which makes an epoch about 80 minutes; `small` takes about a quarter of an hour on one core.
+The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 3 to 5 seconds,
+which makes an epoch about 50 minutes; `small` takes about a quarter of an hour on one core.
 "Paper silent" marks what the paper leaves open; the value is then that of DARTS (Liu et al., ICLR 2019), whose search
 setting the paper follows.
 """
