@@ -30,3 +30,9 @@ def divides_among(key: str, batch_size: int, parts: int, what: str) -> None:
     """Every part of a batch must be equally large; `what` the parts are: "4 devices"."""
     if batch_size % parts:
         raise InputError(f"config.{key}: found {batch_size}, expected a multiple of the {what}")
+
+
+def divides_into_micro_batches(batch_size: int, devices: int, accumulate: int) -> None:
+    """`train.batch_size` among devices and `train.accumulate`."""
+    among = f"{devices} devices" + (f" times {accumulate} micro-batches" if accumulate > 1 else "")
+    divides_among("train.batch_size", batch_size, devices * accumulate, among)

@@ -125,8 +125,7 @@ def _check_size(key, size, stride):
 def _check_batch(config):
     devices, parts = jax.device_count(), config.train.accumulate
     batch_size = config.train.batch_size
-    among = f"{devices} devices" + (f" times {parts} micro-batches" if parts > 1 else "")
-    checks.divides_among("train.batch_size", batch_size, devices * parts, among)
+    checks.divides_into_micro_batches(batch_size, devices, parts)
     # The image's mean is a single pixel: normalised by the statistics of one image it would be 0.
     together = batch_size // parts // (1 if config.train.sync_batch_norm else devices)
     if config.network.image_pooling and together < 2:

@@ -146,9 +146,9 @@ def check(config: ConfigDict) -> None:
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
             f"expected 0 or more and less than the {config.train.epochs} epochs"
         )
-    devices, parts = jax.device_count(), config.train.accumulate
-    among = f"{devices} devices" + (f" times {parts} micro-batches" if parts > 1 else "")
-    checks.divides_among("train.batch_size", config.train.batch_size, devices * parts, among)
+    checks.divides_into_micro_batches(
+        config.train.batch_size, jax.device_count(), config.train.accumulate
+    )
 
 
 def _label_names(name: str, folder: str) -> tuple[str, ...]:

@@ -39,3 +39,20 @@ def python():
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def programs_compiled_once(tmp_path_factory):
+    """The runs of a module share their programs, as the runs of a user do."""
+    import jax
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)

@@ -36,22 +36,9 @@ from nge_jax.dataset_spec import LARGE, MASKS, DatasetSpec
 from nge_jax.deeplab import deeplab_network
 from nge_jax.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs_compiled_once(tmp_path_factory):
-    """The runs below share their programs, as the runs of a user do."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 def small_config(folder, **changes):

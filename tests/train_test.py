@@ -32,6 +32,8 @@ from nge_jax.errors import InputError
 from nge_jax.network import cifar_network
 from nge_jax.preemption import Preempted
 
+pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+
 DIGITS = cifar.load("digits", test=True)
 RECIPE = train_step.Recipe(
     total_steps=4, steps_per_epoch=2, drop_path=0.0, auxiliary_weight=0.0, label_smoothing=0.0,
@@ -42,21 +44,6 @@ RECIPE = train_step.Recipe(
 def make_phase(model, optimizer, recipe):
     step = train_step.make_train_step(model, optimizer, recipe)
     return parallel.on_all_devices(parallel.make_phase(step))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs_compiled_once(tmp_path_factory):
-    """The runs below share their programs, as the runs of a user do."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax import host_tf, parallel
+from nge_jax import host_tf
 from nge_jax.data import decode, prepare, records
 from nge_jax.data.records import Records
 from nge_jax.errors import InputError
@@ -90,11 +90,10 @@ def train_batches(
     Raises:
       InputError: an image cannot be read or decoded.
     """
-    steps = image_set.train_examples // batch_size
-    order = parallel.epoch_order(seed, epoch, image_set.train_examples, steps, batch_size)
-    mine = np.split(order[start_step:], process_count, axis=1)[process_index]
-    # SeedSequence, because numpy promises its stream for good.
-    key = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    processes = process_index, process_count
+    mine, key = records.part_of_epoch(
+        seed, epoch, image_set.train_examples, batch_size, start_step, *processes
+    )
 
     def crop(encoded, index):
         return decode.random_crop(encoded, image_set.image_size, (key, index))
@@ -143,22 +142,17 @@ def _batches(split, indices, batch_size, crop):
     """(uint8 [b, s, s, 3], int32 [b]) of the examples `indices` in this order, the last batch perhaps short."""
     tf = host_tf.tensorflow()
 
-    def read(indices):
-        return np.array(records.read(split.records, indices), object)
-
-    def encoded(indices):
-        data = tf.numpy_function(read, [indices], tf.string)
-        data = tf.ensure_shape(data, indices.shape)
+    def parsed(indices, data):
         if split.labels is not None:
             return data, tf.gather(split.labels, indices), indices
         image, label = split.features
-        parsed = tf.io.parse_example(data, split.features)
-        return parsed[image], tf.cast(parsed[label], tf.int32), indices
+        examples = tf.io.parse_example(data, split.features)
+        return examples[image], tf.cast(examples[label], tf.int32), indices
 
     # There is no Python control flow to translate.
     as_it_is = tf.autograph.experimental.do_not_convert
-    data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64)).batch(READ)
-    data = data.map(as_it_is(encoded), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    data = records.encoded(split.records, indices, READ)
+    data = data.map(as_it_is(parsed), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     data = data.map(
         as_it_is(lambda image, label, index: (crop(image, index), label)),
         num_parallel_calls=tf.data.AUTOTUNE,

@@ -9,10 +9,11 @@ import os
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax import host_tf, parallel
 from nge_jax.errors import InputError
 
 HEADER = struct.Struct(
@@ -94,3 +95,41 @@ def _spans(path, count):
             f"config.data.dir: {path} is damaged, expected {count} records in its {end} bytes"
         )
     return np.array(spans, np.int64).reshape(-1, 2).T
+
+
+def part_of_epoch(
+    seed: int,
+    epoch: int,
+    examples: int,
+    batch_size: int,
+    start_step: int,
+    process_index: int,
+    process_count: int,
+) -> tuple[np.ndarray, int]:
+    """What a process reads of an epoch from `start_step` on, and the key of the epoch's random numbers.
+
+    Returns:
+        Indices [steps, batch_size / process_count], and a number that follows from (seed, epoch).
+    """
+    steps = examples // batch_size
+    order = parallel.epoch_order(seed, epoch, examples, steps, batch_size)
+    mine = np.split(order[start_step:], process_count, axis=1)[process_index]
+    # SeedSequence, because numpy promises its stream for good.
+    return mine, int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+
+
+def encoded(found: Records, indices: np.ndarray, at_once: int) -> Any:
+    """A tf.data.Dataset of (indices [n], bytes [n]): the records in this order, n = `at_once` by one call."""
+    tf = host_tf.tensorflow()
+
+    def read_all(indices):
+        return np.array(read(found, indices), object)
+
+    def with_bytes(indices):
+        data = tf.numpy_function(read_all, [indices], tf.string)
+        return indices, tf.ensure_shape(data, indices.shape)
+
+    # There is no Python control flow to translate.
+    as_it_is = tf.autograph.experimental.do_not_convert
+    data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64)).batch(at_once)
+    return data.map(as_it_is(with_bytes), num_parallel_calls=tf.data.AUTOTUNE)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from nge_jax import host_tf, parallel
+from nge_jax import host_tf
 from nge_jax.data import devkit, records, voc_augment
 from nge_jax.data.imagenet import MEAN  # the backbone was trained with it
 from nge_jax.data.records import Records
@@ -95,11 +95,10 @@ def train_batches(
     batch are left out, others each epoch; each process has its part of every batch.
     """
     tf = host_tf.tensorflow()
-    steps = data.train_examples // batch_size
-    order = parallel.epoch_order(seed, epoch, data.train_examples, steps, batch_size)
-    mine = np.split(order[start_step:], process_count, axis=1)[process_index]
-    # SeedSequence, because numpy promises its stream for good.
-    key = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    processes = process_index, process_count
+    mine, key = records.part_of_epoch(
+        seed, epoch, data.train_examples, batch_size, start_step, *processes
+    )
 
     def augmented(index, example):
         draws = tf.stack([key, index])
@@ -166,24 +165,13 @@ def _decoded(found, features, indices, decoders=None):
     """(index, decoded example) of the records `indices` in this order, as a tf.data.Dataset."""
     tf = host_tf.tensorflow()
 
-    def read(indices):
-        return np.array(records.read(found, indices), object)
+    def decoded(index, example):
+        return index, features.deserialize_example(example, decoders=decoders)
 
-    def encoded(indices):
-        data = tf.numpy_function(read, [indices], tf.string)
-        return indices, tf.ensure_shape(data, indices.shape)
-
-    as_it_is = (
-        tf.autograph.experimental.do_not_convert
-    )  # there is no Python control flow to translate
-    data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64)).batch(READ)
-    data = data.map(as_it_is(encoded), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    return data.map(
-        as_it_is(
-            lambda index, example: (index, features.deserialize_example(example, decoders=decoders))
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+    # There is no Python control flow to translate.
+    decoded = tf.autograph.experimental.do_not_convert(decoded)
+    data = records.encoded(found, indices, READ).unbatch()
+    return data.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _prepare(builder, folder):
