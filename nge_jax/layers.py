@@ -23,7 +23,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nge_jax import ops
+from nge_jax import convolution, ops
 from nge_jax.depthwise import depthwise_conv
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -31,9 +31,21 @@ kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 depthwise_init = nn.initializers.variance_scaling(
     1 / 3, "fan_in", "uniform", in_axis=(0, 1), out_axis=2
 )
+
+
+def _product(x, weights, dimensions, precision):
+    del dimensions, precision  # always those of a 1x1 convolution, and the default
+    return convolution.pointwise(x, weights)
+
+
+def _convolve(x, kernel, strides, padding, *, rhs_dilation, **defaults):
+    del defaults
+    return convolution.conv(x, kernel, strides, padding, rhs_dilation)
+
+
 # A 1x1 convolution is a matrix product over the last axis; XLA runs it as one on every platform.
-pointwise = partial(nn.Dense, use_bias=False, kernel_init=kernel_init)
-conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_init)
+pointwise = partial(nn.Dense, use_bias=False, kernel_init=kernel_init, dot_general=_product)
+conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_init, conv_general_dilated=_convolve)
 
 
 Spacing = tuple[int, int]

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from nge_jax import cell, ops
+from nge_jax import cell, convolution, ops
 from nge_jax.edge_loop import mix_one_by_one
 from nge_jax.genotype import NUM_INPUTS, NUM_NODES
 from nge_jax.network import CellSpec, cell_plan
@@ -106,13 +105,7 @@ class Supernet(NamedTuple):
 
     def _stem(self, params, images):
         """3x3 convolution to 3 C channels and BN with affine."""
-        x = lax.conv_general_dilated(
-            images,
-            params["kernel"].astype(images.dtype),
-            window_strides=(1, 1),
-            padding="SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        x = convolution.conv(images, params["kernel"].astype(images.dtype))
         x = ops.batch_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 

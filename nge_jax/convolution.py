@@ -1,0 +1,109 @@
+"""Convolution and 1x1 convolution of NHWC arrays with weight gradients that are fast on CPUs too.
+
+As in `depthwise`, GPUs and TPUs get the library's form and never see the other one.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int] = (1, 1),
+    padding: str | Sequence[tuple[int, int]] = "SAME",
+    dilation: Sequence[int] = (1, 1),
+) -> jax.Array:
+    """Convolution of x [B, H, W, C_in] with kernel [h, w, C_in, C], arguments as of `lax.conv_general_dilated`.
+
+    On CPUs the kernel's gradient is a matrix product: the library's takes a hundred times as long where
+    XLA compiles it into a loop, as the steps of a training are.
+    """
+    if not isinstance(padding, str):
+        padding = tuple(map(tuple, padding))
+    return _conv(x, kernel, tuple(strides), padding, tuple(dilation))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x, kernel, strides, padding, dilation):
+    return _library_conv(x, kernel, strides, padding, dilation)
+
+
+def _library_conv(x, kernel, strides, padding, dilation):
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=DIMENSIONS
+    )
+
+
+def _conv_forward(x, kernel, strides, padding, dilation):
+    return _conv(x, kernel, strides, padding, dilation), (x, kernel)
+
+
+def _conv_backward(strides, padding, dilation, residuals, gradient):
+    x, kernel = residuals
+    setting = {"strides": strides, "padding": padding, "dilation": dilation}
+
+    def by_library(x, gradient):
+        return jax.vjp(lambda k: _library_conv(x, k, **setting), kernel)[1](gradient)[0]
+
+    by_windows = functools.partial(_kernel_gradient, size=kernel.shape[:2], **setting)
+    (g_x,) = jax.vjp(lambda x: _library_conv(x, kernel, **setting), x)[1](gradient)
+    g_kernel = lax.platform_dependent(x, gradient, cpu=by_windows, default=by_library)
+    return g_x, g_kernel
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _kernel_gradient(x, gradient, *, size, strides, padding, dilation):
+    """The kernel's gradient [h, w, C_in, C]: every pixel's window times its gradient, summed."""
+    reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    stops = [(n - 1) * s + 1 for n, s in zip(gradient.shape[1:3], strides, strict=True)]
+    windows = [
+        x[:, top : top + stops[0] : strides[0], left : left + stops[1] : strides[1]]
+        for top in range(0, reach[0], dilation[0])
+        for left in range(0, reach[1], dilation[1])
+    ]
+    g = _product_over_pixels(jnp.concatenate(windows, axis=-1), gradient)
+    return g.reshape(*size, x.shape[-1], -1).astype(gradient.dtype)
+
+
+@jax.custom_vjp
+def pointwise(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """1x1 convolution: x [..., C_in] times weights [C_in, C]."""
+    return x @ weights
+
+
+def _pointwise_forward(x, weights):
+    return pointwise(x, weights), (x, weights)
+
+
+def _pointwise_backward(residuals, gradient):
+    def by_library(x, weights, gradient):
+        return jax.vjp(jnp.matmul, x, weights)[1](gradient)
+
+    def by_products(x, weights, gradient):
+        # Stored before both products read it. Else XLA fuses what the gradient comes from into a transposed copy
+        # for one of them, which takes several times as long as the product.
+        gradient = lax.optimization_barrier(gradient)
+        return gradient @ weights.T, _product_over_pixels(x, gradient).astype(weights.dtype)
+
+    return lax.platform_dependent(*residuals, gradient, cpu=by_products, default=by_library)
+
+
+pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+def _product_over_pixels(x, y):
+    """x^T y [C_x, C_y], float32, of x [..., C_x] and y [..., C_y]."""
+    x, y = (a.reshape(-1, a.shape[-1]) for a in (x, y))
+    return jnp.matmul(x.T, y, preferred_element_type=jnp.float32)
