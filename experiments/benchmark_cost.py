@@ -7,6 +7,7 @@ program, which `mean_iterations` finds by running it on its known integers alone
 """
 
 import re
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -39,12 +40,12 @@ def cost(compiled: jax.stages.Compiled, unknown_iterations: float) -> dict[str, 
 def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
     """`cost` of an HLO module's text."""
     client = jax.devices()[0].client
-    matches = list(_COMPUTATION.finditer(text))
-    bodies = {match[2]: match[0].removeprefix("ENTRY ") for match in matches}
-    (entry,) = (match[2] for match in matches if match[1])
+    bodies, entry = computations(text)
     # The entry's layout does not fit another entry; what stands before the computations are names of files.
     head = (
-        text[: text.index("\n")].split(",")[0] + "\n" + text[text.index("\n") : matches[0].start()]
+        text[: text.index("\n")].split(",")[0]
+        + "\n"
+        + text[text.index("\n") : _COMPUTATION.search(text).start()]
     )
     references = {
         name: [ref.strip("%") for found in _REFERENCE.findall(body) for ref in found.split(", ")]
@@ -65,21 +66,10 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
         found = _jax.hlo_module_cost_analysis(client, module)
         return np.array([found.get(key, 0.0) for key in KEYS])
 
-    def loops(name):
-        for line in bodies[name].split("\n"):
-            loop = _WHILE.search(line)
-            if loop:
-                known = _TRIP_COUNT.search(line)
-                yield loop[1], known and int(known[1])
-            else:
-                for found in _REFERENCE.findall(line):
-                    for reference in found.split(", "):
-                        yield from loops(reference.strip("%"))
-
     def once_and_total(name, is_entry=False):
         if name not in done:
             once = total = counted_once(name)
-            for body, known in loops(name):
+            for body, known in loops(bodies, name):
                 iterations = known or (1 if is_entry else unknown_iterations)
                 body_once, body_total = once_and_total(body)
                 total = total + iterations * body_total - body_once
@@ -87,6 +77,32 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
         return done[name]
 
     return dict(zip(KEYS, map(float, once_and_total(entry, is_entry=True)[1]), strict=True))
+
+
+def computations(text: str) -> tuple[dict[str, str], str]:
+    """The computations of an HLO module's text by name, and the name of the first to run."""
+    matches = list(_COMPUTATION.finditer(text))
+    (entry,) = (match[2] for match in matches if match[1])
+    return {match[2]: match[0].removeprefix("ENTRY ") for match in matches}, entry
+
+
+def lines(bodies: dict[str, str], name: str) -> Iterator[str]:
+    """Those of a computation and of all that it calls, but not of loops' bodies."""
+    for line in bodies[name].split("\n"):
+        yield line
+        if not _WHILE.search(line):
+            for found in _REFERENCE.findall(line):
+                for reference in found.split(", "):
+                    yield from lines(bodies, reference.strip("%"))
+
+
+def loops(bodies: dict[str, str], name: str) -> Iterator[tuple[str, int | None]]:
+    """The loops in `lines`: name of the body, times it runs if known."""
+    for line in lines(bodies, name):
+        loop = _WHILE.search(line)
+        if loop:
+            known = _TRIP_COUNT.search(line)
+            yield loop[1], known and int(known[1])
 
 
 def mean_iterations(traced, *known) -> float:

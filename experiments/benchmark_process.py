@@ -6,9 +6,13 @@ that one which wants more memory or time than allowed can be ended and that repo
 
 import json
 import os
+import platform
+import statistics
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +91,66 @@ class Process:
                 self._reason = f"killed at {resident:.1f} GB after {seconds:.0f} s"
                 self._process.kill()
             time.sleep(0.2)
+
+
+def serve(ready: dict, run: Callable[[int], None]) -> None:
+    """The other side: says `ready`, then for every number N that comes, times `run(N)`, N steps."""
+    print(json.dumps(ready), flush=True)
+    for line in sys.stdin:
+        steps = int(line)
+        begin = time.monotonic()
+        run(steps)
+        print((time.monotonic() - begin) / steps, flush=True)
+
+
+def take_turns(processes: Sequence[Process], steps: int, rounds: int) -> list[list[float]]:
+    """Seconds of a step of each process in each round, a dispatch of `steps` from one after the other."""
+    for process in processes:
+        process.seconds(steps)  # the first touches memory that the others find in place
+    turns = [[process.seconds(steps) for process in processes] for _ in range(rounds)]
+    return [list(seconds) for seconds in zip(*turns, strict=True)]
+
+
+COMPARISON = (
+    "PyTorch s (median; fastest)",
+    "ours s (median; fastest)",
+    "ours / PyTorch (median; fastest; turn by turn)",
+)
+
+
+def compare(torch: Process, ours: Process, steps: int, rounds: int) -> tuple[str, str, str]:
+    """Cells of a table under the headings `COMPARISON`.
+
+    Raises:
+        RuntimeError: the networks differ in their number of parameters.
+    """
+    sizes = torch.ready["parameters"], ours.ready["parameters"]
+    if sizes[0] != sizes[1]:
+        raise RuntimeError("PyTorch has {:,} parameters, ours {:,}".format(*sizes))
+    both = take_turns((torch, ours), steps, rounds)
+    middle, fastest = map(statistics.median, both), map(min, both)
+    (theirs, mine), (their_best, my_best) = middle, fastest
+    ratios = [b / a for a, b in zip(*both, strict=True)]
+    return (
+        f"{theirs:.3g}; {their_best:.3g}",
+        f"{mine:.3g}; {my_best:.3g}",
+        f"{mine / theirs:.2f}; {my_best / their_best:.2f}; {min(ratios):.2f} to {max(ratios):.2f}",
+    )
+
+
+def row(*cells: str) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def processor() -> str:
+    """The processor's name, and how many of its threads this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(os.sched_getaffinity(0))} x {names[0]}" if names else platform.machine()
 
 
 def _resident_gb(pid):

@@ -14,17 +14,15 @@ cost analysis of the compiled step, in which loops count as often as they run (s
 noisy: compare figures of one run. PyTorch may live in another environment: --torch_python=ITS_PYTHON.
 """
 
-import platform
 import signal
 import statistics
 import sys
 import tempfile
-from pathlib import Path
 
 import benchmark_growth
 import benchmark_roofline
 from absl import app, flags
-from benchmark_process import ROOT, Killed, Process
+from benchmark_process import COMPARISON, ROOT, Killed, Process, compare, processor, row, take_turns
 
 SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
 STEPS = ("weights", "embedding")
@@ -74,15 +72,6 @@ def main(_) -> None:
         print_table(size)
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.machine()
-
-
 def ours(size: dict, step: str, cache: str, **options) -> Process:
     """A process of benchmark_step.py, its compilation cache in the folder `cache`."""
     return Process(
@@ -111,8 +100,7 @@ def measure(size: dict, step: str, **options) -> dict | str:
 
 
 def timed(process: Process) -> list[float]:
-    process.seconds(_STEPS.value)  # the first touches memory that the others find in place
-    return [process.seconds(_STEPS.value) for _ in range(_DISPATCHES.value)]
+    return take_turns([process], _STEPS.value, _DISPATCHES.value)[0]
 
 
 def print_table(size: dict) -> None:
@@ -131,22 +119,18 @@ def print_table(size: dict) -> None:
         "GB accessed a step": lambda f: f"{f['bytes accessed'] / 1e9:.3g}",
         "temporary memory GB": lambda f: f"{f['temp_bytes'] / 1e9:.3g}",
     }
-    print(
-        f"| figure ({' / '.join(_MEASURED.value)}) | "
-        + " | ".join(map(HEADINGS.get, columns))
-        + " |"
-    )
+    print(row(f"figure ({' / '.join(_MEASURED.value)})", *map(HEADINGS.get, columns)))
     print("|---" * (1 + len(columns)) + "|")
     for name, cell in rows.items():
         cells = [
             " / ".join(figures if isinstance(figures, str) else cell(figures) for figures in both)
             for both in columns.values()
         ]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        print(row(name, *cells), flush=True)
 
 
 def compare_with_torch(size: dict) -> None:
-    print("| step | PyTorch s (median; fastest) | ours s | ours / PyTorch (median; fastest) |")
+    print(row("step", *COMPARISON))
     print("|---|---|---|---|")
     for step in _MEASURED.value:
         with (
@@ -161,18 +145,8 @@ def compare_with_torch(size: dict) -> None:
             ) as torch,
             ours(size, step, cache) as jax,
         ):
-            sizes = torch.ready["parameters"], jax.ready["parameters"]
-            if sizes[0] != sizes[1]:
-                raise RuntimeError("PyTorch has {} parameters, ours {}".format(*sizes))
-            both = torch, jax
-            for process in both:
-                process.seconds(_STEPS.value)
-            turns = [[p.seconds(_STEPS.value) for p in both] for _ in range(_DISPATCHES.value)]
-        middle = [statistics.median(times) for times in zip(*turns, strict=True)]
-        fastest = [min(times) for times in zip(*turns, strict=True)]
-        seconds = " | ".join(f"{m:.3g}; {f:.3g}" for m, f in zip(middle, fastest, strict=True))
-        ratios = f"{middle[1] / middle[0]:.2f}; {fastest[1] / fastest[0]:.2f}"
-        print(f"| {step} | {seconds} | {ratios} |", flush=True)
+            cells = compare(torch, jax, _STEPS.value, _DISPATCHES.value)
+        print(row(step, *cells), flush=True)
 
 
 def plot_growth(size: dict, title: str) -> None:

@@ -4,21 +4,14 @@ Prints a line of JSON; then, for every number N on a line of the standard input,
 prints the seconds a step took. `benchmark_search_step.py` starts it, with the compilation cache it wants.
 """
 
-import importlib.util
-import json
-import resource
-import sys
-import time
-from pathlib import Path
-
 import benchmark_cost
 import benchmark_plain
+import benchmark_process
+import benchmark_program
 import jax
-import numpy as np
 from absl import app, flags
 
 from nge_jax import parallel, search, search_step
-from nge_jax.data import cifar
 from nge_jax.optim import EMBEDDING, WEIGHTS
 
 VARIANTS = ("plain", "ours", "remat", "together")
@@ -37,12 +30,10 @@ _DTYPE = flags.DEFINE_string("dtype", "float32", "of the activations")
 _COMPILE = flags.DEFINE_bool("compile", True, "else only lower the program for a GPU")
 _STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "most steps in a dispatch")
 
-CONFIG = Path(__file__).parents[1] / "configs" / "search_cifar.py"
-
 
 def main(_) -> None:
     config = read_config()
-    data = random_images(2 * config.search.images_per_epoch)
+    data = benchmark_program.random_images(2 * config.search.images_per_epoch)
     built = search.build(config, data)
     phase = phase_of(_VARIANT.value, _STEP.value, built, config, data)
     state = jax.jit(
@@ -61,42 +52,23 @@ def main(_) -> None:
     arguments = state, batches, key, 0, _STEPS.value
     result = {"parameters": sum(a.size for a in jax.tree.leaves(state.params[WEIGHTS]))}
     if _COMPILE.value:
-        compiled, figures = compile_step(phase, arguments)
+        compiled, figures = benchmark_program.compile_phase(phase, arguments)
         result |= figures
     if _VARIANT.value == "together":  # as a GPU gets it, before XLA fuses it
         on_gpu = jax.jit(phase).trace(*arguments).lower(lowering_platforms=("cuda",))
         cost = on_gpu.cost_analysis()
         result |= {f"lowered {name}": cost[name] for name in benchmark_cost.KEYS}
-    print(json.dumps(result), flush=True)
 
-    for line in sys.stdin:
-        steps = int(line)
-        begin = time.monotonic()
+    def run(steps):
+        nonlocal state
         state = jax.block_until_ready(compiled(state, batches, key, 0, steps))
-        print((time.monotonic() - begin) / steps, flush=True)
 
-
-def compile_step(phase, arguments):
-    """The compiled phase, and what its compilation took and yielded."""
-    begin = time.monotonic()
-    lowered = phase.lower(*arguments)
-    traced = time.monotonic()
-    compiled = lowered.compile()
-    figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
-    # In KiB, of the process so far: what follows here is no part of a search.
-    figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    figures["temp_bytes"] = compiled.memory_analysis().temp_size_in_bytes
-    program = jax.jit(phase).trace(*arguments)
-    iterations = benchmark_cost.mean_iterations(program.jaxpr, 0, 1)  # one step of a dispatch's
-    return compiled, figures | benchmark_cost.cost(compiled, iterations)
+    benchmark_process.serve(result, run)
 
 
 def read_config():
     """The paper's search, at this benchmark's size."""
-    spec = importlib.util.spec_from_file_location(CONFIG.stem, CONFIG)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
+    config = benchmark_program.read_config("search_cifar")
     config.network.cells = _CELLS.value
     config.network.channels = _CHANNELS.value
     config.network.dtype = _DTYPE.value
@@ -104,14 +76,6 @@ def read_config():
     config.search.batch_size = _BATCH.value
     config.search.images_per_epoch = _BATCH.value * _STEPS.value
     return config
-
-
-def random_images(count: int) -> cifar.Dataset:
-    """`count` training images of CIFAR-10's shape."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
-    labels = rng.integers(0, 10, count).astype(np.int32)
-    return cifar.Dataset(images, labels, None, None, 10, cifar.MEAN, cifar.STD)
 
 
 def phase_of(variant, step, built, config, data):

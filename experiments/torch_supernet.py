@@ -1,4 +1,4 @@
-"""The same supernet in PyTorch, to compare the time of a step with; needs torch and nothing else.
+"""The same supernet in PyTorch, to compare the time of a step with; needs torch and no other package.
 
 The operations, their order, the weights' distribution and both updates are those of DARTS, on which the paper
 builds, without `none`. Images come augmented, which favours this side a little. The architecture's
@@ -9,10 +9,9 @@ seconds a step took. `benchmark_search_step.py --torch` starts it.
 """
 
 import argparse
-import json
-import sys
-import time
+import os
 
+import benchmark_process
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -21,38 +20,71 @@ NODES = 4  # inner nodes of a cell
 EDGES = sum(2 + k for k in range(NODES))
 
 
-def norm(channels):
-    return nn.BatchNorm2d(channels, affine=False)
+def norm(channels, affine=False):
+    return nn.BatchNorm2d(channels, affine=affine)
 
 
-def convolution(channels, size, stride, dilation=1):
+def convolution(channels, size, stride, dilation=1, affine=False):
     """ReLU, depthwise and 1x1 convolution, BN."""
     padding = dilation * (size // 2)
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, channels, size, stride, padding, dilation, groups=channels, bias=False),
         nn.Conv2d(channels, channels, 1, bias=False),
-        norm(channels),
+        norm(channels, affine),
     )
 
 
-def separable(channels, size, stride):
-    return nn.Sequential(convolution(channels, size, stride), convolution(channels, size, 1))
+def separable(channels, size, stride, affine=False):
+    return nn.Sequential(
+        convolution(channels, size, stride, affine=affine),
+        convolution(channels, size, 1, affine=affine),
+    )
+
+
+def max_pool(stride):
+    return nn.MaxPool2d(3, stride, padding=1)
+
+
+def avg_pool(stride):
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 
 class FactorizedReduce(nn.Module):
     """ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel, BN."""
 
-    def __init__(self, channels_in, channels):
+    def __init__(self, channels_in, channels, affine=False):
         super().__init__()
         self.halves = nn.ModuleList(
-            nn.Conv2d(channels_in, channels // 2, 1, stride=2, bias=False) for _ in range(2)
+            nn.Conv2d(channels_in, half, 1, stride=2, bias=False)
+            for half in (channels - channels // 2, channels // 2)
         )
-        self.norm = norm(channels)
+        self.norm = norm(channels, affine)
 
     def forward(self, x):
         x = F.relu(x)
         return self.norm(torch.cat([self.halves[0](x), self.halves[1](x[:, :, 1:, 1:])], 1))
+
+
+def skip(channels, stride, affine=False):
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
+
+
+def preprocessing(channels_before, channels, reduction_before, affine=False):
+    """What brings a cell's two inputs to its size."""
+
+    def one_by_one(channels_in):
+        conv = nn.Conv2d(channels_in, channels, 1, bias=False)
+        return nn.Sequential(nn.ReLU(), conv, norm(channels, affine))
+
+    first, second = channels_before
+    halve = FactorizedReduce(first, channels, affine) if reduction_before else one_by_one(first)
+    return nn.ModuleList([halve, one_by_one(second)])
+
+
+def stem(channels):
+    conv = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+    return nn.Sequential(conv, norm(channels, affine=True))
 
 
 class MixedEdge(nn.Module):
@@ -60,13 +92,11 @@ class MixedEdge(nn.Module):
 
     def __init__(self, channels, stride):
         super().__init__()
-        max_pool = nn.MaxPool2d(3, stride, padding=1)
-        avg_pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
         self.operations = nn.ModuleList(
             [
-                nn.Identity() if stride == 1 else FactorizedReduce(channels, channels),
-                nn.Sequential(max_pool, norm(channels)),
-                nn.Sequential(avg_pool, norm(channels)),
+                skip(channels, stride),
+                nn.Sequential(max_pool(stride), norm(channels)),
+                nn.Sequential(avg_pool(stride), norm(channels)),
                 separable(channels, 3, stride),
                 separable(channels, 5, stride),
                 convolution(channels, 3, stride, dilation=2),
@@ -81,15 +111,7 @@ class MixedEdge(nn.Module):
 class Cell(nn.Module):
     def __init__(self, channels_before, channels, reduction, reduction_before):
         super().__init__()
-
-        def one_by_one(channels_in):
-            conv = nn.Conv2d(channels_in, channels, 1, bias=False)
-            return nn.Sequential(nn.ReLU(), conv, norm(channels))
-
-        first = FactorizedReduce if reduction_before else (lambda c, _: one_by_one(c))
-        self.preprocess = nn.ModuleList(
-            [first(channels_before[0], channels), one_by_one(channels_before[1])]
-        )
+        self.preprocess = preprocessing(channels_before, channels, reduction_before)
         self.edges = nn.ModuleList(
             MixedEdge(channels, 2 if reduction and i < 2 else 1)
             for k in range(2, 2 + NODES)
@@ -110,10 +132,8 @@ class Supernet(nn.Module):
 
     def __init__(self, cells, channels, classes=10):
         super().__init__()
-        stem = 3 * channels
-        conv = nn.Conv2d(3, stem, 3, padding=1, bias=False)
-        self.stem = nn.Sequential(conv, nn.BatchNorm2d(stem))
-        before, reduction_before = (stem, stem), False
+        before, reduction_before = (3 * channels, 3 * channels), False
+        self.stem = stem(before[0])
         self.cells, self.reductions = nn.ModuleList(), []
         for number in range(cells):
             reduction = number in (cells // 3, 2 * cells // 3)
@@ -157,6 +177,17 @@ def make_step(name, net, images, labels):
     return step
 
 
+def prepare(net, batch_size):
+    """The network, images, labels, and what to report: channels last, a thread for each core allowed."""
+    if hasattr(os, "sched_getaffinity"):
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    net = net.to(memory_format=torch.channels_last)
+    images = torch.randn(batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (batch_size,))
+    parameters = sum(p.numel() for p in net.parameters())
+    return net, images, labels, {"parameters": parameters, "torch": torch.__version__}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--step", choices=("weights", "embedding"), default="weights")
@@ -166,17 +197,9 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.manual_seed(0)
-    net = Supernet(args.cells, args.channels).to(memory_format=torch.channels_last)
-    images = torch.randn(args.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (args.batch_size,))
+    net, images, labels, ready = prepare(Supernet(args.cells, args.channels), args.batch_size)
     step = make_step(args.step, net, images, labels)
-    parameters = sum(p.numel() for p in net.parameters())
-    print(json.dumps({"parameters": parameters, "torch": torch.__version__}), flush=True)
-    for line in sys.stdin:
-        begin = time.monotonic()
-        for _ in range(int(line)):
-            step()
-        print((time.monotonic() - begin) / int(line), flush=True)
+    benchmark_process.serve(ready, lambda steps: [step() for _ in range(steps)])
 
 
 if __name__ == "__main__":

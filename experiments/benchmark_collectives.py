@@ -1,0 +1,55 @@
+"""The all-reduces of a compiled training phase: how many a step runs, of how many numbers."""
+
+import math
+import re
+
+import benchmark_cost
+
+# Which an all-reduce is for: batch statistics lie in the network, so in what is differentiated, or in its
+# derivative. The compiler may make one of several, and what holds any of the backward pass counts there.
+GRADIENT, FORWARD, BACKWARD = KINDS = ("gradient", "statistics forward", "statistics backward")
+
+_ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
+_SHAPE = re.compile(r"\b[a-z]+\d+\[([\d,]*)\]")
+_NAME = re.compile(r'op_name="([^"]*)"')
+
+
+def all_reduces(text: str) -> dict[str, tuple[int, int]]:
+    """By kind: all-reduces that a step runs, and how many numbers they sum over the devices in all.
+
+    Args:
+        text: an HLO module's. A loop of unknown length outside of all others is that over a dispatch's steps,
+            and counts once.
+
+    Raises:
+        ValueError: an all-reduce lies in another loop of unknown length.
+    """
+    bodies, entry = benchmark_cost.computations(text)
+    total = dict.fromkeys(KINDS, (0, 0))
+
+    def add(name, times, is_entry=False):
+        for line in benchmark_cost.lines(bodies, name):
+            found = _ALL_REDUCE.search(line)
+            if found:
+                if times is None:
+                    raise ValueError("an all-reduce lies in a loop of unknown length")
+                kind, numbers = _kind(line), sum(map(_size, _SHAPE.findall(found[1])))
+                count, before = total[kind]
+                total[kind] = count + times, before + times * numbers
+        for body, known in benchmark_cost.loops(bodies, name):
+            known = known or (1 if is_entry else None)
+            add(body, known and times and known * times)
+
+    add(entry, 1, is_entry=True)
+    return total
+
+
+def _kind(line):
+    name = _NAME.search(line)
+    if not name or "jvp(" not in name[1]:
+        return GRADIENT
+    return BACKWARD if "transpose(" in name[1] else FORWARD
+
+
+def _size(shape):
+    return math.prod(map(int, filter(None, shape.split(","))))

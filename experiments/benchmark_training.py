@@ -1,0 +1,77 @@
+"""The training step of a genotype in a process of its own: compiles it, says what that took, then runs it.
+
+Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps in one dispatch and
+prints the seconds a step took. With --losses=N the line tells the losses of N steps and the all-reduces of one
+instead of what compiling took. `benchmark_train_step.py` starts it.
+"""
+
+import benchmark_collectives
+import benchmark_process
+import benchmark_program
+import jax
+from absl import app, flags
+
+from nge_jax import genotype, source, train, training
+
+_GENOTYPE = flags.DEFINE_string("genotype", "DARTS_V2", "as config.genotype")
+_BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
+_CHANNELS = flags.DEFINE_integer("channels", 16, "channels of the first cells")
+_CELLS = flags.DEFINE_integer("cells", 8, "number of cells")
+_AUXILIARY = flags.DEFINE_float("auxiliary_weight", 0.4, "of the auxiliary head's loss")
+_DROP_PATH = flags.DEFINE_float("drop_path", 0.3, "rate at the end")
+_STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "most steps in a dispatch")
+_LOSSES = flags.DEFINE_integer("losses", 0, "steps of which to tell the loss")
+
+
+def main(_) -> None:
+    config = read_config()
+    training.check(config)
+    steps = max(_STEPS.value, _LOSSES.value)
+    data = benchmark_program.random_images(steps * config.train.batch_size)
+    labels = tuple(map(str, range(data.num_classes)))
+    images = source.resident(
+        data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
+    )
+    loop = train.make_loop(config, training.build(config, genotype.load(config.genotype), images))
+    ((batches, *_),) = images.epoch(0, [(0, steps)])
+    state, arguments = loop.state, (batches, loop.key, 0, steps)
+    ready = {"parameters": sum(a.size for a in jax.tree.leaves(state.params))}
+    if _LOSSES.value:
+        program = loop.phase.lower(state, *arguments).compile()
+    else:
+        program, figures = benchmark_program.compile_phase(loop.phase, (state, *arguments))
+        ready |= figures
+
+    def run(start, stop):
+        nonlocal state
+        state = jax.block_until_ready(program(state, batches, loop.key, start, stop))
+        return jax.device_get(state.sums)
+
+    if _LOSSES.value:
+        sums = [run(step, step + 1) for step in range(_LOSSES.value)]
+        ready["losses"] = [float(s.loss / s.count) for s in sums]
+        ready["batch_stats"] = sum(a.size for a in jax.tree.leaves(state.batch_stats))
+        ready["sums"] = len(state.sums)
+        ready["all_reduces"] = benchmark_collectives.all_reduces(program.as_text())
+    benchmark_process.serve(ready, lambda steps: run(0, steps))
+
+
+def read_config():
+    """The paper's training on CIFAR-10, at this benchmark's size."""
+    config = benchmark_program.read_config("train_cifar10")
+    config.genotype = _GENOTYPE.value
+    config.network.cells = _CELLS.value
+    config.network.channels = _CHANNELS.value
+    config.train.batch_size = _BATCH.value
+    config.train.auxiliary_weight = _AUXILIARY.value
+    config.train.drop_path = _DROP_PATH.value
+    config.train.images_per_epoch = _BATCH.value * _STEPS.value
+    if _LOSSES.value:  # sums of one step each, rates that move from step to step
+        config.train.images_per_epoch = _BATCH.value
+        config.train.epochs = _LOSSES.value
+        config.train.sync_batch_norm = True
+    return config
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,166 @@
+"""A derived network in PyTorch, to compare the time of a training step with; needs torch and no other package.
+
+The operations, their order, drop-path, the auxiliary head and the update are those of DARTS. Images come augmented
+and drop-path's rate stays as it is, which favours this side a little.
+
+Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps and prints the
+seconds a step took. `benchmark_train_step.py --torch` starts it.
+"""
+
+import argparse
+import json
+
+import benchmark_process
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch_supernet import (
+    avg_pool,
+    convolution,
+    max_pool,
+    norm,
+    prepare,
+    preprocessing,
+    separable,
+    skip,
+    stem,
+)
+
+
+class Zero(nn.Module):
+    """An absent edge."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x):
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
+OPERATIONS = {
+    "none": lambda channels, stride: Zero(stride),
+    "skip_connect": lambda channels, stride: skip(channels, stride, affine=True),
+    "max_pool_3x3": lambda channels, stride: max_pool(stride),
+    "avg_pool_3x3": lambda channels, stride: avg_pool(stride),
+    "sep_conv_3x3": lambda channels, stride: separable(channels, 3, stride, affine=True),
+    "sep_conv_5x5": lambda channels, stride: separable(channels, 5, stride, affine=True),
+    "dil_conv_3x3": lambda channels, stride: convolution(channels, 3, stride, 2, affine=True),
+    "dil_conv_5x5": lambda channels, stride: convolution(channels, 5, stride, 2, affine=True),
+}
+
+
+def drop_path(x, rate):
+    """Zeroes whole samples of x [B, C, H, W] with probability `rate`; in place, as DARTS."""
+    keep = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - rate)
+    return x.div_(1 - rate).mul_(keep)
+
+
+class Cell(nn.Module):
+    """pairs: (operation, predecessor), two for each inner node; concat: nodes put out."""
+
+    def __init__(self, pairs, concat, channels_before, channels, reduction, reduction_before):
+        super().__init__()
+        self.preprocess = preprocessing(channels_before, channels, reduction_before, affine=True)
+        self.sources, self.concat = [source for _, source in pairs], concat
+        self.edges = nn.ModuleList(
+            OPERATIONS[name](channels, 2 if reduction and source < 2 else 1)
+            for name, source in pairs
+        )
+
+    def forward(self, before, rate):
+        nodes = [prepare(x) for prepare, x in zip(self.preprocess, before, strict=True)]
+        for index, (edge, source) in enumerate(zip(self.edges, self.sources, strict=True)):
+            y = edge(nodes[source])
+            if self.training and rate and not isinstance(edge, nn.Identity):
+                y = drop_path(y, rate)
+            if index % 2 == 0:
+                first = y
+            else:
+                nodes.append(first + y)
+        return torch.cat([nodes[node] for node in self.concat], 1)
+
+
+def auxiliary_head(channels, classes):
+    """From 8x8 pixels."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.AvgPool2d(5, stride=3, count_include_pad=False),
+        nn.Conv2d(channels, 128, 1, bias=False),
+        norm(128, affine=True),
+        nn.ReLU(),
+        nn.Conv2d(128, 768, 2, bias=False),
+        norm(768, affine=True),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(768, classes),
+    )
+
+
+class Network(nn.Module):
+    """genotype: its JSON object; cells, channels: as `nge_jax.network.cifar_network`; images of 32x32."""
+
+    def __init__(self, genotype, cells, channels, auxiliary, classes=10):
+        super().__init__()
+        before, reduction_before = (3 * channels, 3 * channels), False
+        self.stem = stem(before[0])
+        self.cells = nn.ModuleList()
+        self.auxiliary_at = 2 * cells // 3
+        self.auxiliary = None
+        for number in range(cells):
+            reduction = number in (cells // 3, 2 * cells // 3)
+            channels *= 1 + reduction
+            kind = "reduce" if reduction else "normal"
+            pairs, concat = genotype[kind], genotype[f"{kind}_concat"]
+            cell = Cell(pairs, concat, before, channels, reduction, reduction_before)
+            self.cells.append(cell)
+            before, reduction_before = (before[1], len(concat) * channels), reduction
+            if auxiliary and number == self.auxiliary_at:
+                self.auxiliary = auxiliary_head(before[1], classes)
+        self.classifier = nn.Linear(before[1], classes)
+
+    def forward(self, images, rate):
+        """images [B, 3, 32, 32]; rate of drop-path. Logits, and the auxiliary head's or None."""
+        x = self.stem(images)
+        before, auxiliary = (x, x), None
+        for number, cell in enumerate(self.cells):
+            before = before[1], cell(before, rate)
+            if self.auxiliary is not None and number == self.auxiliary_at:
+                auxiliary = self.auxiliary(before[1])
+        return self.classifier(before[1].mean((2, 3))), auxiliary
+
+
+def loss_of(net, images, labels, auxiliary_weight, rate):
+    logits, auxiliary = net(images, rate)
+    loss = F.cross_entropy(logits, labels)
+    return (
+        loss if auxiliary is None else loss + auxiliary_weight * F.cross_entropy(auxiliary, labels)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--genotype", type=json.loads, required=True, help="as JSON")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--cells", type=int, default=8)
+    parser.add_argument("--auxiliary_weight", type=float, default=0.4)
+    parser.add_argument("--drop_path", type=float, default=0.3)
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    net = Network(args.genotype, args.cells, args.channels, args.auxiliary_weight > 0)
+    net, images, labels, ready = prepare(net, args.batch_size)
+    sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
+
+    def step():
+        sgd.zero_grad()
+        loss_of(net, images, labels, args.auxiliary_weight, args.drop_path).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        sgd.step()
+
+    benchmark_process.serve(ready, lambda steps: [step() for _ in range(steps)])
+
+
+if __name__ == "__main__":
+    main()
