@@ -1,0 +1,161 @@
+"""What the paper's tables are made of: their flags, and which runs they take from where.
+
+All tables have one folder for each scale, so no run is made twice:
+
+  OUT/searches/MODEL-SEED     MODEL: nge, nge_predecessors, alpha, plain, rnn; by another strategy: STRATEGY_MODEL
+  OUT/TASK/CELL-SEED          TASK: cifar10, cifar10_tiny, cifar100, imagenet, voc
+                              CELL: nge-0 (of the search nge-0), DARTS_V2, random_0 (the genotype random:0)
+  OUT/table1.md, .html, .png  and so on
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import runs
+from runs import Run
+
+from nge_jax import command_line
+
+SCALES = ("smoke", "small", "paper")
+MODELS = {  # rows of Table 4: edge model, adjacency
+    "nge": ("nge", "printed"),
+    "nge_predecessors": ("nge", "predecessors"),
+    "alpha": ("alpha", "printed"),
+    "plain": ("plain", "printed"),
+    "rnn": ("rnn", "printed"),
+}
+# For each task its config and, for each scale, the words of its variant.
+SIZES = dict(zip(SCALES, ("smoke", "small", ""), strict=True))
+TASKS = {
+    "searches": ("configs/search_cifar.py", SIZES),
+    "cifar10": ("configs/train_cifar10.py", SIZES),
+    "cifar10_tiny": ("configs/train_cifar10.py", {"small": "tiny"}),
+    "cifar100": ("configs/train_cifar100.py", SIZES),
+    "imagenet": (
+        "configs/train_imagenet.py",
+        dict(zip(SCALES, ("imagenette,smoke", "imagenette", ""), strict=True)),
+    ),
+    "voc": ("configs/segment_voc.py", SIZES),
+}
+# What trains the many cells of a comparison of searches.
+COMPARISON = {"smoke": "cifar10", "small": "cifar10_tiny", "paper": "cifar10"}
+Options = argparse.Namespace
+
+
+class Cell(NamedTuple):
+    """name: of a workdir; genotype: as `config.genotype` takes it."""
+
+    name: str
+    genotype: str
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The flags of every table."""
+    form = argparse.RawDescriptionHelpFormatter
+    flags = argparse.ArgumentParser(description=description, formatter_class=form)
+    flags.add_argument("--seeds", type=_seeds, help="such as 0,1,2; default: the scale's")
+    flags.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="small",
+        help="smoke: minutes on two cores; small: hours on a CPU; paper: the paper's sizes, for GPUs",
+    )
+    flags.add_argument("--data_dir", default="", help="tfds folder; default: TFDS's own")
+    flags.add_argument("--out", type=Path, help="where all goes; default: runs/tables-SCALE")
+    flags.add_argument("--table_only", action="store_true", help="of the finished runs; run none")
+    flags.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    flags.add_argument("--ray", action="store_true", help="run them as tasks of Ray")
+    return flags
+
+
+def start(
+    main: Callable[[Options], None],
+    flags: argparse.ArgumentParser,
+    seeds: Mapping[str, Sequence[int]],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Calls `main` with the flags' values; bad input ends in one line and exit code 2.
+
+    `seeds`: for each scale, those that are taken if none are given.
+    """
+    options = flags.parse_args(arguments)
+    options.seeds = options.seeds or list(seeds[options.scale])
+    options.out = options.out or Path("runs") / f"tables-{options.scale}"
+    if options.jobs < 1:
+        flags.error(f"argument --jobs: found {options.jobs}, expected 1 or more")
+    with command_line.refusals():
+        if options.ray:
+            runs.load_ray()
+        # This process counts parameters, no more: accelerators are left to the runs.
+        jax.config.update("jax_platforms", "cpu")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are stopped too
+        main(options)
+
+
+def search(options: Options, model: str, seed: int, strategy: str = "gradient") -> Run:
+    """model: one of MODELS."""
+    edge_model, adjacency = MODELS[model]
+    config, words = TASKS["searches"]
+    other = "" if strategy == "gradient" else strategy
+    variant = ",".join(filter(None, (other, edge_model, words[options.scale])))
+    settings = {"seed": seed, "search.adjacency": adjacency} | _data(options)
+    name = "_".join(filter(None, (other, model)))
+    return Run(options.out / "searches" / f"{name}-{seed}", f"{config}:{variant}", settings)
+
+
+def found(search: Run) -> Cell:
+    return Cell(search.workdir.name, runs.spelled(search.workdir / "genotype.json"))
+
+
+def known(name: str) -> Cell:
+    """A published cell, or random:SEED."""
+    return Cell(name.replace(":", "_"), name)
+
+
+def training(
+    options: Options, task: str, cell: Cell, seed: int, rate: float | None = None, **settings: str
+) -> Run:
+    """rate: a learning rate other than the scale's own."""
+    config, words = TASKS[task]
+    config = ":".join(filter(None, (config, words[options.scale])))
+    settings = {"seed": seed, "genotype": cell.genotype} | settings | _data(options)
+    run = Run(options.out / task / f"{cell.name}-{seed}", config, settings)
+    if rate in (None, runs.configuration(run).weights.learning_rate):
+        return run
+    path = run.workdir.with_name(f"{cell.name}_lr{rate}-{seed}")
+    return Run(path, config, settings | {"weights.learning_rate": rate})
+
+
+def complete(options: Options, wanted: Iterable[Run]) -> None:
+    """Runs what is missing, unless the table alone is asked for."""
+    if not options.table_only:
+        runs.complete(wanted, jobs=options.jobs, by_ray=options.ray)
+
+
+def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """The type of a flag that takes some of `names`, joined by commas."""
+
+    def read(text: str) -> list[str]:
+        words = text.split(",")
+        if not set(words) <= set(names) or len(set(words)) < len(words):
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected some of {','.join(names)}")
+        return words
+
+    return read
+
+
+def _data(options):
+    # Runs start elsewhere than this process.
+    return {"data.dir": str(Path(options.data_dir).absolute())} if options.data_dir else {}
+
+
+def _seeds(text: str) -> list[int]:
+    seeds = [int(number) for number in text.split(",")]
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"found {text}, expected different numbers such as 0,1,2")
+    return seeds

@@ -1,0 +1,183 @@
+"""Runs of the tool, each a process with a workdir of its own: which of them are finished, and how the others run.
+
+A run is `python -m nge_jax.main` with a config, some keys and a workdir; what it prints goes to WORKDIR.log. One
+that is finished is known by its report and its config, without a process; one that was stopped goes on from there.
+"""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from nge_jax import genotype, record, workdir
+from nge_jax.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]  # where every run is started
+MAIN = (sys.executable, "-m", "nge_jax.main")
+REPORT = "report.html"  # the last file that any task writes
+POLL_SECONDS = 0.2
+
+
+class Run(NamedTuple):
+    """config: "configs/FILE.py:VARIANT"; settings: values of some of its keys, joined by dots."""
+
+    workdir: Path
+    config: str
+    settings: dict[str, int | float | str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.workdir.parent.name}/{self.workdir.name}"
+
+    @property
+    def log(self) -> Path:
+        return self.workdir.with_name(f"{self.workdir.name}.log")
+
+
+def spelled(path: Path) -> str:
+    """The path as every run is given it: from ROOT where it lies there, otherwise absolute.
+
+    A workdir knows its config by the letter, so the same cell must always be named in the same way.
+    """
+    path = Path(os.path.abspath(path))
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def command(run: Run) -> list[str]:
+    settings = [f"--config.{key}={value}" for key, value in run.settings.items()]
+    return [*MAIN, f"--config={run.config}", *settings, f"--workdir={spelled(run.workdir)}"]
+
+
+def configuration(run: Run) -> ConfigDict:
+    """The config of a run as `nge_jax.main` would read it."""
+    file, _, variant = run.config.partition(":")
+    config = runpy.run_path(str(ROOT / file))["get_config"](variant)
+    config.update_from_flattened_dict(run.settings)
+    return config
+
+
+def is_finished(run: Run) -> bool:
+    """Whether the workdir holds this run, ended. Reads files alone.
+
+    Cells are compared, not the paths that name them: finished runs may be moved. So are only the keys that the config
+    had when the run was made; a key that is younger has a default that changes nothing.
+
+    Raises:
+      InputError: the workdir holds the run of another config, or of another cell.
+    """
+    if not (run.workdir / REPORT).exists():
+        return False
+    given = record.flatten(json.loads(configuration(run).to_json()))
+    recorded = record.flatten(record.read_json(run.workdir / workdir.CONFIG))
+    differences = [
+        f"{key}: workdir has {recorded[key]!r}, now {value!r}"
+        for key, value in given.items()
+        if key in recorded and recorded[key] != value and key not in ("genotype", "init_from")
+        if not key.startswith(workdir.HARMLESS)
+    ]
+    if "genotype" in given:
+        path = ROOT / given["genotype"]  # if it is no name
+        wanted = genotype.load(str(path) if path.exists() else given["genotype"])
+        if wanted != record.read_genotype(run.workdir / "genotype.json"):
+            differences.append(f"genotype: workdir trained another cell than {given['genotype']}")
+    if differences:
+        raise InputError(
+            f"{run.workdir}: expected a run of {run.config}, found another ({'; '.join(differences)}); "
+            "choose another --out, or move it away"
+        )
+    return True
+
+
+def complete(runs: Iterable[Run], *, jobs: int = 1, by_ray: bool = False) -> None:
+    """Runs what is not finished, `jobs` processes at a time or as Ray's tasks.
+
+    Ends the program when a run fails, with the run's exit code. The processes started here are stopped first;
+    Ray's go on.
+    """
+    runs = {run.workdir: run for run in runs}.values()
+    missing = [run for run in runs if not is_finished(run)]
+    if missing:
+        print(f"{len(missing)} of {len(runs)} runs to do", flush=True)
+        _by_ray(missing) if by_ray else _here(missing, jobs)
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen:
+    """Starts a process whose output is added to the file `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        return subprocess.Popen(
+            arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
+
+
+def execute(arguments: list[str], log: Path) -> int:
+    """The exit code of a process; one of Ray's tasks."""
+    return start(arguments, log).wait()
+
+
+def load_ray() -> ModuleType:
+    """The package ray, which nothing else needs.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(f"--ray: the package ray is not installed ({error})") from None
+    return ray
+
+
+def _here(runs, jobs):
+    waiting, running = list(runs), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run = waiting.pop(0)
+                print(f"{run.name} runs, see {run.log}", flush=True)
+                running[run.workdir] = run, start(command(run), run.log)
+            ended = [path for path, (_, process) in running.items() if process.poll() is not None]
+            for path in ended:
+                run, process = running.pop(path)
+                _end(run, process.returncode)
+            if not ended:
+                time.sleep(POLL_SECONDS)
+    finally:  # a training saves first
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.wait()
+
+
+def _by_ray(runs):
+    """On the cluster that RAY_ADDRESS or Ray itself knows, else on this machine; a run is a task with a GPU, if any.
+
+    All machines need the same checkout, data and --out at the same paths.
+    """
+    ray = load_ray()
+    ray.init(ignore_reinit_error=True)
+    gpus = min(1, ray.cluster_resources().get("GPU", 0))
+    task = ray.remote(num_gpus=gpus, max_retries=0)(execute)
+    started = {task.remote(command(run), run.log.absolute()): run for run in runs}
+    while started:
+        (ended, *_), _ = ray.wait(list(started), num_returns=1)
+        _end(started.pop(ended), ray.get(ended))
+
+
+def _end(run, code):
+    if code:
+        lines = run.log.read_text().split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "no output")
+        print(
+            f"error: {run.name} ended with exit code {code}: {last}; see {run.log}", file=sys.stderr
+        )
+        sys.exit(code if code > 0 else 1)  # a signal's code is negative
+    print(f"{run.name} is done", flush=True)

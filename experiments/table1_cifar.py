@@ -1,0 +1,151 @@
+"""The paper's Table 1: test error on CIFAR-10 and CIFAR-100, parameters and search cost of cells.
+
+  python experiments/table1_cifar.py --data_dir=DIR                  scaled down, two seeds, hours on a CPU
+  python experiments/table1_cifar.py --data_dir=DIR --scale=smoke    does it run?
+  python experiments/table1_cifar.py --data_dir=DIR --rates          both learning rates, for DARTS_V2
+  python experiments/table1_cifar.py --data_dir=DIR --table_only     of the runs finished so far
+
+The cell found by our search with the first seed, DARTS_V2 and three random cells, each trained with every seed by the
+recipe of the scale. Runs what is missing; stopped, it goes on when started again. Writes OUT/table1.md, .html and
+pictures.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import plan
+import runs
+import tables
+from runs import Run
+
+from nge_jax import cost, dataset_spec, record
+from nge_jax.document import Picture, Section, Table, Text
+from nge_jax.genotype import Genotype
+
+SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
+SETS = {"smoke": ["cifar10"], "small": ["cifar10"], "paper": ["cifar10", "cifar100"]}
+OURS, PUBLISHED, RANDOM = "nge (our search)", "DARTS_V2", 3
+RATES = 0.25, 0.025  # as printed; as DARTS, PC-DARTS and P-DARTS have it
+PAPER = {"cifar10": 2.60, "cifar100": 16.53}  # test error, percent
+PAPER_SIZE = "3.5 M"
+PAPER_NETWORK = 20, 36  # cells, channels
+PAPER_COST = "0.1 device-days (V100)"
+STANDARD_RANDOM = "3.05 ± 0.23"  # error of 214 random cells on CIFAR-10, by the standard recipe
+SECONDS_A_DAY = 86_400
+
+
+def trainings(options: plan.Options, search: Run, dataset: str) -> dict[str, list[Run]]:
+    """The runs of each row."""
+    cells = {OURS: plan.found(search), PUBLISHED: plan.known(PUBLISHED)}
+    cells |= {f"random:{n}": plan.known(f"random:{n}") for n in range(RANDOM)}
+    found = {
+        name: [plan.training(options, dataset, cell, seed) for seed in options.seeds]
+        for name, cell in cells.items()
+    }
+    if options.rates:
+        for rate in RATES:
+            found[f"{PUBLISHED}, learning rate {rate}"] = [
+                plan.training(options, dataset, cells[PUBLISHED], seed, rate)
+                for seed in options.seeds
+            ]
+    return found
+
+
+def sizes(wanted: Sequence[Run]) -> tuple[str, str]:
+    """Parameters as trained, and at the paper's size; all runs are of the same cell."""
+    finished = [run.workdir for run in wanted if runs.is_finished(run)]
+    if not finished:
+        return tables.ABSENT, tables.ABSENT
+    path = finished[0]
+    cell, spec = record.read_genotype(path / "genotype.json"), dataset_spec.read(path)
+    network = record.read_json(path / "config.json", ("network",))["network"]
+    of_images = len(spec.labels), spec.shape
+    trained = parameters(cell, network["cells"], network["channels"], *of_images)
+    return f"{trained:,}", f"{parameters(cell, *PAPER_NETWORK, *of_images) / 1e6:.2f} M"
+
+
+@functools.cache
+def parameters(cell: Genotype, cells: int, channels: int, classes: int, shape: tuple) -> int:
+    size = {"cells": cells, "channels": channels, "classes": classes, "image_shape": shape}
+    return cost.cifar_cost(cell, **size).parameters
+
+
+def search_cost(search: Run) -> str:
+    """Time of a search on its devices, without compilation."""
+    if not runs.is_finished(search):
+        return tables.ABSENT
+    rows = record.read_metrics(search.workdir / "metrics.jsonl", ("seconds",))
+    keys = ("device_kind", "device_count")
+    kind, count = (record.read_json(search.workdir / "environment.json", keys)[key] for key in keys)
+    days = count * sum(row["seconds"] for row in rows) / SECONDS_A_DAY
+    return f"{days:.4f} device-days ({kind})"
+
+
+def table(found: Mapping[str, Mapping[str, Sequence[Run]]], search: Run) -> Table:
+    """`found`: for each data set the runs of each row."""
+    first = next(iter(found.values()))
+    random = [f"random:{n}" for n in range(RANDOM)]
+    together = {
+        dataset: [run for name in random for run in of_set[name]]
+        for dataset, of_set in found.items()
+    }
+    header = [f"{dataset}: test error, %" for dataset in found]
+    rows = [
+        (
+            name,
+            *(tables.spread(test_errors(of_set[name])) for of_set in found.values()),
+            str(len(test_errors(first[name]))),
+            *sizes(first[name]),
+            search_cost(search) if name == OURS else tables.ABSENT,
+        )
+        for name in first
+    ]
+    absent = [tables.ABSENT] * 4
+    errors = [tables.spread(test_errors(of_set)) for of_set in together.values()]
+    count = str(len(test_errors(together[next(iter(found))])))
+    rows.append(("the random cells together", *errors, count, *absent[1:]))
+    paper = [f"{PAPER[dataset]:.2f}" for dataset in found]
+    rows.append(
+        (f"NGE, {tables.PAPER}", *paper, tables.ABSENT, tables.ABSENT, PAPER_SIZE, PAPER_COST)
+    )
+    standard = [STANDARD_RANDOM if dataset == "cifar10" else tables.ABSENT for dataset in found]
+    rows.append(("214 random cells, standard recipe, published", *standard, *absent))
+    size = "parameters, 20 cells of 36 channels"
+    return Table(("cell", *header, "trainings", "parameters, as trained", size, "search"), rows)
+
+
+def test_errors(wanted: Sequence[Run]) -> list[float]:
+    return tables.errors(tables.results(wanted, "test_accuracy"))
+
+
+def main(options: plan.Options) -> None:
+    search = plan.search(options, "nge", options.seeds[0])
+    plan.complete(options, [search])
+    found = {
+        dataset: trainings(options, search, dataset)
+        for dataset in options.sets or SETS[options.scale]
+    }
+    plan.complete(
+        options, [run for of_set in found.values() for of_row in of_set.values() for run in of_row]
+    )
+    figures, pictures = {}, []
+    for dataset, of_set in found.items():
+        label = f"test error on {dataset}, %"
+        errors = {name: test_errors(of_row) for name, of_row in of_set.items()}
+        figures[dataset] = tables.spread_figure(label, errors, {OURS: PAPER[dataset]})
+        pictures.append(Picture(f"table1_{dataset}", label, f"{label}."))
+    note = "Mean ± sd over seeds. Parameters are counted without the auxiliary head."
+    sections = [Section("Cells", [Text(note), table(found, search), *pictures])]
+    title = "Table 1", "cells trained from scratch on CIFAR"
+    tables.write(options, "table1", title, sections, **figures)
+
+
+if __name__ == "__main__":
+    flags = plan.parser(__doc__)
+    flags.add_argument(
+        "--sets",
+        type=plan.some_of(PAPER),
+        help="cifar10,cifar100; default: both at scale paper, else cifar10",
+    )
+    flags.add_argument("--rates", action="store_true", help="DARTS_V2 with both learning rates too")
+    plan.start(main, flags, SEEDS)

@@ -1,0 +1,134 @@
+"""The paper's Table 4: the four edge models, `nge` by both readings of Eq. 6, beside random cells.
+
+  python experiments/table4_ablation.py --data_dir=DIR                  scaled down, three seeds, hours on a CPU
+  python experiments/table4_ablation.py --data_dir=DIR --scale=smoke    does it run?
+  python experiments/table4_ablation.py --data_dir=DIR --table_only     of the runs finished so far
+
+With each seed and edge model: a search on CIFAR-10, then the training of the cell found, by the recipe of the scale and
+with the same seed; and such a training of random:SEED. Runs what is missing; stopped, it goes on when started again.
+Writes OUT/table4.md, .html and pictures.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import plan
+import runs
+import tables
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from runs import Run
+
+from nge_jax import draw, genotype, plots, record
+from nge_jax.document import Picture, Section, Table, Text
+from nge_jax.genotype import CELL_TYPES
+
+SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
+RANDOM = "random cells"
+ERRORS = {"nge": 2.60}  # the paper's, percent, of the cell that it found
+KEYS = ("embedding_accuracy", "entropy_normal", "entropy_reduction")
+
+
+def row(name: str, searches: Sequence[Run], trainings: Sequence[Run]) -> tuple[str, ...]:
+    """A row of the table."""
+    accuracies, *entropies = (tables.results(searches, key) for key in KEYS)
+    tests = tables.percent(tables.results(trainings, "test_accuracy"))
+    return (
+        name,
+        tables.spread(tables.percent(accuracies)),
+        " / ".join(tables.spread(values, ".3f") for values in entropies),
+        tables.spread(tests),
+        str(len(tests)),
+        f"{ERRORS[name]:.2f}" if name in ERRORS else tables.ABSENT,
+    )
+
+
+def search_row(run: Run) -> tuple[str, ...]:
+    """What a finished search found."""
+    last = record.read_metrics(run.workdir / "metrics.jsonl", KEYS)[-1]
+    cell = record.read_genotype(run.workdir / "genotype.json")
+    accuracy, *entropies = (last[key] for key in KEYS)
+    counts = [genotype.operation_counts(cell, cell_type) for cell_type in CELL_TYPES]
+    operations = [", ".join(f"{n} {name}" for name, n in count.items() if n) for count in counts]
+    entropies = " / ".join(f"{value:.3f}" for value in entropies)
+    return run.workdir.name, f"{100 * accuracy:.2f}", entropies, *operations
+
+
+def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
+    """Validation accuracy and the normal cell's entropy over the epochs: a line a search, a colour a model."""
+    with rc_context(plots.STYLE):
+        figure = draw.new_figure(7.2, 2.6)
+        panels = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.17})
+        for number, (model, of_model) in enumerate(searches.items()):
+            for index, run in enumerate(of_model):
+                rows = record.read_metrics(run.workdir / "metrics.jsonl", KEYS)
+                epochs = range(1, len(rows) + 1)
+                label = None if index else model
+                for axes, key in zip(panels, KEYS[:2], strict=True):
+                    values = [row[key] for row in rows]
+                    axes.plot(epochs, values, color=f"C{number}", linewidth=1.1, label=label)
+        panels[0].set_title("accuracy of the supernet on the validation half")
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        panels[0].legend()
+        panels[1].set_title("entropy of P, normal cell (nats)")
+        for axes in panels:
+            axes.set_xlabel("epoch")
+        figure.draw_without_rendering()
+    return figure
+
+
+def main(options: plan.Options) -> None:
+    searches = {m: [plan.search(options, m, seed) for seed in options.seeds] for m in plan.MODELS}
+    plan.complete(options, [run for of_model in searches.values() for run in of_model])
+    cells = {m: [plan.found(run) for run in of_model] for m, of_model in searches.items()}
+    cells[RANDOM] = [plan.known(f"random:{seed}") for seed in options.seeds]
+    trainings = {
+        name: [
+            plan.training(options, plan.COMPARISON[options.scale], cell, seed)
+            for cell, seed in zip(of_name, options.seeds, strict=True)
+        ]
+        for name, of_name in cells.items()
+    }
+    plan.complete(options, [run for of_name in trainings.values() for run in of_name])
+
+    finished = {m: [run for run in of_m if runs.is_finished(run)] for m, of_m in searches.items()}
+    header = (
+        "edge model",
+        "supernet's validation accuracy, %",
+        "entropy, normal / reduction",
+        "test accuracy of the derived cell, %",
+        "trainings",
+        f"{tables.PAPER}: test error, %",
+    )
+    rows = [row(name, searches.get(name, ()), of_name) for name, of_name in trainings.items()]
+    found = [search_row(run) for of_model in finished.values() for run in of_model]
+    tests = {
+        name: tables.percent(tables.results(of_name, "test_accuracy"))
+        for name, of_name in trainings.items()
+    }
+    label = "test accuracy of the derived cell, %"
+    note = (
+        "Mean ± sd over seeds. nge: Eq. 6 as printed; nge_predecessors: nodes hear earlier nodes."
+    )
+    columns = ("search", "validation accuracy, %", "entropy", "normal cell", "reduction cell")
+    sections = [
+        Section(
+            "Edge models",
+            [Text(note), Table(header, rows), Picture("table4_tests", label, f"{label}.")],
+        ),
+        Section(
+            "Searches",
+            [
+                Table(columns, found),
+                Picture("table4_curves", "Curves of the searches", "A line each."),
+            ],
+        ),
+    ]
+    paper = {name: 100 - error for name, error in ERRORS.items()}
+    tests = tables.spread_figure(label, tests, paper)
+    title = "Table 4", "the edge models on CIFAR-10"
+    tables.write(options, "table4", title, sections, tests=tests, curves=curves(finished))
+
+
+if __name__ == "__main__":
+    plan.start(main, plan.parser(__doc__), SEEDS)
