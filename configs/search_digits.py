@@ -4,15 +4,25 @@
 
 Meant for two CPU cores: about two minutes from command to report, compilation included. The settings are the search
 of `search_cifar.py` made small (8x8 grey images need fewer channels and cells); they stand for no experiment of the
-paper. `search_digits.py:smoke` runs in a minute.
+paper. `search_digits.py:smoke` runs in a minute; `search_digits.py:evolution`, `:reinforce` and `:random` search by
+another strategy than the gradient, `:evolution,smoke` is both.
 """
 
 from ml_collections import ConfigDict
 
+STRATEGIES = ("gradient", "reinforce", "evolution", "random")
+
 
 def get_config(arg: str = "") -> ConfigDict:
-    if arg not in ("", "smoke"):
-        raise ValueError(f"search_digits.py: unknown variant {arg!r}, expected smoke or none")
+    words = arg.split(",") if arg else []
+    for word in words:
+        if word not in (*STRATEGIES, "smoke"):
+            raise ValueError(
+                f"search_digits.py: unknown variant {word!r}, expected one of {', '.join(STRATEGIES)}, smoke"
+            )
+    strategies = [word for word in words if word in STRATEGIES]
+    if len(strategies) > 1 or len(set(words)) < len(words):
+        raise ValueError(f"search_digits.py: {arg!r} names two of {', '.join(STRATEGIES)}")
 
     config = ConfigDict()
     config.task = "search"
@@ -32,6 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.remat = False
 
     config.search = ConfigDict()
+    config.search.strategy = strategies[0] if strategies else "gradient"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"
     config.search.alternation = "epoch"
@@ -54,16 +65,43 @@ def get_config(arg: str = "") -> ConfigDict:
     config.embedding.b1 = 0.5
     config.embedding.b2 = 0.999
 
+    # The strategies that ask for cells, as in search_cifar.py.
+    config.reinforce = ConfigDict()
+    config.reinforce.learning_rate = 1e-3  # Adam's, on the edge model
+    config.reinforce.entropy_weight = 1e-3  # of the policy's entropy in nats, beside the reward
+    config.reinforce.baseline_decay = 0.9  # of the moving average of rewards
+
+    config.evolution = ConfigDict()
+    config.evolution.population = (
+        30  # the latest cells, of which parents are chosen; the first are random
+    )
+    config.evolution.tournament = 20  # of them, drawn with replacement; the best is the parent
+    config.evolution.proposals = 16  # children, of which the edge model's favourite is evaluated
+    config.evolution.memory = 100  # latest cells that teach the edge model; rewards grow with w
+    config.evolution.train_steps = 3  # of Adam on the edge model after each cell
+    config.evolution.learning_rate = 1e-3  # Adam's
+    config.evolution.rank_scale = 3.0  # a cell of rank r teaches with weight exp(-r / rank_scale)
+    config.evolution.entropy_weight = 0.03  # of the distribution's entropy in nats
+
+    # Their last choice: the best of the history are compared on more images, the same for all.
+    config.final = ConfigDict()
+    config.final.candidates = 10
+    config.final.batches = 20  # of the validation half, for each candidate
+
     # Nothing here changes a result, so a search may be resumed with other values.
     config.run = ConfigDict()
     config.run.steps_per_dispatch = 11
     config.run.checkpoint_every_steps = 100
     config.run.keep_checkpoints = 2
 
-    if arg == "smoke":
+    if "smoke" in words:
         config.network.channels = 2
         config.search.epochs = 2
         config.search.batch_size = 8
         config.search.images_per_epoch = 32
+        config.evolution.population = 4
+        config.evolution.memory = 8
+        config.final.candidates = 2
+        config.final.batches = 2
         config.run.steps_per_dispatch = 2
     return config

@@ -26,7 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import logsumexp
 
-from nge_jax.space import Space
+from nge_jax import genotype
+from nge_jax.genotype import Genotype
+from nge_jax.space import DARTS, Space
 
 ABSENT = -1  # the edge is not kept
 SMALLEST = 1e-6  # below it a probability counts as this: float32 tells 1 - 1e-7 from 1, no more
@@ -35,6 +37,22 @@ SMALLEST = 1e-6  # below it a probability counts as this: float32 tells 1 - 1e-7
 def one_hot(architecture: jax.Array, space: Space) -> jax.Array:
     """[..., C, E] -> probabilities [..., C, E, O], all 0 on an absent edge."""
     return jax.nn.one_hot(architecture, len(space.operations))
+
+
+def from_genotype(found: Genotype) -> np.ndarray:
+    """int32 [2, 14] of a genotype of the paper's space."""
+    architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
+    for c, cell_type in enumerate(DARTS.cell_types):
+        for j, (operation, source) in enumerate(found.cell(cell_type)[0]):
+            edge = DARTS.edges.index((source, DARTS.num_inputs + j // 2))
+            architecture[c, edge] = DARTS.operations.index(operation)
+    return architecture
+
+
+def to_genotype(architecture: np.ndarray) -> Genotype:
+    """The genotype of an architecture [2, 14] of the paper's space."""
+    chosen = np.asarray(architecture)[..., None] == np.arange(len(DARTS.operations))
+    return genotype.derive(chosen)
 
 
 def uniform(space: Space) -> jax.Array:

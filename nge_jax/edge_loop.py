@@ -62,11 +62,11 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
             nodes, saved = carry
             p = probs[_EDGE[source, target]]
             mixed, kept = cell.mixed_convolutions(edge_params, relu_x, center, p, stride, axis_name)
-            mixed = mixed.astype(nodes.dtype) + _take(nodes, target)
+            mixed = mixed.astype(nodes.dtype) + take(nodes, target)
             for weight, feature in zip(cell.weightless(p, stride), features, strict=True):
                 mixed += weight.astype(nodes.dtype) * feature
-            nodes = _put(nodes, mixed, target)
-            return nodes, _put(saved, kept, position[source, target])
+            nodes = put(nodes, mixed, target)
+            return nodes, put(saved, kept, position[source, target])
 
         return _over_targets(source, along_edge, params, position, carry)
 
@@ -93,10 +93,10 @@ def _backward(sources, axis_name, residuals, g_nodes):
         def along_edge(target, edge_params, carry):
             g_relu_x, g_params, g_probs = carry
             edge, number = position[source, target], _EDGE[source, target]
-            g = _take(g_nodes, target)
+            g = take(g_nodes, target)
             g_edge, g_p, g_x = _edge_gradient(
                 edge_params,
-                _take(saved, edge),
+                take(saved, edge),
                 relu_x,
                 probs[number],
                 g,
@@ -105,7 +105,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
                 with_params=wanted.params,
             )
             if wanted.params:
-                g_params = _put(g_params, g_edge, edge)
+                g_params = put(g_params, g_edge, edge)
             if wanted.probs:
                 for o, feature in zip(free, features, strict=True):
                     g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
@@ -123,9 +123,9 @@ def _backward(sources, axis_name, residuals, g_nodes):
         g_features = g_features.reshape(features.shape)
         g_x = jnp.where(x > 0, g_relu_x, 0) + features_pull(g_features)[0]
         if inputs is None:
-            g_nodes = _put(g_nodes, _take(g_nodes, source) + g_x, source)
+            g_nodes = put(g_nodes, take(g_nodes, source) + g_x, source)
         else:
-            g_inputs = _put(g_inputs, g_x, source)
+            g_inputs = put(g_inputs, g_x, source)
         return g_params, g_nodes, g_inputs, g_probs
 
     start = (
@@ -244,22 +244,24 @@ def _over_targets(source, along_edge, params, position, carry):
     def body(target, carry):
         edge_params, carry = carry
         carry = along_edge(target, edge_params, carry)
-        return _take(params, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
+        return take(params, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
 
     first = jnp.maximum(source + 1, NUM_INPUTS)
-    start = _take(params, position[source, first]), carry
+    start = take(params, position[source, first]), carry
     return lax.fori_loop(first, NUM_NODES, body, start)[1]
 
 
 def _source(nodes, inputs, source):
-    return _take(nodes if inputs is None else inputs, source)
+    return take(nodes if inputs is None else inputs, source)
 
 
-def _take(stacked, index):
+def take(stacked: cell.Params, index: jax.Array) -> cell.Params:
+    """A tree's arrays [n, ...] at `index`."""
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
 
 
-def _put(stacked, value, index):
+def put(stacked: cell.Params, value: cell.Params, index: jax.Array) -> cell.Params:
+    """The tree `stacked` with `value` at `index`."""
     return jax.tree.map(
         lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
     )
@@ -277,6 +279,6 @@ def _empty_stacks(params, nodes, inputs, stride, count):
 
     x = (nodes if inputs is None else inputs)[0]
     shapes = jax.eval_shape(
-        kept, _take(params, 0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
+        kept, take(params, 0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
     )
     return jax.tree.map(lambda s: lax.empty((count, *s.shape), s.dtype), shapes)

@@ -1,7 +1,8 @@
 """The report of a run, from the files of its working directory: pictures, report.md, report.html.
 
-It reads config.json, environment.json and metrics.jsonl, of a search also genotype.json and
-architecture.npz, and overwrites only its own files, so it can be made again at any time.
+It reads config.json, environment.json and metrics.jsonl, of a search also genotype.json,
+architecture.npz and (unless it was by the gradient) history.npz, and overwrites only its own files,
+so it can be made again at any time.
 """
 
 import itertools
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nge_jax import draw, plots, record
+from nge_jax import draw, plots, record, strategy_report
 from nge_jax.document import (
     Block,
     Caution,
@@ -69,6 +70,7 @@ TRAIN_COLUMNS = {
 # The headline: keys of the config that a reader asks for first; each task has some of them.
 FACTS = {
     "Data set": "data.name",
+    "Strategy": "search.strategy",
     "Edge model": "search.edge_model",
     "Genotype": "genotype",
     "Seed": "seed",
@@ -88,7 +90,12 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
     epochs = _read_metrics(workdir, *columns)
     probs, operations, edges = record.read_architecture(workdir / "architecture.npz")
     facts = _facts(workdir, epochs)
-    facts["Supernet accuracy"] = f"{epochs[-1]['embedding_accuracy']:.2%}"
+    told = None  # the history of a search that asked for cells
+    if facts.get("Strategy", "gradient") == "gradient":
+        facts["Supernet accuracy"] = f"{epochs[-1]['embedding_accuracy']:.2%}"
+    else:
+        told = strategy_report.read(workdir / "history.npz")
+        facts |= strategy_report.facts(told)
 
     probabilities = []
     for c, cell_type in enumerate(CELL_TYPES):
@@ -102,11 +109,12 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
         probabilities.append(Picture(stem, alt, caption))
     tables = [_epoch_table(epochs, SEARCH_COLUMNS)]
     for cell_type, counts in COUNT_COLUMNS.items():
-        tables.append(Text(f"Operations of the {cell_type} cell if it were derived at the epoch:"))
+        tables.append(Text(f"Operations of the {cell_type} cell that leads at the epoch's end:"))
         tables.append(_epoch_table(epochs, {"Epoch": COMMON_COLUMNS["Epoch"], **counts}))
-    cautions = [Caution(text) for text in search_warnings(found, epochs)]
+    cautions = [Caution(text) for text in search_warnings(found, epochs, by_gradient=told is None)]
     sections = [
         Section("Cells", [*cautions, *_cell_blocks(workdir, found)]),
+        *([] if told is None else [strategy_report.section(workdir, told)]),
         Section("Train it", [Text("Trains the cells from scratch:"), Code(train_command)]),
         Section("Sizes", [_size_table(sizes)]),
         Section("Curves", [_curves_picture(workdir, epochs, SEARCH_CURVES)]),
@@ -147,8 +155,8 @@ def write_train_report(
     return _write(workdir, title, facts, [*first, *sections])
 
 
-def search_warnings(found: Genotype, epochs: Metrics) -> list[str]:
-    """What a reader should know before trusting the cells found."""
+def search_warnings(found: Genotype, epochs: Metrics, *, by_gradient: bool = True) -> list[str]:
+    """What a reader should know before trusting the cells found; only the gradient's are derived from P."""
     warnings = []
     for cell_type in CELL_TYPES:
         edges = len(found.cell(cell_type)[0])
@@ -162,7 +170,7 @@ def search_warnings(found: Genotype, epochs: Metrics) -> list[str]:
                 "Such cells do well in the supernet and often worse when trained from scratch."
             )
         entropy, largest = epochs[-1][f"entropy_{cell_type}"], math.log(len(OPERATIONS))
-        if entropy > NEAR_UNIFORM * largest:
+        if by_gradient and entropy > NEAR_UNIFORM * largest:
             warnings.append(
                 f"The probabilities of the {cell_type} cell are still close to equal (entropy "
                 f"{entropy:.3f} of at most {largest:.3f} nats): small differences chose the cell."

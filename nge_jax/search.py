@@ -6,7 +6,8 @@
         for every batch of the validation half:   update X, Thetas by the gradient of the loss, through P
     the genotype: of every inner node the two strongest edges with their strongest operations
 
-`search.alternation="batch"` updates both for every pair of batches instead, as DARTS does.
+`search.alternation="batch"` updates both for every pair of batches instead, as DARTS does. `search.strategy`, other
+than "gradient", keeps this loop and puts other steps into it: see `supernet_search`.
 """
 
 import time
@@ -21,24 +22,25 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import (
-    checks,
     cost,
     genotype,
     optim,
     parallel,
     report,
+    search_checks,
     search_record,
     search_step,
+    supernet_search,
     workdir,
 )
 from nge_jax.checkpoint import Checkpoints
 from nge_jax.data import cifar
 from nge_jax.embedding import EdgeModel, edge_model
-from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.parallel import BATCHES_AXES, Batches
 from nge_jax.progress import Metrics, Progress, table_header, table_row
 from nge_jax.search_step import SearchState
+from nge_jax.strategy import Strategy
 from nge_jax.supernet import Supernet, supernet
 
 
@@ -55,10 +57,14 @@ class Phase(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What the config and the data set make of a search, before any array."""
+    """What the config and the data set make of a search, before any array.
+
+    strategy: None: the gradient's. Another's state is what `edge_model` makes and reads.
+    """
 
     net: Supernet
     edge_model: EdgeModel
+    strategy: Strategy | None
     schedule: optax.Schedule
     optimizer: optim.Optimizer
     phases: tuple[Phase, ...]
@@ -75,14 +81,14 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
     """
-    _check_numbers(config)
+    search_checks.check(config)
     data = cifar.load(config.data.name, config.data.dir)
-    _check_data(config, data)
+    search_checks.check_data(config, data)
     search = build(config, data)
     path = workdir.prepare(path, config, overwrite=overwrite)
     state = fit(config, search, data, path)
 
-    found = genotype.derive(np.asarray(state.history[-1]))
+    found = choose(config, search, data, state, path)
     text = genotype.to_json(found)
     workdir.write_atomically(path / "genotype.json", text)
     print(text)
@@ -110,7 +116,17 @@ def build(config: ConfigDict, data: cifar.Dataset) -> Search:
         remat=config.network.remat,
         schedule="loop" if jax.default_backend() == "cpu" else "together",
     )
-    edges = edge_model(config.search.edge_model, config.search.adjacency)
+    edges, strategy = edge_model(config.search.edge_model, config.search.adjacency), None
+    teacher = optim.adam(
+        config.embedding.learning_rate,
+        b1=config.embedding.b1,
+        b2=config.embedding.b2,
+        weight_decay=config.embedding.weight_decay,
+    )
+    if config.search.strategy != "gradient":
+        strategy = supernet_search.make_strategy(config, edges)
+        edges = supernet_search.as_edge_model(strategy, config.search.epochs * steps[EMBEDDING])
+        teacher = optax.identity()  # the strategy teaches itself
     by_batch = config.search.alternation == "batch"
     weight_steps = min(steps.values()) if by_batch else steps[WEIGHTS]
     schedule = optax.cosine_decay_schedule(
@@ -124,17 +140,16 @@ def build(config: ConfigDict, data: cifar.Dataset) -> Search:
                 weight_decay=config.weights.weight_decay,
                 clip_norm=config.weights.clip_norm,
             ),
-            EMBEDDING: optim.adam(
-                config.embedding.learning_rate,
-                b1=config.embedding.b1,
-                b2=config.embedding.b2,
-                weight_decay=config.embedding.weight_decay,
-            ),
+            EMBEDDING: teacher,
         }
     )
     inputs = search_step.Inputs(data.mean, data.std, config.data.pad, config.data.flip)
-    weight_step = search_step.make_weight_step(net, optimizer, inputs)
-    embedding_step = search_step.make_embedding_step(net, edges, optimizer, inputs)
+    if strategy is None:
+        weight_step = search_step.make_weight_step(net, optimizer, inputs)
+        embedding_step = search_step.make_embedding_step(net, edges, optimizer, inputs)
+    else:
+        weight_step = supernet_search.make_weight_step(net, strategy, optimizer, inputs)
+        embedding_step = supernet_search.make_query_step(net, strategy, inputs)
     if by_batch:
         both = search_step.make_alternating_phase(weight_step, embedding_step, edges)
         run_both = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
@@ -148,7 +163,7 @@ def build(config: ConfigDict, data: cifar.Dataset) -> Search:
             Phase(WEIGHTS, run_weights, steps[WEIGHTS], 1),
             Phase(EMBEDDING, run_embedding, steps[EMBEDDING], 1),
         )
-    return Search(net, edges, schedule, optimizer, phases, halves)
+    return Search(net, edges, strategy, schedule, optimizer, phases, halves)
 
 
 def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> SearchState:
@@ -172,7 +187,8 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
             batches = _batches(config, search, 0, images, labels, probs(state))
             for phase in search.phases:
                 state = phase.run(state, batches[phase.name], key, 0, 0)
-        progress.print(table_header(search_record.COLUMNS))
+        columns = search_record.columns(search.strategy)
+        progress.print(table_header(columns))
         for epoch in range(step // search.steps_per_epoch, epochs):
             # Held for the epoch; what the embedding learns in it counts from the next one on.
             batches = _batches(config, search, epoch, images, labels, probs(state))
@@ -191,17 +207,42 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
             # The epoch's last step's; the schedule counts steps of the weights alone.
             weight_steps = sum(p.steps for p in search.phases if p.name != EMBEDDING)
             rate = float(search.schedule((epoch + 1) * weight_steps - 1))
-            row |= search_record.epoch_metrics(state, epoch + 1, rate)
-            progress.print(table_row(search_record.COLUMNS, row))
+            told = None if search.strategy is None else state.params[EMBEDDING].told()
+            row |= search_record.epoch_metrics(state, epoch + 1, rate, told)
+            progress.print(table_row(columns, row))
             for warning in search_record.skip_warnings(row):
                 progress.print(warning)
             search_record.write_architecture(path, state, epoch + 1)
+            if told is not None:
+                search_record.write_history(path, told)
             metrics.write({k: v for k, v in row.items() if k != "skips"})
             state = _without_sums(state)
             checkpoints.save(step, state)  # never before the row
         progress.close()
         metrics.close()
     return state
+
+
+def choose(
+    config: ConfigDict, search: Search, data: cifar.Dataset, state: SearchState, path: Path
+) -> genotype.Genotype:
+    """The genotype that the search ends with; of a strategy that asks for cells also the candidates' record."""
+    if search.strategy is None:
+        return genotype.derive(np.asarray(state.history[-1]))
+    half, steps = search.halves[EMBEDDING], config.final.batches
+    # The first number of the order's stream that no epoch has used.
+    order = parallel.epoch_order(
+        config.seed, 2 * config.search.epochs, len(half), steps, config.search.batch_size
+    )
+    images, labels = parallel.replicated((data.train_images, data.train_labels))
+    return supernet_search.choose(
+        config,
+        search.net,
+        state,
+        Batches(images, labels, parallel.by_device(half[order])),
+        search_step.Inputs(data.mean, data.std, config.data.pad, config.data.flip),
+        path,
+    )
 
 
 def _batches(config, search, epoch, images, labels, probs):
@@ -257,41 +298,3 @@ def _sizes(found, data):
     size = {"classes": data.num_classes, "image_shape": data.train_images.shape[1:]}
     yield "20 cells, 36 channels, this data set", *cost.cifar_cost(found, **size)
     yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(found)
-
-
-def _check_numbers(config: ConfigDict) -> None:
-    checks.at_least(
-        1,
-        {
-            "network.cells": config.network.cells,
-            "search.epochs": config.search.epochs,
-            "search.batch_size": config.search.batch_size,
-            "run.steps_per_dispatch": config.run.steps_per_dispatch,
-            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
-            "run.keep_checkpoints": config.run.keep_checkpoints,
-        },
-    )
-    channels = config.network.channels
-    if channels < 2 or channels % 2:
-        raise InputError(f"config.network.channels: found {channels}, expected an even number")
-    checks.one_of("network.dtype", config.network.dtype, checks.DTYPES)
-    checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
-    try:
-        edge_model(config.search.edge_model, config.search.adjacency)
-    except ValueError as error:
-        raise InputError(f"config.{error}") from None
-    devices = jax.local_device_count()
-    checks.divides_among(
-        "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
-    )
-
-
-def _check_data(config: ConfigDict, data: cifar.Dataset) -> None:
-    halves = cifar.split(len(data.train_images), config.data.train_fraction, config.seed)
-    smallest = min(len(half) for half in halves)
-    images = config.search.images_per_epoch or smallest
-    if not config.search.batch_size <= images <= smallest:
-        raise InputError(
-            f"config.search.images_per_epoch: found {config.search.images_per_epoch}, expected 0 (for all) or "
-            f"from a batch of {config.search.batch_size} to the {smallest} images of the smaller half"
-        )

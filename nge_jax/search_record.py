@@ -1,4 +1,4 @@
-"""What a search records of each epoch: its row of metrics, warnings, and P."""
+"""What a search records of each epoch: its row of metrics, warnings, P, and the cells that it evaluated."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from nge_jax import genotype
+from nge_jax import architecture, genotype
 from nge_jax.embedding import entropy
 from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search_step import SearchState
+from nge_jax.strategy import History, Strategy
 
 COLUMNS = {
     "epoch": ("epoch", "d"),
@@ -25,10 +26,22 @@ COLUMNS = {
     "images_per_second": ("images/s", ".1f"),
     "seconds": ("seconds", ".1f"),
 }
+BEST_SO_FAR = {"best_reward": ("best so far", ".2%")}
 
 
-def epoch_metrics(state: SearchState, epoch: int, learning_rate: float) -> dict[str, Any]:
-    """The epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell it gives now."""
+def columns(strategy: Strategy | None) -> dict[str, tuple[str, str]]:
+    """Of the table of epochs; a strategy that asks for cells has one more than the gradient (None)."""
+    return COLUMNS if strategy is None else COLUMNS | BEST_SO_FAR
+
+
+def epoch_metrics(
+    state: SearchState, epoch: int, learning_rate: float, told: History | None
+) -> dict[str, Any]:
+    """The epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell that leads now.
+
+    told: what a strategy that asks for cells has evaluated; the cell with the largest reward leads. None: the
+        search is by the gradient, and the cell is derived from P.
+    """
     row = {}
     for group, sums in jax.device_get(state.sums).items():
         name = {WEIGHTS: "weight", EMBEDDING: "embedding"}[group]
@@ -37,6 +50,10 @@ def epoch_metrics(state: SearchState, epoch: int, learning_rate: float) -> dict[
     row["learning_rate"] = learning_rate
     probs = np.asarray(state.history[epoch])
     found = genotype.derive(probs)
+    if told is not None:
+        best = told.rewards.argmax()
+        found = architecture.to_genotype(told.architectures[best])
+        row |= {"queries": len(told.rewards), "best_reward": float(told.rewards[best])}
     counts = {}
     for cell_type, value in zip(CELL_TYPES, entropy(probs), strict=True):
         row[f"entropy_{cell_type}"] = float(value)
@@ -57,11 +74,19 @@ def skip_warnings(row: dict[str, Any]) -> Iterator[str]:
 
 def write_architecture(path: Path, state: SearchState, epoch: int) -> None:
     """P before the search and after each epoch up to `epoch`, as architecture.npz in the workdir."""
-    arrays = {
-        "probs": np.asarray(state.history[: epoch + 1]),
-        "operations": np.array(OPERATIONS),
-        "edges": np.array(EDGES),
-    }
-    new = path / "architecture.new.npz"
-    np.savez(new, **arrays)
-    new.replace(path / "architecture.npz")
+    _save(path / "architecture.npz", probs=np.asarray(state.history[: epoch + 1]))
+
+
+def write_history(path: Path, told: History, **final: np.ndarray) -> None:
+    """All cells evaluated so far and their rewards, in order, as history.npz in the workdir.
+
+    architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept; rewards: float32 [queries].
+    `final`, at the end: candidates [K, 2, 14] and their accuracies [K].
+    """
+    _save(path / "history.npz", **told._asdict(), **final)
+
+
+def _save(path, **arrays):
+    new = path.with_suffix(".new.npz")
+    np.savez(new, operations=np.array(OPERATIONS), edges=np.array(EDGES), **arrays)
+    new.replace(path)

@@ -76,7 +76,7 @@ def make_weight_step(net: Supernet, optimizer: Optimizer, inputs: Inputs) -> Cal
         x = _augment(inputs, images, jax.random.fold_in(key, state.step))
 
         def loss_fn(weights):
-            return _loss(net, weights, x, labels, probs)
+            return loss(net, weights, x, labels, probs)
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
         return _update(state, WEIGHTS, optimizer, grads, sums)
@@ -96,7 +96,7 @@ def make_embedding_step(
         x = _augment(inputs, images, jax.random.fold_in(key, state.step))
 
         def loss_fn(embedding):
-            return _loss(net, state.params[WEIGHTS], x, labels, edge_model.probs(embedding))
+            return loss(net, state.params[WEIGHTS], x, labels, edge_model.probs(embedding))
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[EMBEDDING])
         return _update(state, EMBEDDING, optimizer, grads, sums)
@@ -151,7 +151,8 @@ def _augment(inputs, images, key):
     return augment.apply(images, mine, mean=inputs.mean, std=inputs.std, pad=inputs.pad)
 
 
-def _loss(net, weights, x, labels, probs):
+def loss(net, weights, x, labels, probs):
+    """Mean loss of a batch of normalised images `x`, and its sums."""
     logits, _ = net.apply(weights, x, probs)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), count_correct(losses, logits, labels)

@@ -22,12 +22,14 @@ class Strategy(NamedTuple):
     init: key -> state.
     ask: (state, key) -> architectures to evaluate; always as many, `batch_size`.
     tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
+    probs: state -> P [C, E, O], what the strategy draws from; uniform where it learns none.
     """
 
     batch_size: int
     init: Callable[[jax.Array], State]
     ask: Callable[[State, jax.Array], jax.Array]
     tell: Callable[[State, jax.Array, jax.Array], State]
+    probs: Callable[[State], jax.Array]
 
 
 class History(NamedTuple):

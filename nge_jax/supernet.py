@@ -5,6 +5,7 @@ the supernet has no state: its output is a function of (weights, images, probabi
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -85,18 +86,24 @@ class Supernet(NamedTuple):
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
         """
+        return self.mixed_by(SCHEDULES[self.schedule], weights, images, probs)
+
+    def mixed_by(
+        self, mix_edges: Callable, weights: Params, images: jax.Array, choices: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`apply` where `mix_edges` (see `SCHEDULES`) reads `choices` [2, ...]: of the (normal, reduction) cell."""
         x = self._stem(weights["stem"], images.astype(self.dtype))
         before, endpoints = (x, x), {"stem": x}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(
                 cell.mixed_cell,
                 reduction=spec.reduction,
-                mix_edges=SCHEDULES[self.schedule],
+                mix_edges=mix_edges,
                 axis_name=self.axis_name,
             )
             if self.remat:
                 mixed_cell = jax.checkpoint(mixed_cell)
-            x = mixed_cell(params, before, probs[int(spec.reduction)])
+            x = mixed_cell(params, before, choices[int(spec.reduction)])
             before = before[1], x
             endpoints[f"cell_{number}"] = x
         pooled = x.mean((1, 2), dtype=jnp.float32)

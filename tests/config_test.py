@@ -88,3 +88,16 @@ def test_a_variant_changes_the_edge_model_and_nothing_else(model):
     small = record.flatten(get_config("small").to_dict())
     assert both == small | changed
     assert record.flatten(get_config("nge").to_dict()) == base
+
+
+@pytest.mark.parametrize("strategy", ["reinforce", "evolution", "random"])
+def test_words_may_stand_in_any_order_and_each_means_the_same(strategy):
+    get_config = load(ROOT / "configs" / "search_cifar.py").get_config
+    base, small = (record.flatten(get_config(words).to_dict()) for words in ("", "small"))
+    chosen = {"search.strategy": strategy}
+    assert record.flatten(get_config(strategy).to_dict()) == base | chosen
+    for words in (f"{strategy},rnn,small", f"small,{strategy},rnn", f"rnn,small,{strategy}"):
+        found = record.flatten(get_config(words).to_dict())
+        assert found == small | chosen | {"search.edge_model": "rnn"}
+    with pytest.raises(ValueError, match="names two of gradient, reinforce, evolution, random"):
+        get_config(f"{strategy},gradient")

@@ -99,7 +99,7 @@ REFUSALS = [
     ),
     (
         ["--config=configs/search_cifar.py", "--config.learning_rate=3"],
-        r"no such key .*did you mean embedding\.learning_rate, weights\.learning_rate",
+        r"no such key .*did you mean embedding\.learning_rate, .*weights\.learning_rate",
     ),
     (
         ["--config=configs/search_cifar.py", "--config.search.epochs=many"],

@@ -59,6 +59,18 @@ def test_a_search_is_its_steps(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_strategy_tells_what_it_draws_from(name):
+    strategy = make(name)
+    state = strategy.init(jax.random.key(0))
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 5)), jnp.float32)
+    if name == "random":
+        np.testing.assert_allclose(strategy.probs(state), np.full((1, 6, 5), 0.2))
+    else:
+        state = state._replace(params={"alpha": logits})
+        np.testing.assert_allclose(strategy.probs(state), jax.nn.softmax(logits), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_darts_space_is_asked_for_whole_cells(name):
     model = edge_model("nge", "printed")
     strategy = make(name, model, DARTS)

@@ -150,7 +150,7 @@ def evolution(
         )
         return state._replace(params=params, opt_state=opt_state)
 
-    return Strategy(1, init, ask, tell)
+    return Strategy(1, init, ask, tell, probs=lambda state: edge_model.probs(state.params))
 
 
 def mutate(key: jax.Array, parent: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:

@@ -20,4 +20,5 @@ def random_search(space: Space, batch_size: int = 1) -> Strategy:
         init=lambda key: (),
         ask=ask,
         tell=lambda state, architectures, rewards: state,
+        probs=lambda state: uniform,
     )

@@ -52,19 +52,23 @@ def reinforce(
         params = edge_model.init(key)
         return State(params, optimizer.init(params), jnp.float32(jnp.nan))
 
+    def probs(state):
+        return edge_model.probs(state.params)
+
     def ask(state, key):
-        probs = edge_model.probs(state.params)
         keys = jax.random.split(key, settings.batch_size)
-        return jax.vmap(lambda key: architecture.sample(key, probs, space))(keys)
+        return jax.vmap(lambda key: architecture.sample(key, probs(state), space))(keys)
 
     def tell(state, architectures, rewards):
         mean = rewards.mean()
         baseline = jnp.where(jnp.isnan(state.baseline), mean, state.baseline)
 
         def loss(params):
-            probs = edge_model.probs(params)
-            log_probs = jax.vmap(lambda a: architecture.log_prob(probs, a, space))(architectures)
-            bonus = settings.entropy_weight * architecture.entropy(probs, space)
+            probs_CxExO = edge_model.probs(params)
+            log_probs = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(
+                architectures
+            )
+            bonus = settings.entropy_weight * architecture.entropy(probs_CxExO, space)
             return -((rewards - baseline) * log_probs).mean() - bonus
 
         updates, opt_state = optimizer.update(
@@ -77,4 +81,4 @@ def reinforce(
             baseline=decay * baseline + (1 - decay) * mean,
         )
 
-    return Strategy(settings.batch_size, init, ask, tell)
+    return Strategy(settings.batch_size, init, ask, tell, probs)
