@@ -14,6 +14,7 @@ models share evolution's settings but the rate. Plain evolution's population 10 
 figure; "tuned" is among the best of ten other pairs.
 """
 
+import itertools
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -155,10 +156,10 @@ def curves(found: dict[str, History]):
     with matplotlib.rc_context(plots.STYLE):
         figure = draw.new_figure(8.2, 3.4)
         panels = figure.subplots(1, 2, sharey=True)
-        colours = [*draw.COLOURS.values(), draw.INK]
+        colours = itertools.cycle([*draw.COLOURS.values(), draw.INK])
         for axes, kind in zip(panels, ("reinforce", "evolution"), strict=True):
             names = ["random", PLAIN, TUNED, *(f"{kind}, {model}" for model in MODELS)]
-            for name, colour in zip(names, colours, strict=True):
+            for name, colour in zip(names, colours, strict=False):
                 best = 100 * np.maximum.accumulate(found[name].rewards, axis=1)
                 mean, deviation = best.mean(0), best.std(0, ddof=1)
                 queries = np.arange(1, len(mean) + 1)

@@ -78,7 +78,9 @@ def make_strategy(config: ConfigDict, edges: EdgeModel) -> Strategy:
         )
         optimizer = optax.adam(config.evolution.learning_rate)
         return evolution.evolution(edges, DARTS, optimizer, settings)
-    return random_search(DARTS)
+    if config.search.strategy == "random":
+        return random_search(DARTS)
+    raise ValueError(f"search.strategy: found {config.search.strategy!r}")
 
 
 def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:

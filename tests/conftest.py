@@ -1,5 +1,6 @@
 """What tests share: the CPU backend, the folder of real data, and runs in a process of their own."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,6 +14,19 @@ FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expens
 os.environ["XLA_FLAGS"] = FAST_COMPILATION
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_freed():
+    """Compiled programs of a module are of no use to the next, and a process may hold only so many pieces of memory.
+
+    With all that the tests compile, Linux's default of 65,530 was exceeded, which ends in a segmentation fault.
+    """
+    import jax
+
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
