@@ -17,9 +17,9 @@ PAPER = "the paper's figure"
 
 
 def results(wanted: Iterable[Run], key: str) -> list[float]:
-    """A metric after the last epoch, of the runs that are finished."""
-    finished = [run.workdir for run in wanted if runs.is_finished(run)]
-    return [record.read_metrics(path / "metrics.jsonl", (key,))[-1][key] for path in finished]
+    """A metric of the last epoch, of the runs that are finished. The test's are of no other epoch."""
+    paths = [run.workdir / "metrics.jsonl" for run in wanted if runs.is_finished(run)]
+    return [record.read_metrics(path, ())[-1][key] for path in paths]
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:

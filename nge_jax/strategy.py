@@ -20,7 +20,8 @@ class Strategy(NamedTuple):
     """A way of searching; architectures are int32 [B, C, E], see `architecture`.
 
     init: key -> state.
-    ask: (state, key) -> architectures to evaluate; always as many, `batch_size`.
+    ask: (state, key) -> architectures to evaluate; always as many, `batch_size`. Not all need be told of: a supernet
+        asks for every step of its weights too, for one architecture at a time.
     tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
     probs: state -> P [C, E, O], what the strategy draws from; uniform where it learns none.
     """

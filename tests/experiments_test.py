@@ -44,14 +44,12 @@ if seed == 13:
 name = flags.get("config.genotype")
 metrics = {
     "epoch": 1,
-    "seconds": 864.0,
+    "seconds": 432.0,
     "embedding_accuracy": 0.4 + 0.1 * seed,
     "entropy_normal": 1.5,
     "entropy_reduction": 1.25,
-    "test_accuracy": 0.70 + 0.02 * seed,
-    "test_top5_accuracy": 0.9,
-    "test_mean_iou": 0.25,
 }
+tests = {"test_accuracy": 0.70 + 0.02 * seed, "test_top5_accuracy": 0.9, "test_mean_iou": 0.25}
 side = 97 if path.parent.name == "voc" else 32
 spec = {"kind": "small", "shape": [side, side, 3], "mean": [0], "std": [1], "labels": [*range(10)]}
 network = {"cells": 3, "channels": 4} if name else {}
@@ -63,6 +61,8 @@ files = {
 }
 for file, value in files.items():
     (path / file).write_text(json.dumps(value) + "\\n")
+with open(path / "metrics.jsonl", "a") as file:
+    file.write(json.dumps(metrics | {"epoch": 2} | tests) + "\\n")
 cell = pathlib.Path(name or f"random:{seed}")
 shutil.copy(cell if cell.exists() else here / f"{cell}.json", path / "genotype.json")
 if not name:
@@ -296,8 +296,8 @@ def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
     wanted = [plan.search(options, model, 3) for model in plan.MODELS]
     wanted += [
         plan.training(options, task, plan.known("DARTS_V2"), 3)
-        for task in plan.TASKS
-        if task != "searches"
+        for task, (_, words) in plan.TASKS.items()
+        if task != "searches" and scale in words
     ]
     for run in wanted:
         base = runs.configuration(run._replace(settings={})).to_dict()
