@@ -68,6 +68,7 @@ class Search(NamedTuple):
     schedule: optax.Schedule
     optimizer: optim.Optimizer
     phases: tuple[Phase, ...]
+    inputs: search_step.Inputs
     halves: dict[str, np.ndarray]  # indices of each group's half of the training images
 
     @property
@@ -163,7 +164,7 @@ def build(config: ConfigDict, data: cifar.Dataset) -> Search:
             Phase(WEIGHTS, run_weights, steps[WEIGHTS], 1),
             Phase(EMBEDDING, run_embedding, steps[EMBEDDING], 1),
         )
-    return Search(net, edges, strategy, schedule, optimizer, phases, halves)
+    return Search(net, edges, strategy, schedule, optimizer, phases, inputs, halves)
 
 
 def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> SearchState:
@@ -240,7 +241,7 @@ def choose(
         search.net,
         state,
         Batches(images, labels, parallel.by_device(half[order])),
-        search_step.Inputs(data.mean, data.std, config.data.pad, config.data.flip),
+        search.inputs,
         path,
     )
 
