@@ -2,6 +2,7 @@
 
   python experiments/benchmark_search_step.py                   the table, at the paper's size
   python experiments/benchmark_search_step.py --torch           alternating runs with PyTorch (torch_supernet.py)
+  python experiments/benchmark_search_step.py --torch --darts=DIR    with a checkout of quark0/darts (torch_darts.py)
   python experiments/benchmark_search_step.py --growth          step time against batch, channels, cells: a plot
   python experiments/benchmark_search_step.py --roofline        an estimate for accelerators
   python experiments/benchmark_search_step.py --cells=3 --channels=4 --batch_size=8        any of them, small
@@ -18,6 +19,7 @@ import signal
 import statistics
 import sys
 import tempfile
+from pathlib import Path
 
 import benchmark_growth
 import benchmark_roofline
@@ -43,6 +45,7 @@ _LIMIT_S = flags.DEFINE_float(
 )
 _TORCH = flags.DEFINE_bool("torch", False, "alternate with PyTorch")
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "a Python that has torch")
+_DARTS = flags.DEFINE_string("darts", None, "a checkout of quark0/darts, for --torch")
 _GROWTH = flags.DEFINE_bool("growth", False, "plot the growth of a step's time")
 _GROWN = {
     "batch_size": flags.DEFINE_list(
@@ -130,18 +133,21 @@ def print_table(size: dict) -> None:
 
 
 def compare_with_torch(size: dict) -> None:
+    program, options = "torch_supernet.py", size
+    if _DARTS.value:
+        program, options = "torch_darts.py", size | {"darts": str(Path(_DARTS.value).resolve())}
     print(row("step", *COMPARISON))
     print("|---|---|---|---|")
     for step in _MEASURED.value:
         with (
             tempfile.TemporaryDirectory() as cache,
             Process(
-                [_TORCH_PYTHON.value, str(ROOT / "experiments" / "torch_supernet.py")],
+                [_TORCH_PYTHON.value, str(ROOT / "experiments" / program)],
                 env={},
                 limit_gb=_LIMIT_GB.value,
                 limit_s=_LIMIT_S.value,
                 step=step,
-                **size,
+                **options,
             ) as torch,
             ours(size, step, cache) as jax,
         ):

@@ -188,14 +188,18 @@ def prepare(net, batch_size):
     return net, images, labels, {"parameters": parameters, "torch": torch.__version__}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def flags(doc):
+    """A parser of the step and the size to measure."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--step", choices=("weights", "embedding"), default="weights")
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)
-    args = parser.parse_args()
+    return parser
 
+
+def main() -> None:
+    args = flags(__doc__).parse_args()
     torch.manual_seed(0)
     net, images, labels, ready = prepare(Supernet(args.cells, args.channels), args.batch_size)
     step = make_step(args.step, net, images, labels)

@@ -1,0 +1,66 @@
+"""The search steps of a checkout of quark0/darts, to compare the time of a step with; needs torch and no other package.
+
+Their supernet (`cnn/model_search.py`) as it is, but for three things: `none` is taken out of their operations, as the
+paper does; what they move to a GPU stays on the CPU; and it runs channels-last, which is faster. The updates are those
+of their `train_search.py` and, first-order, `architect.py`: the architecture's asks for the weights' gradients too.
+Images come augmented.
+
+Prints and reads what `torch_supernet.py` does. `benchmark_search_step.py --torch --darts=DIR` starts it.
+"""
+
+import sys
+from pathlib import Path
+
+import benchmark_process
+import torch
+import torch_supernet
+from torch import nn
+
+
+def load(darts: Path, channels: int, cells: int):
+    """Their network of the paper's seven operations."""
+    sys.path.insert(0, str(darts / "cnn"))
+    torch.Tensor.cuda = lambda tensor: tensor
+    import genotypes
+
+    genotypes.PRIMITIVES.remove("none")
+    from model_search import Network
+
+    return Network(channels, 10, cells, nn.CrossEntropyLoss())
+
+
+def make_step(name, net, images, labels):
+    """A function without arguments that updates the group `name`."""
+    if name == "weights":
+        sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
+
+        def step():
+            sgd.zero_grad()
+            net._criterion(net(images), labels).backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            sgd.step()
+
+        return step
+    adam = torch.optim.Adam(net.arch_parameters(), 3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+
+    def step():
+        adam.zero_grad()
+        net._loss(images, labels).backward()
+        adam.step()
+
+    return step
+
+
+def main() -> None:
+    parser = torch_supernet.flags(__doc__)
+    parser.add_argument("--darts", type=Path, required=True)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    net = load(args.darts, args.channels, args.cells)
+    net, images, labels, ready = torch_supernet.prepare(net, args.batch_size)
+    step = make_step(args.step, net, images, labels)
+    benchmark_process.serve(ready, lambda steps: [step() for _ in range(steps)])
+
+
+if __name__ == "__main__":
+    main()
