@@ -118,13 +118,14 @@ def build(config: ConfigDict, data: cifar.Dataset) -> Search:
         schedule="loop" if jax.default_backend() == "cpu" else "together",
     )
     edges, strategy = edge_model(config.search.edge_model, config.search.adjacency), None
-    teacher = optim.adam(
-        config.embedding.learning_rate,
-        b1=config.embedding.b1,
-        b2=config.embedding.b2,
-        weight_decay=config.embedding.weight_decay,
-    )
-    if config.search.strategy != "gradient":
+    if config.search.strategy == "gradient":
+        teacher = optim.adam(
+            config.embedding.learning_rate,
+            b1=config.embedding.b1,
+            b2=config.embedding.b2,
+            weight_decay=config.embedding.weight_decay,
+        )
+    else:
         strategy = supernet_search.make_strategy(config, edges)
         edges = supernet_search.as_edge_model(strategy, config.search.epochs * steps[EMBEDDING])
         teacher = optax.identity()  # the strategy teaches itself
