@@ -8,7 +8,8 @@ Words after the colon, joined by commas: `small`, for a backbone of train_imagen
 `smoke`, does it run?
 
 `--config.data.devkit=VOCdevkit` names the data the first time; it is prepared in TFDS's folder. SBD's
-annotations are used where the folder has them (VOC2012/SegmentationClassAug and train_aug.txt).
+annotations are used where they are there: VOC2012/SegmentationClassAug and train_aug.txt, or
+benchmark_RELEASE beside VOC2012 or VOCdevkit.
 
 The paper names DeepLabv3 and the pre-training on ImageNet, no more: "DeepLab" marks what its paper or public code have.
 It reports 75.96 % mIoU at 10.31 M parameters for its own cell, which it does not print; DARTS_V2 has 9.99 M.

@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
+from segment_test import small_config as segmentation_config
 from small_training import SMALL, arrays, rows
+from voc_test import write_devkit
 
-from nge_jax import distributed, genotype
+from nge_jax import distributed, genotype, segment
 from nge_jax.errors import InputError
 
 # Interrupts a run: in the process with the number `who` (or each) at a step, by a signal.
@@ -44,8 +47,35 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def told_by_flags(processes):
+    """The flags by which each of some processes finds the others."""
+    if processes == 1:
+        return [[]]
+    start = [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
+    return [[*start, f"--process_id={i}"] for i in range(processes)]
+
+
+def at_once(python, command, flags, environments):
+    """Runs the same command in some processes, each with its own flags and environment; returns them completed."""
+    with ThreadPoolExecutor(len(flags)) as pool:
+        running = [
+            pool.submit(python, *command, *own, timeout=600, **environment)
+            for own, environment in zip(flags, environments, strict=True)
+        ]
+        return [process.result() for process in running]
+
+
 @pytest.fixture
-def train(python, tmp_path):
+def cache(tmp_path):
+    """Environment in which the processes of a test compile each program once."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+
+
+@pytest.fixture
+def train(python, cache, tmp_path):
     """Runs the same command in some processes at once; returns them completed."""
     (tmp_path / "cell.json").write_text(genotype.to_json(SMALL))
     command = [
@@ -63,26 +93,17 @@ def train(python, tmp_path):
     ]
 
     def run(workdir, processes, *before, environments=None):
-        port = free_port()
-        flags = [
-            [
-                f"--coordinator=localhost:{port}",
-                f"--num_processes={processes}",
-                f"--process_id={i}",
-            ]
-            for i in range(processes if processes > 1 and environments is None else 0)
-        ]
-        flags = flags or [[]] * processes
-        cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
         start = [*(before or ("-m", "nge_jax.main")), *command, f"--workdir={workdir}"]
-        with ThreadPoolExecutor(processes) as pool:
-            running = [
-                pool.submit(python, *start, *more, timeout=600, **cache, **environment)
-                for more, environment in zip(flags, environments or [{}] * processes, strict=True)
-            ]
-            return [process.result() for process in running]
+        if environments is None:
+            return at_once(python, start, told_by_flags(processes), [cache] * processes)
+        return at_once(python, start, [[]] * processes, [cache | own for own in environments])
 
     return run
+
+
+def printed(process):
+    """What the program itself has printed."""
+    return [line for line in process.stdout.splitlines() if not line.startswith("[Gloo]")]
 
 
 def all_exit(done, code):
@@ -136,6 +157,43 @@ def test_slurms_environment_is_enough(train, tmp_path):
     done = train(tmp_path / "run", 2, environments=tasks)
     all_exit(done, 0)
     assert "test accuracy" in done[0].stdout and "test accuracy" not in done[1].stdout
+
+
+@pytest.mark.slow
+def test_two_processes_segment_like_one_with_two_devices(python, cache, tmp_path, capsys):
+    """Training, test, pictures and report, on data that no process has prepared; and the test alone."""
+    write_devkit(tmp_path)
+    changes = {"train.sync_batch_norm": True, "run.pictures": 2}
+    config = segmentation_config(tmp_path, **changes)
+    file = f"import ml_collections\nget_config = lambda: ml_collections.ConfigDict({config.to_dict()})\n"
+    (tmp_path / "config.py").write_text(file)
+    one, two = tmp_path / "one", tmp_path / "two"
+    command = ["-m", "nge_jax.main", f"--config={tmp_path / 'config.py'}", "--workdir"]
+
+    done = at_once(python, [*command, two], told_by_flags(2), [cache] * 2)
+    done.append(python(*command, one, devices=2, timeout=600, **cache))
+    all_exit(done, 0)
+    assert "mean IoU" in done[0].stdout and "report" in done[0].stdout
+    assert not printed(done[1])
+    expected, step = arrays(one)
+    found = arrays(two)[0]
+    assert step == 7
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-5, rtol=1e-5, err_msg=name)
+    assert rows(two)[-1]["test_examples"] == 3
+    for row, like in zip(rows(two), rows(one), strict=True):
+        assert row == pytest.approx(like, abs=1e-5)
+    # A second writer would leave a second file of events.
+    files = [sorted(f.name.partition("tfevents")[0] for f in path.iterdir()) for path in (one, two)]
+    assert files[0] == files[1] and {"examples.png", "report.html"} < set(files[0])
+    pictures = [np.asarray(Image.open(path / "examples.png")) for path in (one, two)]
+    np.testing.assert_array_equal(*pictures)
+
+    segment.evaluate_only(config, two)  # on one device
+    done = at_once(python, [*command, two, "--eval_only"], told_by_flags(2), [cache] * 2)
+    all_exit(done, 0)
+    assert printed(done[0]) == capsys.readouterr().out.splitlines()
+    assert "of 3 images" in done[0].stdout and not printed(done[1])
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,27 @@ def test_what_was_prepared_of_another_folder_is_refused(small, tmp_path):
         voc.load("", str(tmp_path / "nothing"))
 
 
+@pytest.mark.parametrize("when", ["examples", "read_mask"])  # before it begins, and amid
+def test_processes_that_prepare_one_folder_at_once_end_alike(when, tmp_path, monkeypatch):
+    write_devkit(tmp_path)
+    arguments = str(tmp_path), str(tmp_path / "tfds")
+    function, faster = getattr(devkit, when), []
+
+    def overtaken(argument):
+        if not faster:
+            monkeypatch.setattr(devkit, when, function)
+            faster.append(voc.load(*arguments))
+        return function(argument)
+
+    monkeypatch.setattr(devkit, when, overtaken)
+    data = voc.load(*arguments)
+    assert (data.train_split, data.train_examples, data.test_examples) == ("train_aug", 7, 3)
+    for split in ("train", "test"):
+        for found, expected in zip(getattr(data, split), getattr(faster[0], split), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert not list((tmp_path / "tfds").glob("**/*incomplete*"))
+
+
 def test_the_real_folder():
     if "NGE_DATA_DIR" not in os.environ:
         pytest.skip("NGE_DATA_DIR is not set: no VOCdevkit here")

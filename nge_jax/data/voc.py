@@ -65,6 +65,7 @@ def load(folder: str = "", data_dir: str = "") -> Dataset:
         builder = Builder(data_dir=data_dir or None)
         if not builder.is_prepared():
             _prepare(builder, folder)
+            builder = Builder(data_dir=data_dir or None)  # which finds what is there now
         elif folder:
             _check_origin(builder, folder)
     finally:
@@ -187,9 +188,11 @@ def _prepare(builder, folder):
     try:
         builder.download_and_prepare(download_config=config)
     except OSError as error:
-        raise InputError(
-            f"config.data.dir: voc_segmentation cannot be prepared in {builder.data_dir} ({error})"
-        ) from error
+        # Each process of a run prepares it: on one disk the first is done, the others find its folder there.
+        if not builder.is_prepared():
+            raise InputError(
+                f"config.data.dir: voc_segmentation cannot be prepared in {builder.data_dir} ({error})"
+            ) from error
 
 
 def _check_origin(builder, folder):

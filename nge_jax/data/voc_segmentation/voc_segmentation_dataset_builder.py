@@ -2,8 +2,8 @@
 
   tfds build nge_jax/data/voc_segmentation --manual_dir=VOCdevkit --data_dir=DIR
 
-Splits are those that the folder lists: train (1,464 images in the whole data set), train_aug (10,582)
-and val (1,449).
+Splits are those that the folder has: train (1,464 images in the whole data set), train_aug (10,582) and
+val (1,449).
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     manual_dir must be a VOCdevkit folder: VOCtrainval_11-May-2012.tar of
-    http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, and for train_aug SegmentationClassAug/ and
+    http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, and for train_aug either SBD beside it
+    (benchmark.tgz, unpacked to benchmark_RELEASE/), or SegmentationClassAug/ and
     ImageSets/Segmentation/train_aug.txt in its VOC2012/."""
 
     def _info(self) -> tfds.core.DatasetInfo:
