@@ -6,9 +6,8 @@
   python experiments/table3_voc.py --table_only                                       of the runs finished so far
 
 The cells of Table 2, each begun with the backbone that Table 2's training with the same seed has left: what is missing
-of those is run first. The scaled-down sizes show that it runs: they teach it hardly more than the background. Runs what
-is missing; stopped, it goes on when started again. Writes OUT/table3.md, .html and pictures. The prepared data go to
---data_dir, which must be writable the first time.
+of those is run first. Runs what is missing; stopped, it goes on when started again. Writes OUT/table3.md, .html and
+pictures. The prepared data go to --data_dir, which must be writable the first time.
 """
 
 from pathlib import Path
