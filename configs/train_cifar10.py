@@ -12,7 +12,7 @@ are compared on a CPU, and `smoke`, two short epochs that show that it runs (the
 The setting is that of DARTS (Liu et al., ICLR 2019), which the paper follows; "paper" marks where it departs.
 
 The paper reports 2.60 % test error at 3.5 M parameters for its own cell, which it does not print.
-Nobody has run this file to its end yet. It is meant for a GPU: two CPU cores would need more than a month.
+Nobody has run it at full size to its end yet. It is meant for a GPU: two CPU cores would need more than a month.
 """
 
 from ml_collections import ConfigDict

@@ -12,7 +12,7 @@ its photographs, then names 55.5 % of 200 others rightly, where chance names 10 
 
 ImageNet is not downloaded by itself: its archives need an account (the first command says where they go).
 The paper reports 25.3 % top-1 and 7.9 % top-5 error at 5.0 M parameters for its own cell, which it does not print.
-Nobody has run this file to its end yet. It is meant for several GPUs, four in the paper: days.
+Nobody has run it at full size to its end yet. It is meant for several GPUs, four in the paper: days.
 """
 
 from ml_collections import ConfigDict
@@ -84,7 +84,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.network.cells = 6
         config.network.channels = 8
         config.train.epochs = 400
-        config.train.images_per_epoch = 384  # of 9,469, or of what there is
+        config.train.images_per_epoch = 384  # of 9,469; a smaller set wants 0
         config.train.batch_size = 32
         config.train.auxiliary_weight = 0.0
         config.train.warmup_epochs = 2

@@ -26,6 +26,9 @@ import benchmark_roofline
 from absl import app, flags
 from benchmark_process import COMPARISON, ROOT, Killed, Process, compare, processor, row, take_turns
 
+from nge_jax import command_line
+from nge_jax.errors import InputError
+
 SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
 STEPS = ("weights", "embedding")
 HEADINGS = {"plain": "plain port", "ours": "ours", "remat": "ours, remat"}
@@ -62,6 +65,8 @@ _ROOFLINE = flags.DEFINE_bool("roofline", False, "estimate a search's time on ac
 
 def main(_) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is measured ends with it
+    with command_line.refusals():
+        check_darts()
     size = {name: flag.value for name, flag in _SIZE.items()}
     title = "{batch_size} images, {channels} channels, {cells} cells".format(**size)
     print(f"{processor()}; {title}", flush=True)
@@ -73,6 +78,16 @@ def main(_) -> None:
         print_roofline(size)
     else:
         print_table(size)
+
+
+def check_darts() -> None:
+    """Raises InputError if --darts would not be read, or could not."""
+    if _DARTS.value and not _TORCH.value:
+        raise InputError("--darts: found without --torch, expected both")
+    if _DARTS.value and not (Path(_DARTS.value) / "cnn" / "model_search.py").is_file():
+        raise InputError(
+            f"--darts: no cnn/model_search.py in {_DARTS.value}, expected quark0/darts"
+        )
 
 
 def ours(size: dict, step: str, cache: str, **options) -> Process:

@@ -1,9 +1,9 @@
 """The search steps of a checkout of quark0/darts, to compare the time of a step with; needs torch and no other package.
 
 Their supernet (`cnn/model_search.py`) as it is, but for three things: `none` is taken out of their operations, as the
-paper does; what they move to a GPU stays on the CPU; and it runs channels-last, which is faster. The updates are those
-of their `train_search.py` and, first-order, `architect.py`: the architecture's asks for the weights' gradients too.
-Images come augmented.
+paper does; what they move to a GPU stays on the CPU; and it runs channels-last. The updates are those of their
+`train_search.py` and, first-order, `architect.py`: each computes the other group's gradients too. Images come
+augmented.
 
 Prints and reads what `torch_supernet.py` does. `benchmark_search_step.py --torch --darts=DIR` starts it.
 """
@@ -32,15 +32,7 @@ def load(darts: Path, channels: int, cells: int):
 def make_step(name, net, images, labels):
     """A function without arguments that updates the group `name`."""
     if name == "weights":
-        sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
-
-        def step():
-            sgd.zero_grad()
-            net._criterion(net(images), labels).backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            sgd.step()
-
-        return step
+        return torch_supernet.weight_step(net, lambda: net._criterion(net(images), labels))
     adam = torch.optim.Adam(net.arch_parameters(), 3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
     def step():

@@ -152,20 +152,25 @@ class Supernet(nn.Module):
         return self.classifier(before[1].mean((2, 3)))
 
 
+def weight_step(net, loss):
+    """DARTS's update of the weights by the gradient of `loss()`, as a function without arguments."""
+    sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
+
+    def step():
+        sgd.zero_grad()
+        loss().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        sgd.step()
+
+    return step
+
+
 def make_step(name, net, images, labels):
     """A function without arguments that updates the group `name`."""
     alphas = (1e-3 * torch.randn(2, EDGES, 7)).requires_grad_(name == "embedding")
     if name == "weights":
-        sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
         probs = alphas.softmax(-1)
-
-        def step():
-            sgd.zero_grad()
-            F.cross_entropy(net(images, probs), labels).backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            sgd.step()
-
-        return step
+        return weight_step(net, lambda: F.cross_entropy(net(images, probs), labels))
     net.requires_grad_(False)
     adam = torch.optim.Adam([alphas], 6e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 

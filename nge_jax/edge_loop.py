@@ -47,7 +47,7 @@ def _forward(params, nodes, inputs, probs, sources, axis_name):
     return nodes, (params, nodes, inputs, probs, saved, wanted)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))  # cells of one shape are traced once
+@functools.partial(jax.jit, static_argnums=(4, 5))  # traces cells of one shape once
 def _mix(params, nodes, inputs, probs, sources, axis_name):
     """The nodes, and what the edges' 1x1 convolutions read."""
     stride = 1 if inputs is None else 2
@@ -75,7 +75,7 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
     return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1))  # likewise
 def _backward(sources, axis_name, residuals, g_nodes):
     """Runs the edges in the opposite order; `g_nodes[k]` is complete before an edge into k is undone."""
     params, nodes, inputs, probs, saved, wanted = residuals

@@ -94,6 +94,8 @@ def test_it_lies_in_or_beside_the_devkits_folders(beside, tmp_path, monkeypatch)
         assert len(devkit.examples(devkit.find(given))["train_aug"]) == 7
     monkeypatch.chdir(root)
     assert len(devkit.examples(devkit.find("."))["train_aug"]) == 7
+    monkeypatch.chdir(root / "JPEGImages")
+    assert len(devkit.examples(devkit.find(".."))["train_aug"]) == 7
 
 
 def test_a_list_of_the_devkits_own_goes_before_it(tmp_path):

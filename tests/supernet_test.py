@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from nge_jax.supernet import supernet
@@ -36,3 +37,22 @@ def test_bfloat16_activations_leave_float32_logits():
     logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)
     assert logits.dtype == jnp.float32
     assert {x.dtype for x in endpoints.values()} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_computing_a_cell_again_gives_the_same_gradients():
+    plain = supernet(cells=1, channels=2, num_classes=3)
+    again = plain._replace(remat=True)
+    weights = plain.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    probs = jax.nn.softmax(jax.random.normal(jax.random.key(2), (2, 14, 7)))
+
+    def gradients(net):
+        def loss(weights, probs):
+            return jnp.square(net.apply(weights, images, probs)[0]).sum()
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1)))(weights, probs)
+
+    expected, found = map(gradients, (plain, again))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(expected[1]))
+    for a, b in zip(*map(jax.tree.leaves, (expected, found)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)

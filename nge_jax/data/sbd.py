@@ -8,6 +8,7 @@ It labels images of PASCAL VOC's, most of which VOC itself has no masks of, by V
 without borders. Its split is not VOC's: images of VOC's validation lie in both of its lists.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ RELEASE, LISTS = "benchmark_RELEASE", ("train.txt", "val.txt")
 
 def find(root: Path) -> Path | None:
     """SBD's folder `dataset`, if it lies in a VOC2012 folder, beside it or beside the folder around it."""
-    root = root.absolute()
+    root = Path(os.path.abspath(root))  # without "..", or its parents would be others
     releases = [folder / RELEASE for folder in (root, *root.parents[:2])]
     return next((release / "dataset" for release in releases if release.is_dir()), None)
 

@@ -202,6 +202,7 @@ def _check_origin(builder, folder):
     prepared = {name: split.num_examples for name, split in builder.info.splits.items()}
     if prepared != expected:
         raise InputError(
-            f"config.data.dir: {builder.data_dir} was prepared of another VOCdevkit, it has {prepared}, "
+            f"config.data.dir: {builder.data_dir} was prepared of another VOCdevkit, or before SBD was there: "
+            f"it has {prepared}, "
             f"expected {expected} as {folder}; choose another folder"
         )
