@@ -6,7 +6,7 @@ import numpy as np
 import plain_cell
 import pytest
 
-from nge_jax import cell, folding
+from nge_jax import cell, folding, ops
 from nge_jax.supernet import SCHEDULES
 
 CHANNELS, BEFORE = 4, (6, 5)
@@ -113,6 +113,26 @@ def test_folded_batch_norm_equals_the_unfolded(key, mean):
     y = h @ np.asarray(weights, np.float64)
     expected = 0.3 * (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)
     np.testing.assert_allclose(found, expected, atol=2e-4 if mean == 1000 else 2e-6)
+
+
+def test_the_folds_derivative_equals_that_of_the_unfolded(key):
+    """By hand against automatic, of the whole map from h, W and p; with a channel of no variance."""
+    keys = jax.random.split(key, 3)
+    h = 0.1 + jax.random.normal(keys[0], (512, 6)) * jnp.arange(6)
+    weights = jax.random.normal(keys[1], (6, 4))
+    direction = jax.random.normal(keys[2], (512, 4))
+
+    def folded(h, weights, p):
+        return (
+            direction * folding.affine(h, *folding.fold(weights, p, *folding.moments(h, None)))
+        ).sum()
+
+    def unfolded(h, weights, p):
+        return (direction * p * ops.batch_norm(h @ weights)).sum()
+
+    found, expected = (jax.grad(f, (0, 1, 2))(h, weights, 0.3) for f in (folded, unfolded))
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, atol=1e-4 * np.abs(e).max())
 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0])
