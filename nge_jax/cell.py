@@ -13,6 +13,7 @@ Two schedules compute the same sums (`supernet.SCHEDULES`):
   backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -223,6 +224,7 @@ def weightless_numbers(stride: int) -> np.ndarray:
     return np.array([OPERATIONS.index(name) for name in names])
 
 
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
 def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> jax.Array:
     """What all edges leaving a node share, computed once instead of once an edge: [F, B, H, W, C].
 
@@ -233,6 +235,7 @@ def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> j
     return jnp.stack(pools if stride == 2 else [x, *pools])
 
 
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "depthwise_conv"))
 def mixed_convolutions(
     params: Params,
     relu_x: jax.Array,

@@ -18,6 +18,7 @@ from jax import lax
 _CHUNKS = 16
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))  # traces each shape once, like those below
 def depthwise_conv(
     x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1
 ) -> jax.Array:
@@ -97,6 +98,7 @@ def _sum_of_windows(padded, kernel, size, stride, dilation):
     )
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def depthwise_input_gradient(
     kernel: jax.Array, gradient: jax.Array, size: tuple[int, int], stride: int, dilation: int
 ) -> jax.Array:
@@ -108,6 +110,7 @@ def depthwise_input_gradient(
     return _polyphase_input_gradient(gradient, kernel, size, stride, dilation)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def depthwise_kernel_gradient(
     x: jax.Array, gradient: jax.Array, k: int, stride: int, dilation: int
 ) -> jax.Array:

@@ -21,6 +21,7 @@ from nge_jax import cell, ops
 from nge_jax.depthwise import depthwise_input_gradient, depthwise_kernel_gradient
 from nge_jax.folding import affine, fold
 from nge_jax.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
+from nge_jax.rows import Rows
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -67,11 +68,12 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
             for weight, feature in zip(cell.weightless(p, stride), features, strict=True):
                 mixed += weight.astype(nodes.dtype) * feature
             nodes = put(nodes, mixed, target)
-            return nodes, put(saved, kept, position[source, target])
+            return nodes, saved.put(position[source, target], kept)
 
-        return _over_targets(source, along_edge, params, position, carry)
+        return _over_targets(source, along_edge, rows, position, carry)
 
-    saved = _empty_stacks(params, nodes, inputs, stride, len(cell.edges_from(sources)))
+    rows = Rows.of(params)
+    saved = _room(rows, nodes, inputs, stride, axis_name)
     return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
 
 
@@ -82,6 +84,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     stride = 1 if inputs is None else 2
     position = _positions(sources)
     free = cell.weightless_numbers(stride)
+    rows = Rows.of(params)
 
     def from_source(number, carry):
         source = sources.stop - 1 - number
@@ -98,7 +101,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
             g = take(g_nodes, target)
             g_edge, g_p, g_x = _edge_gradient(
                 edge_params,
-                take(saved, edge),
+                saved.take(edge),
                 relu_x,
                 probs[number],
                 g,
@@ -107,7 +110,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
                 with_params=wanted.params,
             )
             if wanted.params:
-                g_params = put(g_params, g_edge, edge)
+                g_params = g_params.put(edge, g_edge)
             if wanted.probs:
                 for o, feature in zip(free, features, strict=True):
                     g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
@@ -115,7 +118,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
             return g_relu_x + g_x, g_params, g_probs
 
         carry = jnp.zeros_like(relu_x), g_params, g_probs
-        carry = _over_targets(source, along_edge, params, position, carry)
+        carry = _over_targets(source, along_edge, rows, position, carry)
         g_relu_x, g_params, g_probs = carry
 
         # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
@@ -131,17 +134,19 @@ def _backward(sources, axis_name, residuals, g_nodes):
         return g_params, g_nodes, g_inputs, g_probs
 
     start = (
-        _zeros_like(params) if wanted.params else None,
+        rows.zeros() if wanted.params else None,
         g_nodes,
         None if inputs is None else jnp.zeros_like(inputs),
         jnp.zeros_like(probs) if wanted.probs else None,
     )
-    return lax.fori_loop(0, len(sources), from_source, start)
+    g_params, *others = lax.fori_loop(0, len(sources), from_source, start)
+    return g_params.stacked() if wanted.params else None, *others
 
 
 mix_one_by_one.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "with_params"))
 def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_params):
     """Derivative of `cell.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C].
 
@@ -216,7 +221,7 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
     g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
     g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
     g_mean, g_second = ops.pmean((g_mean, g_second), axis_name)
-    through_second = ((g_second + g_second.T) / len(h)).astype(h.dtype)
+    through_second = (2 * g_second / len(h)).astype(h.dtype)  # it is symmetric
     g_h = g @ a.T.astype(h.dtype) + h @ through_second + (g_mean / len(h)).astype(h.dtype)
     return g_h, g_weights, g_p
 
@@ -236,20 +241,21 @@ def _positions(sources):
     return jnp.asarray(table)
 
 
-def _over_targets(source, along_edge, params, position, carry):
+def _over_targets(source, along_edge, rows, position, carry):
     """Runs `along_edge(target, edge_params, carry)` for all edges that leave `source`.
 
-    An edge's parameters are carried from the iteration before. That makes them arrays of their own: XLA
-    would fuse their dynamic slice into every convolution, where it keeps LLVM from vectorising the taps.
+    An edge's parameters, a row of `rows`, are carried from the iteration before. That makes them an array of
+    their own: XLA would fuse their dynamic slice into every convolution, where it keeps LLVM from vectorising
+    the taps.
     """
 
     def body(target, carry):
-        edge_params, carry = carry
-        carry = along_edge(target, edge_params, carry)
-        return take(params, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
+        row, carry = carry
+        carry = along_edge(target, rows.unpack(row), carry)
+        return take(rows.matrix, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
 
     first = jnp.maximum(source + 1, NUM_INPUTS)
-    start = take(params, position[source, first]), carry
+    start = take(rows.matrix, position[source, first]), carry
     return lax.fori_loop(first, NUM_NODES, body, start)[1]
 
 
@@ -269,18 +275,14 @@ def put(stacked: cell.Params, value: cell.Params, index: jax.Array) -> cell.Para
     )
 
 
-def _zeros_like(tree):
-    return jax.tree.map(jnp.zeros_like, tree)
-
-
-def _empty_stacks(params, nodes, inputs, stride, count):
-    """Room for what `cell.mixed_convolutions` keeps of `count` edges."""
+def _room(params, nodes, inputs, stride, axis_name):
+    """Room for what `cell.mixed_convolutions` keeps of each of the edges."""
 
     def kept(params, x, center, p):
-        return cell.mixed_convolutions(params, x, center, p, stride, None)[1]
+        return cell.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
 
     x = (nodes if inputs is None else inputs)[0]
-    shapes = jax.eval_shape(
-        kept, take(params, 0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
+    one = jax.eval_shape(
+        kept, params.take(0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
     )
-    return jax.tree.map(lambda s: lax.empty((count, *s.shape), s.dtype), shapes)
+    return Rows.empty(len(params.matrix), one)
