@@ -6,7 +6,9 @@ dispatch. Random numbers of a step are drawn for the whole batch and each device
 no image's augmentation depends on the number of devices.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +62,35 @@ def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
 
 
 BATCHES_AXES = Batches(images=None, labels=None, indices=0)
+
+
+def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple]) -> list[Callable]:
+    """Phases of `on_all_devices` as programs for such arguments, in a run of one process.
+
+    One is compiled, or loaded from the compilation cache, while the next is traced and compiled.
+    """
+    with ThreadPoolExecutor(len(phases)) as pool:
+        programs = [
+            pool.submit(program, phase.lower(*its))
+            for phase, its in zip(phases, arguments, strict=True)
+        ]
+        return [program.result() for program in programs]
+
+
+# XLA:CPU uses vectors of 256 bits unless told, with AVX-512 too; and it copies what a loop hands on to its next
+# round where a finer analysis finds that nothing needs the copy. A search step takes 9 % less time so.
+_CPU_OPTIONS = {
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_copy_insertion_use_region_analysis": True,
+}
+
+
+def program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """The program of a lowered phase."""
+    if jax.default_backend() == "cpu":
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # of a jaxlib without these options
+            return lowered.compile(compiler_options=_CPU_OPTIONS)
+    return lowered.compile()
 
 
 def replicated(tree: Any) -> Any:

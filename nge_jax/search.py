@@ -185,10 +185,9 @@ def fit(config: ConfigDict, search: Search, data: cifar.Dataset, path: Path) -> 
         state, step = checkpoints.restore_latest(state) or (state, 0)
         metrics = Metrics(path, step)
         progress = Progress(total_steps * batch_size, step * batch_size)
-        if step < total_steps:  # no step yet: compiles, so that the clocks below start fair
+        if step < total_steps:  # before the clocks below start
             batches = _batches(config, search, 0, images, labels, probs(state))
-            for phase in search.phases:
-                state = phase.run(state, batches[phase.name], key, 0, 0)
+            search = _compiled(search, [(state, batches[p.name], key, 0, 0) for p in search.phases])
         columns = search_record.columns(search.strategy)
         progress.print(table_header(columns))
         for epoch in range(step // search.steps_per_epoch, epochs):
@@ -267,6 +266,12 @@ def _batches(config, search, epoch, images, labels, probs):
         weights.name: (probs, of(WEIGHTS, weights.steps)),
         embedding.name: of(EMBEDDING, embedding.steps),
     }
+
+
+def _compiled(search, arguments):
+    runs = parallel.compile_side_by_side([phase.run for phase in search.phases], arguments)
+    phases = [phase._replace(run=run) for phase, run in zip(search.phases, runs, strict=True)]
+    return search._replace(phases=tuple(phases))
 
 
 def _dispatches(config, search, step) -> Iterator[tuple[Phase, int, int]]:
