@@ -3,7 +3,7 @@
 import importlib.util
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import benchmark_cost
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 from benchmark_process import ROOT
 from ml_collections import ConfigDict
 
+from nge_jax import parallel
 from nge_jax.data import cifar
 
 
@@ -31,16 +32,27 @@ def random_images(count: int) -> cifar.Dataset:
     return cifar.Dataset(images, labels, images[:1], labels[:1], 10, cifar.MEAN, cifar.STD)
 
 
+def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple]) -> dict:
+    """What it takes to compile phases as a search does before its first step, tracing included."""
+    begin = time.monotonic()
+    parallel.compile_side_by_side(phases, arguments)
+    return {"both_s": time.monotonic() - begin, "both_peak_bytes": peak_bytes()}
+
+
 def compile_phase(phase: Callable, arguments: tuple) -> tuple[jax.stages.Compiled, dict]:
     """The compiled phase (of `parallel.on_all_devices`), and what its compilation took and yielded."""
     begin = time.monotonic()
     lowered = phase.lower(*arguments)
     traced = time.monotonic()
-    compiled = lowered.compile()
+    compiled = parallel.program(lowered)
     figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
-    # In KiB, of the process so far: what follows here is no part of a run.
-    figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    figures["peak_bytes"] = peak_bytes()  # before what follows here, which is no part of a run
     figures["temp_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     program = jax.jit(phase).trace(*arguments)
     iterations = benchmark_cost.mean_iterations(program.jaxpr, 0, 1)  # one step of a dispatch's
     return compiled, figures | benchmark_cost.cost(compiled, iterations)
+
+
+def peak_bytes() -> int:
+    """The most resident memory that the process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

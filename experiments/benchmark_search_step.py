@@ -104,17 +104,41 @@ def ours(size: dict, step: str, cache: str, **options) -> Process:
     )
 
 
-def measure(size: dict, step: str, **options) -> dict | str:
-    """All figures of one step of one variant; or what they were killed for."""
+def measure(size: dict, step: str, **options) -> dict:
+    """All figures of one step of one variant; `step_s` may be what it was killed for, or `killed` stand alone."""
     try:
         with tempfile.TemporaryDirectory() as cache:
             with ours(size, step, cache, **options) as process:
-                figures, seconds = process.ready, timed(process)
+                figures = process.ready | speed(process)
             with ours(size, step, cache, **options) as process:
                 figures |= {f"warm_{key}": process.ready[key] for key in ("trace_s", "compile_s")}
     except Killed as killed:
-        return str(killed)
-    return figures | {"step_s": statistics.median(seconds), "fastest_s": min(seconds)}
+        return {"killed": str(killed)}
+    return figures
+
+
+def speed(process: Process) -> dict:
+    """The time of a step; of a process that is killed over it, why, as its other figures stand."""
+    try:
+        seconds = timed(process)
+    except Killed as killed:
+        return {"slow": str(killed)}
+    return {"step_s": statistics.median(seconds), "fastest_s": min(seconds)}
+
+
+def measure_both(size: dict, **options) -> dict:
+    """What a search takes to compile both steps, with an empty cache and with a warm one."""
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            cold, warm = [_ready(ours(size, "both", cache, **options)) for _ in range(2)]
+    except Killed as killed:
+        return {"killed": str(killed)}
+    return cold | {"warm_both_s": warm["both_s"]}
+
+
+def _ready(process):
+    with process:
+        return process.ready
 
 
 def timed(process: Process) -> list[float]:
@@ -122,9 +146,11 @@ def timed(process: Process) -> list[float]:
 
 
 def print_table(size: dict) -> None:
-    columns = {}
+    columns, both = {}, {}
     for variant in _VARIANTS.value:
         columns[variant] = [measure(size, step, variant=variant) for step in _MEASURED.value]
+        if variant != "plain":  # no search compiles it
+            both[variant] = measure_both(size, variant=variant)
     rows = {
         "compile s (trace + XLA)": lambda f: f"{f['trace_s']:.0f} + {f['compile_s']:.0f}",
         "the same with a warm cache": lambda f: (
@@ -141,10 +167,26 @@ def print_table(size: dict) -> None:
     print("|---" * (1 + len(columns)) + "|")
     for name, cell in rows.items():
         cells = [
-            " / ".join(figures if isinstance(figures, str) else cell(figures) for figures in both)
-            for both in columns.values()
+            " / ".join(_cell(cell, figures) for figures in steps) for steps in columns.values()
         ]
         print(row(name, *cells), flush=True)
+    for variant, figures in both.items():
+        print(f"{HEADINGS[variant]}, both steps as a search compiles them: ", end="")
+        print(
+            figures["killed"]
+            if "killed" in figures
+            else f"{figures['both_s']:.1f} s with an empty cache, {figures['warm_both_s']:.1f} s with a warm one, "
+            f"peak {figures['both_peak_bytes'] / 1e9:.1f} GB",
+            flush=True,
+        )
+
+
+def _cell(cell, figures):
+    """`cell(figures)`, or what they were killed for."""
+    try:
+        return figures["killed"] if "killed" in figures else cell(figures)
+    except KeyError:
+        return figures["slow"]
 
 
 def compare_with_torch(size: dict) -> None:

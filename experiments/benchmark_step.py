@@ -4,6 +4,8 @@ Prints a line of JSON; then, for every number N on a line of the standard input,
 prints the seconds a step took. `benchmark_search_step.py` starts it, with the compilation cache it wants.
 """
 
+import json
+
 import benchmark_cost
 import benchmark_plain
 import benchmark_process
@@ -22,7 +24,12 @@ _VARIANT = flags.DEFINE_enum(
     VARIANTS,
     "remat: ours, with config.network.remat; together: the accelerators' schedule, for its cost alone",
 )
-_STEP = flags.DEFINE_enum("step", WEIGHTS, (WEIGHTS, EMBEDDING), "group that the step updates")
+_STEP = flags.DEFINE_enum(
+    "step",
+    WEIGHTS,
+    (WEIGHTS, EMBEDDING, "both"),
+    "group that the step updates; both: compiles only",
+)
 _BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
 _CHANNELS = flags.DEFINE_integer("channels", 16, "channels of the first cells")
 _CELLS = flags.DEFINE_integer("cells", 8, "number of cells")
@@ -35,7 +42,6 @@ def main(_) -> None:
     config = read_config()
     data = benchmark_program.random_images(2 * config.search.images_per_epoch)
     built = search.build(config, data)
-    phase = phase_of(_VARIANT.value, _STEP.value, built, config, data)
     state = jax.jit(
         lambda key: search_step.init_state(built.net, built.edge_model, built.optimizer, 1, key)
     )(jax.random.key(0))
@@ -46,9 +52,17 @@ def main(_) -> None:
         0, 0, len(data.train_images), _STEPS.value, config.search.batch_size
     )
     batches = parallel.Batches(images, labels, parallel.by_device(order))
-    if _STEP.value == WEIGHTS:
-        batches = built.edge_model.probs(state.params[EMBEDDING]), batches
-
+    batches_of = {
+        WEIGHTS: (built.edge_model.probs(state.params[EMBEDDING]), batches),
+        EMBEDDING: batches,
+    }
+    if _STEP.value == "both":
+        phases = [phase_of(_VARIANT.value, step, built, config, data) for step in batches_of]
+        arguments = [(state, its, key, 0, _STEPS.value) for its in batches_of.values()]
+        print(json.dumps(benchmark_program.compile_side_by_side(phases, arguments)))
+        return
+    phase = phase_of(_VARIANT.value, _STEP.value, built, config, data)
+    batches = batches_of[_STEP.value]
     arguments = state, batches, key, 0, _STEPS.value
     result = {"parameters": sum(a.size for a in jax.tree.leaves(state.params[WEIGHTS]))}
     if _COMPILE.value:

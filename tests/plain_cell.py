@@ -36,7 +36,8 @@ def operation(name, params, x, stride):
     if name == "max_pool_3x3":
         return batch_norm(pool(x, -jnp.inf, lax.max, stride))
     if name == "avg_pool_3x3":
-        counts = pool(jnp.ones_like(x), 0.0, lax.add, stride)
+        # Of one image and channel: XLA folds this constant, which takes long on a whole batch.
+        counts = pool(jnp.ones((1, *x.shape[1:3], 1)), 0.0, lax.add, stride)
         return batch_norm(pool(x, 0.0, lax.add, stride) / counts)
     if name.startswith("sep_conv"):
         for part, part_stride in (("first", stride), ("second", 1)):
