@@ -105,7 +105,7 @@ def ours(size: dict, step: str, cache: str, **options) -> Process:
 
 
 def measure(size: dict, step: str, **options) -> dict:
-    """All figures of one step of one variant; `step_s` may be what it was killed for, or `killed` stand alone."""
+    """All figures of one step of one variant; what it was killed for is `killed`, or `slow` if in its steps."""
     try:
         with tempfile.TemporaryDirectory() as cache:
             with ours(size, step, cache, **options) as process:
@@ -118,7 +118,7 @@ def measure(size: dict, step: str, **options) -> dict:
 
 
 def speed(process: Process) -> dict:
-    """The time of a step; of a process that is killed over it, why, as its other figures stand."""
+    """The time of a step; or why the process was killed over it, which its other figures outlive."""
     try:
         seconds = timed(process)
     except Killed as killed:

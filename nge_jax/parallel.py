@@ -78,7 +78,7 @@ def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple])
 
 
 # XLA:CPU uses vectors of 256 bits unless told, with AVX-512 too; and it copies what a loop hands on to its next
-# round where a finer analysis finds that nothing needs the copy. A search step takes 9 % less time so.
+# round where a finer analysis finds that nothing needs the copy. A search step takes 8 % less time so.
 _CPU_OPTIONS = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_copy_insertion_use_region_analysis": True,
