@@ -31,8 +31,10 @@ import numpy as np
 from absl import app, flags
 from PIL import Image, ImageEnhance
 
-from nge_jax import host_tf
-from nge_jax.data import imagenet, jitter, records
+from nge_jax.data import record_index
+from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data.imagenet import jitter
+from nge_jax.runtime import host_tf
 
 _DIR = flags.DEFINE_string("data_dir", "", "tfds folder")
 _NAME = flags.DEFINE_string("name", "imagenet2012", "a TFDS classification set or folder:DIR")
@@ -91,7 +93,7 @@ def main(_) -> None:
 
 def encoded_images(split: imagenet.Split, count: int) -> list[bytes]:
     """The first images of a split as they are in its files."""
-    found = records.read(split.records, range(count))
+    found = record_index.read(split.records, range(count))
     if split.labels is not None:
         return found
     tf = host_tf.tensorflow()
@@ -105,7 +107,7 @@ def repeated(image_set: imagenet.ImageSet, count: int) -> imagenet.ImageSet:
     index = np.arange(count) % image_set.train_examples
     places = (array[index] for array in split.records[1:])
     split = split._replace(
-        records=records.Records(split.records.paths, *places),
+        records=record_index.Records(split.records.paths, *places),
         labels=None if split.labels is None else split.labels[index],
     )
     return image_set._replace(train=split, train_examples=count)

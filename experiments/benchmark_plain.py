@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 
-from nge_jax.supernet import Supernet
+from nge_jax.supernet.model import Supernet
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import plain_cell

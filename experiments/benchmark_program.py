@@ -11,8 +11,8 @@ import numpy as np
 from benchmark_process import ROOT
 from ml_collections import ConfigDict
 
-from nge_jax import parallel
-from nge_jax.data import cifar
+from nge_jax.data import small
+from nge_jax.runtime import parallel
 
 
 def read_config(name: str, arg: str = "") -> ConfigDict:
@@ -24,12 +24,12 @@ def read_config(name: str, arg: str = "") -> ConfigDict:
     return module.get_config(arg)
 
 
-def random_images(count: int) -> cifar.Dataset:
+def random_images(count: int) -> small.Dataset:
     """`count` training images of CIFAR-10's shape, and one to test."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, count).astype(np.int32)
-    return cifar.Dataset(images, labels, images[:1], labels[:1], 10, cifar.MEAN, cifar.STD)
+    return small.Dataset(images, labels, images[:1], labels[:1], 10, small.MEAN, small.STD)
 
 
 def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple]) -> dict:

@@ -19,9 +19,11 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from nge_jax import parallel, search, search_step
-from nge_jax.data import cifar
+from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import parallel
+from nge_jax.search import gradient_steps
+from nge_jax.search import runner as search_runner
 
 _SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "of configs/search_cifar.py")
 _CHANNELS = flags.DEFINE_integer("channels", None, "of the first cells, another than the size's")
@@ -54,8 +56,8 @@ class Timed:
     def __init__(self, strategy: str):
         self.config = config = read_config(strategy)
         data = random_images(2 * config.search.images_per_epoch)
-        built = search.build(config, data)
-        state = search_step.init_state(
+        built = search_runner.build(config, data)
+        state = gradient_steps.init_state(
             built.net, built.edge_model, built.optimizer, config.search.epochs, jax.random.key(0)
         )
         self.state, self.key, images, labels = parallel.replicated(
@@ -82,12 +84,12 @@ class Timed:
         return (time.monotonic() - begin) / _STEPS.value
 
 
-def random_images(count: int) -> cifar.Dataset:
+def random_images(count: int) -> small.Dataset:
     """`count` training images of CIFAR-10's shape."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, count).astype(np.int32)
-    return cifar.Dataset(images, labels, None, None, 10, cifar.MEAN, cifar.STD)
+    return small.Dataset(images, labels, None, None, 10, small.MEAN, small.STD)
 
 
 def main(_) -> None:

@@ -26,8 +26,8 @@ import benchmark_roofline
 from absl import app, flags
 from benchmark_process import COMPARISON, ROOT, Killed, Process, compare, processor, row, take_turns
 
-from nge_jax import command_line
 from nge_jax.errors import InputError
+from nge_jax.runtime import flags as runtime_flags
 
 SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
 STEPS = ("weights", "embedding")
@@ -65,7 +65,7 @@ _ROOFLINE = flags.DEFINE_bool("roofline", False, "estimate a search's time on ac
 
 def main(_) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is measured ends with it
-    with command_line.refusals():
+    with runtime_flags.refusals():
         check_darts()
     size = {name: flag.value for name, flag in _SIZE.items()}
     title = "{batch_size} images, {channels} channels, {cells} cells".format(**size)

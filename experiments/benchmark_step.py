@@ -13,8 +13,10 @@ import benchmark_program
 import jax
 from absl import app, flags
 
-from nge_jax import parallel, search, search_step
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import parallel
+from nge_jax.search import gradient_steps
+from nge_jax.search import runner as search_runner
 
 VARIANTS = ("plain", "ours", "remat", "together")
 
@@ -41,9 +43,9 @@ _STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "most steps in a dispatch
 def main(_) -> None:
     config = read_config()
     data = benchmark_program.random_images(2 * config.search.images_per_epoch)
-    built = search.build(config, data)
+    built = search_runner.build(config, data)
     state = jax.jit(
-        lambda key: search_step.init_state(built.net, built.edge_model, built.optimizer, 1, key)
+        lambda key: gradient_steps.init_state(built.net, built.edge_model, built.optimizer, 1, key)
     )(jax.random.key(0))
     state, images, labels, key = parallel.replicated(
         (state, data.train_images, data.train_labels, jax.random.key(1))
@@ -101,12 +103,14 @@ def phase_of(variant, step, built, config, data):
         "together": built.net._replace(schedule="together"),
     }
     net = others[variant]
-    inputs = search_step.Inputs(data.mean, data.std, config.data.pad, config.data.flip)
+    inputs = gradient_steps.Inputs(data.mean, data.std, config.data.pad, config.data.flip)
     if step == WEIGHTS:
-        weight_step = search_step.make_weight_step(net, built.optimizer, inputs)
+        weight_step = gradient_steps.make_weight_step(net, built.optimizer, inputs)
         axes = (None, parallel.BATCHES_AXES)
-        return parallel.on_all_devices(search_step.make_weight_phase(weight_step), axes)
-    embedding_step = search_step.make_embedding_step(net, built.edge_model, built.optimizer, inputs)
+        return parallel.on_all_devices(gradient_steps.make_weight_phase(weight_step), axes)
+    embedding_step = gradient_steps.make_embedding_step(
+        net, built.edge_model, built.optimizer, inputs
+    )
     return parallel.on_all_devices(parallel.make_phase(embedding_step))
 
 

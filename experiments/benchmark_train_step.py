@@ -27,7 +27,7 @@ from absl import app, flags
 from benchmark_collectives import BACKWARD, FORWARD, GRADIENT, KINDS
 from benchmark_process import COMPARISON, ROOT, Process, compare, processor, row, take_turns
 
-from nge_jax import genotype
+from nge_jax.space import genotype
 
 TIMED = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's has 128, 36, 20
 DIVIDED = {"batch_size": 16, "channels": 4, "cells": 3}

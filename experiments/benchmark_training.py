@@ -11,7 +11,10 @@ import benchmark_program
 import jax
 from absl import app, flags
 
-from nge_jax import genotype, source, train, training
+from nge_jax.data import source
+from nge_jax.space import genotype
+from nge_jax.train import build as train_build
+from nge_jax.train import runner as train_runner
 
 _GENOTYPE = flags.DEFINE_string("genotype", "DARTS_V2", "as config.genotype")
 _BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
@@ -25,14 +28,16 @@ _LOSSES = flags.DEFINE_integer("losses", 0, "steps of which to tell the loss")
 
 def main(_) -> None:
     config = read_config()
-    training.check(config)
+    train_build.check(config)
     steps = max(_STEPS.value, _LOSSES.value)
     data = benchmark_program.random_images(steps * config.train.batch_size)
     labels = tuple(map(str, range(data.num_classes)))
     images = source.resident(
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
     )
-    loop = train.make_loop(config, training.build(config, genotype.load(config.genotype), images))
+    loop = train_runner.make_loop(
+        config, train_build.build(config, genotype.load(config.genotype), images)
+    )
     ((batches, *_),) = images.epoch(0, [(0, steps)])
     state, arguments = loop.state, (batches, loop.key, 0, steps)
     ready = {"parameters": sum(a.size for a in jax.tree.leaves(state.params))}

@@ -12,9 +12,11 @@ import plan
 import runs
 import tables
 
-from nge_jax import draw, genotype, record
-from nge_jax.document import Code, Picture, Section, Table, Text
-from nge_jax.genotype import CELL_TYPES, OPERATIONS
+from nge_jax.report import cell as draw
+from nge_jax.report.document import Code, Picture, Section, Table, Text
+from nge_jax.runtime import artifacts
+from nge_jax.space import genotype
+from nge_jax.space.genotype import CELL_TYPES, OPERATIONS
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 
@@ -24,7 +26,7 @@ def main(options: plan.Options) -> None:
     plan.complete(options, searches)
     finished = [run for run in searches if runs.is_finished(run)]
     cells = {
-        run.workdir.name: record.read_genotype(run.workdir / "genotype.json") for run in finished
+        run.workdir.name: artifacts.read_genotype(run.workdir / "genotype.json") for run in finished
     }
     sections, figures, counts = [], {}, {}
     for cell_type in CELL_TYPES:

@@ -25,13 +25,15 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from nge_jax import draw, nas_bench_201, plots
 from nge_jax.embedding import edge_model
 from nge_jax.errors import InputError
-from nge_jax.space import NAS_BENCH_201 as SPACE
+from nge_jax.report import cell as draw
+from nge_jax.report import curves as report_curves
+from nge_jax.space import nas_bench_201
+from nge_jax.space.spaces import NAS_BENCH_201 as SPACE
 from nge_jax.strategies import evolution, reinforce
+from nge_jax.strategies.base import History, Strategy, search
 from nge_jax.strategies.random_search import random_search
-from nge_jax.strategy import History, Strategy, search
 
 _DATA = flags.DEFINE_string("data", None, "the table of NAS-Bench-201, an .npz", required=True)
 _SCALE = flags.DEFINE_enum("scale", "small", ("smoke", "small", "paper"), "how many seeds")
@@ -153,7 +155,7 @@ def table(found: dict[str, History], accuracies: nas_bench_201.Table) -> str:
 
 def curves(found: dict[str, History]):
     """Best validation accuracy so far, mean and a band of one sd; a panel for each strategy that learns."""
-    with matplotlib.rc_context(plots.STYLE):
+    with matplotlib.rc_context(report_curves.STYLE):
         figure = draw.new_figure(8.2, 3.4)
         panels = figure.subplots(1, 2, sharey=True)
         colours = itertools.cycle([*draw.COLOURS.values(), draw.INK])

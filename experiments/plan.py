@@ -19,7 +19,7 @@ import jax
 import runs
 from runs import Run
 
-from nge_jax import command_line
+from nge_jax.runtime import flags as runtime_flags
 
 SCALES = ("smoke", "small", "paper")
 MODELS = {  # rows of Table 4: edge model, adjacency
@@ -88,7 +88,7 @@ def start(
     options.out = options.out or Path("runs") / f"tables-{options.scale}"
     if options.jobs < 1:
         flags.error(f"argument --jobs: found {options.jobs}, expected 1 or more")
-    with command_line.refusals():
+    with runtime_flags.refusals():
         if options.ray:
             runs.load_ray()
         # This process counts parameters, no more: accelerators are left to the runs.

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from nge_jax import genotype, record, workdir
 from nge_jax.errors import InputError
+from nge_jax.runtime import artifacts, workdir
+from nge_jax.space import genotype
 
 ROOT = Path(__file__).resolve().parents[1]  # where every run is started
 MAIN = (sys.executable, "-m", "nge_jax.main")
@@ -75,8 +76,8 @@ def is_finished(run: Run) -> bool:
     """
     if not (run.workdir / REPORT).exists():
         return False
-    given = record.flatten(json.loads(configuration(run).to_json()))
-    recorded = record.flatten(record.read_json(run.workdir / workdir.CONFIG))
+    given = artifacts.flatten(json.loads(configuration(run).to_json()))
+    recorded = artifacts.flatten(artifacts.read_json(run.workdir / workdir.CONFIG))
     differences = [
         f"{key}: workdir has {recorded[key]!r}, now {value!r}"
         for key, value in given.items()
@@ -86,7 +87,7 @@ def is_finished(run: Run) -> bool:
     if "genotype" in given:
         path = ROOT / given["genotype"]  # if it is no name
         wanted = genotype.load(str(path) if path.exists() else given["genotype"])
-        if wanted != record.read_genotype(run.workdir / "genotype.json"):
+        if wanted != artifacts.read_genotype(run.workdir / "genotype.json"):
             differences.append(f"genotype: workdir trained another cell than {given['genotype']}")
     if differences:
         raise InputError(

@@ -20,8 +20,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from runs import Run
 
-from nge_jax import draw, plots
-from nge_jax.document import Picture, Section, Table, Text
+from nge_jax.report import cell as draw
+from nge_jax.report import curves as report_curves
+from nge_jax.report.document import Picture, Section, Table, Text
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
 MODELS = {"smoke": ["nge"], "small": ["nge", "alpha"], "paper": list(plan.MODELS)}
@@ -44,7 +45,7 @@ def rewards(searches: Sequence[Run]) -> list[np.ndarray]:
 def curves(histories: Mapping[Row, Sequence[np.ndarray]]) -> Figure:
     """Best reward so far, mean and a band of one sd: a panel for each strategy, random search in all."""
     kinds = [k for k in LEARNING if any(h for (kind, _), h in histories.items() if kind == k)]
-    with rc_context(plots.STYLE):
+    with rc_context(report_curves.STYLE):
         figure = draw.new_figure(3.6 * max(1, len(kinds)), 3.0)
         row = figure.subplots(1, max(1, len(kinds)), sharey=True, squeeze=False)[0]
         for axes, kind in zip(row, kinds or [RANDOM], strict=True):

@@ -18,9 +18,11 @@ import runs
 import tables
 from runs import Run
 
-from nge_jax import cost, dataset_spec, record
-from nge_jax.document import Picture, Section, Table, Text
-from nge_jax.genotype import Genotype
+from nge_jax import cost
+from nge_jax.data import spec as dataset_spec
+from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.runtime import artifacts
+from nge_jax.space.genotype import Genotype
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
 SETS = {"smoke": ["cifar10"], "small": ["cifar10"], "paper": ["cifar10", "cifar100"]}
@@ -57,8 +59,8 @@ def sizes(wanted: Sequence[Run]) -> tuple[str, str]:
     if not finished:
         return tables.ABSENT, tables.ABSENT
     path = finished[0]
-    cell, spec = record.read_genotype(path / "genotype.json"), dataset_spec.read(path)
-    network = record.read_json(path / "config.json", ("network",))["network"]
+    cell, spec = artifacts.read_genotype(path / "genotype.json"), dataset_spec.read(path)
+    network = artifacts.read_json(path / "config.json", ("network",))["network"]
     of_images = len(spec.labels), spec.shape
     trained = parameters(cell, network["cells"], network["channels"], *of_images)
     return f"{trained:,}", f"{parameters(cell, *PAPER_NETWORK, *of_images) / 1e6:.2f} M"
@@ -74,9 +76,11 @@ def search_cost(search: Run) -> str:
     """Time of a search on its devices, without compilation."""
     if not runs.is_finished(search):
         return tables.ABSENT
-    rows = record.read_metrics(search.workdir / "metrics.jsonl", ("seconds",))
+    rows = artifacts.read_metrics(search.workdir / "metrics.jsonl", ("seconds",))
     keys = ("device_kind", "device_count")
-    kind, count = (record.read_json(search.workdir / "environment.json", keys)[key] for key in keys)
+    kind, count = (
+        artifacts.read_json(search.workdir / "environment.json", keys)[key] for key in keys
+    )
     days = count * sum(row["seconds"] for row in rows) / SECONDS_A_DAY
     return f"{days:.4f} device-days ({kind})"
 

@@ -17,8 +17,9 @@ import runs
 import tables
 from runs import Run
 
-from nge_jax import cost, record
-from nge_jax.document import Picture, Section, Table, Text
+from nge_jax import cost
+from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.runtime import artifacts
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0]}
 OURS = "nge (our search)"
@@ -42,7 +43,7 @@ def sizes(wanted: Sequence[Run]) -> tuple[str, str]:
     finished = [run.workdir for run in wanted if runs.is_finished(run)]
     if not finished:
         return tables.ABSENT, tables.ABSENT
-    size = cost.imagenet_cost(record.read_genotype(finished[0] / "genotype.json"))
+    size = cost.imagenet_cost(artifacts.read_genotype(finished[0] / "genotype.json"))
     return tuple(f"{count / 1e6:.1f} M" for count in size)
 
 

@@ -18,8 +18,11 @@ import table2_imagenet
 import tables
 from runs import Run
 
-from nge_jax import cost, dataset_spec, record, segmentation
-from nge_jax.document import Picture, Section, Table, Text
+from nge_jax import cost
+from nge_jax.data import spec as dataset_spec
+from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.runtime import artifacts
+from nge_jax.segment import build as segment_build
 
 SEEDS = {"smoke": [0], "small": [0], "paper": [0]}
 PAPER, PAPER_SIZE = 75.96, "10.31 M"  # mean IoU in percent, parameters
@@ -30,8 +33,8 @@ def size(run: Run) -> str:
     if not runs.is_finished(run):
         return tables.ABSENT
     spec = dataset_spec.read(run.workdir)
-    found = record.read_genotype(run.workdir / "genotype.json")
-    model = segmentation.network_of(runs.configuration(run), found)
+    found = artifacts.read_genotype(run.workdir / "genotype.json")
+    model = segment_build.network_of(runs.configuration(run), found)
     return f"{cost.model_cost(model, spec.shape).parameters / 1e6:.2f} M"
 
 

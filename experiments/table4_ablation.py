@@ -19,9 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from runs import Run
 
-from nge_jax import draw, genotype, plots, record
-from nge_jax.document import Picture, Section, Table, Text
-from nge_jax.genotype import CELL_TYPES
+from nge_jax.report import cell as draw
+from nge_jax.report import curves as report_curves
+from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.runtime import artifacts
+from nge_jax.space import genotype
+from nge_jax.space.genotype import CELL_TYPES
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 RANDOM = "random cells"
@@ -45,8 +48,8 @@ def row(name: str, searches: Sequence[Run], trainings: Sequence[Run]) -> tuple[s
 
 def search_row(run: Run) -> tuple[str, ...]:
     """What a finished search found."""
-    last = record.read_metrics(run.workdir / "metrics.jsonl", KEYS)[-1]
-    cell = record.read_genotype(run.workdir / "genotype.json")
+    last = artifacts.read_metrics(run.workdir / "metrics.jsonl", KEYS)[-1]
+    cell = artifacts.read_genotype(run.workdir / "genotype.json")
     accuracy, *entropies = (last[key] for key in KEYS)
     counts = [genotype.operation_counts(cell, cell_type) for cell_type in CELL_TYPES]
     operations = [", ".join(f"{n} {name}" for name, n in count.items() if n) for count in counts]
@@ -56,12 +59,12 @@ def search_row(run: Run) -> tuple[str, ...]:
 
 def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
     """Validation accuracy and the normal cell's entropy over the epochs: a line a search, a colour a model."""
-    with rc_context(plots.STYLE):
+    with rc_context(report_curves.STYLE):
         figure = draw.new_figure(7.2, 2.6)
         panels = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.17})
         for number, (model, of_model) in enumerate(searches.items()):
             for index, run in enumerate(of_model):
-                rows = record.read_metrics(run.workdir / "metrics.jsonl", KEYS)
+                rows = artifacts.read_metrics(run.workdir / "metrics.jsonl", KEYS)
                 epochs = range(1, len(rows) + 1)
                 label = None if index else model
                 for axes, key in zip(panels, KEYS[:2], strict=True):

@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 from plan import Options
 from runs import Run
 
-from nge_jax import draw, plots, record
-from nge_jax.document import Document, Section, to_html, to_markdown
+from nge_jax.report import cell as draw
+from nge_jax.report import curves
+from nge_jax.report.document import Document, Section, to_html, to_markdown
+from nge_jax.runtime import artifacts
 
 ABSENT = "–"
 PAPER = "the paper's figure"
@@ -19,7 +21,7 @@ PAPER = "the paper's figure"
 def results(wanted: Iterable[Run], key: str) -> list[float]:
     """A metric of the last epoch, of the runs that are finished. The test's are of no other epoch."""
     paths = [run.workdir / "metrics.jsonl" for run in wanted if runs.is_finished(run)]
-    return [record.read_metrics(path, ())[-1][key] for path in paths]
+    return [artifacts.read_metrics(path, ())[-1][key] for path in paths]
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:
@@ -43,10 +45,10 @@ def spread_figure(
     label: str, rows: Mapping[str, Sequence[float]], paper: Mapping[str, float]
 ) -> Figure:
     """Each row's values, their mean and standard deviation, and the paper's figures for rows that have one."""
-    with rc_context(plots.STYLE):
+    with rc_context(curves.STYLE):
         figure = draw.new_figure(6.4, 1.0 + 0.32 * len(rows))
         axes = figure.subplots()
-        (ours, _), (theirs, _) = plots.LINES
+        (ours, _), (theirs, _) = curves.LINES
         for y, (name, values) in enumerate(rows.items()):
             axes.plot(values, [y] * len(values), ".", color=draw.SOFT)
             if values:

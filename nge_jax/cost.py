@@ -14,9 +14,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nge_jax import network
-from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
-from nge_jax.supernet import Supernet
+from nge_jax.networks import network
+from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
+from nge_jax.supernet.model import Supernet
 
 
 class Cost(NamedTuple):

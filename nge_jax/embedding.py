@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.space import DARTS, Space
+from nge_jax.space.spaces import DARTS, Space
 
 EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
 ADJACENCIES = ("printed", "predecessors")

@@ -19,11 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax import command_line, dataset_spec, trained
 from nge_jax.data import augment
+from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import InputError
-from nge_jax.trained import Trained
-from nge_jax.workdir import write_atomically
+from nge_jax.runtime import flags
+from nge_jax.runtime.workdir import write_atomically
+from nge_jax.train import trained
+from nge_jax.train.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
@@ -86,5 +88,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with command_line.refusals():
+    with flags.refusals():
         main()

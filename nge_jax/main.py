@@ -9,11 +9,16 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
-from nge_jax import command_line, distributed, preemption, workdir
 from nge_jax.errors import InputError
-from nge_jax.preemption import Preempted
+from nge_jax.runtime import distributed, preemption, workdir
+from nge_jax.runtime import flags as runtime_flags
+from nge_jax.runtime.preemption import Preempted
 
-TASKS = {"search": "nge_jax.search", "train": "nge_jax.train", "segment": "nge_jax.segment"}
+TASKS = {
+    "search": "nge_jax.search.runner",
+    "train": "nge_jax.train.runner",
+    "segment": "nge_jax.segment.runner",
+}
 USAGE = """\
 Give a config, for example
 
@@ -25,7 +30,7 @@ Give a config, for example
 A run goes on where it stopped when the same command is given again. More: {0} --help
 """
 
-_CONFIG = command_line.define_config()
+_CONFIG = runtime_flags.define_config()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "where the run's files go; default: runs/<config name>[-<variant>]"
 )
@@ -36,7 +41,7 @@ _SUMMARY = flags.DEFINE_bool("summary", False, "print the sizes of the network's
 _EVAL_ONLY = flags.DEFINE_bool(
     "eval_only", False, "test the newest checkpoint of a training, do no more"
 )
-_PROCESSES = command_line.define_processes()
+_PROCESSES = runtime_flags.define_processes()
 
 
 def main(argv: list[str]) -> None:
@@ -63,7 +68,7 @@ def main(argv: list[str]) -> None:
     distributed.initialize(**{name: flag.value for name, flag in _PROCESSES.items()})
     if task == "search" and distributed.has_company():
         raise InputError("--num_processes: a search runs in one process, on all of its devices")
-    name = re.sub(r"[^\w.-]+", "-", command_line.config_name())
+    name = re.sub(r"[^\w.-]+", "-", runtime_flags.config_name())
     path = Path(_WORKDIR.value or Path("runs") / name)
     workdir.check(path, config, overwrite=_OVERWRITE.value)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # which jax itself reads
@@ -83,8 +88,8 @@ def run() -> None:
     same command goes on from it; 130 interrupted; 1 a bug, with its traceback.
     """
     try:
-        with command_line.refusals():
-            app.run(main, flags_parser=command_line.parse)
+        with runtime_flags.refusals():
+            app.run(main, flags_parser=runtime_flags.parse)
     except Preempted as notice:
         print(f"\n{notice}; the same command goes on from here", file=sys.stderr)
         sys.exit(preemption.EXIT_CODE)

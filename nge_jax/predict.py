@@ -23,11 +23,15 @@ import jax
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nge_jax import command_line, host_tf, image_files, segment_predict, trained
-from nge_jax.data import augment, decode
-from nge_jax.dataset_spec import LARGE, MASKS, DatasetSpec
+from nge_jax.data import augment
+from nge_jax.data.imagenet import decode
+from nge_jax.data.imagenet import files as image_files
+from nge_jax.data.spec import LARGE, MASKS, DatasetSpec
 from nge_jax.errors import InputError
-from nge_jax.trained import Trained
+from nge_jax.runtime import flags, host_tf
+from nge_jax.segment import predict as segment_predict
+from nge_jax.train import trained
+from nge_jax.train.trained import Trained
 
 
 def predict(network: Trained, folder: Path, batch_size: int) -> Iterator[dict[str, Any]]:
@@ -113,5 +117,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with command_line.refusals():
+    with flags.refusals():
         main()

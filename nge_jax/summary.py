@@ -10,13 +10,17 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from nge_jax import checks, cost, genotype, segmentation, training
+from nge_jax import cost
 from nge_jax.cost import Cost
-from nge_jax.data import cifar
-from nge_jax.dataset_spec import SMALL
-from nge_jax.genotype import CELL_TYPES, EDGES, OPERATIONS
-from nge_jax.network import Network
-from nge_jax.supernet import supernet
+from nge_jax.data import small
+from nge_jax.data.spec import SMALL
+from nge_jax.networks.network import Network
+from nge_jax.runtime import config as config_checks
+from nge_jax.segment import build as segment_build
+from nge_jax.space import genotype
+from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS
+from nge_jax.supernet.model import supernet
+from nge_jax.train import build as train_build
 
 AUXILIARY = "auxiliary"
 SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
@@ -28,14 +32,14 @@ def of_training(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
-    training.check(config)
+    train_build.check(config)
     name = config.data.name
     if name in SHAPES:
-        kind, shape, classes = SMALL, SHAPES[name], cifar.NUM_CLASSES[name]
+        kind, shape, classes = SMALL, SHAPES[name], small.NUM_CLASSES[name]
     else:
-        spec = training.open_source(config).spec
+        spec = train_build.open_source(config).spec
         kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
-    model = training.network_of(config, genotype.load(config.genotype), kind, classes)
+    model = train_build.network_of(config, genotype.load(config.genotype), kind, classes)
     return _of_network(f"{config.genotype} on {name}", model, shape)
 
 
@@ -45,8 +49,8 @@ def of_segmentation(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
-    segmentation.check(config)
-    model = segmentation.network_of(config, genotype.load(config.genotype))
+    segment_build.check(config)
+    model = segment_build.network_of(config, genotype.load(config.genotype))
     shape = (config.data.test_size, config.data.test_size, 3)
     return _of_network(f"{config.genotype} as DeepLabv3's backbone", model, shape)
 
@@ -58,11 +62,11 @@ def of_search(config: ConfigDict) -> str:
       InputError: the config names no data set of a search.
     """
     name = config.data.name
-    checks.one_of("data.name", name, SHAPES)
+    config_checks.one_of("data.name", name, SHAPES)
     net = supernet(
         config.network.cells,
         config.network.channels,
-        cifar.NUM_CLASSES[name],
+        small.NUM_CLASSES[name],
         image_channels=SHAPES[name][-1],
     )
     parts = cost.supernet_part_costs(net, SHAPES[name])

@@ -5,11 +5,13 @@ import importlib.util
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
 
-from nge_jax import parallel, search, search_step
-from nge_jax.data import cifar
+from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import parallel
+from nge_jax.search import gradient_steps
+from nge_jax.search import runner as search_runner
+from tests.conftest import ROOT
 
 STEPS, WINDOW = 200, 10
 
@@ -26,14 +28,14 @@ def loss_curve(data, dtype):
     config.network.channels = 4
     config.search.batch_size = 16
     config.weights.learning_rate = 0.01  # for half the usual batch
-    built = search.build(config, data)
+    built = search_runner.build(config, data)
     phase = next(phase for phase in built.phases if phase.name == WEIGHTS)
 
     half = built.halves[WEIGHTS]
     epochs = range(-(-STEPS // phase.steps))
     batch_size = config.search.batch_size
     order = [parallel.epoch_order(0, e, len(half), phase.steps, batch_size) for e in epochs]
-    state = search_step.init_state(
+    state = gradient_steps.init_state(
         built.net, built.edge_model, built.optimizer, 1, jax.random.key(0)
     )
     state, images, labels, key = parallel.replicated(
@@ -55,7 +57,7 @@ def test_the_loss_curve_stays_within_two_percent_of_float32s_over_200_steps():
     A single step's losses drift apart further as the loss falls, as those of any two roundings do: that
     is a matter of which images a network of that age happens to get right, not of precision.
     """
-    data = cifar.load("digits")
+    data = small.load("digits")
     single, half = (loss_curve(data, dtype) for dtype in ("float32", "bfloat16"))
     assert single[-1] < single[0] / 2, single  # or there would be no curve to follow
     between = np.abs(half - single).sum() / single.sum()

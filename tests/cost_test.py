@@ -3,11 +3,12 @@
 from collections import Counter
 
 import pytest
-from small_training import make_config
 
-from nge_jax import genotype, summary
+from nge_jax import summary
 from nge_jax.cost import Cost, cifar_cost, imagenet_cost, supernet_part_costs, total
-from nge_jax.supernet import supernet
+from nge_jax.space import genotype
+from nge_jax.supernet.model import supernet
+from tests.small_training import make_config
 
 
 @pytest.mark.parametrize("name, parameters, millions", [

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nge_jax import embedding
-from nge_jax.genotype import EDGES
-from nge_jax.space import NAS_BENCH_201
+from nge_jax.space.genotype import EDGES
+from nge_jax.space.spaces import NAS_BENCH_201
 
 MODELS = ("nge", "alpha", "plain", "rnn")
 

@@ -11,8 +11,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from nge_jax import command_line, main, workdir
+from nge_jax import main
 from nge_jax.errors import InputError
+from nge_jax.runtime import flags as runtime_flags
+from nge_jax.runtime import workdir
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -21,9 +23,9 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 def run(monkeypatch, tmp_path):
     """Runs main on arguments with a stand-in for the search; returns what the search was given."""
     calls = []
-    search = types.ModuleType("nge_jax.search")
+    search = types.ModuleType("nge_jax.search.runner")
     search.run = lambda config, path, overwrite: calls.append((config, path, overwrite))
-    monkeypatch.setitem(sys.modules, "nge_jax.search", search)
+    monkeypatch.setitem(sys.modules, "nge_jax.search.runner", search)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache = jax.config.jax_compilation_cache_dir
 
@@ -31,7 +33,7 @@ def run(monkeypatch, tmp_path):
         calls.clear()
         argv = ["nge", *arguments]
         monkeypatch.setattr(sys, "argv", argv)
-        main.main(command_line.parse(argv))
+        main.main(runtime_flags.parse(argv))
         return calls[0]
 
     with flagsaver.flagsaver():

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from nge_jax.genotype import EDGES, OPERATIONS
+from nge_jax.space.genotype import EDGES, OPERATIONS
 
 
 def mixed_cell(params, before, probs, reduction):
-    """What `nge_jax.cell.mixed_cell` computes."""
+    """What `nge_jax.supernet.cell.mixed_cell` computes."""
     nodes = [preprocess(params["preprocess_0"], before[0])]
     nodes.append(preprocess(params["preprocess_1"], before[1]))
     for k in range(2, 6):

@@ -7,7 +7,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from nge_jax import genotype, trained
+from nge_jax.space import genotype
+from nge_jax.train import trained
 
 ROOT = Path(__file__).parents[1]
 # Compiles fast: one convolution a cell.

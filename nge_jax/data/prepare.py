@@ -5,8 +5,8 @@ from typing import Any
 
 from absl import logging
 
-from nge_jax import host_tf
 from nge_jax.errors import InputError
+from nge_jax.runtime import host_tf
 
 REACH_SECONDS = 10  # how long to wait for the data set's site before giving up
 

@@ -29,11 +29,11 @@ import numpy as np
 import optax
 from jax import lax
 
-from nge_jax import architecture
-from nge_jax.architecture import ABSENT
 from nge_jax.embedding import EdgeModel
-from nge_jax.space import Space
-from nge_jax.strategy import Strategy
+from nge_jax.space import architecture
+from nge_jax.space.architecture import ABSENT
+from nge_jax.space.spaces import Space
+from nge_jax.strategies.base import Strategy
 
 
 class Settings(NamedTuple):

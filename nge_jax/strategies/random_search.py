@@ -2,9 +2,9 @@
 
 import jax
 
-from nge_jax import architecture
-from nge_jax.space import Space
-from nge_jax.strategy import Strategy
+from nge_jax.space import architecture
+from nge_jax.space.spaces import Space
+from nge_jax.strategies.base import Strategy
 
 
 def random_search(space: Space, batch_size: int = 1) -> Strategy:

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nge_jax import architecture
 from nge_jax.embedding import EdgeModel
-from nge_jax.space import Space
-from nge_jax.strategy import Strategy
+from nge_jax.space import architecture
+from nge_jax.space.spaces import Space
+from nge_jax.strategies.base import Strategy
 
 
 class Settings(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from nge_jax.data import devkit
+from nge_jax.data.voc_segmentation import devkit
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):

@@ -1,0 +1,92 @@
+"""Decoding of a crop of an encoded image, resized: TensorFlow functions, for the host's input pipeline.
+
+Of a JPEG only the crop is decoded. A crop at least twice as large as the result is decoded at 1/2, 1/4 or 1/8 of its
+size (each block's mean at 1/8), which is cheaper and keeps fine patterns from turning into coarse ones; the rest is
+bilinear. PIL's bilinear, which torchvision uses, averages a little more when it shrinks an image by less than two;
+that would cost as much as the decoding. Training and test images pass through the same filter.
+"""
+
+import math
+from typing import Any
+
+from nge_jax.runtime import host_tf
+
+# torchvision's RandomResizedCrop: the crop's area as a part of the image's, and its width to height.
+AREA, ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
+CENTER = 224 / 256  # the test resizes the shorter side to 256 and cuts 224 from the middle
+SCALES = (1, 2, 4, 8)  # by which libjpeg shrinks while it decodes
+
+
+def random_crop(encoded: Any, size: int, seed: Any) -> Any:
+    """uint8 [size, size, 3] of a string scalar, cropped at random as `random_window` does; seed: int64 [2]."""
+    draws = host_tf.tensorflow().random.stateless_uniform((4, ATTEMPTS), seed)
+    return _crop(encoded, size, lambda height, width: random_window(height, width, draws))
+
+
+def center_crop(encoded: Any, size: int) -> Any:
+    """uint8 [size, size, 3] of a string scalar: the middle of the image by the test's proportions."""
+    return _crop(encoded, size, center_window)
+
+
+def random_window(height: Any, width: Any, draws: Any) -> Any:
+    """The window of torchvision's RandomResizedCrop, int32 [4]: y, x, height, width.
+
+    Args:
+      height, width: of the image, int32.
+      draws: float32 [4, ATTEMPTS] in [0, 1): area, aspect, y and x of each attempt.
+    """
+    t = host_tf.tensorflow()
+    height, width = t.cast(height, t.float32), t.cast(width, t.float32)
+    area = height * width * (AREA[0] + (AREA[1] - AREA[0]) * draws[0])
+    low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
+    aspect = t.exp(low + (high - low) * draws[1])
+    heights, widths = t.round(t.sqrt(area / aspect)), t.round(t.sqrt(area * aspect))
+    fits = (heights <= height) & (widths <= width) & (heights > 0) & (widths > 0)
+    first = t.argmax(fits)  # the first attempt that fits
+    h, w = heights[first], widths[first]
+    drawn = (
+        t.floor(draws[2, first] * (height - h + 1)),
+        t.floor(draws[3, first] * (width - w + 1)),
+        h,
+        w,
+    )
+    # None fits in a very long image: as much of its middle as the aspect allows.
+    h = t.minimum(height, t.round(width / ASPECT[0]))
+    w = t.minimum(width, t.round(height * ASPECT[1]))
+    middle = ((height - h) // 2, (width - w) // 2, h, w)
+    return t.cast(t.where(fits[first], t.stack(drawn), t.stack(middle)), t.int32)
+
+
+def center_window(height: Any, width: Any) -> Any:
+    """The test's window, int32 [4]: y, x, height, width: a square in the middle, 7/8 of the shorter side."""
+    t = host_tf.tensorflow()
+    side = t.cast(t.round(t.cast(t.minimum(height, width), t.float32) * CENTER), t.int32)
+    return t.stack([(height - side) // 2, (width - side) // 2, side, side])
+
+
+def _crop(encoded, size, window):
+    t = host_tf.tensorflow()
+
+    def jpeg():
+        shape = t.io.extract_jpeg_shape(encoded)
+        y_x_h_w = window(shape[0], shape[1])
+        shrink = t.minimum(y_x_h_w[2], y_x_h_w[3]) // size
+        return t.switch_case(
+            t.reduce_sum(t.cast(shrink >= SCALES[1:], t.int32)),
+            [lambda ratio=ratio: at_scale(y_x_h_w, ratio) for ratio in SCALES],
+        )
+
+    def at_scale(y_x_h_w, ratio):
+        # The accurate transform is PIL's, and hardly slower.
+        options = {"channels": 3, "ratio": ratio, "dct_method": "INTEGER_ACCURATE"}
+        pixels = t.io.decode_and_crop_jpeg(encoded, y_x_h_w // ratio, **options)
+        return t.image.resize(pixels, (size, size))
+
+    def other():
+        pixels = t.io.decode_image(encoded, channels=3, expand_animations=False)
+        y, x, h, w = t.unstack(window(*t.unstack(t.shape(pixels))[:2]))
+        return t.image.resize(pixels[y : y + h, x : x + w], (size, size), antialias=True)
+
+    pixels = t.cond(t.io.is_jpeg(encoded), jpeg, other)
+    pixels = t.cast(t.round(pixels), t.uint8)  # between the pixels' least and greatest: no overflow
+    return t.ensure_shape(pixels, (size, size, 3))

@@ -1,0 +1,135 @@
+"""Random access to the records of a data set's files, without reading what is not asked for.
+
+TFRecord files are made to be read from their beginning to their end. Where each record lies is found once, in the
+12 bytes before each (length and checksum); from then on an epoch may take the records in any order, start anywhere, and
+be divided among processes, each reading its own records only. A file of its own for each image is the same thing.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nge_jax.errors import InputError
+from nge_jax.runtime import host_tf, parallel
+
+HEADER = struct.Struct(
+    "<QI"
+)  # length of the data, checksum of the length; the data and its checksum follow
+FOOTER_BYTES = 4
+THREADS = 32  # they wait for the disk, or for a file server
+
+
+class Records(NamedTuple):
+    """Where N records lie: record i is `length[i]` bytes from `offset[i]` of the file `paths[file[i]]`.
+
+    file: int32 [N]; offset: int64 [N]; length: int64 [N], -1 for all the bytes there are.
+    """
+
+    paths: tuple[str, ...]
+    file: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+
+
+def files(paths: Sequence[str]) -> Records:
+    """Each file is a record."""
+    count = len(paths)
+    return Records(
+        tuple(paths),
+        np.arange(count, dtype=np.int32),
+        np.zeros(count, np.int64),
+        np.full(count, -1, np.int64),
+    )
+
+
+def tfrecords(paths: Sequence[str], counts: Sequence[int]) -> Records:
+    """The records of TFRecord files, of which file i should have `counts[i]`.
+
+    Raises:
+      InputError: a file is absent, cut off, or has another number of records.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        spans = list(pool.map(_spans, paths, counts))
+    file = np.repeat(np.arange(len(paths), dtype=np.int32), counts)
+    offset, length = np.concatenate(spans, axis=1) if spans else np.zeros([2, 0], np.int64)
+    return Records(tuple(paths), file, offset, length)
+
+
+def read(records: Records, indices: Sequence[int]) -> list[bytes]:
+    """The bytes of the records `indices`.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    found = []
+    for index in indices:
+        with open(records.paths[records.file[index]], "rb", buffering=0) as file:
+            file.seek(records.offset[index])
+            found.append(file.read(records.length[index]))
+    return found
+
+
+def _spans(path, count):
+    """int64 [2, count]: offsets and lengths of a file's records."""
+    spans, at = [], 0
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"config.data.dir: cannot read {path} ({error.strerror})") from error
+    try:
+        end = os.fstat(file).st_size
+        while at < end and len(spans) <= count:
+            header = os.pread(file, HEADER.size, at)
+            # A header cut off counts as a record that ends beyond the file.
+            length = HEADER.unpack(header)[0] if len(header) == HEADER.size else end
+            spans.append((at + HEADER.size, length))
+            at += HEADER.size + length + FOOTER_BYTES
+    finally:
+        os.close(file)
+    if at != end or len(spans) != count:
+        raise InputError(
+            f"config.data.dir: {path} is damaged, expected {count} records in its {end} bytes"
+        )
+    return np.array(spans, np.int64).reshape(-1, 2).T
+
+
+def part_of_epoch(
+    seed: int,
+    epoch: int,
+    examples: int,
+    batch_size: int,
+    start_step: int,
+    process_index: int,
+    process_count: int,
+) -> tuple[np.ndarray, int]:
+    """What a process reads of an epoch from `start_step` on, and the key of the epoch's random numbers.
+
+    Returns:
+        Indices [steps, batch_size / process_count], and a number that follows from (seed, epoch).
+    """
+    steps = examples // batch_size
+    order = parallel.epoch_order(seed, epoch, examples, steps, batch_size)
+    mine = np.split(order[start_step:], process_count, axis=1)[process_index]
+    # SeedSequence, because numpy promises its stream for good.
+    return mine, int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+
+
+def encoded(found: Records, indices: np.ndarray, at_once: int) -> Any:
+    """A tf.data.Dataset of (indices [n], bytes [n]): the records in this order, n = `at_once` by one call."""
+    tf = host_tf.tensorflow()
+
+    def read_all(indices):
+        return np.array(read(found, indices), object)
+
+    def with_bytes(indices):
+        data = tf.numpy_function(read_all, [indices], tf.string)
+        return indices, tf.ensure_shape(data, indices.shape)
+
+    # There is no Python control flow to translate.
+    as_it_is = tf.autograph.experimental.do_not_convert
+    data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64)).batch(at_once)
+    return data.map(as_it_is(with_bytes), num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,210 @@
+"""PASCAL VOC 2012's segmentation task as batches: prepared by TFDS, read and augmented by tf.data.
+
+An epoch's order is a permutation drawn from (seed, epoch); how an image is scaled, cropped and flipped
+from (seed, epoch, its index). Neither depends on the number of processes, nor on where in the epoch a
+training resumes.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+
+from nge_jax.data import record_index
+from nge_jax.data.imagenet.batches import MEAN
+from nge_jax.data.record_index import Records
+from nge_jax.data.voc_segmentation import augment as voc_augment
+from nge_jax.data.voc_segmentation import devkit
+from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
+from nge_jax.errors import InputError
+from nge_jax.runtime import host_tf
+
+NUM_CLASSES = len(devkit.CLASSES)
+READ = 16  # records read by one call from TensorFlow into Python
+
+
+class Dataset(NamedTuple):
+    """A prepared data set; it trains on SBD's train_aug where the folder had it, else on train."""
+
+    train_split: str
+    train_examples: int
+    test_examples: int
+    train: Records
+    test: Records
+    features: Any  # of TFDS: they decode an example
+
+
+class TestBatch(NamedTuple):
+    """Whole images, padded at the right and the bottom; the last batch of a split is filled up.
+
+    images: uint8 [B, H, W, 3]; masks: uint8 [B, H, W], 255 in the padding; ids: B names, "" in the
+    filling; sizes: int32 [B, 2], height and width before the padding, 0 in the filling.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    ids: list[str]
+    sizes: np.ndarray
+
+
+def load(folder: str = "", data_dir: str = "") -> Dataset:
+    """Opens the prepared data set; the first time prepares it from a VOCdevkit folder.
+
+    Args:
+      folder: VOCdevkit, see `devkit`; only read. Not needed once the data set is prepared.
+      data_dir: tfds folder to prepare it in; "" means TFDS's own default.
+
+    Raises:
+      InputError: nothing prepared and no folder, the folder is refused, or what is prepared was made
+        of another one.
+    """
+    host_tf.tensorflow()
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # tfds warns about every folder that is not there yet
+    try:
+        builder = Builder(data_dir=data_dir or None)
+        if not builder.is_prepared():
+            _prepare(builder, folder)
+            builder = Builder(data_dir=data_dir or None)  # which finds what is there now
+        elif folder:
+            _check_origin(builder, folder)
+    finally:
+        logging.set_verbosity(verbosity)
+    splits = builder.info.splits
+    name = devkit.TRAIN_AUG if devkit.TRAIN_AUG in splits else devkit.TRAIN
+    train, test = (
+        record_index.tfrecords([str(path) for path in splits[n].filepaths], splits[n].shard_lengths)
+        for n in (name, devkit.VAL)
+    )
+    return Dataset(name, len(train.file), len(test.file), train, test, builder.info.features)
+
+
+def train_batches(
+    data: Dataset,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    *,
+    crop: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """An epoch's batches from `start_step` on: images uint8 [B, crop, crop, 3], masks uint8 [B, crop, crop].
+
+    `batch_size` counts the images of all processes, B those of this one. Images that do not fill a
+    batch are left out, others each epoch; each process has its part of every batch.
+    """
+    tf = host_tf.tensorflow()
+    processes = process_index, process_count
+    mine, key = record_index.part_of_epoch(
+        seed, epoch, data.train_examples, batch_size, start_step, *processes
+    )
+
+    def augmented(index, example):
+        draws = tf.stack([key, index])
+        return voc_augment.augment(example["image"], example["mask"], draws, crop=crop, mean=MEAN)
+
+    examples = _decoded(data.train, data.features, mine.ravel())
+    examples = examples.map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
+    return examples.batch(mine.shape[1]).prefetch(2).as_numpy_iterator()
+
+
+def test_batches(
+    data: Dataset, batch_size: int, size: int, process_index: int = 0, process_count: int = 1
+) -> Iterator[TestBatch]:
+    """This process's part of the validation split, in the order of its files, padded to `size` pixels.
+
+    `batch_size` is that of all processes, B = batch_size / process_count. Every process gets as many
+    batches as the others, and each image is in the part of one.
+
+    Raises:
+      InputError: an image is larger.
+    """
+    steps, part = -(-data.test_examples // batch_size), batch_size // process_count
+    order = np.arange(steps * batch_size).reshape(steps, process_count, part)[:, process_index]
+    examples = _decoded(data.test, data.features, order[order < data.test_examples])
+    examples = examples.prefetch(part).as_numpy_iterator()
+    for _ in range(steps):
+        batch = TestBatch(
+            images=np.tile(voc_augment.colour(MEAN), (part, size, size, 1)),
+            masks=np.full((part, size, size), devkit.IGNORE, np.uint8),
+            ids=[""] * part,
+            sizes=np.zeros((part, 2), np.int32),
+        )
+        for place, (_, example) in zip(range(part), examples, strict=False):
+            name, (height, width) = example["id"].decode(), example["mask"].shape[:2]
+            _check_fits(name, height, width, size)
+            batch.images[place, :height, :width] = example["image"]
+            batch.masks[place, :height, :width] = example["mask"][..., 0]
+            batch.ids[place] = name
+            batch.sizes[place] = height, width
+        yield batch
+
+
+def check_test_size(data: Dataset, size: int) -> None:
+    """Raises InputError if an image of the validation split is larger than `size`; decodes none."""
+    tf = host_tf.tensorflow()
+    import tensorflow_datasets as tfds
+
+    as_bytes = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
+    examples = _decoded(data.test, data.features, np.arange(data.test_examples), as_bytes)
+    for _, example in examples.as_numpy_iterator():
+        height, width = tf.image.extract_jpeg_shape(example["image"])[:2].numpy()
+        _check_fits(example["id"].decode(), height, width, size)
+
+
+def _check_fits(name, height, width, size):
+    if max(height, width) > size:
+        raise InputError(
+            f"config.data.test_size: found {size}, expected {max(height, width)} or more for the "
+            f"image {name} of {width}x{height} pixels"
+        )
+
+
+def _decoded(found, features, indices, decoders=None):
+    """(index, decoded example) of the records `indices` in this order, as a tf.data.Dataset."""
+    tf = host_tf.tensorflow()
+
+    def decoded(index, example):
+        return index, features.deserialize_example(example, decoders=decoders)
+
+    # There is no Python control flow to translate.
+    decoded = tf.autograph.experimental.do_not_convert(decoded)
+    data = record_index.encoded(found, indices, READ).unbatch()
+    return data.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _prepare(builder, folder):
+    import tensorflow_datasets as tfds
+
+    if not folder:
+        raise InputError(
+            f"config.data.dir: no prepared voc_segmentation in {builder.data_dir}, expected one, or "
+            "config.data.devkit to name a VOCdevkit folder to make it of"
+        )
+    devkit.examples(devkit.find(folder))  # refuses a folder before anything is written
+    config = tfds.download.DownloadConfig(manual_dir=folder)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except OSError as error:
+        # Each process of a run prepares it: on one disk the first is done, the others find its folder there.
+        if not builder.is_prepared():
+            raise InputError(
+                f"config.data.dir: voc_segmentation cannot be prepared in {builder.data_dir} ({error})"
+            ) from error
+
+
+def _check_origin(builder, folder):
+    """Refuses a folder that lists other numbers of images than what is prepared has."""
+    found = devkit.examples(devkit.find(folder))
+    expected = {split: len(examples) for split, examples in found.items()}
+    prepared = {name: split.num_examples for name, split in builder.info.splits.items()}
+    if prepared != expected:
+        raise InputError(
+            f"config.data.dir: {builder.data_dir} was prepared of another VOCdevkit, or before SBD was there: "
+            f"it has {prepared}, "
+            f"expected {expected} as {folder}; choose another folder"
+        )

@@ -1,0 +1,167 @@
+"""A VOCdevkit folder of PASCAL VOC 2012: which images and masks it holds, read and checked.
+
+    VOCdevkit/VOC2012/JPEGImages/ID.jpg
+    VOCdevkit/VOC2012/SegmentationClass/ID.png         masks of train and val
+    VOCdevkit/VOC2012/SegmentationClassAug/ID.png      masks of train_aug: VOC's, and SBD's of the others
+    VOCdevkit/VOC2012/ImageSets/Segmentation/{train,train_aug,val}.txt
+
+The official folder has neither train_aug nor SegmentationClassAug; both come from the Semantic
+Boundaries Dataset (Hariharan et al., ICCV 2011), in the form that DeepLab made common. Masks of train
+and val are taken from SegmentationClassAug where SegmentationClass lacks them.
+
+Without a train_aug.txt SBD may as well lie there as its authors distribute it, see `sbd`: a folder
+benchmark_RELEASE in VOC2012, beside it or beside VOCdevkit. Then train_aug is what SBD and VOC's train
+list without what VOC's val does, sorted by name. A mask is VOC's if train lists it, else SBD's, an image
+VOC's if JPEGImages has it, else SBD's.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from nge_jax.data.voc_segmentation import sbd
+from nge_jax.errors import InputError
+
+CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+IGNORE = 255  # borders of objects, and what nobody could tell
+TRAIN, TRAIN_AUG, VAL = "train", "train_aug", "val"
+LISTS, IMAGES, MASKS = "ImageSets/Segmentation", "JPEGImages", "SegmentationClass"
+MASKS_AUG = "SegmentationClassAug"
+
+
+class Example(NamedTuple):
+    id: str
+    image: Path  # JPEG
+    mask: Path  # PNG whose pixels are class numbers, with a palette or grey; or SBD's .mat
+
+
+def find(folder: str | Path) -> Path:
+    """The VOC2012 folder in `folder`, which may be it, VOCdevkit, or what VOCdevkit lies in.
+
+    Raises:
+      InputError: there is none, or it is not laid out as above.
+    """
+    folder = Path(folder)
+    candidates = folder / "VOCdevkit" / "VOC2012", folder / "VOC2012", folder
+    for root in candidates:
+        if (root / IMAGES).is_dir():
+            break
+    else:
+        raise InputError(f"{folder}: no VOC2012/{IMAGES} in it, expected a VOCdevkit folder")
+    for needed in (LISTS, f"{LISTS}/{VAL}.txt"):
+        if not (root / needed).exists():
+            raise InputError(f"{root}: no {needed}, expected the layout of VOC2012")
+    if not ({TRAIN, TRAIN_AUG} & set(_lists(root))):
+        raise InputError(f"{root / LISTS}: neither {TRAIN}.txt nor {TRAIN_AUG}.txt")
+    return root
+
+
+def examples(root: Path) -> dict[str, list[Example]]:
+    """The examples of each split that a VOC2012 folder has a list of, in the lists' order.
+
+    And of train_aug, if it has no list of it and SBD is there.
+
+    Raises:
+      InputError: a listed image or mask is missing, or listed twice, or a list of SBD's is missing.
+    """
+    lists = _lists(root)
+    if TRAIN_AUG in lists and not (root / MASKS_AUG).is_dir():
+        raise InputError(
+            f"{root}: {TRAIN_AUG}.txt without {MASKS_AUG}, expected both, or neither for the masks of "
+            f"SBD's {sbd.RELEASE}"
+        )
+    found = {split: _examples(root, split) for split in lists}
+    dataset = sbd.find(root)
+    if TRAIN_AUG not in found and dataset is not None:
+        found[TRAIN_AUG] = _with_sbd(root, dataset, found[TRAIN], found[VAL])
+    return found
+
+
+def read_mask(example: Example) -> np.ndarray:
+    """Class numbers, uint8 [H, W]: 0 to 20, and 255 where there is no label.
+
+    Raises:
+      InputError: a file that is no picture, a mask in colours, of another size than its image, or
+        with an unknown label; or what `sbd.read_labels` raises it for.
+    """
+    read = sbd.read_labels if example.mask.suffix == ".mat" else _read_png
+    try:
+        with Image.open(example.image) as image:
+            size = image.size
+        labels = read(example.mask)
+    except OSError as error:
+        raise InputError(f"{example.mask} or its image cannot be read: {error}") from error
+    if labels.shape != size[::-1]:
+        found = "{1}x{0}".format(*labels.shape)
+        raise InputError(
+            f"{example.mask}: {found} pixels, expected {size[0]}x{size[1]} as {example.image} has"
+        )
+    unknown = np.setdiff1d(labels, [*range(len(CLASSES)), IGNORE])
+    if unknown.size:
+        raise InputError(
+            f"{example.mask}: unknown label {unknown[0]}, expected 0 to {len(CLASSES) - 1} or {IGNORE}"
+        )
+    return labels.astype(np.uint8)
+
+
+def _read_png(path):
+    with Image.open(path) as mask:
+        mode, labels = mask.mode, np.asarray(mask)
+    if mode not in ("P", "L"):
+        raise InputError(f"{path}: a picture of mode {mode}, expected a palette or grey PNG")
+    return labels
+
+
+def _lists(root):
+    names = TRAIN, TRAIN_AUG, VAL
+    return [name for name in names if (root / LISTS / f"{name}.txt").is_file()]
+
+
+def _examples(root, split):
+    path = root / LISTS / f"{split}.txt"
+    folders = [root / MASKS_AUG] if split == TRAIN_AUG else [root / MASKS, root / MASKS_AUG]
+    return [
+        _example(path, n, [_image_path(root, n)], [folder / f"{n}.png" for folder in folders])
+        for n in _ids(path)
+    ]
+
+
+def _with_sbd(root, dataset, train, val):
+    """All that there is to train on, sorted by name; masks of `train` are finer and go before SBD's."""
+    held_out = {example.id for example in val}
+    found = {example.id: example for example in train if example.id not in held_out}
+    for path in (dataset / name for name in sbd.LISTS):
+        for name in _ids(path):
+            if name not in held_out and name not in found:
+                images = [_image_path(root, name), sbd.image_path(dataset, name)]
+                found[name] = _example(path, name, images, [sbd.mask_path(dataset, name)])
+    return [found[name] for name in sorted(found)]
+
+
+def _image_path(root, name):
+    return root / IMAGES / f"{name}.jpg"
+
+
+def _ids(path):
+    try:
+        ids = path.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    if not ids or len(set(ids)) < len(ids):
+        raise InputError(f"{path}: {len(ids)} images, {len(set(ids))} different ones")
+    return ids
+
+
+def _example(path, name, images, masks):
+    """The example `name` that the list `path` has, of the first image and mask that are there."""
+    image, mask = (next((f for f in files if f.is_file()), None) for files in (images, masks))
+    if image is None or mask is None:
+        missing = " nor ".join(map(str, images if image is None else masks))
+        raise InputError(f"{path}: {name} is listed, but there is no {missing}")
+    return Example(name, image, mask)

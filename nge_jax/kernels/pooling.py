@@ -1,0 +1,120 @@
+"""Batch normalisation without affine and the pools, as pure functions on NHWC arrays.
+
+The supernet and the derived networks share them.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from nge_jax.kernels.depthwise import depthwise_conv
+
+BATCH_NORM_EPSILON = 1e-5
+
+
+def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
+    """Mean and (biased) variance of `x` [..., C] over all but the last axis, and over `axis_name`: [C], [C]."""
+    axes = tuple(range(x.ndim - 1))
+    x = x.astype(jnp.float32)
+    mean = pmean(x.mean(axes), axis_name)
+    return mean, pmean(jnp.square(x - mean).mean(axes), axis_name)
+
+
+def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Batch normalisation of `x` [..., C] without affine and with the batch's own statistics."""
+    mean, variance = batch_moments(x, axis_name)
+    scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
+    return ((x - mean) * scale).astype(x.dtype)
+
+
+def max_pool(x: jax.Array, stride: int = 1) -> jax.Array:
+    """3x3 max pooling of [B, H, W, C], padded so that stride 1 keeps the size."""
+    return _max_pool(x, stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_pool(x, stride):
+    return _max_of_three(_max_of_three(x, 2, stride), 1, stride)
+
+
+def _max_pool_forward(x, stride):
+    y = _max_pool(x, stride)
+    return y, (x, y)
+
+
+def _max_pool_backward(stride, residuals, gradient):
+    def by_library(x, y, gradient):
+        def pool(x):
+            pads = [(0, 0), (1, 1), (1, 1), (0, 0)]
+            return lax.reduce_window(
+                x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, stride, stride, 1), pads
+            )
+
+        return jax.vjp(pool, x)[1](gradient)[0]
+
+    on_cpu = functools.partial(_max_pool_input_gradient, stride=stride)
+    return (lax.platform_dependent(*residuals, gradient, cpu=on_cpu, default=by_library),)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _max_pool_input_gradient(x, y, gradient, stride):
+    """Gives each output's gradient to its first maximum in row order (as PyTorch).
+
+    Along the columns of the row maxima, then along the rows: three taps each instead of nine, and which
+    of three comes first takes two comparisons and no array of indices.
+    """
+    row_maxima = _max_of_three(x, 2, stride)
+    g_row_maxima = _max_of_three_gradient(row_maxima, y, gradient, 1, stride)
+    return _max_of_three_gradient(x, row_maxima, g_row_maxima, 2, stride)
+
+
+def _max_of_three(x, axis, stride):
+    return functools.reduce(jnp.maximum, _three(x, axis, stride))
+
+
+def _max_of_three_gradient(x, y, gradient, axis, stride):
+    first, second, _ = (window == y for window in _three(x, axis, stride))
+    chosen = first, ~first & second, ~(first | second)
+    total = jnp.zeros((), gradient.dtype)
+    for start, mask in enumerate(chosen):
+        reach = start + (y.shape[axis] - 1) * stride + 1
+        pads = [(0, 0, 0)] * x.ndim
+        pads[axis] = (start, x.shape[axis] + 2 - reach, stride - 1)
+        total += lax.pad(jnp.where(mask, gradient, 0), jnp.zeros((), gradient.dtype), pads)
+    return lax.slice_in_dim(total, 1, 1 + x.shape[axis], axis=axis)
+
+
+def _three(x, axis, stride):
+    """The three elements of each window along `axis`, padded by one: three arrays of the output's size."""
+    size = x.shape[axis]
+    pads = [(0, 0, 0)] * x.ndim
+    pads[axis] = (1, 1, 0)
+    padded = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), pads)
+    return [lax.slice_in_dim(padded, start, start + size, stride, axis) for start in range(3)]
+
+
+def avg_pool(x: jax.Array, stride: int = 1) -> jax.Array:
+    """3x3 average pooling of [B, H, W, C] at the size of `max_pool`; padding is not counted."""
+    kernel = jnp.ones((3, 3, x.shape[-1]), x.dtype)
+    return depthwise_conv(x, kernel, stride) * _inverse_counts(x.shape[1:3], stride).astype(x.dtype)
+
+
+def _inverse_counts(size, stride):
+    """1 / number of pixels that a 3x3 window sees: [ceil(H / stride), ceil(W / stride), 1]."""
+
+    def seen(length):
+        center = jnp.arange(0, length, stride)
+        return 1 + (center > 0) + (center + 1 < length)
+
+    height, width = map(seen, size)
+    return (1.0 / (height[:, None] * width[None, :]))[..., None]
+
+
+def pmean(x: Any, axis_name: str | None) -> Any:
+    """Mean of a tree over the mapped axis; the tree itself where there is none."""
+    return x if axis_name is None else lax.pmean(x, axis_name)

@@ -1,0 +1,241 @@
+"""Layers of the derived networks as Flax Linen modules on NHWC arrays.
+
+`OPS` maps an operation's DARTS name to a builder with one signature, `(channels, stride, norm,
+dtype, name, spacing)`, of a function `[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride),
+channels]`. The network decides once what `norm` is (training or evaluation, data type); layers only
+call it.
+
+`spacing` (before, after) is how many pixels apart an operation's neighbours lie, in its input and in
+its output. A stride of 2 goes with (1, 1) and halves the array; with (1, 2) the array keeps its size
+and the pixels that the stride would have kept lie 2 apart: they have the same values, and operations
+that follow with (2, 2) keep it so (atrous convolution). Weights do not depend on the spacing.
+
+Weights start as PyTorch's defaults do (paper silent, DARTS leaves them): uniform in
++-1/sqrt(fan_in), He-uniform with a = sqrt(5), that is a variance of 1/(3 fan_in).
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from nge_jax.kernels import convolution, pooling
+from nge_jax.kernels.depthwise import depthwise_conv
+
+kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+# A depthwise kernel [k, k, C] has no input axis: each channel sees k*k inputs.
+depthwise_init = nn.initializers.variance_scaling(
+    1 / 3, "fan_in", "uniform", in_axis=(0, 1), out_axis=2
+)
+
+
+def _product(x, weights, dimensions, precision):
+    del dimensions, precision  # always those of a 1x1 convolution, and the default
+    return convolution.pointwise(x, weights)
+
+
+def _convolve(x, kernel, strides, padding, *, rhs_dilation, **defaults):
+    del defaults
+    return convolution.conv(x, kernel, strides, padding, rhs_dilation)
+
+
+# A 1x1 convolution is a matrix product over the last axis; XLA runs it as one on every platform.
+pointwise = partial(nn.Dense, use_bias=False, kernel_init=kernel_init, dot_general=_product)
+conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_init, conv_general_dilated=_convolve)
+
+
+Spacing = tuple[int, int]
+
+
+def step_of(stride: int, spacing: Spacing) -> int:
+    """How many pixels of the input an operation goes on for one of the output."""
+    before, after = spacing
+    return stride * before // after
+
+
+class DepthwiseConv(nn.Module):
+    """Convolution of each channel: [N, H, W, C] -> [N, ceil(H/stride), ceil(W/stride), C]."""
+
+    size: int
+    stride: int = 1
+    dilation: int = 1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", depthwise_init, (self.size, self.size, x.shape[-1]))
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        return depthwise_conv(x, kernel, stride=self.stride, dilation=self.dilation)
+
+
+class ReluConvNorm(nn.Module):
+    """ReLU, 1x1 convolution, batch normalisation: [N, H, W, C] -> [N, H, W, channels]."""
+
+    channels: int
+    norm: Callable
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.norm(name="norm")(pointwise(self.channels, dtype=self.dtype)(nn.relu(x)))
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the resolution: [N, H, W, C] -> [N, ceil(H/2), ceil(W/2), channels].
+
+    ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel,
+    concatenation, BN. Where H or W is odd the shifted input ends in a zero (DARTS refuses those).
+    """
+
+    channels: int
+    norm: Callable
+    dtype: Any = None
+    spacing: Spacing = (1, 1)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(x)
+        step, shift = step_of(2, self.spacing), self.spacing[0]
+        shifted = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0)))[:, shift::step, shift::step]
+        halves = self.channels - self.channels // 2, self.channels // 2
+        y = [
+            pointwise(c, dtype=self.dtype)(z)
+            for c, z in zip(halves, (x[:, ::step, ::step], shifted), strict=True)
+        ]
+        return self.norm(name="norm")(jnp.concatenate(y, axis=-1))
+
+
+class SepConv(nn.Module):
+    """(ReLU, depthwise, 1x1, BN) twice, the stride on the first."""
+
+    channels: int
+    stride: int
+    norm: Callable
+    dtype: Any = None
+    size: int = 3
+    spacing: Spacing = (1, 1)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        before, after = self.spacing
+        for step, dilation in ((step_of(self.stride, self.spacing), before), (1, after)):
+            x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(nn.relu(x))
+            x = self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
+        return x
+
+
+class DilConv(nn.Module):
+    """ReLU, depthwise with dilation 2, 1x1, BN."""
+
+    channels: int
+    stride: int
+    norm: Callable
+    dtype: Any = None
+    size: int = 3
+    spacing: Spacing = (1, 1)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        step, dilation = step_of(self.stride, self.spacing), 2 * self.spacing[0]
+        x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(nn.relu(x))
+        return self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
+
+
+def is_identity(operation: str, stride: int) -> bool:
+    """Whether the operation passes its input on unchanged (drop-path spares those)."""
+    return operation == "skip_connect" and stride == 1
+
+
+def _none(channels, stride, norm, dtype, name, spacing=(1, 1)):
+    del channels, norm, dtype, name
+    step = step_of(stride, spacing)
+    return lambda x: jnp.zeros_like(x[:, ::step, ::step])
+
+
+def _skip_connect(channels, stride, norm, dtype, name, spacing=(1, 1)):
+    if is_identity("skip_connect", stride):
+        return lambda x: x
+    return FactorizedReduce(channels, norm, dtype, spacing, name=name)
+
+
+def _pool(pool, channels, stride, norm, dtype, name, spacing=(1, 1)):
+    del channels, norm, dtype, name
+    if spacing[0] == 1:
+        return partial(pool, stride=step_of(stride, spacing))
+    return partial(_pool_apart, pool, spacing[0])
+
+
+def _pool_apart(pool, spacing, x):
+    """The pool of stride 1 over every `spacing`-th pixel, from each of the first ones."""
+    y = jnp.zeros_like(x)
+    for row, column in itertools.product(range(spacing), repeat=2):
+        part = slice(None), slice(row, None, spacing), slice(column, None, spacing)
+        y = y.at[part].set(pool(x[part]))
+    return y
+
+
+def _conv(module, size, channels, stride, norm, dtype, name, spacing=(1, 1)):
+    return module(channels, stride, norm, dtype, size, spacing, name=name)
+
+
+OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
+    "none": _none,
+    "skip_connect": _skip_connect,
+    "max_pool_3x3": partial(_pool, pooling.max_pool),
+    "avg_pool_3x3": partial(_pool, pooling.avg_pool),
+    "sep_conv_3x3": partial(_conv, SepConv, 3),
+    "sep_conv_5x5": partial(_conv, SepConv, 5),
+    "dil_conv_3x3": partial(_conv, DilConv, 3),
+    "dil_conv_5x5": partial(_conv, DilConv, 5),
+}
+
+
+class CifarStem(nn.Module):
+    """3x3 convolution and BN, for both inputs: [N, H, W, C] -> twice [N, H, W, channels]."""
+
+    channels: int
+    norm: Callable
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = self.norm()(conv(self.channels, (3, 3), dtype=self.dtype)(x))
+        return x, x
+
+
+class ImageNetStem(nn.Module):
+    """Three 3x3 convolutions of stride 2: [N, H, W, C] -> channels at H/4 x W/4 and at H/8 x W/8."""
+
+    channels: int
+    norm: Callable
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def halve(channels, x):  # padding 1 on both sides as PyTorch; "SAME" would pad 0 and 1
+            return self.norm()(conv(channels, (3, 3), 2, padding=1, dtype=self.dtype)(x))
+
+        s0 = halve(self.channels, nn.relu(halve(self.channels // 2, x)))
+        return s0, halve(self.channels, nn.relu(s0))
+
+
+class Classifier(nn.Module):
+    """Fully connected, in float32 whatever the network computes in: [N, C] -> [N, classes]."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        bound = x.shape[-1] ** -0.5
+
+        def bias_init(key, shape, dtype):
+            return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+        dense = nn.Dense(
+            self.classes, kernel_init=kernel_init, bias_init=bias_init, dtype=jnp.float32
+        )
+        return dense(x)

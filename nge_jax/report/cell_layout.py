@@ -1,0 +1,218 @@
+"""Where things stand in the picture of a cell: layers from left to right.
+
+A label is laid out like a node, in the middle of its edge, and a long edge keeps a free place in
+every column it passes: so labels, nodes and edges keep clear of each other whatever the cell
+(Sugiyama, Tagawa and Toda 1981; labels as nodes after Graphviz). Lengths are inches, y grows
+upwards; the same cell always gives the same picture.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from nge_jax.space.genotype import NUM_INPUTS, Pair
+
+NODE_SIZE = (0.42, 0.36)  # width and least height
+END_WIDTH = 0.6  # of the inputs and the output
+LABEL_HEIGHT = 0.22
+PORT_GAP = 0.13  # between edges where they leave or enter a node
+COLUMN_GAP, STEEP_GAP = 0.36, 0.3  # between columns, and more for each inch an edge climbs there
+VERTICAL_GAP = 0.13
+PASS_HEIGHT = 0.04
+STARTS, SWEEPS = 24, 8  # orders tried, and rounds of improvement of each
+OUTPUT = "output"
+
+
+@dataclasses.dataclass(eq=False)
+class Item:
+    """A place in a column: of a node, of a label, or where a long edge passes.
+
+    `name` is the node's number or OUTPUT, or the label's operation; `x`, `y` are its middle.
+    """
+
+    kind: str  # "node", "label" or "pass"
+    name: int | str
+    width: float
+    height: float
+    x: float = 0.0
+    y: float = 0.0
+
+
+Columns = list[list[Item]]  # from left to right, each from the bottom up
+Chains = list[tuple[str | None, list[Item]]]  # for each edge, below
+
+
+class Layout(NamedTuple):
+    """A laid out cell; x runs over [0, width], y over [0, height].
+
+    `chains` are the edges: the operation, None on the way to the output, and the items from the
+    source node past labels and free places to the target node, one in every column.
+    """
+
+    columns: Columns
+    chains: Chains
+    width: float
+    height: float
+
+
+def cell_layout(
+    pairs: Sequence[Pair], concat: Sequence[int], label_width: Callable[[str], float]
+) -> Layout:
+    """Lays out a cell of any number of inner nodes (`pairs` and `concat` as in a Genotype)."""
+    columns, chains = _build(pairs, concat, label_width)
+    first, second = columns[0]
+    best = None
+    for start in range(STARTS):
+        ordered = _order(columns, chains, start)
+        _place_y(ordered, chains)
+        heights = {item: item.y for column in ordered for item in column}
+        upwards = 1 if heights[first] > heights[second] else -1  # c_{k-2} above c_{k-1}
+        climb = sum((a.y - b.y) ** 2 for a, b in _links(chains))
+        climb += 0.05 * _disorder(ordered, upwards)
+        cost = _crossings(ordered, chains), round(climb, 6)
+        if best is None or cost < best[0]:
+            best = cost, ordered, heights, upwards
+    _, columns, heights, upwards = best
+    bottom = min(upwards * y - item.height / 2 for item, y in heights.items())
+    for item, y in heights.items():
+        item.y = upwards * y - bottom
+    width = _place_x(columns, chains)
+    height = max(item.y + item.height / 2 for item in heights)
+    return Layout(columns, chains, width, height)
+
+
+def _build(pairs, concat, label_width) -> tuple[Columns, Chains]:
+    """Nodes in even columns by longest path, labels in odd ones, the output in the last."""
+    num_nodes = NUM_INPUTS + len(pairs) // 2
+    edges = [(operation, i, NUM_INPUTS + j // 2) for j, (operation, i) in enumerate(pairs)]
+    column_of = dict.fromkeys(range(NUM_INPUTS), 0)
+    for _, i, k in edges:
+        column_of[k] = max(column_of.get(k, 0), column_of[i] + 2)
+    column_of[OUTPUT] = max(column_of.values()) + 1  # its edges carry no label
+    edges += [(None, node, OUTPUT) for node in concat]
+    nodes = {}
+    for node in column_of:
+        ports = max(sum(node == i for _, i, _ in edges), sum(node == k for _, _, k in edges))
+        width = NODE_SIZE[0] if node in range(NUM_INPUTS, num_nodes) else END_WIDTH
+        nodes[node] = Item("node", node, width, max(NODE_SIZE[1], PORT_GAP * (ports + 1)))
+    columns = [[nodes[n] for n in nodes if column_of[n] == c] for c in range(column_of[OUTPUT] + 1)]
+    spans = [range(column_of[i] + 1, column_of[k]) for _, i, k in edges]
+
+    # A long edge is labelled where fewest labels are, first of all towards its middle.
+    label_at, load = {}, np.zeros([len(columns)])
+    for e in sorted(range(len(pairs)), key=lambda e: len(spans[e])):  # short edges have no choice
+        middle = (spans[e][0] + spans[e][-1]) / 2
+        label_at[e] = min(spans[e][::2], key=lambda c: (load[c], abs(c - middle), -c))
+        load[label_at[e]] += 1
+    chains = []
+    for e, (operation, i, k) in enumerate(edges):
+        passed = []
+        for c in spans[e]:
+            if c == label_at.get(e):
+                passed.append(Item("label", operation, label_width(operation), LABEL_HEIGHT))
+            else:
+                passed.append(Item("pass", "", 0.0, PASS_HEIGHT))
+            columns[c].append(passed[-1])
+        chains.append((operation, [nodes[i], *passed, nodes[k]]))
+    return columns, chains
+
+
+def _links(chains: Chains) -> list[tuple[Item, Item]]:
+    """Neighbours along the edges: always in two neighbouring columns."""
+    return [link for _, chain in chains for link in zip(chain[:-1], chain[1:], strict=True)]
+
+
+def _crossings(columns: Columns, chains: Chains) -> int:
+    place = {item: (c, n) for c, column in enumerate(columns) for n, item in enumerate(column)}
+    column, left, right = np.array([(*place[a], place[b][1]) for a, b in _links(chains)]).T
+    turned = np.subtract.outer(left, left) * np.subtract.outer(right, right) < 0
+    return int(np.sum(turned & np.equal.outer(column, column))) // 2
+
+
+def _disorder(columns: Columns, upwards: int) -> int:
+    """Number of pairs of nodes in a column where the later one stands above."""
+    count = 0
+    for column in columns:
+        names = [item.name for item in column[::-upwards] if item.kind == "node"]
+        count += sum(a > b for n, b in enumerate(names) for a in names[:n])
+    return count
+
+
+def _order(columns: Columns, chains: Chains, start: int) -> Columns:
+    """An order with few crossings: sweeps to the neighbours' mean place, then swaps."""
+    if start:  # the first order is the given one
+        rng = np.random.default_rng(start)
+        columns = [[column[n] for n in rng.permutation(len(column))] for column in columns]
+    neighbours = {item: ([], []) for column in columns for item in column}
+    for a, b in _links(chains):
+        neighbours[b][0].append(a)
+        neighbours[a][1].append(b)
+    orders = [columns]
+    for sweep in range(SWEEPS):  # by turns rightwards, looking left, and leftwards, looking right
+        columns = list(columns)
+        place = {item: n / len(column) for column in columns for n, item in enumerate(column)}
+        for c in range(len(columns))[:: -1 if sweep % 2 else 1]:
+            sides = {item: neighbours[item][sweep % 2] or [item] for item in columns[c]}
+            mean = {item: np.mean([place[n] for n in side]) for item, side in sides.items()}
+            columns[c] = sorted(columns[c], key=mean.get)
+            place |= {item: n / len(columns[c]) for n, item in enumerate(columns[c])}
+        orders.append(columns)
+    best = min(orders, key=lambda order: _crossings(order, chains))
+    count, previous = _crossings(best, chains), None
+    while count != previous:
+        previous = count
+        for c, n in [(c, n) for c, column in enumerate(best) for n in range(len(column) - 1)]:
+            column = best[c]
+            swapped = [*column[:n], column[n + 1], column[n], *column[n + 2 :]]
+            trial = [*best[:c], swapped, *best[c + 1 :]]
+            if (fewer := _crossings(trial, chains)) < count:
+                count, best = fewer, trial
+    return best
+
+
+def _place_y(columns: Columns, chains: Chains) -> None:
+    """Sets y so that the links are as level as possible, in this order and at a distance.
+
+    Least squares over the base of each column and the free gaps (>= 0) above it.
+    """
+    items = [item for column in columns for item in column]
+    index = {item: n for n, item in enumerate(items)}
+    size = len(items)
+    sums, fixed, lower = np.zeros([size, size]), np.zeros([size]), np.zeros([size])
+    for column in columns:
+        base = index[column[0]]
+        lower[base] = -np.inf
+        for n, item in enumerate(column):
+            sums[base + n, base : base + n + 1] = 1
+            if n:
+                distance = (column[n - 1].height + item.height) / 2 + VERTICAL_GAP
+                fixed[base + n] = fixed[base + n - 1] + distance
+    pulls = [np.full([size], 1e-3)]  # weakly to 0: the links leave the height of the whole free
+    for a, b in _links(chains):
+        pulls.append(np.zeros([size]))
+        weight = 1 + (a.kind != "node") + (b.kind != "node")  # long edges bend less
+        pulls[-1][[index[a], index[b]]] = weight, -weight
+    pulls = np.stack(pulls)
+    free = optimize.lsq_linear(pulls @ sums, -pulls @ fixed, (lower, np.inf), method="bvls").x
+    for item, y in zip(items, sums @ free + fixed, strict=True):
+        item.y = float(y)
+
+
+def _place_x(columns: Columns, chains: Chains) -> float:
+    """Sets x, with wider gaps where edges climb; returns the width of the whole."""
+    climb = dict.fromkeys(range(len(columns)), 0.0)
+    column_of = {item: c for c, column in enumerate(columns) for item in column}
+    for a, b in _links(chains):
+        climb[column_of[b]] = max(climb[column_of[b]], abs(a.y - b.y))
+    right = -COLUMN_GAP
+    for c, column in enumerate(columns):
+        width = max(item.width for item in column)
+        right += COLUMN_GAP + STEEP_GAP * max(0.0, climb[c] - 0.3) + width
+        for item in column:
+            item.x = right - width / 2
+            if item.kind == "pass":
+                item.width = width
+    return right

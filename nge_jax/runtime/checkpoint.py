@@ -1,0 +1,204 @@
+"""Checkpoints of a run: Orbax, written in the background, verified bit by bit when read back.
+
+A checkpoint is an array tree and its manifest: the type, shape and CRC-32 of each array. Orbax makes
+a checkpoint appear whole or not at all, so a killed write leaves nothing behind; the manifest catches
+what it does not, a file that changed afterwards (Orbax reads most flipped bits without complaint).
+
+Several processes share the directory. All call every method, with the same state: the first writes it,
+each reads it for itself, and what one cannot read is damaged for all.
+"""
+
+import shutil
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers as managers
+
+from nge_jax.errors import InputError
+from nge_jax.runtime import distributed
+
+Tree = Any
+SCORE = "score"
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints under `directory`, each named by its step. Use as a context manager, or `close`.
+
+    Of those saved with a score the best one stays too. `read_only`: neither makes nor removes anything.
+    """
+
+    def __init__(self, directory: str | Path, keep: int, *, read_only: bool = False):
+        self.directory = Path(directory).absolute()
+        self.read_only = read_only
+        best = managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(keep), best]),
+                best_fn=_score,
+                enable_async_checkpointing=True,
+                read_only=read_only,
+                create=not read_only,
+            ),
+            item_names=("state", "manifest"),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def save(self, step: int, state: Tree, score: float | None = None) -> None:
+        """Takes the arrays as they are now (none may be empty) and writes them in the background.
+
+        `score`: how good the state is, more being better; for the choice of the best.
+
+        The caller may overwrite or donate them at once: Orbax copies numpy arrays before it returns.
+        """
+        host = jax.tree.map(np.asarray, state)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(host),
+            manifest=ocp.args.JsonSave(_manifest(host, checksum=True)),
+        )
+        metrics = None if score is None else {SCORE: score}
+        if not self._manager.save(step, args=args, metrics=metrics, force=True):
+            raise RuntimeError(f"checkpoint {step} was not written to {self.directory}")
+
+    def restore_latest(self, template: Tree) -> tuple[Tree, int] | None:
+        """(state, step) of the newest intact checkpoint, or None when there is none at all.
+
+        Leaves are bit-identical to what was saved: where the template holds a jax.Array, one placed
+        like it (so a state saved from several devices restores on any number of them), else a numpy
+        array. Damaged checkpoints newer than the one restored are reported on stderr and renamed to
+        `<step>.damaged`, out of the way of the steps to come.
+
+        Raises:
+          InputError: checkpoints are there, but each is damaged, or one holds other arrays than the template.
+        """
+        damaged = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            state, reason = self._try(step, template)
+            if reason is None:
+                self._set_aside(damaged, step)
+                return state, step
+            damaged[step] = reason
+        if damaged:
+            step, reason = next(iter(damaged.items()))
+            raise InputError(
+                f"{self.directory}: none of the {len(damaged)} checkpoints can be read ({step}: {reason}); "
+                "pass --overwrite to start afresh"
+            )
+        return None
+
+    def restore_best(self, template: Tree) -> tuple[Tree, int] | None:
+        """(state, step) of the checkpoint with the highest score, or None when none has a score.
+
+        Raises:
+          InputError: it is damaged, or holds other arrays than the template.
+        """
+        step = self._manager.best_step()
+        if step is None:
+            return None
+        state, reason = self._try(step, template)
+        if reason is not None:
+            raise InputError(
+                f"{self.directory / str(step)}, the best checkpoint, is damaged ({reason})"
+            )
+        return state, step
+
+    def wait(self) -> None:
+        """Returns once everything saved is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finishes the writes and ends the background thread."""
+        self._manager.close()
+
+    def _try(self, step, template):
+        """(state, None) or (None, why it cannot be read); the same verdict in every process."""
+        state, reason = None, None
+        try:
+            state = self._restore(step, template)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a broken file makes Orbax raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if multihost_utils.process_allgather(np.array(reason is not None)).any():
+            return None, reason or "another process cannot read it"
+        return state, None
+
+    def _restore(self, step, template):
+        manifest = self._manager.restore(
+            step, args=ocp.args.Composite(manifest=ocp.args.JsonRestore())
+        )["manifest"]
+        empty = jax.tree.map(lambda leaf: np.empty(np.shape(leaf), leaf.dtype), template)
+        expected = _manifest(empty, checksum=False)
+        found = {path: entry[:2] for path, entry in manifest.items()}
+        if found != expected:
+            different = sorted(
+                path
+                for path in found.keys() | expected.keys()
+                if found.get(path) != expected.get(path)
+            )
+            path = different[0]
+            raise InputError(
+                f"{self.directory / str(step)}: {len(different)} arrays differ from what this program keeps, such as "
+                f"{path}: found {found.get(path)}, expected {expected.get(path)}; pass --overwrite to start afresh"
+            )
+        host = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(empty))
+        )["state"]
+        changed = [
+            path
+            for path, entry in _manifest(host, checksum=True).items()
+            if entry != manifest[path]
+        ]
+        if changed:
+            raise ValueError(
+                f"{len(changed)} arrays have changed since they were written, such as {changed[0]}"
+            )
+        return jax.tree.map(_place, template, host)
+
+    def _set_aside(self, damaged, step):
+        for bad, reason in damaged.items() if distributed.is_first() else ():
+            print(
+                f"warning: checkpoint {self.directory / str(bad)} is damaged ({reason}); going on from step {step}",
+                file=sys.stderr,
+            )
+            if not self.read_only:
+                aside = self.directory / f"{bad}.damaged"
+                if aside.exists():  # of an earlier resume; one is enough to look into
+                    shutil.rmtree(aside)
+                (self.directory / str(bad)).rename(aside)
+        if damaged:
+            distributed.wait_for_all("damaged checkpoints are set aside")
+            self._manager.reload()
+
+
+def _manifest(tree, *, checksum):
+    """{path in the tree: [type, shape, CRC-32 of the bytes if asked for]}, ready for JSON."""
+    entries = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        entry = [leaf.dtype.name, list(leaf.shape)]
+        entries[jax.tree_util.keystr(path)] = (
+            [*entry, zlib.crc32(leaf.tobytes())] if checksum else entry
+        )
+    return entries
+
+
+def _place(like, value):
+    """Puts a restored array where its template is; never an alias of memory that a donated step may overwrite."""
+    if isinstance(like, jax.Array):
+        return jax.device_put(value, like.sharding, may_alias=False)
+    return value
+
+
+def _score(metrics):
+    return metrics[SCORE]

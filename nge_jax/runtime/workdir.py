@@ -1,0 +1,190 @@
+"""The working directory of a run: whose it is, what it holds, when it may be used again.
+
+A directory is a workdir of this program when its `environment.json` says so. One that holds results belongs to the
+config that made them: the same config resumes it, another one is refused, and overwriting removes exactly the files
+listed in RESULTS, never anything else that lies there.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from nge_jax.errors import InputError
+from nge_jax.runtime import artifacts
+
+CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
+# Everything a run writes besides those three.
+RESULTS = (
+    "metrics.jsonl",
+    "events.out.tfevents.*",
+    "dataset.json",
+    "genotype.json",
+    "architecture.npz",
+    "architecture.new.npz",
+    "history.npz",
+    "history.new.npz",
+    "rewards.png",
+    "rewards.svg",
+    "cell_*.png",
+    "cell_*.svg",
+    "probabilities_*.png",
+    "probabilities_*.svg",
+    "curves.png",
+    "curves.svg",
+    "examples.png",
+    "examples.svg",
+    "report.md",
+    "report.html",
+)
+# Keys (or groups of them) that do not change a result: a run may be resumed with other values.
+HARMLESS = ("data.dir", "data.devkit", "run.")
+PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
+    """Refuses a workdir that `prepare` would refuse; reads only.
+
+    Raises:
+      InputError: it is a file, or holds files of somebody else, or results of a different config.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"--workdir: {path} is a file, expected a directory")
+    if all(entry.name == _new(path / ENVIRONMENT).name for entry in path.iterdir()):
+        return
+    if not _is_ours(path):
+        raise InputError(
+            f"--workdir: {path} is not empty and was not written by nge_jax (no {ENVIRONMENT} of its), "
+            "expected a new or empty directory or a workdir"
+        )
+    if overwrite or not _has_results(path):
+        return
+    try:
+        recorded = artifacts.flatten(json.loads((path / CONFIG).read_text()))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"--workdir: {path / CONFIG} cannot be read ({error}); pass --overwrite to start afresh"
+        ) from error
+    differences = _differences(recorded, artifacts.flatten(json.loads(config.to_json())))
+    if differences:
+        raise InputError(
+            f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
+            "choose another --workdir, or pass --overwrite to start afresh"
+        )
+
+
+def prepare(path: str | Path, config: ConfigDict, *, overwrite: bool) -> Path:
+    """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
+
+    Call it once everything else that may refuse the input has been asked: with `overwrite` it removes what an earlier
+    run wrote. Raises what `check` raises.
+    """
+    check(path, config, overwrite=overwrite)
+    path = Path(path)
+    this_run = environment()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir: {path} cannot be made ({error.strerror})") from error
+    resumes = _has_results(path) and not overwrite
+    if resumes:
+        runs = json.loads((path / ENVIRONMENT).read_text())
+        runs["resumed"][str(len(runs["resumed"]) + 1)] = this_run
+    else:
+        _remove_results(path)  # check has made sure that they are ours
+        runs = this_run | {"resumed": {}}
+    # The environment first: without it the directory would not be known for ours.
+    write_atomically(path / ENVIRONMENT, json.dumps(runs, indent=2) + "\n")
+    if not resumes:
+        text = json.dumps(json.loads(config.to_json()), indent=2)
+        write_atomically(path / CONFIG, text + "\n")
+    return path
+
+
+def has_checkpoints(path: Path) -> bool:
+    """Whether a run in the workdir `path` would go on from one."""
+    return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*"))
+
+
+def environment() -> dict:
+    """Program, versions, device, command line and time of this process, ready for JSON."""
+    devices = jax.devices()
+    return {
+        "program": "nge_jax",
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
+        "device_platform": devices[0].platform,
+        "device_kind": devices[0].device_kind,
+        "device_count": len(devices),
+        "host_cpus": os.cpu_count(),
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a whole file or, if killed, none: the old one stays until the new one is on disk."""
+    new = _new(path)
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _new(path):
+    return path.with_name(path.name + ".new")
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # this program, run from a checkout
+        return "not installed"
+
+
+def _is_ours(path):
+    try:
+        return json.loads((path / ENVIRONMENT).read_text())["program"] == "nge_jax"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _has_results(path):
+    """Whether there is anything to lose: a run that was stopped before its first checkpoint has nothing."""
+    metrics = path / "metrics.jsonl"
+    return has_checkpoints(path) or (metrics.exists() and metrics.stat().st_size > 0)
+
+
+def _remove_results(path):
+    # Checkpoints first: should it be killed here, what is left starts from the beginning.
+    for checkpoint in path.glob(f"{CHECKPOINTS}/[0-9]*"):
+        shutil.rmtree(checkpoint)
+    for pattern in RESULTS:
+        for file in path.glob(pattern):
+            file.unlink()
+
+
+def _differences(recorded, given):
+    """["key: workdir has X, now Y", ...] over the keys that matter."""
+    absent = "nothing"
+    keys = sorted(
+        key
+        for key in recorded.keys() | given.keys()
+        if not key.startswith(HARMLESS) and recorded.get(key, absent) != given.get(key, absent)
+    )
+    return [
+        f"{key}: workdir has {recorded.get(key, absent)!r}, now {given.get(key, absent)!r}"
+        for key in keys
+    ]

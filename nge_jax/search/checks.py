@@ -1,0 +1,95 @@
+"""Refuses what is wrong with a search's config, in one line that names the key."""
+
+import jax
+from ml_collections import ConfigDict
+
+from nge_jax.data import small
+from nge_jax.embedding import edge_model
+from nge_jax.errors import InputError
+from nge_jax.runtime import config as config_checks
+from nge_jax.search.strategy_steps import STRATEGIES
+
+
+def check(config: ConfigDict) -> None:
+    """Raises InputError for a value that no data set could make right."""
+    config_checks.at_least(
+        1,
+        {
+            "network.cells": config.network.cells,
+            "search.epochs": config.search.epochs,
+            "search.batch_size": config.search.batch_size,
+            "run.steps_per_dispatch": config.run.steps_per_dispatch,
+            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
+            "run.keep_checkpoints": config.run.keep_checkpoints,
+        },
+    )
+    channels = config.network.channels
+    if channels < 2 or channels % 2:
+        raise InputError(f"config.network.channels: found {channels}, expected an even number")
+    config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    config_checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
+    try:
+        edge_model(config.search.edge_model, config.search.adjacency)
+    except ValueError as error:
+        raise InputError(f"config.{error}") from None
+    _check_strategy(config)
+    devices = jax.local_device_count()
+    config_checks.divides_among(
+        "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
+    )
+
+
+def _check_strategy(config):
+    strategy, alternation = config.search.strategy, config.search.alternation
+    config_checks.one_of("search.strategy", strategy, STRATEGIES)
+    if strategy != "gradient" and alternation != "epoch":
+        raise InputError(
+            f"config.search.alternation: found {alternation!r}, expected 'epoch' with strategy {strategy!r}"
+        )
+    population = config.evolution.population
+    config_checks.at_least(
+        1,
+        {
+            "evolution.population": population,
+            "evolution.tournament": config.evolution.tournament,
+            "evolution.proposals": config.evolution.proposals,
+            "final.candidates": config.final.candidates,
+            "final.batches": config.final.batches,
+        },
+    )
+    config_checks.at_least(
+        0,
+        {
+            "evolution.train_steps": config.evolution.train_steps,
+            "evolution.learning_rate": config.evolution.learning_rate,
+            "evolution.entropy_weight": config.evolution.entropy_weight,
+            "reinforce.learning_rate": config.reinforce.learning_rate,
+            "reinforce.entropy_weight": config.reinforce.entropy_weight,
+        },
+    )
+    config_checks.fractions({"reinforce.baseline_decay": config.reinforce.baseline_decay})
+    if config.evolution.memory < population:
+        raise InputError(
+            f"config.evolution.memory: found {config.evolution.memory}, expected at least the population, {population}"
+        )
+    if config.evolution.rank_scale <= 0:
+        raise InputError(
+            f"config.evolution.rank_scale: found {config.evolution.rank_scale}, expected more than 0"
+        )
+
+
+def check_data(config: ConfigDict, data: small.Dataset) -> None:
+    """Raises InputError for a value that does not go with the data set."""
+    halves = small.split(len(data.train_images), config.data.train_fraction, config.seed)
+    smallest = min(len(half) for half in halves)
+    images = config.search.images_per_epoch or smallest
+    if not config.search.batch_size <= images <= smallest:
+        raise InputError(
+            f"config.search.images_per_epoch: found {config.search.images_per_epoch}, expected 0 (for all) or "
+            f"from a batch of {config.search.batch_size} to the {smallest} images of the smaller half"
+        )
+    batches = smallest // config.search.batch_size
+    if config.search.strategy != "gradient" and config.final.batches > batches:
+        raise InputError(
+            f"config.final.batches: found {config.final.batches}, expected at most the {batches} of the smaller half"
+        )

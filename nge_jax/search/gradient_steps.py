@@ -1,0 +1,170 @@
+"""The two updates of Algorithm 1 as pure functions, and many of them in one dispatch.
+
+One update trains one group of parameters, the supernet's weights or the edge model ("embedding"), and
+leaves the other group and its optimiser's state bit for bit as they were.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from nge_jax.data import augment
+from nge_jax.embedding import EdgeModel
+from nge_jax.metrics import Sums, count_correct, no_sums
+from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
+from nge_jax.runtime.parallel import AXIS, make_phase, my_part, row
+from nge_jax.supernet.model import Supernet
+
+Tree = Any
+
+
+class SearchState(NamedTuple):
+    """All that a search carries from step to step; it is what a checkpoint holds.
+
+    step: updates of either group so far.
+    params, opt_state: {"weights": ..., "embedding": ...}.
+    sums: of each group's half of the data since the epoch began.
+    history: [epochs + 1, 2, 14, 7], P before the search and after each epoch; zeros for those to come.
+    """
+
+    step: jax.Array
+    params: dict[str, Tree]
+    opt_state: Tree
+    sums: dict[str, Sums]
+    history: jax.Array
+
+
+class Inputs(NamedTuple):
+    """How images enter a step; `pad`, `flip` as of `augment.draw`."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pad: int
+    flip: bool
+
+
+def init_state(
+    net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, epochs: int, key: jax.Array
+) -> SearchState:
+    """The state before the first step."""
+    params = {
+        WEIGHTS: net.init(jax.random.fold_in(key, 0)),
+        EMBEDDING: edge_model.init(jax.random.fold_in(key, 1)),
+    }
+    probs = edge_model.probs(params[EMBEDDING])
+    return SearchState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=optimizer.init(params),
+        sums={WEIGHTS: no_sums(), EMBEDDING: no_sums()},
+        history=jnp.zeros((epochs + 1, *probs.shape)).at[0].set(probs),
+    )
+
+
+def make_weight_step(net: Supernet, optimizer: Optimizer, inputs: Inputs) -> Callable:
+    """`(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
+
+    To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1
+    holds P for an epoch); images: uint8 [B, H, W, C], this device's part of the batch; key: the run's.
+    """
+
+    def weight_step(state, probs, images, labels, key):
+        x = _augment(inputs, images, jax.random.fold_in(key, state.step))
+
+        def loss_fn(weights):
+            return loss(net, weights, x, labels, probs)
+
+        grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
+        return _update(state, WEIGHTS, optimizer, grads, sums)
+
+    return weight_step
+
+
+def make_embedding_step(
+    net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, inputs: Inputs
+) -> Callable:
+    """`(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
+
+    P is computed anew; the gradient reaches the embedding through P alone, w is held.
+    """
+
+    def embedding_step(state, images, labels, key):
+        x = _augment(inputs, images, jax.random.fold_in(key, state.step))
+
+        def loss_fn(embedding):
+            return loss(net, state.params[WEIGHTS], x, labels, edge_model.probs(embedding))
+
+        grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[EMBEDDING])
+        return _update(state, EMBEDDING, optimizer, grads, sums)
+
+    return embedding_step
+
+
+def make_weight_phase(weight_step: Callable) -> Callable:
+    """`(state, (probs, batches), key, start, stop) -> state`: rows start..stop-1 of weight steps.
+
+    P is an argument, so that one compiled program serves all edge models.
+    """
+
+    def weight_phase(state, probs_and_batches, key, start, stop):
+        probs, batches = probs_and_batches
+
+        def step(state, *batch):
+            return weight_step(state, probs, *batch)
+
+        return make_phase(step)(state, batches, key, start, stop)
+
+    return weight_phase
+
+
+def make_alternating_phase(
+    weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel
+) -> Callable:
+    """`(state, (weight batches, embedding batches), key, start, stop) -> state`, as DARTS alternates.
+
+    Row by row: an embedding step, then a weight step under the P that follows from it.
+    """
+
+    def alternating_phase(state, batches, key, start, stop):
+        training, validation = batches
+
+        def body(i, state):
+            state = embedding_step(state, *row(validation, i), key)
+            probs = edge_model.probs(state.params[EMBEDDING])
+            return weight_step(state, probs, *row(training, i), key)
+
+        return lax.fori_loop(start, stop, body, state)
+
+    return alternating_phase
+
+
+def _augment(inputs, images, key):
+    """Draws for the global batch, so that an image's crop does not depend on the number of devices."""
+    draws = augment.draw(
+        key, lax.axis_size(AXIS) * len(images), *images.shape[1:3], pad=inputs.pad, flip=inputs.flip
+    )
+    mine = my_part(draws, len(images))
+    return augment.apply(images, mine, mean=inputs.mean, std=inputs.std, pad=inputs.pad)
+
+
+def loss(net, weights, x, labels, probs):
+    """Mean loss of a batch of normalised images `x`, and its sums."""
+    logits, _ = net.apply(weights, x, probs)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), count_correct(losses, logits, labels)
+
+
+def _update(state, group, optimizer, grads, sums):
+    grads, sums = lax.pmean(grads, AXIS), lax.psum(sums, AXIS)
+    params, opt_state = optimizer.update(group, grads, state.opt_state, state.params)
+    added = jax.tree.map(jnp.add, state.sums[group], sums)
+    return state._replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        sums=state.sums | {group: added},
+    )

@@ -1,0 +1,302 @@
+"""The search runner: Algorithm 1 of the paper, from a config to a genotype and a report.
+
+    for every epoch:
+        P <- edge model (X, Thetas)
+        for every batch of the training half:     update w by the gradient of the loss under P, held
+        for every batch of the validation half:   update X, Thetas by the gradient of the loss, through P
+    the genotype: of every inner node the two strongest edges with their strongest operations
+
+`search.alternation="batch"` updates both for every pair of batches instead, as DARTS does. `search.strategy`, other
+than "gradient", keeps this loop and puts other steps into it: see `supernet_search`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from nge_jax import cost, optim
+from nge_jax.data import small
+from nge_jax.embedding import EdgeModel, edge_model
+from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.report import run as report_run
+from nge_jax.runtime import parallel, workdir
+from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.runtime.parallel import BATCHES_AXES, Batches
+from nge_jax.runtime.progress import Metrics, Progress, table_header, table_row
+from nge_jax.search import checks as search_checks
+from nge_jax.search import gradient_steps, strategy_steps
+from nge_jax.search import record as search_record
+from nge_jax.search.gradient_steps import SearchState
+from nge_jax.space import genotype
+from nge_jax.strategies.base import Strategy
+from nge_jax.supernet.model import Supernet, supernet
+
+
+class Phase(NamedTuple):
+    """A part of an epoch: `run(state, batches, key, start, stop) -> state` over `steps` rows of batches.
+
+    updates: of either group in one row.
+    """
+
+    name: str
+    run: Callable
+    steps: int
+    updates: int
+
+
+class Search(NamedTuple):
+    """What the config and the data set make of a search, before any array.
+
+    strategy: None: the gradient's. Another's state is what `edge_model` makes and reads.
+    """
+
+    net: Supernet
+    edge_model: EdgeModel
+    strategy: Strategy | None
+    schedule: optax.Schedule
+    optimizer: optim.Optimizer
+    phases: tuple[Phase, ...]
+    inputs: gradient_steps.Inputs
+    halves: dict[str, np.ndarray]  # indices of each group's half of the training images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return sum(phase.steps * phase.updates for phase in self.phases)
+
+
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
+    """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
+
+    Raises:
+      InputError: the config, the data or the workdir is refused, before any compute.
+    """
+    search_checks.check(config)
+    data = small.load(config.data.name, config.data.dir)
+    search_checks.check_data(config, data)
+    search = build(config, data)
+    path = workdir.prepare(path, config, overwrite=overwrite)
+    state = fit(config, search, data, path)
+
+    found = choose(config, search, data, state, path)
+    text = genotype.to_json(found)
+    workdir.write_atomically(path / "genotype.json", text)
+    print(text)
+    command = (
+        f"python -m nge_jax.main --config={config.search.train_config} "
+        f"--config.genotype={path / 'genotype.json'}"
+    )
+    print(f"report: {report_run.write_search_report(path, _sizes(found, data), command)}")
+    print(f"to train this cell: {command}")
+
+
+def build(config: ConfigDict, data: small.Dataset) -> Search:
+    """The supernet, the edge model, their optimiser and the phases of a checked config."""
+    halves = small.split(len(data.train_images), config.data.train_fraction, config.seed)
+    halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))
+    images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
+    steps = {group: count // config.search.batch_size for group, count in images.items()}
+
+    net = supernet(
+        config.network.cells,
+        config.network.channels,
+        data.num_classes,
+        image_channels=data.train_images.shape[-1],
+        dtype=jnp.dtype(config.network.dtype),
+        remat=config.network.remat,
+        schedule="loop" if jax.default_backend() == "cpu" else "together",
+    )
+    edges, strategy = edge_model(config.search.edge_model, config.search.adjacency), None
+    if config.search.strategy == "gradient":
+        teacher = optim.adam(
+            config.embedding.learning_rate,
+            b1=config.embedding.b1,
+            b2=config.embedding.b2,
+            weight_decay=config.embedding.weight_decay,
+        )
+    else:
+        strategy = strategy_steps.make_strategy(config, edges)
+        edges = strategy_steps.as_edge_model(strategy, config.search.epochs * steps[EMBEDDING])
+        teacher = optax.identity()  # the strategy teaches itself
+    by_batch = config.search.alternation == "batch"
+    weight_steps = min(steps.values()) if by_batch else steps[WEIGHTS]
+    schedule = optax.cosine_decay_schedule(
+        config.weights.learning_rate, config.search.epochs * weight_steps
+    )
+    optimizer = optim.Optimizer(
+        {
+            WEIGHTS: optim.sgd(
+                schedule,
+                momentum=config.weights.momentum,
+                weight_decay=config.weights.weight_decay,
+                clip_norm=config.weights.clip_norm,
+            ),
+            EMBEDDING: teacher,
+        }
+    )
+    inputs = gradient_steps.Inputs(data.mean, data.std, config.data.pad, config.data.flip)
+    if strategy is None:
+        weight_step = gradient_steps.make_weight_step(net, optimizer, inputs)
+        embedding_step = gradient_steps.make_embedding_step(net, edges, optimizer, inputs)
+    else:
+        weight_step = strategy_steps.make_weight_step(net, strategy, optimizer, inputs)
+        embedding_step = strategy_steps.make_query_step(net, strategy, inputs)
+    if by_batch:
+        both = gradient_steps.make_alternating_phase(weight_step, embedding_step, edges)
+        run_both = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
+        phases = (Phase("weights and embedding", run_both, weight_steps, 2),)
+    else:
+        run_weights = parallel.on_all_devices(
+            gradient_steps.make_weight_phase(weight_step), (None, BATCHES_AXES)
+        )
+        run_embedding = parallel.on_all_devices(parallel.make_phase(embedding_step))
+        phases = (
+            Phase(WEIGHTS, run_weights, steps[WEIGHTS], 1),
+            Phase(EMBEDDING, run_embedding, steps[EMBEDDING], 1),
+        )
+    return Search(net, edges, strategy, schedule, optimizer, phases, inputs, halves)
+
+
+def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> SearchState:
+    """The loop: epochs of phases of dispatches, checkpoints between; returns the last state."""
+    epochs, batch_size = config.search.epochs, config.search.batch_size
+    init_key, key = jax.random.split(jax.random.key(config.seed))
+    state = gradient_steps.init_state(
+        search.net, search.edge_model, search.optimizer, epochs, init_key
+    )
+    state, key, images, labels = parallel.replicated(
+        (state, key, data.train_images, data.train_labels)
+    )
+    total_steps = epochs * search.steps_per_epoch
+    probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
+
+    with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
+        state, step = checkpoints.restore_latest(state) or (state, 0)
+        metrics = Metrics(path, step)
+        progress = Progress(total_steps * batch_size, step * batch_size)
+        if step < total_steps:  # before the clocks below start
+            batches = _batches(config, search, 0, images, labels, probs(state))
+            search = _compiled(search, [(state, batches[p.name], key, 0, 0) for p in search.phases])
+        columns = search_record.columns(search.strategy)
+        progress.print(table_header(columns))
+        for epoch in range(step // search.steps_per_epoch, epochs):
+            # Held for the epoch; what the embedding learns in it counts from the next one on.
+            batches = _batches(config, search, epoch, images, labels, probs(state))
+            began, begin = time.monotonic(), step
+            for phase, first, last in _dispatches(config, search, step):
+                state = phase.run(state, batches[phase.name], key, first, last)
+                state.step.block_until_ready()
+                done = (last - first) * phase.updates
+                step += done
+                progress.advance(done * batch_size, f"epoch {epoch + 1}/{epochs}, {phase.name}")
+                if step % search.steps_per_epoch and _is_due(config, step, done):
+                    checkpoints.save(step, state)
+            state = _end_epoch(state, epoch + 1, probs(state))
+            row = {"epoch": epoch + 1, "step": step, "seconds": time.monotonic() - began}
+            row["images_per_second"] = (step - begin) * batch_size / row["seconds"]
+            # The epoch's last step's; the schedule counts steps of the weights alone.
+            weight_steps = sum(p.steps for p in search.phases if p.name != EMBEDDING)
+            rate = float(search.schedule((epoch + 1) * weight_steps - 1))
+            told = None if search.strategy is None else state.params[EMBEDDING].told()
+            row |= search_record.epoch_metrics(state, epoch + 1, rate, told)
+            progress.print(table_row(columns, row))
+            for warning in search_record.skip_warnings(row):
+                progress.print(warning)
+            search_record.write_architecture(path, state, epoch + 1)
+            if told is not None:
+                search_record.write_history(path, told)
+            metrics.write({k: v for k, v in row.items() if k != "skips"})
+            state = _without_sums(state)
+            checkpoints.save(step, state)  # never before the row
+        progress.close()
+        metrics.close()
+    return state
+
+
+def choose(
+    config: ConfigDict, search: Search, data: small.Dataset, state: SearchState, path: Path
+) -> genotype.Genotype:
+    """The genotype that the search ends with; of a strategy that asks for cells also the candidates' record."""
+    if search.strategy is None:
+        return genotype.derive(np.asarray(state.history[-1]))
+    half, steps = search.halves[EMBEDDING], config.final.batches
+    # The first number of the order's stream that no epoch has used.
+    order = parallel.epoch_order(
+        config.seed, 2 * config.search.epochs, len(half), steps, config.search.batch_size
+    )
+    images, labels = parallel.replicated((data.train_images, data.train_labels))
+    return strategy_steps.choose(
+        config,
+        search.net,
+        state,
+        Batches(images, labels, parallel.by_device(half[order])),
+        search.inputs,
+        path,
+    )
+
+
+def _batches(config, search, epoch, images, labels, probs):
+    """The epoch's batches of each phase, by its name; orders follow from (seed, epoch, group)."""
+
+    def of(group, steps):
+        half = search.halves[group]
+        # Two epochs of the order's stream for one of the search: each half has an order of its own.
+        number = 2 * epoch + (group == EMBEDDING)
+        order = parallel.epoch_order(
+            config.seed, number, len(half), steps, config.search.batch_size
+        )
+        return Batches(images, labels, parallel.by_device(half[order]))
+
+    if len(search.phases) == 1:
+        (both,) = search.phases
+        return {both.name: (of(WEIGHTS, both.steps), of(EMBEDDING, both.steps))}
+    weights, embedding = search.phases
+    return {
+        weights.name: (probs, of(WEIGHTS, weights.steps)),
+        embedding.name: of(EMBEDDING, embedding.steps),
+    }
+
+
+def _compiled(search, arguments):
+    runs = parallel.compile_side_by_side([phase.run for phase in search.phases], arguments)
+    phases = [phase._replace(run=run) for phase, run in zip(search.phases, runs, strict=True)]
+    return search._replace(phases=tuple(phases))
+
+
+def _dispatches(config, search, step) -> Iterator[tuple[Phase, int, int]]:
+    """What is left of the epoch after `step`: (phase, first row, row after the last) of each dispatch."""
+    done = step % search.steps_per_epoch
+    for phase in search.phases:
+        first = min(done // phase.updates, phase.steps)
+        done -= first * phase.updates
+        while first < phase.steps:
+            last = min(first + config.run.steps_per_dispatch, phase.steps)
+            yield phase, first, last
+            first = last
+
+
+def _is_due(config, step, done):
+    """Whether a multiple of checkpoint_every_steps lies in the `done` steps before `step`."""
+    every = config.run.checkpoint_every_steps
+    return step // every > (step - done) // every
+
+
+def _end_epoch(state, epoch, probs):
+    return state._replace(history=state.history.at[epoch].set(probs))
+
+
+def _without_sums(state):
+    return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+
+
+def _sizes(found, data):
+    """Rows of the report's table of sizes: (network, parameters, multiply-adds an image)."""
+    size = {"classes": data.num_classes, "image_shape": data.train_images.shape[1:]}
+    yield "20 cells, 36 channels, this data set", *cost.cifar_cost(found, **size)
+    yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(found)

@@ -1,0 +1,143 @@
+"""What a config makes of a segmentation's training, before any array; what it may say is checked here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from nge_jax.data import source
+from nge_jax.data.source import Source
+from nge_jax.data.voc_segmentation import batches as voc
+from nge_jax.errors import InputError
+from nge_jax.networks.deeplab import deeplab_network
+from nge_jax.networks.network import Network
+from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import parallel
+from nge_jax.space.genotype import Genotype
+from nge_jax.train import build as train_build
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+class Segmentation(NamedTuple):
+    model: Network
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+    source: Source
+    steps_per_epoch: int
+
+
+def open_source(config: ConfigDict) -> Source:
+    """The data set of a checked config; it is prepared if it has to be.
+
+    Raises:
+      InputError: neither prepared nor a folder to prepare it of, or it does not suit the config.
+    """
+    data = voc.load(config.data.devkit, config.data.dir)
+    if config.train.batch_size > data.train_examples:
+        raise InputError(
+            f"config.train.batch_size: found {config.train.batch_size}, expected no more than the "
+            f"{data.train_examples} images to train on"
+        )
+    voc.check_test_size(data, config.data.test_size)
+    return source.segmented(
+        data,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+        crop=config.data.crop,
+        test_size=config.data.test_size,
+    )
+
+
+def build(config: ConfigDict, found: Genotype, opened: Source) -> Segmentation:
+    """The network of a checked config and its optimiser; the rate falls as DeepLab's "poly" policy."""
+    weights = config.weights
+    rate = optax.polynomial_schedule(weights.learning_rate, 0.0, weights.power, config.train.steps)
+    return Segmentation(
+        network_of(config, found),
+        rate,
+        train_build.optimizer_of(config, rate),
+        opened,
+        opened.examples["train"] // config.train.batch_size,
+    )
+
+
+def network_of(config: ConfigDict, found: Genotype) -> Network:
+    return deeplab_network(
+        found,
+        cells=config.network.cells,
+        channels=config.network.channels,
+        classes=voc.NUM_CLASSES,
+        output_stride=config.network.output_stride,
+        width=config.network.width,
+        rates=tuple(config.network.rates),
+        image_pooling=config.network.image_pooling,
+        dropout=config.network.dropout,
+        dtype=jnp.dtype(config.network.dtype),
+        bn_axis_name=parallel.AXIS if config.train.sync_batch_norm else None,
+    )
+
+
+def check(config: ConfigDict) -> None:
+    """Raises InputError where a value is wrong whatever the data."""
+    config_checks.at_least(
+        1,
+        {
+            "network.cells": config.network.cells,
+            "network.width": config.network.width,
+            "train.steps": config.train.steps,
+            "train.batch_size": config.train.batch_size,
+            "train.accumulate": config.train.accumulate,
+            "run.steps_per_dispatch": config.run.steps_per_dispatch,
+            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
+            "run.keep_checkpoints": config.run.keep_checkpoints,
+            "run.eval_batch_size": config.run.eval_batch_size,
+        },
+    )
+    config_checks.at_least(
+        2, {"network.channels": config.network.channels}
+    )  # the stem begins with half
+    config_checks.at_least(
+        0, {"run.pictures": config.run.pictures, "weights.power": config.weights.power}
+    )
+    config_checks.fractions({"network.dropout": config.network.dropout})
+    config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    stride, rates = config.network.output_stride, tuple(config.network.rates)
+    if stride not in OUTPUT_STRIDES:
+        expected = ", ".join(map(str, OUTPUT_STRIDES))
+        raise InputError(
+            f"config.network.output_stride: found {stride}, expected one of {expected}"
+        )
+    if len(set(rates)) < len(rates) or any(rate < 1 for rate in rates):
+        raise InputError(
+            f"config.network.rates: found {rates}, expected different numbers, each 1 or more"
+        )
+    _check_size("data.crop", config.data.crop, stride)
+    _check_size("data.test_size", config.data.test_size, stride)
+    _check_batch(config)
+
+
+def _check_size(key, size, stride):
+    """Other sizes would move the features against the pixels, see `deeplab.upsample`."""
+    if size <= stride or (size - 1) % stride:
+        raise InputError(
+            f"config.{key}: found {size}, expected a multiple of the output stride {stride}, and 1 "
+            f"(such as {max(1, round((size - 1) / stride)) * stride + 1})"
+        )
+
+
+def _check_batch(config):
+    devices, parts = jax.device_count(), config.train.accumulate
+    batch_size = config.train.batch_size
+    config_checks.divides_into_micro_batches(batch_size, devices, parts)
+    # The image's mean is a single pixel: normalised by the statistics of one image it would be 0.
+    together = batch_size // parts // (1 if config.train.sync_batch_norm else devices)
+    if config.network.image_pooling and together < 2:
+        key = "train.accumulate" if parts > 1 else "train.batch_size"
+        raise InputError(
+            f"config.{key}: found {parts if parts > 1 else batch_size}, expected 2 or more images to be "
+            f"normalised together for config.network.image_pooling, here it is {together}"
+        )

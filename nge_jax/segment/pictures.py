@@ -1,0 +1,69 @@
+"""Images, their true and predicted segmentation and the error, side by side in VOC's colours."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import patches, rc_context
+from matplotlib.figure import Figure
+
+from nge_jax.data.voc_segmentation.devkit import CLASSES, IGNORE
+from nge_jax.report.cell import SOFT, new_figure
+from nge_jax.report.curves import STYLE
+from nge_jax.segment.palette import voc_palette
+
+RIGHT, WRONG, UNLABELLED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colours of an error
+GAP = 8  # pixels between the pictures of a row
+TITLES = ("image", "truth", "prediction", "error")
+
+
+class Example(NamedTuple):
+    """image: uint8 [H, W, 3]; mask: uint8 [H, W], 255 where there is no label; prediction: uint8 [H, W]."""
+
+    name: str
+    image: np.ndarray
+    mask: np.ndarray
+    prediction: np.ndarray
+
+
+def pictures(example: Example) -> tuple[np.ndarray, ...]:
+    """The pictures that `TITLES` names, each uint8 [H, W, 3]."""
+    palette = voc_palette()
+    mask, prediction = example.mask, example.prediction
+    colours = np.array([RIGHT, WRONG, UNLABELLED], np.uint8)
+    error = colours[np.where(mask == IGNORE, 2, prediction != mask)]
+    return example.image, palette[mask], palette[prediction], error
+
+
+def side_by_side(example: Example) -> np.ndarray:
+    """The pictures in a row, uint8 [H, 4 W + 3 GAP, 3]: for TensorBoard."""
+    gap = np.full([len(example.image), GAP, 3], 255, np.uint8)
+    row = [part for picture in pictures(example) for part in (picture, gap)]
+    return np.concatenate(row[:-1], axis=1)
+
+
+def examples_figure(examples: Sequence[Example]) -> Figure:
+    """A row for each example, and below the classes that occur in them with their colours."""
+    with rc_context(STYLE):
+        height = 1.6 * len(examples) + 0.8
+        figure = new_figure(8.0, height)
+        rows = figure.subplots(len(examples), len(TITLES), squeeze=False)
+        for row, example in zip(rows, examples, strict=True):
+            for axes, picture in zip(row, pictures(example), strict=True):
+                axes.imshow(picture, interpolation="none")
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+        for axes, title in zip(rows[0], TITLES, strict=True):
+            axes.set_title(title, loc="left")
+        for axes, example in zip(rows[:, 0], examples, strict=True):
+            axes.set_ylabel(example.name, color=SOFT, fontsize=7)
+        seen = np.unique([label for e in examples for a in e[2:] for label in np.unique(a)])
+        handles = [_handle(CLASSES[c], voc_palette()[c]) for c in seen if c != IGNORE]
+        handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
+        figure.legend(handles=handles, loc="lower center", ncols=7, fontsize=7)
+        figure.subplots_adjust(0.04, 0.6 / height, 0.99, 1 - 0.2 / height, 0.03, 0.03)
+    return figure
+
+
+def _handle(name, colour):
+    return patches.Patch(facecolor=np.array(colour) / 255, label=name)

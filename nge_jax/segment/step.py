@@ -1,0 +1,63 @@
+"""The update of a segmentation network's weights; images and masks arrive augmented."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from nge_jax.data import augment
+from nge_jax.data.spec import DatasetSpec
+from nge_jax.data.voc_segmentation.devkit import IGNORE
+from nge_jax.metrics import Sums
+from nge_jax.networks.network import Network
+from nge_jax.runtime.parallel import AXIS, my_part
+from nge_jax.segment.losses import segmentation_cross_entropy
+from nge_jax.train import step as train_step
+
+
+def make_segment_step(
+    model: Network,
+    optimizer: optax.GradientTransformation,
+    spec: DatasetSpec,
+    *,
+    accumulate: int,
+    steps_per_epoch: int,
+) -> Callable:
+    """`(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".
+
+    images: uint8 [B, H, W, 3], masks: uint8 [B, H, W], this device's part of the batch; key: the run's.
+
+    The loss is the mean over the labelled pixels of the whole batch, however it is divided among
+    devices and micro-batches. The sums of the state count pixels.
+    """
+
+    def loss_fn(params, batch_stats, images, masks, head_keys):
+        (logits, _), updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            augment.normalize(images, spec.mean, spec.std),
+            train=True,
+            head_keys=head_keys,
+            mutable=["batch_stats"],
+        )
+        loss, labelled = segmentation_cross_entropy(logits, masks)
+        right = (logits.argmax(-1) == masks).sum(dtype=jnp.float32)  # no class is IGNORE
+        return loss, (updated["batch_stats"], Sums(loss, right, labelled))
+
+    def step(state, images, masks, key):
+        keys = jax.random.split(
+            jax.random.fold_in(key, state.step), lax.axis_size(AXIS) * len(images)
+        )
+        labelled = lax.psum((masks != IGNORE).sum(dtype=jnp.float32), AXIS)
+        return train_step.update(
+            state,
+            loss_fn,
+            (images, masks, my_part(keys, len(images))),
+            optimizer,
+            accumulate=accumulate,
+            divisor=jnp.maximum(labelled, 1),
+            steps_per_epoch=steps_per_epoch,
+        )
+
+    return step

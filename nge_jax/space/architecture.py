@@ -1,0 +1,128 @@
+"""Architectures as arrays, and the distribution over them that edge probabilities stand for.
+
+An architecture is int32 [C, E]: the operation of each edge of each cell type, ABSENT where the edge
+is not kept. P [C, E, O] gives each inner node, independently of the others, first a set of kept
+edges and then an operation on each of them:
+
+    s_e = max_o P_eo / (1 - max_o P_eo)                 an edge's strength, the odds of its best operation
+    edges      drawn one after another without replacement, each time in proportion to s (Plackett-Luce);
+               the order of the draws does not count
+    operation  of a kept edge e: P_e
+
+so that, with the sum over all orders (e_1, ..., e_n) in which a node's edges can have been drawn,
+
+    log p = sum_nodes [log sum_orders prod_j s_(e_j) / (sum_(not yet drawn) s_e) + sum_j log P_(e_j, o_j)].
+
+The most probable architecture is the one that `genotype.derive` gives: it too ranks edges by max_o P.
+The paper promises that actions come from edge embeddings and is silent on how two edges are chosen;
+the odds, unlike max_o P itself, let a search become as certain as it likes. Where a space keeps all
+edges, only the operations are drawn.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.nn import logsumexp
+
+from nge_jax.space import genotype
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS, Space
+
+ABSENT = -1  # the edge is not kept
+SMALLEST = 1e-6  # below it a probability counts as this: float32 tells 1 - 1e-7 from 1, no more
+
+
+def one_hot(architecture: jax.Array, space: Space) -> jax.Array:
+    """[..., C, E] -> probabilities [..., C, E, O], all 0 on an absent edge."""
+    return jax.nn.one_hot(architecture, len(space.operations))
+
+
+def from_genotype(found: Genotype) -> np.ndarray:
+    """int32 [2, 14] of a genotype of the paper's space."""
+    architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
+    for c, cell_type in enumerate(DARTS.cell_types):
+        for j, (operation, source) in enumerate(found.cell(cell_type)[0]):
+            edge = DARTS.edges.index((source, DARTS.num_inputs + j // 2))
+            architecture[c, edge] = DARTS.operations.index(operation)
+    return architecture
+
+
+def to_genotype(architecture: np.ndarray) -> Genotype:
+    """The genotype of an architecture [2, 14] of the paper's space."""
+    chosen = np.asarray(architecture)[..., None] == np.arange(len(DARTS.operations))
+    return genotype.derive(chosen)
+
+
+def uniform(space: Space) -> jax.Array:
+    """P [C, E, O] of equal probabilities: all architectures are equally probable."""
+    return jnp.full(space.shape, 1 / len(space.operations))
+
+
+def sample(key: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
+    """An architecture [C, E] drawn from the distribution above."""
+    logits = log(probs_CxExO)
+    operations = jax.random.categorical(jax.random.fold_in(key, 0), logits).astype(jnp.int32)
+    kept = []
+    for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
+        drawn_C = jax.random.categorical(jax.random.fold_in(key, node), log_probs_CxS)
+        kept.append(jnp.asarray(sets_SxI)[drawn_C])
+    return jnp.where(jnp.concatenate(kept, axis=-1), operations, ABSENT)
+
+
+def log_prob(probs_CxExO: jax.Array, architecture: jax.Array, space: Space) -> jax.Array:
+    """log p of an architecture [C, E], exactly; -inf where it keeps edges that the space does not allow."""
+    kept = architecture != ABSENT
+    logits = log(probs_CxExO)
+    total = (logits * one_hot(architecture, space)).sum()
+    for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
+        same_CxS = (kept[:, None, list(space.incoming(node))] == sets_SxI).all(-1)
+        total += jnp.where(same_CxS, log_probs_CxS, -jnp.inf).max(-1).sum()
+    return total
+
+
+def entropy(probs_CxExO: jax.Array, space: Space) -> jax.Array:
+    """Entropy of the distribution in nats, exactly: of the sets of edges and of their operations."""
+    of_edges = -(probs_CxExO * log(probs_CxExO)).sum(-1)
+    total = 0.0
+    for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
+        of_set_CxS = of_edges[:, list(space.incoming(node))] @ sets_SxI.T.astype(np.float32)
+        total += (jnp.exp(log_probs_CxS) * (of_set_CxS - log_probs_CxS)).sum()
+    return total
+
+
+def log_strength(probs_CxExO: jax.Array) -> jax.Array:
+    """log s [C, E]."""
+    best = probs_CxExO.max(-1)
+    return log(best) - log(1 - best)
+
+
+def log(probs):
+    """log P, with finite values and derivatives everywhere."""
+    return jnp.log(jnp.maximum(probs, SMALLEST))
+
+
+def _edge_sets(probs_CxExO, space) -> dict[int, tuple[np.ndarray, jax.Array]]:
+    """For each inner node: the sets of edges it may keep, bool [S, I] of its I edges, and their log p [C, S]."""
+    log_s_CxE = log_strength(probs_CxExO)
+    found = {}
+    for node in space.inner_nodes:
+        if space.kept(node) == node:  # a node has as many edges as its number says
+            found[node] = np.ones((1, node), bool), jnp.zeros((len(log_s_CxE), 1))
+            continue
+        orders_SxRxK, left_SxRxKxI = _orders(node, space.kept(node))
+        log_s_CxI = log_s_CxE[:, list(space.incoming(node))]
+        of_all_left = logsumexp(log_s_CxI[:, None, None, None], axis=-1, where=left_SxRxKxI)
+        of_draws = log_s_CxI[:, orders_SxRxK] - of_all_left
+        sets_SxI = np.eye(node, dtype=bool)[orders_SxRxK[:, 0]].any(1)
+        found[node] = sets_SxI, logsumexp(of_draws.sum(-1), axis=-1)
+    return found
+
+
+def _orders(edges: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """The R orders in which each of S sets is drawn, [S, R, kept], and what is left before each draw."""
+    sets = itertools.combinations(range(edges), kept)
+    orders = np.array([list(itertools.permutations(drawn)) for drawn in sets])
+    drawn = np.eye(edges, dtype=int)[orders]
+    return orders, drawn.cumsum(2) - drawn == 0

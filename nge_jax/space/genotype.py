@@ -1,0 +1,241 @@
+"""What a cell is: operation names, edges, genotypes and their JSON, derivation from probabilities.
+
+A cell is a DAG: nodes 0 and 1 are the outputs of the two cells before it, the inner nodes follow
+from 2, and an edge i -> k carries one operation. A genotype keeps two edges for each inner node,
+in the vocabulary of DARTS. This module imports no jax: tools read genotypes without it.
+
+`KNOWN` holds the published cells made of the seven operations here and `none`. Left out, since they
+need other operations: NASNet and PNASNet (sep_conv_7x7), AmoebaNet (sep_conv_7x7, conv_7x1_1x7)
+and SETN (conv_3x1_1x3).
+"""
+
+import json
+import os
+import re
+from reprlib import repr as brief  # keeps a message to one line whatever was found
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nge_jax.space.spaces import DARTS
+
+OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
+NONE = "none"  # an absent edge: stands in a published cell (SNAS_aggressive), is never searched
+NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell; ENASNet has 7
+EDGES = DARTS.edges
+
+Pair = tuple[str, int]
+
+
+class GenotypeError(ValueError):
+    """A genotype that cannot be used; the message is one line and names the offending field."""
+
+
+class Genotype(NamedTuple):
+    """A normal and a reduction cell, as DARTS writes them.
+
+    The cells' (operation, predecessor) pairs, two for each inner node (pair j belongs to node
+    2 + j // 2), and the nodes whose concatenation is a cell's output.
+    """
+
+    normal: tuple[Pair, ...]
+    normal_concat: tuple[int, ...]
+    reduce: tuple[Pair, ...]
+    reduce_concat: tuple[int, ...]
+
+    def cell(self, cell_type: str) -> tuple[tuple[Pair, ...], tuple[int, ...]]:
+        """Pairs and concatenated nodes of one of CELL_TYPES."""
+        return {"normal": self[:2], "reduction": self[2:]}[cell_type]
+
+
+def validate(genotype: Genotype) -> Genotype:
+    """Returns the genotype, with tuples throughout, or raises GenotypeError naming the field.
+
+    A node's two predecessors differ, except in a cell that was published so (ENASNet, in `KNOWN`).
+    """
+    read = Genotype(
+        *_read_cell("normal", genotype.normal, genotype.normal_concat),
+        *_read_cell("reduce", genotype.reduce, genotype.reduce_concat),
+    )
+    for field, pairs in (("normal", read.normal), ("reduce", read.reduce)):
+        for j in range(1, len(pairs), 2):
+            if pairs[j][1] == pairs[j - 1][1] and read not in KNOWN.values():
+                node, problem = NUM_INPUTS + j // 2, f"predecessor {pairs[j][1]} is repeated"
+                raise _error(f"{field}[{j}]", f"{problem}, node {node} needs two distinct ones")
+    return read
+
+
+def to_json(genotype: Genotype) -> str:
+    """An indented JSON object, one line for each pair."""
+    text = json.dumps(validate(genotype)._asdict(), indent=2)
+    return re.sub(r"\[[^][]+\]", lambda inner: json.dumps(json.loads(inner[0])), text) + "\n"
+
+
+def from_json(text: str) -> Genotype:
+    """Reads what `to_json` writes; raises GenotypeError for anything that is not a genotype."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GenotypeError(f"genotype: not JSON, {error}") from None
+    expected = ", ".join(Genotype._fields)
+    if not isinstance(fields, dict):
+        raise GenotypeError(f"genotype: expected an object with {expected}, found {brief(fields)}")
+    for field in sorted({*Genotype._fields} ^ {*fields}):
+        problem = "unknown" if field in fields else "missing"
+        raise _error(field, f"{problem}, expected {expected}")
+    return validate(Genotype(**fields))
+
+
+def load(name_or_path: str) -> Genotype:
+    """A known cell by name, "random:SEED", or a genotype's JSON file (or the folder holding it).
+
+    Raises GenotypeError, naming the file.
+    """
+    if name_or_path in KNOWN:
+        return KNOWN[name_or_path]
+    if seed := re.fullmatch("random:([0-9]+)", name_or_path):
+        return random_genotype(int(seed[1]))
+    is_folder = os.path.isdir(name_or_path)
+    path = os.path.join(name_or_path, "genotype.json") if is_folder else name_or_path
+    if not os.path.isfile(path):
+        expected = f"random:SEED, a JSON file or one of {', '.join(KNOWN)}"
+        raise GenotypeError(f'genotype "{path}": no such file or known cell, expected {expected}')
+    try:
+        with open(path, encoding="utf-8") as file:
+            return from_json(file.read())
+    except ValueError as error:  # of from_json, or the file is not text
+        raise GenotypeError(f"{path}: {error}") from None
+
+
+def derive(probs: np.ndarray) -> Genotype:
+    """The cells that the probabilities [cell type, edge, operation], [2, 14, 7], favour.
+
+    Each inner node keeps the two incoming edges with the largest max-probability, each with its
+    best operation; ties go to the lower index, of edges and of operations. A node's pairs stand in
+    ascending order of predecessor (DARTS: stronger first), so that equal cells compare equal.
+    Raises ValueError for another shape and for NaN or infinity.
+    """
+    probs = np.asarray(probs, np.float64)
+    shape = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
+    if probs.shape != shape:
+        raise ValueError(f"probs: expected shape {shape}, found {probs.shape}")
+    if not np.isfinite(probs).all():
+        raise ValueError("probs: expected finite values, found NaN or infinity")
+
+    def pairs(probs_ExO: np.ndarray) -> tuple[Pair, ...]:
+        best, strength = probs_ExO.argmax(-1), probs_ExO.max(-1)
+        kept = []
+        for node in range(NUM_INPUTS, NUM_NODES):
+            incoming = [e for e, (_, target) in enumerate(EDGES) if target == node]
+            strongest = sorted(incoming, key=lambda e: -strength[e])[:2]  # stable: ties keep order
+            kept += [(OPERATIONS[best[e]], EDGES[e][0]) for e in sorted(strongest)]
+        return tuple(kept)
+
+    return _genotype(*map(pairs, probs))
+
+
+def random_genotype(seed: int) -> Genotype:
+    """Two distinct predecessors and their operations for each inner node, drawn uniformly."""
+    rng = np.random.default_rng(seed)
+
+    def pairs() -> tuple[Pair, ...]:
+        return tuple(
+            (str(rng.choice(OPERATIONS)), int(i))
+            for node in range(NUM_INPUTS, NUM_NODES)
+            for i in sorted(rng.choice(node, 2, replace=False))
+        )
+
+    return _genotype(pairs(), pairs())
+
+
+def operation_counts(genotype: Genotype, cell_type: str) -> dict[str, int]:
+    """How often each of OPERATIONS stands in the cell."""
+    names = [operation for operation, _ in genotype.cell(cell_type)[0]]
+    return {operation: names.count(operation) for operation in OPERATIONS}
+
+
+def _inner_nodes(pairs: tuple) -> tuple[int, ...]:
+    return tuple(range(NUM_INPUTS, NUM_INPUTS + len(pairs) // 2))
+
+
+def _genotype(normal: tuple[Pair, ...], reduce: tuple[Pair, ...]) -> Genotype:
+    """Both cells put out all their inner nodes."""
+    return Genotype(normal, _inner_nodes(normal), reduce, _inner_nodes(reduce))
+
+
+def _error(field: str, problem: str) -> GenotypeError:
+    return GenotypeError(f"genotype field {json.dumps(field)}: {problem}")
+
+
+def _read_cell(field: str, pairs: Any, concat: Any) -> tuple[tuple[Pair, ...], tuple[int, ...]]:
+    if not isinstance(pairs, list | tuple) or not pairs or len(pairs) % 2:
+        found = f"{len(pairs)} items" if isinstance(pairs, list | tuple) else brief(pairs)
+        raise _error(field, f"expected pairs, two for each inner node, found {found}")
+    known = (*OPERATIONS, NONE)
+    for j, pair in enumerate(pairs):
+        node = NUM_INPUTS + j // 2
+        match pair:
+            case [str(operation), _] if operation not in known:
+                problem = f"unknown operation {brief(operation)}, expected {', '.join(known)}"
+            case [str(), int(i)] if type(i) is int and 0 <= i < node:
+                continue
+            case [str(), int(i)] if type(i) is int:
+                problem = f"predecessor {i} is out of range, node {node} accepts 0..{node - 1}"
+            case _:
+                problem = f'expected ["operation", predecessor], found {brief(pair)}'
+        raise _error(f"{field}[{j}]", problem)
+    inner = _inner_nodes(pairs)
+    expected = f"expected inner nodes, of {inner[0]}..{inner[-1]}"
+    if not isinstance(concat, list | tuple) or not concat:
+        raise _error(f"{field}_concat", f"{expected}, found {brief(concat)}")
+    for j, node in enumerate(concat):
+        if type(node) is not int or node not in inner:
+            raise _error(f"{field}_concat[{j}]", f"{expected}, found {brief(node)}")
+        if node in concat[:j]:
+            raise _error(f"{field}_concat[{j}]", f"node {node} is repeated")
+    return tuple(map(tuple, pairs)), tuple(concat)
+
+
+# Two lines a cell, normal and reduction: operation:predecessor, with a bar between inner nodes.
+_PUBLISHED = """
+DARTS_V1        sep3:1 sep3:0 | skip:0 sep3:1 | skip:0 sep3:1 | sep3:0 skip:2
+                max3:0 max3:1 | skip:2 max3:0 | max3:0 skip:2 | skip:2 avg3:0
+DARTS_V2        sep3:0 sep3:1 | sep3:0 sep3:1 | sep3:1 skip:0 | skip:0 dil3:2
+                max3:0 max3:1 | skip:2 max3:1 | max3:0 skip:2 | skip:2 max3:1
+PC_DARTS_cifar  sep3:1 skip:0 | sep3:0 dil3:1 | sep5:0 sep3:1 | avg3:0 dil3:1
+                sep5:1 max3:0 | sep5:1 sep5:2 | sep3:0 sep3:3 | sep3:1 sep3:2
+PC_DARTS_image  skip:1 sep3:0 | sep3:0 skip:1 | sep3:1 sep3:3 | sep3:1 dil5:4
+                sep3:0 skip:1 | dil5:2 max3:1 | sep3:2 sep3:1 | sep5:0 sep3:3
+PDARTS          skip:0 dil3:1 | skip:0 sep3:1 | sep3:1 sep3:3 | sep3:0 dil5:4
+                avg3:0 sep5:1 | sep3:0 dil5:2 | max3:0 dil3:1 | dil3:1 dil5:3
+ENASNet         sep3:1 skip:1 | sep5:1 skip:0 | avg3:0 sep3:1 | sep3:0 avg3:1 | sep5:1 avg3:0
+                sep5:0 sep3:1 | sep3:1 avg3:1 | sep3:1 avg3:1 | avg3:1 sep5:4 | sep3:5 sep5:0
+MdeNAS          sep5:1 sep3:0 | skip:0 sep5:1 | sep5:3 sep3:1 | dil5:3 max3:4
+                max3:0 sep5:1 | skip:0 skip:1 | sep3:3 skip:2 | dil3:3 sep5:0
+SNAS_mild       sep3:0 sep3:1 | skip:0 dil3:1 | skip:0 skip:1 | skip:0 sep3:1
+                max3:0 max3:1 | max3:1 skip:2 | max3:1 skip:2 | max3:0 dil5:2
+SNAS_moderate   dil5:0 skip:1 | sep3:0 skip:1 | skip:0 skip:1 | sep3:0 dil5:1
+                max3:0 max3:1 | sep5:0 dil5:1 | sep5:0 sep5:1 | sep5:0 sep5:1
+SNAS_aggressive sep5:0 skip:1 | skip:0 skip:1 | dil5:1 skip:0 | skip:0 dil5:1
+                sep5:0 none:1 | sep5:0 none:1 | none:1 none:0 | none:1 none:0
+GDAS_V1         skip:0 skip:1 | skip:0 sep5:2 | sep3:3 skip:0 | sep5:4 sep3:3
+                sep5:0 sep3:1 | sep5:2 sep5:1 | dil5:2 sep3:1 | sep5:0 sep5:1
+DrNAS_cifar10   sep3:0 sep5:1 | sep3:1 sep3:2 | skip:0 sep3:1 | sep3:2 dil5:3
+                max3:0 sep5:1 | dil5:2 sep5:1 | sep5:1 dil5:3 | skip:4 sep5:1
+DrNAS_imagenet  sep3:1 sep3:0 | sep3:0 sep3:1 | sep3:0 dil3:3 | skip:0 sep3:1
+                max3:0 sep3:1 | sep3:0 skip:2 | sep3:0 sep3:2 | sep3:3 sep3:1
+"""
+
+
+def _read_published(table: str) -> dict[str, Genotype]:
+    short = ("skip", "max3", "avg3", "sep3", "sep5", "dil3", "dil5", "none")
+    names = dict(zip(short, (*OPERATIONS, NONE), strict=True))
+
+    def pairs(line: str) -> tuple[Pair, ...]:
+        return tuple((names[name], int(i)) for name, i in re.findall(r"(\w+):(\d)", line))
+
+    lines = iter(table.strip().splitlines())
+    return {line.split()[0]: _genotype(pairs(line), pairs(next(lines))) for line in lines}
+
+
+KNOWN = _read_published(_PUBLISHED)

@@ -1,0 +1,114 @@
+"""NAS-Bench-201 (Dong and Yang, ICLR 2020) as a table: accuracies of all 15,625 cells of a small space.
+
+The table is an .npz of three arrays: `arch`, the cells as the benchmark writes them
+("|nor_conv_3x3~0|+|none~0|skip_connect~1|+..."), `columns`, names, and `values` [cell, column], accuracies in
+percent, NaN where one is absent. A search may read SELECTION alone; a report reads TESTS.
+"""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nge_jax.errors import InputError
+from nge_jax.space.spaces import NAS_BENCH_201
+
+SELECTION = "c10_val_12"  # CIFAR-10, validation after 12 epochs
+TESTS = {  # test accuracy after 200 epochs, by the name of the data set
+    "CIFAR-10": "c10_test_200",
+    "CIFAR-100": "c100_test_200",
+    "ImageNet16-120": "in16_test_200",
+}
+NUM_OPERATIONS, NUM_EDGES = len(NAS_BENCH_201.operations), len(NAS_BENCH_201.edges)
+NUM_CELLS = NUM_OPERATIONS**NUM_EDGES
+
+
+class Table(NamedTuple):
+    """Accuracies in percent; a cell's row is the number that its operations write in base 5.
+
+    selection: float32 [15625], what a search may read.
+    tests: float32 [15625, 3], in the order of TESTS, for the report; NaN: absent.
+    """
+
+    selection: np.ndarray
+    tests: np.ndarray
+
+
+def load(path: str | Path) -> Table:
+    """Reads the table; raises InputError naming the file, and the array, column or cell that is wrong."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        expected = "expected an .npz of arch, columns and values without pickles"
+        raise InputError(f"{path}: {expected}, found {error}") from None
+    if values.shape != (NUM_CELLS, len(columns)) or cells.shape != (NUM_CELLS,):
+        expected = f"({NUM_CELLS},) and ({NUM_CELLS}, {len(columns)})"
+        found = f"{cells.shape} and {values.shape}"
+        raise InputError(f"{path}: expected arch and values of shape {expected}, found {found}")
+    for name in (SELECTION, *TESTS.values()):
+        if name not in columns:
+            raise InputError(f"{path}: expected a column {name}, found {', '.join(columns)}")
+    try:
+        rows = cell_index(np.array([parse(str(cell)) for cell in cells]))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    if len(np.unique(rows)) < NUM_CELLS:
+        raise InputError(f"{path}: expected each cell once, found some twice")
+
+    def column(name: str) -> np.ndarray:
+        ordered = np.empty(NUM_CELLS, np.float32)
+        ordered[rows] = values[:, list(columns).index(name)]
+        return ordered
+
+    selection = column(SELECTION)
+    if not np.isfinite(selection).all():
+        raise InputError(f"{path}: column {SELECTION}: expected no NaN, a search needs every cell")
+    return Table(selection, np.stack([column(name) for name in TESTS.values()], axis=-1))
+
+
+def parse(cell: str) -> np.ndarray:
+    """The operations [6] of a cell in the benchmark's notation; ValueError where it is not one."""
+    pairs = [pair for node in cell.split("+") for pair in node.strip("|").split("|")]
+    matches = [re.fullmatch(r"(\w+)~(\d)", pair) for pair in pairs]
+    names = [match[1] if match else "" for match in matches]
+    expected = [str(source) for source, _ in NAS_BENCH_201.edges]
+    known = all(name in NAS_BENCH_201.operations for name in names)
+    if not known or [match[2] for match in matches if match] != expected:
+        form = to_string(np.zeros(NUM_EDGES, int))
+        raise ValueError(f"expected a cell such as {form}, found {cell!r}")
+    return np.array([NAS_BENCH_201.operations.index(name) for name in names])
+
+
+def to_string(operations: np.ndarray) -> str:
+    """The benchmark's notation of a cell's operations [6]."""
+    text = ""
+    for (source, _), operation in zip(NAS_BENCH_201.edges, operations, strict=True):
+        text += ("+|" if source == 0 and text else "" if text else "|") + (
+            f"{NAS_BENCH_201.operations[operation]}~{source}|"
+        )
+    return text
+
+
+def cell_index(operations):
+    """Row of a cell in a `Table`, from its operations [..., 6]; NumPy or JAX."""
+    return operations @ (NUM_OPERATIONS ** np.arange(NUM_EDGES)[::-1])
+
+
+def evaluator(table: Table) -> Callable[[jax.Array], jax.Array]:
+    """Architectures [B, 1, 6] -> rewards [B]: their SELECTION accuracy, as a fraction; can be jitted."""
+    rewards = jnp.asarray(table.selection / 100)
+    return lambda architectures: rewards[cell_index(architectures[:, 0])]
+
+
+def test_accuracies(table: Table, architectures: np.ndarray) -> np.ndarray:
+    """Architectures [..., 1, 6] -> test accuracies [..., 3] in percent, NaN where absent; for reports only."""
+    return table.tests[cell_index(np.asarray(architectures)[..., 0, :])]

@@ -1,0 +1,293 @@
+"""The CPU's schedule of a mixed cell: one edge at a time, with the derivative of the whole loop by hand.
+
+The sums are those of `cell.mix_together`. What the loop saves on XLA's CPU backend:
+
+* compilation: a cell's 14 edges are one loop body forward and one backward instead of 14 unrolled copies;
+* time: XLA fuses across a cell's edges and computes shared arrays once per consumer; a loop is a boundary
+  that it respects, and one edge's arrays fit into the caches;
+* memory: an edge leaves behind statistics and nothing else. Its convolutions are computed again from the
+  finished nodes in the backward pass, which takes less time than writing them to memory and reading them.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from nge_jax.kernels import pooling
+from nge_jax.kernels.depthwise import depthwise_input_gradient, depthwise_kernel_gradient
+from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
+from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet.norm import affine, fold
+from nge_jax.supernet.trees import Rows
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def mix_one_by_one(params, nodes, inputs, probs, sources, axis_name):
+    """Adds to every node what its edges from `sources` bring; arguments as of `cell.mix_together`."""
+    return _mix(params, nodes, inputs, probs, sources, axis_name)[0]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which gradients are asked for: a step that updates one group leaves the other's out."""
+
+    params: bool
+    probs: bool
+
+
+def _forward(params, nodes, inputs, probs, sources, axis_name):
+    perturbed = jax.tree.leaves(jax.tree.map(lambda leaf: leaf.perturbed, params))
+    wanted = _Wanted(any(perturbed), probs.perturbed)
+    values = jax.tree.map(lambda leaf: leaf.value, (params, nodes, inputs, probs))
+    params, nodes, inputs, probs = values
+    nodes, saved = _mix(params, nodes, inputs, probs, sources, axis_name)
+    return nodes, (params, nodes, inputs, probs, saved, wanted)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))  # traces cells of one shape once
+def _mix(params, nodes, inputs, probs, sources, axis_name):
+    """The nodes, and what the edges' 1x1 convolutions read."""
+    stride = 1 if inputs is None else 2
+    position = _positions(sources)
+
+    def from_source(source, carry):
+        x = _source(carry[0], inputs, source)
+        relu_x = jax.nn.relu(x)
+        center = pooling.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        features = mixed_cell.weightless_operations(x, stride, axis_name)
+
+        def along_edge(target, edge_params, carry):
+            nodes, saved = carry
+            p = probs[_EDGE[source, target]]
+            mixed, kept = mixed_cell.mixed_convolutions(
+                edge_params, relu_x, center, p, stride, axis_name
+            )
+            mixed = mixed.astype(nodes.dtype) + take(nodes, target)
+            for weight, feature in zip(mixed_cell.weightless(p, stride), features, strict=True):
+                mixed += weight.astype(nodes.dtype) * feature
+            nodes = put(nodes, mixed, target)
+            return nodes, saved.put(position[source, target], kept)
+
+        return _over_targets(source, along_edge, rows, position, carry)
+
+    rows = Rows.of(params)
+    saved = _room(rows, nodes, inputs, stride, axis_name)
+    return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # likewise
+def _backward(sources, axis_name, residuals, g_nodes):
+    """Runs the edges in the opposite order; `g_nodes[k]` is complete before an edge into k is undone."""
+    params, nodes, inputs, probs, saved, wanted = residuals
+    stride = 1 if inputs is None else 2
+    position = _positions(sources)
+    free = mixed_cell.weightless_numbers(stride)
+    rows = Rows.of(params)
+
+    def from_source(number, carry):
+        source = sources.stop - 1 - number
+        g_params, g_nodes, g_inputs, g_probs = carry
+        x = _source(nodes, inputs, source)
+        relu_x = jax.nn.relu(x)
+        features, features_pull = jax.vjp(
+            lambda x: mixed_cell.weightless_operations(x, stride, axis_name), x
+        )
+
+        def along_edge(target, edge_params, carry):
+            g_relu_x, g_params, g_probs = carry
+            edge, number = position[source, target], _EDGE[source, target]
+            g = take(g_nodes, target)
+            g_edge, g_p, g_x = _edge_gradient(
+                edge_params,
+                saved.take(edge),
+                relu_x,
+                probs[number],
+                g,
+                stride,
+                axis_name,
+                with_params=wanted.params,
+            )
+            if wanted.params:
+                g_params = g_params.put(edge, g_edge)
+            if wanted.probs:
+                for o, feature in zip(free, features, strict=True):
+                    g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
+                g_probs = g_probs.at[number].add(g_p)
+            return g_relu_x + g_x, g_params, g_probs
+
+        carry = jnp.zeros_like(relu_x), g_params, g_probs
+        carry = _over_targets(source, along_edge, rows, position, carry)
+        g_relu_x, g_params, g_probs = carry
+
+        # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
+        leaving = _EDGE[source]  # [6], -1 where there is no edge
+        weights = jnp.where(leaving[:, None] >= 0, probs[leaving][:, free], 0).astype(x.dtype)
+        g_features = weights.T @ g_nodes.reshape(len(g_nodes), -1)
+        g_features = g_features.reshape(features.shape)
+        g_x = jnp.where(x > 0, g_relu_x, 0) + features_pull(g_features)[0]
+        if inputs is None:
+            g_nodes = put(g_nodes, take(g_nodes, source) + g_x, source)
+        else:
+            g_inputs = put(g_inputs, g_x, source)
+        return g_params, g_nodes, g_inputs, g_probs
+
+    start = (
+        rows.zeros() if wanted.params else None,
+        g_nodes,
+        None if inputs is None else jnp.zeros_like(inputs),
+        jnp.zeros_like(probs) if wanted.probs else None,
+    )
+    g_params, *others = lax.fori_loop(0, len(sources), from_source, start)
+    return g_params.stacked() if wanted.params else None, *others
+
+
+mix_one_by_one.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "with_params"))
+def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_params):
+    """Derivative of `cell.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C].
+
+    Without `with_params` the gradients of the depthwise kernels, the costly ones, are left out.
+    """
+    g_params, g_p, g_relu_x = {}, jnp.zeros_like(p), 0.0
+    shape, channels = g.shape, g.shape[-1]
+    g = g.reshape(-1, channels)
+    g_sum = g.sum(0, dtype=jnp.float32)
+    undo = functools.partial(_folded_gradient, axis_name=axis_name)
+
+    def depthwise(x, kernel, g_h, stride, dilation):
+        g_h = g_h.reshape(shape)
+        g_x = depthwise_input_gradient(kernel, g_h, x.shape[1:3], stride, dilation)
+        if not with_params:
+            return g_x, None
+        return g_x, depthwise_kernel_gradient(x, g_h, len(kernel), stride, dilation)
+
+    for name in mixed_cell.SEPARABLE:
+        first, second = params[name]["first"], params[name]["second"]
+        number = OPERATIONS.index(name)
+        center, *h_moments = statistics[f"{name}/first"]
+        h = mixed_cell.centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
+        z = jax.nn.relu(affine(h, *fold(first["pointwise"], 1.0, *h_moments)))
+        z_center, *z_moments = statistics[name]
+        h_z = mixed_cell.centered_depthwise(z.reshape(shape), z_center, second["depthwise"], 1, 1)
+
+        g_h, g_pointwise, g_o = undo(h_z, z_moments, second["pointwise"], p[number], g, g_sum)
+        g_p = g_p.at[number].add(g_o)
+        g_z, g_depthwise = depthwise(z.reshape(shape), second["depthwise"], g_h, 1, 1)
+        g_second = {"depthwise": g_depthwise, "pointwise": g_pointwise}
+        g_z = jnp.where(z > 0, g_z.reshape(z.shape), 0)
+        g_z_sum = g_z.sum(0, dtype=jnp.float32)
+        g_h, g_pointwise, _ = undo(h, h_moments, first["pointwise"], 1.0, g_z, g_z_sum)
+        g_x, g_depthwise = depthwise(relu_x, first["depthwise"], g_h, stride, 1)
+        g_relu_x += g_x
+        g_first = {"depthwise": g_depthwise, "pointwise": g_pointwise}
+        g_params[name] = {"first": g_first, "second": g_second}
+    for name in mixed_cell.DILATED:
+        number, weights = OPERATIONS.index(name), params[name]
+        center, *h_moments = statistics[name]
+        h = mixed_cell.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
+        g_h, g_pointwise, g_o = undo(h, h_moments, weights["pointwise"], p[number], g, g_sum)
+        g_p = g_p.at[number].add(g_o)
+        g_x, g_depthwise = depthwise(relu_x, weights["depthwise"], g_h, stride, 2)
+        g_relu_x += g_x
+        g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
+    if stride == 2:
+        number = OPERATIONS.index(mixed_cell.SKIP)
+        center = statistics[f"{mixed_cell.SKIP}/0"][0]
+        g_halves, g_weights = [], []
+        for half, h in enumerate(mixed_cell.centered_halves(relu_x, center)):
+            out = slice(half * channels // 2, (half + 1) * channels // 2)
+            _, *h_moments = statistics[f"{mixed_cell.SKIP}/{half}"]
+            weights = params[mixed_cell.SKIP][half]
+            g_h, g_w, g_o = undo(h, h_moments, weights, p[number], g[:, out], g_sum[out])
+            g_p = g_p.at[number].add(g_o)
+            g_halves.append(g_h.reshape(shape))
+            g_weights.append(g_w)
+        g_relu_x += jax.vjp(mixed_cell.reduced_positions, relu_x)[1](tuple(g_halves))[0]
+        g_params[mixed_cell.SKIP] = jnp.stack(g_weights)
+    return g_params, g_p, g_relu_x
+
+
+def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
+    """Derivative of `affine(h, *fold(weights, p, *moments(h)))`: gradients of h [N, C], weights and p.
+
+    Only two products over pixels come from `g` [N, C']; the way through the statistics is one more, with
+    a [C, C] matrix, and everything else happens on matrices of that size.
+    """
+    (a, _), fold_pull = jax.vjp(fold, weights, p, *h_moments)
+    g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
+    g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
+    g_mean, g_second = pooling.pmean((g_mean, g_second), axis_name)
+    through_second = (2 * g_second / len(h)).astype(h.dtype)  # it is symmetric
+    g_h = g @ a.T.astype(h.dtype) + h @ through_second + (g_mean / len(h)).astype(h.dtype)
+    return g_h, g_weights, g_p
+
+
+# Number of edge (i, k) in `genotype.EDGES`; -1: no such edge.
+_EDGE = np.full((NUM_NODES, NUM_NODES), -1)
+for _number, _edge in enumerate(EDGES):
+    _EDGE[_edge] = _number
+_EDGE = jnp.asarray(_EDGE)
+
+
+def _positions(sources):
+    """Position of edge (i, k) in the stacked parameters of the edges leaving `sources`: [6, 6]."""
+    table = np.full((NUM_NODES, NUM_NODES), -1)
+    for position, edge in enumerate(mixed_cell.edges_from(sources)):
+        table[edge] = position
+    return jnp.asarray(table)
+
+
+def _over_targets(source, along_edge, rows, position, carry):
+    """Runs `along_edge(target, edge_params, carry)` for all edges that leave `source`.
+
+    An edge's parameters, a row of `rows`, are carried from the iteration before. That makes them an array of
+    their own: XLA would fuse their dynamic slice into every convolution, where it keeps LLVM from vectorising
+    the taps.
+    """
+
+    def body(target, carry):
+        row, carry = carry
+        carry = along_edge(target, rows.unpack(row), carry)
+        return take(rows.matrix, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
+
+    first = jnp.maximum(source + 1, NUM_INPUTS)
+    start = take(rows.matrix, position[source, first]), carry
+    return lax.fori_loop(first, NUM_NODES, body, start)[1]
+
+
+def _source(nodes, inputs, source):
+    return take(nodes if inputs is None else inputs, source)
+
+
+def take(stacked: mixed_cell.Params, index: jax.Array) -> mixed_cell.Params:
+    """A tree's arrays [n, ...] at `index`."""
+    return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
+
+
+def put(
+    stacked: mixed_cell.Params, value: mixed_cell.Params, index: jax.Array
+) -> mixed_cell.Params:
+    """The tree `stacked` with `value` at `index`."""
+    return jax.tree.map(
+        lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
+    )
+
+
+def _room(params, nodes, inputs, stride, axis_name):
+    """Room for what `cell.mixed_convolutions` keeps of each of the edges."""
+
+    def kept(params, x, center, p):
+        return mixed_cell.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
+
+    x = (nodes if inputs is None else inputs)[0]
+    one = jax.eval_shape(
+        kept, params.take(0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
+    )
+    return Rows.empty(len(params.matrix), one)

@@ -1,0 +1,123 @@
+"""The weight-sharing supernet: a stem, mixed cells, a classifier (paper Sec. 4.1; DARTS where it is silent).
+
+Batch normalisation uses the batch's own statistics always and has no affine part except in the stem, so
+the supernet has no state: its output is a function of (weights, images, probabilities).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nge_jax.kernels import convolution, pooling
+from nge_jax.networks.network import CellSpec, cell_plan
+from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
+from nge_jax.supernet import cell as supernet_cell
+from nge_jax.supernet.looped import mix_one_by_one
+
+STEM_MULTIPLIER = 3  # paper silent, DARTS value
+SCHEDULES = {"loop": mix_one_by_one, "together": supernet_cell.mix_together}
+
+Params = dict[str, Any]
+
+
+class Supernet(NamedTuple):
+    """What the supernet is, as data; `init` and `apply` are its two functions.
+
+    Attributes:
+        plan: the cells, first to last, from `network.cell_plan`.
+        num_classes: number of classes.
+        image_channels: channels of an image.
+        schedule: "loop" (fast on CPU) or "together" (fast on GPU and TPU), see `cell`.
+        dtype: of the activations; parameters and statistics are float32 always.
+        remat: recompute each cell's inside in the backward pass instead of storing it.
+        axis_name: mapped axis over which batch statistics are averaged; None: each device its own, as
+            the paper's multi-GPU runs have it.
+    """
+
+    plan: tuple[CellSpec, ...]
+    num_classes: int
+    image_channels: int = 3
+    schedule: str = "loop"
+    dtype: Any = jnp.float32
+    remat: bool = False
+    axis_name: str | None = None
+
+    def init(self, key: jax.Array) -> Params:
+        """Float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
+        channels = stem_channels = STEM_MULTIPLIER * self.plan[0].channels
+        before, cells = (channels, channels), []
+        for number, spec in enumerate(self.plan):
+            cell_key = jax.random.fold_in(key, number)
+            cells.append(
+                supernet_cell.init_mixed_cell(
+                    cell_key, before, spec.channels, spec.reduction, spec.reduction_prev
+                )
+            )
+            before = before[1], (NUM_NODES - NUM_INPUTS) * spec.channels
+        key_stem, key_kernel, key_bias = jax.random.split(jax.random.fold_in(key, len(cells)), 3)
+        fan_in, features = 9 * self.image_channels, before[1]
+        return {
+            "stem": {
+                "kernel": supernet_cell.uniform(
+                    key_stem, (3, 3, self.image_channels, stem_channels), fan_in
+                ),
+                "scale": jnp.ones(stem_channels),
+                "bias": jnp.zeros(stem_channels),
+            },
+            "cells": cells,
+            "classifier": {
+                "kernel": supernet_cell.uniform(key_kernel, (features, self.num_classes), features),
+                "bias": supernet_cell.uniform(key_bias, (self.num_classes,), features),
+            },
+        }
+
+    def apply(
+        self, weights: Params, images: jax.Array, probs: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Class logits of normalised `images` under operation probabilities `probs`.
+
+        Args:
+            weights: as from `init`.
+            images: [B, H, W, image_channels]; H and W divisible by 4.
+            probs: [2, 14, 7]: (normal, reduction) cell, edge of `genotype.EDGES`, operation.
+
+        Returns:
+            Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
+        """
+        return self.mixed_by(SCHEDULES[self.schedule], weights, images, probs)
+
+    def mixed_by(
+        self, mix_edges: Callable, weights: Params, images: jax.Array, choices: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`apply` where `mix_edges` (see `SCHEDULES`) reads `choices` [2, ...]: of the (normal, reduction) cell."""
+        x = self._stem(weights["stem"], images.astype(self.dtype))
+        before, endpoints = (x, x), {"stem": x}
+        for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
+            mixed_cell = functools.partial(
+                supernet_cell.mixed_cell,
+                reduction=spec.reduction,
+                mix_edges=mix_edges,
+                axis_name=self.axis_name,
+            )
+            if self.remat:
+                mixed_cell = jax.checkpoint(mixed_cell)
+            x = mixed_cell(params, before, choices[int(spec.reduction)])
+            before = before[1], x
+            endpoints[f"cell_{number}"] = x
+        pooled = x.mean((1, 2), dtype=jnp.float32)
+        classifier = weights["classifier"]
+        return pooled @ classifier["kernel"] + classifier["bias"], endpoints
+
+    def _stem(self, params, images):
+        """3x3 convolution to 3 C channels and BN with affine."""
+        x = convolution.conv(images, params["kernel"].astype(images.dtype))
+        x = pooling.batch_norm(x, self.axis_name)
+        return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
+
+
+def supernet(cells: int, channels: int, num_classes: int, **options) -> Supernet:
+    """The supernet of `cells` cells that starts with `channels` channels; options as of `Supernet`."""
+    return Supernet(cell_plan(cells, channels), num_classes, **options)

@@ -1,0 +1,76 @@
+"""1x1 convolution, batch normalisation and an operation's probability as one affine map of the input.
+
+No convolution's own output is then stored, normalised and weighted: it joins the others' sum by one matrix
+product. The variance must not cancel: callers subtract from the pixels a constant near their mean first,
+which the normalisation does not see.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from nge_jax.kernels import pooling
+
+
+def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """First and second moment over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
+    mean = h.mean(0, dtype=jnp.float32)
+    second = jnp.matmul(h.T, h, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+    return pooling.pmean((mean, second / len(h)), axis_name)
+
+
+@jax.custom_vjp
+def fold(
+    weights: jax.Array, p: jax.Array | float, mean: jax.Array, second: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Folds 1x1 convolution, batch normalisation and weighting by `p` into one affine map of h.
+
+        p * BN(h W) = h A + b,   A = W diag(p s),   b = -E[h] A,   s = 1 / sqrt(v + eps),   v = diag(W^T cov(h) W)
+
+    so that no operation's own output is ever stored: the mean and variance of h W follow from h's.
+
+    Args:
+        weights: W, [C_in, C].
+        p: weight of the operation.
+        mean: E[h], [C_in].
+        second: E[h h^T], [C_in, C_in].
+
+    Returns:
+        A [C_in, C] and b [C].
+    """
+    return _fold_forward(weights, p, mean, second)[0]
+
+
+@jax.jit
+def _fold_forward(weights, p, mean, second):
+    projected = _product(second - jnp.outer(mean, mean), weights)
+    variance = (weights * projected).sum(0)
+    scale = lax.rsqrt(jnp.maximum(variance, 0) + pooling.BATCH_NORM_EPSILON)
+    a = weights * (p * scale)
+    return (a, -_product(mean, a)), (weights, p, mean, projected, variance, scale)
+
+
+@jax.jit
+def _fold_backward(residuals, gradients):
+    """By hand: the automatic derivative multiplies twice as many of these small matrices."""
+    weights, p, mean, projected, variance, scale = residuals
+    g_a, g_b = gradients
+    g_a = g_a - jnp.outer(mean, g_b)
+    g_scale = (weights * g_a).sum(0)  # of p s
+    g_variance = jnp.where(variance > 0, -0.5 * p * scale**3 * g_scale, 0)
+    g_weights = g_a * (p * scale) + 2 * projected * g_variance
+    g_covariance = _product(weights * g_variance, weights.T)  # symmetric
+    g_mean = -_product(weights, p * scale * g_b) - 2 * _product(g_covariance, mean)
+    return g_weights, (scale * g_scale).sum(), g_mean, g_covariance
+
+
+fold.defvjp(_fold_forward, _fold_backward)
+
+
+def _product(x, y):
+    return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
+
+
+def affine(h: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """h A + b in h's own precision."""
+    return h @ a.astype(h.dtype) + b.astype(h.dtype)

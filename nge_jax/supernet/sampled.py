@@ -1,0 +1,157 @@
+"""The supernet under one architecture: of every kept edge the chosen operation is computed, and no other.
+
+The result is that of `Supernet.apply` under the architecture's one-hot probabilities (zero on an edge that is
+not kept). The architecture is an argument: one compiled program serves all of them. A loop goes over the
+edges that are kept, and `lax.switch` picks the operation of each. The derivative of the loop is by hand, as in
+`edge_loop` and for its reasons: the automatic one would keep the arrays of all branches for every edge.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from nge_jax.kernels import pooling
+from nge_jax.space.architecture import ABSENT
+from nge_jax.space.genotype import EDGES, OPERATIONS
+from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet.looped import put, take
+from nge_jax.supernet.model import Params, Supernet
+from nge_jax.supernet.norm import affine, fold, moments
+
+
+class SampledSupernet(NamedTuple):
+    """`net`, with the same weights, for an architecture in the place of probabilities."""
+
+    net: Supernet
+
+    def apply(
+        self, weights: Params, images: jax.Array, architecture: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Logits [B, num_classes] and endpoints, as of `Supernet.apply`.
+
+        architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT where
+        the edge is not kept. An operation that is not chosen has a gradient of zero.
+        """
+        return self.net.mixed_by(mix_chosen, weights, images, architecture)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def mix_chosen(
+    params: Params,
+    nodes: jax.Array,
+    inputs: jax.Array | None,
+    chosen: jax.Array,
+    sources: range,
+    axis_name: str | None,
+) -> jax.Array:
+    """Adds to every node what its kept edges from `sources` bring.
+
+    chosen: int32 [14], one cell type's operations; the other arguments as of `cell.mix_together`.
+    """
+    branches = _branches(inputs, axis_name)
+    edges, count = _kept(chosen, sources)
+
+    def along_edge(n, nodes):
+        source, target, operation = _ends(edges[n], chosen, sources)
+        x = take(nodes if inputs is None else inputs, source)
+        brought = lax.switch(operation, branches, take(params, edges[n]), x)
+        return put(nodes, take(nodes, target) + brought, target)
+
+    return lax.fori_loop(0, count, along_edge, nodes)
+
+
+def _forward(params, nodes, inputs, chosen, sources, axis_name):
+    nodes = mix_chosen(params, nodes, inputs, chosen, sources, axis_name)
+    return nodes, (params, nodes, inputs, chosen)
+
+
+def _backward(sources, axis_name, residuals, g_nodes):
+    """Undoes the edges in the opposite order; each computes its operation again from the finished nodes."""
+    params, nodes, inputs, chosen = residuals
+    edges, count = _kept(chosen, sources)
+
+    def pull(branch, edge_params, x, g):
+        return jax.vjp(branch, edge_params, x)[1](g)
+
+    pulls = [functools.partial(pull, branch) for branch in _branches(inputs, axis_name)]
+
+    def along_edge(n, carry):
+        g_params, g_nodes, g_inputs = carry
+        edge = edges[count - 1 - n]
+        source, target, operation = _ends(edge, chosen, sources)
+        x = take(nodes if inputs is None else inputs, source)
+        g = take(g_nodes, target)
+        g_edge, g_x = lax.switch(operation, pulls, take(params, edge), x, g)
+        g_params = put(g_params, g_edge, edge)
+        if inputs is None:
+            g_nodes = put(g_nodes, take(g_nodes, source) + g_x, source)
+        else:
+            g_inputs = put(g_inputs, take(g_inputs, source) + g_x, source)
+        return g_params, g_nodes, g_inputs
+
+    start = (
+        jax.tree.map(jnp.zeros_like, params),
+        g_nodes,
+        None if inputs is None else jnp.zeros_like(inputs),
+    )
+    g_params, g_nodes, g_inputs = lax.fori_loop(0, count, along_edge, start)
+    return g_params, g_nodes, g_inputs, None  # an architecture has no derivative
+
+
+mix_chosen.defvjp(_forward, _backward)
+
+
+def _branches(inputs, axis_name) -> list[Callable]:
+    """For each operation a function (one edge's parameters, source [B, H, W, C]) -> what the edge brings."""
+    stride = 1 if inputs is None else 2
+    return [
+        functools.partial(_operation, name, stride=stride, axis_name=axis_name)
+        for name in OPERATIONS
+    ]
+
+
+def _operation(name, params, x, *, stride, axis_name):
+    if name in mixed_cell.SEPARABLE:
+        first, second = params[name]["first"], params[name]["second"]
+        z = _convolution(first, x, stride, 1, axis_name)
+        return _convolution(second, z, 1, 1, axis_name)
+    if name in mixed_cell.DILATED:
+        return _convolution(params[name], x, stride, 2, axis_name)
+    if name == mixed_cell.SKIP:
+        return x if stride == 1 else mixed_cell.preprocess(params[name], x, axis_name)
+    pool = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}[name]
+    return pooling.batch_norm(pool(x, stride), axis_name)
+
+
+def _convolution(weights, x, stride, dilation, axis_name):
+    """ReLU, depthwise convolution, 1x1 convolution and BN, the last two folded into one product."""
+    batch, height, width, channels = x.shape
+    x = jax.nn.relu(x)
+    center = pooling.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+    h = mixed_cell.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
+    z = affine(h, *fold(weights["pointwise"], 1.0, *moments(h, axis_name)))
+    return z.reshape(batch, height // stride, width // stride, channels)
+
+
+def _kept(chosen, sources):
+    """The kept edges as positions in the stacked parameters, in order, padded at the end; and their number."""
+    kept = chosen[_numbers(sources)] != ABSENT
+    (positions,) = jnp.nonzero(kept, size=len(kept), fill_value=0)
+    return positions, kept.sum()
+
+
+def _ends(position, chosen, sources):
+    """Source, target and operation of an edge; a source is a node's number, as among the inputs."""
+    numbers = _numbers(sources)
+    source, target = jnp.asarray(EDGES)[numbers].T
+    return source[position], target[position], chosen[numbers][position]
+
+
+def _numbers(sources):
+    """Numbers in `genotype.EDGES` of the edges from `sources`, in the order of their stacked parameters."""
+    return np.array([EDGES.index(edge) for edge in mixed_cell.edges_from(sources)])

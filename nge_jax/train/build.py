@@ -1,0 +1,190 @@
+"""What a config makes of a training, before any array; what the config may say is checked here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from nge_jax import optim
+from nge_jax.data import digits, prepare, small, source
+from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data.source import Source
+from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
+from nge_jax.errors import InputError
+from nge_jax.networks.network import Network, cifar_network, imagenet_network
+from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import parallel
+from nge_jax.space.genotype import Genotype
+from nge_jax.train.step import Recipe
+
+NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
+# Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
+AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
+DECAYS = {
+    "cosine": optax.cosine_decay_schedule,
+    "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
+}
+
+
+class Training(NamedTuple):
+    model: Network
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+    recipe: Recipe
+    source: Source
+
+
+def open_source(config: ConfigDict) -> Source:
+    """The data set that a checked config names.
+
+    Raises:
+      InputError: unknown, or neither there nor downloadable, or too small for the config.
+    """
+    name, folder = config.data.name, config.data.dir
+    options = {
+        "seed": config.seed,
+        "validation": config.data.validation,
+        "batch_size": config.train.batch_size,
+    }
+    if name in small.NUM_CLASSES:
+        data = small.load(name, folder, test=True)
+        _check_validation(config, len(data.train_images))
+        opened = source.resident(data, _label_names(name, folder), **options)
+    else:
+        images = imagenet.load(name, folder, config.data.image_size)
+        _check_validation(config, images.train_examples)
+        steps_per_dispatch = config.run.steps_per_dispatch
+        opened = source.streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
+    _check_images(config, opened)
+    return opened
+
+
+def build(config: ConfigDict, found: Genotype, opened: Source) -> Training:
+    """The network, its optimiser and the recipe of a checked config."""
+    images = config.train.images_per_epoch or opened.examples["train"]
+    steps_per_epoch = images // config.train.batch_size
+    total_steps = config.train.epochs * steps_per_epoch
+    rate = make_schedule(
+        config.train.decay,
+        config.weights.learning_rate,
+        total_steps,
+        config.train.warmup_epochs * steps_per_epoch,
+    )
+    recipe = Recipe(
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        drop_path=config.train.drop_path,
+        auxiliary_weight=config.train.auxiliary_weight,
+        label_smoothing=config.train.label_smoothing,
+        flip=config.data.flip,
+        mean=opened.spec.mean,
+        std=opened.spec.std,
+        accumulate=config.train.accumulate,
+        **_augmentation(config, opened.spec),
+    )
+    model = network_of(config, found, opened.spec.kind, len(opened.spec.labels))
+    return Training(model, rate, optimizer_of(config, rate), recipe, opened)
+
+
+def network_of(config: ConfigDict, found: Genotype, kind: str, classes: int) -> Network:
+    """`kind` as of `dataset_spec`."""
+    return NETWORKS[kind](
+        found,
+        cells=config.network.cells,
+        channels=config.network.channels,
+        classes=classes,
+        auxiliary=config.train.auxiliary_weight > 0,
+        dtype=jnp.dtype(config.network.dtype),
+        bn_axis_name=parallel.AXIS if config.train.sync_batch_norm else None,
+    )
+
+
+def optimizer_of(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optim.sgd(
+        rate,
+        momentum=config.weights.momentum,
+        weight_decay=config.weights.weight_decay,
+        clip_norm=config.weights.clip_norm,
+    )
+
+
+def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
+    """Learning rate of each step: up to `peak` in equal steps, none of them 0, then down to 0 as `name` says."""
+    decay = DECAYS[name](peak, total_steps - warmup_steps)
+    if not warmup_steps:
+        return decay
+    warmup = optax.linear_schedule(peak / warmup_steps, peak, warmup_steps - 1)
+    return optax.join_schedules([warmup, decay], [warmup_steps])
+
+
+def check(config: ConfigDict) -> None:
+    """Raises InputError where a value is wrong whatever the data set."""
+    config_checks.at_least(
+        1,
+        {
+            "network.cells": config.network.cells,
+            "network.channels": config.network.channels,
+            "train.epochs": config.train.epochs,
+            "train.batch_size": config.train.batch_size,
+            "train.accumulate": config.train.accumulate,
+            "run.steps_per_dispatch": config.run.steps_per_dispatch,
+            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
+            "run.keep_checkpoints": config.run.keep_checkpoints,
+            "run.eval_batch_size": config.run.eval_batch_size,
+        },
+    )
+    config_checks.at_least(0, {"data.validation": config.data.validation})
+    config_checks.fractions(
+        {
+            "train.drop_path": config.train.drop_path,
+            "train.label_smoothing": config.train.label_smoothing,
+        }
+    )
+    config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    config_checks.one_of("train.decay", config.train.decay, DECAYS)
+    if not 0 <= config.train.warmup_epochs < config.train.epochs:
+        raise InputError(
+            f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
+            f"expected 0 or more and less than the {config.train.epochs} epochs"
+        )
+    config_checks.divides_into_micro_batches(
+        config.train.batch_size, jax.device_count(), config.train.accumulate
+    )
+
+
+def _label_names(name: str, folder: str) -> tuple[str, ...]:
+    if name == "digits":
+        return tuple(map(str, range(digits.NUM_CLASSES)))
+    return tuple(prepare.builder(name, folder).info.features["label"].names)
+
+
+def _augmentation(config: ConfigDict, spec: DatasetSpec) -> dict:
+    if spec.kind == SMALL:
+        return {"pad": config.data.pad, "cutout": config.data.cutout}
+    return {"pad": 0, "cutout": 0, "jitter": tuple(config.data.jitter)}
+
+
+def _check_validation(config: ConfigDict, count: int) -> None:
+    if config.data.validation >= count:
+        raise InputError(
+            f"config.data.validation: found {config.data.validation}, expected less than the {count} "
+            f"training images of {config.data.name}"
+        )
+
+
+def _check_images(config: ConfigDict, opened: Source) -> None:
+    count, (height, width, _) = opened.examples["train"], opened.spec.shape
+    images = config.train.images_per_epoch or count
+    if not config.train.batch_size <= images <= count:
+        raise InputError(
+            f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "
+            f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
+        )
+    least = AUXILIARY_SIZES[opened.spec.kind]
+    if config.train.auxiliary_weight > 0 and min(height, width) < least:
+        raise InputError(
+            f"config.train.auxiliary_weight: found {config.train.auxiliary_weight}, expected 0 for images "
+            f"under {least}x{least} ({config.data.name} has {height}x{width})"
+        )

@@ -1,0 +1,205 @@
+"""Data sets, the split, and the augmentation against plain loops over single images."""
+
+import io
+import urllib.error
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.data import augment, digits, small
+from nge_jax.errors import InputError
+
+
+def test_digits_are_the_real_ones_and_the_halves_are_disjoint():
+    (images, labels), (test_images, test_labels) = digits.load()
+    assert images.shape == (1442, 8, 8, 1) and test_images.shape == (355, 8, 8, 1)
+    assert images.dtype == np.uint8 and labels.dtype == np.int32
+    assert images.max() == 255  # 16 grey levels spread over a byte
+    np.testing.assert_array_equal(np.unique(np.bincount(test_labels)), [34, 35, 36])
+    # Together they are scikit-learn's file, no image lost or twice.
+    everything = np.concatenate([images, test_images]).reshape(1797, 64)
+    assert len(np.unique(everything, axis=0)) == 1797
+    assert np.bincount(np.concatenate([labels, test_labels])).sum() == 1797
+    np.testing.assert_allclose((images / 255).mean(), digits.MEAN[0], atol=5e-5)
+    np.testing.assert_allclose((images / 255).std(), digits.STD[0], atol=5e-5)
+
+
+def test_the_test_split_is_read_only_when_asked_for():
+    assert small.load("digits").test_images is None
+    assert small.load("digits", test=True).test_labels.shape == (355,)
+
+
+def test_real_cifar10(tfds_dir):
+    data = small.load("cifar10", tfds_dir)
+    assert data.train_images.shape == (50000, 32, 32, 3) and data.train_images.dtype == np.uint8
+    np.testing.assert_array_equal(np.bincount(data.train_labels), [5000] * 10)
+    assert data.test_images is None and data.num_classes == 10
+    pixels = data.train_images[::10] / 255
+    np.testing.assert_allclose(pixels.mean((0, 1, 2)), data.mean, atol=0.01)
+    np.testing.assert_allclose(pixels.std((0, 1, 2)), data.std, atol=0.01)
+
+
+def test_real_cifar10_test_split(tfds_dir):
+    builder = small._builder("cifar10", tfds_dir)
+    images, labels = small._split(builder, "test")
+    assert images.shape == (10000, 32, 32, 3)
+    np.testing.assert_array_equal(np.bincount(labels), [1000] * 10)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Stands in for the CIFARs' site: archives of its layout with 30 images a file; returns them as (image, label)."""
+    import tensorflow_datasets as tfds
+
+    random = np.random.RandomState(0)
+    layout = {  # folder: (files, label files, bytes of labels before each image)
+        "cifar-10-batches-bin": (
+            [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"],
+            {"batches.meta.txt": 10},
+        ),
+        "cifar-100-binary": (
+            ["train.bin", "test.bin"],
+            {"coarse_label_names.txt": 20, "fine_label_names.txt": 100},
+        ),
+    }
+    served = {}
+    for folder, (files, label_files) in layout.items():
+        (tmp_path / "site" / folder).mkdir(parents=True)
+        for name, count in label_files.items():
+            names = "\n".join(f"label {i}" for i in range(count))
+            (tmp_path / "site" / folder / name).write_text(names)
+        for name in files:
+            labels = np.stack([random.randint(0, n, 30) for n in label_files.values()], 1)
+            images = random.randint(0, 256, (30, 3, 32, 32))
+            records = np.concatenate([labels, images.reshape(30, -1)], 1).astype(np.uint8)
+            records.tofile(tmp_path / "site" / folder / name)
+            served[name] = {
+                image.transpose(1, 2, 0).astype(np.uint8).tobytes(): label
+                for image, label in zip(images, labels[:, -1], strict=True)
+            }
+    monkeypatch.setattr(small.urllib.request, "urlopen", lambda *_, timeout: io.BytesIO())
+    monkeypatch.setattr(
+        tfds.download.DownloadManager, "download_and_extract", lambda *_: str(tmp_path / "site")
+    )
+    return served
+
+
+def test_cifar100_is_downloaded_once_and_its_fine_labels_read(site, tmp_path, monkeypatch):
+    data = small.load("cifar100", str(tmp_path), test=True)
+    assert data.train_labels.dtype == np.int32 and data.num_classes == 100
+    for images, labels, name in [
+        (data.train_images, data.train_labels, "train.bin"),
+        (data.test_images, data.test_labels, "test.bin"),
+    ]:
+        read = {i.tobytes(): label for i, label in zip(images, labels, strict=True)}
+        assert read == site[name]
+    monkeypatch.delattr(small, "_reach")  # the second time it is there
+    again = small.load("cifar100", str(tmp_path))
+    np.testing.assert_array_equal(data.train_images, again.train_images)
+
+
+def test_an_absent_data_set_is_refused_within_seconds_and_writes_nothing(tmp_path, monkeypatch):
+    def unreachable(*_, timeout):
+        assert timeout <= 10
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(small.urllib.request, "urlopen", unreachable)
+    with pytest.raises(InputError, match=r"config\.data\.dir: no prepared cifar10 .*no route") as e:
+        small.load("cifar10", str(tmp_path / "tfds"))
+    assert "tfds.load('cifar10'" in str(e.value) and "\n" not in str(e.value)
+    assert not (tmp_path / "tfds").exists()
+
+
+@pytest.mark.usefixtures("site")
+def test_a_damaged_data_set_is_refused(tmp_path):
+    assert small.load("cifar10", str(tmp_path)).train_images.shape == (150, 32, 32, 3)
+    (record,) = tmp_path.glob("cifar10/*/cifar10-train.tfrecord*")
+    record.write_bytes(record.read_bytes()[:-500])
+    with pytest.raises(InputError, match=r"config\.data\.dir: cannot read the train split") as e:
+        small.load("cifar10", str(tmp_path))
+    assert "\n" not in str(e.value)
+
+
+def test_an_unknown_data_set_is_refused_by_name():
+    with pytest.raises(InputError, match=r"config\.data\.name: .*'cifar11'.*cifar100"):
+        small.load("cifar11")
+
+
+def test_split_is_pinned_disjoint_and_follows_the_seed():
+    first, second = small.split(50000, 0.5, seed=0)
+    assert len(first) == len(second) == 25000
+    np.testing.assert_array_equal(np.sort(np.concatenate([first, second])), np.arange(50000))
+    # Another machine or numpy must give the same halves.
+    np.testing.assert_array_equal(first[:6], [1, 3, 4, 6, 7, 9])
+    other, _ = small.split(50000, 0.5, seed=1)
+    assert 12000 < len(np.intersect1d(first, other)) < 13000
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, 1.5, -0.1, 1e-6])
+def test_split_refuses_an_empty_half(fraction):
+    with pytest.raises(InputError, match=r"config\.data\.train_fraction"):
+        small.split(1000, fraction, 0)
+
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+
+
+def batch(count=16, height=12, width=10):
+    """Images without a black pixel, so that padding can be told from content."""
+    pixels = np.random.RandomState(0).randint(1, 256, (count, height, width, 3))
+    return pixels.astype(np.uint8)
+
+
+def by_hand(image, corner, flip, centre, pad, length):
+    """torchvision's and DARTS's transforms, one image and one pixel at a time."""
+    height, width, _ = image.shape
+    out = np.zeros(image.shape, np.float64)
+    for y in range(height):
+        for x in range(width):
+            source_x = width - 1 - x if flip else x
+            at_y, at_x = y + corner[0] - pad, source_x + corner[1] - pad
+            inside = 0 <= at_y < height and 0 <= at_x < width
+            pixel = image[at_y, at_x] / 255 if inside else np.zeros(3)
+            out[y, x] = (pixel - MEAN) / STD
+    if length:
+        y1, y2 = np.clip([centre[0] - length // 2, centre[0] + length // 2], 0, height)
+        x1, x2 = np.clip([centre[1] - length // 2, centre[1] + length // 2], 0, width)
+        out[y1:y2, x1:x2] = 0
+    return out
+
+
+@pytest.mark.parametrize(("pad", "flip", "length"), [(4, True, 6), (1, False, 0), (0, True, 3)])
+def test_augmentation_equals_the_transforms_by_hand(pad, flip, length):
+    images = batch()
+    draws = augment.draw(jax.random.key(1), 16, 12, 10, pad=pad, flip=flip)
+    got = jax.jit(lambda i, d: augment.apply(i, d, mean=MEAN, std=STD, pad=pad, cutout=length))(
+        images, draws
+    )
+    expected = [
+        by_hand(*row, pad, length)
+        for row in zip(images, *(np.asarray(d) for d in draws), strict=True)
+    ]
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, np.stack(expected), atol=1e-5)
+
+
+def test_draws_are_uniform_and_within_range():
+    draws = augment.draw(jax.random.key(0), 9000, 12, 10, pad=4, flip=True)
+    counts = np.bincount(np.asarray(draws.crop[:, 0]))
+    assert counts.shape == (9,) and counts.min() > 850
+    np.testing.assert_allclose(draws.flip.mean(), 0.5, atol=0.03)
+    np.testing.assert_array_equal(np.unique(draws.hole[:, 0]), np.arange(12))
+    np.testing.assert_array_equal(np.unique(draws.hole[:, 1]), np.arange(10))
+    still = augment.draw(jax.random.key(0), 100, 12, 10, pad=0, flip=False)
+    assert not still.flip.any() and not still.crop.any()
+
+
+def test_a_part_of_the_batch_is_augmented_as_within_the_whole():
+    images = batch()
+    draws = augment.draw(jax.random.key(2), 16, 12, 10, pad=4, flip=True)
+    options = {"mean": MEAN, "std": STD, "pad": 4, "cutout": 4}
+    whole = augment.apply(images, draws, **options)
+    part = augment.apply(images[4:8], jax.tree.map(lambda a: a[4:8], draws), **options)
+    np.testing.assert_array_equal(whole[4:8], part)

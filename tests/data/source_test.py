@@ -1,0 +1,132 @@
+"""Training on images that are read as it goes: the same batches, whatever the dispatches."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from nge_jax.data import source
+from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.report import run as report_run
+from nge_jax.runtime import checkpoint
+from nge_jax.train import runner as train_runner
+from tests.small_training import arrays, make_config, rows, small_config
+
+CLASSES, TRAIN, TEST = 3, 40, 7
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A folder of small images, of each class a colour, and noise."""
+    root = tmp_path_factory.mktemp("photographs")
+    rng = np.random.RandomState(0)
+    for split, count in (("train", TRAIN), ("val", TEST)):
+        for label in range(CLASSES):
+            folder = root / split / f"class_{label}"
+            folder.mkdir(parents=True)
+            for index in range(count // CLASSES + (label < count % CLASSES)):
+                pixels = rng.randint(0, 100, (40, 44, 3))
+                pixels[..., label] += 150
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:02d}.png")
+    return root
+
+
+def photograph_config(folder, photographs, **changes):
+    config = make_config("train_imagenet", "smoke")
+    config.genotype = small_config(folder).genotype
+    config.data.name = f"folder:{photographs}"
+    config.data.image_size = 32
+    config.train.batch_size = 4
+    config.train.images_per_epoch = 0
+    config.data.validation = 9
+    config.weights.learning_rate = 0.05
+    config.run.steps_per_dispatch = 2
+    config.run.checkpoint_every_steps = 5
+    config.run.eval_batch_size = 4
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def open_photographs(photographs, steps_per_dispatch=3):
+    images = imagenet.load(f"folder:{photographs}", "", 32)
+    options = {"seed": 5, "validation": 9, "batch_size": 4}
+    return images, source.streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
+
+
+def test_dispatches_of_any_size_bring_the_epochs_batches_in_order(photographs):
+    _, opened = open_photographs(photographs)
+    whole = [
+        row
+        for batches, start, stop in opened.epoch(1, [(0, 3), (3, 6), (6, 7)])
+        for row in (jax.device_get(batches[1][0, i]) for i in range(start, stop))
+    ]
+    parts = [
+        row
+        for batches, start, stop in opened.epoch(1, [(2, 4), (4, 5), (5, 7)])
+        for row in (jax.device_get(batches[1][0, i]) for i in range(start, stop))
+    ]
+    assert len(whole) == 7 == opened.examples["train"] // 4
+    np.testing.assert_array_equal(whole[2:], parts)
+    other = next(opened.epoch(2, [(0, 3)]))[0][1]
+    assert not np.array_equal(np.asarray(other)[0], whole[:3])
+
+
+def test_held_out_images_are_no_training_images_and_count_once(photographs, monkeypatch):
+    images, opened = open_photographs(photographs)
+    assert opened.examples == {"train": TRAIN - 9, "validation": 9, "test": TEST}
+
+    def all_of(batches):
+        return np.concatenate([pixels[mask] for pixels, _, mask in batches]).reshape(
+            -1, 32 * 32 * 3
+        )
+
+    everything = all_of(imagenet.test_batches(images, "train", 8))
+    held_out = all_of(opened.held_out("validation", 4))
+    known = {image.tobytes() for image in everything}
+    assert len(known) == TRAIN and len(held_out) == 9
+    assert {image.tobytes() for image in held_out} < known
+    assert len(all_of(opened.held_out("test", 4))) == TEST
+    read = []  # indices of the files that an epoch's training batches are made of
+
+    def train_batches(image_set, *_):
+        read.extend(image_set.train.records.file)
+        yield np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int32)
+
+    monkeypatch.setattr(imagenet, "train_batches", train_batches)
+    next(opened.epoch(0, [(0, 1)]))
+    assert len(read) == TRAIN - 9
+    trained_on = {everything[index].tobytes() for index in read}
+    assert not trained_on & {image.tobytes() for image in held_out}
+
+
+def test_a_streamed_training_learns_and_resumes_in_the_middle_of_an_epoch(
+    photographs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(report_run, "write_train_report", lambda *_: None)
+    whole = photograph_config(tmp_path, photographs, **{"train.epochs": 3})
+    train_runner.run(whole, tmp_path / "whole", overwrite=False)
+    record = rows(tmp_path / "whole")
+    assert [row["step"] for row in record] == [7, 14, 21]
+    assert record[-1]["train_loss"] < record[0]["train_loss"]
+    assert record[-1]["test_examples"] == TEST and record[-1]["validation_examples"] == 9
+    assert record[0]["learning_rate"] == pytest.approx(0.05)  # after an epoch of warm-up
+
+    save = checkpoint.Checkpoints.save
+
+    def save_and_stop(self, step, *args):
+        save(self, step, *args)
+        if step == 10:  # after 3 of the 7 steps of the second epoch
+            self.wait()
+            raise KeyboardInterrupt
+
+    config = photograph_config(
+        tmp_path, photographs, **{"train.epochs": 3, "run.steps_per_dispatch": 3}
+    )
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
+        train_runner.run(config, tmp_path / "parts", overwrite=False)
+    train_runner.run(config, tmp_path / "parts", overwrite=False)
+    expected, found = arrays(tmp_path / "whole")[0], arrays(tmp_path / "parts")[0]
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert rows(tmp_path / "parts") == record

@@ -1,0 +1,346 @@
+"""The paper's tables: which runs they ask for, which they find finished, and what they make of them.
+
+A small program stands in for `nge_jax.main`, and a small module for Ray.
+"""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from nge_jax.errors import InputError
+from nge_jax.runtime import artifacts
+from nge_jax.space import genotype
+from tests.conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "experiments"))
+import figure4_cells
+import plan
+import runs
+import strategies
+import table1_cifar
+import table2_imagenet
+import table3_voc
+import table4_ablation
+import tables
+
+# Leaves what a run leaves, and a line in `started`. Seed 13 fails, seed 14 does not end by itself.
+# It imports little, since it runs a hundred times.
+PROGRAM = """
+import json, pathlib, shutil, sys, time
+
+here = pathlib.Path(__file__).parent
+flags = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
+seed, path = int(flags["config.seed"]), pathlib.Path(flags["workdir"])
+path.mkdir(parents=True, exist_ok=True)
+with open(path.parents[1] / "started", "a") as file:
+    file.write(f"{path.parent.name}/{path.name}\\n")
+if seed == 14:
+    time.sleep(20)
+    (path / "ended").touch()
+if seed == 13:
+    sys.exit("error: config.seed: found 13")
+name = flags.get("config.genotype")
+metrics = {
+    "epoch": 1,
+    "seconds": 432.0,
+    "embedding_accuracy": 0.4 + 0.1 * seed,
+    "entropy_normal": 1.5,
+    "entropy_reduction": 1.25,
+}
+tests = {"test_accuracy": 0.70 + 0.02 * seed, "test_top5_accuracy": 0.9, "test_mean_iou": 0.25}
+side = 97 if path.parent.name == "voc" else 32
+spec = {"kind": "small", "shape": [side, side, 3], "mean": [0], "std": [1], "labels": [*range(10)]}
+network = {"cells": 3, "channels": 4} if name else {}
+files = {
+    "config.json": {"seed": seed, "network": network},
+    "environment.json": {"device_kind": "abacus", "device_count": 2},
+    "dataset.json": spec,
+    "metrics.jsonl": metrics,
+}
+for file, value in files.items():
+    (path / file).write_text(json.dumps(value) + "\\n")
+with open(path / "metrics.jsonl", "a") as file:
+    file.write(json.dumps(metrics | {"epoch": 2} | tests) + "\\n")
+cell = pathlib.Path(name or f"random:{seed}")
+shutil.copy(cell if cell.exists() else here / f"{cell}.json", path / "genotype.json")
+if not name:
+    shutil.copy(here / "history.npz", path)
+(path / "report.html").write_text("done")
+"""
+
+
+@pytest.fixture(autouse=True)
+def program(tmp_path, monkeypatch):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    for name in ("DARTS_V2", "random:0", "random:1", "random:2"):
+        cell = genotype.to_json(genotype.load(name))
+        (tmp_path / f"{name}.json").write_text(cell)
+    np.savez(tmp_path / "history.npz", rewards=np.float32([0.2, 0.1, 0.15]))
+    monkeypatch.setattr(runs, "MAIN", (sys.executable, "-S", "-I", str(path)))
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0.02)
+
+
+def make(module, out, *arguments, flags=None):
+    """Makes a table of seeds 0 and 1; returns its text and the names of the runs that were started for it."""
+    started = out / "started"
+    started.unlink(missing_ok=True)
+    arguments = [f"--out={out}", "--scale=smoke", "--seeds=0,1", "--jobs=3", *arguments]
+    plan.start(module.main, flags or plan.parser(""), {}, arguments)
+    (text,) = [path.read_text() for path in out.glob("*.md")]
+    return text, sorted(started.read_text().split()) if started.exists() else []
+
+
+def row_of(text, name):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def options_of(out, scale="smoke", **others):
+    values = {"seeds": [0, 1], "data_dir": "", "table_only": False, "jobs": 1, "ray": False}
+    return plan.Options(**(values | {"scale": scale, "out": out} | others))
+
+
+def test_table4_runs_what_is_missing_and_nothing_twice(tmp_path):
+    out = tmp_path / "out"
+    text, started = make(table4_ablation, out)
+    models = ["nge", "nge_predecessors", "alpha", "plain", "rnn"]
+    searches = [f"searches/{model}-{seed}" for model in models for seed in (0, 1)]
+    trainings = [f"cifar10/{model}-{seed}-{seed}" for model in models for seed in (0, 1)]
+    assert started == sorted(searches + trainings + ["cifar10/random_0-0", "cifar10/random_1-1"])
+    found = ["45.00 ± 7.07", "1.500 ± 0.000 / 1.250 ± 0.000", "71.00 ± 1.41", "2"]
+    assert row_of(text, "nge") == ["nge", *found, "2.60"]
+    assert row_of(text, "rnn") == ["rnn", *found, "–"]
+    assert row_of(text, "random cells")[1:] == ["–", "– / –", "71.00 ± 1.41", "2", "–"]
+    assert row_of(text, r"nge\_predecessors-1")[1:3] == ["50.00", "1.500 / 1.250"]
+    assert make(table4_ablation, out) == (text, [])
+
+    (out / "cifar10" / "plain-1-1" / "report.html").unlink()
+    _, started = make(table4_ablation, out, "--table_only")
+    assert started == []
+    assert make(table4_ablation, out) == (text, ["cifar10/plain-1-1"])
+
+
+@pytest.mark.slow
+def test_tables_1_to_3_share_their_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(table1_cifar, "RANDOM", 2)
+    out = tmp_path / "out"
+    flags = plan.parser("")
+    flags.add_argument("--rates", action="store_true")
+    flags.add_argument("--sets", type=plan.some_of(table1_cifar.PAPER))
+    text, started = make(table1_cifar, out, "--rates", flags=flags)
+    names = ["nge-0", "DARTS_V2", "random_0", "random_1", "DARTS_V2_lr0.025"]
+    trainings = [f"cifar10/{name}-{seed}" for name in names for seed in (0, 1)]
+    assert started == sorted(["searches/nge-0", *trainings])
+    sizes = ["3.35 M", "–"]
+    cell = row_of(text, r"DARTS\_V2")
+    assert cell[:3] == [r"DARTS\_V2", "29.00 ± 1.41", "2"] and cell[4:] == sizes
+    assert row_of(text, "nge (our search)")[5] == "0.0200 device-days (abacus)"
+    assert row_of(text, "the random cells together")[1:3] == ["29.00 ± 1.15", "4"]
+    assert row_of(text, "NGE, the paper's figure")[1:] == [
+        "2.60",
+        "–",
+        "–",
+        "3.5 M",
+        "0.1 device-days (V100)",
+    ]
+
+    (out / "table1.md").unlink()
+    text, started = make(table2_imagenet, out)
+    names = ["nge-0", "DARTS_V2", "random_0"]
+    trainings = [f"{name}-{seed}" for name in names for seed in (0, 1)]
+    assert started == sorted(f"imagenet/{name}" for name in trainings)
+    expected = ["29.00 ± 1.41", "10.00 ± 0.00", "2", "4.7 M", "529.9 M"]
+    assert row_of(text, r"DARTS\_V2")[1:] == expected
+    assert row_of(text, "NGE, the paper's figure, on ImageNet")[1:3] == ["25.3", "7.9"]
+
+    (out / "table2.md").unlink()
+    flags = plan.parser("")
+    flags.add_argument("--devkit", default=None)
+    text, started = make(table3_voc, out, flags=flags)
+    assert started == sorted(f"voc/{name}" for name in trainings)
+    assert row_of(text, r"DARTS\_V2")[1:3] == ["25.00 ± 0.00", "2"]
+    log = (out / "voc" / "nge-0-1.log").read_text()
+    assert log == ""
+
+
+def test_table3_begins_with_the_backbone_of_table2(tmp_path):
+    options = options_of(tmp_path, devkit=None, table_only=True)
+    asked = []
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(plan, "complete", lambda _, wanted: asked.extend(wanted))
+    with monkey.context():
+        table3_voc.main(options)
+    monkey.undo()
+    for run in asked:
+        if run.workdir.parent.name == "voc":
+            assert run.settings["init_from"] == str(tmp_path / "imagenet" / run.workdir.name)
+
+
+def fake_ray(calls):
+    """Runs a task when its result is asked for."""
+
+    class Task:
+        def __init__(self, function, arguments):
+            self.result = lambda: function(*arguments)
+
+    def remote(**options):
+        def wrap(function):
+            def submit(*arguments):
+                calls.append((options, function.__name__))
+                return Task(function, arguments)
+
+            return types.SimpleNamespace(remote=submit)
+
+        return wrap
+
+    return types.SimpleNamespace(
+        init=lambda **_: None,
+        cluster_resources=lambda: {"CPU": 8.0, "GPU": 4.0},
+        remote=remote,
+        wait=lambda tasks, num_returns: (tasks[-1:], tasks[:-1]),
+        get=lambda task: task.result(),
+    )
+
+
+def test_ray_gives_the_same_table(tmp_path, monkeypatch):
+    flags = plan.parser("")
+    flags.set_defaults(models=["nge", "rnn"])
+    here = make(figure4_cells, tmp_path / "here", flags=flags)
+    calls = []
+    monkeypatch.setitem(sys.modules, "ray", fake_ray(calls))
+    by_ray = make(figure4_cells, tmp_path / "ray", "--ray", flags=flags)
+    assert by_ray == here and len(here[1]) == 4
+    assert calls == [({"num_gpus": 1, "max_retries": 0}, "execute")] * 4
+    assert make(figure4_cells, tmp_path / "ray", "--ray", flags=flags) == (here[0], [])
+    assert len(calls) == 4
+
+
+def test_without_ray_the_flag_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(SystemExit) as refusal:
+        make(table4_ablation, tmp_path / "out", "--ray", "--table_only")
+    error = capsys.readouterr().err
+    assert refusal.value.code == 2 and error.count("\n") == 1
+    assert error.startswith("error: --ray: the package ray is not installed")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flag", ["--seeds=0,0", "--seeds=one", "--jobs=0", "--scale=big"])
+def test_wrong_flags_are_refused(tmp_path, flag, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        make(table4_ablation, tmp_path / "out", flag)
+    assert refusal.value.code == 2
+    assert f"error: argument {flag.split('=')[0]}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_ray", [False, True])
+def test_a_failed_run_ends_the_table_with_its_code(tmp_path, monkeypatch, capsys, by_ray):
+    monkeypatch.setitem(sys.modules, "ray", fake_ray([]))
+    options = options_of(tmp_path / "out")
+    # By Ray, the failing one is asked for first.
+    seeds = (0, 13) if by_ray else (14, 13)
+    wanted = [plan.search(options, "nge", seed) for seed in seeds]
+    with pytest.raises(SystemExit) as end:
+        runs.complete(wanted, jobs=2, by_ray=by_ray)  # seed 14 would take longer
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: searches/nge-13 ended with exit code 1: error: config.seed: ")
+    assert not (wanted[0].workdir / "ended").exists()
+
+
+def finished_training(out, cell):
+    """The training of a cell of a search, as if it had run, and its search."""
+    search = plan.search(options_of(out), "nge", 0)
+    training = plan.training(options_of(out), "cifar10", plan.found(search), 0)
+    for run in (search, training):
+        run.workdir.mkdir(parents=True)
+        (run.workdir / "config.json").write_text(runs.configuration(run).to_json())
+        (run.workdir / "genotype.json").write_text(genotype.to_json(cell))
+        (run.workdir / "report.html").write_text("")
+    return training
+
+
+def test_a_finished_run_is_known_by_its_config_and_its_cell(tmp_path):
+    cell = genotype.random_genotype(0)
+    training = finished_training(tmp_path / "out", cell)
+    assert runs.is_finished(training)
+    other = training._replace(settings=training.settings | {"seed": 1, "train.epochs": 7})
+    with pytest.raises(
+        InputError, match=r"seed: workdir has 0, now 1; train.epochs: workdir has 2, now 7"
+    ):
+        runs.is_finished(other)
+    harmless = {"data.dir": "/elsewhere", "run.keep_checkpoints": 9}
+    assert runs.is_finished(training._replace(settings=training.settings | harmless))
+    assert not runs.is_finished(training._replace(workdir=tmp_path / "nowhere"))
+
+    (tmp_path / "out").rename(tmp_path / "moved")
+    options = options_of(tmp_path / "moved")
+    search = plan.search(options, "nge", 0)
+    moved = plan.training(options, "cifar10", plan.found(search), 0)
+    assert runs.is_finished(moved)
+    config = json.loads((moved.workdir / "config.json").read_text())
+    del config["train"]["accumulate"]  # a key that the config got later
+    (moved.workdir / "config.json").write_text(json.dumps(config))
+    assert runs.is_finished(moved)
+    (search.workdir / "genotype.json").write_text(genotype.to_json(genotype.random_genotype(1)))
+    with pytest.raises(InputError, match="genotype: workdir trained another cell than"):
+        runs.is_finished(moved)
+
+
+@pytest.mark.parametrize("scale", plan.SCALES)
+def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
+    options = options_of(ROOT / "runs" / "x", scale, data_dir=str(tmp_path))
+    wanted = [plan.search(options, model, 3) for model in plan.MODELS]
+    wanted += [
+        plan.training(options, task, plan.known("DARTS_V2"), 3)
+        for task, (_, words) in plan.TASKS.items()
+        if task != "searches" and scale in words
+    ]
+    for run in wanted:
+        base = runs.configuration(run._replace(settings={})).to_dict()
+        keys = artifacts.flatten(base).keys()
+        assert run.settings.keys() <= keys, run
+        config = runs.configuration(run)
+        assert config.seed == 3 and config.data.dir == str(tmp_path)
+        assert f"--workdir=runs/x/{run.name}" in runs.command(run)  # from the checkout's root
+        assert f"--config={run.config}" in runs.command(run)
+    assert runs.configuration(wanted[1]).search.adjacency == "predecessors"
+    own = plan.found(wanted[0])
+    assert own == ("nge-3", "runs/x/searches/nge-3/genotype.json")
+
+
+def test_a_learning_rate_has_a_workdir_of_its_own_unless_it_is_the_scales(tmp_path):
+    options, cell = options_of(tmp_path), plan.known("random:7")
+    plain = plan.training(options, "cifar10", cell, 0)
+    rate = runs.configuration(plain).weights.learning_rate
+    assert plan.training(options, "cifar10", cell, 0, rate) == plain
+    other = plan.training(options, "cifar10", cell, 0, 0.5)
+    assert (plain.workdir.name, other.workdir.name) == ("random_7-0", "random_7_lr0.5-0")
+    assert runs.configuration(other).weights.learning_rate == 0.5
+
+
+def test_strategies_show_the_best_reward_and_the_derived_cells(tmp_path):
+    flags = plan.parser("")
+    flags.set_defaults(models=["nge", "alpha"])
+    text, started = make(strategies, tmp_path / "out", flags=flags)
+    names = [f"{kind}{m}" for kind in ("", "reinforce_", "evolution_") for m in ("nge", "alpha")]
+    searches = [f"{name}-{seed}" for name in (*names, "random_nge") for seed in (0, 1)]
+    assert started == sorted(
+        [f"searches/{name}" for name in searches]
+        + [f"cifar10/{name}-{name[-1]}" for name in searches]
+    )
+    assert "| evolution | alpha | 3 | 20.00 ± 0.00 | 71.00 ± 1.41 | 2 |" in text
+    assert "| random | – | 3 | 20.00 ± 0.00 | 71.00 ± 1.41 | 2 |" in text
+    assert (tmp_path / "out" / "strategies_curves.png").stat().st_size > 10_000
+
+
+def test_statistics_over_seeds():
+    assert [tables.spread(values) for values in ([], [1.0], [1.0, 3.0])] == [
+        "–",
+        "1.00",
+        "2.00 ± 1.41",
+    ]

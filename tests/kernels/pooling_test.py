@@ -1,0 +1,64 @@
+"""Hand-written convolutions and pools against the library's, values and gradients."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from nge_jax.kernels import pooling
+from nge_jax.kernels.depthwise import depthwise_conv
+from tests import plain_cell
+
+SIZES = [(8, 1), (8, 2), (7, 1), (7, 2)]
+GEOMETRIES = list(itertools.product((8, 7), (1, 2), (3, 5), (1, 2)))
+
+
+def value_and_gradients(function, *args):
+    value, pull = jax.vjp(function, *args)
+    direction = jax.random.normal(jax.random.key(9), value.shape)
+    return value, *pull(direction)
+
+
+@pytest.mark.parametrize("size, stride, k, dilation", GEOMETRIES)
+def test_depthwise_convolution_equals_the_librarys(size, stride, k, dilation):
+    x = jax.random.normal(jax.random.key(0), (4, size, size, 6))
+    kernel = jax.random.normal(jax.random.key(1), (k, k, 6))
+    found = value_and_gradients(lambda *a: depthwise_conv(*a, stride, dilation), x, kernel)
+
+    def library(x, kernel):
+        return plain_cell.depthwise(x, kernel, stride, dilation)
+
+    for f, e in zip(found, value_and_gradients(library, x, kernel), strict=True):
+        np.testing.assert_allclose(f, e, atol=1e-4)
+
+
+@pytest.mark.parametrize("size, stride", SIZES)
+@pytest.mark.parametrize("ties", [False, True])
+def test_max_pool_equals_the_librarys_ties_included(size, stride, ties):
+    x = jax.random.normal(jax.random.key(0), (4, size, size, 3))
+    x = jnp.round(x) if ties else x
+
+    def library(x):
+        return plain_cell.pool(x, -jnp.inf, lax.max, stride)
+
+    found = value_and_gradients(lambda x: pooling.max_pool(x, stride), x)
+    for f, e in zip(found, value_and_gradients(library, x), strict=True):
+        np.testing.assert_allclose(f, e, atol=1e-5)
+
+
+@pytest.mark.parametrize("size, stride", SIZES)
+def test_avg_pool_does_not_count_padding(size, stride):
+    assert np.allclose(pooling.avg_pool(jnp.ones((1, size, size, 2)), stride), 1.0)
+    x = jax.random.normal(jax.random.key(0), (1, size, size, 2))
+    corner = x[:, :2, :2].mean((1, 2))
+    np.testing.assert_allclose(pooling.avg_pool(x, stride)[:, 0, 0], corner, atol=1e-6)
+
+
+def test_batch_norm_of_large_means_does_not_cancel():
+    x = 1e3 + jax.random.normal(jax.random.key(0), (8, 8, 8, 3))
+    y = pooling.batch_norm(x)
+    np.testing.assert_allclose(y.std((0, 1, 2)), 1.0, atol=1e-3)
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0.0, atol=1e-2)

@@ -1,0 +1,125 @@
+"""The pictures of cells and of probabilities: everything is there, legible and reproducible."""
+
+import itertools
+import struct
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from nge_jax.report import cell as draw
+from nge_jax.report import cell_layout, cell_routes, curves
+from nge_jax.space.genotype import CELL_TYPES, EDGES, KNOWN, OPERATIONS, derive, random_genotype
+
+REPEATED = [  # two edges from the same predecessor at every node, twice with the same operation
+    *[("sep_conv_3x3", 0), ("dil_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1)],
+    *[("sep_conv_5x5", 2), ("sep_conv_5x5", 2), ("max_pool_3x3", 4), ("max_pool_3x3", 4)],
+]
+CELLS = {f"{name}-{t}": g.cell(t) for name, g in KNOWN.items() for t in CELL_TYPES}
+CELLS |= {f"random:{s}-{t}": random_genotype(s).cell(t) for s in range(4) for t in CELL_TYPES}
+CELLS["repeated"] = (REPEATED, (2, 3, 4, 5))
+CELLS["part of the nodes put out"] = (KNOWN["ENASNet"].normal, (4, 6))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_nothing_overlaps_in_any_cell(name):
+    cell = cell_layout.cell_layout(*CELLS[name], draw._label_width)
+    boxes = [item for item in itertools.chain(*cell.columns) if item.kind != "pass"]
+    for a, b in itertools.combinations(boxes, 2):
+        beside = abs(a.x - b.x) >= (a.width + b.width) / 2 + 0.1
+        above = abs(a.y - b.y) >= (a.height + b.height) / 2 + 0.1
+        assert beside or above, f"{a.name} and {b.name} are too close"
+    for box in boxes:
+        assert box.x - box.width / 2 >= 0 and box.x + box.width / 2 <= cell.width + 1e-9
+        assert box.y - box.height / 2 >= -1e-9 and box.y + box.height / 2 <= cell.height + 1e-9
+
+    for (_, chain), spline in zip(cell.chains, cell_routes.routes(cell), strict=True):
+        x = np.linspace(spline.x[0], spline.x[-1], 400)
+        for box in (box for box in boxes if box not in chain):
+            inside = (abs(x - box.x) < box.width / 2) & (abs(spline(x) - box.y) < box.height / 2)
+            assert not inside.any(), f"{chain[0].name} -> {chain[-1].name} runs through {box.name}"
+        middle = [item for item in chain if item.kind == "label"]
+        assert all(abs(spline(label.x) - label.y) < 1e-9 for label in middle)
+
+
+@pytest.mark.parametrize("name", ["DARTS_V2-normal", "ENASNet-reduction", "repeated"])
+def test_layout_holds_the_cell_from_left_to_right(name):
+    pairs, concat = CELLS[name]
+    cell = cell_layout.cell_layout(pairs, concat, draw._label_width)
+    drawn = [(op, chain[0].name, chain[-1].name) for op, chain in cell.chains]
+    expected = [(op, i, 2 + j // 2) for j, (op, i) in enumerate(pairs)]
+    assert drawn == expected + [(None, node, cell_layout.OUTPUT) for node in concat]
+    for operation, chain in cell.chains:
+        assert [item.name for item in chain if item.kind == "label"] == [operation] * (
+            operation is not None
+        )
+        assert all(np.diff([item.x for item in chain]) > 0.3)
+    first, second = sorted(cell.columns[0], key=lambda item: item.name)
+    assert first.y > second.y  # c_{k-2} above
+
+
+@pytest.mark.parametrize(
+    "name, fewest",
+    [
+        ("GDAS_V1-normal", 0),  # a plane graph
+        (
+            "PC_DARTS_cifar-normal",
+            6,
+        ),  # K_{2,4} between two columns: each pair of nodes crosses once
+    ],
+)
+def test_layout_crosses_no_more_edges_than_it_must(name, fewest):
+    cell = cell_layout.cell_layout(*CELLS[name], draw._label_width)
+    assert cell_layout._crossings(cell.columns, cell.chains) == fewest
+
+
+def test_cell_is_saved_as_png_and_svg_with_all_its_labels(tmp_path):
+    pairs, concat = KNOWN["PC_DARTS_cifar"].normal, KNOWN["PC_DARTS_cifar"].normal_concat
+    figure = draw.cell_figure(pairs, concat)
+    draw.save(figure, tmp_path / "cell.v1")  # a dot in the name stays
+
+    svg = (tmp_path / "cell.v1.svg").read_text()
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    for operation in {operation for operation, _ in pairs}:  # text is paths, with a comment each
+        count = sum(operation == other for other, _ in pairs)
+        assert svg.count(f"<!-- {operation} -->") == count
+        assert draw.COLOURS[operation] in svg
+    png = (tmp_path / "cell.v1.png").read_bytes()
+    width, height = struct.unpack(">II", png[16:24])
+    assert np.allclose([width, height], 200 * figure.get_size_inches(), atol=1)
+    assert len(png) > 10_000
+
+
+def test_equal_pictures_have_equal_bytes(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        draw.save(draw.cell_figure(*KNOWN["GDAS_V1"].cell("normal")), tmp_path / name / "cell")
+    for suffix in ("svg", "png"):
+        first, second = (
+            (tmp_path / n / f"cell.{suffix}").read_bytes() for n in ("first", "second")
+        )
+        assert first == second
+    assert "<dc:date>" not in (tmp_path / "first/cell.svg").read_text()
+
+
+def test_colours_tell_operations_apart():
+    assert set(draw.COLOURS) == set(OPERATIONS)
+    colours = [*draw.COLOURS.values(), *draw.NEUTRALS.values()]
+    assert len(set(colours)) == len(colours)
+
+
+def test_probabilities_have_a_panel_for_each_edge():
+    probs = np.random.default_rng(0).dirichlet(np.ones(7), [5, 2, 14]).astype(np.float32)
+    pairs = derive(probs[-1]).normal
+    figure = curves.probabilities_figure(probs[:, 0], OPERATIONS, EDGES, pairs)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
+    names = ("$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3")
+    assert list(panels) == [f"{names[i]} → {names[k]}" for i, k in EDGES]
+    kept = {(i, 2 + j // 2): operation for j, (operation, i) in enumerate(pairs)}
+    for e, (edge, axes) in enumerate(zip(EDGES, panels.values(), strict=True)):
+        assert axes.get_title(loc="right") == kept.get(edge, "")
+        for o, line in enumerate(axes.lines):
+            np.testing.assert_array_equal(line.get_ydata(), probs[:, 0, e, o])
+            assert line.get_color() == draw.COLOURS[OPERATIONS[o]]
+            assert (line.get_linewidth() > 2) == (kept.get(edge) == OPERATIONS[o])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(OPERATIONS)

@@ -1,0 +1,263 @@
+"""Algorithm 1: who moves when, on how many devices, and that a killed search ends like one that was not."""
+
+import json
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from nge_jax import optim
+from nge_jax.embedding import edge_model
+from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import parallel
+from nge_jax.search import gradient_steps
+from nge_jax.supernet.model import supernet
+
+# One reduction cell: the least that has both kinds of edges, and the fastest to compile.
+NET = supernet(1, 2, 3, image_channels=1)
+INPUTS = gradient_steps.Inputs((0.5,), (0.25,), pad=1, flip=True)
+EDGES = edge_model("nge", "printed")
+OPTIMIZER = optim.Optimizer(
+    {
+        WEIGHTS: optim.sgd(0.1, momentum=0.9, weight_decay=3e-4, clip_norm=5.0),
+        EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3),
+    }
+)
+# A search of seconds on the built-in digits; two epochs of 3 + 3 steps.
+TINY = [
+    "-m",
+    "nge_jax.main",
+    "--config=configs/search_digits.py:smoke",
+    "--config.network.cells=1",
+    "--config.search.images_per_epoch=24",
+    "--config.run.steps_per_dispatch=1",
+    "--config.run.checkpoint_every_steps=1",
+]
+
+
+@pytest.fixture(scope="module")
+def phases():
+    weights = gradient_steps.make_weight_phase(
+        gradient_steps.make_weight_step(NET, OPTIMIZER, INPUTS)
+    )
+    embedding = parallel.make_phase(
+        gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, INPUTS)
+    )
+    axes = (None, parallel.BATCHES_AXES)
+    return {
+        WEIGHTS: parallel.on_all_devices(weights, axes),
+        EMBEDDING: parallel.on_all_devices(embedding),
+    }
+
+
+def fresh():
+    """A state, batches of noise whose brightness is its class, and a key, as a dispatch returns them."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 32).astype(np.int32)
+    images = rng.integers(0, 80, (32, 8, 8, 1)) + 80 * labels[:, None, None, None]
+    images = images.astype(np.uint8)
+    order = parallel.by_device(parallel.epoch_order(0, 0, 32, 4, 8))
+    state = gradient_steps.init_state(NET, EDGES, OPTIMIZER, 2, jax.random.key(1))
+    state, images, labels, key = parallel.replicated((state, images, labels, jax.random.key(2)))
+    return state, parallel.Batches(images, labels, order), key
+
+
+def equal(a, b):
+    return jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), a, b)
+
+
+def test_each_phase_moves_its_group_and_leaves_the_other_bit_for_bit(phases):
+    state, batches, key = fresh()
+    probs = EDGES.probs(state.params[EMBEDDING])
+    # Both optimisers are in motion before the test: momentum and decay act on zero gradients too.
+    state = phases[WEIGHTS](state, (probs, batches), key, 0, 2)
+    state = phases[EMBEDDING](state, batches, key, 0, 2)
+    for group, data in ((WEIGHTS, (probs, batches)), (EMBEDDING, batches)):
+        before = jax.device_get(state)
+        state = phases[group](state, data, key, 2, 4)
+        other = ({WEIGHTS, EMBEDDING} - {group}).pop()
+        held = equal(before.params[other], state.params[other])
+        assert all(jax.tree.leaves(held)), held
+        states_before, states = before.opt_state.inner_states, state.opt_state.inner_states
+        assert all(jax.tree.leaves(equal(states_before[other], states[other])))
+        assert not all(jax.tree.leaves(equal(before.params[group], state.params[group])))
+        assert int(state.step) == int(before.step) + 2
+        assert float(state.sums[group].count) == float(before.sums[group].count) + 16
+
+
+def test_many_rows_in_one_dispatch_equal_a_dispatch_for_each(phases):
+    state, batches, key = fresh()
+    at_once = jax.device_get(phases[EMBEDDING](state, batches, key, 0, 4))
+    state, batches, key = fresh()
+    for row in range(4):
+        state = phases[EMBEDDING](state, batches, key, row, row + 1)
+    assert all(jax.tree.leaves(equal(at_once, state)))
+
+
+def test_the_weights_learn(phases):
+    state, batches, key = fresh()
+    probs = EDGES.probs(state.params[EMBEDDING])
+    losses = []
+    for _ in range(12):
+        state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+        state = phases[WEIGHTS](state, (probs, batches), key, 0, 4)
+        losses.append(float(state.sums[WEIGHTS].loss / state.sums[WEIGHTS].count))
+    assert losses[-1] < 0.8 * losses[0], losses
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
+    net = NET._replace(schedule="together")
+    mesh = Mesh(jax.devices()[:1], (parallel.AXIS,))
+    state, batches, key = fresh()
+    images, labels = batches.images[:8], batches.labels[:8]
+    weight_step = gradient_steps.make_weight_step(net, OPTIMIZER, INPUTS)
+    embedding_step = gradient_steps.make_embedding_step(net, EDGES, OPTIMIZER, INPUTS)
+    probs = EDGES.probs(state.params[EMBEDDING])
+    for step, args in (
+        (weight_step, (state, probs, images, labels, key)),
+        (embedding_step, (state, images, labels, key)),
+    ):
+        everywhere = PartitionSpec()
+        on_mesh = jax.shard_map(
+            step, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
+        )
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
+        exported = jax.export.export(jax.jit(on_mesh), platforms=[platform])(*shapes)
+        program = exported.mlir_module()
+        # Depthwise convolutions of the four edges that leave an input, as one with many groups.
+        assert "feature_group_count = 8" in program or "batch_group_count = 8" in program
+        assert "stablehlo.while" not in program
+
+
+def test_four_devices_with_synchronised_statistics_give_the_gradients_of_one(python):
+    script = """
+        import jax, jax.numpy as jnp, numpy as np, optax
+        from nge_jax.supernet import supernet
+        net = supernet(1, 2, 3, image_channels=1)
+        keys = jax.random.split(jax.random.key(0), 4)
+        weights = net.init(keys[0])
+        images = jax.random.normal(keys[1], (8, 8, 8, 1))
+        labels = jax.random.randint(keys[2], (8,), 0, 3)
+        probs = jax.nn.softmax(jax.random.normal(keys[3], (2, 14, 7)))
+
+        def loss(net, weights, probs, images, labels):
+            logits = net.apply(weights, images, probs)[0]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        def on_device(weights, probs, images, labels):
+            synchronised = net._replace(axis_name="batch")
+            grads = jax.grad(loss, (1, 2))(synchronised, weights, probs, images, labels)
+            return jax.lax.pmean(grads, "batch")
+
+        one = jax.jit(jax.grad(loss, (1, 2)), static_argnums=0)(net, weights, probs, images, labels)
+        split = [a.reshape(4, 2, *a.shape[1:]) for a in (images, labels)]
+        four = jax.pmap(on_device, "batch", in_axes=(None, None, 0, 0), out_axes=None)(weights, probs, *split)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(four), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, np.abs(a).max()))
+        print(len(jax.tree.leaves(one)), "gradients agree on", jax.device_count(), "devices")
+    """
+    done = python("-c", textwrap.dedent(script), devices=4, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "gradients agree on 4 devices" in done.stdout
+
+
+def result(workdir):
+    """What a search ends with: its genotype, all P, and its last checkpoint's arrays' checksums."""
+    probs = np.load(workdir / "architecture.npz")["probs"]
+    steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
+    newest = workdir / "checkpoints" / str(max(steps))
+    manifest = newest / "manifest" / "metadata"
+    timeless = ("seconds", "images_per_second")
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    rows = [{k: v for k, v in row.items() if k not in timeless} for row in rows]
+    genotype = (workdir / "genotype.json").read_text()
+    return max(steps), json.loads(manifest.read_text()), rows, genotype, probs.tolist()
+
+
+KILLED = """
+    import os, signal, sys
+    from nge_jax import checkpoint, main
+    step, during_write = int(sys.argv.pop(1)), sys.argv.pop(1) == "write"
+    save = checkpoint.Checkpoints.save
+
+    def save_and_die(self, at, state):
+        save(self, at, state)
+        if at == step:
+            if not during_write:
+                self.wait()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.Checkpoints.save = save_and_die
+    main.run()
+"""
+
+
+@pytest.mark.slow
+def test_a_search_killed_three_times_ends_bit_identical(python, tmp_path):
+    def search(workdir, *before):
+        args = before or TINY[:2]
+        return python(
+            *args,
+            *TINY[2:],
+            f"--workdir={workdir}",
+            timeout=600,
+            JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
+        )
+
+    straight = search(tmp_path / "straight")
+    assert straight.returncode == 0, straight.stderr
+    script = textwrap.dedent(KILLED)
+    # Step 2 lies in the weight phase of the first epoch, 5 in its embedding phase.
+    for step, when in ((2, "after"), (5, "after"), (8, "write")):
+        killed = search(tmp_path / "killed", "-c", script, str(step), when)
+        assert killed.returncode == -9, killed.stderr
+    resumed = search(tmp_path / "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert result(tmp_path / "killed") == result(tmp_path / "straight")
+    assert result(tmp_path / "straight")[0] == 12
+
+
+def test_a_search_runs_on_four_devices(python, tmp_path):
+    done = python(*TINY, f"--workdir={tmp_path / 'run'}", devices=4, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.html").exists()
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["device_count"] == 4
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("search.alternation=never", "config.search.alternation: found 'never'"),
+        ("search.edge_model=gcn", "config.search.edge_model: expected one of nge"),
+        ("network.channels=3", "config.network.channels: found 3"),
+        ("search.images_per_epoch=9999", "config.search.images_per_epoch: found 9999"),
+        ("data.train_fraction=1.5", "config.data.train_fraction: 1.5"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(python, tmp_path, override, message):
+    done = python(*TINY, f"--config.{override}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_batchwise_alternation_updates_both_groups(phases):
+    weight_step = gradient_steps.make_weight_step(NET, OPTIMIZER, INPUTS)
+    embedding_step = gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, INPUTS)
+    both = gradient_steps.make_alternating_phase(weight_step, embedding_step, EDGES)
+    axes = (parallel.BATCHES_AXES, parallel.BATCHES_AXES)
+    state, batches, key = fresh()
+    found = parallel.on_all_devices(both, axes)(state, (batches, batches), key, 0, 2)
+    state, batches, key = fresh()
+    for row in range(2):
+        state = phases[EMBEDDING](state, batches, key, row, row + 1)
+        probs = EDGES.probs(state.params[EMBEDDING])
+        state = phases[WEIGHTS](state, (probs, batches), key, row, row + 1)
+    for a, b in zip(jax.tree.leaves(found.params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)

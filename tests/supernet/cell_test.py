@@ -1,0 +1,158 @@
+"""Both schedules of the mixed cell against the plain cell of `plain_cell.py`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.kernels import pooling
+from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet import norm
+from nge_jax.supernet.model import SCHEDULES
+from tests import plain_cell
+
+CHANNELS, BEFORE = 4, (6, 5)
+
+
+@pytest.fixture(scope="module")
+def key():
+    return jax.random.key(7)
+
+
+def problem(key, reduction, reduction_before):
+    """Parameters, inputs, probabilities and a direction to project the output on."""
+    keys = jax.random.split(key, 5)
+    params = mixed_cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, reduction_before)
+    size = 8
+    size_before = size * (2 if reduction_before else 1)
+    before = (
+        jax.random.normal(keys[1], (3, size_before, size_before, BEFORE[0])),
+        jax.random.normal(keys[2], (3, size, size, BEFORE[1])),
+    )
+    probs = jax.nn.softmax(2 * jax.random.normal(keys[3], (14, 7)))
+    size_after = size // (2 if reduction else 1)
+    direction = jax.random.normal(keys[4], (3, size_after, size_after, 4 * CHANNELS))
+    return params, before, probs, direction
+
+
+def value_and_gradients(function, params, before, probs, direction):
+    def projected(params, before, probs):
+        out = function(params, before, probs)
+        return (out * direction).sum(), out
+
+    (_, out), grads = jax.jit(jax.value_and_grad(projected, argnums=(0, 1, 2), has_aux=True))(
+        params, before, probs
+    )
+    return out, grads
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", [False, True])
+def test_schedules_equal_the_plain_cell(key, reduction):
+    args = problem(key, reduction, reduction_before=not reduction)
+    expected = value_and_gradients(lambda *a: plain_cell.mixed_cell(*a, reduction=reduction), *args)
+    for schedule in SCHEDULES.values():
+        found = value_and_gradients(
+            lambda *a, mix=schedule: mixed_cell.mixed_cell(*a, reduction=reduction, mix_edges=mix),
+            *args,
+        )
+        for path, (f, e) in zip_leaves(found, expected):
+            scale = np.abs(e).max()
+            np.testing.assert_allclose(f, e, atol=2e-5 * scale, rtol=1e-4, err_msg=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", [False, True])
+def test_a_gradient_does_not_depend_on_which_others_are_asked_for(key, reduction):
+    """A step that updates one group leaves out what the other would cost, and nothing else."""
+    params, before, probs, direction = problem(key, reduction, reduction_before=False)
+
+    def projected(params, before, probs):
+        out = mixed_cell.mixed_cell(
+            params, before, probs, reduction=reduction, mix_edges=SCHEDULES["loop"]
+        )
+        return (out * direction).sum()
+
+    def gradients(argnums):
+        return jax.jit(jax.grad(projected, argnums))(params, before, probs)
+
+    together = gradients((0, 1, 2))
+    for number in (0, 2):
+        for path, (f, e) in zip_leaves(gradients((number,)), (together[number],)):
+            np.testing.assert_allclose(f, e, atol=1e-5 * np.abs(e).max(), err_msg=path)
+
+
+def zip_leaves(found, expected):
+    paths, _ = jax.tree_util.tree_flatten_with_path(expected)
+    leaves = jax.tree.leaves(found)
+    assert len(leaves) == len(paths)
+    return [
+        (jax.tree_util.keystr(p), (np.asarray(f), np.asarray(e)))
+        for f, (p, e) in zip(leaves, paths, strict=True)
+    ]
+
+
+def test_one_hot_probabilities_give_the_chosen_operation(key):
+    params, before, _, _ = problem(key, False, False)
+    probs = jnp.zeros((14, 7)).at[:, 0].set(1.0)  # skip_connect everywhere
+    out = mixed_cell.mixed_cell(
+        params, before, probs, reduction=False, mix_edges=mixed_cell.mix_together
+    )
+    s0, s1 = (plain_cell.preprocess(params[f"preprocess_{n}"], x) for n, x in enumerate(before))
+    nodes = [s0, s1]
+    for _ in range(4):
+        nodes.append(sum(nodes))
+    np.testing.assert_allclose(out, jnp.concatenate(nodes[2:], -1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0, 1000.0])
+def test_folded_batch_norm_equals_the_unfolded(key, mean):
+    """`fold` on pixels less a constant near their mean, as `mixed_convolutions` calls it."""
+    keys = jax.random.split(key, 3)
+    h = mean + jax.random.normal(keys[0], (4096, 8)) * jnp.arange(1, 9)
+    weights = jax.random.normal(keys[1], (8, 8))
+    centered = h - h[:64].mean(0)
+    moments = norm.moments(centered, None)
+    found = norm.affine(centered, *norm.fold(weights, 0.3, *moments))
+    h = np.asarray(h, np.float64)
+    y = h @ np.asarray(weights, np.float64)
+    expected = 0.3 * (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)
+    np.testing.assert_allclose(found, expected, atol=2e-4 if mean == 1000 else 2e-6)
+
+
+def test_the_folds_derivative_equals_that_of_the_unfolded(key):
+    """By hand against automatic, of the whole map from h, W and p; with a channel of no variance."""
+    keys = jax.random.split(key, 3)
+    h = 0.1 + jax.random.normal(keys[0], (512, 6)) * jnp.arange(6)
+    weights = jax.random.normal(keys[1], (6, 4))
+    direction = jax.random.normal(keys[2], (512, 4))
+
+    def folded(h, weights, p):
+        return (direction * norm.affine(h, *norm.fold(weights, p, *norm.moments(h, None)))).sum()
+
+    def unfolded(h, weights, p):
+        return (direction * p * pooling.batch_norm(h @ weights)).sum()
+
+    found, expected = (jax.grad(f, (0, 1, 2))(h, weights, 0.3) for f in (folded, unfolded))
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, atol=1e-4 * np.abs(e).max())
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_convolutions_with_large_means_do_not_cancel(key, mean):
+    """A source far from zero: the mixed convolutions still equal float64's."""
+    keys = jax.random.split(key, 3)
+    params = mixed_cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, False, False)["edges"]
+    edge = jax.tree.map(lambda a: a[0], params)
+    x = mean + jax.random.normal(keys[1], (4, 16, 16, CHANNELS))
+    p = jax.nn.softmax(jax.random.normal(keys[2], (7,)))
+    relu_x = jax.nn.relu(x)
+    found, _ = mixed_cell.mixed_convolutions(edge, relu_x, relu_x.mean((0, 1, 2)), p, 1, None)
+    with jax.enable_x64(True):
+        edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
+        expected = sum(
+            p[o] * plain_cell.operation(name, edge, x, 1)
+            for o, name in enumerate(mixed_cell.OPERATIONS)
+            if name in mixed_cell.CONVOLUTIONS
+        )
+    np.testing.assert_allclose(found, expected, atol=1e-4)

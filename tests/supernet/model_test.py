@@ -1,0 +1,58 @@
+"""The supernet's size, as a plain function of abstract arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.supernet.model import supernet
+
+
+def test_the_papers_supernet_has_1930618_parameters():
+    net = supernet(cells=8, channels=16, num_classes=10)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(weights)) == 1_930_618
+
+
+@pytest.mark.parametrize("schedule", ["loop", "together"])
+def test_shapes_of_logits_and_endpoints(schedule):
+    net = supernet(cells=3, channels=4, num_classes=7, schedule=schedule)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    images, probs = jnp.zeros((2, 16, 16, 3)), jnp.full((2, 14, 7), 1 / 7)
+    logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)
+    assert logits.shape == (2, 7) and logits.dtype == jnp.float32
+    shapes = {name: x.shape for name, x in endpoints.items()}
+    assert shapes == {
+        "stem": (2, 16, 16, 12),
+        "cell_0": (2, 16, 16, 16),
+        "cell_1": (2, 8, 8, 32),
+        "cell_2": (2, 4, 4, 64),
+    }
+
+
+def test_bfloat16_activations_leave_float32_logits():
+    net = supernet(cells=1, channels=4, num_classes=7, dtype=jnp.bfloat16)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    images, probs = jnp.zeros((2, 16, 16, 3)), jnp.full((2, 14, 7), 1 / 7)
+    logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)
+    assert logits.dtype == jnp.float32
+    assert {x.dtype for x in endpoints.values()} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_computing_a_cell_again_gives_the_same_gradients():
+    plain = supernet(cells=1, channels=2, num_classes=3)
+    again = plain._replace(remat=True)
+    weights = plain.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    probs = jax.nn.softmax(jax.random.normal(jax.random.key(2), (2, 14, 7)))
+
+    def gradients(net):
+        def loss(weights, probs):
+            return jnp.square(net.apply(weights, images, probs)[0]).sum()
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1)))(weights, probs)
+
+    expected, found = map(gradients, (plain, again))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(expected[1]))
+    for a, b in zip(*map(jax.tree.leaves, (expected, found)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,100 @@
+"""A sampled cell is the mixed cell under one-hot probabilities: its value, and its gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.space import architecture
+from nge_jax.space.architecture import ABSENT
+from nge_jax.space.spaces import DARTS
+from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet.looped import mix_one_by_one
+from nge_jax.supernet.model import supernet
+from nge_jax.supernet.sampled import SampledSupernet, mix_chosen
+
+CHANNELS, BEFORE = 2, (3, 5)
+
+# Every operation on a stride of 1 and of 2, kept edges from every node that may be a source.
+COVERING = np.full((2, 2, 14), ABSENT, np.int32)
+COVERING[0, 0, [0, 1, 2, 4, 7, 8, 9, 13]] = [3, 4, 5, 6, 0, 1, 2, 3]
+COVERING[0, 1, [0, 1, 2, 3, 5, 6, 9, 10]] = [0, 1, 2, 3, 4, 5, 6, 0]
+COVERING[1, 0, [0, 1, 3, 4, 5, 8, 12, 13]] = [4, 0, 3, 6, 1, 5, 2, 0]
+COVERING[1, 1, [0, 1, 2, 4, 7, 8, 11, 12]] = [6, 5, 4, 1, 3, 2, 1, 5]
+
+
+def problem(reduction):
+    """A cell's parameters and inputs, and a direction to project its output on."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    params = mixed_cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, not reduction)
+    size = 16 if not reduction else 8
+    before = (
+        jax.random.normal(keys[1], (3, size, size, BEFORE[0])),
+        jax.random.normal(keys[2], (3, 8, 8, BEFORE[1])),
+    )
+    size_after = 4 if reduction else 8
+    return params, before, jax.random.normal(keys[3], (3, size_after, size_after, 4 * CHANNELS))
+
+
+def value_and_gradients(mix_edges, reduction):
+    """Of the projection, by the parameters and the cell's inputs; compiled."""
+
+    def projected(params, before, choice, direction):
+        out = mixed_cell.mixed_cell(
+            params, before, choice, reduction=reduction, mix_edges=mix_edges
+        )
+        return (out * direction).sum()
+
+    return jax.jit(jax.value_and_grad(projected, (0, 1)))
+
+
+@functools.cache
+def sampled(reduction):
+    return value_and_gradients(mix_chosen, reduction)
+
+
+def assert_close(found, expected):
+    for (path, e), f in zip(
+        jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(found), strict=True
+    ):
+        tolerance = 1e-5 * max(1.0, np.abs(e).max())
+        np.testing.assert_allclose(f, e, atol=tolerance, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", [False, True])
+def test_a_sampled_cell_equals_the_mixed_one_under_one_hot_probabilities(reduction):
+    params, before, direction = problem(reduction)
+    mixed = value_and_gradients(mix_one_by_one, reduction)
+    drawn = architecture.sample(jax.random.key(3), architecture.uniform(DARTS), DARTS)
+    for cells in (*jnp.asarray(COVERING), drawn):
+        chosen = cells[int(reduction)]
+        expected = mixed(params, before, architecture.one_hot(chosen, DARTS), direction)
+        found = sampled(reduction)(params, before, chosen, direction)
+        assert np.isfinite(found[0])
+        assert_close(found, expected)
+    assert sampled(reduction)._cache_size() == 1  # an architecture is an argument
+
+
+@pytest.mark.slow
+def test_an_operation_that_is_not_chosen_has_no_gradient():
+    params, before, direction = problem(reduction=False)
+    chosen = COVERING[0, 0]
+    _, (by_params, _) = sampled(False)(params, before, jnp.asarray(chosen), direction)
+    for name in mixed_cell.CONVOLUTIONS:
+        moved = np.zeros(14, bool)
+        for leaf in jax.tree.leaves(by_params["edges"][name]):
+            moved |= np.any(np.asarray(leaf).reshape(14, -1) != 0, axis=1)
+        np.testing.assert_array_equal(moved, chosen == DARTS.operations.index(name))
+
+
+def test_the_network_is_the_supernets():
+    net = supernet(1, 2, 3, image_channels=1)
+    weights = net.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
+    cells = jnp.asarray(COVERING[1])
+    expected = jax.jit(net.apply)(weights, images, architecture.one_hot(cells, DARTS))
+    found = jax.jit(SampledSupernet(net).apply)(weights, images, cells)
+    assert_close(found, expected)
