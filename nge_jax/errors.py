@@ -1,4 +1,4 @@
-"""The one exception that stands for the user's mistake rather than for the program's."""
+"""What a user did wrong; the commands show these in one line and end with exit code 2."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one line that names the key or the file, what was found and what was expected;
     `nge_jax.main` prints it and exits with code 2. Every other exception keeps its traceback.
     """
+
+
+class GenotypeError(ValueError):
+    """A genotype that cannot be used; the message is one line and names the offending field."""

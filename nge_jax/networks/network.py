@@ -7,155 +7,18 @@ of the last cell of each run, and in training "aux_logits".
 Equal neighbouring cells run as one `nn.scan` over stacked weights: of 20 cells nine are compiled.
 """
 
-import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from nge_jax.networks import layers
-from nge_jax.space.genotype import NUM_INPUTS, Genotype
-
-
-class CellSpec(NamedTuple):
-    """What a cell's place in the network decides."""
-
-    channels: int
-    reduction: bool  # operations on the two inputs have stride 2
-    reduction_prev: bool  # the first input has twice the resolution of the second
-    # Pixels between neighbours in the first input, the second, the output (see `layers`).
-    spacing: tuple[int, int, int] = (1, 1, 1)
-
-
-def cell_plan(
-    cells: int, channels: int, *, reduction_prev: bool = False, halvings: int = 2
-) -> tuple[CellSpec, ...]:
-    """The cells of a network, first to last: reductions at 1/3 and 2/3, each doubling the channels.
-
-    Args:
-      cells: number of cells; of fewer than 3 the first is a reduction (DARTS's integer division).
-      channels: of each operation in the first cells; a cell's output has as many for each node that
-        it concatenates.
-      reduction_prev: the first cell's two inputs differ in resolution (ImageNet's stem).
-      halvings: so many reductions halve the array, from the first; the others keep its size and
-        double the spacing of what follows.
-    """
-    if cells < 1 or channels < 1:
-        raise ValueError(f"cells={cells}, channels={channels}: expected positive numbers")
-    plan, spacing = [], (1, 1, 1)
-    for index in range(cells):
-        reduction = index in (cells // 3, 2 * cells // 3)
-        channels *= 1 + reduction
-        atrous = reduction and sum(spec.reduction for spec in plan) >= halvings
-        spacing = *spacing[1:], spacing[2] * (1 + atrous)
-        plan.append(CellSpec(channels, reduction, reduction_prev, spacing))
-        reduction_prev = reduction
-    return tuple(plan)
-
-
-def draw_path_scales(
-    key: jax.Array, genotype: Genotype, cells: int, batch: int, rate: jax.Array
-) -> jax.Array:
-    """Drop-path for each cell, edge and sample: 0 with probability `rate`, else 1 / (1 - rate).
-
-    float32 [cells, edges, batch], `rate` in [0, 1); a cell of fewer edges ignores the rest. Drawn
-    outside the network, so that devices which share a batch can take their samples' part.
-    """
-    edges = max(len(genotype.normal), len(genotype.reduce))
-    keep = jax.random.bernoulli(key, 1.0 - rate, (cells, edges, batch))
-    return keep / (1.0 - rate)
-
-
-class FixedCell(nn.Module):
-    """A derived cell: ([N, H0, W0, C0], [N, H, W, C1]) -> [N, H', W', channels * concatenated].
-
-    H0 = H, or 2 H after a reduction; H' = H, or H / 2 in a reduction (a reduction that doubles the
-    spacing leaves the size). `path_scales` [edges, N] scale the operations' outputs sample by sample,
-    identities apart.
-    """
-
-    genotype: Genotype
-    spec: CellSpec
-    norm: Callable
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(
-        self, s0: jax.Array, s1: jax.Array, path_scales: jax.Array | None = None
-    ) -> jax.Array:
-        channels, reduction, reduction_prev, (before_0, before, after) = self.spec
-        edges, concat = self.genotype.cell("reduction" if reduction else "normal")
-        reduce = partial(layers.FactorizedReduce, spacing=(before_0, before))
-        first = reduce if reduction_prev else layers.ReluConvNorm
-        nodes = [
-            first(channels, self.norm, self.dtype, name="input_0")(s0),
-            layers.ReluConvNorm(channels, self.norm, self.dtype, name="input_1")(s1),
-        ]
-        for index, (operation, source) in enumerate(edges):
-            if source < NUM_INPUTS:
-                stride, spacing = 2 if reduction else 1, (before, after)
-            else:
-                stride, spacing = 1, (after, after)
-            name = f"edge_{index}_{operation}"
-            build = layers.OPS[operation]
-            y = build(channels, stride, self.norm, self.dtype, name, spacing)(nodes[source])
-            if path_scales is not None and not layers.is_identity(operation, stride):
-                y *= path_scales[index, :, None, None, None].astype(y.dtype)
-            if index % 2 == 0:
-                nodes.append(y)
-            else:
-                nodes[-1] += y
-        return jnp.concatenate([nodes[node] for node in concat], axis=-1)
-
-
-class CellStack(nn.Module):
-    """Cells in a row, each fed by the two before it: (s0, s1) -> their outputs as endpoints.
-
-    `path_scales`: [cells, edges, N] of `draw_path_scales`, or None for no drop-path.
-    """
-
-    genotype: Genotype
-    plan: tuple[CellSpec, ...]
-    norm: Callable
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(
-        self, s0: jax.Array, s1: jax.Array, path_scales: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        endpoints = {}
-        start = 0
-        for spec, equal in itertools.groupby(self.plan):
-            end = start + len(tuple(equal))
-            _, concat = self.genotype.cell("reduction" if spec.reduction else "normal")
-            while start < end:
-                # A run needs both inputs of the shape that the cells put out.
-                same = s0.shape == s1.shape and s1.shape[-1] == len(concat) * spec.channels
-                stop = end if same else start + 1
-                single = stop == start + 1
-                name = f"cell_{start:02d}" if single else f"cells_{start:02d}_{stop - 1:02d}"
-                cell = FixedCell(self.genotype, spec, self.norm, self.dtype, name=name)
-                scales = None if path_scales is None else path_scales[start:stop]
-                if single:
-                    s0, s1 = s1, cell(s0, s1, None if scales is None else scales[0])
-                else:
-                    (s0, s1), _ = _scan(stop - start)(cell, (s0, s1), scales)
-                endpoints[f"cell_{stop - 1:02d}"] = s1
-                start = stop
-        return endpoints
-
-
-def _scan(length: int) -> Callable:
-    """`length` equal cells as one loop; weights and statistics get a leading axis of that length."""
-    return nn.scan(
-        lambda cell, inputs, scales: ((inputs[1], cell(*inputs, scales)), None),
-        variable_axes={"params": 0, "batch_stats": 0, "intermediates": 0},
-        split_rngs={"params": True},
-        length=length,
-    )
+from nge_jax.networks.cell import CellStack
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.stack import CellSpec, cell_plan
 
 
 class AuxiliaryHead(nn.Module):

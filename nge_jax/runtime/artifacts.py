@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nge_jax import errors
 from nge_jax.errors import InputError
 from nge_jax.space import genotype
 
@@ -23,8 +24,8 @@ def read_genotype(path: Path) -> genotype.Genotype:
     """Raises InputError where the file is missing, GenotypeError where it holds no genotype."""
     try:
         return genotype.from_json(_read(path))
-    except genotype.GenotypeError as error:
-        raise genotype.GenotypeError(f"{path}: {error}") from None
+    except errors.GenotypeError as error:
+        raise errors.GenotypeError(f"{path}: {error}") from None
 
 
 def read_metrics(path: Path, keys: Collection[str]) -> Metrics:

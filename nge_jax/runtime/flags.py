@@ -10,9 +10,8 @@ from pathlib import Path
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from nge_jax.errors import InputError
+from nge_jax.errors import GenotypeError, InputError
 from nge_jax.runtime import artifacts
-from nge_jax.space.genotype import GenotypeError
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 

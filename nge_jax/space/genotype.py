@@ -12,11 +12,12 @@ and SETN (conv_3x1_1x3).
 import json
 import os
 import re
-from reprlib import repr as brief  # keeps a message to one line whatever was found
+from reprlib import repr as brief
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.errors import GenotypeError
 from nge_jax.space.spaces import DARTS
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
@@ -25,10 +26,6 @@ NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell;
 EDGES = DARTS.edges
 
 Pair = tuple[str, int]
-
-
-class GenotypeError(ValueError):
-    """A genotype that cannot be used; the message is one line and names the offending field."""
 
 
 class Genotype(NamedTuple):

@@ -20,7 +20,7 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.kernels.depthwise import depthwise_input_gradient, depthwise_kernel_gradient
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
-from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet import cell
 from nge_jax.supernet.norm import affine, fold
 from nge_jax.supernet.trees import Rows
 
@@ -59,16 +59,14 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
         x = _source(carry[0], inputs, source)
         relu_x = jax.nn.relu(x)
         center = pooling.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        features = mixed_cell.weightless_operations(x, stride, axis_name)
+        features = cell.weightless_operations(x, stride, axis_name)
 
         def along_edge(target, edge_params, carry):
             nodes, saved = carry
             p = probs[_EDGE[source, target]]
-            mixed, kept = mixed_cell.mixed_convolutions(
-                edge_params, relu_x, center, p, stride, axis_name
-            )
+            mixed, kept = cell.mixed_convolutions(edge_params, relu_x, center, p, stride, axis_name)
             mixed = mixed.astype(nodes.dtype) + take(nodes, target)
-            for weight, feature in zip(mixed_cell.weightless(p, stride), features, strict=True):
+            for weight, feature in zip(cell.weightless(p, stride), features, strict=True):
                 mixed += weight.astype(nodes.dtype) * feature
             nodes = put(nodes, mixed, target)
             return nodes, saved.put(position[source, target], kept)
@@ -86,7 +84,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     params, nodes, inputs, probs, saved, wanted = residuals
     stride = 1 if inputs is None else 2
     position = _positions(sources)
-    free = mixed_cell.weightless_numbers(stride)
+    free = cell.weightless_numbers(stride)
     rows = Rows.of(params)
 
     def from_source(number, carry):
@@ -95,7 +93,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
         x = _source(nodes, inputs, source)
         relu_x = jax.nn.relu(x)
         features, features_pull = jax.vjp(
-            lambda x: mixed_cell.weightless_operations(x, stride, axis_name), x
+            lambda x: cell.weightless_operations(x, stride, axis_name), x
         )
 
         def along_edge(target, edge_params, carry):
@@ -168,14 +166,14 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
             return g_x, None
         return g_x, depthwise_kernel_gradient(x, g_h, len(kernel), stride, dilation)
 
-    for name in mixed_cell.SEPARABLE:
+    for name in cell.SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         number = OPERATIONS.index(name)
         center, *h_moments = statistics[f"{name}/first"]
-        h = mixed_cell.centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
+        h = cell.centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
         z = jax.nn.relu(affine(h, *fold(first["pointwise"], 1.0, *h_moments)))
         z_center, *z_moments = statistics[name]
-        h_z = mixed_cell.centered_depthwise(z.reshape(shape), z_center, second["depthwise"], 1, 1)
+        h_z = cell.centered_depthwise(z.reshape(shape), z_center, second["depthwise"], 1, 1)
 
         g_h, g_pointwise, g_o = undo(h_z, z_moments, second["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
@@ -188,29 +186,29 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
         g_relu_x += g_x
         g_first = {"depthwise": g_depthwise, "pointwise": g_pointwise}
         g_params[name] = {"first": g_first, "second": g_second}
-    for name in mixed_cell.DILATED:
+    for name in cell.DILATED:
         number, weights = OPERATIONS.index(name), params[name]
         center, *h_moments = statistics[name]
-        h = mixed_cell.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
+        h = cell.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
         g_h, g_pointwise, g_o = undo(h, h_moments, weights["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
         g_x, g_depthwise = depthwise(relu_x, weights["depthwise"], g_h, stride, 2)
         g_relu_x += g_x
         g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
     if stride == 2:
-        number = OPERATIONS.index(mixed_cell.SKIP)
-        center = statistics[f"{mixed_cell.SKIP}/0"][0]
+        number = OPERATIONS.index(cell.SKIP)
+        center = statistics[f"{cell.SKIP}/0"][0]
         g_halves, g_weights = [], []
-        for half, h in enumerate(mixed_cell.centered_halves(relu_x, center)):
+        for half, h in enumerate(cell.centered_halves(relu_x, center)):
             out = slice(half * channels // 2, (half + 1) * channels // 2)
-            _, *h_moments = statistics[f"{mixed_cell.SKIP}/{half}"]
-            weights = params[mixed_cell.SKIP][half]
+            _, *h_moments = statistics[f"{cell.SKIP}/{half}"]
+            weights = params[cell.SKIP][half]
             g_h, g_w, g_o = undo(h, h_moments, weights, p[number], g[:, out], g_sum[out])
             g_p = g_p.at[number].add(g_o)
             g_halves.append(g_h.reshape(shape))
             g_weights.append(g_w)
-        g_relu_x += jax.vjp(mixed_cell.reduced_positions, relu_x)[1](tuple(g_halves))[0]
-        g_params[mixed_cell.SKIP] = jnp.stack(g_weights)
+        g_relu_x += jax.vjp(cell.reduced_positions, relu_x)[1](tuple(g_halves))[0]
+        g_params[cell.SKIP] = jnp.stack(g_weights)
     return g_params, g_p, g_relu_x
 
 
@@ -239,7 +237,7 @@ _EDGE = jnp.asarray(_EDGE)
 def _positions(sources):
     """Position of edge (i, k) in the stacked parameters of the edges leaving `sources`: [6, 6]."""
     table = np.full((NUM_NODES, NUM_NODES), -1)
-    for position, edge in enumerate(mixed_cell.edges_from(sources)):
+    for position, edge in enumerate(cell.edges_from(sources)):
         table[edge] = position
     return jnp.asarray(table)
 
@@ -266,14 +264,12 @@ def _source(nodes, inputs, source):
     return take(nodes if inputs is None else inputs, source)
 
 
-def take(stacked: mixed_cell.Params, index: jax.Array) -> mixed_cell.Params:
+def take(stacked: cell.Params, index: jax.Array) -> cell.Params:
     """A tree's arrays [n, ...] at `index`."""
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
 
 
-def put(
-    stacked: mixed_cell.Params, value: mixed_cell.Params, index: jax.Array
-) -> mixed_cell.Params:
+def put(stacked: cell.Params, value: cell.Params, index: jax.Array) -> cell.Params:
     """The tree `stacked` with `value` at `index`."""
     return jax.tree.map(
         lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
@@ -284,7 +280,7 @@ def _room(params, nodes, inputs, stride, axis_name):
     """Room for what `cell.mixed_convolutions` keeps of each of the edges."""
 
     def kept(params, x, center, p):
-        return mixed_cell.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
+        return cell.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
 
     x = (nodes if inputs is None else inputs)[0]
     one = jax.eval_shape(

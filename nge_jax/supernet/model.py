@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax.kernels import convolution, pooling
-from nge_jax.networks.network import CellSpec, cell_plan
 from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
-from nge_jax.supernet import cell as supernet_cell
+from nge_jax.space.stack import CellSpec, cell_plan
+from nge_jax.supernet import cell
 from nge_jax.supernet.looped import mix_one_by_one
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
-SCHEDULES = {"loop": mix_one_by_one, "together": supernet_cell.mix_together}
+SCHEDULES = {"loop": mix_one_by_one, "together": cell.mix_together}
 
 Params = dict[str, Any]
 
@@ -52,7 +52,7 @@ class Supernet(NamedTuple):
         for number, spec in enumerate(self.plan):
             cell_key = jax.random.fold_in(key, number)
             cells.append(
-                supernet_cell.init_mixed_cell(
+                cell.init_mixed_cell(
                     cell_key, before, spec.channels, spec.reduction, spec.reduction_prev
                 )
             )
@@ -61,7 +61,7 @@ class Supernet(NamedTuple):
         fan_in, features = 9 * self.image_channels, before[1]
         return {
             "stem": {
-                "kernel": supernet_cell.uniform(
+                "kernel": cell.uniform(
                     key_stem, (3, 3, self.image_channels, stem_channels), fan_in
                 ),
                 "scale": jnp.ones(stem_channels),
@@ -69,8 +69,8 @@ class Supernet(NamedTuple):
             },
             "cells": cells,
             "classifier": {
-                "kernel": supernet_cell.uniform(key_kernel, (features, self.num_classes), features),
-                "bias": supernet_cell.uniform(key_bias, (self.num_classes,), features),
+                "kernel": cell.uniform(key_kernel, (features, self.num_classes), features),
+                "bias": cell.uniform(key_bias, (self.num_classes,), features),
             },
         }
 
@@ -97,7 +97,7 @@ class Supernet(NamedTuple):
         before, endpoints = (x, x), {"stem": x}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(
-                supernet_cell.mixed_cell,
+                cell.mixed_cell,
                 reduction=spec.reduction,
                 mix_edges=mix_edges,
                 axis_name=self.axis_name,

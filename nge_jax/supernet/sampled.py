@@ -18,7 +18,7 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet import cell
 from nge_jax.supernet.looped import put, take
 from nge_jax.supernet.model import Params, Supernet
 from nge_jax.supernet.norm import affine, fold, moments
@@ -116,14 +116,14 @@ def _branches(inputs, axis_name) -> list[Callable]:
 
 
 def _operation(name, params, x, *, stride, axis_name):
-    if name in mixed_cell.SEPARABLE:
+    if name in cell.SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         z = _convolution(first, x, stride, 1, axis_name)
         return _convolution(second, z, 1, 1, axis_name)
-    if name in mixed_cell.DILATED:
+    if name in cell.DILATED:
         return _convolution(params[name], x, stride, 2, axis_name)
-    if name == mixed_cell.SKIP:
-        return x if stride == 1 else mixed_cell.preprocess(params[name], x, axis_name)
+    if name == cell.SKIP:
+        return x if stride == 1 else cell.preprocess(params[name], x, axis_name)
     pool = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}[name]
     return pooling.batch_norm(pool(x, stride), axis_name)
 
@@ -133,7 +133,7 @@ def _convolution(weights, x, stride, dilation, axis_name):
     batch, height, width, channels = x.shape
     x = jax.nn.relu(x)
     center = pooling.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-    h = mixed_cell.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
+    h = cell.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
     z = affine(h, *fold(weights["pointwise"], 1.0, *moments(h, axis_name)))
     return z.reshape(batch, height // stride, width // stride, channels)
 
@@ -154,4 +154,4 @@ def _ends(position, chosen, sources):
 
 def _numbers(sources):
     """Numbers in `genotype.EDGES` of the edges from `sources`, in the order of their stacked parameters."""
-    return np.array([EDGES.index(edge) for edge in mixed_cell.edges_from(sources)])
+    return np.array([EDGES.index(edge) for edge in cell.edges_from(sources)])

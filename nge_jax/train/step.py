@@ -16,7 +16,8 @@ from jax import lax
 from nge_jax.data import augment
 from nge_jax.data.imagenet import jitter
 from nge_jax.metrics import Sums, count_correct, no_sums
-from nge_jax.networks.network import Network, draw_path_scales
+from nge_jax.networks.cell import draw_path_scales
+from nge_jax.networks.network import Network
 from nge_jax.runtime.parallel import AXIS, my_part, sum_over_devices
 
 Tree = Any

@@ -10,10 +10,12 @@ import pytest
 
 from nge_jax.cost import model_cost
 from nge_jax.networks import deeplab
+from nge_jax.networks.cell import FixedCell
 from nge_jax.networks.deeplab import Head, deeplab_network, upsample
-from nge_jax.networks.network import CellSpec, FixedCell, imagenet_network
+from nge_jax.networks.network import imagenet_network
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.stack import CellSpec
 
 # Every operation on an input and on an inner node.
 CELL = Genotype(

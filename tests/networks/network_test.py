@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 from nge_jax.networks import layers
-from nge_jax.networks.network import (
-    CellSpec,
-    CellStack,
-    FixedCell,
-    cell_plan,
-    cifar_network,
-    draw_path_scales,
-    imagenet_network,
-)
+from nge_jax.networks.cell import CellStack, FixedCell, draw_path_scales
+from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.stack import CellSpec, cell_plan
 
 # Two inner nodes: an edge between them, one node skipped in the output of the reduction.
 CELL = Genotype(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nge_jax import errors
 from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Caution, Code, Document, Picture, Section, Table, Text, to_html
@@ -247,7 +248,7 @@ def check_refused(workdir, name, found):
         report_run.write_search_report(workdir, SIZES, COMMAND)
     message = str(error.value)
     assert name in message and found in message and "\n" not in message
-    assert isinstance(error.value, InputError | genotype.GenotypeError)
+    assert isinstance(error.value, InputError | errors.GenotypeError)
     assert sorted(workdir.iterdir()) == before  # refused before anything is drawn
 
 

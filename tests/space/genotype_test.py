@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from nge_jax.space import genotype as genotypes
+from nge_jax import errors
+from nge_jax.space import genotype as space_genotype
 
-DARTS_V2 = genotypes.Genotype(
+DARTS_V2 = space_genotype.Genotype(
     normal=(
         ("sep_conv_3x3", 0),
         ("sep_conv_3x3", 1),
@@ -39,7 +40,7 @@ DARTS_V2 = genotypes.Genotype(
 def edited(*path_and_value):
     """JSON of DARTS_V2 with one entry replaced."""
     *path, last, value = path_and_value
-    fields = target = json.loads(genotypes.to_json(DARTS_V2))
+    fields = target = json.loads(space_genotype.to_json(DARTS_V2))
     for key in path:
         target = target[key]
     target[last] = value
@@ -47,7 +48,7 @@ def edited(*path_and_value):
 
 
 def without(field):
-    fields = json.loads(genotypes.to_json(DARTS_V2))
+    fields = json.loads(space_genotype.to_json(DARTS_V2))
     del fields[field]
     return json.dumps(fields)
 
@@ -58,17 +59,17 @@ def test_the_module_needs_no_jax():
 
 
 def test_edges_in_the_order_of_darts():
-    assert len(genotypes.EDGES) == 14
-    assert genotypes.EDGES[:6] == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3), (0, 4))
-    assert genotypes.EDGES[-1] == (4, 5)
+    assert len(space_genotype.EDGES) == 14
+    assert space_genotype.EDGES[:6] == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3), (0, 4))
+    assert space_genotype.EDGES[-1] == (4, 5)
 
 
 def test_known_cells_are_the_published_ones():
     # The digest is of the cells in their authors' files; it tells when one is altered by accident.
-    digest = hashlib.sha256(json.dumps(genotypes.KNOWN).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(space_genotype.KNOWN).encode()).hexdigest()
     assert digest == "d5ebc91f8d54a38de98687337cbb834a7950b141dbc070bf2e0b132e864d93ff"
-    assert genotypes.KNOWN["DARTS_V2"] == DARTS_V2
-    assert set(genotypes.KNOWN) == {
+    assert space_genotype.KNOWN["DARTS_V2"] == DARTS_V2
+    assert set(space_genotype.KNOWN) == {
         *(
             "DARTS_V1",
             "DARTS_V2",
@@ -81,29 +82,29 @@ def test_known_cells_are_the_published_ones():
         *("SNAS_mild", "SNAS_moderate", "SNAS_aggressive", "GDAS_V1"),
         *("DrNAS_cifar10", "DrNAS_imagenet"),
     }
-    enas = genotypes.KNOWN["ENASNet"]
+    enas = space_genotype.KNOWN["ENASNet"]
     assert enas.normal[:2] == (("sep_conv_3x3", 1), ("skip_connect", 1))
     assert enas.reduce[-2:] == (("sep_conv_3x3", 5), ("sep_conv_5x5", 0))
     assert enas.normal_concat == enas.reduce_concat == (2, 3, 4, 5, 6)
-    assert genotypes.KNOWN["SNAS_aggressive"].reduce.count(("none", 1)) == 4
+    assert space_genotype.KNOWN["SNAS_aggressive"].reduce.count(("none", 1)) == 4
 
 
-@pytest.mark.parametrize("name", genotypes.KNOWN)
+@pytest.mark.parametrize("name", space_genotype.KNOWN)
 def test_json_round_trip(name):
-    genotype = genotypes.KNOWN[name]
-    assert genotypes.from_json(genotypes.to_json(genotype)) == genotype
-    assert genotypes.validate(genotype) == genotype
+    genotype = space_genotype.KNOWN[name]
+    assert space_genotype.from_json(space_genotype.to_json(genotype)) == genotype
+    assert space_genotype.validate(genotype) == genotype
 
 
 def test_json_is_readable():
-    text = genotypes.to_json(DARTS_V2)
+    text = space_genotype.to_json(DARTS_V2)
     assert text.startswith('{\n  "normal": [\n    ["sep_conv_3x3", 0],\n    ["sep_conv_3x3", 1],\n')
     assert '\n  "normal_concat": [2, 3, 4, 5],\n' in text
     assert text.endswith("\n}\n")
-    assert genotypes.from_json(text) == DARTS_V2
+    assert space_genotype.from_json(text) == DARTS_V2
 
 
-OPERATIONS = ", ".join((*genotypes.OPERATIONS, "none"))
+OPERATIONS = ", ".join((*space_genotype.OPERATIONS, "none"))
 FIELDS = "normal, normal_concat, reduce, reduce_concat"
 PAIRS = [["sep_conv_3x3", 0], ["sep_conv_3x3", 1]]
 
@@ -179,8 +180,8 @@ PAIRS = [["sep_conv_3x3", 0], ["sep_conv_3x3", 1]]
     ],
 )
 def test_json_refusals_name_the_field(text, message):
-    with pytest.raises(genotypes.GenotypeError) as error:
-        genotypes.from_json(text)
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.from_json(text)
     assert str(error.value) == message
 
 
@@ -192,31 +193,31 @@ def test_json_refusals_name_the_field(text, message):
     ],
 )
 def test_a_malformed_pair_is_refused(pair):
-    with pytest.raises(genotypes.GenotypeError) as error:
-        genotypes.from_json(edited("normal", 1, pair))
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.from_json(edited("normal", 1, pair))
     expected = 'genotype field "normal[1]": expected ["operation", predecessor], found '
     assert str(error.value) == expected + repr(pair)
 
 
 @pytest.mark.parametrize("text", ["", "{", "Genotype(normal=[])", "[" * 100_000])
 def test_what_is_not_json_is_refused_in_one_line(text):
-    with pytest.raises(genotypes.GenotypeError, match=r"^genotype: not JSON, ") as error:
-        genotypes.from_json(text)
+    with pytest.raises(errors.GenotypeError, match=r"^genotype: not JSON, ") as error:
+        space_genotype.from_json(text)
     assert "\n" not in str(error.value)
 
 
 def test_writing_refuses_what_reading_would():
-    with pytest.raises(genotypes.GenotypeError, match=r'"normal_concat\[0\]"'):
-        genotypes.to_json(DARTS_V2._replace(normal_concat=(0,)))
+    with pytest.raises(errors.GenotypeError, match=r'"normal_concat\[0\]"'):
+        space_genotype.to_json(DARTS_V2._replace(normal_concat=(0,)))
 
 
 def test_only_a_published_cell_may_repeat_a_predecessor():
-    enas = genotypes.KNOWN["ENASNet"]
+    enas = space_genotype.KNOWN["ENASNet"]
     altered = enas._replace(reduce_concat=(2, 3, 4, 5))
-    with pytest.raises(genotypes.GenotypeError, match=r'"normal\[1\]": predecessor 1 is repeated'):
-        genotypes.validate(altered)
+    with pytest.raises(errors.GenotypeError, match=r'"normal\[1\]": predecessor 1 is repeated'):
+        space_genotype.validate(altered)
     # Every other published cell keeps the rule.
-    for name, genotype in genotypes.KNOWN.items():
+    for name, genotype in space_genotype.KNOWN.items():
         for pairs in (genotype.normal, genotype.reduce):
             sources = np.array([i for _, i in pairs]).reshape(-1, 2)
             assert name == "ENASNet" or (sources[:, 0] != sources[:, 1]).all()
@@ -225,41 +226,41 @@ def test_only_a_published_cell_may_repeat_a_predecessor():
 
 def test_load_by_name_file_and_folder(tmp_path):
     file = tmp_path / "genotype.json"
-    file.write_text(genotypes.to_json(DARTS_V2))
+    file.write_text(space_genotype.to_json(DARTS_V2))
     assert (
-        genotypes.load("DARTS_V2")
-        == genotypes.load(str(file))
-        == genotypes.load(str(tmp_path))
+        space_genotype.load("DARTS_V2")
+        == space_genotype.load(str(file))
+        == space_genotype.load(str(tmp_path))
         == DARTS_V2
     )
-    assert genotypes.load("random:3") == genotypes.random_genotype(3)
+    assert space_genotype.load("random:3") == space_genotype.random_genotype(3)
 
 
 @pytest.mark.parametrize("name", ["DARTS", "random:", "random:-1", "random:x", "", "no/such.json"])
 def test_load_refuses_an_unknown_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(genotypes.GenotypeError) as error:
-        genotypes.load(name)
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.load(name)
     message = str(error.value)
     assert message.startswith(
         f'genotype "{name}": no such file or known cell, expected random:SEED'
     )
-    assert all(known in message for known in genotypes.KNOWN) and "\n" not in message
+    assert all(known in message for known in space_genotype.KNOWN) and "\n" not in message
 
 
 def test_load_names_the_file_that_is_wrong(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text(edited("normal", 3, 1, 5))
-    with pytest.raises(genotypes.GenotypeError) as error:
-        genotypes.load(str(file))
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.load(str(file))
     assert str(error.value) == (
         f'{file}: genotype field "normal[3]": predecessor 5 is out of range, node 3 accepts 0..2'
     )
     file.write_bytes(b"\x89PNG\r\n\x1a\n\xff")
-    with pytest.raises(genotypes.GenotypeError, match=r"mine\.json: .*decode"):
-        genotypes.load(str(file))
-    with pytest.raises(genotypes.GenotypeError, match=r"genotype\.json\": no such file"):
-        genotypes.load(str(tmp_path))
+    with pytest.raises(errors.GenotypeError, match=r"mine\.json: .*decode"):
+        space_genotype.load(str(file))
+    with pytest.raises(errors.GenotypeError, match=r"genotype\.json\": no such file"):
+        space_genotype.load(str(tmp_path))
 
 
 def hand_written_probs():
@@ -269,8 +270,8 @@ def hand_written_probs():
 
 def favour(probs, cell, edge, operation, value):
     row = np.full(7, (1 - value) / 6)
-    row[genotypes.OPERATIONS.index(operation)] = value
-    probs[cell, genotypes.EDGES.index(edge)] = row
+    row[space_genotype.OPERATIONS.index(operation)] = value
+    probs[cell, space_genotype.EDGES.index(edge)] = row
 
 
 def test_derive_keeps_the_two_strongest_edges_of_each_node():
@@ -285,7 +286,7 @@ def test_derive_keeps_the_two_strongest_edges_of_each_node():
     favour(probs, 0, (4, 5), "sep_conv_3x3", 0.2)
     favour(probs, 0, (2, 5), "sep_conv_5x5", 0.4)
     favour(probs, 1, (3, 5), "avg_pool_3x3", 0.4)
-    genotype = genotypes.derive(probs)
+    genotype = space_genotype.derive(probs)
     assert genotype.normal == (
         ("max_pool_3x3", 0),
         ("sep_conv_5x5", 1),
@@ -298,54 +299,58 @@ def test_derive_keeps_the_two_strongest_edges_of_each_node():
     )
     assert genotype.reduce[6:] == (("skip_connect", 0), ("avg_pool_3x3", 3))
     assert genotype.normal_concat == genotype.reduce_concat == (2, 3, 4, 5)
-    assert genotypes.from_json(genotypes.to_json(genotype)) == genotype
+    assert space_genotype.from_json(space_genotype.to_json(genotype)) == genotype
 
 
 def test_derive_breaks_ties_by_the_lower_index():
     first = (("skip_connect", 0), ("skip_connect", 1))
-    assert genotypes.derive(hand_written_probs())[::2] == (first * 4, first * 4)
+    assert space_genotype.derive(hand_written_probs())[::2] == (first * 4, first * 4)
     probs = hand_written_probs()
     for source in (1, 2, 4):  # three edges of node 5, equally strong, with two equal operations
-        probs[0, genotypes.EDGES.index((source, 5))] = [0, 0, 0.4, 0, 0.4, 0.2, 0]
-    assert genotypes.derive(probs).normal[6:] == (("avg_pool_3x3", 1), ("avg_pool_3x3", 2))
+        probs[0, space_genotype.EDGES.index((source, 5))] = [0, 0, 0.4, 0, 0.4, 0.2, 0]
+    assert space_genotype.derive(probs).normal[6:] == (("avg_pool_3x3", 1), ("avg_pool_3x3", 2))
 
 
 def test_derive_inverts_a_genotypes_one_hot_probabilities():
     for seed in range(20):
-        genotype = genotypes.random_genotype(seed)
+        genotype = space_genotype.random_genotype(seed)
         probs = np.full((2, 14, 7), 0.1)
-        for cell, cell_type in enumerate(genotypes.CELL_TYPES):
+        for cell, cell_type in enumerate(space_genotype.CELL_TYPES):
             for j, (operation, source) in enumerate(genotype.cell(cell_type)[0]):
-                edge = genotypes.EDGES.index((source, 2 + j // 2))
-                probs[cell, edge, genotypes.OPERATIONS.index(operation)] = 0.4
-        assert genotypes.derive(probs) == genotype
+                edge = space_genotype.EDGES.index((source, 2 + j // 2))
+                probs[cell, edge, space_genotype.OPERATIONS.index(operation)] = 0.4
+        assert space_genotype.derive(probs) == genotype
 
 
 def test_derive_refuses_bad_probabilities():
     with pytest.raises(ValueError, match=r"probs: expected shape \(2, 14, 7\), found \(14, 7\)"):
-        genotypes.derive(np.zeros((14, 7)))
+        space_genotype.derive(np.zeros((14, 7)))
     for bad in (np.nan, np.inf):
         probs = hand_written_probs()
         probs[1, 3, 2] = bad
         with pytest.raises(ValueError, match="probs: expected finite values"):
-            genotypes.derive(probs)
+            space_genotype.derive(probs)
 
 
 def test_random_genotypes_are_valid_and_follow_their_seed():
-    drawn = [genotypes.random_genotype(seed) for seed in range(300)]
-    assert all(genotypes.from_json(genotypes.to_json(genotype)) == genotype for genotype in drawn)
-    assert genotypes.random_genotype(7) == drawn[7]
+    drawn = [space_genotype.random_genotype(seed) for seed in range(300)]
+    assert all(
+        space_genotype.from_json(space_genotype.to_json(genotype)) == genotype for genotype in drawn
+    )
+    assert space_genotype.random_genotype(7) == drawn[7]
     assert len(set(drawn)) == 300
     pairs = [pair for genotype in drawn for pair in genotype.normal + genotype.reduce]
-    share = {name: sum(op == name for op, _ in pairs) / len(pairs) for name in genotypes.OPERATIONS}
+    share = {
+        name: sum(op == name for op, _ in pairs) / len(pairs) for name in space_genotype.OPERATIONS
+    }
     assert all(abs(part - 1 / 7) < 0.02 for part in share.values()), share
     last = [i for genotype in drawn for _, i in genotype.normal[6:] + genotype.reduce[6:]]
     assert (abs(np.bincount(last) / len(last) - 1 / 5) < 0.03).all()
 
 
 def test_operation_counts():
-    counts = genotypes.operation_counts(DARTS_V2, "normal")
-    assert list(counts) == list(genotypes.OPERATIONS)
+    counts = space_genotype.operation_counts(DARTS_V2, "normal")
+    assert list(counts) == list(space_genotype.OPERATIONS)
     assert counts == {
         "skip_connect": 2,
         "max_pool_3x3": 0,
@@ -355,7 +360,7 @@ def test_operation_counts():
         "dil_conv_3x3": 1,
         "dil_conv_5x5": 0,
     }
-    assert genotypes.operation_counts(DARTS_V2, "reduction")["max_pool_3x3"] == 5
+    assert space_genotype.operation_counts(DARTS_V2, "reduction")["max_pool_3x3"] == 5
 
 
 def test_cell_by_type():

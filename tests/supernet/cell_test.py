@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nge_jax.kernels import pooling
-from nge_jax.supernet import cell as mixed_cell
-from nge_jax.supernet import norm
+from nge_jax.supernet import cell, norm
 from nge_jax.supernet.model import SCHEDULES
 from tests import plain_cell
 
@@ -22,7 +21,7 @@ def key():
 def problem(key, reduction, reduction_before):
     """Parameters, inputs, probabilities and a direction to project the output on."""
     keys = jax.random.split(key, 5)
-    params = mixed_cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, reduction_before)
+    params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, reduction_before)
     size = 8
     size_before = size * (2 if reduction_before else 1)
     before = (
@@ -53,7 +52,7 @@ def test_schedules_equal_the_plain_cell(key, reduction):
     expected = value_and_gradients(lambda *a: plain_cell.mixed_cell(*a, reduction=reduction), *args)
     for schedule in SCHEDULES.values():
         found = value_and_gradients(
-            lambda *a, mix=schedule: mixed_cell.mixed_cell(*a, reduction=reduction, mix_edges=mix),
+            lambda *a, mix=schedule: cell.mixed_cell(*a, reduction=reduction, mix_edges=mix),
             *args,
         )
         for path, (f, e) in zip_leaves(found, expected):
@@ -68,7 +67,7 @@ def test_a_gradient_does_not_depend_on_which_others_are_asked_for(key, reduction
     params, before, probs, direction = problem(key, reduction, reduction_before=False)
 
     def projected(params, before, probs):
-        out = mixed_cell.mixed_cell(
+        out = cell.mixed_cell(
             params, before, probs, reduction=reduction, mix_edges=SCHEDULES["loop"]
         )
         return (out * direction).sum()
@@ -95,9 +94,7 @@ def zip_leaves(found, expected):
 def test_one_hot_probabilities_give_the_chosen_operation(key):
     params, before, _, _ = problem(key, False, False)
     probs = jnp.zeros((14, 7)).at[:, 0].set(1.0)  # skip_connect everywhere
-    out = mixed_cell.mixed_cell(
-        params, before, probs, reduction=False, mix_edges=mixed_cell.mix_together
-    )
+    out = cell.mixed_cell(params, before, probs, reduction=False, mix_edges=cell.mix_together)
     s0, s1 = (plain_cell.preprocess(params[f"preprocess_{n}"], x) for n, x in enumerate(before))
     nodes = [s0, s1]
     for _ in range(4):
@@ -142,17 +139,17 @@ def test_the_folds_derivative_equals_that_of_the_unfolded(key):
 def test_convolutions_with_large_means_do_not_cancel(key, mean):
     """A source far from zero: the mixed convolutions still equal float64's."""
     keys = jax.random.split(key, 3)
-    params = mixed_cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, False, False)["edges"]
+    params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, False, False)["edges"]
     edge = jax.tree.map(lambda a: a[0], params)
     x = mean + jax.random.normal(keys[1], (4, 16, 16, CHANNELS))
     p = jax.nn.softmax(jax.random.normal(keys[2], (7,)))
     relu_x = jax.nn.relu(x)
-    found, _ = mixed_cell.mixed_convolutions(edge, relu_x, relu_x.mean((0, 1, 2)), p, 1, None)
+    found, _ = cell.mixed_convolutions(edge, relu_x, relu_x.mean((0, 1, 2)), p, 1, None)
     with jax.enable_x64(True):
         edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
         expected = sum(
             p[o] * plain_cell.operation(name, edge, x, 1)
-            for o, name in enumerate(mixed_cell.OPERATIONS)
-            if name in mixed_cell.CONVOLUTIONS
+            for o, name in enumerate(cell.OPERATIONS)
+            if name in cell.CONVOLUTIONS
         )
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import DARTS
-from nge_jax.supernet import cell as mixed_cell
+from nge_jax.supernet import cell
 from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.model import supernet
 from nge_jax.supernet.sampled import SampledSupernet, mix_chosen
@@ -28,7 +28,7 @@ COVERING[1, 1, [0, 1, 2, 4, 7, 8, 11, 12]] = [6, 5, 4, 1, 3, 2, 1, 5]
 def problem(reduction):
     """A cell's parameters and inputs, and a direction to project its output on."""
     keys = jax.random.split(jax.random.key(0), 4)
-    params = mixed_cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, not reduction)
+    params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, not reduction)
     size = 16 if not reduction else 8
     before = (
         jax.random.normal(keys[1], (3, size, size, BEFORE[0])),
@@ -42,9 +42,7 @@ def value_and_gradients(mix_edges, reduction):
     """Of the projection, by the parameters and the cell's inputs; compiled."""
 
     def projected(params, before, choice, direction):
-        out = mixed_cell.mixed_cell(
-            params, before, choice, reduction=reduction, mix_edges=mix_edges
-        )
+        out = cell.mixed_cell(params, before, choice, reduction=reduction, mix_edges=mix_edges)
         return (out * direction).sum()
 
     return jax.jit(jax.value_and_grad(projected, (0, 1)))
@@ -83,7 +81,7 @@ def test_an_operation_that_is_not_chosen_has_no_gradient():
     params, before, direction = problem(reduction=False)
     chosen = COVERING[0, 0]
     _, (by_params, _) = sampled(False)(params, before, jnp.asarray(chosen), direction)
-    for name in mixed_cell.CONVOLUTIONS:
+    for name in cell.CONVOLUTIONS:
         moved = np.zeros(14, bool)
         for leaf in jax.tree.leaves(by_params["edges"][name]):
             moved |= np.any(np.asarray(leaf).reshape(14, -1) != 0, axis=1)
