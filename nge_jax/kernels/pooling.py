@@ -4,30 +4,12 @@ The supernet and the derived networks share them.
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from nge_jax.kernels.depthwise import depthwise_conv
-
-BATCH_NORM_EPSILON = 1e-5
-
-
-def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
-    """Mean and (biased) variance of `x` [..., C] over all but the last axis, and over `axis_name`: [C], [C]."""
-    axes = tuple(range(x.ndim - 1))
-    x = x.astype(jnp.float32)
-    mean = pmean(x.mean(axes), axis_name)
-    return mean, pmean(jnp.square(x - mean).mean(axes), axis_name)
-
-
-def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Batch normalisation of `x` [..., C] without affine and with the batch's own statistics."""
-    mean, variance = batch_moments(x, axis_name)
-    scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
-    return ((x - mean) * scale).astype(x.dtype)
 
 
 def max_pool(x: jax.Array, stride: int = 1) -> jax.Array:
@@ -113,8 +95,3 @@ def _inverse_counts(size, stride):
 
     height, width = map(seen, size)
     return (1.0 / (height[:, None] * width[None, :]))[..., None]
-
-
-def pmean(x: Any, axis_name: str | None) -> Any:
-    """Mean of a tree over the mapped axis; the tree itself where there is none."""
-    return x if axis_name is None else lax.pmean(x, axis_name)

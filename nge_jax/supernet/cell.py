@@ -13,36 +13,22 @@ Two schedules compute the same sums (`supernet.SCHEDULES`):
   backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.
 """
 
-import functools
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
-from nge_jax.kernels import pooling
-from nge_jax.kernels.depthwise import depthwise_conv, library_depthwise_conv
-from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
-from nge_jax.supernet.norm import affine, fold, moments
-
-# Operations that are convolutions, ending in 1x1 convolution and batch normalisation (see `folding`) ...
-SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}  # kernel sizes
-DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
-CONVOLUTIONS = (*SEPARABLE, *DILATED)
-# ... and those without weights, which are the same for all edges that leave a node at one stride.
-POOLS = ("max_pool_3x3", "avg_pool_3x3")
-SKIP = "skip_connect"
-
-Params = dict[str, Any]
-
-
-def edges_from(sources: range) -> tuple[tuple[int, int], ...]:
-    """The edges (i, k) that leave `sources`, in the order of their stacked parameters."""
-    return tuple((i, k) for i, k in EDGES if i in sources)
-
-
-INPUTS, INNER, ALL = range(NUM_INPUTS), range(NUM_INPUTS, NUM_NODES - 1), range(NUM_NODES - 1)
+from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
+from nge_jax.supernet import norm
+from nge_jax.supernet.edge import (
+    ALL,
+    DILATED,
+    INNER,
+    INPUTS,
+    SEPARABLE,
+    SKIP,
+    Params,
+    edges_from,
+    reduced_positions,
+)
 
 
 def init_mixed_cell(
@@ -155,164 +141,6 @@ def preprocess(weights: jax.Array, x: jax.Array, axis_name: str | None) -> jax.A
     """ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN."""
     x = jax.nn.relu(x)
     if weights.ndim == 2:
-        return pooling.batch_norm(x @ weights.astype(x.dtype), axis_name)
+        return norm.batch_norm(x @ weights.astype(x.dtype), axis_name)
     halves = [h @ w.astype(x.dtype) for h, w in zip(reduced_positions(x), weights, strict=True)]
-    return pooling.batch_norm(jnp.concatenate(halves, -1), axis_name)
-
-
-def reduced_positions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The two sets of positions that FactorizedReduce reads: every second one, and those shifted by one."""
-    return x[:, ::2, ::2], x[:, 1::2, 1::2]
-
-
-def mix_together(
-    params: Params,
-    nodes: jax.Array,
-    inputs: jax.Array | None,
-    probs: jax.Array,
-    sources: range,
-    axis_name: str | None,
-) -> jax.Array:
-    """Adds to every node what its edges from `sources` bring, all edges leaving a source at once.
-
-    Args:
-        params: stacked parameters of the edges leaving `sources`.
-        nodes: [6, B, H, W, C]; what is already there is added to.
-        inputs: [2, B, 2H, 2W, C], the sources of stride-2 edges; None: the sources are among `nodes`.
-        probs: [14, 7].
-        sources: source nodes, ascending.
-        axis_name: mapped axis over which batch statistics are averaged, if any.
-
-    Returns:
-        [6, B, H, W, C].
-    """
-    stride = 1 if inputs is None else 2
-    nodes, edges = list(nodes), edges_from(sources)
-    for source in sources:
-        x = nodes[source] if inputs is None else inputs[source]
-        features = weightless_operations(x, stride, axis_name)
-        relu_x = jax.nn.relu(x)
-        center = pooling.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        targets = [k for i, k in EDGES if i == source]
-        leaving = np.array([n for n, (i, _) in enumerate(edges) if i == source])
-        p = probs[np.array([EDGES.index((source, k)) for k in targets])]
-
-        def mixed_edge(params, p, relu_x=relu_x, center=center, features=features):
-            mixed, _ = mixed_convolutions(
-                params, relu_x, center, p, stride, axis_name, library_depthwise_conv
-            )
-            return mixed + jnp.tensordot(weightless(p, stride), features, 1).astype(mixed.dtype)
-
-        brought = jax.vmap(mixed_edge)(_rows(params, leaving), p)
-        for number, target in enumerate(targets):
-            nodes[target] = nodes[target] + brought[number]
-    return jnp.stack(nodes)
-
-
-def _rows(stacked, rows):
-    return jax.tree.map(lambda a: a[rows], stacked)
-
-
-def weightless(p: jax.Array, stride: int) -> jax.Array:
-    """Probabilities [..., F] of the operations of `weightless_operations`, from [..., 7]."""
-    return p[..., weightless_numbers(stride)]
-
-
-def weightless_numbers(stride: int) -> np.ndarray:
-    """Numbers in `genotype.OPERATIONS` of the operations of `weightless_operations`."""
-    names = POOLS if stride == 2 else (SKIP, *POOLS)
-    return np.array([OPERATIONS.index(name) for name in names])
-
-
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
-def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> jax.Array:
-    """What all edges leaving a node share, computed once instead of once an edge: [F, B, H, W, C].
-
-    Max and average pool, each with its BN, behind the identity when the stride is 1.
-    """
-    pools = [pooling.max_pool(x, stride), pooling.avg_pool(x, stride)]
-    pools = [pooling.batch_norm(pool, axis_name) for pool in pools]
-    return jnp.stack(pools if stride == 2 else [x, *pools])
-
-
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "depthwise_conv"))
-def mixed_convolutions(
-    params: Params,
-    relu_x: jax.Array,
-    center: jax.Array,
-    p: jax.Array,
-    stride: int,
-    axis_name: str | None,
-    depthwise_conv=depthwise_conv,
-) -> tuple[jax.Array, Params]:
-    """The p-weighted sum of one edge's convolutions (at stride 2 also of its FactorizedReduce).
-
-    Args:
-        params: one edge's parameters.
-        relu_x: [B, H, W, C], ReLU of the source node; every convolution begins with it.
-        center: [C], mean of `relu_x`, over all devices when `axis_name` is given.
-        p: [7].
-        stride: 1 or 2.
-        axis_name: mapped axis over which batch statistics are averaged, if any.
-        depthwise_conv: `depthwise_conv` or one like it.
-
-    Returns:
-        [B, H / stride, W / stride, C] and, for a derivative by hand, the statistics of the input of every
-        1x1 convolution: name -> (center [C], mean [C], second moment [C, C]), see `centered_depthwise`
-        and `moments`.
-    """
-    statistics = {}
-
-    def normalized(name, h, center, weights, p):
-        """p BN(h W); notes the statistics of h."""
-        statistics[name] = center, *moments(h, axis_name)
-        return affine(h, *fold(weights, p, *statistics[name][1:]))
-
-    def depthwise(x, center, kernel, stride, dilation):
-        return centered_depthwise(x, center, kernel, stride, dilation, depthwise_conv)
-
-    batch, height, width, channels = relu_x.shape
-    shape = batch, height // stride, width // stride, channels
-    mixed = 0.0
-    for name in SEPARABLE:
-        first, second = params[name]["first"], params[name]["second"]
-        h = depthwise(relu_x, center, first["depthwise"], stride, 1)
-        z = normalized(f"{name}/first", h, center, first["pointwise"], 1.0)
-        z = jax.nn.relu(z).reshape(shape)
-        z_center = pooling.pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        h = depthwise(z, z_center, second["depthwise"], 1, 1)
-        mixed += normalized(name, h, z_center, second["pointwise"], p[OPERATIONS.index(name)])
-    for name in DILATED:
-        h = depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
-        pointwise = params[name]["pointwise"]
-        mixed += normalized(name, h, center, pointwise, p[OPERATIONS.index(name)])
-    if stride == 2:
-        halves = [
-            normalized(f"{SKIP}/{half}", h, center, params[SKIP][half], p[OPERATIONS.index(SKIP)])
-            for half, h in enumerate(centered_halves(relu_x, center))
-        ]
-        mixed += jnp.concatenate(halves, -1)
-    return mixed.reshape(shape), statistics
-
-
-def centered_depthwise(
-    x: jax.Array,
-    center: jax.Array,
-    kernel: jax.Array,
-    stride: int,
-    dilation: int,
-    depthwise_conv=depthwise_conv,
-) -> jax.Array:
-    """Depthwise convolution of `x` [B, H, W, C] less what its mean `center` [C] brings: pixels [N, C].
-
-    The normalisation behind it does not see a constant; without one, h's variance does not cancel.
-    """
-    h = depthwise_conv(x, kernel, stride, dilation)
-    h = h.reshape(-1, h.shape[-1])
-    return h - lax.stop_gradient(center * kernel.sum((0, 1))).astype(h.dtype)
-
-
-def centered_halves(x: jax.Array, center: jax.Array) -> list[jax.Array]:
-    """What FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [N, C]."""
-    center = lax.stop_gradient(center).astype(x.dtype)
-    return [half.reshape(-1, x.shape[-1]) - center for half in reduced_positions(x)]
+    return norm.batch_norm(jnp.concatenate(halves, -1), axis_name)

@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from nge_jax.kernels import pooling
 from nge_jax.kernels.depthwise import depthwise_input_gradient, depthwise_kernel_gradient
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
-from nge_jax.supernet import cell
+from nge_jax.supernet import edge as supernet_edge
+from nge_jax.supernet import norm
 from nge_jax.supernet.norm import affine, fold
-from nge_jax.supernet.trees import Rows
+from nge_jax.supernet.trees import Rows, put, take
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -58,15 +58,17 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
     def from_source(source, carry):
         x = _source(carry[0], inputs, source)
         relu_x = jax.nn.relu(x)
-        center = pooling.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        features = cell.weightless_operations(x, stride, axis_name)
+        center = norm.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+        features = supernet_edge.weightless_operations(x, stride, axis_name)
 
         def along_edge(target, edge_params, carry):
             nodes, saved = carry
             p = probs[_EDGE[source, target]]
-            mixed, kept = cell.mixed_convolutions(edge_params, relu_x, center, p, stride, axis_name)
+            mixed, kept = supernet_edge.mixed_convolutions(
+                edge_params, relu_x, center, p, stride, axis_name
+            )
             mixed = mixed.astype(nodes.dtype) + take(nodes, target)
-            for weight, feature in zip(cell.weightless(p, stride), features, strict=True):
+            for weight, feature in zip(supernet_edge.weightless(p, stride), features, strict=True):
                 mixed += weight.astype(nodes.dtype) * feature
             nodes = put(nodes, mixed, target)
             return nodes, saved.put(position[source, target], kept)
@@ -84,7 +86,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     params, nodes, inputs, probs, saved, wanted = residuals
     stride = 1 if inputs is None else 2
     position = _positions(sources)
-    free = cell.weightless_numbers(stride)
+    free = supernet_edge.weightless_numbers(stride)
     rows = Rows.of(params)
 
     def from_source(number, carry):
@@ -93,7 +95,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
         x = _source(nodes, inputs, source)
         relu_x = jax.nn.relu(x)
         features, features_pull = jax.vjp(
-            lambda x: cell.weightless_operations(x, stride, axis_name), x
+            lambda x: supernet_edge.weightless_operations(x, stride, axis_name), x
         )
 
         def along_edge(target, edge_params, carry):
@@ -166,14 +168,16 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
             return g_x, None
         return g_x, depthwise_kernel_gradient(x, g_h, len(kernel), stride, dilation)
 
-    for name in cell.SEPARABLE:
+    for name in supernet_edge.SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         number = OPERATIONS.index(name)
         center, *h_moments = statistics[f"{name}/first"]
-        h = cell.centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
+        h = supernet_edge.centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
         z = jax.nn.relu(affine(h, *fold(first["pointwise"], 1.0, *h_moments)))
         z_center, *z_moments = statistics[name]
-        h_z = cell.centered_depthwise(z.reshape(shape), z_center, second["depthwise"], 1, 1)
+        h_z = supernet_edge.centered_depthwise(
+            z.reshape(shape), z_center, second["depthwise"], 1, 1
+        )
 
         g_h, g_pointwise, g_o = undo(h_z, z_moments, second["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
@@ -186,29 +190,29 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
         g_relu_x += g_x
         g_first = {"depthwise": g_depthwise, "pointwise": g_pointwise}
         g_params[name] = {"first": g_first, "second": g_second}
-    for name in cell.DILATED:
+    for name in supernet_edge.DILATED:
         number, weights = OPERATIONS.index(name), params[name]
         center, *h_moments = statistics[name]
-        h = cell.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
+        h = supernet_edge.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
         g_h, g_pointwise, g_o = undo(h, h_moments, weights["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
         g_x, g_depthwise = depthwise(relu_x, weights["depthwise"], g_h, stride, 2)
         g_relu_x += g_x
         g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
     if stride == 2:
-        number = OPERATIONS.index(cell.SKIP)
-        center = statistics[f"{cell.SKIP}/0"][0]
+        number = OPERATIONS.index(supernet_edge.SKIP)
+        center = statistics[f"{supernet_edge.SKIP}/0"][0]
         g_halves, g_weights = [], []
-        for half, h in enumerate(cell.centered_halves(relu_x, center)):
+        for half, h in enumerate(supernet_edge.centered_halves(relu_x, center)):
             out = slice(half * channels // 2, (half + 1) * channels // 2)
-            _, *h_moments = statistics[f"{cell.SKIP}/{half}"]
-            weights = params[cell.SKIP][half]
+            _, *h_moments = statistics[f"{supernet_edge.SKIP}/{half}"]
+            weights = params[supernet_edge.SKIP][half]
             g_h, g_w, g_o = undo(h, h_moments, weights, p[number], g[:, out], g_sum[out])
             g_p = g_p.at[number].add(g_o)
             g_halves.append(g_h.reshape(shape))
             g_weights.append(g_w)
-        g_relu_x += jax.vjp(cell.reduced_positions, relu_x)[1](tuple(g_halves))[0]
-        g_params[cell.SKIP] = jnp.stack(g_weights)
+        g_relu_x += jax.vjp(supernet_edge.reduced_positions, relu_x)[1](tuple(g_halves))[0]
+        g_params[supernet_edge.SKIP] = jnp.stack(g_weights)
     return g_params, g_p, g_relu_x
 
 
@@ -221,7 +225,7 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
     (a, _), fold_pull = jax.vjp(fold, weights, p, *h_moments)
     g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
     g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
-    g_mean, g_second = pooling.pmean((g_mean, g_second), axis_name)
+    g_mean, g_second = norm.pmean((g_mean, g_second), axis_name)
     through_second = (2 * g_second / len(h)).astype(h.dtype)  # it is symmetric
     g_h = g @ a.T.astype(h.dtype) + h @ through_second + (g_mean / len(h)).astype(h.dtype)
     return g_h, g_weights, g_p
@@ -237,7 +241,7 @@ _EDGE = jnp.asarray(_EDGE)
 def _positions(sources):
     """Position of edge (i, k) in the stacked parameters of the edges leaving `sources`: [6, 6]."""
     table = np.full((NUM_NODES, NUM_NODES), -1)
-    for position, edge in enumerate(cell.edges_from(sources)):
+    for position, edge in enumerate(supernet_edge.edges_from(sources)):
         table[edge] = position
     return jnp.asarray(table)
 
@@ -264,23 +268,11 @@ def _source(nodes, inputs, source):
     return take(nodes if inputs is None else inputs, source)
 
 
-def take(stacked: cell.Params, index: jax.Array) -> cell.Params:
-    """A tree's arrays [n, ...] at `index`."""
-    return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
-
-
-def put(stacked: cell.Params, value: cell.Params, index: jax.Array) -> cell.Params:
-    """The tree `stacked` with `value` at `index`."""
-    return jax.tree.map(
-        lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
-    )
-
-
 def _room(params, nodes, inputs, stride, axis_name):
     """Room for what `cell.mixed_convolutions` keeps of each of the edges."""
 
     def kept(params, x, center, p):
-        return cell.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
+        return supernet_edge.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
 
     x = (nodes if inputs is None else inputs)[0]
     one = jax.eval_shape(

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nge_jax.kernels import convolution, pooling
+from nge_jax.kernels import convolution
 from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
 from nge_jax.space.stack import CellSpec, cell_plan
-from nge_jax.supernet import cell
+from nge_jax.supernet import cell, norm, vmapped
 from nge_jax.supernet.looped import mix_one_by_one
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
-SCHEDULES = {"loop": mix_one_by_one, "together": cell.mix_together}
+SCHEDULES = {"loop": mix_one_by_one, "together": vmapped.mix_together}
 
 Params = dict[str, Any]
 
@@ -114,7 +114,7 @@ class Supernet(NamedTuple):
     def _stem(self, params, images):
         """3x3 convolution to 3 C channels and BN with affine."""
         x = convolution.conv(images, params["kernel"].astype(images.dtype))
-        x = pooling.batch_norm(x, self.axis_name)
+        x = norm.batch_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 
 

@@ -1,22 +1,39 @@
-"""1x1 convolution, batch normalisation and an operation's probability as one affine map of the input.
+"""Batch normalisation with the batch's own statistics, also folded into the 1x1 convolution before it."""
 
-No convolution's own output is then stored, normalised and weighted: it joins the others' sum by one matrix
-product. The variance must not cancel: callers subtract from the pixels a constant near their mean first,
-which the normalisation does not see.
-"""
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from nge_jax.kernels import pooling
+BATCH_NORM_EPSILON = 1e-5
+
+
+def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
+    """Mean and (biased) variance of `x` [..., C] over all but the last axis, and over `axis_name`: [C], [C]."""
+    axes = tuple(range(x.ndim - 1))
+    x = x.astype(jnp.float32)
+    mean = pmean(x.mean(axes), axis_name)
+    return mean, pmean(jnp.square(x - mean).mean(axes), axis_name)
+
+
+def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Batch normalisation of `x` [..., C] without affine and with the batch's own statistics."""
+    mean, variance = batch_moments(x, axis_name)
+    scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
+    return ((x - mean) * scale).astype(x.dtype)
+
+
+def pmean(x: Any, axis_name: str | None) -> Any:
+    """Mean of a tree over the mapped axis; the tree itself where there is none."""
+    return x if axis_name is None else lax.pmean(x, axis_name)
 
 
 def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """First and second moment over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
     mean = h.mean(0, dtype=jnp.float32)
     second = jnp.matmul(h.T, h, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
-    return pooling.pmean((mean, second / len(h)), axis_name)
+    return pmean((mean, second / len(h)), axis_name)
 
 
 @jax.custom_vjp
@@ -45,7 +62,7 @@ def fold(
 def _fold_forward(weights, p, mean, second):
     projected = _product(second - jnp.outer(mean, mean), weights)
     variance = (weights * projected).sum(0)
-    scale = lax.rsqrt(jnp.maximum(variance, 0) + pooling.BATCH_NORM_EPSILON)
+    scale = lax.rsqrt(jnp.maximum(variance, 0) + BATCH_NORM_EPSILON)
     a = weights * (p * scale)
     return (a, -_product(mean, a)), (weights, p, mean, projected, variance, scale)
 

@@ -18,10 +18,11 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.supernet import cell
-from nge_jax.supernet.looped import put, take
+from nge_jax.supernet import cell, norm
+from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.model import Params, Supernet
 from nge_jax.supernet.norm import affine, fold, moments
+from nge_jax.supernet.trees import put, take
 
 
 class SampledSupernet(NamedTuple):
@@ -116,24 +117,24 @@ def _branches(inputs, axis_name) -> list[Callable]:
 
 
 def _operation(name, params, x, *, stride, axis_name):
-    if name in cell.SEPARABLE:
+    if name in supernet_edge.SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         z = _convolution(first, x, stride, 1, axis_name)
         return _convolution(second, z, 1, 1, axis_name)
-    if name in cell.DILATED:
+    if name in supernet_edge.DILATED:
         return _convolution(params[name], x, stride, 2, axis_name)
-    if name == cell.SKIP:
+    if name == supernet_edge.SKIP:
         return x if stride == 1 else cell.preprocess(params[name], x, axis_name)
     pool = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}[name]
-    return pooling.batch_norm(pool(x, stride), axis_name)
+    return norm.batch_norm(pool(x, stride), axis_name)
 
 
 def _convolution(weights, x, stride, dilation, axis_name):
     """ReLU, depthwise convolution, 1x1 convolution and BN, the last two folded into one product."""
     batch, height, width, channels = x.shape
     x = jax.nn.relu(x)
-    center = pooling.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-    h = cell.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
+    center = norm.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
+    h = supernet_edge.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
     z = affine(h, *fold(weights["pointwise"], 1.0, *moments(h, axis_name)))
     return z.reshape(batch, height // stride, width // stride, channels)
 
@@ -154,4 +155,4 @@ def _ends(position, chosen, sources):
 
 def _numbers(sources):
     """Numbers in `genotype.EDGES` of the edges from `sources`, in the order of their stacked parameters."""
-    return np.array([EDGES.index(edge) for edge in cell.edges_from(sources)])
+    return np.array([EDGES.index(edge) for edge in supernet_edge.edges_from(sources)])

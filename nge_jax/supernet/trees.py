@@ -1,8 +1,4 @@
-"""Trees of arrays as the rows of a matrix: in a loop, one of them is read or written as one array.
-
-Their arrays in stacks of their own would each be read by a program of its own, which XLA:CPU has to compile,
-to load from the compilation cache and to start.
-"""
+"""The arrays of all edges as rows of one matrix, and rows taken from stacked trees."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,6 +8,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
+
+from nge_jax.supernet import edge as supernet_edge
+
+
+def take(stacked: supernet_edge.Params, index: jax.Array) -> supernet_edge.Params:
+    """A tree's arrays [n, ...] at `index`."""
+    return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
+
+
+def put(
+    stacked: supernet_edge.Params, value: supernet_edge.Params, index: jax.Array
+) -> supernet_edge.Params:
+    """The tree `stacked` with `value` at `index`."""
+    return jax.tree.map(
+        lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
+    )
+
 
 Tree = Any
 

@@ -10,6 +10,7 @@ from jax import lax
 
 from nge_jax.kernels import pooling
 from nge_jax.kernels.depthwise import depthwise_conv
+from nge_jax.supernet import norm
 from tests import plain_cell
 
 SIZES = [(8, 1), (8, 2), (7, 1), (7, 2)]
@@ -59,6 +60,6 @@ def test_avg_pool_does_not_count_padding(size, stride):
 
 def test_batch_norm_of_large_means_does_not_cancel():
     x = 1e3 + jax.random.normal(jax.random.key(0), (8, 8, 8, 3))
-    y = pooling.batch_norm(x)
+    y = norm.batch_norm(x)
     np.testing.assert_allclose(y.std((0, 1, 2)), 1.0, atol=1e-3)
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0.0, atol=1e-2)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.kernels import pooling
-from nge_jax.supernet import cell, norm
+from nge_jax.supernet import cell, norm, vmapped
+from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.model import SCHEDULES
 from tests import plain_cell
 
@@ -94,7 +94,7 @@ def zip_leaves(found, expected):
 def test_one_hot_probabilities_give_the_chosen_operation(key):
     params, before, _, _ = problem(key, False, False)
     probs = jnp.zeros((14, 7)).at[:, 0].set(1.0)  # skip_connect everywhere
-    out = cell.mixed_cell(params, before, probs, reduction=False, mix_edges=cell.mix_together)
+    out = cell.mixed_cell(params, before, probs, reduction=False, mix_edges=vmapped.mix_together)
     s0, s1 = (plain_cell.preprocess(params[f"preprocess_{n}"], x) for n, x in enumerate(before))
     nodes = [s0, s1]
     for _ in range(4):
@@ -128,7 +128,7 @@ def test_the_folds_derivative_equals_that_of_the_unfolded(key):
         return (direction * norm.affine(h, *norm.fold(weights, p, *norm.moments(h, None)))).sum()
 
     def unfolded(h, weights, p):
-        return (direction * p * pooling.batch_norm(h @ weights)).sum()
+        return (direction * p * norm.batch_norm(h @ weights)).sum()
 
     found, expected = (jax.grad(f, (0, 1, 2))(h, weights, 0.3) for f in (folded, unfolded))
     for f, e in zip(found, expected, strict=True):
@@ -144,12 +144,12 @@ def test_convolutions_with_large_means_do_not_cancel(key, mean):
     x = mean + jax.random.normal(keys[1], (4, 16, 16, CHANNELS))
     p = jax.nn.softmax(jax.random.normal(keys[2], (7,)))
     relu_x = jax.nn.relu(x)
-    found, _ = cell.mixed_convolutions(edge, relu_x, relu_x.mean((0, 1, 2)), p, 1, None)
+    found, _ = supernet_edge.mixed_convolutions(edge, relu_x, relu_x.mean((0, 1, 2)), p, 1, None)
     with jax.enable_x64(True):
         edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
         expected = sum(
             p[o] * plain_cell.operation(name, edge, x, 1)
             for o, name in enumerate(cell.OPERATIONS)
-            if name in cell.CONVOLUTIONS
+            if name in supernet_edge.CONVOLUTIONS
         )
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import DARTS
-from nge_jax.supernet import cell
+from nge_jax.supernet import cell, edge
 from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.model import supernet
 from nge_jax.supernet.sampled import SampledSupernet, mix_chosen
@@ -81,7 +81,7 @@ def test_an_operation_that_is_not_chosen_has_no_gradient():
     params, before, direction = problem(reduction=False)
     chosen = COVERING[0, 0]
     _, (by_params, _) = sampled(False)(params, before, jnp.asarray(chosen), direction)
-    for name in cell.CONVOLUTIONS:
+    for name in edge.CONVOLUTIONS:
         moved = np.zeros(14, bool)
         for leaf in jax.tree.leaves(by_params["edges"][name]):
             moved |= np.any(np.asarray(leaf).reshape(14, -1) != 0, axis=1)
