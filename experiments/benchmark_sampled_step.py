@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
@@ -63,7 +64,7 @@ class Timed:
         self.state, self.key, images, labels = parallel.replicated(
             (state, jax.random.key(1), data.train_images, data.train_labels)
         )
-        order = parallel.epoch_order(
+        order = data_order.epoch_order(
             0, 0, len(data.train_images), _STEPS.value, config.search.batch_size
         )
         batches = parallel.Batches(images, labels, parallel.by_device(order))

@@ -13,6 +13,7 @@ import benchmark_program
 import jax
 from absl import app, flags
 
+from nge_jax.data import order as data_order
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
 from nge_jax.search import gradient_steps
@@ -50,7 +51,7 @@ def main(_) -> None:
     state, images, labels, key = parallel.replicated(
         (state, data.train_images, data.train_labels, jax.random.key(1))
     )
-    order = parallel.epoch_order(
+    order = data_order.epoch_order(
         0, 0, len(data.train_images), _STEPS.value, config.search.batch_size
     )
     batches = parallel.Batches(images, labels, parallel.by_device(order))

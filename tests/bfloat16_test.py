@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
@@ -34,7 +35,7 @@ def loss_curve(data, dtype):
     half = built.halves[WEIGHTS]
     epochs = range(-(-STEPS // phase.steps))
     batch_size = config.search.batch_size
-    order = [parallel.epoch_order(0, e, len(half), phase.steps, batch_size) for e in epochs]
+    order = [data_order.epoch_order(0, e, len(half), phase.steps, batch_size) for e in epochs]
     state = gradient_steps.init_state(
         built.net, built.edge_model, built.optimizer, 1, jax.random.key(0)
     )

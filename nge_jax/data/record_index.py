@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import host_tf, parallel
+from nge_jax.runtime import host_tf
 
 HEADER = struct.Struct(
     "<QI"
@@ -95,27 +95,6 @@ def _spans(path, count):
             f"config.data.dir: {path} is damaged, expected {count} records in its {end} bytes"
         )
     return np.array(spans, np.int64).reshape(-1, 2).T
-
-
-def part_of_epoch(
-    seed: int,
-    epoch: int,
-    examples: int,
-    batch_size: int,
-    start_step: int,
-    process_index: int,
-    process_count: int,
-) -> tuple[np.ndarray, int]:
-    """What a process reads of an epoch from `start_step` on, and the key of the epoch's random numbers.
-
-    Returns:
-        Indices [steps, batch_size / process_count], and a number that follows from (seed, epoch).
-    """
-    steps = examples // batch_size
-    order = parallel.epoch_order(seed, epoch, examples, steps, batch_size)
-    mine = np.split(order[start_step:], process_count, axis=1)[process_index]
-    # SeedSequence, because numpy promises its stream for good.
-    return mine, int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
 
 def encoded(found: Records, indices: np.ndarray, at_once: int) -> Any:

@@ -1,7 +1,4 @@
-"""Small image data sets as uint8 arrays: CIFAR-10 and CIFAR-100 through tfds, and scikit-learn's digits.
-
-They are small enough to live on the device as a whole; `augment.py` works there.
-"""
+"""The data sets that lie on the device whole: CIFAR-10 and CIFAR-100 by TFDS, and the digits of scikit-learn."""
 
 import urllib.request
 from typing import NamedTuple
@@ -9,11 +6,28 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from nge_jax.data import digits
 from nge_jax.errors import InputError
 from nge_jax.runtime import host_tf
 
-NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "digits": digits.NUM_CLASSES}
+DIGITS_NUM_CLASSES = 10
+# Mean and standard deviation of the training images' pixels in 0..1.
+DIGITS_MEAN, DIGITS_STD = (0.3052,), (0.3760,)
+
+
+def read_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """((training images, labels), (test images, labels)): uint8 [N, 8, 8, 1] and int32 [N]."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.round(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+    labels = digits.target.astype(np.int32)
+    held_out = np.zeros(len(labels), bool)
+    for digit in range(DIGITS_NUM_CLASSES):
+        held_out[np.flatnonzero(labels == digit)[4::5]] = True
+    return (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
+
+
+NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "digits": DIGITS_NUM_CLASSES}
 # CIFAR-10's, of pixels in 0..1; paper silent, DARTS uses them for CIFAR-100 too.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 REACH_SECONDS = 10  # how long to wait for the data set's site before giving up
@@ -50,37 +64,18 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> Dataset:
             f"config.data.name: unknown data set {name!r}, expected one of {', '.join(NUM_CLASSES)}"
         )
     if name == "digits":
-        train, held_out = digits.load()
+        train, held_out = read_digits()
         return Dataset(
             *train,
             *(held_out if test else (None, None)),
-            digits.NUM_CLASSES,
-            digits.MEAN,
-            digits.STD,
+            DIGITS_NUM_CLASSES,
+            DIGITS_MEAN,
+            DIGITS_STD,
         )
     builder = _builder(name, data_dir)
     train = _split(builder, "train")
     held_out = _split(builder, "test") if test else (None, None)
     return Dataset(*train, *held_out, NUM_CLASSES[name], MEAN, STD)
-
-
-def split(count: int, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Disjoint sorted index sets (int32) of `count` examples: round(count·fraction), and the rest.
-
-    The search trains weights on the first and the embedding on the second.
-
-    Raises:
-      InputError: the fraction leaves one of the two empty.
-    """
-    first = round(count * train_fraction)
-    if not 0 < first < count:
-        raise InputError(
-            f"config.data.train_fraction: {train_fraction} leaves one half of {count} examples empty, "
-            "expected a number between 0 and 1"
-        )
-    # RandomState, because numpy promises its stream for good; Generator's may change between releases.
-    order = np.random.RandomState(seed).permutation(count).astype(np.int32)
-    return np.sort(order[:first]), np.sort(order[first:])
 
 
 def _builder(name, data_dir):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
@@ -19,9 +20,9 @@ from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.runtime import parallel
 from nge_jax.runtime.parallel import Batches
-from nge_jax.train.evaluate import MaskedBatch, masked_batches
 
 Span = tuple[int, int]
+MaskedBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
 STREAMED_AXES = (0, 0)  # of images and labels, whose rows are steps
 
 
@@ -61,7 +62,7 @@ def resident(
 
     def epoch(number, spans):
         steps = len(train) // batch_size
-        order = train[parallel.epoch_order(seed, number, len(train), steps, batch_size)]
+        order = train[data_order.epoch_order(seed, number, len(train), steps, batch_size)]
         batches = Batches(*on_devices(), parallel.by_device(order))
         return ((batches, first, last) for first, last in spans)
 
@@ -164,7 +165,7 @@ def _hold_out(count, validation, seed):
     """Indices of `count` training images: those to train on, those held out."""
     if not validation:
         return np.arange(count, dtype=np.int32), np.empty(0, np.int32)
-    return small.split(count, 1 - validation / count, seed)
+    return data_order.split(count, 1 - validation / count, seed)
 
 
 def _subset(split, index):
@@ -176,3 +177,18 @@ def _subset(split, index):
     return split._replace(
         records=part, labels=None if split.labels is None else split.labels[index]
     )
+
+
+# images uint8 [B, H, W, C], labels int32 [B], mask bool [B]: False for padding
+
+
+def masked_batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> Iterator[MaskedBatch]:
+    """This process's part of batches of all examples; `batch_size` is of all processes. The last is padded."""
+    part = batch_size // jax.process_count()
+    for start in range(0, len(images), batch_size):
+        index = np.arange(start, start + batch_size)[jax.process_index() * part :][:part]
+        mask = index < len(images)
+        index = np.where(mask, index, 0)
+        yield images[index], labels[index], mask

@@ -103,13 +103,6 @@ def divided(tree: Any) -> Any:
     return _put(tree, PartitionSpec(AXIS))
 
 
-def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
-    """Which examples each step of an epoch uses: int32 [steps, batch_size], none twice."""
-    # RandomState, because numpy promises its stream for good; Generator's may change between releases.
-    order = np.random.RandomState((seed, epoch)).permutation(examples).astype(np.int32)
-    return order[: steps * batch_size].reshape(steps, batch_size)
-
-
 def by_device(order: np.ndarray) -> np.ndarray:
     """[steps, B] -> [local devices, steps, B / devices], the part of every batch of each of this process's devices."""
     devices, local = jax.device_count(), jax.local_device_count()

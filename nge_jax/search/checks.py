@@ -3,7 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
-from nge_jax.data import small
+from nge_jax.data import order, small
 from nge_jax.embedding import edge_model
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
@@ -80,7 +80,7 @@ def _check_strategy(config):
 
 def check_data(config: ConfigDict, data: small.Dataset) -> None:
     """Raises InputError for a value that does not go with the data set."""
-    halves = small.split(len(data.train_images), config.data.train_fraction, config.seed)
+    halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
     smallest = min(len(half) for half in halves)
     images = config.search.images_per_epoch or smallest
     if not config.search.batch_size <= images <= smallest:

@@ -22,6 +22,7 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import cost, optim
+from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.embedding import EdgeModel, edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
@@ -98,7 +99,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
 
 def build(config: ConfigDict, data: small.Dataset) -> Search:
     """The supernet, the edge model, their optimiser and the phases of a checked config."""
-    halves = small.split(len(data.train_images), config.data.train_fraction, config.seed)
+    halves = data_order.split(len(data.train_images), config.data.train_fraction, config.seed)
     halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))
     images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
@@ -227,7 +228,7 @@ def choose(
         return genotype.derive(np.asarray(state.history[-1]))
     half, steps = search.halves[EMBEDDING], config.final.batches
     # The first number of the order's stream that no epoch has used.
-    order = parallel.epoch_order(
+    order = data_order.epoch_order(
         config.seed, 2 * config.search.epochs, len(half), steps, config.search.batch_size
     )
     images, labels = parallel.replicated((data.train_images, data.train_labels))
@@ -248,7 +249,7 @@ def _batches(config, search, epoch, images, labels, probs):
         half = search.halves[group]
         # Two epochs of the order's stream for one of the search: each half has an order of its own.
         number = 2 * epoch + (group == EMBEDDING)
-        order = parallel.epoch_order(
+        order = data_order.epoch_order(
             config.seed, number, len(half), steps, config.search.batch_size
         )
         return Batches(images, labels, parallel.by_device(half[order]))

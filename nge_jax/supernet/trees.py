@@ -9,17 +9,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from nge_jax.supernet import edge as supernet_edge
+from nge_jax.supernet import edge
 
 
-def take(stacked: supernet_edge.Params, index: jax.Array) -> supernet_edge.Params:
+def take(stacked: edge.Params, index: jax.Array) -> edge.Params:
     """A tree's arrays [n, ...] at `index`."""
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
 
 
-def put(
-    stacked: supernet_edge.Params, value: supernet_edge.Params, index: jax.Array
-) -> supernet_edge.Params:
+def put(stacked: edge.Params, value: edge.Params, index: jax.Array) -> edge.Params:
     """The tree `stacked` with `value` at `index`."""
     return jax.tree.map(
         lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value

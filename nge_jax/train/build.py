@@ -8,7 +8,7 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import optim
-from nge_jax.data import digits, prepare, small, source
+from nge_jax.data import prepare, small, source
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.source import Source
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
@@ -156,7 +156,7 @@ def check(config: ConfigDict) -> None:
 
 def _label_names(name: str, folder: str) -> tuple[str, ...]:
     if name == "digits":
-        return tuple(map(str, range(digits.NUM_CLASSES)))
+        return tuple(map(str, range(small.DIGITS_NUM_CLASSES)))
     return tuple(prepare.builder(name, folder).info.features["label"].names)
 
 

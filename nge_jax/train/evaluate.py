@@ -1,6 +1,6 @@
 """Tests a network: every example counted once, whatever the batches, devices and processes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +10,9 @@ from jax import lax
 from jax import numpy as jnp
 
 from nge_jax.data import augment
+from nge_jax.data.source import MaskedBatch
 from nge_jax.networks.network import Network
 from nge_jax.runtime.parallel import AXIS, divided
-
-# images uint8 [B, H, W, C], labels int32 [B], mask bool [B]: False for padding
-MaskedBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Evaluation(NamedTuple):
@@ -68,18 +66,6 @@ def evaluate(
     if count != examples:
         raise AssertionError(f"evaluated {count:.0f} examples of {examples}")
     return Evaluation(loss / count, correct / count, top5 / count, examples)
-
-
-def masked_batches(
-    images: np.ndarray, labels: np.ndarray, batch_size: int
-) -> Iterator[MaskedBatch]:
-    """This process's part of batches of all examples; `batch_size` is of all processes. The last is padded."""
-    part = batch_size // jax.process_count()
-    for start in range(0, len(images), batch_size):
-        index = np.arange(start, start + batch_size)[jax.process_index() * part :][:part]
-        mask = index < len(images)
-        index = np.where(mask, index, 0)
-        yield images[index], labels[index], mask
 
 
 def _fetched(sums):

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.data import augment, digits, small
+from nge_jax.data import augment, order, small
 from nge_jax.errors import InputError
 
 
 def test_digits_are_the_real_ones_and_the_halves_are_disjoint():
-    (images, labels), (test_images, test_labels) = digits.load()
+    (images, labels), (test_images, test_labels) = small.read_digits()
     assert images.shape == (1442, 8, 8, 1) and test_images.shape == (355, 8, 8, 1)
     assert images.dtype == np.uint8 and labels.dtype == np.int32
     assert images.max() == 255  # 16 grey levels spread over a byte
@@ -22,8 +22,8 @@ def test_digits_are_the_real_ones_and_the_halves_are_disjoint():
     everything = np.concatenate([images, test_images]).reshape(1797, 64)
     assert len(np.unique(everything, axis=0)) == 1797
     assert np.bincount(np.concatenate([labels, test_labels])).sum() == 1797
-    np.testing.assert_allclose((images / 255).mean(), digits.MEAN[0], atol=5e-5)
-    np.testing.assert_allclose((images / 255).std(), digits.STD[0], atol=5e-5)
+    np.testing.assert_allclose((images / 255).mean(), small.DIGITS_MEAN[0], atol=5e-5)
+    np.testing.assert_allclose((images / 255).std(), small.DIGITS_STD[0], atol=5e-5)
 
 
 def test_the_test_split_is_read_only_when_asked_for():
@@ -128,19 +128,19 @@ def test_an_unknown_data_set_is_refused_by_name():
 
 
 def test_split_is_pinned_disjoint_and_follows_the_seed():
-    first, second = small.split(50000, 0.5, seed=0)
+    first, second = order.split(50000, 0.5, seed=0)
     assert len(first) == len(second) == 25000
     np.testing.assert_array_equal(np.sort(np.concatenate([first, second])), np.arange(50000))
     # Another machine or numpy must give the same halves.
     np.testing.assert_array_equal(first[:6], [1, 3, 4, 6, 7, 9])
-    other, _ = small.split(50000, 0.5, seed=1)
+    other, _ = order.split(50000, 0.5, seed=1)
     assert 12000 < len(np.intersect1d(first, other)) < 13000
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, 1.5, -0.1, 1e-6])
 def test_split_refuses_an_empty_half(fraction):
     with pytest.raises(InputError, match=r"config\.data\.train_fraction"):
-        small.split(1000, fraction, 0)
+        order.split(1000, fraction, 0)
 
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)

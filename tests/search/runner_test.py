@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from nge_jax import optim
+from nge_jax.data import order as data_order
 from nge_jax.embedding import edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
@@ -59,7 +60,7 @@ def fresh():
     labels = rng.integers(0, 3, 32).astype(np.int32)
     images = rng.integers(0, 80, (32, 8, 8, 1)) + 80 * labels[:, None, None, None]
     images = images.astype(np.uint8)
-    order = parallel.by_device(parallel.epoch_order(0, 0, 32, 4, 8))
+    order = parallel.by_device(data_order.epoch_order(0, 0, 32, 4, 8))
     state = gradient_steps.init_state(NET, EDGES, OPTIMIZER, 2, jax.random.key(1))
     state, images, labels, key = parallel.replicated((state, images, labels, jax.random.key(2)))
     return state, parallel.Batches(images, labels, order), key

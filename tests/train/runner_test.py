@@ -15,7 +15,8 @@ import optax
 import pytest
 
 from nge_jax.cost import model_cost
-from nge_jax.data import small
+from nge_jax.data import order as data_order
+from nge_jax.data import small, source
 from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
 from nge_jax.report import run as report_run
@@ -125,7 +126,7 @@ def test_evaluation_counts_every_example_once_at_any_batch_size(trained):
     data = DIGITS.test_images, labels
     score = train_evaluate.make_score(model, DIGITS.mean, DIGITS.std)
     results = [
-        train_evaluate.evaluate(score, state, train_evaluate.masked_batches(*data, b), 355)
+        train_evaluate.evaluate(score, state, source.masked_batches(*data, b), 355)
         for b in (7, 355, 512)
     ]
     x = (DIGITS.test_images / np.float32(255) - DIGITS.mean[0]) / DIGITS.std[0]
@@ -234,7 +235,7 @@ def run_two_steps(batch_norm_axis=parallel.AXIS):
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))
     phase = make_phase(model, optimizer, recipe)
-    order = parallel.by_device(parallel.epoch_order(0, 0, 1442, 2, 8))
+    order = parallel.by_device(data_order.epoch_order(0, 0, 1442, 2, 8))
     batches = parallel.Batches(DIGITS.train_images, DIGITS.train_labels, order)
     key, sums = jax.random.key(1), []
     program = phase.lower(state, batches, key, 0, 1).compile().as_text()

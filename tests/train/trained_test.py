@@ -10,6 +10,7 @@ from PIL import Image
 
 from nge_jax import export, predict
 from nge_jax.data import augment, small
+from nge_jax.data import order as data_order
 from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
 from nge_jax.train import runner as train_runner
@@ -47,7 +48,7 @@ def test_the_best_checkpoint_stays_beside_the_newest(workdir):
     assert trained.load(path).step == max(accuracies)
     network = trained.load(path, trained.BEST)
     assert network.step == best
-    held_out, train_half = (small.split(1442, 1 - 142 / 1442, 0)[i] for i in (1, 0))
+    held_out, train_half = (data_order.split(1442, 1 - 142 / 1442, 0)[i] for i in (1, 0))
     assert len(held_out) == 142 and not set(held_out) & set(train_half)
     right = (
         logits(network, DIGITS.train_images[held_out]).argmax(1) == DIGITS.train_labels[held_out]

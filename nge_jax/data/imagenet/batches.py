@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.data import order as data_order
 from nge_jax.data import prepare, record_index
 from nge_jax.data.imagenet import decode
 from nge_jax.data.record_index import Records
@@ -92,7 +93,7 @@ def train_batches(
       InputError: an image cannot be read or decoded.
     """
     processes = process_index, process_count
-    mine, key = record_index.part_of_epoch(
+    mine, key = data_order.part_of_epoch(
         seed, epoch, image_set.train_examples, batch_size, start_step, *processes
     )
 

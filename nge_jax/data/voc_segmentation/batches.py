@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
+from nge_jax.data import order as data_order
 from nge_jax.data import record_index
 from nge_jax.data.imagenet.batches import MEAN
 from nge_jax.data.record_index import Records
@@ -99,7 +100,7 @@ def train_batches(
     """
     tf = host_tf.tensorflow()
     processes = process_index, process_count
-    mine, key = record_index.part_of_epoch(
+    mine, key = data_order.part_of_epoch(
         seed, epoch, data.train_examples, batch_size, start_step, *processes
     )
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nge_jax.data import order
 from nge_jax.data.imagenet.batches import MEAN
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError
-from nge_jax.runtime import parallel
 
 SEED, CROP = 3, 33
 COLOURS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 200)}  # of an image by label
@@ -108,7 +108,7 @@ def test_an_epoch_is_the_same_wherever_it_starts_and_however_it_is_divided(small
 
 def test_an_image_is_augmented_anew_each_epoch(small):
     data = voc.load(data_dir=small[2])
-    orders = [parallel.epoch_order(SEED, epoch, 7, 7, 1).ravel() for epoch in (0, 1)]
+    orders = [order.epoch_order(SEED, epoch, 7, 7, 1).ravel() for epoch in (0, 1)]
     first, second = (epoch_of(data, epoch, 1)[0][np.argsort(o)] for epoch, o in enumerate(orders))
     assert sum((a != b).any() for a, b in zip(first, second, strict=True)) >= 5
 

@@ -1,0 +1,52 @@
+"""In what order examples are used: epochs' permutations, the split of a search, a process's part of an epoch."""
+
+import numpy as np
+
+from nge_jax.errors import InputError
+
+
+def part_of_epoch(
+    seed: int,
+    epoch: int,
+    examples: int,
+    batch_size: int,
+    start_step: int,
+    process_index: int,
+    process_count: int,
+) -> tuple[np.ndarray, int]:
+    """What a process reads of an epoch from `start_step` on, and the key of the epoch's random numbers.
+
+    Returns:
+        Indices [steps, batch_size / process_count], and a number that follows from (seed, epoch).
+    """
+    steps = examples // batch_size
+    order = epoch_order(seed, epoch, examples, steps, batch_size)
+    mine = np.split(order[start_step:], process_count, axis=1)[process_index]
+    # SeedSequence, because numpy promises its stream for good.
+    return mine, int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+
+
+def split(count: int, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Disjoint sorted index sets (int32) of `count` examples: round(count·fraction), and the rest.
+
+    The search trains weights on the first and the embedding on the second.
+
+    Raises:
+      InputError: the fraction leaves one of the two empty.
+    """
+    first = round(count * train_fraction)
+    if not 0 < first < count:
+        raise InputError(
+            f"config.data.train_fraction: {train_fraction} leaves one half of {count} examples empty, "
+            "expected a number between 0 and 1"
+        )
+    # RandomState, because numpy promises its stream for good; Generator's may change between releases.
+    order = np.random.RandomState(seed).permutation(count).astype(np.int32)
+    return np.sort(order[:first]), np.sort(order[first:])
+
+
+def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
+    """Which examples each step of an epoch uses: int32 [steps, batch_size], none twice."""
+    # RandomState, because numpy promises its stream for good; Generator's may change between releases.
+    order = np.random.RandomState((seed, epoch)).permutation(examples).astype(np.int32)
+    return order[: steps * batch_size].reshape(steps, batch_size)
