@@ -10,9 +10,9 @@ import jax
 from absl import app, flags
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import distributed, preemption, workdir
+from nge_jax.runtime import distributed, workdir
 from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime.preemption import Preempted
+from nge_jax.runtime.distributed import Preempted
 
 TASKS = {
     "search": "nge_jax.search.runner",
@@ -92,7 +92,7 @@ def run() -> None:
             app.run(main, flags_parser=runtime_flags.parse)
     except Preempted as notice:
         print(f"\n{notice}; the same command goes on from here", file=sys.stderr)
-        sys.exit(preemption.EXIT_CODE)
+        sys.exit(distributed.PREEMPTED_EXIT_CODE)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

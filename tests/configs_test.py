@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import config as config_checks
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -39,7 +39,7 @@ def test_every_key_is_read_by_the_program(path):
         chains, groups = chains | more_chains, groups | more_groups
     unread = [
         key
-        for key in artifacts.flatten(load(path).get_config().to_dict())
+        for key in config_checks.flatten(load(path).get_config().to_dict())
         if f"config.{key}" not in chains and f"config.{key}".rpartition(".")[0] not in groups
     ]
     assert not unread, f"keys of {path.name} that nothing in nge_jax reads: {', '.join(unread)}"
@@ -80,24 +80,24 @@ def test_search_cifar_holds_the_papers_settings():
 @pytest.mark.parametrize("model", ["alpha", "plain", "rnn"])
 def test_a_variant_changes_the_edge_model_and_nothing_else(model):
     get_config = load(ROOT / "configs" / "search_cifar.py").get_config
-    base = artifacts.flatten(get_config().to_dict())
-    variant = artifacts.flatten(get_config(model).to_dict())
+    base = config_checks.flatten(get_config().to_dict())
+    variant = config_checks.flatten(get_config(model).to_dict())
     changed = {key: variant[key] for key in base if base[key] != variant[key]}
     assert base.keys() == variant.keys() and changed == {"search.edge_model": model}
-    both = artifacts.flatten(get_config(f"small,{model}").to_dict())
-    small = artifacts.flatten(get_config("small").to_dict())
+    both = config_checks.flatten(get_config(f"small,{model}").to_dict())
+    small = config_checks.flatten(get_config("small").to_dict())
     assert both == small | changed
-    assert artifacts.flatten(get_config("nge").to_dict()) == base
+    assert config_checks.flatten(get_config("nge").to_dict()) == base
 
 
 @pytest.mark.parametrize("strategy", ["reinforce", "evolution", "random"])
 def test_words_may_stand_in_any_order_and_each_means_the_same(strategy):
     get_config = load(ROOT / "configs" / "search_cifar.py").get_config
-    base, small = (artifacts.flatten(get_config(words).to_dict()) for words in ("", "small"))
+    base, small = (config_checks.flatten(get_config(words).to_dict()) for words in ("", "small"))
     chosen = {"search.strategy": strategy}
-    assert artifacts.flatten(get_config(strategy).to_dict()) == base | chosen
+    assert config_checks.flatten(get_config(strategy).to_dict()) == base | chosen
     for words in (f"{strategy},rnn,small", f"small,{strategy},rnn", f"rnn,small,{strategy}"):
-        found = artifacts.flatten(get_config(words).to_dict())
+        found = config_checks.flatten(get_config(words).to_dict())
         assert found == small | chosen | {"search.edge_model": "rnn"}
     with pytest.raises(ValueError, match="names two of gradient, reinforce, evolution, random"):
         get_config(f"{strategy},gradient")

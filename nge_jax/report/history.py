@@ -1,57 +1,21 @@
 """A report's section on a search that asked for cells: what was evaluated, and how the last choice was made."""
 
-import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nge_jax.errors import InputError
 from nge_jax.report import cell as draw
 from nge_jax.report import curves
 from nge_jax.report.document import Block, Picture, Section, Table, Text
+from nge_jax.runtime.artifacts import SearchHistory
 from nge_jax.space import architecture
 from nge_jax.space.genotype import CELL_TYPES, operation_counts
-from nge_jax.space.spaces import DARTS
 
 
-class Evaluated(NamedTuple):
-    """history.npz of a search that has ended, as `search_record.write_history` describes it."""
-
-    architectures: np.ndarray
-    rewards: np.ndarray
-    candidates: np.ndarray
-    accuracies: np.ndarray
-
-    def reward(self, cell: np.ndarray) -> float | None:
-        """The largest that the cell ever got; None where it was never evaluated."""
-        found = self.rewards[(self.architectures == cell).all((1, 2))]
-        return found.max() if len(found) else None
-
-
-def read(path: Path) -> Evaluated:
-    """Raises InputError, in one line, where the file is missing or is not what such a search ends with."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected the history of a search")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = Evaluated(*(arrays[name] for name in Evaluated._fields))
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        expected = f"expected an archive of {', '.join(Evaluated._fields)}"
-        raise InputError(f"{path}: {expected}, found {error}") from None
-    cells = DARTS.shape[:2]
-    for names in (Evaluated._fields[:2], Evaluated._fields[2:]):
-        several, values = (getattr(found, name) for name in names)
-        if not len(values) or several.shape != (len(values), *cells):
-            expected = f"expected {names[0]} [n, {cells[0]}, {cells[1]}] and {names[1]} [n]"
-            raise InputError(f"{path}: {expected}, found {several.shape} and {values.shape}")
-    return found
-
-
-def facts(found: Evaluated) -> dict[str, str]:
+def facts(found: SearchHistory) -> dict[str, str]:
     """For the headline."""
     return {
         "Cells evaluated": f"{len(found.rewards):,}",
@@ -60,7 +24,7 @@ def facts(found: Evaluated) -> dict[str, str]:
     }
 
 
-def section(workdir: Path, found: Evaluated) -> Section:
+def section(workdir: Path, found: SearchHistory) -> Section:
     """Draws rewards.svg and rewards.png into the workdir."""
     draw.save(rewards_figure(found.rewards), workdir / "rewards")
     best = np.maximum.accumulate(found.rewards)
@@ -96,7 +60,7 @@ def rewards_figure(rewards: np.ndarray) -> Figure:
     return figure
 
 
-def _candidates(found: Evaluated) -> Block:
+def _candidates(found: SearchHistory) -> Block:
     rows = []
     for number in np.argsort(-found.accuracies, kind="stable"):
         cell = found.candidates[number]

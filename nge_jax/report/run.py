@@ -28,7 +28,8 @@ from nge_jax.report.document import (
     to_markdown,
 )
 from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import Metrics
+from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.artifacts import EpochRows
 from nge_jax.space.genotype import (
     CELL_TYPES,
     NUM_INPUTS,
@@ -104,7 +105,7 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
     if facts.get("Strategy", "gradient") == "gradient":
         facts["Supernet accuracy"] = f"{epochs[-1]['embedding_accuracy']:.2%}"
     else:
-        told = strategy_report.read(workdir / "history.npz")
+        told = artifacts.read_history(workdir / "history.npz")
         facts |= strategy_report.facts(told)
 
     probabilities = []
@@ -165,7 +166,7 @@ def write_train_report(
     return _write(workdir, title, facts, [*first, *sections])
 
 
-def search_warnings(found: Genotype, epochs: Metrics, *, by_gradient: bool = True) -> list[str]:
+def search_warnings(found: Genotype, epochs: EpochRows, *, by_gradient: bool = True) -> list[str]:
     """What a reader should know before trusting the cells found; only the gradient's are derived from P."""
     warnings = []
     for cell_type in CELL_TYPES:
@@ -188,13 +189,13 @@ def search_warnings(found: Genotype, epochs: Metrics, *, by_gradient: bool = Tru
     return warnings
 
 
-def _read_metrics(workdir: Path, *columns: Columns) -> Metrics:
+def _read_metrics(workdir: Path, *columns: Columns) -> EpochRows:
     keys = [key for column in columns for key, _ in column.values()]
     return artifacts.read_metrics(workdir / "metrics.jsonl", keys)
 
 
-def _facts(workdir: Path, epochs: Metrics) -> dict[str, str]:
-    config = artifacts.flatten(artifacts.read_json(workdir / "config.json"))
+def _facts(workdir: Path, epochs: EpochRows) -> dict[str, str]:
+    config = config_checks.flatten(artifacts.read_json(workdir / "config.json"))
     device = artifacts.read_json(workdir / "environment.json", ("device_kind", "device_count"))
     minutes, seconds = divmod(round(sum(epoch["seconds"] for epoch in epochs)), 60)
     hours, minutes = divmod(minutes, 60)
@@ -225,7 +226,7 @@ def _node_name(node: int) -> str:
     return ("cₖ₋₂", "cₖ₋₁")[node] if node < NUM_INPUTS else str(node - NUM_INPUTS)
 
 
-def _curves_picture(workdir: Path, epochs: Metrics, curves: Curves) -> Picture:
+def _curves_picture(workdir: Path, epochs: EpochRows, curves: Curves) -> Picture:
     panels = {
         title: {name: [epoch[key] for epoch in epochs] for name, key in series.items()}
         for title, series in curves.items()
@@ -237,7 +238,7 @@ def _curves_picture(workdir: Path, epochs: Metrics, curves: Curves) -> Picture:
     return Picture("curves", f"{', '.join(panels)} over the epochs", "After each epoch.")
 
 
-def _epoch_table(epochs: Metrics, columns: Columns) -> Table:
+def _epoch_table(epochs: EpochRows, columns: Columns) -> Table:
     rows = [[format(epoch[key], form) for key, form in columns.values()] for epoch in epochs]
     return Table(list(columns), rows)
 
@@ -252,7 +253,7 @@ def _write(
 ) -> Path:
     sections = list(sections)
     for title, file in (("Settings", "config.json"), ("Environment", "environment.json")):
-        values = artifacts.flatten(artifacts.read_json(workdir / file))
+        values = config_checks.flatten(artifacts.read_json(workdir / file))
         rows = [(key, _show(value)) for key, value in values.items()]
         sections.append(Section(title, [Table(("Key", "Value"), rows)], folded=True))
     document = Document(workdir.resolve().name, subtitle, list(facts.items()), sections)

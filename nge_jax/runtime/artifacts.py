@@ -1,18 +1,60 @@
-"""Reads what a run recorded in its working directory; what is missing or broken is refused."""
+"""The files of a workdir: their names, and who writes and reads each; what is missing or broken is refused."""
 
 import json
+import math
+import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nge_jax import errors
 from nge_jax.errors import InputError
+from nge_jax.runtime import host_tf
+from nge_jax.runtime.workdir import write_atomically
+from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import genotype
+from nge_jax.space.genotype import EDGES, OPERATIONS
+from nge_jax.space.spaces import DARTS
+from nge_jax.strategies.base import History
 
-Metrics = list[dict[str, Any]]  # one for each epoch
+
+class SearchHistory(NamedTuple):
+    """history.npz of a search that has ended, as `search_record.write_history` describes it."""
+
+    architectures: np.ndarray
+    rewards: np.ndarray
+    candidates: np.ndarray
+    accuracies: np.ndarray
+
+    def reward(self, cell: np.ndarray) -> float | None:
+        """The largest that the cell ever got; None where it was never evaluated."""
+        found = self.rewards[(self.architectures == cell).all((1, 2))]
+        return found.max() if len(found) else None
+
+
+def read_history(path: Path) -> SearchHistory:
+    """Raises InputError, in one line, where the file is missing or is not what such a search ends with."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected the history of a search")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = SearchHistory(*(arrays[name] for name in SearchHistory._fields))
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        expected = f"expected an archive of {', '.join(SearchHistory._fields)}"
+        raise InputError(f"{path}: {expected}, found {error}") from None
+    cells = DARTS.shape[:2]
+    for names in (SearchHistory._fields[:2], SearchHistory._fields[2:]):
+        several, values = (getattr(found, name) for name in names)
+        if not len(values) or several.shape != (len(values), *cells):
+            expected = f"expected {names[0]} [n, {cells[0]}, {cells[1]}] and {names[1]} [n]"
+            raise InputError(f"{path}: {expected}, found {several.shape} and {values.shape}")
+    return found
+
+
+EpochRows = list[dict[str, Any]]  # one for each epoch
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
@@ -28,7 +70,7 @@ def read_genotype(path: Path) -> genotype.Genotype:
         raise errors.GenotypeError(f"{path}: {error}") from None
 
 
-def read_metrics(path: Path, keys: Collection[str]) -> Metrics:
+def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
     """The epochs of metrics.jsonl in order; where two lines are of one epoch the later one adds.
 
     Raises InputError naming the line that is no JSON object, or the epoch that lacks one of `keys`.
@@ -65,17 +107,6 @@ def read_architecture(path: Path) -> tuple[np.ndarray, list[str], list[tuple[int
     return probs, operations.tolist(), [(int(i), int(k)) for i, k in edges]
 
 
-def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots: {"data": {"name": 1}} becomes {"data.name": 1}."""
-    flat = {}
-    for key, value in record.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -100,3 +131,95 @@ def _check(value: dict[str, Any], place: str, keys: Collection[str]) -> None:
     for key in keys:
         if key not in value:
             raise InputError(f"{place}: expected the key {key}, found {', '.join(value) or 'none'}")
+
+
+METRICS = "metrics.jsonl"
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard events in a workdir, a row per epoch.
+
+    Write a row before saving the checkpoint of its step: then none can be lost, and those that a
+    resumed run will write again (of steps later than the checkpoint's) are dropped here. TensorBoard's
+    files cannot be cut: it is given the repeated steps, whose values are equal, a second time.
+
+    Args:
+      workdir: the run's directory.
+      step: the step that the run starts from, 0 or the restored one.
+
+    Raises:
+      InputError: a line of metrics.jsonl, other than a half-written last one, is no JSON object with
+        a step.
+    """
+
+    def __init__(self, workdir: str | Path, step: int):
+        self._path = Path(workdir) / METRICS
+        _drop_after(self._path, step)
+        host_tf.tensorflow()
+        from clu import metric_writers
+
+        self._events = metric_writers.SummaryWriter(str(workdir))
+
+    def write(self, metrics: Mapping[str, float | int | str]) -> None:
+        """Appends a row (with a "step"), on disk before it returns.
+
+        Raises:
+          FloatingPointError: a value is infinite or not a number; nothing is written.
+        """
+        row = {key: getattr(value, "item", lambda v=value: v)() for key, value in metrics.items()}
+        for key, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise FloatingPointError(f"{key} is {value} at step {row['step']}")
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._events.write_scalars(
+            row["step"],
+            {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)},
+        )
+        self._events.flush()
+
+    def close(self) -> None:
+        """Ends the TensorBoard file."""
+        self._events.close()
+
+
+def _drop_after(path, step):
+    """Cuts the rows after `step`, and a last line that a killed process left half-written."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    keep = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row_step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}, line {number}: expected a JSON object with a step, found {line.strip()[:60]!r}"
+            ) from error
+        if row_step <= step:
+            keep.append(line)
+    write_atomically(path, "".join(keep))
+
+
+def write_architecture(path: Path, state: SearchState, epoch: int) -> None:
+    """P before the search and after each epoch up to `epoch`, as architecture.npz in the workdir."""
+    _save_arrays(path / "architecture.npz", probs=np.asarray(state.history[: epoch + 1]))
+
+
+def write_history(path: Path, told: History, **final: np.ndarray) -> None:
+    """All cells evaluated so far and their rewards, in order, as history.npz in the workdir.
+
+    architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept; rewards: float32 [queries].
+    `final`, at the end: candidates [K, 2, 14] and their accuracies [K].
+    """
+    _save_arrays(path / "history.npz", **told._asdict(), **final)
+
+
+def _save_arrays(path, **arrays):
+    new = path.with_suffix(".new.npz")
+    np.savez(new, operations=np.array(OPERATIONS), edges=np.array(EDGES), **arrays)
+    new.replace(path)

@@ -1,8 +1,21 @@
-"""Checks of config values that several runners share; each refuses in one line that names the key."""
+"""What configs may say: checks of single values, and their flat form."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from nge_jax.errors import InputError
+
+
+def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots: {"data": {"name": 1}} becomes {"data.name": 1}."""
+    flat = {}
+    for key, value in record.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
 
 DTYPES = ("float32", "bfloat16")
 

@@ -6,9 +6,12 @@ that only the first one's is kept; warnings and errors, on stderr, are everyone'
 """
 
 import os
+import signal
 import sys
+import threading
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from nge_jax.errors import InputError
@@ -79,3 +82,39 @@ def _told_of_others() -> bool:
     slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1
     open_mpi = int(os.environ.get(OPEN_MPI, 1)) > 1
     return slurm or open_mpi or all(name in os.environ for name in KUBERNETES)
+
+
+PREEMPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: not done, the same command goes on
+
+
+class Preempted(Exception):
+    """The run has saved its state and stops, because it was asked to; the message says where."""
+
+
+class PreemptionNotice:
+    """Whether SIGTERM has come to any process of the run. Use as a context manager.
+
+    The default action would end the process in the middle of a step. A second signal still does.
+    """
+
+    def __init__(self):
+        self._here = False
+        self._installed = threading.current_thread() is threading.main_thread()  # where it may be
+        self._before = None
+
+    def __enter__(self) -> "Notice":
+        if self._installed:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._installed:
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+
+    def given(self) -> bool:
+        """The same answer in every process: all of them must call it, at the same points of the run."""
+        return bool(multihost_utils.process_allgather(np.array(self._here)).any())
+
+    def _note(self, *_):
+        self._here = True
+        signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)

@@ -11,7 +11,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import GenotypeError, InputError
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import config as config_checks
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 
@@ -89,7 +89,7 @@ def _check_keys(argv):
         flag_values(["", f"--config={given}"])
     except flags.Error as error:  # what get_config refuses
         raise InputError(f"--config={given}: {_last_line(error)}") from error
-    keys = artifacts.flatten(holder.value.to_dict())
+    keys = config_checks.flatten(holder.value.to_dict())
     for argument in argv:
         match = _OVERRIDE.match(argument)
         if match and match[1] not in keys:

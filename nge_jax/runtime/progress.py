@@ -3,23 +3,14 @@
 Results go to stdout, speed to stderr, so that either can be kept without the other.
 """
 
-import json
-import math
-import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
 
-from nge_jax.errors import InputError
-from nge_jax.runtime import host_tf
-from nge_jax.runtime.workdir import write_atomically
-
-METRICS = "metrics.jsonl"
 SECONDS_BETWEEN_LINES = 30
 
 
@@ -110,75 +101,6 @@ def table_row(columns: Mapping[str, tuple[str, str]], metrics: Mapping[str, floa
     return "  ".join(
         format(metrics[key], form).rjust(_width(title)) for key, (title, form) in columns.items()
     )
-
-
-class Metrics:
-    """metrics.jsonl and TensorBoard events in a workdir, a row per epoch.
-
-    Write a row before saving the checkpoint of its step: then none can be lost, and those that a
-    resumed run will write again (of steps later than the checkpoint's) are dropped here. TensorBoard's
-    files cannot be cut: it is given the repeated steps, whose values are equal, a second time.
-
-    Args:
-      workdir: the run's directory.
-      step: the step that the run starts from, 0 or the restored one.
-
-    Raises:
-      InputError: a line of metrics.jsonl, other than a half-written last one, is no JSON object with
-        a step.
-    """
-
-    def __init__(self, workdir: str | Path, step: int):
-        self._path = Path(workdir) / METRICS
-        _drop_after(self._path, step)
-        host_tf.tensorflow()
-        from clu import metric_writers
-
-        self._events = metric_writers.SummaryWriter(str(workdir))
-
-    def write(self, metrics: Mapping[str, float | int | str]) -> None:
-        """Appends a row (with a "step"), on disk before it returns.
-
-        Raises:
-          FloatingPointError: a value is infinite or not a number; nothing is written.
-        """
-        row = {key: getattr(value, "item", lambda v=value: v)() for key, value in metrics.items()}
-        for key, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise FloatingPointError(f"{key} is {value} at step {row['step']}")
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._events.write_scalars(
-            row["step"],
-            {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)},
-        )
-        self._events.flush()
-
-    def close(self) -> None:
-        """Ends the TensorBoard file."""
-        self._events.close()
-
-
-def _drop_after(path, step):
-    """Cuts the rows after `step`, and a last line that a killed process left half-written."""
-    if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    keep = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row_step = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}, line {number}: expected a JSON object with a step, found {line.strip()[:60]!r}"
-            ) from error
-        if row_step <= step:
-            keep.append(line)
-    write_atomically(path, "".join(keep))
 
 
 def _width(title):

@@ -19,7 +19,7 @@ import jax
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import config as config_checks
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 # Everything a run writes besides those three.
@@ -71,12 +71,12 @@ def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
     if overwrite or not _has_results(path):
         return
     try:
-        recorded = artifacts.flatten(json.loads((path / CONFIG).read_text()))
+        recorded = config_checks.flatten(json.loads((path / CONFIG).read_text()))
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(
             f"--workdir: {path / CONFIG} cannot be read ({error}); pass --overwrite to start afresh"
         ) from error
-    differences = _differences(recorded, artifacts.flatten(json.loads(config.to_json())))
+    differences = _differences(recorded, config_checks.flatten(json.loads(config.to_json())))
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "

@@ -1,7 +1,6 @@
 """What a search records of each epoch: its row of metrics, warnings, P, and the cells that it evaluated."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import architecture, genotype
-from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS
+from nge_jax.space.genotype import CELL_TYPES, OPERATIONS
 from nge_jax.strategies.base import History, Strategy
 
 COLUMNS = {
@@ -70,23 +69,3 @@ def skip_warnings(row: dict[str, Any]) -> Iterator[str]:
         skips = row[f"skip_connect_{cell_type}"]
         if 2 * skips >= edges:
             yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
-
-
-def write_architecture(path: Path, state: SearchState, epoch: int) -> None:
-    """P before the search and after each epoch up to `epoch`, as architecture.npz in the workdir."""
-    _save(path / "architecture.npz", probs=np.asarray(state.history[: epoch + 1]))
-
-
-def write_history(path: Path, told: History, **final: np.ndarray) -> None:
-    """All cells evaluated so far and their rewards, in order, as history.npz in the workdir.
-
-    architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept; rewards: float32 [queries].
-    `final`, at the end: candidates [K, 2, 14] and their accuracies [K].
-    """
-    _save(path / "history.npz", **told._asdict(), **final)
-
-
-def _save(path, **arrays):
-    new = path.with_suffix(".new.npz")
-    np.savez(new, operations=np.array(OPERATIONS), edges=np.array(EDGES), **arrays)
-    new.replace(path)

@@ -27,10 +27,11 @@ from nge_jax.data import small
 from nge_jax.embedding import EdgeModel, edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import run as report_run
-from nge_jax.runtime import parallel, workdir
+from nge_jax.runtime import artifacts, parallel, workdir
+from nge_jax.runtime.artifacts import MetricsLog
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.parallel import BATCHES_AXES, Batches
-from nge_jax.runtime.progress import Metrics, Progress, table_header, table_row
+from nge_jax.runtime.progress import Progress, table_header, table_row
 from nge_jax.search import checks as search_checks
 from nge_jax.search import gradient_steps, strategy_steps
 from nge_jax.search import record as search_record
@@ -179,7 +180,7 @@ def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> 
 
     with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
-        metrics = Metrics(path, step)
+        metrics = MetricsLog(path, step)
         progress = Progress(total_steps * batch_size, step * batch_size)
         if step < total_steps:  # before the clocks below start
             batches = _batches(config, search, 0, images, labels, probs(state))
@@ -209,9 +210,9 @@ def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> 
             progress.print(table_row(columns, row))
             for warning in search_record.skip_warnings(row):
                 progress.print(warning)
-            search_record.write_architecture(path, state, epoch + 1)
+            artifacts.write_architecture(path, state, epoch + 1)
             if told is not None:
-                search_record.write_history(path, told)
+                artifacts.write_history(path, told)
             metrics.write({k: v for k, v in row.items() if k != "skips"})
             state = _without_sums(state)
             checkpoints.save(step, state)  # never before the row

@@ -24,10 +24,9 @@ from nge_jax.data import augment
 from nge_jax.embedding import EdgeModel
 from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
-from nge_jax.runtime import parallel
+from nge_jax.runtime import artifacts, parallel
 from nge_jax.runtime.parallel import AXIS, BATCHES_AXES, Batches
 from nge_jax.search import gradient_steps
-from nge_jax.search import record as search_record
 from nge_jax.search.gradient_steps import Inputs, SearchState
 from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import Genotype
@@ -162,7 +161,7 @@ def choose(
         if not (cells == policy).all((1, 2)).any():
             cells = np.concatenate([cells, policy[None]])
     accuracies = score(net, inputs, state.params[WEIGHTS], batches, cells)
-    search_record.write_history(path, told, candidates=cells, accuracies=accuracies)
+    artifacts.write_history(path, told, candidates=cells, accuracies=accuracies)
     return architecture.to_genotype(cells[accuracies.argmax()])
 
 

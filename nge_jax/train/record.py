@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 from nge_jax.runtime import distributed
-from nge_jax.runtime.progress import Metrics, Progress, table_header, table_row
+from nge_jax.runtime.artifacts import MetricsLog
+from nge_jax.runtime.progress import Progress, table_header, table_row
 from nge_jax.train.step import TrainState
 
 COLUMNS = {
@@ -30,7 +31,7 @@ class Journal:
         first = distributed.is_first()
         # The stdout of the other processes leads nowhere, see `distributed`.
         progress_stream = sys.stderr if first else sys.stdout
-        self._metrics = Metrics(path, step) if first else None
+        self._metrics = MetricsLog(path, step) if first else None
         self._progress = Progress(images, done, progress_stream)
         self._header_printed = False
         self._began, self._images = time.monotonic(), 0

@@ -21,7 +21,7 @@ from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
 from nge_jax.runtime import distributed, parallel, workdir
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.runtime.preemption import Notice, Preempted
+from nge_jax.runtime.distributed import Preempted, PreemptionNotice
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
@@ -142,7 +142,10 @@ def fit(config: ConfigDict, loop: Loop, path: Path) -> TrainState:
         state, step = checkpoints.restore_latest(state) or (state, 0)
         begin_epoch = step // steps_per_epoch if step < total_steps else epochs
         images, done = total_steps * batch_size, step * batch_size
-        with Journal(path, step, images, done, validates=validates) as journal, Notice() as notice:
+        with (
+            Journal(path, step, images, done, validates=validates) as journal,
+            PreemptionNotice() as notice,
+        ):
             for epoch in range(begin_epoch, epochs):
                 spans = list(_spans(config, step, steps_per_epoch, total_steps))
                 dispatches = source.epoch(epoch, spans)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import config as config_checks
 from nge_jax.space import genotype
 from tests.conftest import ROOT
 
@@ -302,7 +302,7 @@ def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
     ]
     for run in wanted:
         base = runs.configuration(run._replace(settings={})).to_dict()
-        keys = artifacts.flatten(base).keys()
+        keys = config_checks.flatten(base).keys()
         assert run.settings.keys() <= keys, run
         config = runs.configuration(run)
         assert config.seed == 3 and config.data.dir == str(tmp_path)

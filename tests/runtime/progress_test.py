@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import progress
+from nge_jax.runtime import artifacts, progress
 
 
 class Terminal(io.StringIO):
@@ -85,26 +85,26 @@ def rows(path):
 
 def test_a_resumed_run_ends_with_the_same_rows(tmp_path):
     written = [{"epoch": e, "step": 10 * e, "loss": 1 / e} for e in (1, 2, 3)]
-    metrics = progress.Metrics(tmp_path, 0)
+    metrics = artifacts.MetricsLog(tmp_path, 0)
     for row in written:
         metrics.write(row)
     metrics.close()
     assert rows(tmp_path) == written
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "st')  # killed here
-    metrics = progress.Metrics(tmp_path, 20)  # the checkpoint of step 20 was the last
+    metrics = artifacts.MetricsLog(tmp_path, 20)  # the checkpoint of step 20 was the last
     assert rows(tmp_path) == written[:2]
     metrics.write(written[2])
     metrics.close()
     assert rows(tmp_path) == written
-    progress.Metrics(tmp_path, 0).close()  # no checkpoint at all
+    artifacts.MetricsLog(tmp_path, 0).close()  # no checkpoint at all
     assert rows(tmp_path) == []
 
 
 def test_tensorboard_gets_the_numbers_and_json_plain_ones(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    metrics = progress.Metrics(tmp_path, 0)
+    metrics = artifacts.MetricsLog(tmp_path, 0)
     metrics.write({"step": np.int64(7), "loss": np.float32(0.5), "cell": "text", "count": 2})
     metrics.close()
     assert rows(tmp_path) == [{"step": 7, "loss": 0.5, "cell": "text", "count": 2}]
@@ -117,7 +117,7 @@ def test_tensorboard_gets_the_numbers_and_json_plain_ones(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), np.float32("inf")])
 def test_a_value_that_is_no_number_stops_the_run(tmp_path, value):
-    metrics = progress.Metrics(tmp_path, 0)
+    metrics = artifacts.MetricsLog(tmp_path, 0)
     with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step 3"):
         metrics.write({"step": 3, "loss": value})
     metrics.close()
@@ -129,5 +129,5 @@ def test_a_broken_line_is_refused_and_kept(tmp_path, line):
     text = f'{{"step": 1}}\n{line}\n{{"step": 3}}\n'
     (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(InputError, match=r"metrics\.jsonl, line 2: expected a JSON object"):
-        progress.Metrics(tmp_path, 1)
+        artifacts.MetricsLog(tmp_path, 1)
     assert (tmp_path / "metrics.jsonl").read_text() == text

@@ -21,7 +21,7 @@ from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
 from nge_jax.report import run as report_run
 from nge_jax.runtime import checkpoint, parallel
-from nge_jax.runtime.preemption import Preempted
+from nge_jax.runtime.distributed import Preempted
 from nge_jax.space import genotype
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import record as train_record
