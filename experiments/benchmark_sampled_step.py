@@ -23,8 +23,8 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
+from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
-from nge_jax.search import runner as search_runner
 
 _SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "of configs/search_cifar.py")
 _CHANNELS = flags.DEFINE_integer("channels", None, "of the first cells, another than the size's")
@@ -57,7 +57,7 @@ class Timed:
     def __init__(self, strategy: str):
         self.config = config = read_config(strategy)
         data = random_images(2 * config.search.images_per_epoch)
-        built = search_runner.build(config, data)
+        built = search_build.build(config, data)
         state = gradient_steps.init_state(
             built.net, built.edge_model, built.optimizer, config.search.epochs, jax.random.key(0)
         )

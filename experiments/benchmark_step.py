@@ -16,8 +16,8 @@ from absl import app, flags
 from nge_jax.data import order as data_order
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
+from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
-from nge_jax.search import runner as search_runner
 
 VARIANTS = ("plain", "ours", "remat", "together")
 
@@ -44,7 +44,7 @@ _STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "most steps in a dispatch
 def main(_) -> None:
     config = read_config()
     data = benchmark_program.random_images(2 * config.search.images_per_epoch)
-    built = search_runner.build(config, data)
+    built = search_build.build(config, data)
     state = jax.jit(
         lambda key: gradient_steps.init_state(built.net, built.edge_model, built.optimizer, 1, key)
     )(jax.random.key(0))

@@ -22,7 +22,7 @@ from nge_jax import cost
 from nge_jax.data import spec as dataset_spec
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
-from nge_jax.segment import build as segment_build
+from nge_jax.train import model as train_model
 
 SEEDS = {"smoke": [0], "small": [0], "paper": [0]}
 PAPER, PAPER_SIZE = 75.96, "10.31 M"  # mean IoU in percent, parameters
@@ -34,7 +34,7 @@ def size(run: Run) -> str:
         return tables.ABSENT
     spec = dataset_spec.read(run.workdir)
     found = artifacts.read_genotype(run.workdir / "genotype.json")
-    model = segment_build.network_of(runs.configuration(run), found)
+    model = train_model.make_segmentation_network(runs.configuration(run), found)
     return f"{cost.model_cost(model, spec.shape).parameters / 1e6:.2f} M"
 
 

@@ -21,6 +21,7 @@ from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS
 from nge_jax.supernet.model import supernet
 from nge_jax.train import build as train_build
+from nge_jax.train import model as train_model
 
 AUXILIARY = "auxiliary"
 SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
@@ -39,7 +40,7 @@ def of_training(config: ConfigDict) -> str:
     else:
         spec = train_build.open_source(config).spec
         kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
-    model = train_build.network_of(config, genotype.load(config.genotype), kind, classes)
+    model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
     return _of_network(f"{config.genotype} on {name}", model, shape)
 
 
@@ -50,7 +51,7 @@ def of_segmentation(config: ConfigDict) -> str:
       InputError, GenotypeError: the config is refused.
     """
     segment_build.check(config)
-    model = segment_build.network_of(config, genotype.load(config.genotype))
+    model = train_model.make_segmentation_network(config, genotype.load(config.genotype))
     shape = (config.data.test_size, config.data.test_size, 3)
     return _of_network(f"{config.genotype} as DeepLabv3's backbone", model, shape)
 

@@ -10,8 +10,8 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
+from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
-from nge_jax.search import runner as search_runner
 from tests.conftest import ROOT
 
 STEPS, WINDOW = 200, 10
@@ -29,7 +29,7 @@ def loss_curve(data, dtype):
     config.network.channels = 4
     config.search.batch_size = 16
     config.weights.learning_rate = 0.01  # for half the usual batch
-    built = search_runner.build(config, data)
+    built = search_build.build(config, data)
     phase = next(phase for phase in built.phases if phase.name == WEIGHTS)
 
     half = built.halves[WEIGHTS]

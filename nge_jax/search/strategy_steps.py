@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from ml_collections import ConfigDict
 
@@ -31,9 +30,7 @@ from nge_jax.search.gradient_steps import Inputs, SearchState
 from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import DARTS
-from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import History, State, Strategy
-from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Params, Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 
@@ -56,33 +53,6 @@ class Searcher(NamedTuple):
     def told(self) -> History:
         """What was evaluated so far, as NumPy arrays."""
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(self.asked)], self.history)
-
-
-def make_strategy(config: ConfigDict, edges: EdgeModel) -> Strategy:
-    """The strategy that a checked config names, one cell at a time. Here a new one gets its name."""
-    if config.search.strategy == "reinforce":
-        settings = reinforce.Settings(
-            batch_size=1,
-            entropy_weight=config.reinforce.entropy_weight,
-            baseline_decay=config.reinforce.baseline_decay,
-        )
-        optimizer = optax.adam(config.reinforce.learning_rate)
-        return reinforce.reinforce(edges, DARTS, optimizer, settings)
-    if config.search.strategy == "evolution":
-        settings = evolution.Settings(
-            population=config.evolution.population,
-            tournament=config.evolution.tournament,
-            proposals=config.evolution.proposals,
-            memory=config.evolution.memory,
-            train_steps=config.evolution.train_steps,
-            rank_scale=config.evolution.rank_scale,
-            entropy_weight=config.evolution.entropy_weight,
-        )
-        optimizer = optax.adam(config.evolution.learning_rate)
-        return evolution.evolution(edges, DARTS, optimizer, settings)
-    if config.search.strategy == "random":
-        return random_search(DARTS)
-    raise ValueError(f"search.strategy: found {config.search.strategy!r}")
 
 
 def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -11,12 +10,11 @@ from nge_jax.data import source
 from nge_jax.data.source import Source
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.errors import InputError
-from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import parallel
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
+from nge_jax.train.model import make_segmentation_network
 
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -57,27 +55,11 @@ def build(config: ConfigDict, found: Genotype, opened: Source) -> Segmentation:
     weights = config.weights
     rate = optax.polynomial_schedule(weights.learning_rate, 0.0, weights.power, config.train.steps)
     return Segmentation(
-        network_of(config, found),
+        make_segmentation_network(config, found),
         rate,
         train_build.optimizer_of(config, rate),
         opened,
         opened.examples["train"] // config.train.batch_size,
-    )
-
-
-def network_of(config: ConfigDict, found: Genotype) -> Network:
-    return deeplab_network(
-        found,
-        cells=config.network.cells,
-        channels=config.network.channels,
-        classes=voc.NUM_CLASSES,
-        output_stride=config.network.output_stride,
-        width=config.network.width,
-        rates=tuple(config.network.rates),
-        image_pooling=config.network.image_pooling,
-        dropout=config.network.dropout,
-        dtype=jnp.dtype(config.network.dtype),
-        bn_axis_name=parallel.AXIS if config.train.sync_batch_norm else None,
     )
 
 

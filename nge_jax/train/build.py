@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -13,13 +12,12 @@ from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.source import Source
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import InputError
-from nge_jax.networks.network import Network, cifar_network, imagenet_network
+from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import parallel
 from nge_jax.space.genotype import Genotype
+from nge_jax.train.model import make_network
 from nge_jax.train.step import Recipe
 
-NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
 DECAYS = {
@@ -84,21 +82,8 @@ def build(config: ConfigDict, found: Genotype, opened: Source) -> Training:
         accumulate=config.train.accumulate,
         **_augmentation(config, opened.spec),
     )
-    model = network_of(config, found, opened.spec.kind, len(opened.spec.labels))
+    model = make_network(config, found, opened.spec.kind, len(opened.spec.labels))
     return Training(model, rate, optimizer_of(config, rate), recipe, opened)
-
-
-def network_of(config: ConfigDict, found: Genotype, kind: str, classes: int) -> Network:
-    """`kind` as of `dataset_spec`."""
-    return NETWORKS[kind](
-        found,
-        cells=config.network.cells,
-        channels=config.network.channels,
-        classes=classes,
-        auxiliary=config.train.auxiliary_weight > 0,
-        dtype=jnp.dtype(config.network.dtype),
-        bn_axis_name=parallel.AXIS if config.train.sync_batch_norm else None,
-    )
 
 
 def optimizer_of(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:

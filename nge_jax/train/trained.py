@@ -13,8 +13,8 @@ from nge_jax.errors import InputError
 from nge_jax.networks.network import Network
 from nge_jax.runtime import artifacts, workdir
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.segment import build as segment_build
 from nge_jax.train import build as train_build
+from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train.step import TrainState
 
@@ -44,9 +44,9 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     config, spec = ConfigDict(values), dataset_spec.read(path)
     found = artifacts.read_genotype(path / "genotype.json")
     if spec.kind == MASKS:
-        model = segment_build.network_of(config, found)
+        model = train_model.make_segmentation_network(config, found)
     else:
-        model = train_build.network_of(config, found, spec.kind, len(spec.labels))
+        model = train_model.make_network(config, found, spec.kind, len(spec.labels))
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
     optimizer = train_build.optimizer_of(config, optax.constant_schedule(0.0))
     template = train_step.state_shapes(model, optimizer, spec.shape)

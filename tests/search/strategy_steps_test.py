@@ -12,6 +12,7 @@ from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import workdir
 from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
 from nge_jax.search import strategy_steps
 from nge_jax.search.checks import check, check_data
@@ -137,7 +138,7 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
 @pytest.mark.slow
 def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data):
     config = make_config("reinforce")
-    built = search_runner.build(config, data)
+    built = search_build.build(config, data)
     state = search_runner.search_step.init_state(
         built.net, built.edge_model, built.optimizer, EPOCHS, jax.random.key(0)
     )
@@ -192,7 +193,7 @@ def test_genotypes_and_architectures_say_the_same():
 
 def test_the_searcher_begins_with_nothing_and_its_p_is_the_strategys(data):
     config = make_config("random")
-    built = search_runner.build(config, data)
+    built = search_build.build(config, data)
     searcher = built.edge_model.init(jax.random.key(0))
     assert len(searcher.told().rewards) == 0
     assert searcher.history.architectures.shape == (EPOCHS * STEPS, 2, 14)

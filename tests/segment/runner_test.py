@@ -28,6 +28,7 @@ from nge_jax.segment import runner as segment_runner
 from nge_jax.segment import step as segment_step
 from nge_jax.space import genotype
 from nge_jax.train import build as train_build
+from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from tests.data.voc_segmentation.batches_test import write_devkit
@@ -62,7 +63,7 @@ def folder(tmp_path_factory):
     config.network.cells = 2
     path = folder / "imagenet"
     spec = DatasetSpec(LARGE, (32, 32, 3), MEAN, STD, ("a", "b", "c"))
-    model = train_build.network_of(config, SMALL, spec.kind, len(spec.labels))
+    model = train_model.make_network(config, SMALL, spec.kind, len(spec.labels))
     optimizer = train_build.optimizer_of(config, optax.constant_schedule(0.0))
     random = np.random.RandomState(0)
     state = jax.tree.map(

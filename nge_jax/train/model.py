@@ -1,0 +1,43 @@
+"""The network that a config of a training or a segmentation names."""
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.data.voc_segmentation import batches as voc
+from nge_jax.networks.deeplab import deeplab_network
+from nge_jax.networks.network import Network, cifar_network, imagenet_network
+from nge_jax.runtime import parallel
+from nge_jax.space.genotype import Genotype
+
+
+def make_segmentation_network(config: ConfigDict, found: Genotype) -> Network:
+    return deeplab_network(
+        found,
+        cells=config.network.cells,
+        channels=config.network.channels,
+        classes=voc.NUM_CLASSES,
+        output_stride=config.network.output_stride,
+        width=config.network.width,
+        rates=tuple(config.network.rates),
+        image_pooling=config.network.image_pooling,
+        dropout=config.network.dropout,
+        dtype=jnp.dtype(config.network.dtype),
+        bn_axis_name=parallel.AXIS if config.train.sync_batch_norm else None,
+    )
+
+
+NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
+
+
+def make_network(config: ConfigDict, found: Genotype, kind: str, classes: int) -> Network:
+    """`kind` as of `dataset_spec`."""
+    return NETWORKS[kind](
+        found,
+        cells=config.network.cells,
+        channels=config.network.channels,
+        classes=classes,
+        auxiliary=config.train.auxiliary_weight > 0,
+        dtype=jnp.dtype(config.network.dtype),
+        bn_axis_name=parallel.AXIS if config.train.sync_batch_norm else None,
+    )
