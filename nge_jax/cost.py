@@ -6,6 +6,7 @@ codes' tables: batch normalisation, pools, additions and the auxiliary head are 
 
 import functools
 import operator
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax.networks import network
+from nge_jax.networks.network import Network
 from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
 from nge_jax.supernet.model import Supernet
 
@@ -129,3 +131,48 @@ def imagenet_cost(
     """Cost of a genotype's network for ImageNet."""
     model = network.imagenet_network(genotype, cells=cells, channels=channels, classes=classes)
     return model_cost(model, image_shape)
+
+
+AUXILIARY = "auxiliary"
+
+
+def network_table(title: str, model: Network, shape: tuple[int, int, int]) -> str:
+    parts = part_costs(model, shape, train=model.auxiliary is not None)
+    (_, endpoints), _ = jax.eval_shape(
+        lambda: model.init_with_output(
+            jax.random.key(0), jnp.zeros((1, *shape)), train=model.auxiliary is not None
+        )
+    )
+    outputs = {part: endpoints.get(_last_cell(part)) for part in parts}
+    return parts_table(title, parts, outputs)
+
+
+def _last_cell(part):
+    """Of a run of cells, "cells_00_05", the one whose output is an endpoint: "cell_05"."""
+    return f"cell_{part[-2:]}" if part.startswith("cells_") else part
+
+
+def _place(item):
+    """Sorts parts from the images to the logits."""
+    kind, number = re.fullmatch(r"([a-z]+?)s?(?:_(\d+).*)?", item[0]).groups()
+    return ("stem", "cell", AUXILIARY, "classifier", "head").index(kind), int(number or 0)
+
+
+def parts_table(
+    title: str, parts: Mapping[str, Cost], outputs: Mapping[str, jax.Array | None]
+) -> str:
+    rows = [("part", "output", "parameters", "multiply-adds")]
+    for part, (parameters, multiply_adds) in sorted(parts.items(), key=_place):
+        output = outputs[part]
+        shape = "" if output is None else "x".join(map(str, output.shape[1:]))
+        rows.append((part, shape, f"{parameters:,}", f"{multiply_adds:,}"))
+    counted = {part: count for part, count in parts.items() if part != AUXILIARY}
+    rows.append(("total", "", *(f"{count:,}" for count in total(counted))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        row[0].ljust(widths[0])
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    note = [f"({AUXILIARY}: in training only, not in the total)"] if AUXILIARY in parts else []
+    return "\n".join([title, *lines, *note])

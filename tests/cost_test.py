@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from nge_jax import summary
 from nge_jax.cost import Cost, cifar_cost, imagenet_cost, supernet_part_costs, total
 from nge_jax.space import genotype
 from nge_jax.supernet.model import supernet
+from nge_jax.train import runner as train_runner
 from tests.small_training import make_config
 
 
@@ -103,7 +103,7 @@ def test_the_supernets_size():
 
 def test_a_table_has_the_parts_in_order_and_their_total():
     config = make_config("train_cifar10", "smoke")
-    title, header, *rows, end, note = summary.of_training(config).splitlines()
+    title, header, *rows, end, note = train_runner.summary(config).splitlines()
     assert title == "DARTS_V2 on cifar10"
     parts = [row.split() for row in rows]
     names = [part[0] for part in parts]

@@ -10,8 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import optim
-from nge_jax.data import order as data_order
-from nge_jax.data import small
+from nge_jax.data import order, small
 from nge_jax.embedding import EdgeModel, edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
@@ -58,7 +57,7 @@ class Search(NamedTuple):
 
 def build(config: ConfigDict, data: small.Dataset) -> Search:
     """The supernet, the edge model, their optimiser and the phases of a checked config."""
-    halves = data_order.split(len(data.train_images), config.data.train_fraction, config.seed)
+    halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
     halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))
     images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}

@@ -20,11 +20,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nge_jax import cost
+from nge_jax.cost import parts_table
 from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import run as report_run
 from nge_jax.runtime import artifacts, parallel, workdir
+from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.artifacts import MetricsLog
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.parallel import Batches
@@ -35,6 +37,8 @@ from nge_jax.search import record as search_record
 from nge_jax.search.build import Phase, Search, build
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import genotype
+from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS
+from nge_jax.supernet.model import supernet
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
@@ -199,3 +203,32 @@ def _sizes(found, data):
     size = {"classes": data.num_classes, "image_shape": data.train_images.shape[1:]}
     yield "20 cells, 36 channels, this data set", *cost.cifar_cost(found, **size)
     yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(found)
+
+
+SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
+
+
+def summary(config: ConfigDict) -> str:
+    """The supernet that a search config trains, with all operations on every edge.
+
+    Raises:
+      InputError: the config names no data set of a search.
+    """
+    name = config.data.name
+    config_checks.one_of("data.name", name, SHAPES)
+    net = supernet(
+        config.network.cells,
+        config.network.channels,
+        small.NUM_CLASSES[name],
+        image_channels=SHAPES[name][-1],
+    )
+    parts = cost.supernet_part_costs(net, SHAPES[name])
+    shapes = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
+    _, endpoints = jax.eval_shape(
+        lambda: net.apply(
+            net.init(jax.random.key(0)), jnp.zeros((1, *SHAPES[name])), jnp.zeros(shapes)
+        )
+    )
+    return parts_table(
+        f"the supernet on {name}", parts, {part: endpoints.get(part) for part in parts}
+    )

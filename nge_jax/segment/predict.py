@@ -12,7 +12,7 @@ from nge_jax.data import augment
 from nge_jax.data.imagenet import files as image_files
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.errors import InputError
-from nge_jax.segment import palette
+from nge_jax.segment import pictures
 from nge_jax.train.trained import Trained
 
 
@@ -46,7 +46,7 @@ def write(network: Trained, folder: Path, output: Path) -> int:
         padded = np.tile(voc_augment.colour(network.spec.mean), (1, size, size, 1))
         padded[0, :height, :width] = pixels
         target.parent.mkdir(parents=True, exist_ok=True)
-        palette.write_png(target, segment(padded)[:height, :width])
+        pictures.write_png(target, segment(padded)[:height, :width])
     return len(paths)
 
 

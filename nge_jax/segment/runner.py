@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from nge_jax.cost import model_cost
+from nge_jax.cost import model_cost, network_table
 from nge_jax.errors import InputError
 from nge_jax.report import cell as draw
 from nge_jax.runtime import distributed, host_tf, parallel, workdir
@@ -21,6 +21,7 @@ from nge_jax.segment.build import Segmentation
 from nge_jax.segment.evaluate import Result
 from nge_jax.segment.pictures import Example
 from nge_jax.space import genotype
+from nge_jax.train import model as train_model
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
@@ -170,3 +171,15 @@ def _read_backbone(config: ConfigDict, plan: Segmentation, path: Path) -> Variab
 
 def _variables(state: TrainState) -> Variables:
     return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def summary(config: ConfigDict) -> str:
+    """The network that a segmentation config trains, on an image of its test's size.
+
+    Raises:
+      InputError, GenotypeError: the config is refused.
+    """
+    segment_build.check(config)
+    model = train_model.make_segmentation_network(config, genotype.load(config.genotype))
+    shape = (config.data.test_size, config.data.test_size, 3)
+    return network_table(f"{config.genotype} as DeepLabv3's backbone", model, shape)

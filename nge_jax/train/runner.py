@@ -13,25 +13,45 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from nge_jax.cost import model_cost
+from nge_jax.cost import model_cost, network_table
+from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.source import Source, Span
-from nge_jax.data.spec import DatasetSpec
+from nge_jax.data.spec import SMALL, DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
 from nge_jax.runtime import distributed, parallel, workdir
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
+from nge_jax.search.runner import SHAPES
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
+from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train.build import Training
 from nge_jax.train.evaluate import Evaluation
 from nge_jax.train.record import Journal
 from nge_jax.train.step import TrainState
+
+
+def summary(config: ConfigDict) -> str:
+    """The network that a training config trains.
+
+    Raises:
+      InputError, GenotypeError: the config is refused.
+    """
+    train_build.check(config)
+    name = config.data.name
+    if name in SHAPES:
+        kind, shape, classes = SMALL, SHAPES[name], small.NUM_CLASSES[name]
+    else:
+        spec = train_build.open_source(config).spec
+        kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
+    model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
+    return network_table(f"{config.genotype} on {name}", model, shape)
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from nge_jax.segment.losses import segmentation_cross_entropy
 from nge_jax.segment.miou import confusion_matrix, mean_iou
+from nge_jax.segment.step import segmentation_cross_entropy
 
 CLASSES = 6
 

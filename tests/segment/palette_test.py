@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax.segment import palette
+from nge_jax.segment import pictures
 
 MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 
 
 def test_the_colours_are_vocs():
-    colours = palette.voc_palette().tolist()
+    colours = pictures.voc_palette().tolist()
     assert len(colours) == 256
     # As VOC's development kit documents them: background, aeroplane, bicycle, bird, person, monitor, void.
     assert [colours[i] for i in (0, 1, 2, 3, 15, 20, 255)] == [
@@ -28,15 +28,15 @@ def test_the_colours_are_those_of_the_real_masks():
     folder = Path(os.environ["NGE_DATA_DIR"]) / "VOCdevkit/VOC2012/SegmentationClassAug"
     with Image.open(next(iter(sorted(folder.glob("*.png"))))) as mask:
         found = np.array(mask.getpalette()).reshape(-1, 3)
-    np.testing.assert_array_equal(palette.voc_palette()[:21], found[:21])
+    np.testing.assert_array_equal(pictures.voc_palette()[:21], found[:21])
 
 
 def test_a_written_mask_reads_as_numbers_and_as_colours_and_overwrites_nothing(tmp_path):
     path = tmp_path / "mask.png"
-    palette.write_png(path, MASK)
+    pictures.write_png(path, MASK)
     with Image.open(path) as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), MASK)
-        np.testing.assert_array_equal(picture.convert("RGB"), palette.voc_palette()[MASK])
+        np.testing.assert_array_equal(picture.convert("RGB"), pictures.voc_palette()[MASK])
     with pytest.raises(FileExistsError):
-        palette.write_png(path, MASK)
+        pictures.write_png(path, MASK)

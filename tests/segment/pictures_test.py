@@ -5,8 +5,7 @@ from PIL import Image
 
 from nge_jax.report import cell as draw
 from nge_jax.segment import pictures
-from nge_jax.segment.palette import voc_palette
-from nge_jax.segment.pictures import Example
+from nge_jax.segment.pictures import Example, voc_palette
 
 MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 PREDICTION = np.array([[0, 2, 2], [15, 0, 7]], np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from nge_jax import export, predict, summary
+from nge_jax import export, predict
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.imagenet.batches import MEAN, STD
@@ -375,5 +375,5 @@ def test_the_exported_network_gives_the_same_logits(finished):
 
 def test_the_summary_needs_no_data(folder):
     config = small_config(folder, **{"data.devkit": "nowhere", "data.dir": "nowhere"})
-    lines = summary.of_segmentation(config).splitlines()
+    lines = segment_runner.summary(config).splitlines()
     assert lines[-2].startswith("head") and lines[-1].startswith("total")
