@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Self
 
 import jax
 import numpy as np
@@ -102,7 +103,7 @@ class PreemptionNotice:
         self._installed = threading.current_thread() is threading.main_thread()  # where it may be
         self._before = None
 
-    def __enter__(self) -> "Notice":
+    def __enter__(self) -> Self:
         if self._installed:
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self

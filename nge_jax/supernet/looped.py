@@ -63,7 +63,7 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
 
         def along_edge(target, edge_params, carry):
             nodes, saved = carry
-            p = probs[_EDGE[source, target]]
+            p = probs[jnp.asarray(_EDGE)[source, target]]
             mixed, kept = supernet_edge.mixed_convolutions(
                 edge_params, relu_x, center, p, stride, axis_name
             )
@@ -100,7 +100,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
 
         def along_edge(target, edge_params, carry):
             g_relu_x, g_params, g_probs = carry
-            edge, number = position[source, target], _EDGE[source, target]
+            edge, number = position[source, target], jnp.asarray(_EDGE)[source, target]
             g = take(g_nodes, target)
             g_edge, g_p, g_x = _edge_gradient(
                 edge_params,
@@ -125,7 +125,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
         g_relu_x, g_params, g_probs = carry
 
         # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
-        leaving = _EDGE[source]  # [6], -1 where there is no edge
+        leaving = jnp.asarray(_EDGE)[source]  # [6], -1 where there is no edge
         weights = jnp.where(leaving[:, None] >= 0, probs[leaving][:, free], 0).astype(x.dtype)
         g_features = weights.T @ g_nodes.reshape(len(g_nodes), -1)
         g_features = g_features.reshape(features.shape)
@@ -235,7 +235,6 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
 _EDGE = np.full((NUM_NODES, NUM_NODES), -1)
 for _number, _edge in enumerate(EDGES):
     _EDGE[_edge] = _number
-_EDGE = jnp.asarray(_EDGE)
 
 
 def _positions(sources):
