@@ -26,7 +26,8 @@ def main(options: plan.Options) -> None:
     plan.complete(options, searches)
     finished = [run for run in searches if runs.is_finished(run)]
     cells = {
-        run.workdir.name: artifacts.read_genotype(run.workdir / "genotype.json") for run in finished
+        run.workdir.name: artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
+        for run in finished
     }
     sections, figures, counts = [], {}, {}
     for cell_type in CELL_TYPES:

@@ -19,6 +19,7 @@ import jax
 import runs
 from runs import Run
 
+from nge_jax.runtime import artifacts
 from nge_jax.runtime import flags as runtime_flags
 
 SCALES = ("smoke", "small", "paper")
@@ -109,7 +110,7 @@ def search(options: Options, model: str, seed: int, strategy: str = "gradient") 
 
 
 def found(search: Run) -> Cell:
-    return Cell(search.workdir.name, runs.spelled(search.workdir / "genotype.json"))
+    return Cell(search.workdir.name, runs.spelled(search.workdir / artifacts.GENOTYPE))
 
 
 def known(name: str) -> Cell:

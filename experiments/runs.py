@@ -24,7 +24,6 @@ from nge_jax.space import genotype
 
 ROOT = Path(__file__).resolve().parents[1]  # where every run is started
 MAIN = (sys.executable, "-m", "nge_jax.main")
-REPORT = "report.html"  # the last file that any task writes
 POLL_SECONDS = 0.2
 
 
@@ -75,10 +74,10 @@ def is_finished(run: Run) -> bool:
     Raises:
       InputError: the workdir holds the run of another config, or of another cell.
     """
-    if not (run.workdir / REPORT).exists():
+    if not (run.workdir / artifacts.REPORT).exists():
         return False
     given = config_checks.flatten(json.loads(configuration(run).to_json()))
-    recorded = config_checks.flatten(artifacts.read_json(run.workdir / workdir.CONFIG))
+    recorded = config_checks.flatten(artifacts.read_json(run.workdir / artifacts.CONFIG))
     differences = [
         f"{key}: workdir has {recorded[key]!r}, now {value!r}"
         for key, value in given.items()
@@ -88,7 +87,7 @@ def is_finished(run: Run) -> bool:
     if "genotype" in given:
         path = ROOT / given["genotype"]  # if it is no name
         wanted = genotype.load(str(path) if path.exists() else given["genotype"])
-        if wanted != artifacts.read_genotype(run.workdir / "genotype.json"):
+        if wanted != artifacts.read_genotype(run.workdir / artifacts.GENOTYPE):
             differences.append(f"genotype: workdir trained another cell than {given['genotype']}")
     if differences:
         raise InputError(

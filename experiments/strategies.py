@@ -23,6 +23,7 @@ from runs import Run
 from nge_jax.report import cell as draw
 from nge_jax.report import curves as report_curves
 from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.runtime import artifacts
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
 MODELS = {"smoke": ["nge"], "small": ["nge", "alpha"], "paper": list(plan.MODELS)}
@@ -35,7 +36,7 @@ def rewards(searches: Sequence[Run]) -> list[np.ndarray]:
     """[queries] of each finished search that has evaluated cells, in order."""
     found = []
     for run in searches:
-        path = run.workdir / "history.npz"
+        path = run.workdir / artifacts.HISTORY
         if runs.is_finished(run) and path.exists():
             with np.load(path, allow_pickle=False) as arrays:
                 found.append(arrays["rewards"])

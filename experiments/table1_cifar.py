@@ -59,8 +59,8 @@ def sizes(wanted: Sequence[Run]) -> tuple[str, str]:
     if not finished:
         return tables.ABSENT, tables.ABSENT
     path = finished[0]
-    cell, spec = artifacts.read_genotype(path / "genotype.json"), dataset_spec.read(path)
-    network = artifacts.read_json(path / "config.json", ("network",))["network"]
+    cell, spec = artifacts.read_genotype(path / artifacts.GENOTYPE), dataset_spec.read(path)
+    network = artifacts.read_json(path / artifacts.CONFIG, ("network",))["network"]
     of_images = len(spec.labels), spec.shape
     trained = parameters(cell, network["cells"], network["channels"], *of_images)
     return f"{trained:,}", f"{parameters(cell, *PAPER_NETWORK, *of_images) / 1e6:.2f} M"
@@ -76,10 +76,10 @@ def search_cost(search: Run) -> str:
     """Time of a search on its devices, without compilation."""
     if not runs.is_finished(search):
         return tables.ABSENT
-    rows = artifacts.read_metrics(search.workdir / "metrics.jsonl", ("seconds",))
+    rows = artifacts.read_metrics(search.workdir / artifacts.METRICS, ("seconds",))
     keys = ("device_kind", "device_count")
     kind, count = (
-        artifacts.read_json(search.workdir / "environment.json", keys)[key] for key in keys
+        artifacts.read_json(search.workdir / artifacts.ENVIRONMENT, keys)[key] for key in keys
     )
     days = count * sum(row["seconds"] for row in rows) / SECONDS_A_DAY
     return f"{days:.4f} device-days ({kind})"

@@ -43,7 +43,7 @@ def sizes(wanted: Sequence[Run]) -> tuple[str, str]:
     finished = [run.workdir for run in wanted if runs.is_finished(run)]
     if not finished:
         return tables.ABSENT, tables.ABSENT
-    size = cost.imagenet_cost(artifacts.read_genotype(finished[0] / "genotype.json"))
+    size = cost.imagenet_cost(artifacts.read_genotype(finished[0] / artifacts.GENOTYPE))
     return tuple(f"{count / 1e6:.1f} M" for count in size)
 
 

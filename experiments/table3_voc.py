@@ -33,7 +33,7 @@ def size(run: Run) -> str:
     if not runs.is_finished(run):
         return tables.ABSENT
     spec = dataset_spec.read(run.workdir)
-    found = artifacts.read_genotype(run.workdir / "genotype.json")
+    found = artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
     model = train_model.make_segmentation_network(runs.configuration(run), found)
     return f"{cost.model_cost(model, spec.shape).parameters / 1e6:.2f} M"
 

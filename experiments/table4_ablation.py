@@ -48,8 +48,8 @@ def row(name: str, searches: Sequence[Run], trainings: Sequence[Run]) -> tuple[s
 
 def search_row(run: Run) -> tuple[str, ...]:
     """What a finished search found."""
-    last = artifacts.read_metrics(run.workdir / "metrics.jsonl", KEYS)[-1]
-    cell = artifacts.read_genotype(run.workdir / "genotype.json")
+    last = artifacts.read_metrics(run.workdir / artifacts.METRICS, KEYS)[-1]
+    cell = artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
     accuracy, *entropies = (last[key] for key in KEYS)
     counts = [genotype.operation_counts(cell, cell_type) for cell_type in CELL_TYPES]
     operations = [", ".join(f"{n} {name}" for name, n in count.items() if n) for count in counts]
@@ -64,7 +64,7 @@ def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
         panels = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.17})
         for number, (model, of_model) in enumerate(searches.items()):
             for index, run in enumerate(of_model):
-                rows = artifacts.read_metrics(run.workdir / "metrics.jsonl", KEYS)
+                rows = artifacts.read_metrics(run.workdir / artifacts.METRICS, KEYS)
                 epochs = range(1, len(rows) + 1)
                 label = None if index else model
                 for axes, key in zip(panels, KEYS[:2], strict=True):

@@ -20,7 +20,7 @@ PAPER = "the paper's figure"
 
 def results(wanted: Iterable[Run], key: str) -> list[float]:
     """A metric of the last epoch, of the runs that are finished. The test's are of no other epoch."""
-    paths = [run.workdir / "metrics.jsonl" for run in wanted if runs.is_finished(run)]
+    paths = [run.workdir / artifacts.METRICS for run in wanted if runs.is_finished(run)]
     return [artifacts.read_metrics(path, ())[-1][key] for path in paths]
 
 

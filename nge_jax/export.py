@@ -22,8 +22,8 @@ import numpy as np
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import InputError
-from nge_jax.runtime import flags
-from nge_jax.runtime.workdir import write_atomically
+from nge_jax.runtime import artifacts, flags
+from nge_jax.runtime.artifacts import write_atomically
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 
@@ -65,14 +65,14 @@ def write(network: Trained, output: Path) -> None:
         raise InputError(
             "--output: safetensors is not installed, pip install safetensors"
         ) from None
-    for name in (PROGRAM, WEIGHTS, dataset_spec.FILE):
+    for name in (PROGRAM, WEIGHTS, artifacts.DATASET):
         if (output / name).exists():
             raise InputError(f"--output: {output / name} exists, expected a folder without it")
     serialized = program(network).serialize()
     output.mkdir(parents=True, exist_ok=True)
     (output / PROGRAM).write_bytes(serialized)
     save_file(weights_of(network), output / WEIGHTS)
-    write_atomically(output / dataset_spec.FILE, dataset_spec.to_json(network.spec))
+    write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))
 
 
 def main(arguments: list[str] | None = None) -> None:

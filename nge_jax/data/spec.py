@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from nge_jax.runtime import artifacts
 
-FILE = "dataset.json"
 # Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"
 
@@ -27,6 +26,6 @@ def to_json(spec: DatasetSpec) -> str:
 
 def read(workdir: Path) -> DatasetSpec:
     """Raises InputError where the workdir is not one of a training."""
-    values = artifacts.read_json(workdir / FILE, DatasetSpec._fields)
+    values = artifacts.read_json(workdir / artifacts.DATASET, DatasetSpec._fields)
     labels, kind = tuple(values["labels"]), values["kind"]
     return DatasetSpec(kind, *(tuple(values[key]) for key in ("shape", "mean", "std")), labels)

@@ -96,16 +96,16 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
     ValueError, in one line, where a file is missing or is not what a search writes.
     """
     workdir = Path(workdir)
-    found = artifacts.read_genotype(workdir / "genotype.json")
+    found = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
     columns = [SEARCH_COLUMNS, *COUNT_COLUMNS.values()]
     epochs = _read_metrics(workdir, *columns)
-    probs, operations, edges = artifacts.read_architecture(workdir / "architecture.npz")
+    probs, operations, edges = artifacts.read_architecture(workdir / artifacts.ARCHITECTURE)
     facts = _facts(workdir, epochs)
     told = None  # the history of a search that asked for cells
     if facts.get("Strategy", "gradient") == "gradient":
         facts["Supernet accuracy"] = f"{epochs[-1]['embedding_accuracy']:.2%}"
     else:
-        told = artifacts.read_history(workdir / "history.npz")
+        told = artifacts.read_history(workdir / artifacts.HISTORY)
         facts |= strategy_report.facts(told)
 
     probabilities = []
@@ -160,8 +160,8 @@ def write_train_report(
         Section("Sizes", [_size_table(sizes)]),
         Section("Epochs", [_epoch_table(epochs, TRAIN_COLUMNS)]),
     ]
-    if (workdir / "genotype.json").exists():
-        found = artifacts.read_genotype(workdir / "genotype.json")
+    if (workdir / artifacts.GENOTYPE).exists():
+        found = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
         sections.insert(1, Section("Cells", _cell_blocks(workdir, found)))
     return _write(workdir, title, facts, [*first, *sections])
 
@@ -191,12 +191,12 @@ def search_warnings(found: Genotype, epochs: EpochRows, *, by_gradient: bool = T
 
 def _read_metrics(workdir: Path, *columns: Columns) -> EpochRows:
     keys = [key for column in columns for key, _ in column.values()]
-    return artifacts.read_metrics(workdir / "metrics.jsonl", keys)
+    return artifacts.read_metrics(workdir / artifacts.METRICS, keys)
 
 
 def _facts(workdir: Path, epochs: EpochRows) -> dict[str, str]:
-    config = config_checks.flatten(artifacts.read_json(workdir / "config.json"))
-    device = artifacts.read_json(workdir / "environment.json", ("device_kind", "device_count"))
+    config = config_checks.flatten(artifacts.read_json(workdir / artifacts.CONFIG))
+    device = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
     minutes, seconds = divmod(round(sum(epoch["seconds"] for epoch in epochs)), 60)
     hours, minutes = divmod(minutes, 60)
     return {name: _show(config[key]) for name, key in FACTS.items() if key in config} | {
@@ -252,13 +252,13 @@ def _write(
     workdir: Path, subtitle: str, facts: Mapping[str, str], sections: Sequence[Section]
 ) -> Path:
     sections = list(sections)
-    for title, file in (("Settings", "config.json"), ("Environment", "environment.json")):
+    for title, file in (("Settings", artifacts.CONFIG), ("Environment", artifacts.ENVIRONMENT)):
         values = config_checks.flatten(artifacts.read_json(workdir / file))
         rows = [(key, _show(value)) for key, value in values.items()]
         sections.append(Section(title, [Table(("Key", "Value"), rows)], folded=True))
     document = Document(workdir.resolve().name, subtitle, list(facts.items()), sections)
-    (workdir / "report.md").write_text(to_markdown(document), encoding="utf-8")
-    path = workdir / "report.html"
+    (workdir / artifacts.REPORT_MARKDOWN).write_text(to_markdown(document), encoding="utf-8")
+    path = workdir / artifacts.REPORT
     path.write_text(to_html(document, workdir), encoding="utf-8")
     return path
 

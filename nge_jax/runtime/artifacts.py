@@ -13,16 +13,26 @@ import numpy as np
 from nge_jax import errors
 from nge_jax.errors import InputError
 from nge_jax.runtime import host_tf
-from nge_jax.runtime.workdir import write_atomically
-from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import genotype
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import DARTS
-from nge_jax.strategies.base import History
+
+CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
+METRICS = "metrics.jsonl"
+DATASET = "dataset.json"
+GENOTYPE = "genotype.json"
+ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
+EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
+REPORT_MARKDOWN, REPORT = (
+    "report.md",
+    "report.html",
+)  # the second is the last file that any task writes
+
+EpochRows = list[dict[str, Any]]  # one for each epoch
 
 
 class SearchHistory(NamedTuple):
-    """history.npz of a search that has ended, as `search_record.write_history` describes it."""
+    """What history.npz holds of a search that has ended, as `write_history` describes it."""
 
     architectures: np.ndarray
     rewards: np.ndarray
@@ -52,9 +62,6 @@ def read_history(path: Path) -> SearchHistory:
             expected = f"expected {names[0]} [n, {cells[0]}, {cells[1]}] and {names[1]} [n]"
             raise InputError(f"{path}: {expected}, found {several.shape} and {values.shape}")
     return found
-
-
-EpochRows = list[dict[str, Any]]  # one for each epoch
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
@@ -133,9 +140,6 @@ def _check(value: dict[str, Any], place: str, keys: Collection[str]) -> None:
             raise InputError(f"{place}: expected the key {key}, found {', '.join(value) or 'none'}")
 
 
-METRICS = "metrics.jsonl"
-
-
 class MetricsLog:
     """metrics.jsonl and TensorBoard events in a workdir, a row per epoch.
 
@@ -205,18 +209,38 @@ def _drop_after(path, step):
     write_atomically(path, "".join(keep))
 
 
-def write_architecture(path: Path, state: SearchState, epoch: int) -> None:
-    """P before the search and after each epoch up to `epoch`, as architecture.npz in the workdir."""
-    _save_arrays(path / "architecture.npz", probs=np.asarray(state.history[: epoch + 1]))
+def write_architecture(workdir: Path, probs: np.ndarray) -> None:
+    """Writes P [epochs + 1, 2, 14, 7], before the search and after each epoch, as architecture.npz in the workdir."""
+    _save_arrays(workdir / ARCHITECTURE, probs=probs)
 
 
-def write_history(path: Path, told: History, **final: np.ndarray) -> None:
-    """All cells evaluated so far and their rewards, in order, as history.npz in the workdir.
+def write_history(
+    workdir: Path, architectures: np.ndarray, rewards: np.ndarray, **final: np.ndarray
+) -> None:
+    """Writes all cells evaluated so far and their rewards, in order, as history.npz in the workdir.
 
-    architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept; rewards: float32 [queries].
-    `final`, at the end: candidates [K, 2, 14] and their accuracies [K].
+    Args:
+      workdir: the run's directory.
+      architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept.
+      rewards: float32 [queries].
+      final: at the end of a search the `candidates` [K, 2, 14] and their `accuracies` [K].
     """
-    _save_arrays(path / "history.npz", **told._asdict(), **final)
+    _save_arrays(workdir / HISTORY, architectures=architectures, rewards=rewards, **final)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a whole file or, if killed, none: the old one stays until the new one is on disk."""
+    new = half_written(path)
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def half_written(path: Path) -> Path:
+    """Returns the name under which `write_atomically` writes a file."""
+    return path.with_name(path.name + ".new")
 
 
 def _save_arrays(path, **arrays):

@@ -20,17 +20,30 @@ from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.artifacts import (
+    ARCHITECTURE,
+    CHECKPOINTS,
+    CONFIG,
+    DATASET,
+    ENVIRONMENT,
+    GENOTYPE,
+    HISTORY,
+    METRICS,
+    REPORT,
+    REPORT_MARKDOWN,
+    half_written,
+    write_atomically,
+)
 
-CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
-# Everything a run writes besides those three.
+# Everything a run writes besides its config, its environment and its checkpoints.
 RESULTS = (
-    "metrics.jsonl",
+    METRICS,
     "events.out.tfevents.*",
-    "dataset.json",
-    "genotype.json",
-    "architecture.npz",
+    DATASET,
+    GENOTYPE,
+    ARCHITECTURE,
     "architecture.new.npz",
-    "history.npz",
+    HISTORY,
     "history.new.npz",
     "rewards.png",
     "rewards.svg",
@@ -42,8 +55,8 @@ RESULTS = (
     "curves.svg",
     "examples.png",
     "examples.svg",
-    "report.md",
-    "report.html",
+    REPORT_MARKDOWN,
+    REPORT,
 )
 # Keys (or groups of them) that do not change a result: a run may be resumed with other values.
 HARMLESS = ("data.dir", "data.devkit", "run.")
@@ -61,7 +74,7 @@ def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise InputError(f"--workdir: {path} is a file, expected a directory")
-    if all(entry.name == _new(path / ENVIRONMENT).name for entry in path.iterdir()):
+    if all(entry.name == half_written(path / ENVIRONMENT).name for entry in path.iterdir()):
         return
     if not _is_ours(path):
         raise InputError(
@@ -133,20 +146,6 @@ def environment() -> dict:
     }
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or, if killed, none: the old one stays until the new one is on disk."""
-    new = _new(path)
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
-def _new(path):
-    return path.with_name(path.name + ".new")
-
-
 def _version(package):
     try:
         return importlib.metadata.version(package)
@@ -163,7 +162,7 @@ def _is_ours(path):
 
 def _has_results(path):
     """Whether there is anything to lose: a run that was stopped before its first checkpoint has nothing."""
-    metrics = path / "metrics.jsonl"
+    metrics = path / METRICS
     return has_checkpoints(path) or (metrics.exists() and metrics.stat().st_size > 0)
 
 

@@ -56,7 +56,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
 
     found = choose(config, search, data, state, path)
     text = genotype.to_json(found)
-    workdir.write_atomically(path / "genotype.json", text)
+    artifacts.write_atomically(path / artifacts.GENOTYPE, text)
     print(text)
     command = (
         f"python -m nge_jax.main --config={config.search.train_config} "
@@ -79,7 +79,7 @@ def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> 
     total_steps = epochs * search.steps_per_epoch
     probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
 
-    with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
+    with Checkpoints(path / artifacts.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
         metrics = MetricsLog(path, step)
         progress = Progress(total_steps * batch_size, step * batch_size)
@@ -111,9 +111,9 @@ def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> 
             progress.print(table_row(columns, row))
             for warning in search_record.skip_warnings(row):
                 progress.print(warning)
-            artifacts.write_architecture(path, state, epoch + 1)
+            artifacts.write_architecture(path, np.asarray(state.history[: epoch + 2]))
             if told is not None:
-                artifacts.write_history(path, told)
+                artifacts.write_history(path, *told)
             metrics.write({k: v for k, v in row.items() if k != "skips"})
             state = _without_sums(state)
             checkpoints.save(step, state)  # never before the row

@@ -131,7 +131,7 @@ def choose(
         if not (cells == policy).all((1, 2)).any():
             cells = np.concatenate([cells, policy[None]])
     accuracies = score(net, inputs, state.params[WEIGHTS], batches, cells)
-    artifacts.write_history(path, told, candidates=cells, accuracies=accuracies)
+    artifacts.write_history(path, *told, candidates=cells, accuracies=accuracies)
     return architecture.to_genotype(cells[accuracies.argmax()])
 
 

@@ -15,7 +15,7 @@ def write(workdir: Path, sizes: Iterable[Size]) -> Path:
 
     Raises ValueError, in one line, where a file is missing or is not what a segmentation writes.
     """
-    last = artifacts.read_metrics(workdir / "metrics.jsonl", ())[-1]
+    last = artifacts.read_metrics(workdir / artifacts.METRICS, ())[-1]
     results, sections = {}, []
     if "test_mean_iou" in last:
         results["Mean IoU"] = f"{last['test_mean_iou']:.2%} of {last['test_examples']:,} images"
@@ -25,7 +25,7 @@ def write(workdir: Path, sizes: Iterable[Size]) -> Path:
         sections.append(Section("Classes", [Table(("Class", "IoU"), rows)]))
     if (workdir / "examples.svg").exists():
         alt = "Images of the test, their true and predicted segmentations, and where these differ"
-        picture = Picture("examples", alt, "After the last step.")
+        picture = Picture(artifacts.EXAMPLES, alt, "After the last step.")
         sections.insert(0, Section("Examples", [picture]))
     return report_run.write_train_report(
         workdir, sizes, title="Semantic segmentation", results=results, first=sections

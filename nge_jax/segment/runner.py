@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from nge_jax.cost import model_cost, network_table
 from nge_jax.errors import InputError
 from nge_jax.report import cell as draw
-from nge_jax.runtime import distributed, host_tf, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, host_tf, parallel, workdir
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
 from nge_jax.segment import pictures as segment_pictures
@@ -29,8 +29,6 @@ from nge_jax.train import transfer as train_transfer
 from nge_jax.train.runner import Loop
 from nge_jax.train.step import TrainState
 from nge_jax.train.transfer import Variables
-
-EXAMPLES = "examples"  # pictures of the test, beside the report
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
@@ -89,7 +87,7 @@ def make_loop(
     def evaluate(state, split):
         result = _test(config, plan, state)
         if distributed.is_first() and result.shown:
-            draw.save(segment_pictures.examples_figure(result.shown), path / EXAMPLES)
+            draw.save(segment_pictures.examples_figure(result.shown), path / artifacts.EXAMPLES)
             _write_events(path, int(state.step), result.shown)
         return _columns(split, result, spec.labels), result.iou.mean
 
@@ -135,7 +133,9 @@ def _write_events(path: Path, step: int, shown: list[Example]) -> None:
     from clu import metric_writers
 
     events = metric_writers.SummaryWriter(str(path))
-    pictures = {f"{EXAMPLES}/{e.name}": segment_pictures.side_by_side(e)[None] for e in shown}
+    pictures = {
+        f"{artifacts.EXAMPLES}/{e.name}": segment_pictures.side_by_side(e)[None] for e in shown
+    }
     events.write_images(step, pictures)
     events.close()
 

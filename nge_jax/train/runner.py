@@ -20,7 +20,7 @@ from nge_jax.data.source import Source, Span
 from nge_jax.data.spec import SMALL, DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
-from nge_jax.runtime import distributed, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, parallel, workdir
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
 from nge_jax.search.runner import SHAPES
@@ -93,8 +93,8 @@ def begin(
     distributed.wait_for_all("all is checked")
     if distributed.is_first():
         workdir.prepare(path, config, overwrite=overwrite)
-        workdir.write_atomically(path / "genotype.json", genotype.to_json(found))
-        workdir.write_atomically(path / dataset_spec.FILE, dataset_spec.to_json(spec))
+        artifacts.write_atomically(path / artifacts.GENOTYPE, genotype.to_json(found))
+        artifacts.write_atomically(path / artifacts.DATASET, dataset_spec.to_json(spec))
     distributed.wait_for_all("the workdir is prepared")
 
 
@@ -158,7 +158,7 @@ def fit(config: ConfigDict, loop: Loop, path: Path) -> TrainState:
         journal.write(row)
         return validated
 
-    with Checkpoints(path / workdir.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
+    with Checkpoints(path / artifacts.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
         state, step = checkpoints.restore_latest(state) or (state, 0)
         begin_epoch = step // steps_per_epoch if step < total_steps else epochs
         images, done = total_steps * batch_size, step * batch_size
@@ -240,7 +240,7 @@ def _spans(config: ConfigDict, step: int, steps_per_epoch: int, total_steps: int
 
 def _check_cell(path: Path, config: ConfigDict, found: Genotype) -> None:
     """The file behind `config.genotype` may have changed since the run began."""
-    recorded = path / "genotype.json"
+    recorded = path / artifacts.GENOTYPE
     if recorded.exists() and genotype.load(str(recorded)) != found:
         raise InputError(
             f"config.genotype: {config.genotype} differs from the cell that this workdir trains ({recorded}); "

@@ -11,7 +11,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.networks.network import Network
-from nge_jax.runtime import artifacts, workdir
+from nge_jax.runtime import artifacts
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
@@ -38,11 +38,11 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
       InputError: the workdir is not that of a training, or holds no such checkpoint.
     """
     path = Path(path)
-    values = artifacts.read_json(path / workdir.CONFIG, ("task",))
+    values = artifacts.read_json(path / artifacts.CONFIG, ("task",))
     if values["task"] not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {values['task']}, expected of a training")
     config, spec = ConfigDict(values), dataset_spec.read(path)
-    found = artifacts.read_genotype(path / "genotype.json")
+    found = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:
         model = train_model.make_segmentation_network(config, found)
     else:
@@ -50,7 +50,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
     optimizer = train_build.optimizer_of(config, optax.constant_schedule(0.0))
     template = train_step.state_shapes(model, optimizer, spec.shape)
-    folder = path / workdir.CHECKPOINTS
+    folder = path / artifacts.CHECKPOINTS
     restored = None
     if folder.is_dir():
         with Checkpoints(folder, config.run.keep_checkpoints, read_only=True) as checkpoints:

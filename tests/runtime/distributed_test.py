@@ -21,7 +21,9 @@ from tests.small_training import SMALL, arrays, rows
 INTERRUPTED = """
     import os, signal, sys
     import jax
-    from nge_jax import checkpoint, main, train_record
+    from nge_jax import main
+    from nge_jax.runtime import checkpoint
+    from nge_jax.train import record as train_record
     step, who, name = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1)
     save, advance, images = checkpoint.Checkpoints.save, train_record.Journal.advance, [0]
 

@@ -137,7 +137,7 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
 def test_four_devices_with_synchronised_statistics_give_the_gradients_of_one(python):
     script = """
         import jax, jax.numpy as jnp, numpy as np, optax
-        from nge_jax.supernet import supernet
+        from nge_jax.supernet.model import supernet
         net = supernet(1, 2, 3, image_channels=1)
         keys = jax.random.split(jax.random.key(0), 4)
         weights = net.init(keys[0])
@@ -181,7 +181,8 @@ def result(workdir):
 
 KILLED = """
     import os, signal, sys
-    from nge_jax import checkpoint, main
+    from nge_jax import main
+    from nge_jax.runtime import checkpoint
     step, during_write = int(sys.argv.pop(1)), sys.argv.pop(1) == "write"
     save = checkpoint.Checkpoints.save
 

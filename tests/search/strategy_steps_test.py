@@ -10,7 +10,7 @@ import pytest
 from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import workdir
+from nge_jax.runtime import artifacts
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
@@ -101,7 +101,7 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
     resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 11))
     for a, b in zip(leaves(state), leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    files = [workdir.CHECKPOINTS, "genotype.json", "history.npz", "metrics.jsonl", "report.html"]
+    files = [artifacts.CHECKPOINTS, "genotype.json", "history.npz", "metrics.jsonl", "report.html"]
     for file in files:
         assert (tmp_path / "straight" / file).exists()
 
