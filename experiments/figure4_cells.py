@@ -1,4 +1,4 @@
-"""The paper's Figure 4: pictures of the cells found, and which operations they are made of.
+"""Makes the paper's Figure 4: pictures of the cells found, and which operations they are made of.
 
   python experiments/figure4_cells.py --data_dir=DIR                       the scaled-down searches of Table 4
   python experiments/figure4_cells.py --data_dir=DIR --scale=smoke         does it run?
@@ -8,15 +8,12 @@
 Runs the searches that are missing. Writes OUT/figure4.md, .html and pictures.
 """
 
-import plan
-import runs
-import tables
-
 from nge_jax.report import cell as draw
 from nge_jax.report.document import Code, Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES, OPERATIONS
+from paper import plan, runs, tables
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 
@@ -24,15 +21,15 @@ SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 def main(options: plan.Options) -> None:
     searches = [plan.search(options, m, seed) for m in options.models for seed in options.seeds]
     plan.complete(options, searches)
-    finished = [run for run in searches if runs.is_finished(run)]
+    finished = list(filter(runs.is_finished, searches))
     cells = {
         run.workdir.name: artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
         for run in finished
     }
     sections, figures, counts = [], {}, {}
     for cell_type in CELL_TYPES:
-        of_cells = [genotype.operation_counts(cell, cell_type) for cell in cells.values()]
-        counts[cell_type] = {o: [count[o] for count in of_cells] for o in OPERATIONS}
+        cell_counts = [genotype.operation_counts(cell, cell_type) for cell in cells.values()]
+        counts[cell_type] = {o: [count[o] for count in cell_counts] for o in OPERATIONS}
     rows = [(o, *(tables.spread(counts[t][o], ".1f") for t in CELL_TYPES)) for o in OPERATIONS]
     label = "edges of a normal cell"
     figures["operations"] = tables.spread_figure(label, counts["normal"], {})

@@ -1,4 +1,4 @@
-"""Strategies and edge models on NAS-Bench-201: a whole search takes a second, so hundreds of seeds are cheap.
+"""Compares strategies and edge models on NAS-Bench-201: a search takes a second, so hundreds of seeds are cheap.
 
   python experiments/nas_bench_201.py --data=nas_bench_201.npz                 64 seeds, 100 queries, minutes on a core
   python experiments/nas_bench_201.py --data=nas_bench_201.npz --scale=smoke   does it run?
@@ -56,10 +56,10 @@ RATES = {
     "plain": (3e-3, 5e-3, 1e-3),
     "rnn": (1e-3, 5e-3, 1e-3),
 }
-PLAIN, TUNED = "regularised evolution", "regularised evolution, tuned"
+PLAIN, TUNED = "regularized evolution", "regularized evolution, tuned"
 PUBLISHED = """\
 | random search (replayed on this table), *published* | 93.72 ± 0.37 | | | | |
-| regularised evolution (replayed on this table), *published* | 93.93 ± 0.42 | | | | |
+| regularized evolution (replayed on this table), *published* | 93.93 ± 0.42 | | | | |
 | GDAS, *published* | 93.61 | | | | |
 | DARTS (all skip connections), *published* | 54.30 | | | | |
 | optimum, *published* | 94.37 | 73.51 | 47.31 | | |"""
@@ -67,25 +67,25 @@ SEEDS_AT_ONCE = 50
 
 
 class Row(NamedTuple):
-    """A row of the table; `settings` is a text that tells it from the same row set otherwise."""
+    """Describes a row of the table; `settings` is a text that tells it from the same row set otherwise."""
 
     strategy: Strategy
     settings: str
 
 
-def rows(queries: int) -> dict[str, Row]:
-    """By name, in order."""
-    found = {"random": Row(random_search(SPACE), "")}
+def table_rows(queries: int) -> dict[str, Row]:
+    """Makes the rows by name, in order."""
+    rows = {"random": Row(random_search(SPACE), "")}
     untrained = edge_model("alpha", "printed", SPACE), SPACE, optax.identity()
     for name, (population, tournament) in {PLAIN: (10, 3), TUNED: (30, 20)}.items():
         settings = evolution.classic(population, tournament)
-        found[name] = Row(evolution.evolution(*untrained, settings), str(settings))
+        rows[name] = Row(evolution.evolution(*untrained, settings), str(settings))
     for model, (name, adjacency) in MODELS.items():
         rate, entropy_weight, _ = RATES[name]
         settings = reinforce.Settings(1, entropy_weight, baseline_decay=0.9)
-        edges = edge_model(name, adjacency, SPACE)
-        strategy = reinforce.reinforce(edges, SPACE, optax.adam(rate), settings)
-        found[f"reinforce, {model}"] = Row(strategy, f"{settings}, rate {rate}")
+        embedding = edge_model(name, adjacency, SPACE)
+        strategy = reinforce.reinforce(embedding, SPACE, optax.adam(rate), settings)
+        rows[f"reinforce, {model}"] = Row(strategy, f"{settings}, rate {rate}")
     settings = evolution.Settings(
         population=30,
         tournament=20,
@@ -97,14 +97,14 @@ def rows(queries: int) -> dict[str, Row]:
     )
     for model, (name, adjacency) in MODELS.items():
         _, _, rate = RATES[name]
-        edges = edge_model(name, adjacency, SPACE)
-        strategy = evolution.evolution(edges, SPACE, optax.adam(rate), settings)
-        found[f"evolution, {model}"] = Row(strategy, f"{settings}, rate {rate}")
-    return found
+        embedding = edge_model(name, adjacency, SPACE)
+        strategy = evolution.evolution(embedding, SPACE, optax.adam(rate), settings)
+        rows[f"evolution, {model}"] = Row(strategy, f"{settings}, rate {rate}")
+    return rows
 
 
-def histories(strategy: Strategy, evaluate, seeds: int, queries: int) -> History:
-    """What a strategy evaluates with each of the seeds 0, 1, ...; arrays with leading axes [seed, query]."""
+def search_seeds(strategy: Strategy, evaluate, seeds: int, queries: int) -> History:
+    """Searches with each of the seeds 0, 1, ...; the history's arrays have leading axes [seed, query]."""
 
     def run(seed):
         return search(strategy, evaluate, queries, jax.random.fold_in(jax.random.key(0), seed))
@@ -113,8 +113,8 @@ def histories(strategy: Strategy, evaluate, seeds: int, queries: int) -> History
     return jax.tree.map(np.asarray, run_all(np.arange(seeds)))
 
 
-def read(path: Path, settings: str, seeds: int, queries: int) -> History | None:
-    """The row's history where it is there, of this size and of these settings."""
+def read_history(path: Path, settings: str, seeds: int, queries: int) -> History | None:
+    """Reads the row's history where it is there, of this size and of these settings."""
     if not path.exists():
         return None
     try:
@@ -127,7 +127,7 @@ def read(path: Path, settings: str, seeds: int, queries: int) -> History | None:
 
 
 def line(name: str, history: History, tests: np.ndarray) -> str:
-    """A line of the table; tests: [seed, data set]."""
+    """Writes a line of the table; tests: [seed, data set]."""
     cells = []
     for accuracies in tests.T:
         known = accuracies[~np.isnan(accuracies)]
@@ -139,36 +139,37 @@ def line(name: str, history: History, tests: np.ndarray) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def table(found: dict[str, History], accuracies: nas_bench_201.Table) -> str:
-    seeds, queries = next(iter(found.values())).rewards.shape
+def table(histories: dict[str, History], accuracies: nas_bench_201.Table) -> str:
+    """Writes the table of all rows."""
+    seeds, queries = next(iter(histories.values())).rewards.shape
     lines = [
         f"{queries} queries, mean ± sd over {seeds} seeds, percent. Selection by 12-epoch validation on CIFAR-10.",
         "",
         f"| search | {' test | '.join(nas_bench_201.TESTS)} test | standard error of the first | validation |",
         "|---|---|---|---|---|---|",
     ]
-    for name, history in found.items():
+    for name, history in histories.items():
         chosen = history.architectures[np.arange(seeds), history.rewards.argmax(-1)]
         lines.append(line(name, history, nas_bench_201.test_accuracies(accuracies, chosen)))
     return "\n".join([*lines, PUBLISHED]) + "\n"
 
 
-def curves(found: dict[str, History]):
-    """Best validation accuracy so far, mean and a band of one sd; a panel for each strategy that learns."""
+def curves(histories: dict[str, History]):
+    """Draws the best validation accuracy so far, mean and a band of one sd; a panel for each strategy that learns."""
     with matplotlib.rc_context(report_curves.STYLE):
         figure = draw.new_figure(8.2, 3.4)
         panels = figure.subplots(1, 2, sharey=True)
-        colours = itertools.cycle([*draw.COLOURS.values(), draw.INK])
+        colors = itertools.cycle([*draw.COLOURS.values(), draw.INK])
         for axes, kind in zip(panels, ("reinforce", "evolution"), strict=True):
             names = ["random", PLAIN, TUNED, *(f"{kind}, {model}" for model in MODELS)]
-            for name, colour in zip(names, colours, strict=False):
-                best = 100 * np.maximum.accumulate(found[name].rewards, axis=1)
+            for name, color in zip(names, colors, strict=False):
+                best = 100 * np.maximum.accumulate(histories[name].rewards, axis=1)
                 mean, deviation = best.mean(0), best.std(0, ddof=1)
                 queries = np.arange(1, len(mean) + 1)
                 dashes = "dotted" if name in names[:3] else "solid"
-                axes.plot(queries, mean, label=name, color=colour, linestyle=dashes, linewidth=1.4)
+                axes.plot(queries, mean, label=name, color=color, linestyle=dashes, linewidth=1.4)
                 axes.fill_between(
-                    queries, mean - deviation, mean + deviation, color=colour, alpha=0.05, lw=0
+                    queries, mean - deviation, mean + deviation, color=color, alpha=0.05, lw=0
                 )
             axes.set_title(kind)
             axes.set_xlabel("cells evaluated")
@@ -187,12 +188,12 @@ def main(_) -> None:
     queries = _QUERIES.value or (20 if _SCALE.value == "smoke" else 100)
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for name, (strategy, settings) in rows(queries).items():
+    histories = {}
+    for name, (strategy, settings) in table_rows(queries).items():
         path = out / f"{name.replace(', ', '-')}.npz"
-        history = read(path, settings, seeds, queries)
+        history = read_history(path, settings, seeds, queries)
         if history is None:
-            history = histories(strategy, evaluate, seeds, queries)
+            history = search_seeds(strategy, evaluate, seeds, queries)
             new = path.with_suffix(".new.npz")
             np.savez_compressed(
                 new,
@@ -203,11 +204,11 @@ def main(_) -> None:
                 settings=np.array(settings),
             )
             new.replace(path)
-        found[name] = history
+        histories[name] = history
         print(f"{name}: {100 * history.rewards.max(-1).mean():.2f} % validation", flush=True)
-    text = table(found, accuracies)
+    text = table(histories, accuracies)
     (out / "table.md").write_text(text, encoding="utf-8")
-    draw.save(curves(found), out / "curves")
+    draw.save(curves(histories), out / "curves")
     print(text)
 
 

@@ -1,4 +1,4 @@
-"""Gradient, reinforcement learning, evolution and random search over the same edge models and the same supernet.
+"""Compares gradient, reinforcement learning, evolution and random search over the same edge models and supernet.
 
   python experiments/strategies.py --data_dir=DIR                       scaled down, two seeds, hours on a CPU
   python experiments/strategies.py --data_dir=DIR --scale=smoke         does it run?
@@ -13,17 +13,15 @@ pictures.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import plan
-import runs
-import tables
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from runs import Run
 
 from nge_jax.report import cell as draw
 from nge_jax.report import curves as report_curves
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
+from paper import plan, runs, tables
+from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
 MODELS = {"smoke": ["nge"], "small": ["nge", "alpha"], "paper": list(plan.MODELS)}
@@ -33,28 +31,28 @@ Row = tuple[str, str]  # strategy, edge model
 
 
 def rewards(searches: Sequence[Run]) -> list[np.ndarray]:
-    """[queries] of each finished search that has evaluated cells, in order."""
-    found = []
+    """Reads the rewards [queries] of each finished search that has evaluated cells, in order."""
+    histories = []
     for run in searches:
         path = run.workdir / artifacts.HISTORY
         if runs.is_finished(run) and path.exists():
             with np.load(path, allow_pickle=False) as arrays:
-                found.append(arrays["rewards"])
-    return found
+                histories.append(arrays["rewards"])
+    return histories
 
 
 def curves(histories: Mapping[Row, Sequence[np.ndarray]]) -> Figure:
-    """Best reward so far, mean and a band of one sd: a panel for each strategy, random search in all."""
+    """Draws the best reward so far, mean and a band of one sd: a panel for each strategy, random search in all."""
     kinds = [k for k in LEARNING if any(h for (kind, _), h in histories.items() if kind == k)]
     with rc_context(report_curves.STYLE):
         figure = draw.new_figure(3.6 * max(1, len(kinds)), 3.0)
-        row = figure.subplots(1, max(1, len(kinds)), sharey=True, squeeze=False)[0]
-        for axes, kind in zip(row, kinds or [RANDOM], strict=True):
-            for (strategy, model), of_row in histories.items():
-                if strategy not in (kind, RANDOM) or not of_row:
+        panels = figure.subplots(1, max(1, len(kinds)), sharey=True, squeeze=False)[0]
+        for axes, kind in zip(panels, kinds or [RANDOM], strict=True):
+            for (strategy, model), rewards_of_seeds in histories.items():
+                if strategy not in (kind, RANDOM) or not rewards_of_seeds:
                     continue
-                length = min(map(len, of_row))
-                best = [100 * np.maximum.accumulate(values[:length]) for values in of_row]
+                length = min(map(len, rewards_of_seeds))
+                best = [100 * np.maximum.accumulate(seed[:length]) for seed in rewards_of_seeds]
                 mean, deviation = np.mean(best, 0), np.std(best, 0, ddof=len(best) > 1)
                 queries = np.arange(1, length + 1)
                 name = RANDOM if strategy == RANDOM else model
@@ -66,7 +64,7 @@ def curves(histories: Mapping[Row, Sequence[np.ndarray]]) -> Figure:
             axes.set_xlabel("cells evaluated")
             if axes.lines:
                 axes.legend(loc="lower right")
-        row[0].set_ylabel("best reward so far, %")
+        panels[0].set_ylabel("best reward so far, %")
         figure.tight_layout(pad=0.6)
         figure.draw_without_rendering()
     return figure
@@ -79,20 +77,15 @@ def main(options: plan.Options) -> None:
         (strategy, model): [plan.search(options, model, s, strategy) for s in options.seeds]
         for strategy, model in rows
     }
-    plan.complete(options, [run for of_row in searches.values() for run in of_row])
-    trainings = {
-        row: [
-            plan.training(options, plan.COMPARISON[options.scale], plan.found(run), seed)
-            for run, seed in zip(of_row, options.seeds, strict=True)
-        ]
-        for row, of_row in searches.items()
-    }
-    plan.complete(options, [run for of_row in trainings.values() for run in of_row])
+    plan.complete(options, *searches.values())
+    cells = {row: list(map(plan.derived_cell, row_runs)) for row, row_runs in searches.items()}
+    trainings = plan.comparison(options, cells)
+    plan.complete(options, *trainings.values())
 
-    histories = {row: rewards(of_row) for row, of_row in searches.items()}
+    histories = {row: rewards(row_runs) for row, row_runs in searches.items()}
     lines, tests = [], {}
-    for (strategy, model), of_row in trainings.items():
-        accuracies = tables.percent(tables.results(of_row, "test_accuracy"))
+    for (strategy, model), row_runs in trainings.items():
+        accuracies = tables.percent(tables.results(row_runs, "test_accuracy"))
         best = tables.percent(float(values.max()) for values in histories[strategy, model])
         queries = sorted({len(values) for values in histories[strategy, model]})
         model = tables.ABSENT if strategy == RANDOM else model

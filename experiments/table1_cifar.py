@@ -1,4 +1,4 @@
-"""The paper's Table 1: test error on CIFAR-10 and CIFAR-100, parameters and search cost of cells.
+"""Makes the paper's Table 1: test error on CIFAR-10 and CIFAR-100, parameters and search cost of cells.
 
   python experiments/table1_cifar.py --data_dir=DIR                  scaled down, two seeds, hours on a CPU
   python experiments/table1_cifar.py --data_dir=DIR --scale=smoke    does it run?
@@ -13,16 +13,13 @@ pictures.
 import functools
 from collections.abc import Mapping, Sequence
 
-import plan
-import runs
-import tables
-from runs import Run
-
 from nge_jax import cost
 from nge_jax.data import spec as dataset_spec
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.space.genotype import Genotype
+from paper import plan, runs, tables
+from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
 SETS = {"smoke": ["cifar10"], "small": ["cifar10"], "paper": ["cifar10", "cifar100"]}
@@ -30,50 +27,47 @@ OURS, PUBLISHED, RANDOM = "nge (our search)", "DARTS_V2", 3
 RATES = 0.25, 0.025  # as printed; as DARTS, PC-DARTS and P-DARTS have it
 PAPER = {"cifar10": 2.60, "cifar100": 16.53}  # test error, percent
 PAPER_SIZE = "3.5 M"
-PAPER_NETWORK = 20, 36  # cells, channels
+PAPER_NETWORK = {"cells": 20, "channels": 36}
 PAPER_COST = "0.1 device-days (V100)"
 STANDARD_RANDOM = "3.05 ± 0.23"  # error of 214 random cells on CIFAR-10, by the standard recipe
 SECONDS_A_DAY = 86_400
 
 
-def trainings(options: plan.Options, search: Run, dataset: str) -> dict[str, list[Run]]:
-    """The runs of each row."""
-    cells = {OURS: plan.found(search), PUBLISHED: plan.known(PUBLISHED)}
-    cells |= {f"random:{n}": plan.known(f"random:{n}") for n in range(RANDOM)}
-    found = {
-        name: [plan.training(options, dataset, cell, seed) for seed in options.seeds]
-        for name, cell in cells.items()
-    }
+def row_trainings(options: plan.Options, search: Run, dataset: str) -> dict[str, list[Run]]:
+    """Plans the trainings of each row."""
+    names = [PUBLISHED, *(f"random:{n}" for n in range(RANDOM))]
+    cells = {OURS: plan.derived_cell(search)} | {name: plan.named_cell(name) for name in names}
+    trainings = plan.trainings(options, dataset, cells)
     if options.rates:
         for rate in RATES:
-            found[f"{PUBLISHED}, learning rate {rate}"] = [
+            trainings[f"{PUBLISHED}, learning rate {rate}"] = [
                 plan.training(options, dataset, cells[PUBLISHED], seed, rate)
                 for seed in options.seeds
             ]
-    return found
+    return trainings
 
 
-def sizes(wanted: Sequence[Run]) -> tuple[str, str]:
-    """Parameters as trained, and at the paper's size; all runs are of the same cell."""
-    finished = [run.workdir for run in wanted if runs.is_finished(run)]
-    if not finished:
+def sizes(trainings: Sequence[Run]) -> tuple[str, str]:
+    """Counts parameters as trained, and at the paper's size; all trainings are of the same cell."""
+    finished = runs.first_finished(trainings)
+    if finished is None:
         return tables.ABSENT, tables.ABSENT
-    path = finished[0]
-    cell, spec = artifacts.read_genotype(path / artifacts.GENOTYPE), dataset_spec.read(path)
-    network = artifacts.read_json(path / artifacts.CONFIG, ("network",))["network"]
-    of_images = len(spec.labels), spec.shape
-    trained = parameters(cell, network["cells"], network["channels"], *of_images)
-    return f"{trained:,}", f"{parameters(cell, *PAPER_NETWORK, *of_images) / 1e6:.2f} M"
+    cell = artifacts.read_genotype(finished.workdir / artifacts.GENOTYPE)
+    spec = dataset_spec.read(finished.workdir)
+    network = artifacts.read_json(finished.workdir / artifacts.CONFIG, ("network",))["network"]
+    images = {"classes": len(spec.labels), "image_shape": spec.shape}
+    trained = parameters(cell, cells=network["cells"], channels=network["channels"], **images)
+    return f"{trained:,}", f"{parameters(cell, **PAPER_NETWORK, **images) / 1e6:.2f} M"
 
 
 @functools.cache
-def parameters(cell: Genotype, cells: int, channels: int, classes: int, shape: tuple) -> int:
-    size = {"cells": cells, "channels": channels, "classes": classes, "image_shape": shape}
+def parameters(cell: Genotype, **size) -> int:
+    """Counts the parameters of a cell's network; size: as `cost.cifar_cost` takes it."""
     return cost.cifar_cost(cell, **size).parameters
 
 
 def search_cost(search: Run) -> str:
-    """Time of a search on its devices, without compilation."""
+    """Tells the time of a search on its devices, without compilation."""
     if not runs.is_finished(search):
         return tables.ABSENT
     rows = artifacts.read_metrics(search.workdir / artifacts.METRICS, ("seconds",))
@@ -85,19 +79,16 @@ def search_cost(search: Run) -> str:
     return f"{days:.4f} device-days ({kind})"
 
 
-def table(found: Mapping[str, Mapping[str, Sequence[Run]]], search: Run) -> Table:
-    """`found`: for each data set the runs of each row."""
-    first = next(iter(found.values()))
+def table(trainings: Mapping[str, Mapping[str, Sequence[Run]]], search: Run) -> Table:
+    """Makes the table; trainings: for each data set those of each row."""
+    first = next(iter(trainings.values()))
     random = [f"random:{n}" for n in range(RANDOM)]
-    together = {
-        dataset: [run for name in random for run in of_set[name]]
-        for dataset, of_set in found.items()
-    }
-    header = [f"{dataset}: test error, %" for dataset in found]
+    together = [[run for name in random for run in rows[name]] for rows in trainings.values()]
+    header = [f"{dataset}: test error, %" for dataset in trainings]
     rows = [
         (
             name,
-            *(tables.spread(test_errors(of_set[name])) for of_set in found.values()),
+            *(tables.spread(test_errors(rows[name])) for rows in trainings.values()),
             str(len(test_errors(first[name]))),
             *sizes(first[name]),
             search_cost(search) if name == OURS else tables.ABSENT,
@@ -105,41 +96,40 @@ def table(found: Mapping[str, Mapping[str, Sequence[Run]]], search: Run) -> Tabl
         for name in first
     ]
     absent = [tables.ABSENT] * 4
-    errors = [tables.spread(test_errors(of_set)) for of_set in together.values()]
-    count = str(len(test_errors(together[next(iter(found))])))
+    errors = [tables.spread(test_errors(cells)) for cells in together]
+    count = str(len(test_errors(together[0])))
     rows.append(("the random cells together", *errors, count, *absent[1:]))
-    paper = [f"{PAPER[dataset]:.2f}" for dataset in found]
+    paper = [f"{PAPER[dataset]:.2f}" for dataset in trainings]
     rows.append(
         (f"NGE, {tables.PAPER}", *paper, tables.ABSENT, tables.ABSENT, PAPER_SIZE, PAPER_COST)
     )
-    standard = [STANDARD_RANDOM if dataset == "cifar10" else tables.ABSENT for dataset in found]
+    standard = [STANDARD_RANDOM if dataset == "cifar10" else tables.ABSENT for dataset in trainings]
     rows.append(("214 random cells, standard recipe, published", *standard, *absent))
     size = "parameters, 20 cells of 36 channels"
     return Table(("cell", *header, "trainings", "parameters, as trained", size, "search"), rows)
 
 
-def test_errors(wanted: Sequence[Run]) -> list[float]:
-    return tables.errors(tables.results(wanted, "test_accuracy"))
+def test_errors(trainings: Sequence[Run]) -> list[float]:
+    """Reads the test errors of the finished trainings, in percent."""
+    return tables.errors(tables.results(trainings, "test_accuracy"))
 
 
 def main(options: plan.Options) -> None:
     search = plan.search(options, "nge", options.seeds[0])
     plan.complete(options, [search])
-    found = {
-        dataset: trainings(options, search, dataset)
+    trainings = {
+        dataset: row_trainings(options, search, dataset)
         for dataset in options.sets or SETS[options.scale]
     }
-    plan.complete(
-        options, [run for of_set in found.values() for of_row in of_set.values() for run in of_row]
-    )
+    plan.complete(options, *(row for rows in trainings.values() for row in rows.values()))
     figures, pictures = {}, []
-    for dataset, of_set in found.items():
+    for dataset, rows in trainings.items():
         label = f"test error on {dataset}, %"
-        errors = {name: test_errors(of_row) for name, of_row in of_set.items()}
+        errors = {name: test_errors(row) for name, row in rows.items()}
         figures[dataset] = tables.spread_figure(label, errors, {OURS: PAPER[dataset]})
         pictures.append(Picture(f"table1_{dataset}", label, f"{label}."))
     note = "Mean ± sd over seeds. Parameters are counted without the auxiliary head."
-    sections = [Section("Cells", [Text(note), table(found, search), *pictures])]
+    sections = [Section("Cells", [Text(note), table(trainings, search), *pictures])]
     title = "Table 1", "cells trained from scratch on CIFAR"
     tables.write(options, "table1", title, sections, **figures)
 

@@ -1,4 +1,4 @@
-"""The paper's Table 3: mean IoU on PASCAL VOC 2012 of cells as DeepLabv3's backbone.
+"""Makes the paper's Table 3: mean IoU on PASCAL VOC 2012 of cells as DeepLabv3's backbone.
 
   python experiments/table3_voc.py --data_dir=DIR --devkit=VOCdevkit                  scaled down, on a CPU
   python experiments/table3_voc.py --data_dir=DIR --devkit=VOCdevkit --scale=smoke    does it run?
@@ -12,57 +12,54 @@ pictures. The prepared data go to --data_dir, which must be writable the first t
 
 from pathlib import Path
 
-import plan
-import runs
 import table2_imagenet
-import tables
-from runs import Run
-
 from nge_jax import cost
 from nge_jax.data import spec as dataset_spec
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.train import model as train_model
+from paper import plan, runs, tables
+from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0], "paper": [0]}
 PAPER, PAPER_SIZE = 75.96, "10.31 M"  # mean IoU in percent, parameters
 
 
-def size(run: Run) -> str:
-    """Parameters, as trained."""
-    if not runs.is_finished(run):
+def size(training: Run) -> str:
+    """Counts parameters, as trained."""
+    if not runs.is_finished(training):
         return tables.ABSENT
-    spec = dataset_spec.read(run.workdir)
-    found = artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
-    model = train_model.make_segmentation_network(runs.configuration(run), found)
+    spec = dataset_spec.read(training.workdir)
+    genotype = artifacts.read_genotype(training.workdir / artifacts.GENOTYPE)
+    model = train_model.make_segmentation_network(runs.configuration(training), genotype)
     return f"{cost.model_cost(model, spec.shape).parameters / 1e6:.2f} M"
 
 
 def main(options: plan.Options) -> None:
-    search = plan.search(options, "nge", options.seeds[0])
-    plan.complete(options, [search])
-    cells = table2_imagenet.cells(options, search)
-    backbones = {
-        name: [plan.training(options, "imagenet", cell, seed) for seed in options.seeds]
-        for name, cell in cells.items()
-    }
-    plan.complete(options, [run for of_row in backbones.values() for run in of_row])
+    cells = table2_imagenet.cells(options)
+    backbones = plan.trainings(options, "imagenet", cells)
+    plan.complete(options, *backbones.values())
     settings = {"data.devkit": str(options.devkit.absolute())} if options.devkit else {}
     trainings = {
         name: [
             plan.training(
-                options, "voc", cell, seed, init_from=runs.spelled(backbone.workdir), **settings
+                options,
+                "voc",
+                cell,
+                seed,
+                init_from=runs.path_argument(backbone.workdir),
+                **settings,
             )
             for seed, backbone in zip(options.seeds, backbones[name], strict=True)
         ]
         for name, cell in cells.items()
     }
-    plan.complete(options, [run for of_row in trainings.values() for run in of_row])
+    plan.complete(options, *trainings.values())
 
     label = "mean IoU, %"
     ious = {
-        name: tables.percent(tables.results(of_row, "test_mean_iou"))
-        for name, of_row in trainings.items()
+        name: tables.percent(tables.results(row, "test_mean_iou"))
+        for name, row in trainings.items()
     }
     rows = [
         (name, tables.spread(values), str(len(values)), size(trainings[name][0]))

@@ -1,4 +1,4 @@
-"""The paper's Table 4: the four edge models, `nge` by both readings of Eq. 6, beside random cells.
+"""Makes the paper's Table 4: the four edge models, `nge` by both readings of Eq. 6, beside random cells.
 
   python experiments/table4_ablation.py --data_dir=DIR                  scaled down, three seeds, hours on a CPU
   python experiments/table4_ablation.py --data_dir=DIR --scale=smoke    does it run?
@@ -11,13 +11,9 @@ Writes OUT/table4.md, .html and pictures.
 
 from collections.abc import Mapping, Sequence
 
-import plan
-import runs
-import tables
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from runs import Run
 
 from nge_jax.report import cell as draw
 from nge_jax.report import curves as report_curves
@@ -25,6 +21,8 @@ from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES
+from paper import plan, runs, tables
+from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 RANDOM = "random cells"
@@ -32,8 +30,8 @@ ERRORS = {"nge": 2.60}  # the paper's, percent, of the cell that it found
 KEYS = ("embedding_accuracy", "entropy_normal", "entropy_reduction")
 
 
-def row(name: str, searches: Sequence[Run], trainings: Sequence[Run]) -> tuple[str, ...]:
-    """A row of the table."""
+def table_row(name: str, searches: Sequence[Run], trainings: Sequence[Run]) -> tuple[str, ...]:
+    """Makes a row of the table."""
     accuracies, *entropies = (tables.results(searches, key) for key in KEYS)
     tests = tables.percent(tables.results(trainings, "test_accuracy"))
     return (
@@ -47,28 +45,28 @@ def row(name: str, searches: Sequence[Run], trainings: Sequence[Run]) -> tuple[s
 
 
 def search_row(run: Run) -> tuple[str, ...]:
-    """What a finished search found."""
+    """Makes a row that tells what a finished search found."""
     last = artifacts.read_metrics(run.workdir / artifacts.METRICS, KEYS)[-1]
-    cell = artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
+    found = artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
     accuracy, *entropies = (last[key] for key in KEYS)
-    counts = [genotype.operation_counts(cell, cell_type) for cell_type in CELL_TYPES]
+    counts = [genotype.operation_counts(found, cell_type) for cell_type in CELL_TYPES]
     operations = [", ".join(f"{n} {name}" for name, n in count.items() if n) for count in counts]
     entropies = " / ".join(f"{value:.3f}" for value in entropies)
     return run.workdir.name, f"{100 * accuracy:.2f}", entropies, *operations
 
 
 def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
-    """Validation accuracy and the normal cell's entropy over the epochs: a line a search, a colour a model."""
+    """Draws validation accuracy and the normal cell's entropy over the epochs: a line a search, a color a model."""
     with rc_context(report_curves.STYLE):
         figure = draw.new_figure(7.2, 2.6)
         panels = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.17})
-        for number, (model, of_model) in enumerate(searches.items()):
-            for index, run in enumerate(of_model):
+        for number, (model, model_searches) in enumerate(searches.items()):
+            for index, run in enumerate(model_searches):
                 rows = artifacts.read_metrics(run.workdir / artifacts.METRICS, KEYS)
                 epochs = range(1, len(rows) + 1)
                 label = None if index else model
                 for axes, key in zip(panels, KEYS[:2], strict=True):
-                    values = [row[key] for row in rows]
+                    values = [epoch[key] for epoch in rows]
                     axes.plot(epochs, values, color=f"C{number}", linewidth=1.1, label=label)
         panels[0].set_title("accuracy of the supernet on the validation half")
         panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -82,19 +80,13 @@ def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
 
 def main(options: plan.Options) -> None:
     searches = {m: [plan.search(options, m, seed) for seed in options.seeds] for m in plan.MODELS}
-    plan.complete(options, [run for of_model in searches.values() for run in of_model])
-    cells = {m: [plan.found(run) for run in of_model] for m, of_model in searches.items()}
-    cells[RANDOM] = [plan.known(f"random:{seed}") for seed in options.seeds]
-    trainings = {
-        name: [
-            plan.training(options, plan.COMPARISON[options.scale], cell, seed)
-            for cell, seed in zip(of_name, options.seeds, strict=True)
-        ]
-        for name, of_name in cells.items()
-    }
-    plan.complete(options, [run for of_name in trainings.values() for run in of_name])
+    plan.complete(options, *searches.values())
+    cells = {model: list(map(plan.derived_cell, row)) for model, row in searches.items()}
+    cells[RANDOM] = [plan.named_cell(f"random:{seed}") for seed in options.seeds]
+    trainings = plan.comparison(options, cells)
+    plan.complete(options, *trainings.values())
 
-    finished = {m: [run for run in of_m if runs.is_finished(run)] for m, of_m in searches.items()}
+    finished = {model: list(filter(runs.is_finished, row)) for model, row in searches.items()}
     header = (
         "edge model",
         "supernet's validation accuracy, %",
@@ -103,11 +95,11 @@ def main(options: plan.Options) -> None:
         "trainings",
         f"{tables.PAPER}: test error, %",
     )
-    rows = [row(name, searches.get(name, ()), of_name) for name, of_name in trainings.items()]
-    found = [search_row(run) for of_model in finished.values() for run in of_model]
+    rows = [table_row(name, searches.get(name, ()), row) for name, row in trainings.items()]
+    search_rows = [search_row(run) for row in finished.values() for run in row]
     tests = {
-        name: tables.percent(tables.results(of_name, "test_accuracy"))
-        for name, of_name in trainings.items()
+        name: tables.percent(tables.results(row, "test_accuracy"))
+        for name, row in trainings.items()
     }
     label = "test accuracy of the derived cell, %"
     note = (
@@ -122,7 +114,7 @@ def main(options: plan.Options) -> None:
         Section(
             "Searches",
             [
-                Table(columns, found),
+                Table(columns, search_rows),
                 Picture("table4_curves", "Curves of the searches", "A line each."),
             ],
         ),

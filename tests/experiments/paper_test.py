@@ -1,35 +1,34 @@
 """The paper's tables: which runs they ask for, which they find finished, and what they make of them.
 
-A small program stands in for `nge_jax.main`, and a small module for Ray.
+A small program stands in for `nge_jax.main`, and a small module for Ray, which one test uses itself.
 """
 
 import json
+import os
 import sys
 import types
+from itertools import chain
 
 import numpy as np
 import pytest
 
-from nge_jax.errors import InputError
-from nge_jax.runtime import config as config_checks
-from nge_jax.space import genotype
-from tests.conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "experiments"))
 import figure4_cells
-import plan
-import runs
 import strategies
 import table1_cifar
 import table2_imagenet
 import table3_voc
 import table4_ablation
-import tables
+from nge_jax.errors import InputError
+from nge_jax.runtime import config as config_checks
+from nge_jax.space import genotype
+from paper import plan, runs, tables
+from tests.conftest import ROOT
 
-# Leaves what a run leaves, and a line in `started`. Seed 13 fails, seed 14 does not end by itself.
+# Leaves what a run leaves, and a line in `started`. Seed 13 fails, seed 14 does not end by itself; the first run that
+# finds a file `lose_worker` kills the process that started it.
 # It imports little, since it runs a hundred times.
 PROGRAM = """
-import json, pathlib, shutil, sys, time
+import json, os, pathlib, shutil, signal, sys, time
 
 here = pathlib.Path(__file__).parent
 flags = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
@@ -38,6 +37,11 @@ path.mkdir(parents=True, exist_ok=True)
 with open(path.parents[1] / "started", "a") as file:
     file.write(f"{path.parent.name}/{path.name}\\n")
 if seed == 14:
+    time.sleep(20)
+    (path / "ended").touch()
+if (here / "lose_worker").exists():
+    (here / "lose_worker").unlink()
+    os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(20)
     (path / "ended").touch()
 if seed == 13:
@@ -171,7 +175,7 @@ def test_table3_begins_with_the_backbone_of_table2(tmp_path):
     options = options_of(tmp_path, devkit=None, table_only=True)
     asked = []
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(plan, "complete", lambda _, wanted: asked.extend(wanted))
+    monkey.setattr(plan, "complete", lambda _, *groups: asked.extend(chain(*groups)))
     with monkey.context():
         table3_voc.main(options)
     monkey.undo()
@@ -214,9 +218,30 @@ def test_ray_gives_the_same_table(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake_ray(calls))
     by_ray = make(figure4_cells, tmp_path / "ray", "--ray", flags=flags)
     assert by_ray == here and len(here[1]) == 4
-    assert calls == [({"num_gpus": 1, "max_retries": 0}, "execute")] * 4
+    assert calls == [({"num_gpus": 1, "max_retries": 3}, "execute")] * 4
     assert make(figure4_cells, tmp_path / "ray", "--ray", flags=flags) == (here[0], [])
     assert len(calls) == 4
+
+
+def test_ray_itself_makes_the_run_of_a_lost_worker_again(tmp_path, monkeypatch):
+    reason = "ray is not installed: pip install 'nge_jax[ray]'"
+    ray = pytest.importorskip("ray", reason=reason)
+    folders = ROOT, ROOT / "experiments"  # a worker imports `paper.runs` as its driver does
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    flags = plan.parser("")
+    flags.set_defaults(models=["nge"])
+    text, started = make(figure4_cells, tmp_path / "here", flags=flags)
+    (tmp_path / "lose_worker").touch()
+    # One worker, so that one run alone finds the file.
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        again, restarted = make(figure4_cells, tmp_path / "ray", "--ray", flags=flags)
+    finally:
+        ray.shutdown()
+    assert again == text
+    assert restarted == [started[0], *started]
+    assert not list(tmp_path.glob("ray/*/*/ended"))  # its first process was killed
 
 
 def test_without_ray_the_flag_is_refused(tmp_path, monkeypatch, capsys):
@@ -255,7 +280,7 @@ def test_a_failed_run_ends_the_table_with_its_code(tmp_path, monkeypatch, capsys
 def finished_training(out, cell):
     """The training of a cell of a search, as if it had run, and its search."""
     search = plan.search(options_of(out), "nge", 0)
-    training = plan.training(options_of(out), "cifar10", plan.found(search), 0)
+    training = plan.training(options_of(out), "cifar10", plan.derived_cell(search), 0)
     for run in (search, training):
         run.workdir.mkdir(parents=True)
         (run.workdir / "config.json").write_text(runs.configuration(run).to_json())
@@ -280,7 +305,7 @@ def test_a_finished_run_is_known_by_its_config_and_its_cell(tmp_path):
     (tmp_path / "out").rename(tmp_path / "moved")
     options = options_of(tmp_path / "moved")
     search = plan.search(options, "nge", 0)
-    moved = plan.training(options, "cifar10", plan.found(search), 0)
+    moved = plan.training(options, "cifar10", plan.derived_cell(search), 0)
     assert runs.is_finished(moved)
     config = json.loads((moved.workdir / "config.json").read_text())
     del config["train"]["accumulate"]  # a key that the config got later
@@ -296,7 +321,7 @@ def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
     options = options_of(ROOT / "runs" / "x", scale, data_dir=str(tmp_path))
     wanted = [plan.search(options, model, 3) for model in plan.MODELS]
     wanted += [
-        plan.training(options, task, plan.known("DARTS_V2"), 3)
+        plan.training(options, task, plan.named_cell("DARTS_V2"), 3)
         for task, (_, words) in plan.TASKS.items()
         if task != "searches" and scale in words
     ]
@@ -309,12 +334,12 @@ def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
         assert f"--workdir=runs/x/{run.name}" in runs.command(run)  # from the checkout's root
         assert f"--config={run.config}" in runs.command(run)
     assert runs.configuration(wanted[1]).search.adjacency == "predecessors"
-    own = plan.found(wanted[0])
+    own = plan.derived_cell(wanted[0])
     assert own == ("nge-3", "runs/x/searches/nge-3/genotype.json")
 
 
 def test_a_learning_rate_has_a_workdir_of_its_own_unless_it_is_the_scales(tmp_path):
-    options, cell = options_of(tmp_path), plan.known("random:7")
+    options, cell = options_of(tmp_path), plan.named_cell("random:7")
     plain = plan.training(options, "cifar10", cell, 0)
     rate = runs.configuration(plain).weights.learning_rate
     assert plan.training(options, "cifar10", cell, 0, rate) == plain

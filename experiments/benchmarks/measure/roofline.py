@@ -1,4 +1,4 @@
-"""How long a search would take on an accelerator that reached its published peak rates: an estimate on paper.
+"""Estimates on paper how long a search would take on an accelerator that reached its published peak rates.
 
 The time of a step is at least its flops over the peak rate of arithmetic and at least its bytes over the
 bandwidth of memory; the larger of the two is the roofline.
@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 
 class Chip(NamedTuple):
+    """Describes a chip by its published peak rates for arrays of a dtype."""
+
     name: str
     dtype: str
     flops: float  # a second
@@ -16,18 +18,18 @@ class Chip(NamedTuple):
 
 CHIPS = (
     # NVIDIA V100 SXM2 datasheet (2020): single precision, HBM2.
-    Chip("V100 SXM2", "float32", 15.7e12, 900e9),
+    Chip(name="V100 SXM2", dtype="float32", flops=15.7e12, bandwidth=900e9),
     # NVIDIA H100 SXM datasheet: FP32 without tensor cores, BF16 with them without sparsity, HBM3.
-    Chip("H100 SXM", "float32", 67e12, 3.35e12),
-    Chip("H100 SXM", "bfloat16", 989e12, 3.35e12),
+    Chip(name="H100 SXM", dtype="float32", flops=67e12, bandwidth=3.35e12),
+    Chip(name="H100 SXM", dtype="bfloat16", flops=989e12, bandwidth=3.35e12),
     # Google Cloud documentation of TPU v5e, one chip.
-    Chip("TPU v5e", "bfloat16", 197e12, 819e9),
+    Chip(name="TPU v5e", dtype="bfloat16", flops=197e12, bandwidth=819e9),
 )
 PAPER_HOURS = 2.4  # 0.1 GPU-days on one V100 (paper Table 1)
 
 
 class Cost(NamedTuple):
-    """Of a step: `fused` as compiled for the CPU, `unfused` with every array of the program in memory."""
+    """Counts a step's flops and its bytes: as compiled for the CPU, and with every array of the program in memory."""
 
     flops: float
     fused: float
@@ -35,11 +37,12 @@ class Cost(NamedTuple):
 
 
 def step_seconds(chip: Chip, flops: float, bytes_accessed: float) -> float:
+    """Estimates the least time of a step."""
     return max(flops / chip.flops, bytes_accessed / chip.bandwidth)
 
 
 def table(costs: dict[str, list[Cost]], steps: int, epochs: int) -> str:
-    """Markdown rows.
+    """Writes the estimates as a Markdown table.
 
     Args:
         costs: by dtype, of the weight step and the embedding step.

@@ -1,8 +1,8 @@
 """Times a step under one sampled cell against a step under all operations, on this machine.
 
-  python experiments/benchmark_sampled_step.py                                     the paper's size
-  python experiments/benchmark_sampled_step.py --size=small                        that of search_cifar.py:small
-  python experiments/benchmark_sampled_step.py --channels=2 --cells=1 --batch_size=8        does it run?
+  python experiments/benchmarks/sampled_step.py                                     the paper's size
+  python experiments/benchmarks/sampled_step.py --size=small                        that of search_cifar.py:small
+  python experiments/benchmarks/sampled_step.py --channels=2 --cells=1 --batch_size=8        does it run?
 
 Steps are those of the search, on random images: "weights" is forward, backward and update of w; "validation" is the
 embedding's gradient step of the mixed supernet, and of the sampled one the reward of a cell. Each cell is drawn anew,
@@ -10,21 +10,15 @@ uniformly. The two take turns, so that a noise of the machine falls on both; --d
 steps each, after one that is not counted; the table tells the medians. Compiling is from an empty cache.
 """
 
-import importlib.util
 import statistics
 import time
-from pathlib import Path
 
 import jax
-import numpy as np
 from absl import app, flags
 
-from nge_jax.data import order as data_order
-from nge_jax.data import small
+from measure import program
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import parallel
 from nge_jax.search import build as search_build
-from nge_jax.search import gradient_steps
 
 _SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "of configs/search_cifar.py")
 _CHANNELS = flags.DEFINE_integer("channels", None, "of the first cells, another than the size's")
@@ -33,15 +27,12 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "images a step, others than th
 _STEPS = flags.DEFINE_integer("steps_per_dispatch", 4, "steps a dispatch")
 _DISPATCHES = flags.DEFINE_integer("dispatches", 5, "dispatches timed")
 
-CONFIG = Path(__file__).parents[1] / "configs" / "search_cifar.py"
 MIXED, SAMPLED = "gradient", "random"
 
 
 def read_config(strategy: str):
-    spec = importlib.util.spec_from_file_location(CONFIG.stem, CONFIG)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(",".join(filter(None, (strategy, _SIZE.value))))
+    """Reads the config of a search by the strategy, at this benchmark's size."""
+    config = program.read_config("search_cifar", ",".join(filter(None, (strategy, _SIZE.value))))
     config.network.channels = _CHANNELS.value or config.network.channels
     config.network.cells = _CELLS.value or config.network.cells
     config.search.batch_size = _BATCH.value or config.search.batch_size
@@ -52,45 +43,29 @@ def read_config(strategy: str):
 
 
 class Timed:
-    """A strategy's phases, compiled, with a state of their own."""
+    """Compiles a strategy's phases, which have a state of their own."""
 
     def __init__(self, strategy: str):
         self.config = config = read_config(strategy)
-        data = random_images(2 * config.search.images_per_epoch)
-        built = search_build.build(config, data)
-        state = gradient_steps.init_state(
-            built.net, built.edge_model, built.optimizer, config.search.epochs, jax.random.key(0)
+        data = program.random_images(2 * config.search.images_per_epoch)
+        search = search_build.build(config, data)
+        inputs = program.search_inputs(
+            search, data, _STEPS.value, config.search.batch_size, config.search.epochs
         )
-        self.state, self.key, images, labels = parallel.replicated(
-            (state, jax.random.key(1), data.train_images, data.train_labels)
-        )
-        order = data_order.epoch_order(
-            0, 0, len(data.train_images), _STEPS.value, config.search.batch_size
-        )
-        batches = parallel.Batches(images, labels, parallel.by_device(order))
-        probs = built.edge_model.probs(self.state.params[EMBEDDING])
-        self.batches = {WEIGHTS: (probs, batches), EMBEDDING: batches}
+        self.state, self.batches, self.key = inputs
         self.run, self.compile_s = {}, {}
-        for phase in built.phases:
+        for phase in search.phases:
             begin = time.monotonic()
             arguments = self.state, self.batches[phase.name], self.key, 0, _STEPS.value
             self.run[phase.name] = phase.run.lower(*arguments).compile()
             self.compile_s[phase.name] = time.monotonic() - begin
 
     def seconds(self, group: str) -> float:
-        """Of a step, in one dispatch of many."""
+        """Times a step, in one dispatch of many."""
         begin = time.monotonic()
         self.state = self.run[group](self.state, self.batches[group], self.key, 0, _STEPS.value)
         jax.block_until_ready(self.state)
         return (time.monotonic() - begin) / _STEPS.value
-
-
-def random_images(count: int) -> small.Dataset:
-    """`count` training images of CIFAR-10's shape."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
-    labels = rng.integers(0, 10, count).astype(np.int32)
-    return small.Dataset(images, labels, None, None, 10, small.MEAN, small.STD)
 
 
 def main(_) -> None:

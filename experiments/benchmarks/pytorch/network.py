@@ -1,20 +1,21 @@
-"""A derived network in PyTorch, to compare the time of a training step with; needs torch and no other package.
+"""Runs a derived network in PyTorch, to compare the time of a training step with; needs torch, no other package.
 
 The operations, their order, drop-path, the auxiliary head and the update are those of DARTS. Images come augmented
-and drop-path's rate stays as it is, which favours this side a little.
+and drop-path's rate stays as it is, which favors this side a little.
 
 Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps and prints the
-seconds a step took. `benchmark_train_step.py --torch` starts it.
+seconds a step took. `train_step.py --torch` starts it.
 """
 
 import argparse
 import json
 
-import benchmark_process
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch_supernet import (
+
+from measure import process
+from pytorch.supernet import (
     avg_pool,
     convolution,
     max_pool,
@@ -24,11 +25,12 @@ from torch_supernet import (
     separable,
     skip,
     stem,
+    weight_step,
 )
 
 
 class Zero(nn.Module):
-    """An absent edge."""
+    """Stands for an absent edge."""
 
     def __init__(self, stride):
         super().__init__()
@@ -57,7 +59,11 @@ def drop_path(x, rate):
 
 
 class Cell(nn.Module):
-    """pairs: (operation, predecessor), two for each inner node; concat: nodes put out."""
+    """Computes a cell.
+
+    pairs: (operation, predecessor), two for each inner node.
+    concat: nodes put out.
+    """
 
     def __init__(self, pairs, concat, channels_before, channels, reduction, reduction_before):
         super().__init__()
@@ -82,7 +88,7 @@ class Cell(nn.Module):
 
 
 def auxiliary_head(channels, classes):
-    """From 8x8 pixels."""
+    """Makes the head that classifies 8x8 pixels."""
     return nn.Sequential(
         nn.ReLU(),
         nn.AvgPool2d(5, stride=3, count_include_pad=False),
@@ -98,7 +104,10 @@ def auxiliary_head(channels, classes):
 
 
 class Network(nn.Module):
-    """genotype: its JSON object; cells, channels: as `nge_jax.network.cifar_network`; images of 32x32."""
+    """Stacks cells as `nge_jax.networks.network.cifar_network` does, for images of 32x32.
+
+    genotype: its JSON object.
+    """
 
     def __init__(self, genotype, cells, channels, auxiliary, classes=10):
         super().__init__()
@@ -120,7 +129,7 @@ class Network(nn.Module):
         self.classifier = nn.Linear(before[1], classes)
 
     def forward(self, images, rate):
-        """images [B, 3, 32, 32]; rate of drop-path. Logits, and the auxiliary head's or None."""
+        """Computes logits of images [B, 3, 32, 32], and the auxiliary head's or None; rate: of drop-path."""
         x = self.stem(images)
         before, auxiliary = (x, x), None
         for number, cell in enumerate(self.cells):
@@ -128,14 +137,6 @@ class Network(nn.Module):
             if self.auxiliary is not None and number == self.auxiliary_at:
                 auxiliary = self.auxiliary(before[1])
         return self.classifier(before[1].mean((2, 3))), auxiliary
-
-
-def loss_of(net, images, labels, auxiliary_weight, rate):
-    logits, auxiliary = net(images, rate)
-    loss = F.cross_entropy(logits, labels)
-    return (
-        loss if auxiliary is None else loss + auxiliary_weight * F.cross_entropy(auxiliary, labels)
-    )
 
 
 def main() -> None:
@@ -150,16 +151,17 @@ def main() -> None:
 
     torch.manual_seed(0)
     net = Network(args.genotype, args.cells, args.channels, args.auxiliary_weight > 0)
-    net, images, labels, ready = prepare(net, args.batch_size)
-    sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
+    inputs = prepare(net, args.batch_size)
 
-    def step():
-        sgd.zero_grad()
-        loss_of(net, images, labels, args.auxiliary_weight, args.drop_path).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        sgd.step()
+    def loss():
+        logits, auxiliary = inputs.net(inputs.images, args.drop_path)
+        loss = F.cross_entropy(logits, inputs.labels)
+        if auxiliary is None:
+            return loss
+        return loss + args.auxiliary_weight * F.cross_entropy(auxiliary, inputs.labels)
 
-    benchmark_process.serve(ready, lambda steps: [step() for _ in range(steps)])
+    step = weight_step(inputs.net, loss)
+    process.serve(inputs.report, lambda steps: [step() for _ in range(steps)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs of the tool, each a process with a workdir of its own: which of them are finished, and how the others run.
+"""Finds out which runs of the tool are finished, and makes the others, each in a process of its own.
 
 A run is `python -m nge_jax.main` with a config, some keys and a workdir; what it prints goes to WORKDIR.log. One
 that is finished is known by its report and its config, without a process; one that was stopped goes on from there.
@@ -22,13 +22,19 @@ from nge_jax.runtime import artifacts, workdir
 from nge_jax.runtime import config as config_checks
 from nge_jax.space import genotype
 
-ROOT = Path(__file__).resolve().parents[1]  # where every run is started
+ROOT = Path(__file__).resolve().parents[2]  # where every run is started
 MAIN = (sys.executable, "-m", "nge_jax.main")
 POLL_SECONDS = 0.2
+RAY_RETRIES = 3  # of a run whose worker or machine is lost
 
 
 class Run(NamedTuple):
-    """config: "configs/FILE.py:VARIANT"; settings: values of some of its keys, joined by dots."""
+    """Describes a run.
+
+    workdir: its own.
+    config: "configs/FILE.py:VARIANT".
+    settings: values of some of its keys, joined by dots.
+    """
 
     workdir: Path
     config: str
@@ -43,8 +49,8 @@ class Run(NamedTuple):
         return self.workdir.with_name(f"{self.workdir.name}.log")
 
 
-def spelled(path: Path) -> str:
-    """The path as every run is given it: from ROOT where it lies there, otherwise absolute.
+def path_argument(path: Path) -> str:
+    """Spells a path as every run is given it: from ROOT where it lies there, otherwise absolute.
 
     A workdir knows its config by the letter, so the same cell must always be named in the same way.
     """
@@ -53,12 +59,13 @@ def spelled(path: Path) -> str:
 
 
 def command(run: Run) -> list[str]:
+    """Spells the command line of a run."""
     settings = [f"--config.{key}={value}" for key, value in run.settings.items()]
-    return [*MAIN, f"--config={run.config}", *settings, f"--workdir={spelled(run.workdir)}"]
+    return [*MAIN, f"--config={run.config}", *settings, f"--workdir={path_argument(run.workdir)}"]
 
 
 def configuration(run: Run) -> ConfigDict:
-    """The config of a run as `nge_jax.main` would read it."""
+    """Reads the config of a run as `nge_jax.main` would."""
     file, _, variant = run.config.partition(":")
     config = runpy.run_path(str(ROOT / file))["get_config"](variant)
     config.update_from_flattened_dict(run.settings)
@@ -66,13 +73,13 @@ def configuration(run: Run) -> ConfigDict:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether the workdir holds this run, ended. Reads files alone.
+    """Tells whether the workdir holds this run, ended. Reads files alone.
 
     Cells are compared, not the paths that name them: finished runs may be moved. So are only the keys that the config
     had when the run was made; a key that is younger has a default that changes nothing.
 
     Raises:
-      InputError: the workdir holds the run of another config, or of another cell.
+        InputError: the workdir holds the run of another config, or of another cell.
     """
     if not (run.workdir / artifacts.REPORT).exists():
         return False
@@ -97,11 +104,16 @@ def is_finished(run: Run) -> bool:
     return True
 
 
+def first_finished(runs: Iterable[Run]) -> Run | None:
+    """Finds a finished run, for what all of them share."""
+    return next(filter(is_finished, runs), None)
+
+
 def complete(runs: Iterable[Run], *, jobs: int = 1, by_ray: bool = False) -> None:
     """Runs what is not finished, `jobs` processes at a time or as Ray's tasks.
 
-    Ends the program when a run fails, with the run's exit code. The processes started here are stopped first;
-    Ray's go on.
+    Ends the program when a run fails, with the run's exit code. The others are stopped first: those started here
+    save what they can, those of Ray it kills with the program.
     """
     runs = {run.workdir: run for run in runs}.values()
     missing = [run for run in runs if not is_finished(run)]
@@ -120,15 +132,15 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen:
 
 
 def execute(arguments: list[str], log: Path) -> int:
-    """The exit code of a process; one of Ray's tasks."""
+    """Waits for a process and returns its exit code; what a task of Ray does."""
     return start(arguments, log).wait()
 
 
 def load_ray() -> ModuleType:
-    """The package ray, which nothing else needs.
+    """Imports the package ray, which nothing else needs.
 
     Raises:
-      InputError: it is not installed.
+        InputError: it is not installed.
     """
     try:
         import ray
@@ -138,6 +150,7 @@ def load_ray() -> ModuleType:
 
 
 def _here(runs, jobs):
+    """Makes runs on this machine, `jobs` at a time."""
     waiting, running = list(runs), {}
     try:
         while waiting or running:
@@ -159,21 +172,31 @@ def _here(runs, jobs):
 
 
 def _by_ray(runs):
-    """On the cluster that RAY_ADDRESS or Ray itself knows, else on this machine; a run is a task with a GPU, if any.
+    """Makes runs as tasks, each with a GPU if there is any, on the cluster of RAY_ADDRESS, else on this machine.
 
-    All machines need the same checkout, data and --out at the same paths.
+    All machines need the same checkout, data and --out at the same paths. Of a run whose worker is lost, Ray kills the
+    process too, before it makes the run again: that goes on from the last checkpoint.
     """
     ray = load_ray()
-    ray.init(ignore_reinit_error=True)
+    try:
+        ray.init(ignore_reinit_error=True)
+    except (ConnectionError, ValueError) as error:
+        raise InputError(f"--ray: expected a cluster at RAY_ADDRESS, found {error}") from None
     gpus = min(1, ray.cluster_resources().get("GPU", 0))
-    task = ray.remote(num_gpus=gpus, max_retries=0)(execute)
+    task = ray.remote(num_gpus=gpus, max_retries=RAY_RETRIES)(execute)
     started = {task.remote(command(run), run.log.absolute()): run for run in runs}
     while started:
         (ended, *_), _ = ray.wait(list(started), num_returns=1)
-        _end(started.pop(ended), ray.get(ended))
+        run = started.pop(ended)
+        try:
+            code = ray.get(ended)
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
+            sys.exit(f"error: {run.name} lost its worker {1 + RAY_RETRIES} times; see {run.log}")
+        _end(run, code)
 
 
 def _end(run, code):
+    """Says that a run has ended, or ends the program with it if it failed."""
     if code:
         lines = run.log.read_text().split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no output")

@@ -1,7 +1,7 @@
-"""Decoded and cropped images per second of one core: this input pipeline, a plain one, and the JPEG decoder alone.
+"""Times one core that decodes and crops images: this input pipeline, a plain one, and the JPEG decoder alone.
 
-  python experiments/benchmark_input.py --data_dir=DIR                    ImageNet from a tfds folder
-  python experiments/benchmark_input.py --data_dir=DIR --name=folder:DIR
+  python experiments/benchmarks/input_pipeline.py --data_dir=DIR                    ImageNet from a tfds folder
+  python experiments/benchmarks/input_pipeline.py --data_dir=DIR --name=folder:DIR
 
 The process keeps to one core (Linux). The ways take turns, pass after pass over the same images; a way's rate is the
 median over its passes, a ratio that of two rates. Two clocks run: the wall's, and the processor time that the threads
@@ -13,7 +13,7 @@ of this process used, which other processes on the core do not lengthen.
   decoders        the whole image and nothing else: TensorFlow's, PIL's, and simplejpeg (libjpeg-turbo) if installed;
                   the fastest of them is the limit
 
-Flip and colour jitter are the device's in this project: the last line times them on the same core, in a step of their
+Flip and color jitter are the device's in this project: the last line times them on the same core, in a step of their
 own, as far as a CPU can stand for the device.
 """
 
@@ -25,6 +25,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -42,6 +43,15 @@ _IMAGES = flags.DEFINE_integer("images", 500, "images a pass")
 _PASSES = flags.DEFINE_integer("passes", 5, "passes of each way")
 SIZE, STRENGTHS, BATCH = 224, (0.4, 0.4, 0.4, 0.2), 50
 FIRST = 4  # batches of a pass that come before the clock starts: to build the pipeline takes 0.3 s an epoch
+
+
+class Window(NamedTuple):
+    """Bounds a part of an image, as PIL's `crop` takes it."""
+
+    left: int
+    upper: int
+    right: int
+    lower: int
 
 
 def main(_) -> None:
@@ -64,9 +74,8 @@ def main(_) -> None:
 
     limits = {f"decoder: {name}": each(function) for name, function in decoders().items()}
     ways = {"this pipeline": this_pipeline, "PIL pipeline": each(pil_pipeline)} | limits
-    rates = {
-        name: [] for name in ways
-    }  # [passes, 2] of each: by the wall's clock, of processor time
+    # [passes, 2] of each: by the wall's clock, of processor time.
+    rates = {name: [] for name in ways}
     for index in range(1 + _PASSES.value):
         for name, way in ways.items():
             seconds = way()
@@ -88,21 +97,21 @@ def main(_) -> None:
     for name in ("PIL pipeline", fastest):
         wall, processor = median["this pipeline"] / median[name]
         print(f"this pipeline to {name}: {wall:.2f}, of processor time {processor:.2f}")
-    print(f"flip, jitter and normalisation on this core: {jitter_rate(image_set):.0f} images/s")
+    print(f"flip, jitter and normalization on this core: {jitter_rate(image_set):.0f} images/s")
 
 
 def encoded_images(split: imagenet.Split, count: int) -> list[bytes]:
-    """The first images of a split as they are in its files."""
-    found = record_index.read(split.records, range(count))
+    """Reads the first images of a split as they are in its files."""
+    records = record_index.read(split.records, range(count))
     if split.labels is not None:
-        return found
+        return records
     tf = host_tf.tensorflow()
     image, _ = split.features
-    return list(tf.io.parse_example(found, split.features)[image].numpy())
+    return list(tf.io.parse_example(records, split.features)[image].numpy())
 
 
 def repeated(image_set: imagenet.ImageSet, count: int) -> imagenet.ImageSet:
-    """The set with its training examples over and over, `count` of them in all."""
+    """Repeats the set's training examples over and over, `count` of them in all."""
     split = image_set.train
     index = np.arange(count) % image_set.train_examples
     places = (array[index] for array in split.records[1:])
@@ -114,35 +123,34 @@ def repeated(image_set: imagenet.ImageSet, count: int) -> imagenet.ImageSet:
 
 
 def seconds_of(work: Callable) -> np.ndarray:
-    """Seconds that the work takes by the wall's clock, and of processor time."""
+    """Times the work by the wall's clock, and in processor time."""
     begin = np.array([time.perf_counter(), time.process_time()])
     work()
     return np.array([time.perf_counter(), time.process_time()]) - begin
 
 
 def decoders() -> dict:
-    """Ways to decode a whole JPEG."""
+    """Makes functions that decode a whole JPEG, by name."""
     tf = host_tf.tensorflow()
 
     def fast(image):
         return tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_FAST")
 
-    found = {
+    known = {
         "tf.io.decode_jpeg, INTEGER_FAST": fast,
         "PIL": lambda image: Image.open(io.BytesIO(image)).load(),
     }
     try:
         import simplejpeg
     except ImportError:
-        return found
-    return found | {"simplejpeg": lambda image: simplejpeg.decode_jpeg(image, fastdct=True)}
+        return known
+    return known | {"simplejpeg": lambda image: simplejpeg.decode_jpeg(image, fastdct=True)}
 
 
 def pil_pipeline(encoded: bytes) -> np.ndarray:
-    """torchvision's RandomResizedCrop, RandomHorizontalFlip and ColorJitter of a PIL image, as its code has them."""
+    """Applies torchvision's RandomResizedCrop, RandomHorizontalFlip and ColorJitter, as its code has them for PIL."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
-    x, y, w, h = random_window(*image.size)
-    image = image.crop((x, y, x + w, y + h)).resize((SIZE, SIZE), Image.BILINEAR)
+    image = image.crop(random_window(*image.size)).resize((SIZE, SIZE), Image.BILINEAR)
     if random.random() < 0.5:
         image = image.transpose(Image.FLIP_LEFT_RIGHT)
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
@@ -157,20 +165,22 @@ def pil_pipeline(encoded: bytes) -> np.ndarray:
     return np.asarray(image)
 
 
-def random_window(width: int, height: int) -> tuple[int, int, int, int]:
-    """x, y, width, height of torchvision's RandomResizedCrop."""
+def random_window(width: int, height: int) -> Window:
+    """Draws the window of torchvision's RandomResizedCrop."""
     for _ in range(10):
         area = width * height * random.uniform(0.08, 1)
         aspect = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
-            return random.randint(0, width - w), random.randint(0, height - h), w, h
+            x, y = random.randint(0, width - w), random.randint(0, height - h)
+            return Window(left=x, upper=y, right=x + w, lower=y + h)
     side = min(width, height)  # torchvision's middle of a long strip, near enough: it is rare
-    return (width - side) // 2, (height - side) // 2, side, side
+    x, y = (width - side) // 2, (height - side) // 2
+    return Window(left=x, upper=y, right=x + side, lower=y + side)
 
 
 def jitter_rate(image_set: imagenet.ImageSet) -> float:
-    """Images per second of processor time of the device's part of the augmentation."""
+    """Measures the device's part of the augmentation: images per second of processor time."""
     images = jax.device_put(next(imagenet.train_batches(image_set, 0, 0, BATCH))[0])
 
     @jax.jit

@@ -1,9 +1,9 @@
-"""The all-reduces of a compiled training phase: how many a step runs, of how many numbers."""
+"""Counts the all-reduces of a compiled training phase: how many a step runs, of how many numbers."""
 
 import math
 import re
 
-import benchmark_cost
+from measure import cost
 
 # Which an all-reduce is for: batch statistics lie in the network, so in what is differentiated, or in its
 # derivative. The compiler may make one of several, and what holds any of the backward pass counts there.
@@ -15,7 +15,7 @@ _NAME = re.compile(r'op_name="([^"]*)"')
 
 
 def all_reduces(text: str) -> dict[str, tuple[int, int]]:
-    """By kind: all-reduces that a step runs, and how many numbers they sum over the devices in all.
+    """Counts by kind the all-reduces that a step runs, and the numbers that they sum over the devices in all.
 
     Args:
         text: an HLO module's. A loop of unknown length outside of all others is that over a dispatch's steps,
@@ -24,19 +24,19 @@ def all_reduces(text: str) -> dict[str, tuple[int, int]]:
     Raises:
         ValueError: an all-reduce lies in another loop of unknown length.
     """
-    bodies, entry = benchmark_cost.computations(text)
+    bodies, entry = cost.computations(text)
     total = dict.fromkeys(KINDS, (0, 0))
 
     def add(name, times, is_entry=False):
-        for line in benchmark_cost.lines(bodies, name):
-            found = _ALL_REDUCE.search(line)
-            if found:
+        for line in cost.lines(bodies, name):
+            match = _ALL_REDUCE.search(line)
+            if match:
                 if times is None:
                     raise ValueError("an all-reduce lies in a loop of unknown length")
-                kind, numbers = _kind(line), sum(map(_size, _SHAPE.findall(found[1])))
+                kind, numbers = _kind(line), sum(map(_size, _SHAPE.findall(match[1])))
                 count, before = total[kind]
                 total[kind] = count + times, before + times * numbers
-        for body, known in benchmark_cost.loops(bodies, name):
+        for body, known in cost.loops(bodies, name):
             known = known or (1 if is_entry else None)
             add(body, known and times and known * times)
 

@@ -1,4 +1,4 @@
-"""Flops and bytes of a compiled program with its loops counted as often as they run.
+"""Counts flops and bytes of a compiled program, its loops as often as they run.
 
 XLA's cost analysis counts the body of a loop once. Here the cost of every body (XLA's own figure again, with
 the body as a module's entry) is multiplied by the loop's number of iterations: the one that XLA found, or,
@@ -26,7 +26,7 @@ _SMALL = 64  # elements of an array that is worth knowing
 
 
 def cost(compiled: jax.stages.Compiled, unknown_iterations: float) -> dict[str, float]:
-    """Flops and bytes accessed by a program, by `KEYS`.
+    """Counts flops and bytes accessed by a program, by `KEYS`.
 
     Args:
         compiled: the program. A loop of unknown length outside of all others is that over a dispatch's steps
@@ -38,7 +38,7 @@ def cost(compiled: jax.stages.Compiled, unknown_iterations: float) -> dict[str, 
 
 
 def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
-    """`cost` of an HLO module's text."""
+    """Counts as `cost` does, from an HLO module's text."""
     client = jax.devices()[0].client
     bodies, entry = computations(text)
     # The entry's layout does not fit another entry; what stands before the computations are names of files.
@@ -48,7 +48,7 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
         + text[text.index("\n") : _COMPUTATION.search(text).start()]
     )
     references = {
-        name: [ref.strip("%") for found in _REFERENCE.findall(body) for ref in found.split(", ")]
+        name: [ref.strip("%") for refs in _REFERENCE.findall(body) for ref in refs.split(", ")]
         for name, body in bodies.items()
     }
     done = {}
@@ -63,8 +63,8 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
     def counted_once(name):
         parts = [bodies[part] for part in reachable(name, {})]
         module = _hlo.hlo_module_from_text(head + "\n\n".join([*parts[:-1], "ENTRY " + parts[-1]]))
-        found = _jax.hlo_module_cost_analysis(client, module)
-        return np.array([found.get(key, 0.0) for key in KEYS])
+        analysis = _jax.hlo_module_cost_analysis(client, module)
+        return np.array([analysis.get(key, 0.0) for key in KEYS])
 
     def once_and_total(name, is_entry=False):
         if name not in done:
@@ -80,24 +80,24 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
 
 
 def computations(text: str) -> tuple[dict[str, str], str]:
-    """The computations of an HLO module's text by name, and the name of the first to run."""
+    """Divides an HLO module's text into its computations by name; also the name of the first to run."""
     matches = list(_COMPUTATION.finditer(text))
     (entry,) = (match[2] for match in matches if match[1])
     return {match[2]: match[0].removeprefix("ENTRY ") for match in matches}, entry
 
 
 def lines(bodies: dict[str, str], name: str) -> Iterator[str]:
-    """Those of a computation and of all that it calls, but not of loops' bodies."""
+    """Yields those of a computation and of all that it calls, but not of loops' bodies."""
     for line in bodies[name].split("\n"):
         yield line
         if not _WHILE.search(line):
-            for found in _REFERENCE.findall(line):
-                for reference in found.split(", "):
+            for references in _REFERENCE.findall(line):
+                for reference in references.split(", "):
                     yield from lines(bodies, reference.strip("%"))
 
 
 def loops(bodies: dict[str, str], name: str) -> Iterator[tuple[str, int | None]]:
-    """The loops in `lines`: name of the body, times it runs if known."""
+    """Yields the loops in `lines`: name of the body, times it runs if known."""
     for line in lines(bodies, name):
         loop = _WHILE.search(line)
         if loop:
@@ -106,7 +106,7 @@ def loops(bodies: dict[str, str], name: str) -> Iterator[tuple[str, int | None]]
 
 
 def mean_iterations(traced, *known) -> float:
-    """Mean number of iterations of the loops that lie in another and whose bounds are computed.
+    """Finds the mean number of iterations of the loops that lie in another and whose bounds are computed.
 
     Args:
         traced: a closed jaxpr.
@@ -193,7 +193,7 @@ def _has_loop(jaxpr):
 
 
 def _is_arithmetic(eqn):
-    """Whether an equation computes few integers or booleans on one device: what decides a loop's length."""
+    """Tells whether an equation computes few integers or booleans on one device: what decides a loop's length."""
     avals = [v.aval for v in eqn.outvars]
     return "axis_index_groups" not in eqn.params and all(
         aval.size <= _SMALL and np.dtype(aval.dtype).kind in "iub" for aval in avals

@@ -1,16 +1,14 @@
-"""The training step of a genotype in a process of its own: compiles it, says what that took, then runs it.
+"""Measures the training step of a genotype: compiles it, says what that took, then runs it.
 
 Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps in one dispatch and
 prints the seconds a step took. With --losses=N the line tells the losses of N steps and the all-reduces of one
-instead of what compiling took. `benchmark_train_step.py` starts it.
+instead of what compiling took. `train_step.py` starts it.
 """
 
-import benchmark_collectives
-import benchmark_process
-import benchmark_program
 import jax
 from absl import app, flags
 
+from measure import collectives, process, program
 from nge_jax.data import source
 from nge_jax.space import genotype
 from nge_jax.train import build as train_build
@@ -30,7 +28,7 @@ def main(_) -> None:
     config = read_config()
     train_build.check(config)
     steps = max(_STEPS.value, _LOSSES.value)
-    data = benchmark_program.random_images(steps * config.train.batch_size)
+    data = program.random_images(steps * config.train.batch_size)
     labels = tuple(map(str, range(data.num_classes)))
     images = source.resident(
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
@@ -42,14 +40,14 @@ def main(_) -> None:
     state, arguments = loop.state, (batches, loop.key, 0, steps)
     ready = {"parameters": sum(a.size for a in jax.tree.leaves(state.params))}
     if _LOSSES.value:
-        program = loop.phase.lower(state, *arguments).compile()
+        compiled = loop.phase.lower(state, *arguments).compile()
     else:
-        program, figures = benchmark_program.compile_phase(loop.phase, (state, *arguments))
+        compiled, figures = program.compile_phase(loop.phase, (state, *arguments))
         ready |= figures
 
     def run(start, stop):
         nonlocal state
-        state = jax.block_until_ready(program(state, batches, loop.key, start, stop))
+        state = jax.block_until_ready(compiled(state, batches, loop.key, start, stop))
         return jax.device_get(state.sums)
 
     if _LOSSES.value:
@@ -57,13 +55,13 @@ def main(_) -> None:
         ready["losses"] = [float(s.loss / s.count) for s in sums]
         ready["batch_stats"] = sum(a.size for a in jax.tree.leaves(state.batch_stats))
         ready["sums"] = len(state.sums)
-        ready["all_reduces"] = benchmark_collectives.all_reduces(program.as_text())
-    benchmark_process.serve(ready, lambda steps: run(0, steps))
+        ready["all_reduces"] = collectives.all_reduces(compiled.as_text())
+    process.serve(ready, lambda steps: run(0, steps))
 
 
 def read_config():
-    """The paper's training on CIFAR-10, at this benchmark's size."""
-    config = benchmark_program.read_config("train_cifar10")
+    """Reads the config of the paper's training on CIFAR-10, at this benchmark's size."""
+    config = program.read_config("train_cifar10")
     config.genotype = _GENOTYPE.value
     config.network.cells = _CELLS.value
     config.network.channels = _CHANNELS.value

@@ -8,12 +8,8 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from tests.conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "experiments"))
-import benchmark_cost
-import benchmark_roofline
-from benchmark_process import Killed, Process
+from measure import cost, roofline
+from measure.process import Killed, Process
 
 SIZE = 32
 PRODUCT = 2 * SIZE**3  # flops of a product of two matrices
@@ -46,27 +42,27 @@ def unrolled(x):
 def test_a_loops_work_counts_as_often_as_it_runs():
     x = jnp.ones((SIZE, SIZE))
     traced = jax.jit(looped).trace(x, 0, 2)
-    iterations = benchmark_cost.mean_iterations(traced.jaxpr, 0, 1)
+    iterations = cost.mean_iterations(traced.jaxpr, 0, 1)
     assert iterations == 14 / 5
     once = traced.lower().compile()
-    flat = benchmark_cost.cost(jax.jit(unrolled).lower(x).compile(), 1)
+    flat = cost.cost(jax.jit(unrolled).lower(x).compile(), 1)
     assert flat["flops"] == 17 * PRODUCT
     assert once.cost_analysis()["flops"] < 3 * PRODUCT  # why it has to be corrected
-    cost = benchmark_cost.cost(once, iterations)
-    assert cost["flops"] == pytest.approx(flat["flops"], rel=0.01)  # and the loops' own counters
-    assert cost["bytes accessed"] == pytest.approx(flat["bytes accessed"], rel=0.1)
+    total = cost.cost(once, iterations)
+    assert total["flops"] == pytest.approx(flat["flops"], rel=0.01)  # and the loops' own counters
+    assert total["bytes accessed"] == pytest.approx(flat["bytes accessed"], rel=0.1)
 
 
 def test_a_loop_whose_length_is_not_known_is_refused():
     traced = jax.jit(looped).trace(jnp.ones((SIZE, SIZE)), 0, 2)
     with pytest.raises(ValueError, match="length"):
-        benchmark_cost.mean_iterations(traced.jaxpr)
+        cost.mean_iterations(traced.jaxpr)
 
 
 def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
-    chip = benchmark_roofline.Chip("", "float32", flops=10.0, bandwidth=2.0)
-    assert benchmark_roofline.step_seconds(chip, 100.0, 10.0) == 10
-    assert benchmark_roofline.step_seconds(chip, 10.0, 10.0) == 5
+    chip = roofline.Chip("", "float32", flops=10.0, bandwidth=2.0)
+    assert roofline.step_seconds(chip, 100.0, 10.0) == 10
+    assert roofline.step_seconds(chip, 10.0, 10.0) == 5
 
 
 @pytest.mark.parametrize(
@@ -88,7 +84,7 @@ def test_the_table_has_every_figure(python):
         "--dispatches=2",
         "--steps_per_dispatch=1",
     ]
-    script = "experiments/benchmark_search_step.py"
+    script = "experiments/benchmarks/search_step.py"
     run = python(script, *flags, "--variants=ours", "--steps=embedding")
     assert run.returncode == 0, run.stderr
     head, _, *rows = (line for line in run.stdout.splitlines() if line.startswith("|"))

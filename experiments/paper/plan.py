@@ -1,6 +1,6 @@
-"""What the paper's tables are made of: their flags, and which runs they take from where.
+"""Plans the paper's tables: their flags, and which runs they take from where.
 
-All tables have one folder for each scale, so no run is made twice:
+All tables of a scale share one folder, so that no run is made twice:
 
   OUT/searches/MODEL-SEED     MODEL: nge, nge_predecessors, alpha, plain, rnn; by another strategy: STRATEGY_MODEL
   OUT/TASK/CELL-SEED          TASK: cifar10, cifar10_tiny, cifar100, imagenet, voc
@@ -9,18 +9,19 @@ All tables have one folder for each scale, so no run is made twice:
 """
 
 import argparse
+import itertools
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
-import runs
-from runs import Run
 
 from nge_jax.runtime import artifacts
 from nge_jax.runtime import flags as runtime_flags
+from paper import runs
+from paper.runs import Run
 
 SCALES = ("smoke", "small", "paper")
 MODELS = {  # rows of Table 4: edge model, adjacency
@@ -46,19 +47,25 @@ TASKS = {
 # What trains the many cells of a comparison of searches.
 COMPARISON = {"smoke": "cifar10", "small": "cifar10_tiny", "paper": "cifar10"}
 Options = argparse.Namespace
+Name = TypeVar("Name")  # of a table's row
 
 
 class Cell(NamedTuple):
-    """name: of a workdir; genotype: as `config.genotype` takes it."""
+    """Names a cell to train.
+
+    name: what the workdirs of its trainings begin with.
+    genotype: as `config.genotype` takes it.
+    """
 
     name: str
     genotype: str
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The flags of every table."""
-    form = argparse.RawDescriptionHelpFormatter
-    flags = argparse.ArgumentParser(description=description, formatter_class=form)
+    """Makes a parser of the flags that every table has."""
+    flags = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--seeds", type=_seeds, help="such as 0,1,2; default: the scale's")
     flags.add_argument(
         "--scale",
@@ -82,7 +89,11 @@ def start(
 ) -> None:
     """Calls `main` with the flags' values; bad input ends in one line and exit code 2.
 
-    `seeds`: for each scale, those that are taken if none are given.
+    Args:
+        main: makes the table.
+        flags: of `parser`, and the table's own.
+        seeds: for each scale, those that are taken if none are given.
+        arguments: of the command line, if others than this process's.
     """
     options = flags.parse_args(arguments)
     options.seeds = options.seeds or list(seeds[options.scale])
@@ -99,29 +110,39 @@ def start(
 
 
 def search(options: Options, model: str, seed: int, strategy: str = "gradient") -> Run:
-    """model: one of MODELS."""
+    """Plans a search by the edge model and adjacency of `MODELS[model]`."""
     edge_model, adjacency = MODELS[model]
     config, words = TASKS["searches"]
-    other = "" if strategy == "gradient" else strategy
-    variant = ",".join(filter(None, (other, edge_model, words[options.scale])))
+    prefix = "" if strategy == "gradient" else strategy
+    variant = ",".join(filter(None, (prefix, edge_model, words[options.scale])))
     settings = {"seed": seed, "search.adjacency": adjacency} | _data(options)
-    name = "_".join(filter(None, (other, model)))
+    name = "_".join(filter(None, (prefix, model)))
     return Run(options.out / "searches" / f"{name}-{seed}", f"{config}:{variant}", settings)
 
 
-def found(search: Run) -> Cell:
-    return Cell(search.workdir.name, runs.spelled(search.workdir / artifacts.GENOTYPE))
+def derived_cell(search: Run) -> Cell:
+    """Names the cell that a search ends with."""
+    return Cell(search.workdir.name, runs.path_argument(search.workdir / artifacts.GENOTYPE))
 
 
-def known(name: str) -> Cell:
-    """A published cell, or random:SEED."""
+def named_cell(name: str) -> Cell:
+    """Names a published cell, or the random one of "random:SEED"."""
     return Cell(name.replace(":", "_"), name)
 
 
 def training(
     options: Options, task: str, cell: Cell, seed: int, rate: float | None = None, **settings: str
 ) -> Run:
-    """rate: a learning rate other than the scale's own."""
+    """Plans the training of a cell.
+
+    Args:
+        options: of the table.
+        task: one of `TASKS`.
+        cell: to train.
+        seed: of the training.
+        rate: a learning rate other than the scale's own.
+        settings: values of other keys of the config.
+    """
     config, words = TASKS[task]
     config = ":".join(filter(None, (config, words[options.scale])))
     settings = {"seed": seed, "genotype": cell.genotype} | settings | _data(options)
@@ -132,14 +153,34 @@ def training(
     return Run(path, config, settings | {"weights.learning_rate": rate})
 
 
-def complete(options: Options, wanted: Iterable[Run]) -> None:
-    """Runs what is missing, unless the table alone is asked for."""
+def trainings(options: Options, task: str, cells: Mapping[str, Cell]) -> dict[str, list[Run]]:
+    """Plans a table's trainings: each row's cell with every seed."""
+    return {
+        name: [training(options, task, cell, seed) for seed in options.seeds]
+        for name, cell in cells.items()
+    }
+
+
+def comparison(options: Options, cells: Mapping[Name, Sequence[Cell]]) -> dict[Name, list[Run]]:
+    """Plans the trainings of a comparison of searches: a row has a cell for each seed, trained with that seed."""
+    return {
+        name: [
+            training(options, COMPARISON[options.scale], cell, seed)
+            for cell, seed in zip(row_cells, options.seeds, strict=True)
+        ]
+        for name, row_cells in cells.items()
+    }
+
+
+def complete(options: Options, *groups: Iterable[Run]) -> None:
+    """Runs what is missing of all groups, unless the table alone is asked for."""
     if not options.table_only:
+        wanted = itertools.chain.from_iterable(groups)
         runs.complete(wanted, jobs=options.jobs, by_ray=options.ray)
 
 
 def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """The type of a flag that takes some of `names`, joined by commas."""
+    """Makes the type of a flag that takes some of `names`, joined by commas."""
 
     def read(text: str) -> list[str]:
         words = text.split(",")
@@ -151,7 +192,7 @@ def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 def _data(options):
-    # Runs start elsewhere than this process.
+    """Names the data folder from the root: runs start elsewhere than this process."""
     return {"data.dir": str(Path(options.data_dir).absolute())} if options.data_dir else {}
 
 

@@ -1,31 +1,31 @@
-"""How the tables are made of finished runs: statistics over seeds, the plot, the files."""
+"""Makes the tables of finished runs: statistics over seeds, the plot, the files."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-import runs
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from plan import Options
-from runs import Run
 
 from nge_jax.report import cell as draw
 from nge_jax.report import curves
 from nge_jax.report.document import Document, Section, to_html, to_markdown
 from nge_jax.runtime import artifacts
+from paper import runs
+from paper.plan import Options
+from paper.runs import Run
 
 ABSENT = "–"
 PAPER = "the paper's figure"
 
 
 def results(wanted: Iterable[Run], key: str) -> list[float]:
-    """A metric of the last epoch, of the runs that are finished. The test's are of no other epoch."""
+    """Reads a metric of the last epoch of each finished run. Those of the test are of no other epoch."""
     paths = [run.workdir / artifacts.METRICS for run in wanted if runs.is_finished(run)]
     return [artifacts.read_metrics(path, ())[-1][key] for path in paths]
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Mean ± sample standard deviation; of one value only the value."""
+    """Formats mean ± sample standard deviation, or the value alone if there is but one."""
     if not values:
         return ABSENT
     mean = format(statistics.mean(values), form)
@@ -33,18 +33,19 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
 
 
 def percent(values: Iterable[float]) -> list[float]:
+    """Converts fractions to percent."""
     return [100 * value for value in values]
 
 
 def errors(accuracies: Iterable[float]) -> list[float]:
-    """In percent."""
+    """Converts accuracies to errors in percent."""
     return [100 * (1 - accuracy) for accuracy in accuracies]
 
 
 def spread_figure(
     label: str, rows: Mapping[str, Sequence[float]], paper: Mapping[str, float]
 ) -> Figure:
-    """Each row's values, their mean and standard deviation, and the paper's figures for rows that have one."""
+    """Draws each row's values, their mean and standard deviation, and the paper's figures for rows that have one."""
     with rc_context(curves.STYLE):
         figure = draw.new_figure(6.4, 1.0 + 0.32 * len(rows))
         axes = figure.subplots()
@@ -73,7 +74,7 @@ def write(
     sections: Sequence[Section],
     **figures: Figure,
 ) -> None:
-    """OUT/NAME.md, which is printed too, NAME.html and the pictures NAME_KEY of `figures`."""
+    """Writes OUT/NAME.md, which is printed too, NAME.html and the pictures NAME_KEY of `figures`."""
     options.out.mkdir(parents=True, exist_ok=True)
     for key, figure in figures.items():
         draw.save(figure, options.out / f"{name}_{key}")

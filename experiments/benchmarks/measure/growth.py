@@ -1,4 +1,4 @@
-"""The plot of a step's time against batch size, channels and cells."""
+"""Plots a step's time against batch size, channels and cells."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def plot(seconds: dict[str, dict[int, float]], title: str, path: Path) -> None:
         panel.loglog(values, times, "o-", base=2)
         if values:  # what a step in proportion to the smallest would take
             proportional = [times[0] * value / values[0] for value in values]
-            panel.loglog(values, proportional, ":", color="grey", label="proportional", base=2)
+            panel.loglog(values, proportional, ":", color="gray", label="proportional", base=2)
             panel.legend(frameon=False)
         panel.set_xticks(values, [str(value) for value in values])
         panel.set_xlabel(label)

@@ -1,22 +1,18 @@
 """The training step's benchmark: devices agree, all-reduces are told apart, PyTorch's network has our size."""
 
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 
 import jax
 import pytest
 
+from measure import collectives
+from measure.process import Process
 from nge_jax.cost import part_costs
 from nge_jax.networks.network import cifar_network
 from nge_jax.space import genotype
-from tests.conftest import ROOT
 from tests.small_training import SMALL
-
-sys.path.insert(0, str(ROOT / "experiments"))
-import benchmark_collectives
 
 # A loop over steps with the gradient's sum, in it one of three cells with statistics of both passes.
 HLO = """HloModule phase
@@ -50,7 +46,7 @@ ENTRY %main (s: (s32[], f32[100])) -> (s32[], f32[100]) {
 
 
 def test_all_reduces_count_as_often_as_a_step_runs_them():
-    found = benchmark_collectives.all_reduces(HLO)
+    found = collectives.all_reduces(HLO)
     assert found == {
         "gradient": (1, 100),
         "statistics forward": (3, 24),
@@ -58,7 +54,7 @@ def test_all_reduces_count_as_often_as_a_step_runs_them():
     }
     unknown = HLO.replace('backend_config={"known_trip_count":{"n":"3"}}', "")
     with pytest.raises(ValueError, match="unknown length"):
-        benchmark_collectives.all_reduces(unknown)
+        collectives.all_reduces(unknown)
 
 
 def table(lines):
@@ -69,7 +65,7 @@ def test_devices_agree_and_the_gradient_crosses_them_once(python, tmp_path):
     (tmp_path / "cell.json").write_text(genotype.to_json(SMALL))
     flags = ["--cells=1", "--channels=4", "--batch_size=4", "--losses=2", "--auxiliary_weight=0"]
     cell = f"--genotype={tmp_path / 'cell.json'}"
-    script = "experiments/benchmark_train_step.py"
+    script = "experiments/benchmarks/train_step.py"
     run = python(script, "--devices=1,2", cell, *flags, timeout=600)
     assert run.returncode == 0, run.stderr
     head, *losses, all_reduces, one, two = table(run.stdout.splitlines())
@@ -93,7 +89,7 @@ def test_devices_agree_and_the_gradient_crosses_them_once(python, tmp_path):
 
 @pytest.mark.parametrize("devices", ["3", "0", "two", "1,8"])
 def test_devices_that_do_not_divide_the_batch_are_refused(devices, python):
-    script = "experiments/benchmark_train_step.py"
+    script = "experiments/benchmarks/train_step.py"
     run = python(script, f"--devices={devices}", "--batch_size=4")
     assert run.returncode == 1
     assert (
@@ -116,17 +112,9 @@ def test_pytorchs_network_has_as_many_parameters_and_takes_a_step(name, auxiliar
     found = genotype.load(name)
     flags = {"batch_size": 2, "channels": 6, "cells": 3, "drop_path": 0.3}
     flags |= {"genotype": genotype.to_json(found), "auxiliary_weight": auxiliary}
-    run = subprocess.run(
-        [torch_python(), "experiments/torch_network.py", *(f"--{k}={v}" for k, v in flags.items())],
-        cwd=ROOT,
-        input="1\n",
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    ready, seconds = run.stdout.splitlines()
+    command = [torch_python(), "-m", "pytorch.network"]
+    with Process(command, env={}, limit_gb=8, limit_s=120, **flags) as process:
+        assert process.seconds(1) > 0
     model = cifar_network(found, cells=3, channels=6, auxiliary=auxiliary > 0)
     parts = part_costs(model, (32, 32, 3), train=True)
-    assert json.loads(ready)["parameters"] == sum(cost.parameters for cost in parts.values())
-    assert float(seconds) > 0
+    assert process.ready["parameters"] == sum(cost.parameters for cost in parts.values())

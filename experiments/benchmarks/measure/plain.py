@@ -1,19 +1,15 @@
-"""The plain port of the supernet: what a direct translation of the paper to JAX looks like.
+"""Ports the supernet plainly: what a direct translation of the paper to JAX looks like.
 
 Every edge and every operation by itself, unrolled, with the library's convolutions and automatic derivatives.
 The cell is the reference that the tests hold the fast cell against.
 """
 
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
 from nge_jax.supernet.model import Supernet
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import plain_cell
+from tests import plain_cell
 
 
 class PlainSupernet(NamedTuple):
@@ -22,7 +18,7 @@ class PlainSupernet(NamedTuple):
     net: Supernet
 
     def apply(self, weights, images, probs):
-        """As `Supernet.apply`; images [B, H, W, 3] and probs [2, 14, 7] to logits [B, classes]."""
+        """Computes what `Supernet.apply` does; images [B, H, W, 3] and probs [2, 14, 7] to logits [B, classes]."""
         stem, classifier = weights["stem"], weights["classifier"]
         x = jax.lax.conv_general_dilated(
             images, stem["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")

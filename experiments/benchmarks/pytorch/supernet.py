@@ -1,20 +1,22 @@
-"""The same supernet in PyTorch, to compare the time of a step with; needs torch and no other package.
+"""Runs the same supernet in PyTorch, to compare the time of a step with; needs torch and no other package.
 
 The operations, their order, the weights' distribution and both updates are those of DARTS, on which the paper
-builds, without `none`. Images come augmented, which favours this side a little. The architecture's
+builds, without `none`. Images come augmented, which favors this side a little. The architecture's
 parameters are DARTS's logits; their step asks for no gradient of the weights.
 
 Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps and prints the
-seconds a step took. `benchmark_search_step.py --torch` starts it.
+seconds a step took. `search_step.py --torch` starts it.
 """
 
 import argparse
 import os
+from typing import NamedTuple
 
-import benchmark_process
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from measure import process
 
 NODES = 4  # inner nodes of a cell
 EDGES = sum(2 + k for k in range(NODES))
@@ -25,7 +27,7 @@ def norm(channels, affine=False):
 
 
 def convolution(channels, size, stride, dilation=1, affine=False):
-    """ReLU, depthwise and 1x1 convolution, BN."""
+    """Makes ReLU, depthwise and 1x1 convolution, BN."""
     padding = dilation * (size // 2)
     return nn.Sequential(
         nn.ReLU(),
@@ -51,7 +53,7 @@ def avg_pool(stride):
 
 
 class FactorizedReduce(nn.Module):
-    """ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel, BN."""
+    """Applies ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel, and BN."""
 
     def __init__(self, channels_in, channels, affine=False):
         super().__init__()
@@ -71,7 +73,7 @@ def skip(channels, stride, affine=False):
 
 
 def preprocessing(channels_before, channels, reduction_before, affine=False):
-    """What brings a cell's two inputs to its size."""
+    """Makes what brings a cell's two inputs to its size."""
 
     def one_by_one(channels_in):
         conv = nn.Conv2d(channels_in, channels, 1, bias=False)
@@ -88,7 +90,7 @@ def stem(channels):
 
 
 class MixedEdge(nn.Module):
-    """All operations of an edge, in the order of `genotype.OPERATIONS`, weighted by p [7]."""
+    """Applies all operations of an edge, in the order of `genotype.OPERATIONS`, weighted by p [7]."""
 
     def __init__(self, channels, stride):
         super().__init__()
@@ -119,7 +121,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, before, probs):
-        """before: outputs of the two cells before; probs: [14, 7]."""
+        """Applies the cell; before: outputs of the two cells before; probs: [14, 7]."""
         nodes = [prepare(x) for prepare, x in zip(self.preprocess, before, strict=True)]
         edges = iter(zip(self.edges, probs, strict=True))
         for _ in range(NODES):
@@ -128,7 +130,7 @@ class Cell(nn.Module):
 
 
 class Supernet(nn.Module):
-    """cells, channels: as `nge_jax.supernet.supernet`; reductions at 1/3 and 2/3."""
+    """Stacks cells and channels as `nge_jax.supernet.model` does; reductions at 1/3 and 2/3."""
 
     def __init__(self, cells, channels, classes=10):
         super().__init__()
@@ -144,7 +146,7 @@ class Supernet(nn.Module):
         self.classifier = nn.Linear(before[1], classes)
 
     def forward(self, images, probs):
-        """images [B, 3, H, W], probs [2, 14, 7]: (normal, reduction)."""
+        """Computes logits of images [B, 3, H, W]; probs: [2, 14, 7], normal and reduction."""
         x = self.stem(images)
         before = x, x
         for cell, reduction in zip(self.cells, self.reductions, strict=True):
@@ -153,7 +155,7 @@ class Supernet(nn.Module):
 
 
 def weight_step(net, loss):
-    """DARTS's update of the weights by the gradient of `loss()`, as a function without arguments."""
+    """Makes DARTS's update of the weights by the gradient of `loss()`, a function without arguments."""
     sgd = torch.optim.SGD(net.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
 
     def step():
@@ -166,7 +168,7 @@ def weight_step(net, loss):
 
 
 def make_step(name, net, images, labels):
-    """A function without arguments that updates the group `name`."""
+    """Makes a function without arguments that updates the group `name`."""
     alphas = (1e-3 * torch.randn(2, EDGES, 7)).requires_grad_(name == "embedding")
     if name == "weights":
         probs = alphas.softmax(-1)
@@ -182,19 +184,29 @@ def make_step(name, net, images, labels):
     return step
 
 
+class Inputs(NamedTuple):
+    """Holds what is measured; report: what to say of it when it is ready."""
+
+    net: nn.Module
+    images: torch.Tensor
+    labels: torch.Tensor
+    report: dict
+
+
 def prepare(net, batch_size):
-    """The network, images, labels, and what to report: channels last, a thread for each core allowed."""
+    """Prepares a network and random images: channels last, a thread for each core allowed."""
     if hasattr(os, "sched_getaffinity"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     net = net.to(memory_format=torch.channels_last)
     images = torch.randn(batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch_size,))
     parameters = sum(p.numel() for p in net.parameters())
-    return net, images, labels, {"parameters": parameters, "torch": torch.__version__}
+    report = {"parameters": parameters, "torch": torch.__version__}
+    return Inputs(net=net, images=images, labels=labels, report=report)
 
 
 def flags(doc):
-    """A parser of the step and the size to measure."""
+    """Makes a parser of the step and the size to measure."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--step", choices=("weights", "embedding"), default="weights")
     parser.add_argument("--batch_size", type=int, default=64)
@@ -206,9 +218,9 @@ def flags(doc):
 def main() -> None:
     args = flags(__doc__).parse_args()
     torch.manual_seed(0)
-    net, images, labels, ready = prepare(Supernet(args.cells, args.channels), args.batch_size)
-    step = make_step(args.step, net, images, labels)
-    benchmark_process.serve(ready, lambda steps: [step() for _ in range(steps)])
+    inputs = prepare(Supernet(args.cells, args.channels), args.batch_size)
+    step = make_step(args.step, inputs.net, inputs.images, inputs.labels)
+    process.serve(inputs.report, lambda steps: [step() for _ in range(steps)])
 
 
 if __name__ == "__main__":

@@ -1,24 +1,25 @@
-"""The search steps of a checkout of quark0/darts, to compare the time of a step with; needs torch and no other package.
+"""Runs the search steps of a checkout of quark0/darts, to compare their time with; needs torch, no other package.
 
 Their supernet (`cnn/model_search.py`) as it is, but for three things: `none` is taken out of their operations, as the
 paper does; what they move to a GPU stays on the CPU; and it runs channels-last. The updates are those of their
 `train_search.py` and, first-order, `architect.py`: each computes the other group's gradients too. Images come
 augmented.
 
-Prints and reads what `torch_supernet.py` does. `benchmark_search_step.py --torch --darts=DIR` starts it.
+Prints and reads what `supernet.py` does. `search_step.py --torch --darts=DIR` starts it.
 """
 
 import sys
 from pathlib import Path
 
-import benchmark_process
 import torch
-import torch_supernet
 from torch import nn
+
+from measure import process
+from pytorch import supernet
 
 
 def load(darts: Path, channels: int, cells: int):
-    """Their network of the paper's seven operations."""
+    """Makes their network of the paper's seven operations."""
     sys.path.insert(0, str(darts / "cnn"))
     torch.Tensor.cuda = lambda tensor: tensor
     import genotypes
@@ -30,9 +31,9 @@ def load(darts: Path, channels: int, cells: int):
 
 
 def make_step(name, net, images, labels):
-    """A function without arguments that updates the group `name`."""
+    """Makes a function without arguments that updates the group `name`."""
     if name == "weights":
-        return torch_supernet.weight_step(net, lambda: net._criterion(net(images), labels))
+        return supernet.weight_step(net, lambda: net._criterion(net(images), labels))
     adam = torch.optim.Adam(net.arch_parameters(), 3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
     def step():
@@ -44,14 +45,14 @@ def make_step(name, net, images, labels):
 
 
 def main() -> None:
-    parser = torch_supernet.flags(__doc__)
+    parser = supernet.flags(__doc__)
     parser.add_argument("--darts", type=Path, required=True)
     args = parser.parse_args()
     torch.manual_seed(0)
     net = load(args.darts, args.channels, args.cells)
-    net, images, labels, ready = torch_supernet.prepare(net, args.batch_size)
-    step = make_step(args.step, net, images, labels)
-    benchmark_process.serve(ready, lambda steps: [step() for _ in range(steps)])
+    inputs = supernet.prepare(net, args.batch_size)
+    step = make_step(args.step, inputs.net, inputs.images, inputs.labels)
+    process.serve(inputs.report, lambda steps: [step() for _ in range(steps)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A process that is measured: it says a line of JSON when it is ready, then times steps on demand.
+"""Runs what is measured in a process, which says a line of JSON when it is ready, then times steps on demand.
 
 Each measurement has a process of its own, so that none inherits another's caches, memory or threads, and so
 that one which wants more memory or time than allowed can be ended and that reported.
@@ -6,8 +6,6 @@ that one which wants more memory or time than allowed can be ended and that repo
 
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import threading
@@ -15,18 +13,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+BENCHMARKS = Path(__file__).resolve().parents[1]
+ROOT = BENCHMARKS.parents[1]
+PATH = os.pathsep.join(map(str, (BENCHMARKS, ROOT)))  # where a process finds its modules
 
 
 class Killed(Exception):
-    """What was measured wanted more than its limits; the message says at which size or time it was ended."""
+    """Tells that what was measured wanted more than its limits, and at which size or time it was ended."""
 
 
 class Process:
-    """A context; `ready` is what the process reported, `seconds(n)` times a step in a dispatch of n.
+    """Starts a process and, as a context, waits until it is ready and ends it.
+
+    `ready` is what the process reported.
 
     Args:
-        command: what to run; flags by name follow.
+        command: what to run; the flags `options` follow.
         env: added to the environment.
         limit_gb, limit_s: resident memory and time until it is ready, after which it is killed.
     """
@@ -38,7 +40,7 @@ class Process:
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"} | env,
+            env=os.environ | {"PYTHONPATH": PATH, "TF_CPP_MIN_LOG_LEVEL": "3"} | env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -63,7 +65,7 @@ class Process:
         self._process.wait()
 
     def seconds(self, steps: int) -> float:
-        """Seconds of a step, in one dispatch of `steps`.
+        """Times a step, in one dispatch of `steps`.
 
         Raises:
             Killed: it went over a limit.
@@ -94,7 +96,7 @@ class Process:
 
 
 def serve(ready: dict, run: Callable[[int], None]) -> None:
-    """The other side: says `ready`, then for every number N that comes, times `run(N)`, N steps."""
+    """Serves as the other side: says `ready`, then for every number N that comes, times `run(N)`, N steps."""
     print(json.dumps(ready), flush=True)
     for line in sys.stdin:
         steps = int(line)
@@ -104,57 +106,15 @@ def serve(ready: dict, run: Callable[[int], None]) -> None:
 
 
 def take_turns(processes: Sequence[Process], steps: int, rounds: int) -> list[list[float]]:
-    """Seconds of a step of each process in each round, a dispatch of `steps` from one after the other."""
+    """Times a step of each process in each round, a dispatch of `steps` from one after the other."""
     for process in processes:
         process.seconds(steps)  # the first touches memory that the others find in place
     turns = [[process.seconds(steps) for process in processes] for _ in range(rounds)]
     return [list(seconds) for seconds in zip(*turns, strict=True)]
 
 
-COMPARISON = (
-    "PyTorch s (median; fastest)",
-    "ours s (median; fastest)",
-    "ours / PyTorch (median; fastest; turn by turn)",
-)
-
-
-def compare(torch: Process, ours: Process, steps: int, rounds: int) -> tuple[str, str, str]:
-    """Cells of a table under the headings `COMPARISON`.
-
-    Raises:
-        RuntimeError: the networks differ in their number of parameters.
-    """
-    sizes = torch.ready["parameters"], ours.ready["parameters"]
-    if sizes[0] != sizes[1]:
-        raise RuntimeError("PyTorch has {:,} parameters, ours {:,}".format(*sizes))
-    both = take_turns((torch, ours), steps, rounds)
-    middle, fastest = map(statistics.median, both), map(min, both)
-    (theirs, mine), (their_best, my_best) = middle, fastest
-    ratios = [b / a for a, b in zip(*both, strict=True)]
-    return (
-        f"{theirs:.3g}; {their_best:.3g}",
-        f"{mine:.3g}; {my_best:.3g}",
-        f"{mine / theirs:.2f}; {my_best / their_best:.2f}; {min(ratios):.2f} to {max(ratios):.2f}",
-    )
-
-
-def row(*cells: str) -> str:
-    """A line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
-
-
-def processor() -> str:
-    """The processor's name, and how many of its threads this process may use."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} x {names[0]}" if names else platform.machine()
-
-
 def _resident_gb(pid):
-    """Resident memory; 0 for a process that has ended or where the system does not tell."""
+    """Reads the resident memory; 0 for a process that has ended or where the system does not tell."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):

@@ -1,0 +1,111 @@
+"""Prepares programs to measure: configs, random images, a search's arguments, and compilation with its figures."""
+
+import importlib.util
+import resource
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from measure import cost
+from measure.process import ROOT
+from nge_jax.data import order as data_order
+from nge_jax.data import small
+from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import parallel
+from nge_jax.search import build as search_build
+from nge_jax.search import gradient_steps
+
+
+class SearchInputs(NamedTuple):
+    """Holds what a search's phases are called with, on the devices.
+
+    state: of the search, at its start.
+    batches: by the name of a phase.
+    key: of all random choices.
+    """
+
+    state: Any
+    batches: dict[str, Any]
+    key: jax.Array
+
+
+def read_config(name: str, variant: str = "") -> ConfigDict:
+    """Reads the config of configs/`name`.py:`variant`."""
+    path = ROOT / "configs" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant)
+
+
+def random_images(count: int) -> small.Dataset:
+    """Draws `count` training images of CIFAR-10's shape; the first of them is there to test, too."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
+    labels = rng.integers(0, 10, count).astype(np.int32)
+    return small.Dataset(
+        train_images=images,
+        train_labels=labels,
+        test_images=images[:1],
+        test_labels=labels[:1],
+        num_classes=10,
+        mean=small.MEAN,
+        std=small.STD,
+    )
+
+
+def search_inputs(
+    search: search_build.Search, data: small.Dataset, steps: int, batch_size: int, epochs: int = 1
+) -> SearchInputs:
+    """Makes the inputs of a search's phases.
+
+    Args:
+        search: as built.
+        data: its images.
+        steps: of a phase.
+        batch_size: images a step.
+        epochs: of which a history must have room.
+    """
+    state = jax.jit(
+        lambda key: gradient_steps.init_state(
+            search.net, search.edge_model, search.optimizer, epochs, key
+        )
+    )(jax.random.key(0))
+    state, key = parallel.replicated((state, jax.random.key(1)))
+    images, labels = parallel.replicated((data.train_images, data.train_labels))
+    order = data_order.epoch_order(0, 0, len(data.train_images), steps, batch_size)
+    batches = parallel.Batches(images, labels, parallel.by_device(order))
+    probs = search.edge_model.probs(state.params[EMBEDDING])
+    return SearchInputs(
+        state=state, batches={WEIGHTS: (probs, batches), EMBEDDING: batches}, key=key
+    )
+
+
+def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple]) -> dict:
+    """Compiles phases as a search does before its first step; returns what that took, tracing included."""
+    begin = time.monotonic()
+    parallel.compile_side_by_side(phases, arguments)
+    return {"both_s": time.monotonic() - begin, "both_peak_bytes": peak_bytes()}
+
+
+def compile_phase(phase: Callable, arguments: tuple) -> tuple[jax.stages.Compiled, dict]:
+    """Compiles a phase (of `parallel.on_all_devices`); also returns what that took and yielded."""
+    begin = time.monotonic()
+    lowered = phase.lower(*arguments)
+    traced = time.monotonic()
+    compiled = parallel.program(lowered)
+    figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
+    figures["peak_bytes"] = peak_bytes()  # before what follows here, which is no part of a run
+    figures["temp_bytes"] = compiled.memory_analysis().temp_size_in_bytes
+    program = jax.jit(phase).trace(*arguments)
+    iterations = cost.mean_iterations(program.jaxpr, 0, 1)  # one step of a dispatch's
+    return compiled, figures | cost.cost(compiled, iterations)
+
+
+def peak_bytes() -> int:
+    """Reads the most resident memory that the process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
