@@ -63,6 +63,9 @@ DARTS = Space(
     num_nodes=6,
     kept_edges=2,
 )
+# Of these the convolutions, with the sizes of their kernels. A separable one is applied twice.
+SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
+DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
 
 # Dong and Yang, ICLR 2020: one searched cell, every edge with an operation, 5^6 = 15,625 cells.
 NAS_BENCH_201 = Space(

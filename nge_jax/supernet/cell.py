@@ -5,11 +5,12 @@
 Nodes 0 and 1 are the cell's two inputs (preprocessed to C channels), nodes 2..5 the inner ones; the
 output concatenates the inner nodes. In a reduction cell, edges that leave an input have stride 2.
 
-Two schedules compute the same sums (`supernet.SCHEDULES`):
+Three schedules compute the same sums (`model.SCHEDULES`):
 
-* `mix_together`: all edges leaving a node at once, by `jax.vmap`. The edges' depthwise convolutions
+* `reference.mix_as_written`: one edge and one operation at a time, as the equation says.
+* `vmapped.mix_together`: all edges leaving a node at once, by `jax.vmap`. The edges' depthwise convolutions
   become one library call with many groups: what a GPU or TPU wants.
-* `edge_loop.mix_one_by_one`: one edge at a time in a loop with a derivative of its own. What XLA's CPU
+* `looped.mix_one_by_one`: one edge at a time in a loop with a derivative of its own. What XLA's CPU
   backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.
 """
 
@@ -17,18 +18,17 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
+from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm
 from nge_jax.supernet.edge import (
     ALL,
-    DILATED,
     INNER,
     INPUTS,
-    SEPARABLE,
     SKIP,
-    Params,
     edges_from,
     reduced_positions,
 )
+from nge_jax.supernet.trees import Params
 
 
 def init_mixed_cell(
@@ -115,7 +115,7 @@ def mixed_cell(
         before: outputs of the cells k-2 and k-1, NHWC.
         probs: [14, 7], probabilities of each edge's operations, in the order of `genotype.EDGES`.
         reduction: whether this is a reduction cell.
-        mix_edges: one of the two schedules.
+        mix_edges: one of the three schedules.
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     inputs = jnp.stack(

@@ -1,7 +1,6 @@
 """One edge's arithmetic: the operations that an edge mixes, and which edges there are (paper Eq. 11)."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +10,16 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.kernels.depthwise import depthwise_conv
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
+from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm
 from nge_jax.supernet.norm import affine, fold, moments
+from nge_jax.supernet.trees import Params
 
-# Operations that are convolutions, ending in 1x1 convolution and batch normalisation (see `folding`) ...
-SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}  # kernel sizes
-DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
+# Operations that are convolutions, ending in 1x1 convolution and batch normalization (see `norm.fold`) ...
 CONVOLUTIONS = (*SEPARABLE, *DILATED)
 # ... and those without weights, which are the same for all edges that leave a node at one stride.
 POOLS = ("max_pool_3x3", "avg_pool_3x3")
 SKIP = "skip_connect"
-
-Params = dict[str, Any]
 
 
 def edges_from(sources: range) -> tuple[tuple[int, int], ...]:

@@ -22,7 +22,7 @@ from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet import norm
 from nge_jax.supernet.norm import affine, fold
-from nge_jax.supernet.trees import Rows, put, take
+from nge_jax.supernet.trees import PackedTrees, put, take
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -75,7 +75,7 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
 
         return _over_targets(source, along_edge, rows, position, carry)
 
-    rows = Rows.of(params)
+    rows = PackedTrees.pack(params)
     saved = _room(rows, nodes, inputs, stride, axis_name)
     return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
 
@@ -87,7 +87,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     stride = 1 if inputs is None else 2
     position = _positions(sources)
     free = supernet_edge.weightless_numbers(stride)
-    rows = Rows.of(params)
+    rows = PackedTrees.pack(params)
 
     def from_source(number, carry):
         source = sources.stop - 1 - number
@@ -277,4 +277,4 @@ def _room(params, nodes, inputs, stride, axis_name):
     one = jax.eval_shape(
         kept, params.take(0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
     )
-    return Rows.empty(len(params.matrix), one)
+    return PackedTrees.empty(len(params.matrix), one)

@@ -14,13 +14,14 @@ import jax.numpy as jnp
 from nge_jax.kernels import convolution
 from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
 from nge_jax.space.stack import CellSpec, cell_plan
-from nge_jax.supernet import cell, norm, vmapped
+from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet.looped import mix_one_by_one
+from nge_jax.supernet.reference import mix_as_written
+from nge_jax.supernet.trees import Params
+from nge_jax.supernet.vmapped import mix_together
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
-SCHEDULES = {"loop": mix_one_by_one, "together": vmapped.mix_together}
-
-Params = dict[str, Any]
+SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_as_written}
 
 
 class Supernet(NamedTuple):
@@ -30,7 +31,8 @@ class Supernet(NamedTuple):
         plan: the cells, first to last, from `network.cell_plan`.
         num_classes: number of classes.
         image_channels: channels of an image.
-        schedule: "loop" (fast on CPU) or "together" (fast on GPU and TPU), see `cell`.
+        schedule: "loop" (fast on CPU), "together" (fast on GPU and TPU) or "reference" (as the paper
+            writes it), see `cell`.
         dtype: of the activations; parameters and statistics are float32 always.
         remat: recompute each cell's inside in the backward pass instead of storing it.
         axis_name: mapped axis over which batch statistics are averaged; None: each device its own, as
@@ -113,7 +115,8 @@ class Supernet(NamedTuple):
 
     def _stem(self, params, images):
         """3x3 convolution to 3 C channels and BN with affine."""
-        x = convolution.conv(images, params["kernel"].astype(images.dtype))
+        convolve = reference.conv if self.schedule == "reference" else convolution.conv
+        x = convolve(images, params["kernel"].astype(images.dtype))
         x = norm.batch_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 

@@ -20,9 +20,9 @@ from nge_jax.space.architecture import ABSENT
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.supernet import cell, norm
 from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.model import Params, Supernet
+from nge_jax.supernet.model import Supernet
 from nge_jax.supernet.norm import affine, fold, moments
-from nge_jax.supernet.trees import put, take
+from nge_jax.supernet.trees import Params, put, take
 
 
 class SampledSupernet(NamedTuple):

@@ -1,4 +1,4 @@
-"""The arrays of all edges as rows of one matrix, and rows taken from stacked trees."""
+"""Trees of arrays, one for each edge: stacked along a leading axis, or packed as the rows of one matrix."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,61 +9,64 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from nge_jax.supernet import edge
+Tree = Any  # of arrays
+Params = dict[str, Any]  # weights of a supernet or a part of one: a tree of float32 arrays
 
 
-def take(stacked: edge.Params, index: jax.Array) -> edge.Params:
-    """A tree's arrays [n, ...] at `index`."""
+def take(stacked: Tree, index: jax.Array) -> Tree:
+    """Takes the tree at `index` of those stacked along the leading axis of the arrays [n, ...]."""
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
 
 
-def put(stacked: edge.Params, value: edge.Params, index: jax.Array) -> edge.Params:
-    """The tree `stacked` with `value` at `index`."""
+def put(stacked: Tree, value: Tree, index: jax.Array) -> Tree:
+    """Returns `stacked` with the tree `value` at `index`, in its own data types."""
     return jax.tree.map(
         lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
     )
 
 
-Tree = Any
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """`matrix` [n, size], each row a tree of arrays of one type; `unpack` makes the tree of a row."""
+class PackedTrees:
+    """Holds n trees of equal shapes, each as a row of one matrix: one array to carry through a loop, not dozens.
+
+    Attributes:
+        matrix: [n, size], each row the elements of a tree whose arrays have one data type.
+        unpack: makes the tree of a row.
+    """
 
     matrix: jax.Array
     unpack: Callable[[jax.Array], Tree] = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def of(cls, stacked: Tree) -> Self:
-        """The trees that `stacked` holds along the leading axis of its arrays."""
+    def pack(cls, stacked: Tree) -> Self:
+        """Packs the trees that `stacked` holds along the leading axis of its arrays."""
         _, unpack = ravel_pytree(jax.tree.map(lambda a: a[0], stacked))
-        return cls(jax.vmap(_packed)(stacked), unpack)
+        return cls(jax.vmap(_ravel)(stacked), unpack)
 
     @classmethod
     def empty(cls, count: int, tree: Tree) -> Self:
-        """Room for `count` trees of the shapes and the type of `tree`; what is there is undefined."""
+        """Makes room for `count` trees of the shapes and the type of `tree`; what is there is undefined."""
         row, unpack = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), tree))
         return cls(lax.empty((count, *row.shape), row.dtype), unpack)
 
     def zeros(self) -> Self:
-        """As many trees of zeros."""
+        """Makes as many trees of zeros."""
         return dataclasses.replace(self, matrix=jnp.zeros_like(self.matrix))
 
     def take(self, index: jax.Array) -> Tree:
-        """The tree at `index`."""
+        """Unpacks the tree at `index`."""
         return self.unpack(lax.dynamic_index_in_dim(self.matrix, index, keepdims=False))
 
     def put(self, index: jax.Array, tree: Tree) -> Self:
-        """With `tree` at `index`."""
-        matrix = lax.dynamic_update_index_in_dim(self.matrix, _packed(tree), index, 0)
+        """Returns these trees with `tree` at `index`."""
+        matrix = lax.dynamic_update_index_in_dim(self.matrix, _ravel(tree), index, 0)
         return dataclasses.replace(self, matrix=matrix)
 
     def stacked(self) -> Tree:
-        """All trees, along the leading axis of their arrays."""
+        """Unpacks all trees, stacked along the leading axis of their arrays."""
         return jax.vmap(self.unpack)(self.matrix)
 
 
-def _packed(tree):
+def _ravel(tree):
     return ravel_pytree(tree)[0]

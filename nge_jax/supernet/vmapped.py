@@ -8,12 +8,12 @@ from nge_jax.kernels.depthwise import library_depthwise_conv
 from nge_jax.space.genotype import EDGES
 from nge_jax.supernet import norm
 from nge_jax.supernet.edge import (
-    Params,
     edges_from,
     mixed_convolutions,
     weightless,
     weightless_operations,
 )
+from nge_jax.supernet.trees import Params
 
 
 def mix_together(

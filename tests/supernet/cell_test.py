@@ -1,14 +1,16 @@
-"""Both schedules of the mixed cell against the plain cell of `plain_cell.py`."""
+"""The fast schedules of the mixed cell against the reference, and the arithmetic that they share."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.supernet import cell, norm, vmapped
+from nge_jax.space.genotype import OPERATIONS
+from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.model import SCHEDULES
-from tests import plain_cell
 
 CHANNELS, BEFORE = 4, (6, 5)
 
@@ -34,9 +36,10 @@ def problem(key, reduction, reduction_before):
     return params, before, probs, direction
 
 
-def value_and_gradients(function, params, before, probs, direction):
+def value_and_gradients(schedule, reduction, params, before, probs, direction):
     def projected(params, before, probs):
-        out = function(params, before, probs)
+        mix_edges = SCHEDULES[schedule]
+        out = cell.mixed_cell(params, before, probs, reduction=reduction, mix_edges=mix_edges)
         return (out * direction).sum(), out
 
     (_, out), grads = jax.jit(jax.value_and_grad(projected, argnums=(0, 1, 2), has_aux=True))(
@@ -47,17 +50,16 @@ def value_and_gradients(function, params, before, probs, direction):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", [False, True])
-def test_schedules_equal_the_plain_cell(key, reduction):
+def test_the_fast_schedules_equal_the_reference(key, reduction):
     args = problem(key, reduction, reduction_before=not reduction)
-    expected = value_and_gradients(lambda *a: plain_cell.mixed_cell(*a, reduction=reduction), *args)
-    for schedule in SCHEDULES.values():
-        found = value_and_gradients(
-            lambda *a, mix=schedule: cell.mixed_cell(*a, reduction=reduction, mix_edges=mix),
-            *args,
-        )
+    expected = value_and_gradients("reference", reduction, *args)
+    for schedule in SCHEDULES.keys() - {"reference"}:
+        found = value_and_gradients(schedule, reduction, *args)
         for path, (f, e) in zip_leaves(found, expected):
             scale = np.abs(e).max()
-            np.testing.assert_allclose(f, e, atol=2e-5 * scale, rtol=1e-4, err_msg=path)
+            np.testing.assert_allclose(
+                f, e, atol=2e-5 * scale, rtol=1e-4, err_msg=f"{schedule} {path}"
+            )
 
 
 @pytest.mark.slow
@@ -91,15 +93,38 @@ def zip_leaves(found, expected):
     ]
 
 
-def test_one_hot_probabilities_give_the_chosen_operation(key):
+@pytest.mark.parametrize("schedule", ["reference", "together"])
+def test_one_hot_probabilities_give_the_chosen_operation(key, schedule):
     params, before, _, _ = problem(key, False, False)
     probs = jnp.zeros((14, 7)).at[:, 0].set(1.0)  # skip_connect everywhere
-    out = cell.mixed_cell(params, before, probs, reduction=False, mix_edges=vmapped.mix_together)
-    s0, s1 = (plain_cell.preprocess(params[f"preprocess_{n}"], x) for n, x in enumerate(before))
-    nodes = [s0, s1]
+    mixed_cell = functools.partial(cell.mixed_cell, reduction=False)
+    out = mixed_cell(params, before, probs, mix_edges=SCHEDULES[schedule])
+    nodes = [preprocessed_by_numpy(params[f"preprocess_{n}"], x) for n, x in enumerate(before)]
     for _ in range(4):
         nodes.append(sum(nodes))
-    np.testing.assert_allclose(out, jnp.concatenate(nodes[2:], -1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(out, np.concatenate(nodes[2:], -1), rtol=1e-4, atol=1e-4)
+
+
+def preprocessed_by_numpy(weights, x):
+    """ReLU, 1x1 convolution (of both sets of positions in FactorizedReduce), batch normalization, in float64."""
+    weights, x = (np.asarray(a, np.float64) for a in (weights, x))
+    x = np.maximum(x, 0)
+    if weights.ndim == 3:
+        halves = x[:, ::2, ::2] @ weights[0], x[:, 1::2, 1::2] @ weights[1]
+        y = np.concatenate(halves, -1)
+    else:
+        y = x @ weights
+    return (y - y.mean((0, 1, 2))) / np.sqrt(y.var((0, 1, 2)) + 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (2, 6, 2)])
+def test_inputs_are_preprocessed_as_darts_does(key, shape):
+    weights = jax.random.normal(key, shape)
+    x = jax.random.normal(jax.random.fold_in(key, 1), (3, 8, 8, 6))
+    expected = preprocessed_by_numpy(weights, x)
+    np.testing.assert_allclose(cell.preprocess(weights, x, None), expected, atol=1e-5)
+    if len(shape) == 3:
+        np.testing.assert_allclose(reference.factorized_reduce(weights, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("mean", [0.0, 3.0, 1000.0])
@@ -148,8 +173,8 @@ def test_convolutions_with_large_means_do_not_cancel(key, mean):
     with jax.enable_x64(True):
         edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
         expected = sum(
-            p[o] * plain_cell.operation(name, edge, x, 1)
-            for o, name in enumerate(cell.OPERATIONS)
+            p[o] * reference.operation(name, edge, x, 1)
+            for o, name in enumerate(OPERATIONS)
             if name in supernet_edge.CONVOLUTIONS
         )
     np.testing.assert_allclose(found, expected, atol=1e-4)

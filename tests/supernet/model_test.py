@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.supernet.model import supernet
+from nge_jax.supernet.model import SCHEDULES, supernet
 
 
 def test_the_papers_supernet_has_1930618_parameters():
@@ -14,7 +14,7 @@ def test_the_papers_supernet_has_1930618_parameters():
     assert sum(leaf.size for leaf in jax.tree.leaves(weights)) == 1_930_618
 
 
-@pytest.mark.parametrize("schedule", ["loop", "together"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_shapes_of_logits_and_endpoints(schedule):
     net = supernet(cells=3, channels=4, num_classes=7, schedule=schedule)
     weights = jax.eval_shape(net.init, jax.random.key(0))
@@ -30,8 +30,9 @@ def test_shapes_of_logits_and_endpoints(schedule):
     }
 
 
-def test_bfloat16_activations_leave_float32_logits():
-    net = supernet(cells=1, channels=4, num_classes=7, dtype=jnp.bfloat16)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_bfloat16_activations_leave_float32_logits(schedule):
+    net = supernet(cells=1, channels=4, num_classes=7, schedule=schedule, dtype=jnp.bfloat16)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     images, probs = jnp.zeros((2, 16, 16, 3)), jnp.full((2, 14, 7), 1 / 7)
     logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)

@@ -1,11 +1,11 @@
-"""Trees kept as rows of a matrix come back as they were put there."""
+"""Trees packed into the rows of a matrix come back as they were put there."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from nge_jax.supernet.trees import Rows
+from nge_jax.supernet.trees import PackedTrees
 
 
 def trees(count):
@@ -25,19 +25,19 @@ def test_what_is_taken_in_a_loop_and_put_elsewhere_is_the_same():
     stacked = trees(5)
 
     @jax.jit
-    def reversed_rows(stacked):
-        rows = Rows.of(stacked)
+    def reverse(stacked):
+        packed = PackedTrees.pack(stacked)
 
         def move(i, moved):
-            return moved.put(4 - i, rows.take(i))
+            return moved.put(4 - i, packed.take(i))
 
-        return lax.fori_loop(0, 5, move, Rows.empty(5, rows.take(0))).stacked()
+        return lax.fori_loop(0, 5, move, PackedTrees.empty(5, packed.take(0))).stacked()
 
-    assert_equal(reversed_rows(stacked), jax.tree.map(lambda a: a[::-1], stacked))
+    assert_equal(reverse(stacked), jax.tree.map(lambda a: a[::-1], stacked))
 
 
 def test_room_for_shapes_alone_and_zeros():
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), trees(1))
-    rows = Rows.empty(2, one).zeros()
-    assert rows.matrix.shape == (2, 11)
-    assert_equal(rows.stacked(), jax.tree.map(jnp.zeros_like, trees(2)))
+    packed = PackedTrees.empty(2, one).zeros()
+    assert packed.matrix.shape == (2, 11)
+    assert_equal(packed.stacked(), jax.tree.map(jnp.zeros_like, trees(2)))

@@ -9,7 +9,7 @@ import json
 import jax
 from absl import app, flags
 
-from measure import cost, plain, process, program
+from measure import cost, process, program
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
 from nge_jax.search import build as search_build
@@ -85,11 +85,8 @@ def make_phase(variant, step, search, config, data):
     """Takes the search's own phase, or makes the same phase around another supernet."""
     if variant in ("ours", "remat"):
         return next(phase.run for phase in search.phases if phase.name == step)
-    others = {
-        "plain": plain.PlainSupernet(search.net),
-        "together": search.net._replace(schedule="together"),
-    }
-    net = others[variant]
+    schedules = {"plain": "reference", "together": "together"}
+    net = search.net._replace(schedule=schedules[variant])
     inputs = gradient_steps.Inputs(
         mean=data.mean, std=data.std, pad=config.data.pad, flip=config.data.flip
     )

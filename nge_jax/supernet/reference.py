@@ -1,0 +1,107 @@
+"""The mixed cell as the paper writes it (Eq. 11): one edge and one operation at a time, library operations only.
+
+The shortest of the three schedules to read and the slowest to run: nothing is shared, folded or recomputed, and every
+derivative is automatic. The fast schedules compute the same sums, and tests hold their values and gradients against
+this one.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from nge_jax.space.genotype import EDGES, OPERATIONS
+from nge_jax.space.spaces import SEPARABLE
+from nge_jax.supernet.edge import edges_from
+from nge_jax.supernet.norm import BATCH_NORM_EPSILON, pmean
+from nge_jax.supernet.trees import Params
+
+
+def mix_as_written(
+    params: Params,
+    nodes: jax.Array,
+    inputs: jax.Array | None,
+    probs: jax.Array,
+    sources: range,
+    axis_name: str | None,
+) -> jax.Array:
+    """Adds to every node what its edges from `sources` bring; arguments as of `vmapped.mix_together`."""
+    stride = 1 if inputs is None else 2
+    probs, mixed = probs.astype(nodes.dtype), list(nodes)
+    for number, (i, k) in enumerate(edges_from(sources)):  # by k: node i is complete
+        x = mixed[i] if inputs is None else inputs[i]
+        edge = _edge_params(params, number, nodes.dtype)
+        for o, name in enumerate(OPERATIONS):
+            p = probs[EDGES.index((i, k)), o]
+            mixed[k] += p * operation(name, edge, x, stride, axis_name)
+    return jnp.stack(mixed)
+
+
+def _edge_params(stacked, number, dtype):
+    return jax.tree.map(lambda a: a[number].astype(dtype), stacked)
+
+
+def operation(
+    name: str, edge: Params, x: jax.Array, stride: int, axis_name: str | None = None
+) -> jax.Array:
+    """Computes one operation of one edge: x [B, H, W, C] -> [B, H / stride, W / stride, C]."""
+    if name == "skip_connect":
+        return x if stride == 1 else factorized_reduce(edge[name], x, axis_name)
+    if name == "max_pool_3x3":
+        return batch_norm(pool(x, -jnp.inf, lax.max, stride), axis_name)
+    if name == "avg_pool_3x3":
+        # Counts of one image and channel: XLA folds this constant, which takes long on a whole batch.
+        counts = pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, stride)
+        return batch_norm(pool(x, 0.0, lax.add, stride) / counts, axis_name)
+    if name in SEPARABLE:
+        x = relu_conv_norm(edge[name]["first"], x, stride, 1, axis_name)
+        return relu_conv_norm(edge[name]["second"], x, 1, 1, axis_name)
+    return relu_conv_norm(edge[name], x, stride, 2, axis_name)
+
+
+def relu_conv_norm(
+    weights: Params, x: jax.Array, stride: int, dilation: int, axis_name: str | None
+) -> jax.Array:
+    """Computes ReLU, depthwise convolution, 1x1 convolution and batch normalization."""
+    x = depthwise_conv(jax.nn.relu(x), weights["depthwise"], stride, dilation)
+    return batch_norm(x @ weights["pointwise"], axis_name)
+
+
+def factorized_reduce(weights: jax.Array, x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Halves the resolution by two 1x1 convolutions of every other pixel, the second shifted by one."""
+    x = jax.nn.relu(x)
+    halves = x[:, ::2, ::2] @ weights[0], x[:, 1::2, 1::2] @ weights[1]
+    return batch_norm(jnp.concatenate(halves, -1), axis_name)
+
+
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves x [B, H, W, C_in] with kernel [k, k, C_in, C], zero-padded to keep the size."""
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dimensions)
+
+
+def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """Convolves each channel of x [B, H, W, C] with its own kernel, of [k, k, C]."""
+    padding = dilation * (len(kernel) // 2)
+    return lax.conv_general_dilated(
+        x,
+        kernel[:, :, None],
+        (stride, stride),
+        [(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def pool(x: jax.Array, start: float, combine, stride: int) -> jax.Array:
+    """Combines the pixels of each 3x3 window of x [B, H, W, C], padded by one with `start`."""
+    pads = [(0, 0), (1, 1), (1, 1), (0, 0)]
+    return lax.reduce_window(x, start, combine, (1, 3, 3, 1), (1, stride, stride, 1), pads)
+
+
+def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Normalizes x [B, H, W, C] with the batch's own statistics, without affine."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = pmean(wide.mean((0, 1, 2)), axis_name)
+    variance = pmean(jnp.square(wide - mean).mean((0, 1, 2)), axis_name)
+    return ((wide - mean) / jnp.sqrt(variance + BATCH_NORM_EPSILON)).astype(x.dtype)
