@@ -1,0 +1,6 @@
+"""The search for a cell: Algorithm 1 of the paper, and the same loop for other strategies.
+
+Read `gradient_steps` first: one update of the weights under fixed P, one of the embedding under fixed weights.
+`strategy_steps` replaces both where a strategy searches; `build` makes the parts that a config describes, `checks`
+refuses configs, `runner` runs an entire search, `record` writes what it found.
+"""

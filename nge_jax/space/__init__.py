@@ -1,0 +1,6 @@
+"""What a cell is: operations, nodes, edges, and the cells that a search can end with.
+
+A `Space` is data; a `Genotype` is one cell of each type in DARTS's vocabulary; an architecture is the same as an
+array, with the distribution over architectures that edge probabilities stand for. Read `spaces` first, then
+`genotype`. Only `architecture` and `nas_bench_201` import jax.
+"""

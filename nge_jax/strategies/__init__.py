@@ -1,1 +1,5 @@
-"""Search strategies, one a file; see `nge_jax.strategy` for what each of them is."""
+"""Search strategies with ask, tell and probs for a search without gradients (the paper names two of them).
+
+Read `base` first: what a strategy is and the loop that runs one. `reinforce` and `evolution` let the edge model
+propose architectures; `random_search` is the baseline that learns nothing.
+"""
