@@ -1,0 +1,126 @@
+"""The import rules: which part of the package may import which, and what an import may not do."""
+
+import ast
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Each line may import itself and the lines below it.
+LAYERS = [
+    {"__init__", "__main__", "api", "cli", "main", "predict", "export"},
+    {"segment"},
+    {"train", "search"},
+    {"data", "report", "cost", "strategies"},
+    {"runtime", "networks", "supernet", "embedding"},
+    {"space", "kernels", "optim", "metrics", "errors"},
+]
+APART = [{"search", "train"}, {"search", "segment"}, {"embedding", "supernet", "networks"}]
+# All that these import of the package, where the layers would allow more; and of its dependencies.
+ONLY = {"report": ("runtime.artifacts", "runtime.config", "space", "errors"), "kernels": ()}
+LIBRARIES = {"kernels": {"jax", "numpy"}}
+# What sees a config: these files of a task's folder, these modules, and the commands.
+CONFIG_FILES, CONFIG_MODULES = {"runner", "build", "checks"}, {"train.model", "runtime.config"}
+
+# Violations that are still there, each to go: (module, what it imports).
+KNOWN = {
+    ("train.runner", "nge_jax.search.runner.SHAPES"),  # a table of image shapes
+    ("train.trained", "ml_collections.ConfigDict"),
+    ("search.strategy_steps", "ml_collections.ConfigDict"),
+    ("runtime.workdir", "ml_collections.ConfigDict"),
+    ("runtime.flags", "ml_collections.ConfigDict"),
+    ("runtime.flags", "ml_collections.config_flags"),
+}
+
+PATHS = {
+    ".".join(path.relative_to(ROOT / "nge_jax").with_suffix("").parts): path
+    for path in sorted((ROOT / "nge_jax").rglob("*.py"))
+}
+RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
+
+
+def imported_names(module):
+    """Everything that a module imports, anywhere in it, as "package.module.name"."""
+    for node in ast.walk(ast.parse(PATHS[module].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: a relative import hides what it imports"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_allowed(module, name):
+    part, package = module.split(".")[0], name.split(".")[0]
+    if package == "ml_collections":
+        is_reader = module in CONFIG_MODULES or module.split(".")[-1] in CONFIG_FILES
+        return is_reader or part in LAYERS[0]
+    if package != "nge_jax":
+        libraries = LIBRARIES.get(part)
+        return libraries is None or package in libraries | sys.stdlib_module_names
+    other = name.split(".")[1]
+    if other in (part, "__version__"):
+        return True
+    if other not in RANKS:  # a name of the public API, which is for users
+        return part in LAYERS[0]
+    if any({part, other} <= parts for parts in APART) or RANKS[part] > RANKS[other]:
+        return False
+    only = ONLY.get(part)
+    return only is None or name.removeprefix("nge_jax.").startswith(only)
+
+
+def test_every_import_goes_downwards():
+    assert {module.split(".")[0] for module in PATHS} <= RANKS.keys(), "a part without a layer"
+    violations = {
+        (module, name)
+        for module in PATHS
+        for name in imported_names(module)
+        if not is_allowed(module, name)
+    }
+    assert violations <= KNOWN, sorted(violations - KNOWN)
+    assert violations >= KNOWN, f"gone, to be taken off the list: {sorted(KNOWN - violations)}"
+
+
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        ("space.genotype", "nge_jax.embedding.edge_model"),
+        ("embedding", "nge_jax.supernet.model"),
+        ("search.runner", "nge_jax.train.step"),
+        ("segment.runner", "nge_jax.search.runner"),
+        ("report.run", "nge_jax.runtime.workdir"),
+        ("kernels.pooling", "nge_jax.space.spaces"),
+        ("kernels.pooling", "flax.linen"),
+        ("train.step", "ml_collections.ConfigDict"),
+        ("runtime.loop", "nge_jax.data.source"),
+    ],
+)
+def test_the_rules_refuse(module, name):
+    assert not is_allowed(module, name)
+
+
+def test_no_import_starts_a_backend(python):
+    """A backend that has started keeps processes from joining, and hides devices that a flag would give."""
+    names = [f"nge_jax.{module}".removesuffix(".__init__") for module in PATHS]
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    from jax._src import xla_bridge
+    assert not xla_bridge._backends, f"importing {name} starts an XLA backend"
+"""
+    done = python("-c", code, *(name for name in names if not name.endswith("__main__")))
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_loads_neither_tensorflow_nor_a_backend(python):
+    code = """
+import sys
+import nge_jax
+assert "tensorflow" not in sys.modules
+if "jax" in sys.modules:
+    from jax._src import xla_bridge
+    assert not xla_bridge._backends
+"""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
