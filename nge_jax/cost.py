@@ -1,27 +1,31 @@
-"""Size of a network: parameters and multiply-adds, counted on abstract arrays.
+"""Sizes of networks: parameters and multiply-adds, counted on abstract arrays, and a table of their parts.
 
 Multiply-adds are those of convolutions and fully connected layers for one image, as in the public
-codes' tables: batch normalisation, pools, additions and the auxiliary head are not counted.
+codes' tables: batch normalization, pools, additions and the auxiliary head are not counted.
 """
 
 import functools
 import operator
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
 from nge_jax.networks import network
 from nge_jax.networks.network import Network
 from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
 from nge_jax.supernet.model import Supernet
 
+AUXILIARY = "auxiliary"  # the part of a network that exists in training only
+
 
 class Cost(NamedTuple):
+    """Counts a network's parameters, and its multiply-adds for one image."""
+
     parameters: int
     multiply_adds: int
 
@@ -34,7 +38,7 @@ def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
 def part_costs(
     model: nn.Module, image_shape: tuple[int, int, int], *, train: bool = False
 ) -> dict[str, Cost]:
-    """The costs of the parts: "stem", each cell or run of equal cells, "classifier", in training "auxiliary".
+    """Counts the parts: "stem", each cell or run of equal cells, "classifier", in training "auxiliary".
 
     A convolution (of any kind) or fully connected layer uses each of its weights once for every
     position of its output: its multiply-adds are the size of its kernel times those positions.
@@ -50,8 +54,10 @@ def part_costs(
         )
         return variables["params"], variables["intermediates"]
 
-    params, outputs = (flax.traverse_util.flatten_dict(v) for v in jax.eval_shape(forward))
-    parts = {}
+    params: dict[tuple[str, ...], Any]
+    outputs: dict[tuple[str, ...], Any]
+    params, outputs = map(traverse_util.flatten_dict, jax.eval_shape(forward))
+    parts: dict[str, Cost] = {}
     for path, weights in params.items():
         multiply_adds = 0
         if path[-1] == "kernel":
@@ -66,7 +72,7 @@ def part_costs(
 
 
 def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dict[str, Cost]:
-    """The same of a supernet with all its operations on every edge: "stem", "cell_0", ..., "classifier"."""
+    """Counts the parts of a supernet, with all operations on every edge: "stem", "cell_0", ..., "classifier"."""
     weights = jax.eval_shape(net.init, jax.random.key(0))
     _, endpoints = jax.eval_shape(
         net.apply,
@@ -76,7 +82,7 @@ def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dic
     )
 
     def cost(params, positions):
-        """`params`: arrays of weights, each of which meets so many positions."""
+        """Counts a tree of weights each of which meets so many positions."""
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         return Cost(count, count * positions)
 
@@ -99,7 +105,7 @@ def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dic
 
 
 def total(parts: Mapping[str, Cost]) -> Cost:
-    """The sum of the parts."""
+    """Adds up the parts."""
     return functools.reduce(_add, parts.values())
 
 
@@ -115,7 +121,7 @@ def cifar_cost(
     classes: int = 10,
     image_shape: tuple[int, int, int] = (32, 32, 3),
 ) -> Cost:
-    """Cost of a genotype's network for CIFAR and other small images."""
+    """Counts a genotype's network for CIFAR and other small images."""
     model = network.cifar_network(genotype, cells=cells, channels=channels, classes=classes)
     return model_cost(model, image_shape)
 
@@ -128,15 +134,13 @@ def imagenet_cost(
     classes: int = 1000,
     image_shape: tuple[int, int, int] = (224, 224, 3),
 ) -> Cost:
-    """Cost of a genotype's network for ImageNet."""
+    """Counts a genotype's network for ImageNet."""
     model = network.imagenet_network(genotype, cells=cells, channels=channels, classes=classes)
     return model_cost(model, image_shape)
 
 
-AUXILIARY = "auxiliary"
-
-
 def network_table(title: str, model: Network, shape: tuple[int, int, int]) -> str:
+    """Makes the table of a network's parts and their costs, on one image of `shape` [H, W, C]."""
     parts = part_costs(model, shape, train=model.auxiliary is not None)
     (_, endpoints), _ = jax.eval_shape(
         lambda: model.init_with_output(
@@ -148,20 +152,23 @@ def network_table(title: str, model: Network, shape: tuple[int, int, int]) -> st
 
 
 def _last_cell(part):
-    """Of a run of cells, "cells_00_05", the one whose output is an endpoint: "cell_05"."""
+    """Names the cell whose output is an endpoint: of a run of cells, "cells_00_05", the last, "cell_05"."""
     return f"cell_{part[-2:]}" if part.startswith("cells_") else part
 
 
 def _place(item):
-    """Sorts parts from the images to the logits."""
-    kind, number = re.fullmatch(r"([a-z]+?)s?(?:_(\d+).*)?", item[0]).groups()
+    """Makes a key that sorts parts from the images to the logits."""
+    match = re.fullmatch(r"([a-z]+?)s?(?:_(\d+).*)?", item[0])
+    assert match, item
+    kind, number = match.groups()
     return ("stem", "cell", AUXILIARY, "classifier", "head").index(kind), int(number or 0)
 
 
 def parts_table(
     title: str, parts: Mapping[str, Cost], outputs: Mapping[str, jax.Array | None]
 ) -> str:
-    rows = [("part", "output", "parameters", "multiply-adds")]
+    """Makes a table of parts, a line each: name, shape of the output where it is known, and cost."""
+    rows: list[tuple[str, ...]] = [("part", "output", "parameters", "multiply-adds")]
     for part, (parameters, multiply_adds) in sorted(parts.items(), key=_place):
         output = outputs[part]
         shape = "" if output is None else "x".join(map(str, output.shape[1:]))

@@ -1,4 +1,4 @@
-"""Metrics leave a step as sums and counts; whoever reports them divides once."""
+"""Metrics leave a step as sums and counts; whoever reports them divides once, and so exactly."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,25 @@ import jax.numpy as jnp
 
 
 class Sums(NamedTuple):
-    """Sums over examples: loss (nats), correct predictions, count. All float32 scalars."""
+    """Holds sums over examples, float32 scalars.
+
+    Attributes:
+        loss: sum of the losses, in nats.
+        correct: number of examples whose largest logit is the label's.
+        count: number of examples.
+    """
 
     loss: jax.Array
     correct: jax.Array
-    count: jax.Array
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride] (a tuple's own `count` is of no use here)
 
 
 def no_sums() -> Sums:
+    """Makes the sums of no examples."""
     return Sums(*(jnp.float32(0) for _ in Sums._fields))
 
 
 def count_correct(losses: jax.Array, logits: jax.Array, labels: jax.Array) -> Sums:
-    """Sums of a batch from its losses [B], logits [B, classes] and labels [B]."""
+    """Sums up a batch from its losses [B], logits [B, classes] and labels [B]."""
     correct = (logits.argmax(-1) == labels).sum(dtype=jnp.float32)
     return Sums(losses.sum(), correct, jnp.float32(len(labels)))

@@ -253,18 +253,11 @@ def test_adjacency_of_another_search_space():
     )
 
 
-@pytest.mark.parametrize(
-    "name, adjacency, message",
-    [
-        (
-            "gcn",
-            "printed",
-            "search.edge_model: expected one of nge, alpha, plain, rnn, found 'gcn'",
-        ),
-        ("nge", "later", "search.adjacency: expected one of printed, predecessors, found 'later'"),
-        ("alpha", "", "search.adjacency: expected one of printed, predecessors, found ''"),
-    ],
-)
+@pytest.mark.parametrize("name, adjacency, message", [
+    ("gcn", "printed", "name: found 'gcn', expected one of nge, alpha, plain, rnn"),
+    ("nge", "later", "adjacency: found 'later', expected one of printed, predecessors"),
+    ("alpha", "", "adjacency: found '', expected one of printed, predecessors"),
+])  # fmt: skip
 def test_unknown_names_are_refused(name, adjacency, message):
     with pytest.raises(ValueError) as error:
         embedding.edge_model(name, adjacency)

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from nge_jax.errors import GenotypeError, InputError
+from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
@@ -57,7 +57,7 @@ def refusals() -> Iterator[None]:
     logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
     try:
         yield
-    except (InputError, GenotypeError) as error:
+    except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
 

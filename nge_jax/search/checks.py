@@ -4,7 +4,7 @@ import jax
 from ml_collections import ConfigDict
 
 from nge_jax.data import order, small
-from nge_jax.embedding import edge_model
+from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
 from nge_jax.search.strategy_steps import STRATEGIES
@@ -28,10 +28,8 @@ def check(config: ConfigDict) -> None:
         raise InputError(f"config.network.channels: found {channels}, expected an even number")
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     config_checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
-    try:
-        edge_model(config.search.edge_model, config.search.adjacency)
-    except ValueError as error:
-        raise InputError(f"config.{error}") from None
+    config_checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
+    config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
     devices = jax.local_device_count()
     config_checks.divides_among(

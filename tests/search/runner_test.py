@@ -235,7 +235,7 @@ def test_a_search_runs_on_four_devices(python, tmp_path):
     "override, message",
     [
         ("search.alternation=never", "config.search.alternation: found 'never'"),
-        ("search.edge_model=gcn", "config.search.edge_model: expected one of nge"),
+        ("search.edge_model=gcn", "config.search.edge_model: found 'gcn', expected one of nge"),
         ("network.channels=3", "config.network.channels: found 3"),
         ("search.images_per_epoch=9999", "config.search.images_per_epoch: found 9999"),
         ("data.train_fraction=1.5", "config.data.train_fraction: 1.5"),
