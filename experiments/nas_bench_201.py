@@ -32,7 +32,7 @@ from nge_jax.report import curves as report_curves
 from nge_jax.space import nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201 as SPACE
 from nge_jax.strategies import evolution, reinforce
-from nge_jax.strategies.base import History, Strategy, search
+from nge_jax.strategies.base import History, Strategy, run_strategy
 from nge_jax.strategies.random_search import random_search
 
 _DATA = flags.DEFINE_string("data", None, "the table of NAS-Bench-201, an .npz", required=True)
@@ -107,7 +107,9 @@ def search_seeds(strategy: Strategy, evaluate, seeds: int, queries: int) -> Hist
     """Searches with each of the seeds 0, 1, ...; the history's arrays have leading axes [seed, query]."""
 
     def run(seed):
-        return search(strategy, evaluate, queries, jax.random.fold_in(jax.random.key(0), seed))
+        return run_strategy(
+            strategy, evaluate, queries, jax.random.fold_in(jax.random.key(0), seed)
+        )
 
     run_all = jax.jit(lambda seeds: jax.lax.map(run, seeds, batch_size=SEEDS_AT_ONCE))
     return jax.tree.map(np.asarray, run_all(np.arange(seeds)))
@@ -139,7 +141,7 @@ def line(name: str, history: History, tests: np.ndarray) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def table(histories: dict[str, History], accuracies: nas_bench_201.Table) -> str:
+def table(histories: dict[str, History], accuracies: nas_bench_201.AccuracyTable) -> str:
     """Writes the table of all rows."""
     seeds, queries = next(iter(histories.values())).rewards.shape
     lines = [
@@ -183,7 +185,7 @@ def curves(histories: dict[str, History]):
 
 def main(_) -> None:
     accuracies = nas_bench_201.load(_DATA.value)
-    evaluate = nas_bench_201.evaluator(accuracies)
+    evaluate = nas_bench_201.make_evaluator(accuracies)
     seeds = _SEEDS.value or SEEDS[_SCALE.value]
     queries = _QUERIES.value or (20 if _SCALE.value == "smoke" else 100)
     out = Path(_OUT.value)

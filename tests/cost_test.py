@@ -61,7 +61,7 @@ def test_any_cell_by_formula(name):
     def convolve(weights, pixels):
         count.update(parameters=weights, multiply_adds=weights * pixels)
 
-    def normalise(channels):
+    def normalize(channels):
         count.update(parameters=2 * channels)
 
     def operate(operation, channels, stride, pixels):
@@ -69,22 +69,22 @@ def test_any_cell_by_formula(name):
         separable = {"sep": 2, "dil": 1}.get(kind, 0)
         for _ in range(separable):
             convolve(size * size * channels + channels * channels, pixels)
-            normalise(channels)
+            normalize(channels)
         if operation == "skip_connect" and stride == 2:
             convolve(channels * channels, pixels)
-            normalise(channels)
+            normalize(channels)
 
     channels, pixels = 4, 32 * 32
     before = [3 * channels, 3 * channels]
     convolve(27 * before[0], pixels)
-    normalise(before[0])
+    normalize(before[0])
     for number in range(12):
         reduction = number in (4, 8)
         channels *= 1 + reduction
         pairs, concat = cell.cell("reduction" if reduction else "normal")
         for inputs in before:  # a halved one meets the pixels of the other, too
             convolve(inputs * channels, pixels)
-            normalise(channels)
+            normalize(channels)
         pixels //= 1 + 3 * reduction
         for operation, source in pairs:
             operate(operation, channels, 2 if reduction and source < 2 else 1, pixels)
@@ -116,7 +116,7 @@ def test_a_table_has_the_parts_in_order_and_their_total():
     assert "auxiliary" in note
 
 
-def test_a_search_is_summarised_too(python):
+def test_a_search_is_summarized_too(python):
     done = python("-m", "nge_jax.main", "--config=configs/search_cifar.py", "--summary")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].split() == ["total", "1,930,618", "300,255,744"]

@@ -26,8 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import logsumexp
 
-from nge_jax.space import genotype
-from nge_jax.space.genotype import Genotype
+from nge_jax.space.genotype import Genotype, derive
 from nge_jax.space.spaces import DARTS, Space
 
 ABSENT = -1  # the edge is not kept
@@ -35,34 +34,34 @@ SMALLEST = 1e-6  # below it a probability counts as this: float32 tells 1 - 1e-7
 
 
 def one_hot(architecture: jax.Array, space: Space) -> jax.Array:
-    """[..., C, E] -> probabilities [..., C, E, O], all 0 on an absent edge."""
+    """Turns architectures [..., C, E] into probabilities [..., C, E, O], all 0 on an absent edge."""
     return jax.nn.one_hot(architecture, len(space.operations))
 
 
-def from_genotype(found: Genotype) -> np.ndarray:
-    """int32 [2, 14] of a genotype of the paper's space."""
+def from_genotype(genotype: Genotype) -> np.ndarray:
+    """Makes the architecture, int32 [2, 14], of a genotype of the paper's space."""
     architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
     for c, cell_type in enumerate(DARTS.cell_types):
-        for j, (operation, source) in enumerate(found.cell(cell_type)[0]):
+        for j, (operation, source) in enumerate(genotype.cell(cell_type)[0]):
             edge = DARTS.edges.index((source, DARTS.num_inputs + j // 2))
             architecture[c, edge] = DARTS.operations.index(operation)
     return architecture
 
 
 def to_genotype(architecture: np.ndarray) -> Genotype:
-    """The genotype of an architecture [2, 14] of the paper's space."""
+    """Makes the genotype of an architecture [2, 14] of the paper's space."""
     chosen = np.asarray(architecture)[..., None] == np.arange(len(DARTS.operations))
-    return genotype.derive(chosen)
+    return derive(chosen)
 
 
 def uniform(space: Space) -> jax.Array:
-    """P [C, E, O] of equal probabilities: all architectures are equally probable."""
+    """Makes P [C, E, O] of equal probabilities: all architectures are equally probable."""
     return jnp.full(space.shape, 1 / len(space.operations))
 
 
 def sample(key: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
-    """An architecture [C, E] drawn from the distribution above."""
-    logits = log(probs_CxExO)
+    """Draws an architecture [C, E] from the distribution above."""
+    logits = finite_log(probs_CxExO)
     operations = jax.random.categorical(jax.random.fold_in(key, 0), logits).astype(jnp.int32)
     kept = []
     for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
@@ -72,9 +71,9 @@ def sample(key: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
 
 
 def log_prob(probs_CxExO: jax.Array, architecture: jax.Array, space: Space) -> jax.Array:
-    """log p of an architecture [C, E], exactly; -inf where it keeps edges that the space does not allow."""
+    """Computes log p of an architecture [C, E], exactly; -inf where it keeps edges that the space does not allow."""
     kept = architecture != ABSENT
-    logits = log(probs_CxExO)
+    logits = finite_log(probs_CxExO)
     total = (logits * one_hot(architecture, space)).sum()
     for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
         same_CxS = (kept[:, None, list(space.incoming(node))] == sets_SxI).all(-1)
@@ -83,45 +82,46 @@ def log_prob(probs_CxExO: jax.Array, architecture: jax.Array, space: Space) -> j
 
 
 def entropy(probs_CxExO: jax.Array, space: Space) -> jax.Array:
-    """Entropy of the distribution in nats, exactly: of the sets of edges and of their operations."""
-    of_edges = -(probs_CxExO * log(probs_CxExO)).sum(-1)
-    total = 0.0
+    """Computes the distribution's entropy in nats, exactly: of the sets of edges and of their operations."""
+    edge_entropy_CxE = -(probs_CxExO * finite_log(probs_CxExO)).sum(-1)
+    total = jnp.zeros(())
     for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
-        of_set_CxS = of_edges[:, list(space.incoming(node))] @ sets_SxI.T.astype(np.float32)
-        total += (jnp.exp(log_probs_CxS) * (of_set_CxS - log_probs_CxS)).sum()
+        operations_CxI = edge_entropy_CxE[:, list(space.incoming(node))]
+        operations_CxS = operations_CxI @ sets_SxI.T.astype(np.float32)
+        total += (jnp.exp(log_probs_CxS) * (operations_CxS - log_probs_CxS)).sum()
     return total
 
 
 def log_strength(probs_CxExO: jax.Array) -> jax.Array:
-    """log s [C, E]."""
+    """Computes log s [C, E]."""
     best = probs_CxExO.max(-1)
-    return log(best) - log(1 - best)
+    return finite_log(best) - finite_log(1 - best)
 
 
-def log(probs):
-    """log P, with finite values and derivatives everywhere."""
+def finite_log(probs: jax.Array) -> jax.Array:
+    """Computes log P, with finite values and derivatives everywhere."""
     return jnp.log(jnp.maximum(probs, SMALLEST))
 
 
 def _edge_sets(probs_CxExO, space) -> dict[int, tuple[np.ndarray, jax.Array]]:
-    """For each inner node: the sets of edges it may keep, bool [S, I] of its I edges, and their log p [C, S]."""
+    """Lists for each inner node the sets of edges it may keep, bool [S, I] of its I edges, and their log p [C, S]."""
     log_s_CxE = log_strength(probs_CxExO)
-    found = {}
+    sets = {}
     for node in space.inner_nodes:
         if space.kept(node) == node:  # a node has as many edges as its number says
-            found[node] = np.ones((1, node), bool), jnp.zeros((len(log_s_CxE), 1))
+            sets[node] = np.ones((1, node), bool), jnp.zeros((len(log_s_CxE), 1))
             continue
         orders_SxRxK, left_SxRxKxI = _orders(node, space.kept(node))
         log_s_CxI = log_s_CxE[:, list(space.incoming(node))]
-        of_all_left = logsumexp(log_s_CxI[:, None, None, None], axis=-1, where=left_SxRxKxI)
-        of_draws = log_s_CxI[:, orders_SxRxK] - of_all_left
+        all_left = logsumexp(log_s_CxI[:, None, None, None], axis=-1, where=left_SxRxKxI)
+        draws_CxSxRxK = log_s_CxI[:, orders_SxRxK] - all_left
         sets_SxI = np.eye(node, dtype=bool)[orders_SxRxK[:, 0]].any(1)
-        found[node] = sets_SxI, logsumexp(of_draws.sum(-1), axis=-1)
-    return found
+        sets[node] = sets_SxI, logsumexp(draws_CxSxRxK.sum(-1), axis=-1)
+    return sets
 
 
 def _orders(edges: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
-    """The R orders in which each of S sets is drawn, [S, R, kept], and what is left before each draw."""
+    """Lists the R orders in which each of S sets is drawn, [S, R, kept], and what is left before each draw."""
     sets = itertools.combinations(range(edges), kept)
     orders = np.array([list(itertools.permutations(drawn)) for drawn in sets])
     drawn = np.eye(edges, dtype=int)[orders]

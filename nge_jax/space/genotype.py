@@ -1,4 +1,4 @@
-"""What a cell is: operation names, edges, genotypes and their JSON, derivation from probabilities.
+"""Genotypes: derived and published cells, their JSON, and their derivation from probabilities.
 
 A cell is a DAG: nodes 0 and 1 are the outputs of the two cells before it, the inner nodes follow
 from 2, and an edge i -> k carries one operation. A genotype keeps two edges for each inner node,
@@ -12,6 +12,7 @@ and SETN (conv_3x1_1x3).
 import json
 import os
 import re
+from collections.abc import Sequence
 from reprlib import repr as brief
 from typing import Any, NamedTuple
 
@@ -29,10 +30,11 @@ Pair = tuple[str, int]
 
 
 class Genotype(NamedTuple):
-    """A normal and a reduction cell, as DARTS writes them.
+    """Names the kept edges of a normal and a reduction cell, as DARTS writes them.
 
-    The cells' (operation, predecessor) pairs, two for each inner node (pair j belongs to node
-    2 + j // 2), and the nodes whose concatenation is a cell's output.
+    Attributes:
+        normal, reduce: (operation, predecessor) pairs, two for each inner node: pair j belongs to node 2 + j // 2.
+        normal_concat, reduce_concat: the nodes whose concatenation is the cell's output.
     """
 
     normal: tuple[Pair, ...]
@@ -41,14 +43,17 @@ class Genotype(NamedTuple):
     reduce_concat: tuple[int, ...]
 
     def cell(self, cell_type: str) -> tuple[tuple[Pair, ...], tuple[int, ...]]:
-        """Pairs and concatenated nodes of one of CELL_TYPES."""
+        """Gives the pairs and the concatenated nodes of one of CELL_TYPES."""
         return {"normal": self[:2], "reduction": self[2:]}[cell_type]
 
 
 def validate(genotype: Genotype) -> Genotype:
-    """Returns the genotype, with tuples throughout, or raises GenotypeError naming the field.
+    """Returns the genotype, with tuples throughout.
 
     A node's two predecessors differ, except in a cell that was published so (ENASNet, in `KNOWN`).
+
+    Raises:
+        GenotypeError: naming the field.
     """
     read = Genotype(
         *_read_cell("normal", genotype.normal, genotype.normal_concat),
@@ -63,13 +68,17 @@ def validate(genotype: Genotype) -> Genotype:
 
 
 def to_json(genotype: Genotype) -> str:
-    """An indented JSON object, one line for each pair."""
+    """Writes an indented JSON object, one line for each pair."""
     text = json.dumps(validate(genotype)._asdict(), indent=2)
     return re.sub(r"\[[^][]+\]", lambda inner: json.dumps(json.loads(inner[0])), text) + "\n"
 
 
 def from_json(text: str) -> Genotype:
-    """Reads what `to_json` writes; raises GenotypeError for anything that is not a genotype."""
+    """Reads what `to_json` writes.
+
+    Raises:
+        GenotypeError: for anything that is not a genotype, naming the field.
+    """
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -84,9 +93,10 @@ def from_json(text: str) -> Genotype:
 
 
 def load(name_or_path: str) -> Genotype:
-    """A known cell by name, "random:SEED", or a genotype's JSON file (or the folder holding it).
+    """Finds a genotype: a known cell by name, "random:SEED", or a JSON file (or the folder that holds it).
 
-    Raises GenotypeError, naming the file.
+    Raises:
+        GenotypeError: naming the file.
     """
     if name_or_path in KNOWN:
         return KNOWN[name_or_path]
@@ -105,12 +115,14 @@ def load(name_or_path: str) -> Genotype:
 
 
 def derive(probs: np.ndarray) -> Genotype:
-    """The cells that the probabilities [cell type, edge, operation], [2, 14, 7], favour.
+    """Derives the cells that probabilities P [2, 14, 7], [cell type, edge, operation], favor.
 
     Each inner node keeps the two incoming edges with the largest max-probability, each with its
     best operation; ties go to the lower index, of edges and of operations. A node's pairs stand in
     ascending order of predecessor (DARTS: stronger first), so that equal cells compare equal.
-    Raises ValueError for another shape and for NaN or infinity.
+
+    Raises:
+        ValueError: for another shape and for NaN or infinity.
     """
     probs = np.asarray(probs, np.float64)
     shape = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
@@ -132,7 +144,7 @@ def derive(probs: np.ndarray) -> Genotype:
 
 
 def random_genotype(seed: int) -> Genotype:
-    """Two distinct predecessors and their operations for each inner node, drawn uniformly."""
+    """Draws two distinct predecessors and their operations for each inner node, uniformly."""
     rng = np.random.default_rng(seed)
 
     def pairs() -> tuple[Pair, ...]:
@@ -146,17 +158,17 @@ def random_genotype(seed: int) -> Genotype:
 
 
 def operation_counts(genotype: Genotype, cell_type: str) -> dict[str, int]:
-    """How often each of OPERATIONS stands in the cell."""
+    """Counts how often each of OPERATIONS stands in the cell."""
     names = [operation for operation, _ in genotype.cell(cell_type)[0]]
     return {operation: names.count(operation) for operation in OPERATIONS}
 
 
-def _inner_nodes(pairs: tuple) -> tuple[int, ...]:
+def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:
     return tuple(range(NUM_INPUTS, NUM_INPUTS + len(pairs) // 2))
 
 
 def _genotype(normal: tuple[Pair, ...], reduce: tuple[Pair, ...]) -> Genotype:
-    """Both cells put out all their inner nodes."""
+    """Makes a genotype whose cells put out all their inner nodes."""
     return Genotype(normal, _inner_nodes(normal), reduce, _inner_nodes(reduce))
 
 

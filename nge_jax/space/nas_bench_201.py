@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,19 +28,24 @@ NUM_OPERATIONS, NUM_EDGES = len(NAS_BENCH_201.operations), len(NAS_BENCH_201.edg
 NUM_CELLS = NUM_OPERATIONS**NUM_EDGES
 
 
-class Table(NamedTuple):
-    """Accuracies in percent; a cell's row is the number that its operations write in base 5.
+class AccuracyTable(NamedTuple):
+    """Holds accuracies in percent; a cell's row is the number that its operations write in base 5.
 
-    selection: float32 [15625], what a search may read.
-    tests: float32 [15625, 3], in the order of TESTS, for the report; NaN: absent.
+    Attributes:
+        selection: float32 [15625], what a search may read.
+        tests: float32 [15625, 3], in the order of TESTS, for the report; NaN: absent.
     """
 
     selection: np.ndarray
     tests: np.ndarray
 
 
-def load(path: str | Path) -> Table:
-    """Reads the table; raises InputError naming the file, and the array, column or cell that is wrong."""
+def load(path: str | Path) -> AccuracyTable:
+    """Reads the table.
+
+    Raises:
+        InputError: naming the file, and the array, column or cell that is wrong.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
@@ -72,11 +77,11 @@ def load(path: str | Path) -> Table:
     selection = column(SELECTION)
     if not np.isfinite(selection).all():
         raise InputError(f"{path}: column {SELECTION}: expected no NaN, a search needs every cell")
-    return Table(selection, np.stack([column(name) for name in TESTS.values()], axis=-1))
+    return AccuracyTable(selection, np.stack([column(name) for name in TESTS.values()], axis=-1))
 
 
 def parse(cell: str) -> np.ndarray:
-    """The operations [6] of a cell in the benchmark's notation; ValueError where it is not one."""
+    """Reads the operations [6] of a cell in the benchmark's notation; ValueError where it is not one."""
     pairs = [pair for node in cell.split("+") for pair in node.strip("|").split("|")]
     matches = [re.fullmatch(r"(\w+)~(\d)", pair) for pair in pairs]
     names = [match[1] if match else "" for match in matches]
@@ -89,7 +94,7 @@ def parse(cell: str) -> np.ndarray:
 
 
 def to_string(operations: np.ndarray) -> str:
-    """The benchmark's notation of a cell's operations [6]."""
+    """Writes a cell's operations [6] in the benchmark's notation."""
     text = ""
     for (source, _), operation in zip(NAS_BENCH_201.edges, operations, strict=True):
         text += ("+|" if source == 0 and text else "" if text else "|") + (
@@ -98,17 +103,17 @@ def to_string(operations: np.ndarray) -> str:
     return text
 
 
-def cell_index(operations):
-    """Row of a cell in a `Table`, from its operations [..., 6]; NumPy or JAX."""
+def cell_index(operations: Any) -> Any:
+    """Computes the row of a cell in an `AccuracyTable`, from its operations [..., 6]; NumPy or JAX."""
     return operations @ (NUM_OPERATIONS ** np.arange(NUM_EDGES)[::-1])
 
 
-def evaluator(table: Table) -> Callable[[jax.Array], jax.Array]:
-    """Architectures [B, 1, 6] -> rewards [B]: their SELECTION accuracy, as a fraction; can be jitted."""
+def make_evaluator(table: AccuracyTable) -> Callable[[jax.Array], jax.Array]:
+    """Makes a function, to be jitted, from architectures [B, 1, 6] to rewards [B]: SELECTION accuracy as a fraction."""
     rewards = jnp.asarray(table.selection / 100)
     return lambda architectures: rewards[cell_index(architectures[:, 0])]
 
 
-def test_accuracies(table: Table, architectures: np.ndarray) -> np.ndarray:
-    """Architectures [..., 1, 6] -> test accuracies [..., 3] in percent, NaN where absent; for reports only."""
+def test_accuracies(table: AccuracyTable, architectures: np.ndarray) -> np.ndarray:
+    """Looks up test accuracies [..., 3] in percent of architectures [..., 1, 6], NaN where absent; for reports only."""
     return table.tests[cell_index(np.asarray(architectures)[..., 0, :])]

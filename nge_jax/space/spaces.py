@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Space(NamedTuple):
-    """A space of cells.
+    """Describes the cells among which a search chooses.
 
     Attributes:
         operations: names, in the order of every array's last axis.
@@ -26,24 +26,25 @@ class Space(NamedTuple):
 
     @property
     def inner_nodes(self) -> range:
+        """Lists the nodes behind the inputs."""
         return range(self.num_inputs, self.num_nodes)
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """(i, k) for every edge i -> k: by k, then by i, the order of DARTS and NAS-Bench-201."""
+        """Lists (i, k) for every edge i -> k: by k, then by i, the order of DARTS and NAS-Bench-201."""
         return tuple((i, k) for k in self.inner_nodes for i in range(k))
 
     def incoming(self, node: int) -> tuple[int, ...]:
-        """Indices of the edges into an inner node."""
+        """Lists the numbers of the edges into an inner node."""
         return tuple(e for e, (_, target) in enumerate(self.edges) if target == node)
 
     def kept(self, node: int) -> int:
-        """How many of those an architecture keeps."""
+        """Counts how many of those an architecture keeps."""
         return node if self.kept_edges is None else min(self.kept_edges, node)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of probabilities: [cell type, edge, operation]."""
+        """Gives the shape of probabilities: [cell type, edge, operation]."""
         return len(self.cell_types), len(self.edges), len(self.operations)
 
 

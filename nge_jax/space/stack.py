@@ -4,27 +4,33 @@ from typing import NamedTuple
 
 
 class CellSpec(NamedTuple):
-    """What a cell's place in the network decides."""
+    """Holds what a cell's place in the network decides.
+
+    Attributes:
+        channels: of each operation.
+        reduction: whether operations on the two inputs have stride 2.
+        reduction_prev: whether the first input has twice the resolution of the second.
+        spacing: pixels between neighbors in the first input, the second, the output (see `networks.layers`).
+    """
 
     channels: int
-    reduction: bool  # operations on the two inputs have stride 2
-    reduction_prev: bool  # the first input has twice the resolution of the second
-    # Pixels between neighbours in the first input, the second, the output (see `layers`).
+    reduction: bool
+    reduction_prev: bool
     spacing: tuple[int, int, int] = (1, 1, 1)
 
 
 def cell_plan(
     cells: int, channels: int, *, reduction_prev: bool = False, halvings: int = 2
 ) -> tuple[CellSpec, ...]:
-    """The cells of a network, first to last: reductions at 1/3 and 2/3, each doubling the channels.
+    """Plans the cells of a network, first to last: reductions at 1/3 and 2/3, each doubling the channels.
 
     Args:
-      cells: number of cells; of fewer than 3 the first is a reduction (DARTS's integer division).
-      channels: of each operation in the first cells; a cell's output has as many for each node that
-        it concatenates.
-      reduction_prev: the first cell's two inputs differ in resolution (ImageNet's stem).
-      halvings: so many reductions halve the array, from the first; the others keep its size and
-        double the spacing of what follows.
+        cells: number of cells; of fewer than 3 the first is a reduction (DARTS's integer division).
+        channels: of each operation in the first cells; a cell's output has as many for each node that
+            it concatenates.
+        reduction_prev: whether the first cell's two inputs differ in resolution (ImageNet's stem).
+        halvings: how many reductions halve the array, from the first; the others keep its size and
+            double the spacing of what follows.
     """
     if cells < 1 or channels < 1:
         raise ValueError(f"cells={cells}, channels={channels}: expected positive numbers")

@@ -12,18 +12,21 @@ import jax.numpy as jnp
 from jax import lax
 
 State = Any  # a tree of arrays
-# Architectures [B, C, E] -> rewards [B], the more the better.
-Evaluator = Callable[[jax.Array], jax.Array]
+Evaluator = Callable[
+    [jax.Array], jax.Array
+]  # architectures [B, C, E] -> rewards [B], the more the better
 
 
 class Strategy(NamedTuple):
-    """A way of searching; architectures are int32 [B, C, E], see `architecture`.
+    """Proposes architectures, int32 [B, C, E] (see `space.architecture`), and learns from their rewards.
 
-    init: key -> state.
-    ask: (state, key) -> architectures to evaluate; always as many, `batch_size`. Not all need be told of: a supernet
-        asks for every step of its weights too, for one architecture at a time.
-    tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
-    probs: state -> P [C, E, O], what the strategy draws from; uniform where it learns none.
+    Attributes:
+        batch_size: how many architectures it asks for at a time.
+        init: key -> state.
+        ask: (state, key) -> architectures to evaluate. Not all need be told of: a supernet asks for every step of its
+            weights too, for one architecture at a time.
+        tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
+        probs: state -> P [C, E, O], what the strategy draws from; uniform where it learns none.
     """
 
     batch_size: int
@@ -34,21 +37,24 @@ class Strategy(NamedTuple):
 
 
 class History(NamedTuple):
-    """All that was evaluated, in order.
+    """Records all that was evaluated, in order.
 
-    architectures: int32 [queries, C, E].
-    rewards: [queries].
+    Attributes:
+        architectures: int32 [queries, C, E].
+        rewards: float32 [queries].
     """
 
     architectures: jax.Array
     rewards: jax.Array
 
 
-def search(strategy: Strategy, evaluate: Evaluator, queries: int, key: jax.Array) -> History:
+def run_strategy(strategy: Strategy, evaluate: Evaluator, queries: int, key: jax.Array) -> History:
     """Asks, evaluates and tells until `queries` architectures have been evaluated; to be jitted.
 
-    An architecture that is asked for again is counted again. Raises ValueError unless the strategy's
-    batch size divides `queries`.
+    An architecture that is asked for again is counted again.
+
+    Raises:
+        ValueError: unless the strategy's batch size divides `queries`.
     """
     steps, left = divmod(queries, strategy.batch_size)
     if left or steps < 1:

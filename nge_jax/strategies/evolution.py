@@ -1,4 +1,4 @@
-"""Regularised evolution (Real et al., AAAI 2019) whose mutations the edge model proposes and screens.
+"""Regularized evolution (Real et al., AAAI 2019) whose mutations the edge model proposes and screens.
 
 The population is a queue: a child of the best of a random tournament joins, the oldest member leaves.
 The paper names evolution with "a controller to generate mutations" and leaves the rest open. Here
@@ -7,7 +7,7 @@ The paper names evolution with "a controller to generate mutations" and leaves t
       edges and the operations they do not have;
     - where an inner node keeps a choice of edges, half of the mutations move one of them instead: an
       edge that can move is drawn uniformly, it keeps its operation and gets a predecessor that the
-      node does not have, in proportion to the new edge's strength (see `architecture`);
+      node does not have, in proportion to the new edge's strength (see `space.architecture`);
     - of several children so proposed, the one is evaluated that was not evaluated before and that has
       the largest probability under P;
     - after each query the edge model is trained towards the survivors. Of the architectures
@@ -21,7 +21,7 @@ The first population is drawn uniformly. Without training (`train_steps=0`), wit
 uniform P (`alpha` as it starts), this is the classic evolution with uniform mutations.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding import EdgeModel, Params
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import Space
@@ -37,15 +37,17 @@ from nge_jax.strategies.base import Strategy
 
 
 class Settings(NamedTuple):
-    """The paper is silent on all of them.
+    """Holds settings; the paper is silent on all of them.
 
-    population, tournament: living members; contestants, drawn with replacement.
-    proposals: children of which one is evaluated.
-    memory: how many of the latest architectures count as evaluated and train the edge model; at
-        least the population.
-    train_steps: of the optimiser after each query; 0: the edge model stays as it starts.
-    rank_scale: in ranks, see above.
-    entropy_weight: of the distribution's entropy in nats.
+    Attributes:
+        population: living members.
+        tournament: contestants, drawn with replacement.
+        proposals: children of which one is evaluated.
+        memory: how many of the latest architectures count as evaluated and train the edge model; at
+            least the population.
+        train_steps: of the optimizer after each query; 0: the edge model stays as it starts.
+        rank_scale: in ranks, see above.
+        entropy_weight: of the distribution's entropy in nats.
     """
 
     population: int
@@ -58,19 +60,31 @@ class Settings(NamedTuple):
 
 
 def classic(population: int, tournament: int) -> Settings:
-    """For an untrained `alpha`: regularised evolution as published."""
-    return Settings(population, tournament, 1, population, 0, 1.0, 0.0)
+    """Makes the settings for an untrained `alpha`: regularized evolution as published."""
+    return Settings(
+        population=population,
+        tournament=tournament,
+        proposals=1,
+        memory=population,
+        train_steps=0,
+        rank_scale=1.0,
+        entropy_weight=0.0,
+    )
 
 
 class State(NamedTuple):
-    """The latest architectures, in a ring: the n-th asked for lies at n modulo memory.
+    """Holds the edge model and the latest architectures, in a ring: the n-th asked for lies at n modulo memory.
 
-    members: int32 [memory, C, E]; rewards: [memory], -inf where there is none yet.
-    born: how many there have been.
+    Attributes:
+        params: of the edge model.
+        opt_state: of its optimizer.
+        members: int32 [memory, C, E].
+        rewards: float32 [memory], -inf where there is none yet.
+        born: how many architectures there have been, int32 scalar.
     """
 
-    params: Any
-    opt_state: Any
+    params: Params
+    opt_state: optax.OptState
     members: jax.Array
     rewards: jax.Array
     born: jax.Array
@@ -82,13 +96,14 @@ def evolution(
     optimizer: optax.GradientTransformation,
     settings: Settings,
 ) -> Strategy:
-    """Asks for one architecture at a time; `optimizer` trains the edge model.
+    """Makes the strategy, which asks for one architecture at a time; `optimizer` trains the edge model.
 
-    Raises ValueError for a memory smaller than the population.
+    Raises:
+        ValueError: for a memory smaller than the population.
     """
     if settings.memory < settings.population:
-        found = f"found {settings.memory}, expected at least the population, {settings.population}"
-        raise ValueError(f"memory: {found}")
+        expected = f"at least the population, {settings.population}"
+        raise ValueError(f"memory: found {settings.memory}, expected {expected}")
     uniform = architecture.uniform(space)
 
     def init(key):
@@ -106,21 +121,21 @@ def evolution(
             return architecture.sample(key, uniform, space)
 
         def child():
-            probs = edge_model.probs(state.params)
+            probs_CxExO = probs(state)
             keys = jax.random.split(key, settings.proposals)
-            children = jax.vmap(lambda key: _propose(key, state, probs))(keys)
+            children = jax.vmap(lambda key: propose(key, state, probs_CxExO))(keys)
             known = (children[:, None] == state.members).all((-2, -1)).any(-1)
-            score = jax.vmap(lambda a: architecture.log_prob(probs, a, space))(children)
+            score = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(children)
             return children[jnp.where(known, -jnp.inf, score).argmax()]
 
         return lax.cond(state.born < settings.population, first, child)[None]
 
-    def _propose(key, state, probs):
+    def propose(key, state, probs_CxExO):
         key_tournament, key_mutation = jax.random.split(key)
         age = jax.random.randint(key_tournament, (settings.tournament,), 1, settings.population + 1)
         contestants = (state.born - age) % settings.memory
         winner = contestants[state.rewards[contestants].argmax()]
-        return mutate(key_mutation, state.members[winner], probs, space)
+        return mutate(key_mutation, state.members[winner], probs_CxExO, space)
 
     def tell(state, architectures, rewards):
         place = state.born % settings.memory
@@ -135,10 +150,11 @@ def evolution(
         weights = jax.nn.softmax(-rank / settings.rank_scale, where=lives)
 
         def loss(params):
-            probs = edge_model.probs(params)
-            log_probs = jax.vmap(lambda a: architecture.log_prob(probs, a, space))(members)
+            probs_CxExO = edge_model.probs(params)
+            log_probs = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(members)
             cross_entropy = -(weights * jax.nn.log_softmax(log_probs, where=lives)).sum(where=lives)
-            return cross_entropy - settings.entropy_weight * architecture.entropy(probs, space)
+            bonus = settings.entropy_weight * architecture.entropy(probs_CxExO, space)
+            return cross_entropy - bonus
 
         def train(_, params_and_state):
             params, opt_state = params_and_state
@@ -150,11 +166,14 @@ def evolution(
         )
         return state._replace(params=params, opt_state=opt_state)
 
-    return Strategy(1, init, ask, tell, probs=lambda state: edge_model.probs(state.params))
+    def probs(state):
+        return edge_model.probs(state.params)
+
+    return Strategy(batch_size=1, init=init, ask=ask, tell=tell, probs=probs)
 
 
 def mutate(key: jax.Array, parent: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
-    """A child [C, E] that differs from its parent in one operation or in one predecessor."""
+    """Draws a child [C, E] that differs from its parent in one operation or in one predecessor."""
     key_kind, key_operation, key_move = jax.random.split(key, 3)
     child = _replace_operation(key_operation, parent, probs_CxExO)
     if all(space.kept(node) == node for node in space.inner_nodes):
@@ -167,7 +186,7 @@ def _replace_operation(key, parent, probs_CxExO):
     operations = jnp.arange(probs_CxExO.shape[-1])
     kept = (parent != ABSENT)[..., None]
     allowed = kept & (operations != parent[..., None])
-    logits = jnp.where(allowed, architecture.log(probs_CxExO), -jnp.inf)
+    logits = jnp.where(allowed, architecture.finite_log(probs_CxExO), -jnp.inf)
     drawn = jax.random.categorical(key, logits.ravel())
     cell, edge, operation = jnp.unravel_index(drawn, logits.shape)
     return parent.at[cell, edge].set(operation)

@@ -8,7 +8,7 @@ from nge_jax.strategies.base import Strategy
 
 
 def random_search(space: Space, batch_size: int = 1) -> Strategy:
-    """Draws with replacement: edges of a node and operations of an edge with equal probability."""
+    """Makes the strategy that draws edges of a node and operations of an edge uniformly, cells with replacement."""
     uniform = architecture.uniform(space)
 
     def ask(state, key):

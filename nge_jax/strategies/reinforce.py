@@ -1,30 +1,32 @@
 """REINFORCE (Williams, 1992) on the edge model: its probabilities are the policy.
 
 The paper names reinforcement learning with "actions from the edge embeddings" and leaves the rest
-open. Here an action is a whole architecture (see `architecture` for its distribution), and
+open. Here an action is a whole architecture (see `space.architecture` for its distribution), and
 
     gradient of   mean over the batch of (reward - baseline) log p(architecture) + weight * entropy
 
-is followed upwards by an optimiser; the baseline is a moving average of earlier batches' rewards.
+is followed upwards by an optimizer; the baseline is a moving average of earlier batches' rewards.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding import EdgeModel, Params
 from nge_jax.space import architecture
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
 
 
 class Settings(NamedTuple):
-    """All found by trial (the paper is silent), on seeds that no reported figure uses.
+    """Holds settings found by trial (the paper is silent), on seeds that no reported figure uses.
 
-    entropy_weight: of the distribution's entropy in nats; keeps the policy from settling too soon.
-    baseline_decay: share of the old baseline that stays at each update.
+    Attributes:
+        batch_size: architectures of one update.
+        entropy_weight: of the distribution's entropy in nats; keeps the policy from settling too soon.
+        baseline_decay: share of the old baseline that stays at each update.
     """
 
     batch_size: int = 1
@@ -33,10 +35,16 @@ class Settings(NamedTuple):
 
 
 class State(NamedTuple):
-    """baseline: NaN before the first rewards."""
+    """Holds what the strategy has learned.
 
-    params: Any
-    opt_state: Any
+    Attributes:
+        params: of the edge model.
+        opt_state: of its optimizer.
+        baseline: float32 scalar, NaN before the first rewards.
+    """
+
+    params: Params
+    opt_state: optax.OptState
     baseline: jax.Array
 
 
@@ -46,7 +54,7 @@ def reinforce(
     optimizer: optax.GradientTransformation,
     settings: Settings,
 ) -> Strategy:
-    """`optimizer` trains the edge model."""
+    """Makes the strategy whose policy is the edge model, trained by `optimizer`."""
 
     def init(key):
         params = edge_model.init(key)
@@ -81,4 +89,4 @@ def reinforce(
             baseline=decay * baseline + (1 - decay) * mean,
         )
 
-    return Strategy(settings.batch_size, init, ask, tell, probs)
+    return Strategy(batch_size=settings.batch_size, init=init, ask=ask, tell=tell, probs=probs)

@@ -29,7 +29,7 @@ SMALL = Genotype(
     (("skip_connect", 0), ("dil_conv_3x3", 1)), (2,),
 )  # fmt: skip
 NORM = partial(nn.BatchNorm, use_running_average=True)
-# Programs that run once: unoptimised they compile much faster.
+# Programs that run once: unoptimized they compile much faster.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -118,12 +118,12 @@ def test_the_head_is_the_pyramid_branch_by_branch():
     variables = random_variables(head, x, size=(9, 9))
     params, statistics = variables["params"], variables["batch_stats"]
 
-    def normalised(name, y):
+    def normalized(name, y):
         p, s = params[f"{name}_norm"], statistics[f"{name}_norm"]
         return nn.relu((y - s["mean"]) / np.sqrt(s["var"] + 1e-5) * p["scale"] + p["bias"])
 
     def pointwise(name, y):
-        return normalised(name, y @ params[name]["kernel"])
+        return normalized(name, y @ params[name]["kernel"])
 
     def atrous(rate):  # as a sum over the nine taps
         kernel = params[f"rate_{rate}"]["kernel"]
@@ -133,7 +133,7 @@ def test_the_head_is_the_pyramid_branch_by_branch():
             for a in range(3)
             for b in range(3)
         ]
-        return normalised(f"rate_{rate}", sum(taps))
+        return normalized(f"rate_{rate}", sum(taps))
 
     mean = jnp.broadcast_to(x.mean((1, 2), keepdims=True), x.shape)
     branches = [pointwise("pointwise", x), atrous(2), atrous(3), pointwise("image_pooling", mean)]

@@ -15,7 +15,7 @@ CHANNELS = 6
 
 
 def no_norm(name=None):
-    """Stands in for batch normalisation where only the convolutions are of interest."""
+    """Stands in for batch normalization where only the convolutions are of interest."""
     del name
     return lambda x: x
 

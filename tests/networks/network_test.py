@@ -27,7 +27,7 @@ def images(batch=2, size=8, channels=3):
     return jax.random.normal(jax.random.key(0), (batch, size, size, channels))
 
 
-# Programs that run once: unoptimised they compile much faster.
+# Programs that run once: unoptimized they compile much faster.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 

@@ -268,7 +268,7 @@ def hand_written_probs():
     return np.full((2, 14, 7), 1 / 7, np.float32)
 
 
-def favour(probs, cell, edge, operation, value):
+def favor(probs, cell, edge, operation, value):
     row = np.full(7, (1 - value) / 6)
     row[space_genotype.OPERATIONS.index(operation)] = value
     probs[cell, space_genotype.EDGES.index(edge)] = row
@@ -276,16 +276,16 @@ def favour(probs, cell, edge, operation, value):
 
 def test_derive_keeps_the_two_strongest_edges_of_each_node():
     probs = hand_written_probs()
-    favour(probs, 0, (0, 2), "max_pool_3x3", 0.2)
-    favour(probs, 0, (1, 2), "sep_conv_5x5", 0.3)
-    favour(probs, 0, (0, 3), "dil_conv_3x3", 0.5)
-    favour(probs, 0, (1, 3), "avg_pool_3x3", 0.3)
-    favour(probs, 0, (2, 3), "sep_conv_3x3", 0.4)
-    favour(probs, 0, (1, 4), "skip_connect", 0.9)
-    favour(probs, 0, (3, 4), "dil_conv_5x5", 0.8)
-    favour(probs, 0, (4, 5), "sep_conv_3x3", 0.2)
-    favour(probs, 0, (2, 5), "sep_conv_5x5", 0.4)
-    favour(probs, 1, (3, 5), "avg_pool_3x3", 0.4)
+    favor(probs, 0, (0, 2), "max_pool_3x3", 0.2)
+    favor(probs, 0, (1, 2), "sep_conv_5x5", 0.3)
+    favor(probs, 0, (0, 3), "dil_conv_3x3", 0.5)
+    favor(probs, 0, (1, 3), "avg_pool_3x3", 0.3)
+    favor(probs, 0, (2, 3), "sep_conv_3x3", 0.4)
+    favor(probs, 0, (1, 4), "skip_connect", 0.9)
+    favor(probs, 0, (3, 4), "dil_conv_5x5", 0.8)
+    favor(probs, 0, (4, 5), "sep_conv_3x3", 0.2)
+    favor(probs, 0, (2, 5), "sep_conv_5x5", 0.4)
+    favor(probs, 1, (3, 5), "avg_pool_3x3", 0.4)
     genotype = space_genotype.derive(probs)
     assert genotype.normal == (
         ("max_pool_3x3", 0),

@@ -15,7 +15,7 @@ from nge_jax.errors import InputError
 from nge_jax.space import nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201
 from nge_jax.strategies import evolution, random_search
-from nge_jax.strategies.base import search
+from nge_jax.strategies.base import run_strategy
 
 COLUMNS = ("c100_test_200", "c10_test_200", "in16_test_200", "params_M", "c10_val_12")
 CELL = "|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|"
@@ -63,7 +63,7 @@ def test_another_notation_is_refused(cell):
 
 def test_every_cell_is_found_in_its_row(arrays, tmp_path):
     table = nas_bench_201.load(write(tmp_path / "t.npz", arrays))
-    evaluate = jax.jit(nas_bench_201.evaluator(table))
+    evaluate = jax.jit(nas_bench_201.make_evaluator(table))
     for row in (0, 77, 15_624):
         cell = nas_bench_201.parse(str(arrays["arch"][row]))[None, None]
         values = dict(zip(COLUMNS, arrays["values"][row], strict=True))
@@ -81,8 +81,8 @@ def test_a_search_reads_validation_after_12_epochs_alone(arrays, tmp_path):
     strategy = random_search.random_search(NAS_BENCH_201)
 
     def history(table):
-        evaluate = nas_bench_201.evaluator(table)
-        return search(strategy, evaluate, 10, jax.random.key(0))
+        evaluate = nas_bench_201.make_evaluator(table)
+        return run_strategy(strategy, evaluate, 10, jax.random.key(0))
 
     jax.tree.map(np.testing.assert_array_equal, history(table), history(full))
     absent = nas_bench_201.test_accuracies(table, history(table).architectures)
@@ -151,9 +151,9 @@ def test_published_baselines_come_out(real, name, mean, sd):
         "random": random_search.random_search(NAS_BENCH_201),
         "evolution": evolution.evolution(*untrained, evolution.classic(10, 3)),
     }[name]
-    evaluate = nas_bench_201.evaluator(real)
+    evaluate = nas_bench_201.make_evaluator(real)
     keys = jax.random.split(jax.random.key(0), 1000)
-    history = jax.jit(jax.vmap(lambda key: search(strategy, evaluate, 100, key)))(keys)
+    history = jax.jit(jax.vmap(lambda key: run_strategy(strategy, evaluate, 100, key)))(keys)
     chosen = np.asarray(history.architectures)[np.arange(1000), history.rewards.argmax(-1)]
     found = nas_bench_201.test_accuracies(real, chosen)[:, 0]
     assert found.mean() == pytest.approx(mean, abs=0.05)

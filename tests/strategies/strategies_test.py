@@ -11,7 +11,7 @@ from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.strategies import evolution, random_search, reinforce
-from nge_jax.strategies.base import search
+from nge_jax.strategies.base import run_strategy
 
 ALPHA = edge_model("alpha", "printed", NAS_BENCH_201)
 
@@ -44,7 +44,7 @@ def test_a_search_is_its_steps(name):
     """So it may be stopped between any two of them and go on from the state and the key."""
     strategy, queries = make(name), 12
     key = jax.random.key(5)
-    history = jax.jit(lambda key: search(strategy, share_of_third, queries, key))(key)
+    history = jax.jit(lambda key: run_strategy(strategy, share_of_third, queries, key))(key)
     init_key, key = jax.random.split(key)
     state, cells, rewards = strategy.init(init_key), [], []
     ask, tell = jax.jit(strategy.ask), jax.jit(strategy.tell)
@@ -74,7 +74,9 @@ def test_a_strategy_tells_what_it_draws_from(name):
 def test_the_darts_space_is_asked_for_whole_cells(name):
     model = edge_model("nge", "printed")
     strategy = make(name, model, DARTS)
-    history = jax.jit(lambda key: search(strategy, share_of_third, 12, key))(jax.random.key(0))
+    history = jax.jit(lambda key: run_strategy(strategy, share_of_third, 12, key))(
+        jax.random.key(0)
+    )
     kept = np.asarray(history.architectures) != ABSENT
     for node in DARTS.inner_nodes:
         assert (kept[..., list(DARTS.incoming(node))].sum(-1) == 2).all()
@@ -83,7 +85,7 @@ def test_the_darts_space_is_asked_for_whole_cells(name):
 
 def test_queries_that_are_no_multiple_of_the_batch_are_refused():
     with pytest.raises(ValueError, match="queries: found 5, expected a multiple of 2"):
-        search(make("random"), share_of_third, 5, jax.random.key(0))
+        run_strategy(make("random"), share_of_third, 5, jax.random.key(0))
 
 
 def test_random_search_is_uniform():
@@ -94,7 +96,7 @@ def test_random_search_is_uniform():
     assert abs(np.corrcoef(cells[:, 0].T) - np.eye(6)).max() < 0.08
 
 
-def told(entropy_weight, baseline, rewards, decay=0.9):
+def step_once(entropy_weight, baseline, rewards, decay=0.9):
     """Logits before, logits after and the new baseline of one step with rate 1, no momentum."""
     settings = reinforce.Settings(2, entropy_weight, decay)
     strategy = reinforce.reinforce(ALPHA, NAS_BENCH_201, optax.sgd(1.0), settings)
@@ -109,7 +111,7 @@ ASKED = jnp.array([[[0, 1, 2, 3, 4, 0]], [[1, 1, 1, 4, 4, 4]]])
 
 
 def test_reinforce_takes_the_policy_gradient_step():
-    logits, after, baseline = told(0.0, 0.5, [0.9, 0.4])
+    logits, after, baseline = step_once(0.0, 0.5, [0.9, 0.4])
     probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = logits.copy()
     for cell, reward in zip(ASKED, (0.9, 0.4), strict=True):
@@ -119,12 +121,13 @@ def test_reinforce_takes_the_policy_gradient_step():
 
 
 def test_reinforce_starts_its_baseline_at_the_first_rewards():
-    _, _, baseline = told(0.0, np.nan, [0.9, 0.4])
+    _, _, baseline = step_once(0.0, np.nan, [0.9, 0.4])
     assert baseline == pytest.approx(0.65)
 
 
 def test_the_bonus_raises_the_entropy():
-    logits, after, _ = told(0.5, 0.7, [0.7, 0.7])  # no advantage: the bonus alone moves the logits
+    # No advantage: the bonus alone moves the logits.
+    logits, after, _ = step_once(0.5, 0.7, [0.7, 0.7])
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     probs = np.exp(log_probs)
     entropy = -(probs * log_probs).sum(-1, keepdims=True)
@@ -137,17 +140,17 @@ def test_the_bonus_raises_the_entropy():
 def test_what_learns_finds_more_than_random_search(name, model):
     def mean_best(strategy):
         keys = jax.random.split(jax.random.key(0), 8)
-        run = jax.jit(jax.vmap(lambda key: search(strategy, share_of_third, 60, key)))
+        run = jax.jit(jax.vmap(lambda key: run_strategy(strategy, share_of_third, 60, key)))
         return run(keys).rewards.max(-1).mean()
 
     rate = 0.1 if model == "alpha" else 3e-3
-    edges = edge_model(model, "predecessors", NAS_BENCH_201)
+    searcher = edge_model(model, "predecessors", NAS_BENCH_201)
     learner = {
         "reinforce": reinforce.reinforce(
-            edges, NAS_BENCH_201, optax.adam(rate), reinforce.Settings(1, 1e-3, 0.9)
+            searcher, NAS_BENCH_201, optax.adam(rate), reinforce.Settings(1, 1e-3, 0.9)
         ),
         "evolution": evolution.evolution(
-            edges,
+            searcher,
             NAS_BENCH_201,
             optax.adam(rate),
             evolution.Settings(10, 5, 4, 60, 1, 3.0, 0.1),
