@@ -17,10 +17,19 @@ from nge_jax.space.stack import CellSpec
 def draw_path_scales(
     key: jax.Array, genotype: Genotype, cells: int, batch: int, rate: jax.Array
 ) -> jax.Array:
-    """Drop-path for each cell, edge and sample: 0 with probability `rate`, else 1 / (1 - rate).
+    """Draws drop-path for each cell, edge and sample: 0 with probability `rate`, else 1 / (1 - rate).
 
-    float32 [cells, edges, batch], `rate` in [0, 1); a cell of fewer edges ignores the rest. Drawn
-    outside the network, so that devices which share a batch can take their samples' part.
+    Outside the network, so that devices which share a batch can take their samples' part.
+
+    Args:
+        key: PRNG key.
+        genotype: the network's.
+        cells: number of cells.
+        batch: number of samples, of all devices.
+        rate: scalar in [0, 1).
+
+    Returns:
+        float32 [cells, edges, batch]; a cell of fewer edges ignores the rest.
     """
     edges = max(len(genotype.normal), len(genotype.reduce))
     keep = jax.random.bernoulli(key, 1.0 - rate, (cells, edges, batch))
@@ -28,7 +37,7 @@ def draw_path_scales(
 
 
 class FixedCell(nn.Module):
-    """A derived cell: ([N, H0, W0, C0], [N, H, W, C1]) -> [N, H', W', channels * concatenated].
+    """Computes a derived cell: ([N, H0, W0, C0], [N, H, W, C1]) -> [N, H', W', channels * concatenated].
 
     H0 = H, or 2 H after a reduction; H' = H, or H / 2 in a reduction (a reduction that doubles the
     spacing leaves the size). `path_scales` [edges, N] scale the operations' outputs sample by sample,
@@ -70,7 +79,7 @@ class FixedCell(nn.Module):
 
 
 class CellStack(nn.Module):
-    """Cells in a row, each fed by the two before it: (s0, s1) -> their outputs as endpoints.
+    """Computes cells in a row, each fed by the two before it: (s0, s1) -> their outputs as endpoints.
 
     `path_scales`: [cells, edges, N] of `draw_path_scales`, or None for no drop-path.
     """
@@ -107,7 +116,7 @@ class CellStack(nn.Module):
 
 
 def _scan(length: int) -> Callable:
-    """`length` equal cells as one loop; weights and statistics get a leading axis of that length."""
+    """Makes one loop of `length` equal cells; weights and statistics get a leading axis of that length."""
     return nn.scan(
         lambda cell, inputs, scales: ((inputs[1], cell(*inputs, scales)), None),
         variable_axes={"params": 0, "batch_stats": 0, "intermediates": 0},

@@ -19,7 +19,7 @@ from nge_jax.space.genotype import Genotype
 
 
 class Head(nn.Module):
-    """Pyramid pooling, projection, dropout, classifier, upsampling to the size of the images.
+    """Applies pyramid pooling, projection, dropout and a classifier, and upsamples to the size of the images.
 
     ([N, h, w, C], (H, W), keys [N]) -> logits [N, H, W, classes] float32. Each branch of the pyramid
     has `width` channels: a 1x1 convolution, a 3x3 one for each of `rates` (its dilation, in pixels of
@@ -60,9 +60,9 @@ class Head(nn.Module):
 
 
 def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Bilinear interpolation, corners on corners: [N, h, w, C] -> [N, *size, C].
+    """Interpolates bilinearly, corners on corners: [N, h, w, C] -> [N, *size, C].
 
-    A feature of output stride s is centred on every s-th pixel, from the first: for images of a
+    A feature of output stride s is centered on every s-th pixel, from the first: for images of a
     multiple of s pixels plus 1 it stays where it is (so DeepLab's crop of 513).
     """
     rows, columns = (
@@ -74,7 +74,7 @@ def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def _interpolation(before, after):
-    """Weights [after, before] of the points of a line of `before` in one of `after`, ends on ends."""
+    """Computes the weights [after, before] of the points of a line of `before` in one of `after`, ends on ends."""
     positions = np.linspace(0, before - 1, after)
     return np.maximum(0, 1 - abs(positions[:, None] - np.arange(before)))
 
@@ -98,10 +98,21 @@ def deeplab_network(
     dropout: float = 0.1,
     **options: Any,
 ) -> Network:
-    """ImageNet's network with `Head` for a head: (logits [N, H, W, classes], endpoints) of images.
+    """Makes ImageNet's network with `Head` for a head: (logits [N, H, W, classes], endpoints) of images.
 
-    `rates` are meant for output stride 16; 8 wants them doubled. Its stem and cells have the names and
-    shapes of `imagenet_network`'s. `options`: `dtype` and `bn_axis_name` of `Network`.
+    Its stem and cells have the names and shapes of `imagenet_network`'s.
+
+    Args:
+        genotype: of the cells.
+        cells: number of cells.
+        channels: of each operation in the first cells.
+        classes: number of classes, the background among them.
+        output_stride: pixels of the image to one of the features: 8, 16 or 32.
+        width: channels of each branch of the pyramid.
+        rates: dilations of the pyramid, meant for output stride 16; 8 wants them doubled.
+        image_pooling: whether the pyramid has a branch of the whole image.
+        dropout: rate, in training.
+        **options: `dtype` and `bn_axis_name` of `Network`.
     """
     head = partial(Head, width=width, rates=rates, image_pooling=image_pooling, dropout=dropout)
     return imagenet_network(

@@ -5,7 +5,7 @@ dtype, name, spacing)`, of a function `[N, H, W, channels] -> [N, ceil(H/stride)
 channels]`. The network decides once what `norm` is (training or evaluation, data type); layers only
 call it.
 
-`spacing` (before, after) is how many pixels apart an operation's neighbours lie, in its input and in
+`spacing` (before, after) is how many pixels apart an operation's neighbors lie, in its input and in
 its output. A stride of 2 goes with (1, 1) and halves the array; with (1, 2) the array keeps its size
 and the pixels that the stride would have kept lie 2 apart: they have the same values, and operations
 that follow with (2, 2) keep it so (atrous convolution). Weights do not depend on the spacing.
@@ -22,9 +22,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from nge_jax.kernels import convolution, pooling
 from nge_jax.kernels.depthwise import depthwise_conv
+from nge_jax.space.spaces import DILATED, SEPARABLE
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 # A depthwise kernel [k, k, C] has no input axis: each channel sees k*k inputs.
@@ -52,13 +54,13 @@ Spacing = tuple[int, int]
 
 
 def step_of(stride: int, spacing: Spacing) -> int:
-    """How many pixels of the input an operation goes on for one of the output."""
+    """Computes how many pixels of the input an operation goes on for one of the output."""
     before, after = spacing
     return stride * before // after
 
 
 class DepthwiseConv(nn.Module):
-    """Convolution of each channel: [N, H, W, C] -> [N, ceil(H/stride), ceil(W/stride), C]."""
+    """Convolves each channel: [N, H, W, C] -> [N, ceil(H/stride), ceil(W/stride), C]."""
 
     size: int
     stride: int = 1
@@ -68,12 +70,12 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", depthwise_init, (self.size, self.size, x.shape[-1]))
-        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         return depthwise_conv(x, kernel, stride=self.stride, dilation=self.dilation)
 
 
 class ReluConvNorm(nn.Module):
-    """ReLU, 1x1 convolution, batch normalisation: [N, H, W, C] -> [N, H, W, channels]."""
+    """Applies ReLU, 1x1 convolution and batch normalization: [N, H, W, C] -> [N, H, W, channels]."""
 
     channels: int
     norm: Callable
@@ -110,7 +112,7 @@ class FactorizedReduce(nn.Module):
 
 
 class SepConv(nn.Module):
-    """(ReLU, depthwise, 1x1, BN) twice, the stride on the first."""
+    """Applies (ReLU, depthwise convolution, 1x1 convolution, BN) twice, the stride on the first."""
 
     channels: int
     stride: int
@@ -129,7 +131,7 @@ class SepConv(nn.Module):
 
 
 class DilConv(nn.Module):
-    """ReLU, depthwise with dilation 2, 1x1, BN."""
+    """Applies ReLU, depthwise convolution with dilation 2, 1x1 convolution, BN."""
 
     channels: int
     stride: int
@@ -146,7 +148,7 @@ class DilConv(nn.Module):
 
 
 def is_identity(operation: str, stride: int) -> bool:
-    """Whether the operation passes its input on unchanged (drop-path spares those)."""
+    """Tells whether the operation passes its input on unchanged (drop-path spares those)."""
     return operation == "skip_connect" and stride == 1
 
 
@@ -170,7 +172,7 @@ def _pool(pool, channels, stride, norm, dtype, name, spacing=(1, 1)):
 
 
 def _pool_apart(pool, spacing, x):
-    """The pool of stride 1 over every `spacing`-th pixel, from each of the first ones."""
+    """Pools with stride 1 over every `spacing`-th pixel, from each of the first ones."""
     y = jnp.zeros_like(x)
     for row, column in itertools.product(range(spacing), repeat=2):
         part = slice(None), slice(row, None, spacing), slice(column, None, spacing)
@@ -187,15 +189,15 @@ OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
     "skip_connect": _skip_connect,
     "max_pool_3x3": partial(_pool, pooling.max_pool),
     "avg_pool_3x3": partial(_pool, pooling.avg_pool),
-    "sep_conv_3x3": partial(_conv, SepConv, 3),
-    "sep_conv_5x5": partial(_conv, SepConv, 5),
-    "dil_conv_3x3": partial(_conv, DilConv, 3),
-    "dil_conv_5x5": partial(_conv, DilConv, 5),
+} | {
+    name: partial(_conv, module, size)
+    for module, sizes in ((SepConv, SEPARABLE), (DilConv, DILATED))
+    for name, size in sizes.items()
 }
 
 
 class CifarStem(nn.Module):
-    """3x3 convolution and BN, for both inputs: [N, H, W, C] -> twice [N, H, W, channels]."""
+    """Applies a 3x3 convolution and BN, for the first cell's two inputs: [N, H, W, C] -> twice [N, H, W, channels]."""
 
     channels: int
     norm: Callable
@@ -208,7 +210,7 @@ class CifarStem(nn.Module):
 
 
 class ImageNetStem(nn.Module):
-    """Three 3x3 convolutions of stride 2: [N, H, W, C] -> channels at H/4 x W/4 and at H/8 x W/8."""
+    """Applies three 3x3 convolutions of stride 2: [N, H, W, C] -> `channels` at H/4 x W/4 and at H/8 x W/8."""
 
     channels: int
     norm: Callable
@@ -224,7 +226,7 @@ class ImageNetStem(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Fully connected, in float32 whatever the network computes in: [N, C] -> [N, classes]."""
+    """Classifies by a fully connected layer, in float32 whatever the network computes in: [N, C] -> [N, classes]."""
 
     classes: int
 

@@ -1,10 +1,10 @@
-"""Networks of derived cells: the cell plan, the cell, the auxiliary head, for CIFAR and ImageNet.
+"""Networks of derived cells, for CIFAR and ImageNet: stem, cells, auxiliary head, classifier.
 
 A network maps images [N, H, W, C] to `(logits [N, classes] float32, endpoints)`. `endpoints` is a
 dict of named arrays: "stem", "cell_XX" for the output of each cell outside a run of equal cells and
 of the last cell of each run, and in training "aux_logits".
 
-Equal neighbouring cells run as one `nn.scan` over stacked weights: of 20 cells nine are compiled.
+Equal neighboring cells run as one `nn.scan` over stacked weights: of 20 cells nine are compiled.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from nge_jax.space.stack import CellSpec, cell_plan
 
 
 class AuxiliaryHead(nn.Module):
-    """DARTS's auxiliary classifier: features [N, H, W, C] -> logits [N, classes].
+    """Classifies features by DARTS's auxiliary head: [N, H, W, C] -> logits [N, classes].
 
     On CIFAR (8x8 features) the pooling has stride 3; on ImageNet (7x7) stride 2, and DARTS leaves
     out the last BN.
@@ -44,12 +44,19 @@ class AuxiliaryHead(nn.Module):
 
 
 class Network(nn.Module):
-    """Stem, cells, global average pooling, classifier; in training an auxiliary head at 2/3.
+    """Computes stem, cells, global average pooling and classifier; in training an auxiliary head at 2/3.
 
-    `head` stands in for pooling and classifier: what it makes of the last cell's output, the size of
-    the images and `head_keys` (for each sample a key of its random numbers) are the logits.
-    `bn_axis_name` names a `pmap` axis to normalise with the statistics of the whole batch; without
-    it each device normalises with its own part's, as the paper's multi-GPU runs do.
+    Attributes:
+        genotype: of the cells.
+        plan: the cells, first to last, from `space.stack.cell_plan`.
+        classes: number of classes.
+        stem: makes the module that turns images into the first cell's two inputs.
+        auxiliary: makes the auxiliary head; None: there is none.
+        dtype: of the activations; None: of the images. Parameters and statistics are float32 always.
+        bn_axis_name: a `pmap` axis to normalize with the statistics of the whole batch; None: each device
+            normalizes with its own part's, as the paper's multi-GPU runs do.
+        head: makes what stands in for pooling and classifier: a module whose result, from the last cell's
+            output, the size of the images and `head_keys` (for each sample a key), is the logits.
     """
 
     genotype: Genotype
@@ -104,9 +111,15 @@ def cifar_network(
     auxiliary: bool = False,
     **options: Any,
 ) -> Network:
-    """The network for small images, of any number of channels; an auxiliary head needs 32x32 pixels.
+    """Makes the network for small images, of any number of channels.
 
-    `options`: `dtype` and `bn_axis_name` of `Network`.
+    Args:
+        genotype: of the cells.
+        cells: number of cells.
+        channels: of each operation in the first cells.
+        classes: number of classes.
+        auxiliary: whether training has an auxiliary head, which needs images of 32x32 pixels.
+        **options: `dtype` and `bn_axis_name` of `Network`.
     """
     return Network(
         genotype=genotype,
@@ -128,10 +141,17 @@ def imagenet_network(
     output_stride: int = 32,
     **options: Any,
 ) -> Network:
-    """The network for ImageNet's mobile setting, images of 224x224 (or another multiple of 32).
+    """Makes the network for ImageNet's mobile setting, images of 224x224 (or another multiple of 32).
 
-    `output_stride`: pixels of the image to one of the last cell's output; with 16 or 8 the last
-    reductions keep their inputs' size. The weights are the same.
+    Args:
+        genotype: of the cells.
+        cells: number of cells.
+        channels: of each operation in the first cells.
+        classes: number of classes.
+        auxiliary: whether training has an auxiliary head, which needs images of 224x224 pixels.
+        output_stride: pixels of the image to one of the last cell's output; with 16 or 8 the last
+            reductions keep their inputs' size. The weights are the same.
+        **options: `dtype` and `bn_axis_name`, and `head`, of `Network`.
     """
     halvings = {8: 0, 16: 1, 32: 2}[output_stride]
     return Network(
