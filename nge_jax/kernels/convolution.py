@@ -20,13 +20,13 @@ def conv(
     padding: str | Sequence[tuple[int, int]] = "SAME",
     dilation: Sequence[int] = (1, 1),
 ) -> jax.Array:
-    """Convolution of x [B, H, W, C_in] with kernel [h, w, C_in, C], arguments as of `lax.conv_general_dilated`.
+    """Convolves x [B, H, W, C_in] with kernel [h, w, C_in, C]; arguments as of `lax.conv_general_dilated`.
 
     On CPUs the kernel's gradient is a matrix product: the library's takes a hundred times as long where
     XLA compiles it into a loop, as the steps of a training are.
     """
-    if not isinstance(padding, str):
-        padding = tuple(map(tuple, padding))
+    if not isinstance(padding, str):  # a tuple can be hashed
+        padding = tuple((before, after) for before, after in padding)
     return _conv(x, kernel, tuple(strides), padding, tuple(dilation))
 
 
@@ -62,7 +62,7 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _kernel_gradient(x, gradient, *, size, strides, padding, dilation):
-    """The kernel's gradient [h, w, C_in, C]: every pixel's window times its gradient, summed."""
+    """Computes the kernel's gradient [h, w, C_in, C]: every pixel's window times its gradient, summed."""
     reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding)
@@ -79,7 +79,7 @@ def _kernel_gradient(x, gradient, *, size, strides, padding, dilation):
 
 @jax.custom_vjp
 def pointwise(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """1x1 convolution: x [..., C_in] times weights [C_in, C]."""
+    """Applies a 1x1 convolution: x [..., C_in] times weights [C_in, C]."""
     return x @ weights
 
 
@@ -104,6 +104,6 @@ pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
 def _product_over_pixels(x, y):
-    """x^T y [C_x, C_y], float32, of x [..., C_x] and y [..., C_y]."""
+    """Computes x^T y [C_x, C_y], float32, of x [..., C_x] and y [..., C_y]."""
     x, y = (a.reshape(-1, a.shape[-1]) for a in (x, y))
     return jnp.matmul(x.T, y, preferred_element_type=jnp.float32)

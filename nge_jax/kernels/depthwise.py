@@ -8,6 +8,7 @@ lowered, so GPUs and TPUs get the library convolution and never see the other fo
 import functools
 import itertools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ _CHUNKS = 16
 def depthwise_conv(
     x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1
 ) -> jax.Array:
-    """Depthwise convolution, zero-padded so that stride 1 keeps the size.
+    """Convolves each channel with a kernel of its own, zero-padded so that stride 1 keeps the size.
 
     Args:
         x: [B, H, W, C].
@@ -69,7 +70,7 @@ _depthwise_conv.defvjp(_depthwise_conv_forward, _depthwise_conv_backward)
 def library_depthwise_conv(
     x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1
 ) -> jax.Array:
-    """`depthwise_conv` as XLA's own convolution on every platform; unlike it, it can be `vmap`ped."""
+    """Computes `depthwise_conv` by XLA's own convolution on every platform; unlike it, it can be `vmap`ped."""
     padding = dilation * (kernel.shape[0] // 2)
     return lax.conv_general_dilated(
         x,
@@ -83,26 +84,28 @@ def library_depthwise_conv(
 
 
 def _sum_of_shifts(x, kernel, stride, dilation):
-    """The convolution as one sum over its taps of the shifted, strided input times the tap's weights."""
+    """Computes the convolution as one sum over its taps: the shifted, strided input times the tap's weights."""
     size = tuple(-(-size // stride) for size in x.shape[1:3])
     padded = _pad(x, dilation * (kernel.shape[0] // 2))
     return _sum_of_windows(padded, kernel, size, stride, dilation)
 
 
 def _sum_of_windows(padded, kernel, size, stride, dilation):
+    height, width = size
     k = kernel.shape[0]
-    return sum(
-        _window(padded, a * dilation, b * dilation, *size, stride) * kernel[a, b]
+    total: Any = sum(
+        _window(padded, a * dilation, b * dilation, height, width, stride) * kernel[a, b]
         for a in range(k)
         for b in range(k)
     )
+    return total
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def depthwise_input_gradient(
     kernel: jax.Array, gradient: jax.Array, size: tuple[int, int], stride: int, dilation: int
 ) -> jax.Array:
-    """Gradient of `depthwise_conv` with respect to x [B, *size, C], from `gradient` [B, H', W', C]."""
+    """Computes the gradient of `depthwise_conv` with respect to x [B, *size, C], from `gradient` [B, H', W', C]."""
     kernel = kernel.astype(gradient.dtype)
     if stride == 1:
         padded = _pad(gradient, dilation * (kernel.shape[0] // 2))
@@ -114,7 +117,7 @@ def depthwise_input_gradient(
 def depthwise_kernel_gradient(
     x: jax.Array, gradient: jax.Array, k: int, stride: int, dilation: int
 ) -> jax.Array:
-    """Gradient of `depthwise_conv` with respect to its kernel, [k, k, C], float32."""
+    """Computes the gradient of `depthwise_conv` with respect to its kernel, [k, k, C], float32."""
     padding = dilation * (k // 2)
     if stride > 1:
         return _strided_kernel_gradient(_pad(x, padding), gradient, k, stride, dilation)
@@ -123,7 +126,7 @@ def depthwise_kernel_gradient(
 
 
 def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
-    """The input gradient of a strided convolution: [..., *size, C].
+    """Computes the input gradient of a strided convolution: [..., *size, C].
 
     Each of the stride^2 parities of input positions meets only the taps of its parity, so that each is a
     small sum of shifts at the output's resolution and nothing is computed on an array full of zeros.
@@ -156,7 +159,7 @@ def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
 
 
 def _strided_kernel_gradient(padded, gradient, k, stride, dilation):
-    """The kernel gradient of a strided convolution: [k, k, C].
+    """Computes the kernel gradient of a strided convolution: [k, k, C].
 
     Taps whose windows begin at the same parity read the same `stride`-th pixels; these are taken out once
     for all of them, and the taps move over them as at stride 1.
@@ -175,9 +178,9 @@ def _strided_kernel_gradient(padded, gradient, k, stride, dilation):
 
 
 def _tap_sums(moving, fixed, taps, step):
-    """For tap (a, b), the sum over pixels of `fixed` times `moving` from (a * step, b * step) on: [*taps, C].
+    """Sums for tap (a, b), over pixels, `fixed` times `moving` from (a * step, b * step) on: [*taps, C].
 
-    Sums over images first, a few at a time, in one expression an element: XLA's CPU backend vectorises that,
+    Sums over images first, a few at a time, in one expression an element: XLA's CPU backend vectorizes that,
     and not a sum over pixels. Rows are flattened to [W C], so that vectors are long also when channels are few.
     """
     height, width, channels = fixed.shape[1:]
@@ -202,7 +205,7 @@ def _tap_sums(moving, fixed, taps, step):
 
 
 def _row_windows(rows, count, step, height):
-    """The windows rows[a * step : a * step + height] for a < count, from rows [R, J]: [count, height, J].
+    """Lists the windows rows[a * step : a * step + height] for a < count, from rows [R, J]: [count, height, J].
 
     By reading the rows over and over, each window a little later: index arithmetic that one fused loop
     does, where slices would be stacked in memory.
@@ -214,10 +217,10 @@ def _row_windows(rows, count, step, height):
 
 
 def _over_chunks(body, carry, arrays, chunks):
-    """`carry = body(carry, chunk)` for each of `chunks` equal parts of `arrays` [B, ...].
+    """Runs `carry = body(carry, chunk)` for each of `chunks` equal parts of `arrays` [B, ...].
 
     A chunk is small enough for the caches, and it is carried from the iteration before, which makes it an
-    array of its own: XLA would fuse its dynamic slice into every use of it, which are then not vectorised.
+    array of its own: XLA would fuse its dynamic slice into every use of it, which are then not vectorized.
     """
     arrays = jax.tree.map(lambda a: a.reshape(chunks, -1, *a.shape[1:]), arrays)
 
@@ -238,12 +241,12 @@ def _pad(x, margin):
 
 
 def _window(x, top, left, height, width, stride):
-    """`height` x `width` positions of `x` [..., H, W, C] from (top, left), `stride` apart."""
+    """Takes `height` x `width` positions of `x` [..., H, W, C] from (top, left), `stride` apart."""
     rows = slice(top, top + (height - 1) * stride + 1, stride)
     columns = slice(left, left + (width - 1) * stride + 1, stride)
     return x[..., rows, columns, :]
 
 
 def _divisor_near(number, target):
-    """The divisor of `number` nearest to `target`."""
+    """Finds the divisor of `number` nearest to `target`."""
     return min((d for d in range(1, number + 1) if number % d == 0), key=lambda d: abs(d - target))

@@ -1,6 +1,8 @@
-"""Batch normalisation without affine and the pools, as pure functions on NHWC arrays.
+"""3x3 pools of NHWC arrays, with gradients that are fast on CPUs too.
 
-The supernet and the derived networks share them.
+XLA's CPU backend is slow at the windows of a pool and at their derivative: there the maximum is taken along
+the columns and then along the rows, and the average is a depthwise convolution. As in `depthwise`, GPUs and
+TPUs get the library's derivative.
 """
 
 import functools
@@ -13,7 +15,7 @@ from nge_jax.kernels.depthwise import depthwise_conv
 
 
 def max_pool(x: jax.Array, stride: int = 1) -> jax.Array:
-    """3x3 max pooling of [B, H, W, C], padded so that stride 1 keeps the size."""
+    """Takes the maximum of each 3x3 window of x [B, H, W, C], padded so that stride 1 keeps the size."""
     return _max_pool(x, stride)
 
 
@@ -72,7 +74,7 @@ def _max_of_three_gradient(x, y, gradient, axis, stride):
 
 
 def _three(x, axis, stride):
-    """The three elements of each window along `axis`, padded by one: three arrays of the output's size."""
+    """Lists the three elements of each window along `axis`, padded by one: three arrays of the output's size."""
     size = x.shape[axis]
     pads = [(0, 0, 0)] * x.ndim
     pads[axis] = (1, 1, 0)
@@ -81,13 +83,13 @@ def _three(x, axis, stride):
 
 
 def avg_pool(x: jax.Array, stride: int = 1) -> jax.Array:
-    """3x3 average pooling of [B, H, W, C] at the size of `max_pool`; padding is not counted."""
+    """Takes the mean of each 3x3 window of x [B, H, W, C], at the size of `max_pool`; padding is not counted."""
     kernel = jnp.ones((3, 3, x.shape[-1]), x.dtype)
     return depthwise_conv(x, kernel, stride) * _inverse_counts(x.shape[1:3], stride).astype(x.dtype)
 
 
 def _inverse_counts(size, stride):
-    """1 / number of pixels that a 3x3 window sees: [ceil(H / stride), ceil(W / stride), 1]."""
+    """Computes 1 / number of pixels that a 3x3 window sees: [ceil(H / stride), ceil(W / stride), 1]."""
 
     def seen(length):
         center = jnp.arange(0, length, stride)

@@ -49,7 +49,7 @@ def init_mixed_cell(
     """
     keys = jax.random.split(key, 4)
     before = init_factorized_reduce if reduction_before else init_pointwise
-    params = {
+    params: Params = {
         "preprocess_0": before(keys[0], channels_before[0], channels),
         "preprocess_1": init_pointwise(keys[1], channels_before[1], channels),
     }
