@@ -14,6 +14,8 @@ Three schedules compute the same sums (`model.SCHEDULES`):
   backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -38,7 +40,7 @@ def init_mixed_cell(
     reduction: bool,
     reduction_before: bool,
 ) -> Params:
-    """Parameters of one cell; edges of one kind are stacked along a leading axis.
+    """Draws the parameters of one cell; edges of one kind are stacked along a leading axis.
 
     Args:
         key: PRNG key.
@@ -62,7 +64,7 @@ def init_mixed_cell(
 
 
 def _init_edges(key, count, channels, stride):
-    """Parameters of `count` edges, stacked: `name/depthwise_j` [E, k, k, C], `name/pointwise_j` [E, C, C]."""
+    """Draws the parameters of `count` edges, stacked: `name/depthwise_j` [E, k, k, C], `name/pointwise_j` [E, C, C]."""
     keys = iter(jax.random.split(key, 2 * len(SEPARABLE) + len(DILATED) + 1))
 
     def separable(size):  # depthwise and 1x1 convolution
@@ -84,17 +86,17 @@ def _init_edges(key, count, channels, stride):
 
 
 def init_pointwise(key: jax.Array, channels_in: int, channels: int) -> jax.Array:
-    """Weights of a 1x1 convolution: [C_in, C]."""
+    """Draws the weights of a 1x1 convolution: [C_in, C]."""
     return uniform(key, (channels_in, channels), channels_in)
 
 
 def init_factorized_reduce(key: jax.Array, channels_in: int, channels: int) -> jax.Array:
-    """Weights of the two strided 1x1 convolutions of FactorizedReduce: [2, C_in, C / 2]."""
+    """Draws the weights of the two strided 1x1 convolutions of FactorizedReduce: [2, C_in, C / 2]."""
     return uniform(key, (2, channels_in, channels // 2), channels_in)
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
-    """PyTorch's default for convolutions, as DARTS (paper silent): U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    """Draws PyTorch's default for convolutions, as DARTS (paper silent): U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
     bound = fan_in**-0.5
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
@@ -105,15 +107,15 @@ def mixed_cell(
     probs: jax.Array,
     *,
     reduction: bool,
-    mix_edges,
+    mix_edges: Callable[..., jax.Array],
     axis_name: str | None = None,
 ) -> jax.Array:
-    """Output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell).
+    """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell).
 
     Args:
         params: as from `init_mixed_cell`.
         before: outputs of the cells k-2 and k-1, NHWC.
-        probs: [14, 7], probabilities of each edge's operations, in the order of `genotype.EDGES`.
+        probs: [14, 7], probabilities of each edge's operations, in the order of `space.genotype.EDGES`.
         reduction: whether this is a reduction cell.
         mix_edges: one of the three schedules.
         axis_name: mapped axis over which batch statistics are averaged, if any.
@@ -138,7 +140,7 @@ def mixed_cell(
 
 
 def preprocess(weights: jax.Array, x: jax.Array, axis_name: str | None) -> jax.Array:
-    """ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN."""
+    """Applies ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN."""
     x = jax.nn.relu(x)
     if weights.ndim == 2:
         return norm.batch_norm(x @ weights.astype(x.dtype), axis_name)

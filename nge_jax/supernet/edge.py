@@ -1,6 +1,7 @@
 """One edge's arithmetic: the operations that an edge mixes, and which edges there are (paper Eq. 11)."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ SKIP = "skip_connect"
 
 
 def edges_from(sources: range) -> tuple[tuple[int, int], ...]:
-    """The edges (i, k) that leave `sources`, in the order of their stacked parameters."""
+    """Lists the edges (i, k) that leave `sources`, in the order of their stacked parameters."""
     return tuple((i, k) for i, k in EDGES if i in sources)
 
 
@@ -31,24 +32,24 @@ INPUTS, INNER, ALL = range(NUM_INPUTS), range(NUM_INPUTS, NUM_NODES - 1), range(
 
 
 def reduced_positions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The two sets of positions that FactorizedReduce reads: every second one, and those shifted by one."""
+    """Takes the two sets of positions that FactorizedReduce reads: every second one, and those shifted by one."""
     return x[:, ::2, ::2], x[:, 1::2, 1::2]
 
 
 def weightless(p: jax.Array, stride: int) -> jax.Array:
-    """Probabilities [..., F] of the operations of `weightless_operations`, from [..., 7]."""
+    """Takes the probabilities [..., F] of the operations of `weightless_operations` from p [..., 7]."""
     return p[..., weightless_numbers(stride)]
 
 
 def weightless_numbers(stride: int) -> np.ndarray:
-    """Numbers in `genotype.OPERATIONS` of the operations of `weightless_operations`."""
+    """Lists the numbers in OPERATIONS of the operations of `weightless_operations`."""
     names = POOLS if stride == 2 else (SKIP, *POOLS)
     return np.array([OPERATIONS.index(name) for name in names])
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
 def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> jax.Array:
-    """What all edges leaving a node share, computed once instead of once an edge: [F, B, H, W, C].
+    """Computes what all edges leaving a node share, once instead of once an edge: [F, B, H, W, C].
 
     Max and average pool, each with its BN, behind the identity when the stride is 1.
     """
@@ -67,7 +68,7 @@ def mixed_convolutions(
     axis_name: str | None,
     depthwise_conv=depthwise_conv,
 ) -> tuple[jax.Array, Params]:
-    """The p-weighted sum of one edge's convolutions (at stride 2 also of its FactorizedReduce).
+    """Computes the p-weighted sum of one edge's convolutions (at stride 2 also of its FactorizedReduce).
 
     Args:
         params: one edge's parameters.
@@ -81,12 +82,12 @@ def mixed_convolutions(
     Returns:
         [B, H / stride, W / stride, C] and, for a derivative by hand, the statistics of the input of every
         1x1 convolution: name -> (center [C], mean [C], second moment [C, C]), see `centered_depthwise`
-        and `moments`.
+        and `norm.moments`.
     """
     statistics = {}
 
     def normalized(name, h, center, weights, p):
-        """p BN(h W); notes the statistics of h."""
+        """Computes p BN(h W) and notes the statistics of h."""
         statistics[name] = center, *moments(h, axis_name)
         return affine(h, *fold(weights, p, *statistics[name][1:]))
 
@@ -95,7 +96,7 @@ def mixed_convolutions(
 
     batch, height, width, channels = relu_x.shape
     shape = batch, height // stride, width // stride, channels
-    mixed = 0.0
+    mixed: Any = 0.0
     for name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         h = depthwise(relu_x, center, first["depthwise"], stride, 1)
@@ -125,9 +126,9 @@ def centered_depthwise(
     dilation: int,
     depthwise_conv=depthwise_conv,
 ) -> jax.Array:
-    """Depthwise convolution of `x` [B, H, W, C] less what its mean `center` [C] brings: pixels [N, C].
+    """Convolves `x` [B, H, W, C] depthwise, less what its mean `center` [C] brings: pixels [N, C].
 
-    The normalisation behind it does not see a constant; without one, h's variance does not cancel.
+    The normalization behind it does not see a constant; without one, h's variance does not cancel.
     """
     h = depthwise_conv(x, kernel, stride, dilation)
     h = h.reshape(-1, h.shape[-1])
@@ -135,6 +136,6 @@ def centered_depthwise(
 
 
 def centered_halves(x: jax.Array, center: jax.Array) -> list[jax.Array]:
-    """What FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [N, C]."""
+    """Takes what FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [N, C]."""
     center = lax.stop_gradient(center).astype(x.dtype)
     return [half.reshape(-1, x.shape[-1]) - center for half in reduced_positions(x)]

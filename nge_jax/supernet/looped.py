@@ -1,6 +1,6 @@
 """The CPU's schedule of a mixed cell: one edge at a time, with the derivative of the whole loop by hand.
 
-The sums are those of `cell.mix_together`. What the loop saves on XLA's CPU backend:
+The sums are those of `reference.mix_as_written`. What the loop saves on XLA's CPU backend:
 
 * compilation: a cell's 14 edges are one loop body forward and one backward instead of 14 unrolled copies;
 * time: XLA fuses across a cell's edges and computes shared arrays once per consumer; a loop is a boundary
@@ -19,22 +19,30 @@ from jax import lax
 
 from nge_jax.kernels.depthwise import depthwise_input_gradient, depthwise_kernel_gradient
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
+from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet import norm
 from nge_jax.supernet.norm import affine, fold
-from nge_jax.supernet.trees import PackedTrees, put, take
+from nge_jax.supernet.trees import PackedTrees, Params, put, take
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def mix_one_by_one(params, nodes, inputs, probs, sources, axis_name):
-    """Adds to every node what its edges from `sources` bring; arguments as of `cell.mix_together`."""
+def mix_one_by_one(
+    params: Params,
+    nodes: jax.Array,
+    inputs: jax.Array | None,
+    probs: jax.Array,
+    sources: range,
+    axis_name: str | None,
+) -> jax.Array:
+    """Adds to every node what its edges from `sources` bring; arguments as of `vmapped.mix_together`."""
     return _mix(params, nodes, inputs, probs, sources, axis_name)[0]
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-    """Which gradients are asked for: a step that updates one group leaves the other's out."""
+    """Says which gradients are asked for: a step that updates one group leaves the other's out."""
 
     params: bool
     probs: bool
@@ -51,7 +59,7 @@ def _forward(params, nodes, inputs, probs, sources, axis_name):
 
 @functools.partial(jax.jit, static_argnums=(4, 5))  # traces cells of one shape once
 def _mix(params, nodes, inputs, probs, sources, axis_name):
-    """The nodes, and what the edges' 1x1 convolutions read."""
+    """Computes the nodes, and the statistics of what the edges' 1x1 convolutions read."""
     stride = 1 if inputs is None else 2
     position = _positions(sources)
 
@@ -73,10 +81,10 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
             nodes = put(nodes, mixed, target)
             return nodes, saved.put(position[source, target], kept)
 
-        return _over_targets(source, along_edge, rows, position, carry)
+        return _over_targets(source, along_edge, packed, position, carry)
 
-    rows = PackedTrees.pack(params)
-    saved = _room(rows, nodes, inputs, stride, axis_name)
+    packed = PackedTrees.pack(params)
+    saved = _room(packed, nodes, inputs, stride, axis_name)
     return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
 
 
@@ -87,7 +95,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     stride = 1 if inputs is None else 2
     position = _positions(sources)
     free = supernet_edge.weightless_numbers(stride)
-    rows = PackedTrees.pack(params)
+    packed = PackedTrees.pack(params)
 
     def from_source(number, carry):
         source = sources.stop - 1 - number
@@ -121,7 +129,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
             return g_relu_x + g_x, g_params, g_probs
 
         carry = jnp.zeros_like(relu_x), g_params, g_probs
-        carry = _over_targets(source, along_edge, rows, position, carry)
+        carry = _over_targets(source, along_edge, packed, position, carry)
         g_relu_x, g_params, g_probs = carry
 
         # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
@@ -137,7 +145,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
         return g_params, g_nodes, g_inputs, g_probs
 
     start = (
-        rows.zeros() if wanted.params else None,
+        packed.zeros() if wanted.params else None,
         g_nodes,
         None if inputs is None else jnp.zeros_like(inputs),
         jnp.zeros_like(probs) if wanted.probs else None,
@@ -151,14 +159,21 @@ mix_one_by_one.defvjp(_forward, _backward, symbolic_zeros=True)
 
 @functools.partial(jax.jit, static_argnames=("stride", "axis_name", "with_params"))
 def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_params):
-    """Derivative of `cell.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C].
+    """Differentiates `edge.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C].
+
+    Each of its terms is a chain x -> h = depthwise(x) -> p_o BN(h W), twice in a row if separable. The forward
+    pass left the statistics of every h and nothing else, so each h is computed again from x. Then the chain is
+    undone from its end: `undo` leads from the gradient of p_o BN(h W) to those of h, W and p_o, and `depthwise`
+    from that of h to those of x and the kernel. All chains begin at relu_x, where their gradients add up.
 
     Without `with_params` the gradients of the depthwise kernels, the costly ones, are left out.
     """
     g_params, g_p, g_relu_x = {}, jnp.zeros_like(p), 0.0
     shape, channels = g.shape, g.shape[-1]
-    g = g.reshape(-1, channels)
-    g_sum = g.sum(0, dtype=jnp.float32)
+    g = g.reshape(-1, channels)  # pixels [N, C], as the 1x1 convolutions see them
+    g_sum = g.sum(
+        0, dtype=jnp.float32
+    )  # the gradient of every chain's constant b: summed once for all
     undo = functools.partial(_folded_gradient, axis_name=axis_name)
 
     def depthwise(x, kernel, g_h, stride, dilation):
@@ -168,7 +183,8 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
             return g_x, None
         return g_x, depthwise_kernel_gradient(x, g_h, len(kernel), stride, dilation)
 
-    for name in supernet_edge.SEPARABLE:
+    for name in SEPARABLE:
+        # Forward: relu_x -> h -> z = ReLU(BN(h W_1)) -> h_z -> p_o BN(h_z W_2).
         first, second = params[name]["first"], params[name]["second"]
         number = OPERATIONS.index(name)
         center, *h_moments = statistics[f"{name}/first"]
@@ -179,18 +195,21 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
             z.reshape(shape), z_center, second["depthwise"], 1, 1
         )
 
+        # Backward through the second half, from g to the gradient of z ...
         g_h, g_pointwise, g_o = undo(h_z, z_moments, second["pointwise"], p[number], g, g_sum)
         g_p = g_p.at[number].add(g_o)
         g_z, g_depthwise = depthwise(z.reshape(shape), second["depthwise"], g_h, 1, 1)
         g_second = {"depthwise": g_depthwise, "pointwise": g_pointwise}
-        g_z = jnp.where(z > 0, g_z.reshape(z.shape), 0)
+        g_z = jnp.where(z > 0, g_z.reshape(z.shape), 0)  # through its ReLU
+        # ... and through the first half, which has the weight 1 and so no p to differentiate.
         g_z_sum = g_z.sum(0, dtype=jnp.float32)
         g_h, g_pointwise, _ = undo(h, h_moments, first["pointwise"], 1.0, g_z, g_z_sum)
         g_x, g_depthwise = depthwise(relu_x, first["depthwise"], g_h, stride, 1)
         g_relu_x += g_x
         g_first = {"depthwise": g_depthwise, "pointwise": g_pointwise}
         g_params[name] = {"first": g_first, "second": g_second}
-    for name in supernet_edge.DILATED:
+    for name in DILATED:
+        # relu_x -> h -> p_o BN(h W).
         number, weights = OPERATIONS.index(name), params[name]
         center, *h_moments = statistics[name]
         h = supernet_edge.centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
@@ -200,6 +219,7 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
         g_relu_x += g_x
         g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
     if stride == 2:
+        # FactorizedReduce: its halves fill one half of the output's channels each, from every other pixel.
         number = OPERATIONS.index(supernet_edge.SKIP)
         center = statistics[f"{supernet_edge.SKIP}/0"][0]
         g_halves, g_weights = [], []
@@ -211,22 +231,25 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_
             g_p = g_p.at[number].add(g_o)
             g_halves.append(g_h.reshape(shape))
             g_weights.append(g_w)
+        # Back to the pixels that each half has read; those in between get nothing.
         g_relu_x += jax.vjp(supernet_edge.reduced_positions, relu_x)[1](tuple(g_halves))[0]
         g_params[supernet_edge.SKIP] = jnp.stack(g_weights)
     return g_params, g_p, g_relu_x
 
 
 def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
-    """Derivative of `affine(h, *fold(weights, p, *moments(h)))`: gradients of h [N, C], weights and p.
+    """Differentiates `affine(h, *fold(weights, p, *moments(h)))`: gradients of h [N, C], weights and p.
 
     Only two products over pixels come from `g` [N, C']; the way through the statistics is one more, with
     a [C, C] matrix, and everything else happens on matrices of that size.
     """
     (a, _), fold_pull = jax.vjp(fold, weights, p, *h_moments)
+    # y = h A + b: dA = h^T g, db = sum of g over pixels; `fold` leads on to W, p and the moments of h.
     g_a = jnp.matmul(h.T, g, preferred_element_type=jnp.float32)
     g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
     g_mean, g_second = norm.pmean((g_mean, g_second), axis_name)
-    through_second = (2 * g_second / len(h)).astype(h.dtype)  # it is symmetric
+    # h counts three times: in y, in E[h] = sum h / N, and in E[h h^T] = sum h h^T / N, whose gradient is symmetric.
+    through_second = (2 * g_second / len(h)).astype(h.dtype)
     g_h = g @ a.T.astype(h.dtype) + h @ through_second + (g_mean / len(h)).astype(h.dtype)
     return g_h, g_weights, g_p
 
@@ -238,28 +261,28 @@ for _number, _edge in enumerate(EDGES):
 
 
 def _positions(sources):
-    """Position of edge (i, k) in the stacked parameters of the edges leaving `sources`: [6, 6]."""
+    """Tabulates the position of edge (i, k) in the stacked parameters of the edges leaving `sources`: [6, 6]."""
     table = np.full((NUM_NODES, NUM_NODES), -1)
     for position, edge in enumerate(supernet_edge.edges_from(sources)):
         table[edge] = position
     return jnp.asarray(table)
 
 
-def _over_targets(source, along_edge, rows, position, carry):
+def _over_targets(source, along_edge, packed, position, carry):
     """Runs `along_edge(target, edge_params, carry)` for all edges that leave `source`.
 
-    An edge's parameters, a row of `rows`, are carried from the iteration before. That makes them an array of
-    their own: XLA would fuse their dynamic slice into every convolution, where it keeps LLVM from vectorising
-    the taps.
+    An edge's parameters, a row of the packed ones, are carried from the iteration before. That makes them an
+    array of their own: XLA would fuse their dynamic slice into every convolution, where it keeps LLVM from
+    vectorizing the taps.
     """
 
     def body(target, carry):
         row, carry = carry
-        carry = along_edge(target, rows.unpack(row), carry)
-        return take(rows.matrix, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
+        carry = along_edge(target, packed.unpack(row), carry)
+        return take(packed.matrix, position[source, jnp.minimum(target + 1, NUM_NODES - 1)]), carry
 
     first = jnp.maximum(source + 1, NUM_INPUTS)
-    start = take(rows.matrix, position[source, first]), carry
+    start = take(packed.matrix, position[source, first]), carry
     return lax.fori_loop(first, NUM_NODES, body, start)[1]
 
 
@@ -267,14 +290,14 @@ def _source(nodes, inputs, source):
     return take(nodes if inputs is None else inputs, source)
 
 
-def _room(params, nodes, inputs, stride, axis_name):
-    """Room for what `cell.mixed_convolutions` keeps of each of the edges."""
+def _room(packed, nodes, inputs, stride, axis_name):
+    """Makes room for the statistics that `edge.mixed_convolutions` gives for each edge."""
 
     def kept(params, x, center, p):
         return supernet_edge.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
 
     x = (nodes if inputs is None else inputs)[0]
     one = jax.eval_shape(
-        kept, params.take(0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
+        kept, packed.take(0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
     )
-    return PackedTrees.empty(len(params.matrix), one)
+    return PackedTrees.empty(len(packed.matrix), one)

@@ -25,10 +25,10 @@ SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_
 
 
 class Supernet(NamedTuple):
-    """What the supernet is, as data; `init` and `apply` are its two functions.
+    """Describes the supernet as data; `init` and `apply` are its two functions.
 
     Attributes:
-        plan: the cells, first to last, from `network.cell_plan`.
+        plan: the cells, first to last, from `space.stack.cell_plan`.
         num_classes: number of classes.
         image_channels: channels of an image.
         schedule: "loop" (fast on CPU), "together" (fast on GPU and TPU) or "reference" (as the paper
@@ -48,7 +48,7 @@ class Supernet(NamedTuple):
     axis_name: str | None = None
 
     def init(self, key: jax.Array) -> Params:
-        """Float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
+        """Draws float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
         channels = stem_channels = STEM_MULTIPLIER * self.plan[0].channels
         before, cells = (channels, channels), []
         for number, spec in enumerate(self.plan):
@@ -79,12 +79,12 @@ class Supernet(NamedTuple):
     def apply(
         self, weights: Params, images: jax.Array, probs: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Class logits of normalised `images` under operation probabilities `probs`.
+        """Computes class logits of normalized `images` under operation probabilities `probs`.
 
         Args:
             weights: as from `init`.
             images: [B, H, W, image_channels]; H and W divisible by 4.
-            probs: [2, 14, 7]: (normal, reduction) cell, edge of `genotype.EDGES`, operation.
+            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation.
 
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
@@ -94,7 +94,7 @@ class Supernet(NamedTuple):
     def mixed_by(
         self, mix_edges: Callable, weights: Params, images: jax.Array, choices: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`apply` where `mix_edges` (see `SCHEDULES`) reads `choices` [2, ...]: of the (normal, reduction) cell."""
+        """Computes `apply` where `mix_edges`, see SCHEDULES, reads `choices` [2, ...] of the (normal, reduction) cell."""
         x = self._stem(weights["stem"], images.astype(self.dtype))
         before, endpoints = (x, x), {"stem": x}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
@@ -114,7 +114,7 @@ class Supernet(NamedTuple):
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 
     def _stem(self, params, images):
-        """3x3 convolution to 3 C channels and BN with affine."""
+        """Applies a 3x3 convolution to 3 C channels and BN with affine."""
         convolve = reference.conv if self.schedule == "reference" else convolution.conv
         x = convolve(images, params["kernel"].astype(images.dtype))
         x = norm.batch_norm(x, self.axis_name)

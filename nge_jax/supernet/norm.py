@@ -1,4 +1,4 @@
-"""Batch normalisation with the batch's own statistics, also folded into the 1x1 convolution before it."""
+"""Batch normalization with the batch's own statistics, also folded into the 1x1 convolution before it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ BATCH_NORM_EPSILON = 1e-5
 
 
 def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
-    """Mean and (biased) variance of `x` [..., C] over all but the last axis, and over `axis_name`: [C], [C]."""
+    """Computes mean and (biased) variance [C] of `x` [..., C] over all but the last axis, and over `axis_name`."""
     axes = tuple(range(x.ndim - 1))
     x = x.astype(jnp.float32)
     mean = pmean(x.mean(axes), axis_name)
@@ -18,19 +18,19 @@ def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array
 
 
 def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Batch normalisation of `x` [..., C] without affine and with the batch's own statistics."""
+    """Normalizes `x` [..., C] with the batch's own statistics, without affine."""
     mean, variance = batch_moments(x, axis_name)
     scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
     return ((x - mean) * scale).astype(x.dtype)
 
 
 def pmean(x: Any, axis_name: str | None) -> Any:
-    """Mean of a tree over the mapped axis; the tree itself where there is none."""
+    """Averages a tree over the mapped axis; the tree itself where there is none."""
     return x if axis_name is None else lax.pmean(x, axis_name)
 
 
 def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """First and second moment over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
+    """Computes both moments over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
     mean = h.mean(0, dtype=jnp.float32)
     second = jnp.matmul(h.T, h, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
     return pmean((mean, second / len(h)), axis_name)
@@ -40,7 +40,7 @@ def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
 def fold(
     weights: jax.Array, p: jax.Array | float, mean: jax.Array, second: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Folds 1x1 convolution, batch normalisation and weighting by `p` into one affine map of h.
+    """Folds 1x1 convolution, batch normalization and weighting by `p` into one affine map of h.
 
         p * BN(h W) = h A + b,   A = W diag(p s),   b = -E[h] A,   s = 1 / sqrt(v + eps),   v = diag(W^T cov(h) W)
 
@@ -69,7 +69,7 @@ def _fold_forward(weights, p, mean, second):
 
 @jax.jit
 def _fold_backward(residuals, gradients):
-    """By hand: the automatic derivative multiplies twice as many of these small matrices."""
+    """Differentiates by hand: the automatic derivative multiplies twice as many of these small matrices."""
     weights, p, mean, projected, variance, scale = residuals
     g_a, g_b = gradients
     g_a = g_a - jnp.outer(mean, g_b)
@@ -89,5 +89,5 @@ def _product(x, y):
 
 
 def affine(h: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """h A + b in h's own precision."""
+    """Computes h A + b in h's own precision."""
     return h @ a.astype(h.dtype) + b.astype(h.dtype)

@@ -3,7 +3,7 @@
 The result is that of `Supernet.apply` under the architecture's one-hot probabilities (zero on an edge that is
 not kept). The architecture is an argument: one compiled program serves all of them. A loop goes over the
 edges that are kept, and `lax.switch` picks the operation of each. The derivative of the loop is by hand, as in
-`edge_loop` and for its reasons: the automatic one would keep the arrays of all branches for every edge.
+`looped` and for its reasons: the automatic one would keep the arrays of all branches for every edge.
 """
 
 import functools
@@ -26,17 +26,20 @@ from nge_jax.supernet.trees import Params, put, take
 
 
 class SampledSupernet(NamedTuple):
-    """`net`, with the same weights, for an architecture in the place of probabilities."""
+    """Applies `net`, with the same weights, under an architecture in the place of probabilities."""
 
     net: Supernet
 
     def apply(
         self, weights: Params, images: jax.Array, architecture: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Logits [B, num_classes] and endpoints, as of `Supernet.apply`.
+        """Computes logits [B, num_classes] and endpoints, as of `Supernet.apply`.
 
-        architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT where
-        the edge is not kept. An operation that is not chosen has a gradient of zero.
+        Args:
+            weights: as from `Supernet.init`; an operation that is not chosen has a gradient of zero.
+            images: [B, H, W, image_channels]; H and W divisible by 4.
+            architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
+                where the edge is not kept.
         """
         return self.net.mixed_by(mix_chosen, weights, images, architecture)
 
@@ -52,7 +55,7 @@ def mix_chosen(
 ) -> jax.Array:
     """Adds to every node what its kept edges from `sources` bring.
 
-    chosen: int32 [14], one cell type's operations; the other arguments as of `cell.mix_together`.
+    `chosen`: int32 [14], one cell type's operations; the other arguments as of `vmapped.mix_together`.
     """
     branches = _branches(inputs, axis_name)
     edges, count = _kept(chosen, sources)
@@ -108,7 +111,7 @@ mix_chosen.defvjp(_forward, _backward)
 
 
 def _branches(inputs, axis_name) -> list[Callable]:
-    """For each operation a function (one edge's parameters, source [B, H, W, C]) -> what the edge brings."""
+    """Makes for each operation a function (one edge's parameters, source [B, H, W, C]) -> what the edge brings."""
     stride = 1 if inputs is None else 2
     return [
         functools.partial(_operation, name, stride=stride, axis_name=axis_name)
@@ -130,7 +133,7 @@ def _operation(name, params, x, *, stride, axis_name):
 
 
 def _convolution(weights, x, stride, dilation, axis_name):
-    """ReLU, depthwise convolution, 1x1 convolution and BN, the last two folded into one product."""
+    """Applies ReLU, depthwise convolution, 1x1 convolution and BN, the last two folded into one product."""
     batch, height, width, channels = x.shape
     x = jax.nn.relu(x)
     center = norm.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
@@ -140,19 +143,19 @@ def _convolution(weights, x, stride, dilation, axis_name):
 
 
 def _kept(chosen, sources):
-    """The kept edges as positions in the stacked parameters, in order, padded at the end; and their number."""
+    """Lists the kept edges as positions in the stacked parameters, in order, padded at the end; and their number."""
     kept = chosen[_numbers(sources)] != ABSENT
     (positions,) = jnp.nonzero(kept, size=len(kept), fill_value=0)
     return positions, kept.sum()
 
 
 def _ends(position, chosen, sources):
-    """Source, target and operation of an edge; a source is a node's number, as among the inputs."""
+    """Looks up source, target and operation of an edge; a source is a node's number, as among the inputs."""
     numbers = _numbers(sources)
     source, target = jnp.asarray(EDGES)[numbers].T
     return source[position], target[position], chosen[numbers][position]
 
 
 def _numbers(sources):
-    """Numbers in `genotype.EDGES` of the edges from `sources`, in the order of their stacked parameters."""
+    """Lists the numbers in EDGES of the edges from `sources`, in the order of their stacked parameters."""
     return np.array([EDGES.index(edge) for edge in supernet_edge.edges_from(sources)])

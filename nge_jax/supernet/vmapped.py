@@ -30,7 +30,7 @@ def mix_together(
         params: stacked parameters of the edges leaving `sources`.
         nodes: [6, B, H, W, C]; what is already there is added to.
         inputs: [2, B, 2H, 2W, C], the sources of stride-2 edges; None: the sources are among `nodes`.
-        probs: [14, 7].
+        probs: [14, 7], probabilities of each edge's operations.
         sources: source nodes, ascending.
         axis_name: mapped axis over which batch statistics are averaged, if any.
 
@@ -38,9 +38,9 @@ def mix_together(
         [6, B, H, W, C].
     """
     stride = 1 if inputs is None else 2
-    nodes, edges = list(nodes), edges_from(sources)
+    mixed, edges = list(nodes), edges_from(sources)
     for source in sources:
-        x = nodes[source] if inputs is None else inputs[source]
+        x = mixed[source] if inputs is None else inputs[source]
         features = weightless_operations(x, stride, axis_name)
         relu_x = jax.nn.relu(x)
         center = norm.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
@@ -48,17 +48,17 @@ def mix_together(
         leaving = np.array([n for n, (i, _) in enumerate(edges) if i == source])
         p = probs[np.array([EDGES.index((source, k)) for k in targets])]
 
-        def mixed_edge(params, p, relu_x=relu_x, center=center, features=features):
-            mixed, _ = mixed_convolutions(
+        def along_edge(params, p, relu_x=relu_x, center=center, features=features):
+            total, _ = mixed_convolutions(
                 params, relu_x, center, p, stride, axis_name, library_depthwise_conv
             )
-            return mixed + jnp.tensordot(weightless(p, stride), features, 1).astype(mixed.dtype)
+            return total + jnp.tensordot(weightless(p, stride), features, 1).astype(total.dtype)
 
-        brought = jax.vmap(mixed_edge)(_rows(params, leaving), p)
+        brought = jax.vmap(along_edge)(_edges_params(params, leaving), p)
         for number, target in enumerate(targets):
-            nodes[target] = nodes[target] + brought[number]
-    return jnp.stack(nodes)
+            mixed[target] = mixed[target] + brought[number]
+    return jnp.stack(mixed)
 
 
-def _rows(stacked, rows):
-    return jax.tree.map(lambda a: a[rows], stacked)
+def _edges_params(stacked, numbers):
+    return jax.tree.map(lambda a: a[numbers], stacked)
