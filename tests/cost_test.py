@@ -6,7 +6,7 @@ import pytest
 
 from nge_jax.cost import Cost, cifar_cost, imagenet_cost, supernet_part_costs, total
 from nge_jax.space import genotype
-from nge_jax.supernet.model import supernet
+from nge_jax.supernet.model import make_supernet
 from nge_jax.train import runner as train_runner
 from tests.small_training import make_config
 
@@ -95,7 +95,7 @@ def test_any_cell_by_formula(name):
 
 
 def test_the_supernets_size():
-    net = supernet(8, 16, 10)
+    net = make_supernet(8, 16, 10)
     cost = total(supernet_part_costs(net, (32, 32, 3)))
     assert cost.parameters == 1_930_618
     assert round(cost.multiply_adds / 1e6, 2) == 300.26

@@ -20,7 +20,7 @@ from nge_jax.space.spaces import DARTS
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
-from nge_jax.supernet.model import Supernet, supernet
+from nge_jax.supernet.model import Supernet, make_supernet
 
 
 class Phase(NamedTuple):
@@ -62,7 +62,7 @@ def build(config: ConfigDict, data: small.Dataset) -> Search:
     images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
 
-    net = supernet(
+    net = make_supernet(
         config.network.cells,
         config.network.channels,
         data.num_classes,

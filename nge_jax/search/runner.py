@@ -38,7 +38,7 @@ from nge_jax.search.build import Phase, Search, build
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS
-from nge_jax.supernet.model import supernet
+from nge_jax.supernet.model import make_supernet
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
@@ -216,7 +216,7 @@ def summary(config: ConfigDict) -> str:
     """
     name = config.data.name
     config_checks.one_of("data.name", name, SHAPES)
-    net = supernet(
+    net = make_supernet(
         config.network.cells,
         config.network.channels,
         small.NUM_CLASSES[name],

@@ -94,7 +94,7 @@ class Supernet(NamedTuple):
     def mixed_by(
         self, mix_edges: Callable, weights: Params, images: jax.Array, choices: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes `apply` where `mix_edges`, see SCHEDULES, reads `choices` [2, ...] of the (normal, reduction) cell."""
+        """Computes `apply` where `mix_edges`, of SCHEDULES, reads `choices` [2, ...], (normal, reduction) cell."""
         x = self._stem(weights["stem"], images.astype(self.dtype))
         before, endpoints = (x, x), {"stem": x}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
@@ -121,6 +121,6 @@ class Supernet(NamedTuple):
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 
 
-def supernet(cells: int, channels: int, num_classes: int, **options) -> Supernet:
-    """The supernet of `cells` cells that starts with `channels` channels; options as of `Supernet`."""
+def make_supernet(cells: int, channels: int, num_classes: int, **options: Any) -> Supernet:
+    """Makes the supernet of `cells` cells that starts with `channels` channels; options as of `Supernet`."""
     return Supernet(cell_plan(cells, channels), num_classes, **options)

@@ -15,10 +15,10 @@ from nge_jax.embedding import edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
 from nge_jax.search import gradient_steps
-from nge_jax.supernet.model import supernet
+from nge_jax.supernet.model import make_supernet
 
 # One reduction cell: the least that has both kinds of edges, and the fastest to compile.
-NET = supernet(1, 2, 3, image_channels=1)
+NET = make_supernet(1, 2, 3, image_channels=1)
 INPUTS = gradient_steps.Inputs((0.5,), (0.25,), pad=1, flip=True)
 EDGES = edge_model("nge", "printed")
 OPTIMIZER = optim.Optimizer(
@@ -137,8 +137,8 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
 def test_four_devices_with_synchronised_statistics_give_the_gradients_of_one(python):
     script = """
         import jax, jax.numpy as jnp, numpy as np, optax
-        from nge_jax.supernet.model import supernet
-        net = supernet(1, 2, 3, image_channels=1)
+        from nge_jax.supernet.model import make_supernet
+        net = make_supernet(1, 2, 3, image_channels=1)
         keys = jax.random.split(jax.random.key(0), 4)
         weights = net.init(keys[0])
         images = jax.random.normal(keys[1], (8, 8, 8, 1))

@@ -5,18 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.supernet.model import SCHEDULES, supernet
+from nge_jax.supernet.model import SCHEDULES, make_supernet
 
 
 def test_the_papers_supernet_has_1930618_parameters():
-    net = supernet(cells=8, channels=16, num_classes=10)
+    net = make_supernet(cells=8, channels=16, num_classes=10)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(weights)) == 1_930_618
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_shapes_of_logits_and_endpoints(schedule):
-    net = supernet(cells=3, channels=4, num_classes=7, schedule=schedule)
+    net = make_supernet(cells=3, channels=4, num_classes=7, schedule=schedule)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     images, probs = jnp.zeros((2, 16, 16, 3)), jnp.full((2, 14, 7), 1 / 7)
     logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)
@@ -32,7 +32,7 @@ def test_shapes_of_logits_and_endpoints(schedule):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_bfloat16_activations_leave_float32_logits(schedule):
-    net = supernet(cells=1, channels=4, num_classes=7, schedule=schedule, dtype=jnp.bfloat16)
+    net = make_supernet(cells=1, channels=4, num_classes=7, schedule=schedule, dtype=jnp.bfloat16)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     images, probs = jnp.zeros((2, 16, 16, 3)), jnp.full((2, 14, 7), 1 / 7)
     logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)
@@ -41,7 +41,7 @@ def test_bfloat16_activations_leave_float32_logits(schedule):
 
 
 def test_computing_a_cell_again_gives_the_same_gradients():
-    plain = supernet(cells=1, channels=2, num_classes=3)
+    plain = make_supernet(cells=1, channels=2, num_classes=3)
     again = plain._replace(remat=True)
     weights = plain.init(jax.random.key(0))
     images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))

@@ -12,7 +12,7 @@ from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import DARTS
 from nge_jax.supernet import cell, edge
 from nge_jax.supernet.looped import mix_one_by_one
-from nge_jax.supernet.model import supernet
+from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.sampled import SampledSupernet, mix_chosen
 
 CHANNELS, BEFORE = 2, (3, 5)
@@ -89,7 +89,7 @@ def test_an_operation_that_is_not_chosen_has_no_gradient():
 
 
 def test_the_network_is_the_supernets():
-    net = supernet(1, 2, 3, image_channels=1)
+    net = make_supernet(1, 2, 3, image_channels=1)
     weights = net.init(jax.random.key(0))
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     cells = jnp.asarray(COVERING[1])
