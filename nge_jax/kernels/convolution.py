@@ -4,7 +4,7 @@ As in `depthwise`, GPUs and TPUs get the library's form and never see the other 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +101,70 @@ def _pointwise_backward(residuals, gradient):
 
 
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def strided_pointwise(
+    x: jax.Array,
+    weights: jax.Array,
+    step: int,
+    shift: int = 0,
+    product: Callable = pointwise,
+) -> jax.Array:
+    """1x1 convolution of every `step`-th pixel from `shift` on, along both axes.
+
+    On CPUs it is the product of a strided slice. Elsewhere it is the library's strided convolution: XLA's GPU
+    compiler (jaxlib 0.10.2) aborts on a product of y[:, ::2, ::2] where y has other readers and comes from a
+    broadcast, even that of ReLU's zero. To decide what the product's kernel computes, it measures a slice by its
+    limits alone, takes this one for all of y, and fails where it does not find the size of y.
+
+    Args:
+        x: [B, H, W, C_in]; pixels behind the last are zero.
+        weights: [C_in, C].
+        step: number of pixels.
+        shift: number of pixels.
+        product: on CPUs, of the pixels [B, H', W', C_in] and the weights.
+
+    Returns:
+        [B, ceil(H / step), ceil(W / step), C].
+    """
+    by_slice = functools.partial(_product_of_slice, step=step, shift=shift, product=product)
+    by_library = functools.partial(_strided_conv, step=step, shift=shift)
+    return lax.platform_dependent(x, weights, cpu=by_slice, default=by_library)
+
+
+def _strided_pointwise_forward(x, weights, step, shift, product):
+    return strided_pointwise(x, weights, step, shift, product), (x, weights)
+
+
+def _strided_pointwise_backward(step, shift, product, residuals, gradient):
+    def by_slice(x, weights, gradient):
+        function = functools.partial(_product_of_slice, step=step, shift=shift, product=product)
+        return jax.vjp(function, x, weights)[1](gradient)
+
+    def by_library(x, weights, gradient):
+        function = functools.partial(_strided_conv, step=step, shift=shift)
+        return jax.vjp(function, x, weights)[1](gradient)
+
+    return lax.platform_dependent(*residuals, gradient, cpu=by_slice, default=by_library)
+
+
+strided_pointwise.defvjp(_strided_pointwise_forward, _strided_pointwise_backward)
+
+
+def _product_of_slice(x, weights, step, shift, product):
+    x = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0))) if shift else x
+    return product(x[:, shift::step, shift::step], weights)
+
+
+def _strided_conv(x, weights, step, shift):
+    """A shift is a kernel whose first taps are zero: it costs arithmetic, where a shifted copy of x costs memory."""
+    before = int(shift > 0)
+    kernel = jnp.pad(weights[None, None], ((before, 0), (before, 0), (0, 0), (0, 0)))
+    # Zeros behind the last pixel as far as the last tap reaches: none where `step` divides the size.
+    reach = [(-(-size // step) - 1) * step + shift + 1 for size in x.shape[1:3]]
+    pads = [(0, max(0, r - size)) for r, size in zip(reach, x.shape[1:3], strict=True)]
+    return _library_conv(x, kernel, (step, step), pads, (max(shift, 1),) * 2)
 
 
 def _product_over_pixels(x, y):

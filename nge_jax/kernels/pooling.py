@@ -21,7 +21,11 @@ def max_pool(x: jax.Array, stride: int = 1) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool(x, stride):
-    return _max_of_three(_max_of_three(x, 2, stride), 1, stride)
+    return lax.platform_dependent(
+        x,
+        cpu=functools.partial(_max_of_nine, stride=stride),
+        default=functools.partial(_library_max_pool, stride=stride),
+    )
 
 
 def _max_pool_forward(x, stride):
@@ -31,19 +35,22 @@ def _max_pool_forward(x, stride):
 
 def _max_pool_backward(stride, residuals, gradient):
     def by_library(x, y, gradient):
-        def pool(x):
-            pads = [(0, 0), (1, 1), (1, 1), (0, 0)]
-            return lax.reduce_window(
-                x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, stride, stride, 1), pads
-            )
-
-        return jax.vjp(pool, x)[1](gradient)[0]
+        return jax.vjp(lambda x: _library_max_pool(x, stride), x)[1](gradient)[0]
 
     on_cpu = functools.partial(_max_pool_input_gradient, stride=stride)
     return (lax.platform_dependent(*residuals, gradient, cpu=on_cpu, default=by_library),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _library_max_pool(x, stride):
+    pads = [(0, 0), (1, 1), (1, 1), (0, 0)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, stride, stride, 1), pads)
+
+
+def _max_of_nine(x, stride):
+    return _max_of_three(_max_of_three(x, 2, stride), 1, stride)
 
 
 def _max_pool_input_gradient(x, y, gradient, stride):

@@ -35,9 +35,11 @@ depthwise_init = nn.initializers.variance_scaling(
 )
 
 
-def _product(x, weights, dimensions, precision):
+def _product(x, weights, dimensions, precision, step=1, shift=0):
     del dimensions, precision  # always those of a 1x1 convolution, and the default
-    return convolution.pointwise(x, weights)
+    if step == 1 and shift == 0:
+        return convolution.pointwise(x, weights)
+    return convolution.strided_pointwise(x, weights, step, shift)
 
 
 def _convolve(x, kernel, strides, padding, *, rhs_dilation, **defaults):
@@ -101,12 +103,11 @@ class FactorizedReduce(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.relu(x)
-        step, shift = step_of(2, self.spacing), self.spacing[0]
-        shifted = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0)))[:, shift::step, shift::step]
+        step, shifts = step_of(2, self.spacing), (0, self.spacing[0])
         halves = self.channels - self.channels // 2, self.channels // 2
         y = [
-            pointwise(c, dtype=self.dtype)(z)
-            for c, z in zip(halves, (x[:, ::step, ::step], shifted), strict=True)
+            pointwise(c, dtype=self.dtype, dot_general=partial(_product, step=step, shift=shift))(x)
+            for c, shift in zip(halves, shifts, strict=True)
         ]
         return self.norm(name="norm")(jnp.concatenate(y, axis=-1))
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from nge_jax.kernels import convolution
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm
@@ -28,7 +29,6 @@ from nge_jax.supernet.edge import (
     INPUTS,
     SKIP,
     edges_from,
-    reduced_positions,
 )
 from nge_jax.supernet.trees import Params
 
@@ -144,5 +144,8 @@ def preprocess(weights: jax.Array, x: jax.Array, axis_name: str | None) -> jax.A
     x = jax.nn.relu(x)
     if weights.ndim == 2:
         return norm.batch_norm(x @ weights.astype(x.dtype), axis_name)
-    halves = [h @ w.astype(x.dtype) for h, w in zip(reduced_positions(x), weights, strict=True)]
+    halves = [
+        convolution.strided_pointwise(x, w.astype(x.dtype), step=2, shift=shift, product=jnp.matmul)
+        for shift, w in enumerate(weights)
+    ]
     return norm.batch_norm(jnp.concatenate(halves, -1), axis_name)

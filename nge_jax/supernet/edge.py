@@ -68,7 +68,7 @@ def mixed_convolutions(
     axis_name: str | None,
     depthwise_conv=depthwise_conv,
 ) -> tuple[jax.Array, Params]:
-    """Computes the p-weighted sum of one edge's convolutions (at stride 2 also of its FactorizedReduce).
+    """Computes the p-weighted sum of one edge's convolutions, and of its FactorizedReduce if `params` has one.
 
     Args:
         params: one edge's parameters.
@@ -109,7 +109,7 @@ def mixed_convolutions(
         h = depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
         pointwise = params[name]["pointwise"]
         mixed += normalized(name, h, center, pointwise, p[OPERATIONS.index(name)])
-    if stride == 2:
+    if SKIP in params:
         halves = [
             normalized(f"{SKIP}/{half}", h, center, params[SKIP][half], p[OPERATIONS.index(SKIP)])
             for half, h in enumerate(centered_halves(relu_x, center))

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from nge_jax.kernels.depthwise import library_depthwise_conv
-from nge_jax.space.genotype import EDGES
+from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.supernet import norm
+from nge_jax.supernet.cell import preprocess
 from nge_jax.supernet.edge import (
+    CONVOLUTIONS,
+    SKIP,
     edges_from,
     mixed_convolutions,
     weightless,
@@ -49,9 +52,13 @@ def mix_together(
         p = probs[np.array([EDGES.index((source, k)) for k in targets])]
 
         def along_edge(params, p, relu_x=relu_x, center=center, features=features):
+            convolutions = {name: params[name] for name in CONVOLUTIONS}
             total, _ = mixed_convolutions(
-                params, relu_x, center, p, stride, axis_name, library_depthwise_conv
+                convolutions, relu_x, center, p, stride, axis_name, library_depthwise_conv
             )
+            if stride == 2:
+                reduced = preprocess(params[SKIP], relu_x, axis_name)
+                total += (p[OPERATIONS.index(SKIP)] * reduced).astype(total.dtype)
             return total + jnp.tensordot(weightless(p, stride), features, 1).astype(total.dtype)
 
         brought = jax.vmap(along_edge)(_edges_params(params, leaving), p)

@@ -55,6 +55,25 @@ def test_pointwise_equals_the_matrix_product():
         np.testing.assert_allclose(f, e, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "side, step, shift", [(8, 2, 0), (8, 2, 1), (7, 2, 0), (7, 2, 1), (8, 1, 2)]
+)
+def test_both_forms_of_the_strided_product_equal_that_of_all_pixels(side, step, shift):
+    x = jax.random.normal(jax.random.key(0), (2, side, side + 1, 4))
+    weights = jax.random.normal(jax.random.key(1), (4, 3))
+
+    def of_all(x, weights):
+        x = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0)))[:, shift:, shift:]
+        return (x @ weights)[:, ::step, ::step]
+
+    expected = value_and_gradients(jax.jit(of_all), x, weights)
+    for form in (convolution.strided_pointwise, convolution._strided_conv):
+        function = jax.jit(lambda x, w, form=form: form(x, w, step=step, shift=shift))
+        found = value_and_gradients(function, x, weights)
+        for f, e in zip(found, expected, strict=True):
+            np.testing.assert_allclose(f, e, atol=1e-5)
+
+
 def test_bfloat16_sums_over_pixels_in_float32():
     """4,096 ones: a bfloat16 sum would stop at 256."""
     x = jnp.ones((4, 32, 32, 1), jnp.bfloat16)
