@@ -1,5 +1,8 @@
 """Errors for what a user did wrong: the commands show these in one line and end with exit code 2."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """Refuses a flag, config value, file, data folder or working directory.
@@ -9,5 +12,32 @@ class InputError(ValueError):
     """
 
 
+class ArgumentError(InputError):
+    """Refuses an argument of a function that knows neither configs nor flags.
+
+    The message begins with the argument's name; other arguments in it stand in backquotes.
+    """
+
+    def __init__(self, argument: str, reason: str):
+        super().__init__(f"{argument}: {reason}")
+        self.argument, self.reason = argument, reason
+
+
 class GenotypeError(InputError):
     """Refuses a genotype; the message names the offending field."""
+
+
+@contextlib.contextmanager
+def arguments_as(**names: str) -> Iterator[None]:
+    """Gives refused arguments the names by which the user has set them.
+
+    `with arguments_as(data_dir="config.data.dir"): ...` turns "data_dir: no prepared cifar10 in ..." into
+    "config.data.dir: no prepared cifar10 in ...". An argument that is not among `names` keeps its own.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        reason = error.reason
+        for argument, name in names.items():
+            reason = reason.replace(f"`{argument}`", name)
+        raise ArgumentError(names.get(error.argument, error.argument), reason) from error

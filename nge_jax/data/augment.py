@@ -5,7 +5,7 @@ them image by image. A device holding a part of the batch draws the same numbers
 of its own images, so an image's augmentation does not depend on how many devices share the batch.
 
 The order is that of DARTS (the paper names the same transforms): zero padding of the raw pixels (black, not the mean)
-and random crop, horizontal flip, division by 255, normalisation, then cutout with zeros.
+and random crop, horizontal flip, division by 255, normalization, then cutout with zeros.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from jax import lax
 
 
-class Draws(NamedTuple):
+class CropDraws(NamedTuple):
     """Random numbers of a batch of B images; any leading slice of the arrays belongs to the same slice of the images.
 
-    crop: int32 [B, 2], the crop's top left corner in the padded image (y, x), each in 0..2·pad.
-    flip: bool [B].
-    hole: int32 [B, 2], the centre of the cutout in the cropped image (y, x).
+    Attributes:
+      crop: int32 [B, 2], the crop's top left corner in the padded image (y, x), each in 0..2·pad.
+      flip: bool [B], whether the image is mirrored.
+      hole: int32 [B, 2], the center of the cutout in the cropped image (y, x).
     """
 
     crop: jax.Array
@@ -29,10 +30,10 @@ class Draws(NamedTuple):
     hole: jax.Array
 
 
-def draw(key: jax.Array, batch: int, height: int, width: int, *, pad: int, flip: bool) -> Draws:
-    """Draws for a global batch. `flip=False` (digits, say) never flips; `pad=0` never moves."""
+def draw(key: jax.Array, batch: int, height: int, width: int, *, pad: int, flip: bool) -> CropDraws:
+    """Draws the numbers of a global batch. `flip=False` (digits, say) never flips; `pad=0` never moves."""
     crop_key, flip_key, hole_key = jax.random.split(key, 3)
-    return Draws(
+    return CropDraws(
         crop=jax.random.randint(crop_key, (batch, 2), 0, 2 * pad + 1),
         flip=jax.random.bernoulli(flip_key, 0.5, (batch,)) & flip,
         hole=jax.random.randint(hole_key, (batch, 2), 0, jnp.array([height, width])),
@@ -41,20 +42,29 @@ def draw(key: jax.Array, batch: int, height: int, width: int, *, pad: int, flip:
 
 def apply(
     images: jax.Array,
-    draws: Draws,
+    draws: CropDraws,
     *,
     mean: Sequence[float],
     std: Sequence[float],
     pad: int,
     cutout: int = 0,
 ) -> jax.Array:
-    """uint8 [B, H, W, C] -> augmented and normalised float32 [B, H, W, C]; `cutout=0` cuts nothing."""
+    """Augments and normalizes: uint8 [B, H, W, C] -> float32 [B, H, W, C].
+
+    Args:
+      images: of the batch, or of a part of it.
+      draws: the numbers of the same images.
+      mean: per channel, of pixels in 0..1.
+      std: per channel, of pixels in 0..1.
+      pad: pixels of padding on each side before the crop.
+      cutout: pixels of a side of the square that is cut out, 0 for none.
+    """
     images = horizontal_flip(crop(images, draws.crop, pad), draws.flip)
     return cut(normalize(images, mean, std), draws.hole, cutout)
 
 
 def normalize(images: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """uint8 [B, H, W, C] -> float32 with the mean and deviation (of pixels in 0..1, one per channel) taken out."""
+    """Takes out mean and deviation (of pixels in 0..1, one per channel): uint8 [B, H, W, C] -> float32."""
     return (images.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
 
 
@@ -75,20 +85,20 @@ def horizontal_flip(images: jax.Array, flip: jax.Array) -> jax.Array:
     return jnp.where(flip[:, None, None, None], images[:, :, ::-1], images)
 
 
-def cut(images: jax.Array, centres: jax.Array, length: int) -> jax.Array:
-    """Zeroes a square of `length` pixels around each centre (int [B, 2]), clipped at the border.
+def cut(images: jax.Array, centers: jax.Array, length: int) -> jax.Array:
+    """Zeroes a square of `length` pixels around each center (int [B, 2]), clipped at the border.
 
-    It covers centre - length//2 .. centre + length//2 - 1, as in DARTS.
+    It covers center - length//2 .. center + length//2 - 1, as in DARTS.
     """
     if length == 0:
         return images
 
-    def inside(size, centre):  # bool [B, size]
-        away = jnp.arange(size) - centre[:, None]
+    def inside(size, center):  # bool [B, size]
+        away = jnp.arange(size) - center[:, None]
         return (away >= -(length // 2)) & (away < length // 2)
 
     hole = (
-        inside(images.shape[1], centres[:, 0])[:, :, None]
-        & (inside(images.shape[2], centres[:, 1])[:, None, :])
+        inside(images.shape[1], centers[:, 0])[:, :, None]
+        & (inside(images.shape[2], centers[:, 1])[:, None, :])
     )
     return jnp.where(hole[..., None], 0, images)

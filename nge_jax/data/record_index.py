@@ -13,20 +13,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.errors import InputError
+from nge_jax.errors import ArgumentError
 from nge_jax.runtime import host_tf
 
-HEADER = struct.Struct(
-    "<QI"
-)  # length of the data, checksum of the length; the data and its checksum follow
+# Length of the data, checksum of the length; the data and its checksum follow.
+HEADER = struct.Struct("<QI")
 FOOTER_BYTES = 4
 THREADS = 32  # they wait for the disk, or for a file server
 
 
 class Records(NamedTuple):
-    """Where N records lie: record i is `length[i]` bytes from `offset[i]` of the file `paths[file[i]]`.
+    """Says where N records lie: record i is `length[i]` bytes from `offset[i]` of the file `paths[file[i]]`.
 
-    file: int32 [N]; offset: int64 [N]; length: int64 [N], -1 for all the bytes there are.
+    Attributes:
+      paths: names of the files.
+      file: int32 [N], which of them holds a record.
+      offset: int64 [N], in bytes from the file's beginning.
+      length: int64 [N], in bytes; -1 for all there are.
     """
 
     paths: tuple[str, ...]
@@ -36,50 +39,50 @@ class Records(NamedTuple):
 
 
 def files(paths: Sequence[str]) -> Records:
-    """Each file is a record."""
+    """Takes each file for a record."""
     count = len(paths)
     return Records(
-        tuple(paths),
-        np.arange(count, dtype=np.int32),
-        np.zeros(count, np.int64),
-        np.full(count, -1, np.int64),
+        paths=tuple(paths),
+        file=np.arange(count, dtype=np.int32),
+        offset=np.zeros(count, np.int64),
+        length=np.full(count, -1, np.int64),
     )
 
 
 def tfrecords(paths: Sequence[str], counts: Sequence[int]) -> Records:
-    """The records of TFRecord files, of which file i should have `counts[i]`.
+    """Finds the records of TFRecord files, of which file i should have `counts[i]`.
 
     Raises:
-      InputError: a file is absent, cut off, or has another number of records.
+      ArgumentError: a file is absent, cut off, or has another number of records.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         spans = list(pool.map(_spans, paths, counts))
     file = np.repeat(np.arange(len(paths), dtype=np.int32), counts)
     offset, length = np.concatenate(spans, axis=1) if spans else np.zeros([2, 0], np.int64)
-    return Records(tuple(paths), file, offset, length)
+    return Records(paths=tuple(paths), file=file, offset=offset, length=length)
 
 
 def read(records: Records, indices: Sequence[int]) -> list[bytes]:
-    """The bytes of the records `indices`.
+    """Reads the bytes of the records `indices`.
 
     Raises:
       OSError: a file cannot be read.
     """
-    found = []
+    contents = []
     for index in indices:
         with open(records.paths[records.file[index]], "rb", buffering=0) as file:
             file.seek(records.offset[index])
-            found.append(file.read(records.length[index]))
-    return found
+            contents.append(file.read(records.length[index]))
+    return contents
 
 
 def _spans(path, count):
-    """int64 [2, count]: offsets and lengths of a file's records."""
+    """Walks through a file from header to header: offsets and lengths of its records, int64 [2, count]."""
     spans, at = [], 0
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise InputError(f"config.data.dir: cannot read {path} ({error.strerror})") from error
+        raise ArgumentError("paths", f"cannot read {path} ({error.strerror})") from error
     try:
         end = os.fstat(file).st_size
         while at < end and len(spans) <= count:
@@ -91,18 +94,18 @@ def _spans(path, count):
     finally:
         os.close(file)
     if at != end or len(spans) != count:
-        raise InputError(
-            f"config.data.dir: {path} is damaged, expected {count} records in its {end} bytes"
+        raise ArgumentError(
+            "paths", f"{path} is damaged, expected {count} records in its {end} bytes"
         )
     return np.array(spans, np.int64).reshape(-1, 2).T
 
 
-def encoded(found: Records, indices: np.ndarray, at_once: int) -> Any:
-    """A tf.data.Dataset of (indices [n], bytes [n]): the records in this order, n = `at_once` by one call."""
+def encoded(records: Records, indices: np.ndarray, at_once: int) -> Any:
+    """Makes a tf.data.Dataset of (indices [n], bytes [n]): the records in this order, n = `at_once` by one call."""
     tf = host_tf.tensorflow()
 
     def read_all(indices):
-        return np.array(read(found, indices), object)
+        return np.array(read(records, indices), object)
 
     def with_bytes(indices):
         data = tf.numpy_function(read_all, [indices], tf.string)

@@ -1,4 +1,4 @@
-"""Where a training's batches come from: arrays that live on the devices, or files read as it goes.
+"""Says where a training's batches come from: arrays that live on the devices, or files read as it goes.
 
 Both serve the same loop. An epoch is divided into spans (first step, step after the last), one for each dispatch;
 for each a source gives what the phase takes, `(batches, start, stop)`.
@@ -22,6 +22,7 @@ from nge_jax.runtime import parallel
 from nge_jax.runtime.parallel import Batches
 
 Span = tuple[int, int]
+# images uint8 [B, H, W, C], labels int32 [B], mask bool [B]: False for padding
 MaskedBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
 STREAMED_AXES = (0, 0)  # of images and labels, whose rows are steps
 
@@ -32,7 +33,8 @@ class Source(NamedTuple):
     Attributes:
       spec: what the network has to know of it.
       examples: {"train": ..., "validation": ..., "test": ...}; validation images are held out from training.
-      axes, row: how a phase takes the batches, see `parallel`.
+      axes: of the batches' arrays, those that are divided among the devices, see `parallel`.
+      batch_at: `(batches, i) -> the batch of row i`, inside a compiled phase.
       epoch: `(epoch, spans) -> iterator of (batches, start, stop)`; the order follows from (seed, epoch).
       held_out: `(split, batch_size) -> iterator of MaskedBatch`, "validation" or "test", each example once;
         of `segmented` an iterator of TestBatch.
@@ -41,15 +43,28 @@ class Source(NamedTuple):
     spec: DatasetSpec
     examples: dict[str, int]
     axes: Any
-    row: Callable
+    batch_at: Callable
     epoch: Callable[[int, Sequence[Span]], Iterator[tuple[Any, int, int]]]
     held_out: Callable[[str, int], Iterator[MaskedBatch | voc.TestBatch]]
 
 
 def resident(
-    data: small.Dataset, labels: tuple[str, ...], *, seed: int, validation: int, batch_size: int
+    data: small.SmallDataset,
+    labels: tuple[str, ...],
+    *,
+    seed: int,
+    validation: int,
+    batch_size: int,
 ) -> Source:
-    """All training images on every device; a step's batch is a row of indices into them."""
+    """Puts all training images on every device; a step's batch is a row of indices into them.
+
+    Args:
+      data: with its test split.
+      labels: names of the classes.
+      seed: of the run; it decides which images are held out, and the order of the others.
+      validation: number of training images held out.
+      batch_size: of all devices and processes together.
+    """
     train, held_out = _hold_out(len(data.train_images), validation, seed)
     held_out_sets = {
         "validation": (data.train_images[held_out], data.train_labels[held_out]),
@@ -63,16 +78,27 @@ def resident(
     def epoch(number, spans):
         steps = len(train) // batch_size
         order = train[data_order.epoch_order(seed, number, len(train), steps, batch_size)]
-        batches = Batches(*on_devices(), parallel.by_device(order))
+        train_images, train_labels = on_devices()
+        batches = Batches(train_images, train_labels, parallel.by_device(order))
         return ((batches, first, last) for first, last in spans)
 
+    def evaluation_batches(split, batch_size):
+        split_images, split_labels = held_out_sets[split]
+        return masked_batches(split_images, split_labels, batch_size)
+
     return Source(
-        DatasetSpec(SMALL, data.train_images.shape[1:], data.mean, data.std, labels),
-        {"train": len(train)} | {name: len(y) for name, (_, y) in held_out_sets.items()},
-        parallel.BATCHES_AXES,
-        parallel.row,
-        epoch,
-        lambda split, batch_size: masked_batches(*held_out_sets[split], batch_size),
+        spec=DatasetSpec(
+            kind=SMALL,
+            shape=data.train_images.shape[1:],
+            mean=data.mean,
+            std=data.std,
+            labels=labels,
+        ),
+        examples={"train": len(train)} | {name: len(y) for name, (_, y) in held_out_sets.items()},
+        axes=parallel.BATCHES_AXES,
+        batch_at=parallel.row,
+        epoch=epoch,
+        held_out=evaluation_batches,
     )
 
 
@@ -84,7 +110,15 @@ def streamed(
     batch_size: int,
     steps_per_dispatch: int,
 ) -> Source:
-    """A dispatch's batches are read while the devices work on those before, and sent as one stack."""
+    """Reads a dispatch's batches while the devices work on those before, and sends them as one stack.
+
+    Args:
+      images: the set.
+      seed: of the run; it decides which images are held out, and order and crops of the others.
+      validation: number of training images held out.
+      batch_size: of all devices and processes together.
+      steps_per_dispatch: how many batches a stack has room for.
+    """
     processes = jax.process_index(), jax.process_count()
     train, held_out = _hold_out(images.train_examples, validation, seed)
     # What can be evaluated stands where the test split stands.
@@ -100,22 +134,28 @@ def streamed(
         batches = imagenet.train_batches(images, seed, number, batch_size, spans[0][0], *processes)
         return _dispatches(batches, spans, steps_per_dispatch)
 
-    def batches_of(split, batch_size):
+    def evaluation_batches(split, batch_size):
         return imagenet.test_batches(held_out_sets[split], "test", batch_size, *processes)
 
-    shape = (images.image_size, images.image_size, 3)
+    examples = {name: image_set.test_examples for name, image_set in held_out_sets.items()}
     return Source(
-        DatasetSpec(LARGE, shape, images.mean, images.std, images.class_names),
-        {"train": len(train)} | {name: s.test_examples for name, s in held_out_sets.items()},
-        STREAMED_AXES,
-        _streamed_row,
-        epoch,
-        batches_of,
+        spec=DatasetSpec(
+            kind=LARGE,
+            shape=(images.image_size, images.image_size, 3),
+            mean=images.mean,
+            std=images.std,
+            labels=images.class_names,
+        ),
+        examples={"train": len(train)} | examples,
+        axes=STREAMED_AXES,
+        batch_at=_streamed_batch_at,
+        epoch=epoch,
+        held_out=evaluation_batches,
     )
 
 
 def segmented(
-    data: voc.Dataset,
+    data: voc.VocDataset,
     *,
     seed: int,
     batch_size: int,
@@ -123,7 +163,16 @@ def segmented(
     crop: int,
     test_size: int,
 ) -> Source:
-    """The same of images and their masks; the test split's batches are `voc.TestBatch`."""
+    """Does the same with images and their masks; the test split's batches are `voc.TestBatch`.
+
+    Args:
+      data: the prepared set.
+      seed: of the run; it decides the order and the augmentation.
+      batch_size: of all devices and processes together.
+      steps_per_dispatch: how many batches a stack has room for.
+      crop: pixels of a side of a training image.
+      test_size: pixels of a side to which whole test images are padded.
+    """
     processes = jax.process_index(), jax.process_count()
 
     def epoch(number, spans):
@@ -132,26 +181,35 @@ def segmented(
         return _dispatches(batches, spans, steps_per_dispatch)
 
     return Source(
-        DatasetSpec(MASKS, (test_size, test_size, 3), imagenet.MEAN, imagenet.STD, devkit.CLASSES),
-        {"train": data.train_examples, "validation": 0, "test": data.test_examples},
-        STREAMED_AXES,
-        _streamed_row,
-        epoch,
-        lambda split, batch_size: voc.test_batches(data, batch_size, test_size, *processes),
+        spec=DatasetSpec(
+            kind=MASKS,
+            shape=(test_size, test_size, 3),
+            mean=imagenet.MEAN,
+            std=imagenet.STD,
+            labels=devkit.CLASSES,
+        ),
+        examples={"train": data.train_examples, "validation": 0, "test": data.test_examples},
+        axes=STREAMED_AXES,
+        batch_at=_streamed_batch_at,
+        epoch=epoch,
+        held_out=lambda _, batch_size: voc.test_batches(data, batch_size, test_size, *processes),
     )
 
 
-def _streamed_row(batches, i):
+def _streamed_batch_at(batches, i):
     images, labels = batches
     return images[i], labels[i]
 
 
 def _dispatches(batches, spans, steps_per_dispatch):
-    """For each span its batches as one stack, its first row and the row after its last."""
+    """Yields for each span its batches as one stack, its first row and the row after its last."""
     local = jax.local_device_count()
 
     def stacked(arrays):
-        """[local devices, steps per dispatch, B / devices, ...]; a shorter dispatch leaves zeros, not a new shape."""
+        """Stacks batches: [local devices, steps per dispatch, B / devices, ...].
+
+        A shorter dispatch leaves zeros: with a shape of its own it would be compiled anew.
+        """
         stack = np.zeros((steps_per_dispatch, *arrays[0].shape), arrays[0].dtype)
         np.stack(arrays, out=stack[: len(arrays)])
         return stack.reshape(len(stack), local, -1, *stack.shape[2:]).swapaxes(0, 1)
@@ -162,14 +220,14 @@ def _dispatches(batches, spans, steps_per_dispatch):
 
 
 def _hold_out(count, validation, seed):
-    """Indices of `count` training images: those to train on, those held out."""
+    """Divides the indices of `count` training images: those to train on, those held out."""
     if not validation:
         return np.arange(count, dtype=np.int32), np.empty(0, np.int32)
     return data_order.split(count, 1 - validation / count, seed)
 
 
 def _subset(split, index):
-    """Some examples of an ImageSet's split."""
+    """Takes some examples of an ImageSet's split."""
     records = split.records
     part = records._replace(
         file=records.file[index], offset=records.offset[index], length=records.length[index]
@@ -179,13 +237,10 @@ def _subset(split, index):
     )
 
 
-# images uint8 [B, H, W, C], labels int32 [B], mask bool [B]: False for padding
-
-
 def masked_batches(
     images: np.ndarray, labels: np.ndarray, batch_size: int
 ) -> Iterator[MaskedBatch]:
-    """This process's part of batches of all examples; `batch_size` is of all processes. The last is padded."""
+    """Yields this process's part of batches of all examples; `batch_size` is of all processes. The last is padded."""
     part = batch_size // jax.process_count()
     for start in range(0, len(images), batch_size):
         index = np.arange(start, start + batch_size)[jax.process_index() * part :][:part]

@@ -11,7 +11,15 @@ SMALL, LARGE, MASKS = "small", "large", "masks"
 
 
 class DatasetSpec(NamedTuple):
-    """kind: SMALL, LARGE or MASKS; shape: [H, W, C]; mean, std: per channel, in 0..1; labels: names of classes."""
+    """What a network has to know of its images.
+
+    Attributes:
+      kind: SMALL, LARGE or MASKS.
+      shape: of an image, [H, W, C].
+      mean: per channel, of pixels in 0..1.
+      std: per channel, of pixels in 0..1.
+      labels: names of the classes.
+    """
 
     kind: str
     shape: tuple[int, int, int]
@@ -21,11 +29,21 @@ class DatasetSpec(NamedTuple):
 
 
 def to_json(spec: DatasetSpec) -> str:
+    """Writes a spec as a line of JSON."""
     return json.dumps(spec._asdict(), ensure_ascii=False) + "\n"
 
 
 def read(workdir: Path) -> DatasetSpec:
-    """Raises InputError where the workdir is not one of a training."""
+    """Reads the spec that a training has left in its workdir.
+
+    Raises:
+      InputError: the workdir is not one of a training.
+    """
     values = artifacts.read_json(workdir / artifacts.DATASET, DatasetSpec._fields)
-    labels, kind = tuple(values["labels"]), values["kind"]
-    return DatasetSpec(kind, *(tuple(values[key]) for key in ("shape", "mean", "std")), labels)
+    return DatasetSpec(
+        kind=values["kind"],
+        shape=tuple(values["shape"]),
+        mean=tuple(values["mean"]),
+        std=tuple(values["std"]),
+        labels=tuple(values["labels"]),
+    )

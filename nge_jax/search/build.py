@@ -55,7 +55,7 @@ class Search(NamedTuple):
         return sum(phase.steps * phase.updates for phase in self.phases)
 
 
-def build(config: ConfigDict, data: small.Dataset) -> Search:
+def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     """The supernet, the edge model, their optimiser and the phases of a checked config."""
     halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
     halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))

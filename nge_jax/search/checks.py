@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import order, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
 from nge_jax.search.strategy_steps import STRATEGIES
 
@@ -76,9 +76,10 @@ def _check_strategy(config):
         )
 
 
-def check_data(config: ConfigDict, data: small.Dataset) -> None:
+def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
     """Raises InputError for a value that does not go with the data set."""
-    halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
+    with arguments_as(train_fraction="config.data.train_fraction"):
+        halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
     smallest = min(len(half) for half in halves)
     images = config.search.images_per_epoch or smallest
     if not config.search.batch_size <= images <= smallest:

@@ -23,6 +23,7 @@ from nge_jax import cost
 from nge_jax.cost import parts_table
 from nge_jax.data import order as data_order
 from nge_jax.data import small
+from nge_jax.errors import arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import run as report_run
 from nge_jax.runtime import artifacts, parallel, workdir
@@ -48,7 +49,8 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
       InputError: the config, the data or the workdir is refused, before any compute.
     """
     search_checks.check(config)
-    data = small.load(config.data.name, config.data.dir)
+    with arguments_as(name="config.data.name", data_dir="config.data.dir"):
+        data = small.load(config.data.name, config.data.dir)
     search_checks.check_data(config, data)
     search = build(config, data)
     path = workdir.prepare(path, config, overwrite=overwrite)
@@ -66,7 +68,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     print(f"to train this cell: {command}")
 
 
-def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> SearchState:
+def fit(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> SearchState:
     """The loop: epochs of phases of dispatches, checkpoints between; returns the last state."""
     epochs, batch_size = config.search.epochs, config.search.batch_size
     init_key, key = jax.random.split(jax.random.key(config.seed))
@@ -123,7 +125,7 @@ def fit(config: ConfigDict, search: Search, data: small.Dataset, path: Path) -> 
 
 
 def choose(
-    config: ConfigDict, search: Search, data: small.Dataset, state: SearchState, path: Path
+    config: ConfigDict, search: Search, data: small.SmallDataset, state: SearchState, path: Path
 ) -> genotype.Genotype:
     """The genotype that the search ends with; of a strategy that asks for cells also the candidates' record."""
     if search.strategy is None:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from nge_jax.data import source
 from nge_jax.data.source import Source
 from nge_jax.data.voc_segmentation import batches as voc
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
 from nge_jax.space.genotype import Genotype
@@ -33,13 +33,15 @@ def open_source(config: ConfigDict) -> Source:
     Raises:
       InputError: neither prepared nor a folder to prepare it of, or it does not suit the config.
     """
-    data = voc.load(config.data.devkit, config.data.dir)
+    with arguments_as(folder="config.data.devkit", data_dir="config.data.dir"):
+        data = voc.load(config.data.devkit, config.data.dir)
     if config.train.batch_size > data.train_examples:
         raise InputError(
             f"config.train.batch_size: found {config.train.batch_size}, expected no more than the "
             f"{data.train_examples} images to train on"
         )
-    voc.check_test_size(data, config.data.test_size)
+    with arguments_as(size="config.data.test_size"):
+        voc.check_test_size(data, config.data.test_size)
     return source.segmented(
         data,
         seed=config.seed,

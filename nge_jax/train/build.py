@@ -11,7 +11,7 @@ from nge_jax.data import prepare, small, source
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.source import Source
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
 from nge_jax.space.genotype import Genotype
@@ -20,6 +20,11 @@ from nge_jax.train.step import Recipe
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
+DATA_KEYS = {
+    "name": "config.data.name",
+    "data_dir": "config.data.dir",
+    "image_size": "config.data.image_size",
+}
 DECAYS = {
     "cosine": optax.cosine_decay_schedule,
     "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
@@ -47,11 +52,13 @@ def open_source(config: ConfigDict) -> Source:
         "batch_size": config.train.batch_size,
     }
     if name in small.NUM_CLASSES:
-        data = small.load(name, folder, test=True)
+        with arguments_as(**DATA_KEYS):
+            data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
         opened = source.resident(data, _label_names(name, folder), **options)
     else:
-        images = imagenet.load(name, folder, config.data.image_size)
+        with arguments_as(**DATA_KEYS):
+            images = imagenet.load(name, folder, config.data.image_size)
         _check_validation(config, images.train_examples)
         steps_per_dispatch = config.run.steps_per_dispatch
         opened = source.streamed(images, steps_per_dispatch=steps_per_dispatch, **options)

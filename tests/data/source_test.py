@@ -17,7 +17,7 @@ CLASSES, TRAIN, TEST = 3, 40, 7
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """A folder of small images, of each class a colour, and noise."""
+    """A folder of small images, of each class a color, and noise."""
     root = tmp_path_factory.mktemp("photographs")
     rng = np.random.RandomState(0)
     for split, count in (("train", TRAIN), ("val", TEST)):

@@ -42,12 +42,12 @@ def read_config(name: str, variant: str = "") -> ConfigDict:
     return module.get_config(variant)
 
 
-def random_images(count: int) -> small.Dataset:
+def random_images(count: int) -> small.SmallDataset:
     """Draws `count` training images of CIFAR-10's shape; the first of them is there to test, too."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, count).astype(np.int32)
-    return small.Dataset(
+    return small.SmallDataset(
         train_images=images,
         train_labels=labels,
         test_images=images[:1],
@@ -59,7 +59,11 @@ def random_images(count: int) -> small.Dataset:
 
 
 def search_inputs(
-    search: search_build.Search, data: small.Dataset, steps: int, batch_size: int, epochs: int = 1
+    search: search_build.Search,
+    data: small.SmallDataset,
+    steps: int,
+    batch_size: int,
+    epochs: int = 1,
 ) -> SearchInputs:
     """Makes the inputs of a search's phases.
 

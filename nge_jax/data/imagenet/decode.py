@@ -18,21 +18,22 @@ SCALES = (1, 2, 4, 8)  # by which libjpeg shrinks while it decodes
 
 
 def random_crop(encoded: Any, size: int, seed: Any) -> Any:
-    """uint8 [size, size, 3] of a string scalar, cropped at random as `random_window` does; seed: int64 [2]."""
+    """Decodes a string scalar, cropped at random as `random_window` does: uint8 [size, size, 3]; seed: int64 [2]."""
     draws = host_tf.tensorflow().random.stateless_uniform((4, ATTEMPTS), seed)
     return _crop(encoded, size, lambda height, width: random_window(height, width, draws))
 
 
 def center_crop(encoded: Any, size: int) -> Any:
-    """uint8 [size, size, 3] of a string scalar: the middle of the image by the test's proportions."""
+    """Decodes the middle of a string scalar by the test's proportions: uint8 [size, size, 3]."""
     return _crop(encoded, size, center_window)
 
 
 def random_window(height: Any, width: Any, draws: Any) -> Any:
-    """The window of torchvision's RandomResizedCrop, int32 [4]: y, x, height, width.
+    """Chooses the window of torchvision's RandomResizedCrop, int32 [4]: y, x, height, width.
 
     Args:
-      height, width: of the image, int32.
+      height: of the image, int32.
+      width: of the image, int32.
       draws: float32 [4, ATTEMPTS] in [0, 1): area, aspect, y and x of each attempt.
     """
     t = host_tf.tensorflow()
@@ -58,7 +59,7 @@ def random_window(height: Any, width: Any, draws: Any) -> Any:
 
 
 def center_window(height: Any, width: Any) -> Any:
-    """The test's window, int32 [4]: y, x, height, width: a square in the middle, 7/8 of the shorter side."""
+    """Cuts the test's window, int32 [4]: y, x, height, width: a square in the middle, 7/8 of the shorter side."""
     t = host_tf.tensorflow()
     side = t.cast(t.round(t.cast(t.minimum(height, width), t.float32) * CENTER), t.int32)
     return t.stack([(height - side) // 2, (width - side) // 2, side, side])

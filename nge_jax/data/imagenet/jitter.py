@@ -1,8 +1,8 @@
-"""Flip and colour jitter of ImageNet's recipe as pure functions of arrays, for use inside a compiled step.
+"""Flip and color jitter of ImageNet's recipe as pure functions of arrays, for use inside a compiled step.
 
 The paper names the transforms; strengths and order are those of DARTS, the definitions torchvision's
-(`ColorJitter`): brightness, contrast and saturation blend the image with black, with its mean grey and with its own
-grey, the result cut off at 0 and 255; hue turns the colour's angle; the four come in random order. Two differences:
+(`ColorJitter`): brightness, contrast and saturation blend the image with black, with its mean gray and with its own
+gray, the result cut off at 0 and 255; hue turns the color's angle; the four come in random order. Two differences:
 nothing is rounded to whole levels in between, and one order serves the whole batch (for a single image it is as
 random), so that a step computes four changes instead of four times four.
 
@@ -18,15 +18,16 @@ from jax import lax
 
 from nge_jax.data import augment
 
-GREY = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as PIL's and torchvision's
+GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as PIL's and torchvision's
 
 
-class Draws(NamedTuple):
+class JitterDraws(NamedTuple):
     """Random numbers of a batch of B images; any slice of the arrays belongs to the same slice of the images.
 
-    flip: bool [B].
-    amounts: float32 [B, 4], the factors of brightness, contrast and saturation, and the turn of the hue in turns.
-    order: int32 [B, 4], in which order these four come: a permutation of 0..3, in each row the same.
+    Attributes:
+      flip: bool [B], whether the image is mirrored.
+      amounts: float32 [B, 4], the factors of brightness, contrast and saturation, and the turn of the hue in turns.
+      order: int32 [B, 4], in which order these four come: a permutation of 0..3, in each row the same.
     """
 
     flip: jax.Array
@@ -34,8 +35,8 @@ class Draws(NamedTuple):
     order: jax.Array
 
 
-def draw(key: jax.Array, batch: int, *, flip: bool, strengths: Sequence[float]) -> Draws:
-    """Draws for a global batch.
+def draw(key: jax.Array, batch: int, *, flip: bool, strengths: Sequence[float]) -> JitterDraws:
+    """Draws the numbers of a global batch.
 
     Args:
       key: of this batch.
@@ -48,7 +49,7 @@ def draw(key: jax.Array, batch: int, *, flip: bool, strengths: Sequence[float]) 
     strength = jnp.array(strengths)
     middle = jnp.array([1.0, 1.0, 1.0, 0.0])
     low = jnp.maximum(middle - strength, jnp.array([0.0, 0.0, 0.0, -0.5]))
-    return Draws(
+    return JitterDraws(
         flip=jax.random.bernoulli(flip_key, 0.5, (batch,)) & flip,
         amounts=jax.random.uniform(amount_key, (batch, 4), minval=low, maxval=middle + strength),
         order=jnp.tile(jax.random.permutation(order_key, 4), (batch, 1)),
@@ -56,15 +57,15 @@ def draw(key: jax.Array, batch: int, *, flip: bool, strengths: Sequence[float]) 
 
 
 def apply(
-    images: jax.Array, draws: Draws, *, mean: Sequence[float], std: Sequence[float]
+    images: jax.Array, draws: JitterDraws, *, mean: Sequence[float], std: Sequence[float]
 ) -> jax.Array:
-    """uint8 [B, H, W, 3] -> flipped, jittered and normalised float32 [B, H, W, 3]."""
+    """Flips, jitters and normalizes: uint8 [B, H, W, 3] -> float32 [B, H, W, 3]."""
     images = augment.horizontal_flip(images, draws.flip)
     return augment.normalize(color(images, draws.amounts, draws.order), mean, std)
 
 
 def color(images: jax.Array, amounts: jax.Array, order: jax.Array) -> jax.Array:
-    """[B, H, W, 3] in 0..255 -> float32 [B, H, W, 3] in 0..255, changed as `Draws` describes."""
+    """Changes the colors of [B, H, W, 3] in 0..255 as `JitterDraws` describes; float32 in 0..255."""
     changes = (brightness, contrast, saturation, hue)
 
     def change(i, images):
@@ -80,14 +81,14 @@ def brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blends each image with the mean of its grey values, rounded to a level as PIL does."""
-    mean = jnp.floor(_grey(images.mean(axis=(1, 2), keepdims=True)) + 0.5)
+    """Blends each image with the mean of its gray values, rounded to a level as PIL does."""
+    mean = jnp.floor(_gray(images.mean(axis=(1, 2), keepdims=True)) + 0.5)
     return _blend(images, mean, factor)
 
 
 def saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blends each pixel with its grey value."""
-    return _blend(images, _grey(images), factor)
+    """Blends each pixel with its gray value."""
+    return _blend(images, _gray(images), factor)
 
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
@@ -95,7 +96,7 @@ def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
     value = images.max(axis=-1)
     chroma = value - images.min(axis=-1)
-    # The angle in sixths of a turn; a grey pixel has none, and needs none.
+    # The angle in sixths of a turn; a gray pixel has none, and needs none.
     angle = jnp.where(
         value == red,
         green - blue,
@@ -117,7 +118,7 @@ def _blend(images, other, factor):
     return jnp.clip(factor * images + (1 - factor) * other, 0, 255)
 
 
-def _grey(images):
-    """[B, H, W, 3] -> [B, H, W, 1]."""
+def _gray(images):
+    """Averages the channels as the eye does: [B, H, W, 3] -> [B, H, W, 1]."""
     # Slices and no sum over an axis of three, which a CPU does one pixel at a time.
-    return sum(part * images[..., i : i + 1] for i, part in enumerate(GREY))
+    return sum(part * images[..., i : i + 1] for i, part in enumerate(GRAY))

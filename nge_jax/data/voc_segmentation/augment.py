@@ -19,14 +19,14 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 def augment(
     image: Any, mask: Any, key: Any, *, crop: int, mean: Sequence[float]
 ) -> tuple[Any, Any]:
-    """uint8 [H, W, 3] and [H, W, 1] -> uint8 [crop, crop, 3] and [crop, crop].
+    """Scales, pads, crops and flips: uint8 [H, W, 3] and [H, W, 1] -> uint8 [crop, crop, 3] and [crop, crop].
 
     Args:
       image: an image.
-      mask: its labels.
+      mask: its class numbers.
       key: int64 [2], the seed of its own for this image.
       crop: pixels of a side.
-      mean: colour of the padding, in 0..1.
+      mean: color of the padding, in 0..1.
     """
     tf = host_tf.tensorflow()
     scale_key, crop_key, flip_key = tf.unstack(tf.random.split(key, 3))
@@ -40,7 +40,7 @@ def augment(
 
 
 def scale(image: Any, mask: Any, factor: Any) -> tuple[Any, Any]:
-    """Both `factor` times as large, rounded to whole pixels."""
+    """Makes both `factor` times as large, rounded to whole pixels."""
     tf = host_tf.tensorflow()
     size = tf.cast(tf.round(factor * tf.cast(tf.shape(image)[:2], tf.float32)), tf.int32)
     image = tf.cast(tf.round(tf.image.resize(image, size, "bilinear")), tf.uint8)
@@ -48,15 +48,15 @@ def scale(image: Any, mask: Any, factor: Any) -> tuple[Any, Any]:
 
 
 def pad(image: Any, mask: Any, size: int, mean: Sequence[float]) -> tuple[Any, Any]:
-    """Both at least `size` pixels high and wide, filled up at the bottom and on the right."""
+    """Makes both at least `size` pixels high and wide, filled up at the bottom and on the right."""
     tf = host_tf.tensorflow()
     missing = tf.maximum(0, size - tf.shape(image)[:2])
     paddings = tf.pad(missing[:, None], [[0, 1], [1, 0]])  # [[0, rows], [0, columns], [0, 0]]
     mask = tf.pad(mask, paddings, constant_values=IGNORE)
     inside = tf.pad(tf.ones_like(image[..., :1], tf.bool), paddings)
-    return tf.where(inside, tf.pad(image, paddings), colour(mean)), mask
+    return tf.where(inside, tf.pad(image, paddings), padding_color(mean)), mask
 
 
-def colour(mean: Sequence[float]) -> np.ndarray:
-    """The nearest uint8 [3] to a mean of pixels in 0..1."""
+def padding_color(mean: Sequence[float]) -> np.ndarray:
+    """Rounds a mean of pixels in 0..1 to a color, uint8 [3]."""
     return np.round(255 * np.array(mean)).astype(np.uint8)

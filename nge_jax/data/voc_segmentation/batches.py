@@ -9,38 +9,49 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import logging
 
 from nge_jax.data import order as data_order
-from nge_jax.data import record_index
+from nge_jax.data import prepare, record_index
 from nge_jax.data.imagenet.batches import MEAN
 from nge_jax.data.record_index import Records
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
-from nge_jax.errors import InputError
+from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.runtime import host_tf
 
 NUM_CLASSES = len(devkit.CLASSES)
 READ = 16  # records read by one call from TensorFlow into Python
 
 
-class Dataset(NamedTuple):
-    """A prepared data set; it trains on SBD's train_aug where the folder had it, else on train."""
+class VocDataset(NamedTuple):
+    """A prepared data set; it trains on SBD's train_aug where the folder had it, else on train.
+
+    Attributes:
+      train_split: name of the split to train on.
+      train_examples: number of its images.
+      test_examples: number of images of val.
+      train: where the encoded examples to train on lie.
+      test: where those of val lie.
+      features: of TFDS; they decode an example.
+    """
 
     train_split: str
     train_examples: int
     test_examples: int
     train: Records
     test: Records
-    features: Any  # of TFDS: they decode an example
+    features: Any
 
 
 class TestBatch(NamedTuple):
     """Whole images, padded at the right and the bottom; the last batch of a split is filled up.
 
-    images: uint8 [B, H, W, 3]; masks: uint8 [B, H, W], 255 in the padding; ids: B names, "" in the
-    filling; sizes: int32 [B, 2], height and width before the padding, 0 in the filling.
+    Attributes:
+      images: uint8 [B, H, W, 3].
+      masks: class numbers, uint8 [B, H, W], 255 in the padding.
+      ids: B names, "" in the filling.
+      sizes: int32 [B, 2], height and width before the padding, 0 in the filling.
     """
 
     images: np.ndarray
@@ -49,7 +60,7 @@ class TestBatch(NamedTuple):
     sizes: np.ndarray
 
 
-def load(folder: str = "", data_dir: str = "") -> Dataset:
+def load(folder: str = "", data_dir: str = "") -> VocDataset:
     """Opens the prepared data set; the first time prepares it from a VOCdevkit folder.
 
     Args:
@@ -61,29 +72,32 @@ def load(folder: str = "", data_dir: str = "") -> Dataset:
         of another one.
     """
     host_tf.tensorflow()
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # tfds warns about every folder that is not there yet
-    try:
+    with prepare.quietly():
         builder = Builder(data_dir=data_dir or None)
         if not builder.is_prepared():
             _prepare(builder, folder)
             builder = Builder(data_dir=data_dir or None)  # which finds what is there now
         elif folder:
             _check_origin(builder, folder)
-    finally:
-        logging.set_verbosity(verbosity)
     splits = builder.info.splits
     name = devkit.TRAIN_AUG if devkit.TRAIN_AUG in splits else devkit.TRAIN
-    train, test = (
-        record_index.tfrecords([str(path) for path in splits[n].filepaths], splits[n].shard_lengths)
-        for n in (name, devkit.VAL)
+    with arguments_as(paths="data_dir"):
+        train, test = (
+            record_index.tfrecords([str(p) for p in splits[n].filepaths], splits[n].shard_lengths)
+            for n in (name, devkit.VAL)
+        )
+    return VocDataset(
+        train_split=name,
+        train_examples=len(train.file),
+        test_examples=len(test.file),
+        train=train,
+        test=test,
+        features=builder.info.features,
     )
-    return Dataset(name, len(train.file), len(test.file), train, test, builder.info.features)
 
 
 def train_batches(
-    data: Dataset,
+    data: VocDataset,
     seed: int,
     epoch: int,
     batch_size: int,
@@ -93,7 +107,7 @@ def train_batches(
     *,
     crop: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """An epoch's batches from `start_step` on: images uint8 [B, crop, crop, 3], masks uint8 [B, crop, crop].
+    """Reads an epoch's batches from `start_step` on: images uint8 [B, crop, crop, 3], masks uint8 [B, crop, crop].
 
     `batch_size` counts the images of all processes, B those of this one. Images that do not fill a
     batch are left out, others each epoch; each process has its part of every batch.
@@ -114,15 +128,15 @@ def train_batches(
 
 
 def test_batches(
-    data: Dataset, batch_size: int, size: int, process_index: int = 0, process_count: int = 1
+    data: VocDataset, batch_size: int, size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[TestBatch]:
-    """This process's part of the validation split, in the order of its files, padded to `size` pixels.
+    """Reads this process's part of the validation split, in the order of its files, padded to `size` pixels.
 
     `batch_size` is that of all processes, B = batch_size / process_count. Every process gets as many
     batches as the others, and each image is in the part of one.
 
     Raises:
-      InputError: an image is larger.
+      ArgumentError: an image is larger.
     """
     steps, part = -(-data.test_examples // batch_size), batch_size // process_count
     order = np.arange(steps * batch_size).reshape(steps, process_count, part)[:, process_index]
@@ -130,7 +144,7 @@ def test_batches(
     examples = examples.prefetch(part).as_numpy_iterator()
     for _ in range(steps):
         batch = TestBatch(
-            images=np.tile(voc_augment.colour(MEAN), (part, size, size, 1)),
+            images=np.tile(voc_augment.padding_color(MEAN), (part, size, size, 1)),
             masks=np.full((part, size, size), devkit.IGNORE, np.uint8),
             ids=[""] * part,
             sizes=np.zeros((part, 2), np.int32),
@@ -145,8 +159,8 @@ def test_batches(
         yield batch
 
 
-def check_test_size(data: Dataset, size: int) -> None:
-    """Raises InputError if an image of the validation split is larger than `size`; decodes none."""
+def check_test_size(data: VocDataset, size: int) -> None:
+    """Raises ArgumentError if an image of the validation split is larger than `size`; decodes none."""
     tf = host_tf.tensorflow()
     import tensorflow_datasets as tfds
 
@@ -159,14 +173,15 @@ def check_test_size(data: Dataset, size: int) -> None:
 
 def _check_fits(name, height, width, size):
     if max(height, width) > size:
-        raise InputError(
-            f"config.data.test_size: found {size}, expected {max(height, width)} or more for the "
-            f"image {name} of {width}x{height} pixels"
+        raise ArgumentError(
+            "size",
+            f"found {size}, expected {max(height, width)} or more for the "
+            f"image {name} of {width}x{height} pixels",
         )
 
 
-def _decoded(found, features, indices, decoders=None):
-    """(index, decoded example) of the records `indices` in this order, as a tf.data.Dataset."""
+def _decoded(records, features, indices, decoders=None):
+    """Makes a tf.data.Dataset of (index, decoded example): the records `indices` in this order."""
     tf = host_tf.tensorflow()
 
     def decoded(index, example):
@@ -174,7 +189,7 @@ def _decoded(found, features, indices, decoders=None):
 
     # There is no Python control flow to translate.
     decoded = tf.autograph.experimental.do_not_convert(decoded)
-    data = record_index.encoded(found, indices, READ).unbatch()
+    data = record_index.encoded(records, indices, READ).unbatch()
     return data.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -182,9 +197,10 @@ def _prepare(builder, folder):
     import tensorflow_datasets as tfds
 
     if not folder:
-        raise InputError(
-            f"config.data.dir: no prepared voc_segmentation in {builder.data_dir}, expected one, or "
-            "config.data.devkit to name a VOCdevkit folder to make it of"
+        raise ArgumentError(
+            "data_dir",
+            f"no prepared voc_segmentation in {builder.data_dir}, expected one, or "
+            "`folder` to name a VOCdevkit folder to make it of",
         )
     devkit.examples(devkit.find(folder))  # refuses a folder before anything is written
     config = tfds.download.DownloadConfig(manual_dir=folder)
@@ -193,19 +209,20 @@ def _prepare(builder, folder):
     except OSError as error:
         # Each process of a run prepares it: on one disk the first is done, the others find its folder there.
         if not builder.is_prepared():
-            raise InputError(
-                f"config.data.dir: voc_segmentation cannot be prepared in {builder.data_dir} ({error})"
+            raise ArgumentError(
+                "data_dir", f"voc_segmentation cannot be prepared in {builder.data_dir} ({error})"
             ) from error
 
 
 def _check_origin(builder, folder):
     """Refuses a folder that lists other numbers of images than what is prepared has."""
-    found = devkit.examples(devkit.find(folder))
-    expected = {split: len(examples) for split, examples in found.items()}
+    listed = devkit.examples(devkit.find(folder))
+    expected = {split: len(examples) for split, examples in listed.items()}
     prepared = {name: split.num_examples for name, split in builder.info.splits.items()}
     if prepared != expected:
-        raise InputError(
-            f"config.data.dir: {builder.data_dir} was prepared of another VOCdevkit, or before SBD was there: "
+        raise ArgumentError(
+            "data_dir",
+            f"{builder.data_dir} was prepared of another VOCdevkit, or before SBD was there: "
             f"it has {prepared}, "
-            f"expected {expected} as {folder}; choose another folder"
+            f"expected {expected} as {folder}; choose another folder",
         )

@@ -35,14 +35,22 @@ LISTS, IMAGES, MASKS = "ImageSets/Segmentation", "JPEGImages", "SegmentationClas
 MASKS_AUG = "SegmentationClassAug"
 
 
-class Example(NamedTuple):
+class DevkitExample(NamedTuple):
+    """An image that a list of the folder names, and its mask.
+
+    Attributes:
+      id: name without folder and ending.
+      image: JPEG file.
+      mask: PNG whose pixels are class numbers, with a palette or gray; or SBD's .mat.
+    """
+
     id: str
-    image: Path  # JPEG
-    mask: Path  # PNG whose pixels are class numbers, with a palette or grey; or SBD's .mat
+    image: Path
+    mask: Path
 
 
 def find(folder: str | Path) -> Path:
-    """The VOC2012 folder in `folder`, which may be it, VOCdevkit, or what VOCdevkit lies in.
+    """Finds the VOC2012 folder in `folder`, which may be it, VOCdevkit, or what VOCdevkit lies in.
 
     Raises:
       InputError: there is none, or it is not laid out as above.
@@ -62,10 +70,10 @@ def find(folder: str | Path) -> Path:
     return root
 
 
-def examples(root: Path) -> dict[str, list[Example]]:
-    """The examples of each split that a VOC2012 folder has a list of, in the lists' order.
+def examples(root: Path) -> dict[str, list[DevkitExample]]:
+    """Lists the examples of each split that a VOC2012 folder has a list of, in the lists' order.
 
-    And of train_aug, if it has no list of it and SBD is there.
+    Of train_aug too, if it has no list of it and SBD is there.
 
     Raises:
       InputError: a listed image or mask is missing, or listed twice, or a list of SBD's is missing.
@@ -76,18 +84,18 @@ def examples(root: Path) -> dict[str, list[Example]]:
             f"{root}: {TRAIN_AUG}.txt without {MASKS_AUG}, expected both, or neither for the masks of "
             f"SBD's {sbd.RELEASE}"
         )
-    found = {split: _examples(root, split) for split in lists}
+    splits = {split: _examples(root, split) for split in lists}
     dataset = sbd.find(root)
-    if TRAIN_AUG not in found and dataset is not None:
-        found[TRAIN_AUG] = _with_sbd(root, dataset, found[TRAIN], found[VAL])
-    return found
+    if TRAIN_AUG not in splits and dataset is not None:
+        splits[TRAIN_AUG] = _with_sbd(root, dataset, splits[TRAIN], splits[VAL])
+    return splits
 
 
-def read_mask(example: Example) -> np.ndarray:
-    """Class numbers, uint8 [H, W]: 0 to 20, and 255 where there is no label.
+def read_mask(example: DevkitExample) -> np.ndarray:
+    """Reads class numbers, uint8 [H, W]: 0 to 20, and 255 where there is no label.
 
     Raises:
-      InputError: a file that is no picture, a mask in colours, of another size than its image, or
+      InputError: a file that is no picture, a mask in colors, of another size than its image, or
         with an unknown label; or what `sbd.read_labels` raises it for.
     """
     read = sbd.read_labels if example.mask.suffix == ".mat" else _read_png
@@ -114,7 +122,7 @@ def _read_png(path):
     with Image.open(path) as mask:
         mode, labels = mask.mode, np.asarray(mask)
     if mode not in ("P", "L"):
-        raise InputError(f"{path}: a picture of mode {mode}, expected a palette or grey PNG")
+        raise InputError(f"{path}: a picture of mode {mode}, expected a palette or gray PNG")
     return labels
 
 
@@ -133,15 +141,15 @@ def _examples(root, split):
 
 
 def _with_sbd(root, dataset, train, val):
-    """All that there is to train on, sorted by name; masks of `train` are finer and go before SBD's."""
+    """Lists all that there is to train on, sorted by name; masks of `train` are finer and go before SBD's."""
     held_out = {example.id for example in val}
-    found = {example.id: example for example in train if example.id not in held_out}
+    examples = {example.id: example for example in train if example.id not in held_out}
     for path in (dataset / name for name in sbd.LISTS):
         for name in _ids(path):
-            if name not in held_out and name not in found:
+            if name not in held_out and name not in examples:
                 images = [_image_path(root, name), sbd.image_path(dataset, name)]
-                found[name] = _example(path, name, images, [sbd.mask_path(dataset, name)])
-    return [found[name] for name in sorted(found)]
+                examples[name] = _example(path, name, images, [sbd.mask_path(dataset, name)])
+    return [examples[name] for name in sorted(examples)]
 
 
 def _image_path(root, name):
@@ -159,9 +167,9 @@ def _ids(path):
 
 
 def _example(path, name, images, masks):
-    """The example `name` that the list `path` has, of the first image and mask that are there."""
+    """Makes the example `name` that the list `path` has, of the first image and mask that are there."""
     image, mask = (next((f for f in files if f.is_file()), None) for files in (images, masks))
     if image is None or mask is None:
         missing = " nor ".join(map(str, images if image is None else masks))
         raise InputError(f"{path}: {name} is listed, but there is no {missing}")
-    return Example(name, image, mask)
+    return DevkitExample(name, image, mask)

@@ -20,22 +20,24 @@ RELEASE, LISTS = "benchmark_RELEASE", ("train.txt", "val.txt")
 
 
 def find(root: Path) -> Path | None:
-    """SBD's folder `dataset`, if it lies in a VOC2012 folder, beside it or beside the folder around it."""
+    """Finds SBD's folder `dataset`, if it lies in a VOC2012 folder, beside it or beside the folder around it."""
     root = Path(os.path.abspath(root))  # without "..", or its parents would be others
     releases = [folder / RELEASE for folder in (root, *root.parents[:2])]
     return next((release / "dataset" for release in releases if release.is_dir()), None)
 
 
 def image_path(dataset: Path, name: str) -> Path:
+    """Returns where the image `name` lies in SBD's folder `dataset`."""
     return dataset / "img" / f"{name}.jpg"
 
 
 def mask_path(dataset: Path, name: str) -> Path:
+    """Returns where the mask of the image `name` lies."""
     return dataset / "cls" / f"{name}.mat"
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """The numbers of a mask [H, W], whatever they are, as the file has them.
+    """Reads the numbers of a mask [H, W], whatever they are, as the file has them.
 
     Raises:
       InputError: a file that is none of MATLAB's, or without a matrix GTcls.Segmentation.

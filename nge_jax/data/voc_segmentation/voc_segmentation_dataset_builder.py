@@ -41,10 +41,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        found = devkit.examples(devkit.find(dl_manager.manual_dir))
-        return {split: self._generate_examples(examples) for split, examples in found.items()}
+        splits = devkit.examples(devkit.find(str(dl_manager.manual_dir)))
+        return {split: self._generate_examples(examples) for split, examples in splits.items()}
 
-    def _generate_examples(self, examples: list[devkit.Example]) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(
+        self, examples: list[devkit.DevkitExample]
+    ) -> Iterator[tuple[str, dict]]:
         for example in examples:
             mask = devkit.read_mask(example)[..., None]
             yield example.id, {"id": example.id, "image": example.image, "mask": mask}

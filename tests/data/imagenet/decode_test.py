@@ -11,7 +11,7 @@ from nge_jax.runtime import host_tf
 
 
 def photograph(height, width, seed=0):
-    """Smooth colours with some texture, uint8 [height, width, 3]."""
+    """Smooth colors with some texture, uint8 [height, width, 3]."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / a + seed) * np.cos(y / b) for a, b in ((17, 23), (29, 13), (41, 37))]
     noise = np.random.RandomState(seed).normal(0, 4, (height, width, 3))
@@ -82,7 +82,7 @@ def test_an_enlarged_crop_is_pils(form, seed):
 @pytest.mark.parametrize("shrink", [2, 3, 4, 8, 11])
 def test_a_much_larger_crop_is_averaged_not_sampled(shrink):
     pixels = photograph(48 * shrink, 48 * shrink)
-    # Stripes one pixel wide: their mean is grey, their samples are black and white.
+    # Stripes one pixel wide: their mean is gray, their samples are black and white.
     pixels[:, ::2], pixels[:, 1::2] = 0, 255
     got = decode.center_crop(encode(pixels), 42).numpy()
     np.testing.assert_allclose(got[2:-2, 2:-2], 128, atol=45 if shrink == 3 else 6)

@@ -1,4 +1,4 @@
-"""The colour jitter against PIL's and the standard library's, one image and one pixel at a time."""
+"""The color jitter against PIL's and the standard library's, one image and one pixel at a time."""
 
 import colorsys
 import itertools
@@ -16,7 +16,7 @@ STRENGTHS = (0.4, 0.4, 0.4, 0.2)
 
 
 def batch(count=8, height=12, width=10):
-    """Noise over smooth colours, with black, white and grey among them."""
+    """Noise over smooth colors, with black, white and gray among them."""
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (count, 1, 1, 3)) + random.randint(
         -60, 60, (count, height, width, 3)
@@ -44,8 +44,8 @@ def by_hand(image, amounts, order):
     """All changes, by torchvision's definitions for tensors, in double precision."""
     image = image.astype(float)
     for change in order:
-        grey = image @ np.array([0.299, 0.587, 0.114])
-        other = (0, np.floor(grey.mean() + 0.5), grey[..., None], None)[change]
+        gray = image @ np.array([0.299, 0.587, 0.114])
+        other = (0, np.floor(gray.mean() + 0.5), gray[..., None], None)[change]
         if change == 3:
             image = turned(image, amounts[3])
         else:
@@ -60,7 +60,7 @@ def test_each_change_is_pils_but_for_rounding(change):
     function = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)[change]
     got = function(images.astype(np.float32), jnp.asarray(amounts[:, change]))
     expected = [by_pil(i, a, change) for i, a in zip(images, amounts, strict=True)]
-    # PIL cuts the fraction off, and its grey is a whole level too.
+    # PIL cuts the fraction off, and its gray is a whole level too.
     np.testing.assert_allclose(got, np.stack(expected), atol=1.51)
     assert np.abs(np.asarray(got) - images).max() > 10  # it does change something
 
@@ -75,7 +75,7 @@ def test_the_changes_come_in_the_order_drawn(order):
     np.testing.assert_allclose(got, np.stack(expected), atol=0.01)
 
 
-def test_amounts_that_change_nothing_leave_flip_and_normalisation():
+def test_amounts_that_change_nothing_leave_flip_and_normalization():
     images = batch()
     draws = jitter.draw(jax.random.key(3), 8, flip=True, strengths=(0, 0, 0, 0))
     assert 0 < draws.flip.sum() < 8

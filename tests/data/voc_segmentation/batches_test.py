@@ -13,10 +13,10 @@ from nge_jax.data.imagenet.batches import MEAN
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 
 SEED, CROP = 3, 33
-COLOURS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 200)}  # of an image by label
+COLORS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 200)}  # of an image by label
 
 
 def write_example(root, name, number, folder, mode="P"):
@@ -24,10 +24,10 @@ def write_example(root, name, number, folder, mode="P"):
     size = 24 + number, 40 - number  # height, width
     labels = np.zeros(size, np.uint8)
     labels[:12, :16], labels[12:, :16], labels[:5, 16:] = 1, 2, 255
-    labels[-8:, 24:] = 1 + number % 2  # no two neighbouring images are equal
+    labels[-8:, 24:] = 1 + number % 2  # no two neighboring images are equal
     pixels = np.zeros((*size, 3), np.uint8)
-    for label, colour in COLOURS.items():
-        pixels[labels == label] = colour
+    for label, color in COLORS.items():
+        pixels[labels == label] = color
     Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg", quality=100, subsampling=0)
     mask = Image.fromarray(labels)
     if mode == "P":
@@ -118,16 +118,16 @@ def test_image_and_mask_move_together(small):
     seen = set()
     for epoch in range(3):
         images, masks = epoch_of(data, epoch, 1)
-        padding = (images == voc_augment.colour(MEAN)).all(-1)
+        padding = (images == voc_augment.padding_color(MEAN)).all(-1)
         assert (masks[padding] == 255).all()
-        for label, colour in COLOURS.items():
+        for label, color in COLORS.items():
             # Borders are blurred in the image and not in the mask; most pixels are inside.
             here = (masks == label) & ~padding
-            near = np.abs(images[here].astype(int) - colour).max(-1) < 60
+            near = np.abs(images[here].astype(int) - color).max(-1) < 60
             assert near.mean() > 0.85
             seen |= {label} if here.any() else set()
         seen |= {"padding"} if padding.any() else set()
-    assert seen == {*COLOURS, "padding"}
+    assert seen == {*COLORS, "padding"}
 
 
 def test_scaling_pads_and_flips_by_the_key_alone():
@@ -167,7 +167,7 @@ def test_whole_images_are_padded_for_the_test_and_the_last_batch_filled(small):
                 height, width = masks[name].shape
                 expected[:height, :width] = masks[name]
                 assert np.abs(image[:10, :14] - np.array([200, 0, 0])).max() < 10
-                assert (image[height:] == voc_augment.colour(MEAN)).all()
+                assert (image[height:] == voc_augment.padding_color(MEAN)).all()
                 assert tuple(size) == (height, width)
             np.testing.assert_array_equal(mask, expected)
     divided = [list(voc.test_batches(data, 2, 45, process, 2)) for process in (0, 1)]
@@ -176,9 +176,7 @@ def test_whole_images_are_padded_for_the_test_and_the_last_batch_filled(small):
             assert part.ids == batch.ids[process : process + 1]
             np.testing.assert_array_equal(part.images, batch.images[process : process + 1])
             np.testing.assert_array_equal(part.masks, batch.masks[process : process + 1])
-    with pytest.raises(
-        InputError, match="config.data.test_size: found 30, expected 3. or more for the image"
-    ):
+    with pytest.raises(InputError, match="^size: found 30, expected 3. or more for the image"):
         list(voc.test_batches(data, 2, 30))
 
 
@@ -221,7 +219,11 @@ def test_what_was_prepared_of_another_folder_is_refused(small, tmp_path):
     path.write_text(path.read_text().replace("2007_000006\n", ""))
     with pytest.raises(InputError, match="was prepared of another VOCdevkit.*'train_aug': 7"):
         voc.load(str(root), small[2])
-    with pytest.raises(InputError, match="config.data.dir: no prepared voc_segmentation in"):
+    keys = {"folder": "config.data.devkit", "data_dir": "config.data.dir"}
+    expected = (
+        r"^config\.data\.dir: no prepared voc_segmentation in .* or config\.data\.devkit to name"
+    )
+    with pytest.raises(InputError, match=expected), arguments_as(**keys):
         voc.load("", str(tmp_path / "nothing"))
 
 
