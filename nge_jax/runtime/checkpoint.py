@@ -28,9 +28,14 @@ SCORE = "score"
 
 
 class Checkpoints:
-    """The newest `keep` checkpoints under `directory`, each named by its step. Use as a context manager, or `close`.
+    """Keeps the newest `keep` checkpoints under `directory`, each named by its step; a context manager.
 
-    Of those saved with a score the best one stays too. `read_only`: neither makes nor removes anything.
+    Of those saved with a score the best one stays too.
+
+    Args:
+      directory: of the checkpoints alone.
+      keep: how many of the newest stay.
+      read_only: neither make nor remove anything.
     """
 
     def __init__(self, directory: str | Path, keep: int, *, read_only: bool = False):
@@ -46,7 +51,6 @@ class Checkpoints:
                 read_only=read_only,
                 create=not read_only,
             ),
-            item_names=("state", "manifest"),
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -58,9 +62,12 @@ class Checkpoints:
     def save(self, step: int, state: Tree, score: float | None = None) -> None:
         """Takes the arrays as they are now (none may be empty) and writes them in the background.
 
-        `score`: how good the state is, more being better; for the choice of the best.
-
         The caller may overwrite or donate them at once: Orbax copies numpy arrays before it returns.
+
+        Args:
+          step: number of updates so far.
+          state: the arrays.
+          score: how good the state is, more being better; for the choice of the best.
         """
         host = jax.tree.map(np.asarray, state)
         args = ocp.args.Composite(
@@ -72,7 +79,7 @@ class Checkpoints:
             raise RuntimeError(f"checkpoint {step} was not written to {self.directory}")
 
     def restore_latest(self, template: Tree) -> tuple[Tree, int] | None:
-        """(state, step) of the newest intact checkpoint, or None when there is none at all.
+        """Reads (state, step) of the newest intact checkpoint, or None when there is none at all.
 
         Leaves are bit-identical to what was saved: where the template holds a jax.Array, one placed
         like it (so a state saved from several devices restores on any number of them), else a numpy
@@ -98,7 +105,7 @@ class Checkpoints:
         return None
 
     def restore_best(self, template: Tree) -> tuple[Tree, int] | None:
-        """(state, step) of the checkpoint with the highest score, or None when none has a score.
+        """Reads (state, step) of the checkpoint with the highest score, or None when none has a score.
 
         Raises:
           InputError: it is damaged, or holds other arrays than the template.
@@ -122,7 +129,7 @@ class Checkpoints:
         self._manager.close()
 
     def _try(self, step, template):
-        """(state, None) or (None, why it cannot be read); the same verdict in every process."""
+        """Reads a checkpoint: (state, None) or (None, why it cannot be read); the same verdict in every process."""
         state, reason = None, None
         try:
             state = self._restore(step, template)
@@ -183,7 +190,7 @@ class Checkpoints:
 
 
 def _manifest(tree, *, checksum):
-    """{path in the tree: [type, shape, CRC-32 of the bytes if asked for]}, ready for JSON."""
+    """Lists {path in the tree: [type, shape, CRC-32 of the bytes if asked for]}, ready for JSON."""
     entries = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         entry = [leaf.dtype.name, list(leaf.shape)]

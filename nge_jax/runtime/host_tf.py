@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def tensorflow() -> ModuleType:
-    """The `tensorflow` module, quiet and kept away from GPUs and TPUs, which belong to JAX."""
+    """Imports `tensorflow`, quiet and kept away from GPUs and TPUs, which belong to JAX."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Announced on stderr at every import when on; decoding images gains nothing from it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -93,7 +93,7 @@ def test_the_best_one_stays_beside_the_newest(tmp_path):
 PMAP = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
-from nge_jax.checkpoint import Checkpoints
+from nge_jax.runtime.checkpoint import Checkpoints
 assert jax.local_device_count() == int(sys.argv[2])
 step = jax.pmap(lambda s, x: (jax.tree.map(lambda a: a + jax.lax.psum(x, "batch").astype(a.dtype), s)),
                 axis_name="batch", in_axes=(None, 0), out_axes=None, donate_argnums=0)
@@ -193,7 +193,7 @@ def test_other_arrays_than_expected_are_refused_with_their_name(tmp_path):
 
 WRITER = """
 import sys, numpy as np
-from nge_jax.checkpoint import Checkpoints
+from nge_jax.runtime.checkpoint import Checkpoints
 with Checkpoints(sys.argv[1], keep=2) as checkpoints:
     _, last = checkpoints.restore_latest({"a": np.zeros(4_000_000)}) or (None, 0)
     for step in range(last + 1, last + 1000):
