@@ -4,7 +4,7 @@
 
 writes
   network.stablehlo      `jax.export.deserialize(...)` makes it a function (weights, images) -> logits, for CPU, CUDA
-                         and TPU; images: uint8 [N, H, W, C] of any N (they are normalised inside), logits: float32
+                         and TPU; images: uint8 [N, H, W, C] of any N (they are normalized inside), logits: float32
                          [N, classes], of a segmentation [N, H, W, classes]
   weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
   dataset.json           the images' shape, the labels of the classes
@@ -14,14 +14,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
-from nge_jax.errors import InputError
+from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.runtime import artifacts, flags
 from nge_jax.runtime.artifacts import write_atomically
 from nge_jax.train import trained
@@ -31,25 +30,22 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
 
 
-def weights_of(network: Trained) -> dict[str, np.ndarray]:
-    """{"params/stem/Conv_0/kernel": array, ...}, without those of the auxiliary head."""
-    tree = {"params": network.state.params, "batch_stats": network.state.batch_stats}
-    flat = flax.traverse_util.flatten_dict(tree, sep="/")
+def flat_weights(network: Trained) -> dict[str, np.ndarray]:
+    """Returns {"params/stem/Conv_0/kernel": array, ...}, without those of the auxiliary head."""
+    flat: dict[str, Any] = flatten_dict(network.variables, sep="/")
     return {name: array for name, array in flat.items() if name.split("/")[1] != "auxiliary"}
 
 
 def program(network: Trained) -> jax.export.Exported:
-    """`(weights, images) -> logits` for any number of images, for all of PLATFORMS."""
-    spec = network.spec
+    """Makes `(weights, images) -> logits` for any number of images, for all of PLATFORMS."""
 
     def logits(weights: dict[str, jax.Array], images: jax.Array) -> jax.Array:
-        variables = flax.traverse_util.unflatten_dict(weights, sep="/")
-        x = augment.normalize(images, spec.mean, spec.std)
-        return network.model.apply(variables, x, train=False)[0]
+        variables = unflatten_dict(weights, sep="/")
+        return trained.logits(network.module, network.spec, variables, images)
 
-    shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in weights_of(network).items()}
+    shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in flat_weights(network).items()}
     batch = jax.export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((*batch, *spec.shape), jnp.uint8)
+    images = jax.ShapeDtypeStruct((*batch, *network.spec.shape), jnp.uint8)
     return jax.export.export(jax.jit(logits), platforms=PLATFORMS)(shapes, images)
 
 
@@ -57,25 +53,31 @@ def write(network: Trained, output: Path) -> None:
     """Writes the three files into the folder `output`, which may exist but hold none of them.
 
     Raises:
-      InputError: one of the files is there, or safetensors is not installed.
+      InputError: one of the files is there or cannot be written, or safetensors is not installed.
     """
     try:
         from safetensors.numpy import save_file
     except ImportError:
-        raise InputError(
-            "--output: safetensors is not installed, pip install safetensors"
-        ) from None
+        raise InputError("safetensors is not installed, pip install safetensors") from None
     for name in (PROGRAM, WEIGHTS, artifacts.DATASET):
         if (output / name).exists():
-            raise InputError(f"--output: {output / name} exists, expected a folder without it")
+            raise ArgumentError("output", f"{output / name} exists, expected a folder without it")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError("output", f"{output} cannot be made ({error.strerror})") from error
     serialized = program(network).serialize()
-    output.mkdir(parents=True, exist_ok=True)
     (output / PROGRAM).write_bytes(serialized)
-    save_file(weights_of(network), output / WEIGHTS)
+    save_file(flat_weights(network), output / WEIGHTS)
     write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Raises:
+      InputError: a flag or the workdir is refused.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m nge_jax.export", description="Exports a trained network."
     )
@@ -83,7 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder for the three files")
     given: Any = parser.parse_args(arguments)
     network = trained.load(given.workdir, given.checkpoint)
-    write(network, given.output)
+    with arguments_as(output="--output"):
+        write(network, given.output)
     print(f"{given.output}: the network of step {network.step} as {PROGRAM} and {WEIGHTS}")
 
 

@@ -6,7 +6,7 @@ For each JPEG or PNG, also in folders below, in the order of their names, it wri
 {"file": "cats/1.jpg", "class": 3, "label": "cat", "probability": 0.93, "top5": [{"class": 3, ...}, ...]}.
 
 A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
-middle is resized; the digits are grey, white on black.
+middle is resized; the digits are gray, white on black.
 
 Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image.
 """
@@ -19,72 +19,43 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nge_jax.data import augment
-from nge_jax.data.imagenet import decode
 from nge_jax.data.imagenet import files as image_files
-from nge_jax.data.spec import LARGE, MASKS, DatasetSpec
-from nge_jax.errors import InputError
-from nge_jax.runtime import flags, host_tf
+from nge_jax.data.spec import MASKS
+from nge_jax.errors import InputError, arguments_as
+from nge_jax.runtime import flags
 from nge_jax.segment import predict as segment_predict
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 
+TOP = 5  # classes that a line tells of
+
 
 def predict(network: Trained, folder: Path, batch_size: int) -> Iterator[dict[str, Any]]:
-    """A prediction of each image under `folder`, ready for JSON.
+    """Yields a prediction of each image under `folder`, ready for JSON.
 
     Raises:
       InputError: there is no image, or one cannot be read.
     """
     paths = image_files.find(folder)
-    spec, model = network.spec, network.model
-    variables = {"params": network.state.params, "batch_stats": network.state.batch_stats}
-
-    @jax.jit
-    def probabilities(variables, images):
-        x = augment.normalize(images, spec.mean, spec.std)
-        return jax.nn.softmax(model.apply(variables, x, train=False)[0])
-
-    images = np.zeros((batch_size, *spec.shape), np.uint8)  # always full: compiles once
-    for start in range(0, len(paths), batch_size):
-        batch = paths[start : start + batch_size]
-        for index, path in enumerate(batch):
-            images[index] = read_image(path, spec)
-        for path, probs in zip(batch, np.asarray(probabilities(variables, images)), strict=False):
-            best = [
-                {"class": int(k), "label": spec.labels[k], "probability": float(probs[k])}
-                for k in np.argsort(-probs, kind="stable")[:5]
-            ]
-            yield {"file": str(path.relative_to(folder)), **best[0], "top5": best}
-
-
-def read_image(path: Path, spec: DatasetSpec) -> np.ndarray:
-    """uint8 of the shape that the network takes.
-
-    Raises:
-      InputError: it is no image.
-    """
-    height, width, channels = spec.shape
-    if spec.kind == LARGE:
-        tf = host_tf.tensorflow()
-        try:
-            return decode.center_crop(path.read_bytes(), height).numpy()
-        except (OSError, tf.errors.InvalidArgumentError) as error:
-            raise image_files.unreadable(path, error) from error
-    try:
-        with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(spec.shape)
-    except (OSError, UnidentifiedImageError) as error:
-        raise image_files.unreadable(path, error) from error
+    labels = network.spec.labels
+    batches = network.predict_in_batches(paths, batch_size=batch_size)
+    rows = (row for batch in batches for row in batch.probabilities)
+    for path, row in zip(paths, rows, strict=True):
+        best = [
+            {"class": int(k), "label": labels[k], "probability": float(row[k])}
+            for k in np.argsort(-row, kind="stable")[:TOP]
+        ]
+        yield {"file": str(path.relative_to(folder)), **best[0], "top5": best}
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Raises:
+      InputError: a flag, the workdir or an image is refused.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m nge_jax.predict", description="Classifies or segments a folder of images."
     )
@@ -102,18 +73,28 @@ def main(arguments: list[str] | None = None) -> None:
     if given.batch_size < 1:
         raise InputError(f"--batch_size: found {given.batch_size}, expected 1 or more")
     network = trained.load(given.workdir, given.checkpoint)
-    if network.spec.kind == MASKS:
-        if given.output is None:
-            raise InputError("--output: found none, expected a folder for the segmentations")
-        count = segment_predict.write(network, given.images, given.output)
-        print(f"{given.output}: segmentations of {count:,} images")
-        return
-    if given.output is not None and given.output.exists():
-        raise InputError(f"--output: {given.output} exists, expected a new file")
-    stdout = contextlib.nullcontext(sys.stdout)
-    with stdout if given.output is None else given.output.open("x", encoding="utf-8") as file:
-        for prediction in predict(network, given.images, given.batch_size):
-            print(json.dumps(prediction, ensure_ascii=False), file=file)
+    with arguments_as(folder="--images", images="--images", output="--output"):
+        if network.spec.kind == MASKS:
+            if given.output is None:
+                raise InputError("--output: found none, expected a folder for the segmentations")
+            count = segment_predict.write(network, given.images, given.output)
+            print(f"{given.output}: segmentations of {count:,} images")
+            return
+        with _opened(given.output) as file:
+            for prediction in predict(network, given.images, given.batch_size):
+                print(json.dumps(prediction, ensure_ascii=False), file=file)
+
+
+def _opened(output):
+    """Opens the file for the lines, which must be new; stdout for None."""
+    if output is None:
+        return contextlib.nullcontext(sys.stdout)
+    try:
+        return output.open("x", encoding="utf-8")
+    except FileExistsError:
+        raise InputError(f"--output: {output} exists, expected a new file") from None
+    except OSError as error:
+        raise InputError(f"--output: {output} cannot be made ({error.strerror})") from error
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 import contextlib
 import difflib
+import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,19 +56,41 @@ def parse(argv: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Bad input is one line on stderr and exit code 2; a bug keeps its traceback. Libraries show errors only."""
+    """Bad input is one line on stderr and exit code 2; a bug keeps its traceback. Libraries show errors only.
+
+    A reader of stdout that has read enough (`| head -1`) ends the command without a word.
+    """
     logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
     try:
-        yield
-    except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        try:
+            yield
+        except InputError as error:
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            sys.exit(2)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        # What is left in the buffer would be refused once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def config_name() -> str:
     """`search_cifar:rnn` of a parsed `--config=configs/search_cifar.py:rnn`, whatever was overridden."""
     file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
     return Path(file).stem + (f":{variant}" if variant else "")
+
+
+def _stdout_is_closed():
+    """Whether nobody reads stdout any more, so that it was what a BrokenPipeError was about."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # no file at all
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _check_keys(argv):

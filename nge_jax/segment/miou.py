@@ -11,10 +11,13 @@ from nge_jax.data.voc_segmentation.devkit import IGNORE
 
 
 class MeanIoU(NamedTuple):
-    """per_class: TP / (TP + FP + FN) of each class, None for those without a labelled pixel in the set.
+    """How well the classes of a set's pixels were predicted.
 
-    mean: over the classes that the set has (VOC's own sets have all 21), NaN when it has none.
-    accuracy: part of the labelled pixels that are right; pixels: their number.
+    Attributes:
+      mean: of `per_class`, over the classes that the set has (VOC's own sets have all 21); NaN when it has none.
+      per_class: TP / (TP + FP + FN) of each class, None for those without a labeled pixel in the set.
+      accuracy: part of the labeled pixels that are right.
+      pixels: number of labeled pixels.
     """
 
     mean: float
@@ -24,7 +27,7 @@ class MeanIoU(NamedTuple):
 
 
 def confusion_matrix(predictions: jax.Array, masks: jax.Array, classes: int) -> jax.Array:
-    """int32 [classes, classes]: how many pixels of the label (row) were predicted to be what (column).
+    """Counts how many pixels of each label (row) were predicted to be what (column): int32 [classes, classes].
 
     Args:
       predictions: class numbers, integers [...].
@@ -38,11 +41,11 @@ def confusion_matrix(predictions: jax.Array, masks: jax.Array, classes: int) -> 
 
 
 def mean_iou(confusion: np.ndarray) -> MeanIoU:
-    """From a confusion matrix (label, prediction), integers [classes, classes], summed in 64 bits."""
+    """Computes the mean IoU of a confusion matrix (label, prediction), integers [classes, classes], in 64 bits."""
     confusion = np.asarray(confusion, np.int64)
-    right, labelled = confusion.diagonal(), confusion.sum(1)
-    union = labelled + confusion.sum(0) - right
-    per_class = [float(right[c] / union[c]) if labelled[c] else None for c in range(len(confusion))]
+    right, labeled = confusion.diagonal(), confusion.sum(1)
+    union = labeled + confusion.sum(0) - right
+    per_class = [float(right[c] / union[c]) if labeled[c] else None for c in range(len(confusion))]
     present = [iou for iou in per_class if iou is not None]
     pixels = int(confusion.sum())
     return MeanIoU(

@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import cell as draw
 from nge_jax.runtime import artifacts, distributed, host_tf, parallel, workdir
 from nge_jax.segment import build as segment_build
@@ -82,7 +82,7 @@ def make_loop(
         accumulate=config.train.accumulate,
         steps_per_epoch=steps_per_epoch,
     )
-    phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.row), source.axes)
+    phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.batch_at), source.axes)
 
     def evaluate(state, split):
         result = _test(config, plan, state)
@@ -103,7 +103,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Result:
     """
     segment_build.check(config)
     network = trained.load(path)
-    plan = segment_build.build(config, network.model.genotype, segment_build.open_source(config))
+    plan = segment_build.build(config, network.module.genotype, segment_build.open_source(config))
     print(f"step {network.step}")
     return _test(config, plan, parallel.replicated(network.state))
 
@@ -159,13 +159,14 @@ def _read_backbone(config: ConfigDict, plan: Segmentation, path: Path) -> Variab
         network = trained.load(source)
     except InputError as error:
         raise InputError(f"config.init_from: {error}") from error
-    if network.model.genotype != plan.model.genotype:
+    if network.module.genotype != plan.model.genotype:
         raise InputError(
             f"config.init_from: {source / 'genotype.json'} is another cell than config.genotype"
         )
     shapes = train_step.state_shapes(plan.model, plan.optimizer, plan.source.spec.shape)
     saved = _variables(network.state)
-    train_transfer.restore_backbone(_variables(shapes), saved, source)
+    with arguments_as(saved="config.init_from"):
+        train_transfer.restore_backbone(_variables(shapes), saved, source)
     return saved
 
 

@@ -123,7 +123,7 @@ def make_loop(config: ConfigDict, plan: Training) -> Loop:
     state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
     state, key = parallel.replicated((state, key))
     step_fn = train_step.make_train_step(model, optimizer, recipe)
-    phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.row), source.axes)
+    phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.batch_at), source.axes)
     score = train_evaluate.make_score(model, source.spec.mean, source.spec.std)
 
     def evaluate(state, split):
@@ -201,7 +201,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     train_build.check(config)
     network = trained.load(path)
     source = train_build.open_source(config)
-    score = train_evaluate.make_score(network.model, source.spec.mean, source.spec.std)
+    score = train_evaluate.make_score(network.module, source.spec.mean, source.spec.std)
     print(f"step {network.step}")
     return _final_test(config, score, parallel.replicated(network.state), source)
 

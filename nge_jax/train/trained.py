@@ -1,15 +1,29 @@
-"""A trained network, read back from its workdir for use: no data set, no training."""
+"""A trained network, read back from its workdir for use: no data set, no training.
+
+    network = trained.load("runs/train_cifar10")
+    network.predict(["cat.jpg", "dog.png"]).labels
+
+Images are uint8 arrays as the data set has them, or files; they are normalized inside.
+"""
 
 import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
+from nge_jax.data.imagenet import files as image_files
 from nge_jax.data.spec import MASKS, DatasetSpec
-from nge_jax.errors import InputError
+from nge_jax.data.voc_segmentation.augment import padding_color
+from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.checkpoint import Checkpoints
@@ -20,36 +34,167 @@ from nge_jax.train.step import TrainState
 
 NEWEST, BEST = "newest", "best"
 
+Files = Sequence[str | Path]
+
+
+class Predictions(NamedTuple):
+    """What a classifier says of N images.
+
+    Attributes:
+      probabilities: float32 [N, classes].
+      labels: N names, each of the likeliest class.
+    """
+
+    probabilities: np.ndarray
+    labels: tuple[str, ...]
+
 
 class Trained(NamedTuple):
-    """The state's arrays are numpy's; `step` says which checkpoint they are of."""
+    """A network that some run has trained.
+
+    Attributes:
+      config: of the run.
+      spec: what the network knows of its images: their shape, mean and deviation, the names of the classes.
+      module: the Flax module, without its weights: `module.apply(variables, normalized_images, train=False)`.
+      state: the checkpoint; its arrays are numpy's.
+      step: number of updates of that checkpoint.
+    """
 
     config: ConfigDict
     spec: DatasetSpec
-    model: Network
+    module: Network
     state: TrainState
     step: int
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Weights and batch statistics, as `module.apply` takes them."""
+        return {"params": self.state.params, "batch_stats": self.state.batch_stats}
+
+    def predict(self, images: np.ndarray | Files, *, batch_size: int = 64) -> Predictions:
+        """Classifies images.
+
+        Args:
+          images: uint8 [N, H, W, C] of the shape that the network was trained on, or N files, JPEG or PNG: a photograph
+            for the ImageNet network is cropped as in its test, for the others the largest part in the middle resized.
+          batch_size: how many are in memory and computed at once.
+
+        Raises:
+          InputError: other arrays than these, a file that is no image, or a network that segments.
+        """
+        batches = list(self.predict_in_batches(images, batch_size=batch_size))
+        empty = np.zeros((0, len(self.spec.labels)), np.float32)
+        return Predictions(
+            np.concatenate([empty, *(batch.probabilities for batch in batches)]),
+            tuple(label for batch in batches for label in batch.labels),
+        )
+
+    def predict_in_batches(
+        self, images: np.ndarray | Files, *, batch_size: int = 64
+    ) -> Iterator[Predictions]:
+        """Yields what `predict` returns, `batch_size` images at a time."""
+        if self.spec.kind == MASKS:
+            raise InputError("found a network that segments images, expected one that classifies")
+        _check_images(images, self.spec.shape)
+        variables = jax.device_put(self.variables)
+        size = min(batch_size, len(images)) or 1
+        batch = np.zeros((size, *self.spec.shape), np.uint8)  # always full: compiles once
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            for place, image in enumerate(part):
+                is_file = not isinstance(image, np.ndarray)
+                batch[place] = image_files.read_fitted(Path(image), self.spec) if is_file else image
+            probabilities = np.asarray(_probabilities(self.module, self.spec, variables, batch))[
+                : len(part)
+            ]
+            labels = tuple(self.spec.labels[best] for best in probabilities.argmax(-1))
+            yield Predictions(probabilities, labels)
+
+    def segment(self, images: Sequence[np.ndarray] | Files) -> list[np.ndarray]:
+        """Segments images: for each the class numbers of its pixels, uint8 [H, W].
+
+        An image is padded as in the test, a larger one to the next size that suits the output stride; for each size
+        the network is compiled.
+
+        Args:
+          images: uint8 [H, W, 3] each, of any size, or files, JPEG or PNG.
+
+        Raises:
+          InputError: other arrays than these, a file that is no image, or a network that classifies.
+        """
+        if self.spec.kind != MASKS:
+            raise InputError("found a network that classifies images, expected one that segments")
+        _check_images(images, (None, None, 3))
+        return [self._segment(image) for image in images]
+
+    def _segment(self, image):
+        pixels = image if isinstance(image, np.ndarray) else image_files.read_whole(Path(image))
+        height, width = pixels.shape[:2]
+        # Features stay on the pixels of a multiple of the output stride and 1, see `deeplab.upsample`.
+        stride = self.config.network.output_stride
+        size = max(self.spec.shape[0], -(-(max(height, width) - 1) // stride) * stride + 1)
+        padded = np.tile(padding_color(self.spec.mean), (1, size, size, 1))
+        padded[0, :height, :width] = pixels
+        classes = _pixel_classes(self.module, self.spec, self.variables, padded)
+        return np.asarray(classes)[0, :height, :width]
+
+
+def logits(
+    module: Network, spec: DatasetSpec, variables: dict[str, Any], images: jax.Array
+) -> jax.Array:
+    """Computes float32 [N, classes], of a segmentation [N, H, W, classes], of uint8 images [N, H, W, C]."""
+    return module.apply(variables, augment.normalize(images, spec.mean, spec.std), train=False)[0]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _probabilities(module, spec, variables, images):
+    return jax.nn.softmax(logits(module, spec, variables, images))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _pixel_classes(module, spec, variables, images):
+    return logits(module, spec, variables, images).argmax(-1).astype(jnp.uint8)
+
+
+def _check_images(images, shape):
+    """Refuses arrays that are not uint8 of the shape (None: any), and a single file or image."""
+    expected = "a list of files, or uint8 [N, {}]".format(", ".join(str(n or "any") for n in shape))
+    if isinstance(images, str | Path):
+        raise ArgumentError("images", f"found {str(images)!r}, expected {expected}")
+    for image in images:
+        if isinstance(image, str | Path):
+            continue
+        fits = isinstance(image, np.ndarray) and len(image.shape) == len(shape)
+        if not fits or any(n not in (None, m) for n, m in zip(shape, image.shape, strict=True)):
+            found = f"an image of shape {list(np.shape(image))}"
+        elif image.dtype != np.uint8:
+            found = f"an image of {image.dtype}"
+        else:
+            continue
+        raise ArgumentError("images", f"found {found}, expected {expected}")
+
 
 def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
-    """The network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
+    """Reads the network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
 
     Raises:
       InputError: the workdir is not that of a training, or holds no such checkpoint.
     """
+    if checkpoint not in (NEWEST, BEST):
+        raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
     path = Path(path)
     values = artifacts.read_json(path / artifacts.CONFIG, ("task",))
     if values["task"] not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {values['task']}, expected of a training")
     config, spec = ConfigDict(values), dataset_spec.read(path)
-    found = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:
-        model = train_model.make_segmentation_network(config, found)
+        module = train_model.make_segmentation_network(config, genotype)
     else:
-        model = train_model.make_network(config, found, spec.kind, len(spec.labels))
+        module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
     optimizer = train_build.optimizer_of(config, optax.constant_schedule(0.0))
-    template = train_step.state_shapes(model, optimizer, spec.shape)
+    template = train_step.state_shapes(module, optimizer, spec.shape)
     folder = path / artifacts.CHECKPOINTS
     restored = None
     if folder.is_dir():
@@ -59,11 +204,12 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     if restored is None:
         why = "; only with config.data.validation is there a best one" if checkpoint == BEST else ""
         raise InputError(f"{folder}: found no {checkpoint} checkpoint{why}")
-    return Trained(config, spec, model, *restored)
+    state, step = restored
+    return Trained(config=config, spec=spec, module=module, state=state, step=step)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what says which network: --workdir, --checkpoint."""
+    """Adds the flags that say which network: --workdir, --checkpoint."""
     parser.add_argument("--workdir", required=True, type=Path, help="that of the training")
     parser.add_argument(
         "--checkpoint",

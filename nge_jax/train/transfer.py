@@ -8,19 +8,25 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from nge_jax.errors import InputError
+from nge_jax.errors import ArgumentError
 
 BACKBONE = ("stem", "cells")  # modules of a Network; the others are heads
 
 Variables = dict[str, Any]  # by collection, as `Network.init` returns them
 
 
-class Transfer(NamedTuple):
-    """Sizes of the arrays by their paths, such as "params/stem/Conv_0/kernel"."""
+class BackboneTransfer(NamedTuple):
+    """What became of the arrays: their sizes by their paths, such as "params/stem/Conv_0/kernel".
+
+    Attributes:
+      restored: those of the backbone.
+      left: in the checkpoint, for no part of this network.
+      fresh: in this network, with the values it was initialized with.
+    """
 
     restored: dict[str, int]
-    left: dict[str, int]  # in the checkpoint, for no part of this network
-    fresh: dict[str, int]  # in this network, with the values it was initialised with
+    left: dict[str, int]
+    fresh: dict[str, int]
 
     def __str__(self) -> str:
         parts = zip(("restored", "left behind", "new"), self, strict=True)
@@ -29,13 +35,16 @@ class Transfer(NamedTuple):
 
 def restore_backbone(
     variables: Variables, saved: Variables, source: str | Path
-) -> tuple[Variables, Transfer]:
-    """`variables` with the arrays of the backbone in `saved`; all else stays as it is.
+) -> tuple[Variables, BackboneTransfer]:
+    """Puts the arrays of the backbone in `saved` into `variables`; all else stays as it is.
 
-    `source` is what an error calls `saved`.
+    Args:
+      variables: of the network that begins, or their shapes.
+      saved: of a trained one.
+      source: where `saved` comes from, for the error.
 
     Raises:
-      InputError: the two backbones do not have the same arrays, of the same shapes and types.
+      ArgumentError: the two backbones do not have the same arrays, of the same shapes and types.
     """
     mine, theirs = (flatten_dict(tree, sep="/") for tree in (variables, saved))
     wanted, there = ({p: a for p, a in flat.items() if _is_backbone(p)} for flat in (mine, theirs))
@@ -46,13 +55,14 @@ def restore_backbone(
     )
     if different:
         path = different[0]
-        raise InputError(
-            f"config.init_from: {len(different)} arrays in {source} do not fit, such as {path}: "
-            f"found {_kind(there.get(path))}, expected {_kind(wanted.get(path))}"
+        raise ArgumentError(
+            "saved",
+            f"{len(different)} arrays in {source} do not fit, such as {path}: "
+            f"found {_kind(there.get(path))}, expected {_kind(wanted.get(path))}",
         )
     # A copy: a donated step may overwrite its arrays.
     restored = mine | {path: jnp.array(array) for path, array in there.items()}
-    transfer = Transfer(
+    transfer = BackboneTransfer(
         restored=_sizes(there, there),
         left=_sizes(theirs, theirs.keys() - there.keys()),
         fresh=_sizes(mine, mine.keys() - wanted.keys()),

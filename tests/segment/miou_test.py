@@ -67,7 +67,7 @@ def test_a_set_without_labels_has_no_mean():
     assert result.per_class == (None,) * CLASSES
 
 
-def test_cross_entropy_is_summed_over_labelled_pixels():
+def test_cross_entropy_is_summed_over_labeled_pixels():
     _, masks = random_masks("ignored images")
     logits = 3 * jax.random.normal(jax.random.key(0), (*masks.shape, CLASSES))
     total, count = jax.jit(segmentation_cross_entropy)(logits, masks)

@@ -110,7 +110,9 @@ def test_a_run_trains_tests_and_reports(finished):
 def logits(network, images):
     variables = {"params": network.state.params, "batch_stats": network.state.batch_stats}
     x = augment.normalize(images, network.spec.mean, network.spec.std)
-    return np.asarray(jax.jit(lambda v, x: network.model.apply(v, x, train=False)[0])(variables, x))
+    return np.asarray(
+        jax.jit(lambda v, x: network.module.apply(v, x, train=False)[0])(variables, x)
+    )
 
 
 def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
@@ -358,11 +360,15 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
         with Image.open(tmp_path / "output" / name) as picture:
             assert picture.mode == "P" and picture.getpalette()[3:6] == [128, 0, 0]
             assert (np.asarray(picture) == expected).mean() > 0.99
+            (classes,) = network.segment([np.asarray(Image.open(images / name))])
+            np.testing.assert_array_equal(picture, classes)
     with pytest.raises(InputError, match="exists, expected a folder without it"):
         predict.main(arguments)
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(images / "a.jpg")
     with pytest.raises(InputError, match="would both become"):
         predict.main([*arguments[:2], f"--output={tmp_path / 'other'}"])
+    with pytest.raises(InputError, match="found a network that segments"):
+        network.predict(np.zeros((1, 49, 49, 3), np.uint8))
     assert not (tmp_path / "other").exists()
 
 

@@ -1,7 +1,10 @@
 """What a finished training is good for: its best network, evaluation, predictions, export."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -15,6 +18,7 @@ from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
+from tests.conftest import ROOT
 from tests.small_training import rows, small_config
 
 DIGITS = small.load("digits", test=True)
@@ -34,9 +38,9 @@ def workdir(tmp_path_factory):
 
 
 def logits(network, images):
-    variables = {"params": network.state.params, "batch_stats": network.state.batch_stats}
     x = augment.normalize(images, network.spec.mean, network.spec.std)
-    return np.asarray(jax.jit(lambda v, x: network.model.apply(v, x, train=False)[0])(variables, x))
+    apply = jax.jit(lambda v, x: network.module.apply(v, x, train=False)[0])
+    return np.asarray(apply(network.variables, x))
 
 
 def test_the_best_checkpoint_stays_beside_the_newest(workdir):
@@ -78,17 +82,23 @@ def test_evaluating_only_prints_and_writes_nothing(workdir, capsys):
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
-def test_predictions_of_a_folder(workdir, tmp_path, capsys):
-    _, path = workdir
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of the first seven test images, and their indices in the order of the files' names."""
     for index in range(7):
         folder = tmp_path / "images" / str(index % 2)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(DIGITS.test_images[index, ..., 0]).save(folder / f"{index}.png")
     (tmp_path / "images" / "notes.txt").write_text("no image")
-    arguments = [f"--workdir={path}", f"--images={tmp_path / 'images'}", "--batch_size=4"]
+    return tmp_path / "images", [0, 2, 4, 6, 1, 3, 5]
+
+
+def test_predictions_of_a_folder(workdir, pictures, tmp_path):
+    _, path = workdir
+    images, order = pictures
+    arguments = [f"--workdir={path}", f"--images={images}", "--batch_size=4"]
     predict.main([*arguments, f"--output={tmp_path / 'lines'}"])
     lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
-    order = [0, 2, 4, 6, 1, 3, 5]
     assert [line["file"] for line in lines] == [f"{i % 2}/{i}.png" for i in order]
     probs = np.asarray(jax.nn.softmax(logits(trained.load(path), DIGITS.test_images[order])))
     for line, expected in zip(lines, probs, strict=True):
@@ -97,9 +107,63 @@ def test_predictions_of_a_folder(workdir, tmp_path, capsys):
         assert [guess["class"] for guess in line["top5"]] == np.argsort(-expected)[:5].tolist()
     with pytest.raises(InputError, match="exists, expected a new file"):
         predict.main([*arguments, f"--output={tmp_path / 'lines'}"])
-    (tmp_path / "images" / "broken.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"broken\.png cannot be read as an image"):
+    with pytest.raises(InputError, match=r"^--output: .*none/lines cannot be made \(No such file"):
+        predict.main([*arguments, f"--output={tmp_path / 'none' / 'lines'}"])
+    (images / "broken.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"^--images: .*broken\.png cannot be read as an image"):
         predict.main(arguments)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"^--images: found no .jpg, .jpeg, .png file in "):
+        predict.main([arguments[0], f"--images={tmp_path / 'empty'}"])
+
+
+def test_predicting_in_python_gives_what_the_command_does(workdir, pictures, capsys):
+    _, path = workdir
+    images, order = pictures
+    predict.main([f"--workdir={path}", f"--images={images}", "--batch_size=4"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    network = trained.load(path)
+    files = [str(images / line["file"]) for line in lines]
+    for given in (files, DIGITS.test_images[order], list(DIGITS.test_images[order])):
+        found = network.predict(given, batch_size=4)
+        assert found.probabilities.shape == (7, 10) and found.probabilities.dtype == np.float32
+        assert found.probabilities.max(1).tolist() == [line["probability"] for line in lines]
+        assert list(found.labels) == [line["label"] for line in lines]
+    one = network.predict(DIGITS.test_images[:1])
+    np.testing.assert_allclose(one.probabilities[0], found.probabilities[0], atol=1e-5)
+    none = network.predict([])
+    assert none.probabilities.shape == (0, 10) and none.labels == ()
+
+
+@pytest.mark.parametrize("images, message", [
+    ("cat.png", r"^images: found 'cat.png', expected a list of files, or uint8 \[N, 8, 8, 1\]"),
+    (DIGITS.test_images[0], r"^images: found an image of shape \[8, 1\], expected"),
+    (DIGITS.test_images[:2].astype(np.float32), "^images: found an image of float32, expected"),
+    (DIGITS.test_images[:2, :4], r"^images: found an image of shape \[4, 8, 1\], expected"),
+    (["/no/such.png"], r"^images: /no/such\.png cannot be read as an image \(.*No such file"),
+])  # fmt: skip
+def test_other_images_are_refused(workdir, images, message):
+    network = trained.load(workdir[1])
+    with pytest.raises(InputError, match=message) as error:
+        network.predict(images)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="found a network that classifies"):
+        network.segment(images)
+
+
+def test_a_reader_that_has_read_enough_ends_the_command_without_a_word(workdir, pictures):
+    command = f"{sys.executable} -m nge_jax.predict --workdir={workdir[1]} --images={pictures[0]}"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} --batch_size=1 | head -1; echo ${{PIPESTATUS[@]}}"],
+        cwd=ROOT,
+        # Line by line, so that a later line meets a closed pipe.
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    line, status = done.stdout.splitlines()
+    assert json.loads(line)["file"] == "0/0.png" and status in ("141 0", "0 0")
+    assert done.stderr == ""
 
 
 LOADER = """
@@ -128,13 +192,18 @@ def test_the_exported_network_gives_the_same_logits_without_this_program(workdir
     np.testing.assert_allclose(found["all"], expected, atol=1e-5)
     np.testing.assert_allclose(found["first"], expected[:1], atol=1e-5)
     assert json.loads((tmp_path / "exported" / "dataset.json").read_text())["labels"][3] == "3"
-    with pytest.raises(InputError, match="exists, expected a folder without it"):
+    with pytest.raises(InputError, match="^--output: .* exists, expected a folder without it"):
         export.main(arguments)
+    with pytest.raises(InputError, match=r"^--output: .* cannot be made \(File exists\)"):
+        export.main([arguments[0], f"--output={tmp_path / 'images.npy'}"])
 
 
 def test_a_workdir_of_something_else_is_refused(workdir, tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        trained.load(tmp_path)
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="no such file"):
+            trained.load(path)
+    with pytest.raises(InputError, match="^checkpoint: found 'last', expected 'newest' or 'best'"):
+        trained.load(workdir[1], "last")
     (tmp_path / "config.json").write_text('{"task": "search"}')
     with pytest.raises(InputError, match="found the workdir of a search, expected of a training"):
         trained.load(tmp_path)
