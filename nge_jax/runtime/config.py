@@ -1,9 +1,22 @@
 """What configs may say: checks of single values, and their flat form."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from nge_jax.errors import InputError
+from nge_jax.runtime import artifacts
+
+
+def read(workdir: Path) -> ConfigDict:
+    """Reads the config of the run whose workdir it is.
+
+    Raises:
+      InputError: there is none, or it names no task.
+    """
+    return ConfigDict(artifacts.read_json(workdir / artifacts.CONFIG, ("task",)))
 
 
 def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:

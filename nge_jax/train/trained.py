@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
 
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
@@ -26,6 +25,7 @@ from nge_jax.data.voc_segmentation.augment import padding_color
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
 from nge_jax.runtime import artifacts
+from nge_jax.runtime import config as run_config
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
@@ -53,14 +53,14 @@ class Trained(NamedTuple):
     """A network that some run has trained.
 
     Attributes:
-      config: of the run.
+      config: of the run, a ConfigDict.
       spec: what the network knows of its images: their shape, mean and deviation, the names of the classes.
       module: the Flax module, without its weights: `module.apply(variables, normalized_images, train=False)`.
       state: the checkpoint; its arrays are numpy's.
       step: number of updates of that checkpoint.
     """
 
-    config: ConfigDict
+    config: Any
     spec: DatasetSpec
     module: Network
     state: TrainState
@@ -183,10 +183,10 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     if checkpoint not in (NEWEST, BEST):
         raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
     path = Path(path)
-    values = artifacts.read_json(path / artifacts.CONFIG, ("task",))
-    if values["task"] not in ("train", "segment"):
-        raise InputError(f"{path}: found the workdir of a {values['task']}, expected of a training")
-    config, spec = ConfigDict(values), dataset_spec.read(path)
+    config = run_config.read(path)
+    if config.task not in ("train", "segment"):
+        raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
+    spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:
         module = train_model.make_segmentation_network(config, genotype)
