@@ -1,10 +1,10 @@
 """Search a CIFAR cell with NGE (Li, Gong, Zhu, AAAI 2020, Sec. 4.1), by the paper's settings.
 
-  python -m nge_jax.main --config=configs/search_cifar.py
-  python -m nge_jax.main --config=configs/search_cifar.py:small        a scaled-down search for a CPU
-  python -m nge_jax.main --config=configs/search_cifar.py:rnn          another edge model (Table 4)
-  python -m nge_jax.main --config=configs/search_cifar.py:rnn,small    both
-  python -m nge_jax.main --config=configs/search_cifar.py:evolution    another strategy
+  nge search search_cifar              or: python -m nge_jax.main --config=configs/search_cifar.py
+  nge search search_cifar:small        a scaled-down search for a CPU
+  nge search search_cifar:rnn          another edge model (Table 4)
+  nge search search_cifar:rnn,small    both
+  nge search search_cifar:evolution    another strategy
 
 Words after the colon, joined by commas, in any order: one strategy of `gradient` (the default), `reinforce`,
 `evolution`, `random`; one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of `small` and `smoke`
@@ -18,23 +18,45 @@ setting the paper follows.
 
 from ml_collections import ConfigDict
 
-STRATEGIES = ("gradient", "reinforce", "evolution", "random")
-EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
-SIZES = ("small", "smoke")
+from nge_jax.embedding import EDGE_MODELS
+from nge_jax.runtime.config import apply_words, differ
+from nge_jax.strategies import STRATEGIES
+
+VARIANTS = (
+    {name: {"search.strategy": name} for name in STRATEGIES},
+    {name: {"search.edge_model": name} for name in EDGE_MODELS},
+    {
+        "small": {  # ten epochs in a quarter of an hour on a CPU core
+            "network.channels": 4,
+            "network.cells": 5,
+            "search.epochs": 10,
+            "search.images_per_epoch": 1280,
+            "final.candidates": 5,
+            "final.batches": 10,
+        },
+        "smoke": {  # does it run? A minute on two CPU cores, most of it compilation
+            "network.channels": 2,
+            "network.cells": 3,
+            "search.epochs": 2,
+            "search.batch_size": 8,
+            "search.images_per_epoch": 32,
+            "evolution.population": 4,
+            "evolution.memory": 8,
+            "final.candidates": 2,
+            "final.batches": 2,
+            "run.steps_per_dispatch": 2,
+        },
+    },
+)
+# Logits without a network before them: what did well on NAS-Bench-201 is larger. The gradient reads none of these.
+ALPHA_RATES = {
+    "reinforce.learning_rate": 0.3,
+    "reinforce.entropy_weight": 0.02,
+    "evolution.learning_rate": 0.03,
+}
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    words = arg.split(",") if arg else []
-    for word in words:
-        known = STRATEGIES + EDGE_MODELS + SIZES
-        if word not in known:
-            raise ValueError(
-                f"search_cifar.py: unknown variant {word!r}, expected one of {', '.join(known)}"
-            )
-    for group in (EDGE_MODELS, STRATEGIES, SIZES):
-        if len(set(words).intersection(group)) > 1 or len(set(words)) < len(words):
-            raise ValueError(f"search_cifar.py: {arg!r} names two of {', '.join(group)}")
-
+def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "search"
     config.seed = 0
@@ -61,9 +83,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.search.epochs = 25
     config.search.batch_size = 64  # paper silent, DARTS value
     config.search.images_per_epoch = 0  # of each half; 0: all of them
-    config.search.train_config = (
-        "configs/train_cifar10.py"  # trains the cell found; only named, not run
-    )
+    # Trains the cell found; only named, not run.
+    config.search.train_config = "configs/train_cifar10.py"
 
     # SGD on the supernet's weights; cosine decay to 0 over the search.
     config.weights = ConfigDict()
@@ -87,9 +108,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.reinforce.baseline_decay = 0.9  # of the moving average of rewards
 
     config.evolution = ConfigDict()
-    config.evolution.population = (
-        30  # the latest cells, of which parents are chosen; the first are random
-    )
+    # The latest cells, of which parents are chosen; the first are random.
+    config.evolution.population = 30
     config.evolution.tournament = 20  # of them, drawn with replacement; the best is the parent
     config.evolution.proposals = 16  # children, of which the edge model's favourite is evaluated
     config.evolution.memory = 100  # latest cells that teach the edge model; rewards grow with w
@@ -110,32 +130,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.checkpoint_every_steps = 100  # of either phase
     config.run.keep_checkpoints = 2
 
-    for word in words:
-        if word in STRATEGIES:
-            config.search.strategy = word
-        if word in EDGE_MODELS:
-            config.search.edge_model = word
+    apply_words(config, words, VARIANTS, __file__)
     if config.search.strategy != "gradient" and config.search.edge_model == "alpha":
-        # Logits without a network before them: what did well on NAS-Bench-201 is larger.
-        config.reinforce.learning_rate = 0.3
-        config.reinforce.entropy_weight = 0.02
-        config.evolution.learning_rate = 0.03
-    if "small" in words:  # ten epochs in a quarter of an hour on a CPU core
-        config.network.channels = 4
-        config.network.cells = 5
-        config.search.epochs = 10
-        config.search.images_per_epoch = 1280
-        config.final.candidates = 5
-        config.final.batches = 10
-    if "smoke" in words:  # does it run? A minute on two CPU cores, most of it compilation
-        config.network.channels = 2
-        config.network.cells = 3
-        config.search.epochs = 2
-        config.search.batch_size = 8
-        config.search.images_per_epoch = 32
-        config.evolution.population = 4
-        config.evolution.memory = 8
-        config.final.candidates = 2
-        config.final.batches = 2
-        config.run.steps_per_dispatch = 2
+        differ(config, ALPHA_RATES)
     return config

@@ -1,6 +1,6 @@
 """Search a small cell on scikit-learn's 1,797 handwritten digits: the whole tool in minutes, on a CPU, offline.
 
-  python -m nge_jax.main --config=configs/search_digits.py
+  nge search search_digits             or: python -m nge_jax.main --config=configs/search_digits.py
 
 Meant for two CPU cores: about two minutes from command to report, compilation included. The settings are the search
 of `search_cifar.py` made small (8x8 grey images need fewer channels and cells); they stand for no experiment of the
@@ -10,20 +10,28 @@ another strategy than the gradient, `:evolution,smoke` is both.
 
 from ml_collections import ConfigDict
 
-STRATEGIES = ("gradient", "reinforce", "evolution", "random")
+from nge_jax.runtime.config import apply_words
+from nge_jax.strategies import STRATEGIES
+
+VARIANTS = (
+    {name: {"search.strategy": name} for name in STRATEGIES},
+    {
+        "smoke": {  # does it run? A minute on two CPU cores
+            "network.channels": 2,
+            "search.epochs": 2,
+            "search.batch_size": 8,
+            "search.images_per_epoch": 32,
+            "evolution.population": 4,
+            "evolution.memory": 8,
+            "final.candidates": 2,
+            "final.batches": 2,
+            "run.steps_per_dispatch": 2,
+        },
+    },
+)
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    words = arg.split(",") if arg else []
-    for word in words:
-        if word not in (*STRATEGIES, "smoke"):
-            raise ValueError(
-                f"search_digits.py: unknown variant {word!r}, expected one of {', '.join(STRATEGIES)}, smoke"
-            )
-    strategies = [word for word in words if word in STRATEGIES]
-    if len(strategies) > 1 or len(set(words)) < len(words):
-        raise ValueError(f"search_digits.py: {arg!r} names two of {', '.join(STRATEGIES)}")
-
+def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "search"
     config.seed = 0
@@ -42,16 +50,15 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.remat = False
 
     config.search = ConfigDict()
-    config.search.strategy = strategies[0] if strategies else "gradient"
+    config.search.strategy = "gradient"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"
     config.search.alternation = "epoch"
     config.search.epochs = 15
     config.search.batch_size = 32
     config.search.images_per_epoch = 0  # of each half; 0: all of them
-    config.search.train_config = (
-        "configs/train_digits.py"  # trains the cell found; only named, not run
-    )
+    # Trains the cell found; only named, not run.
+    config.search.train_config = "configs/train_digits.py"
 
     config.weights = ConfigDict()
     config.weights.learning_rate = 0.025
@@ -72,9 +79,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.reinforce.baseline_decay = 0.9  # of the moving average of rewards
 
     config.evolution = ConfigDict()
-    config.evolution.population = (
-        30  # the latest cells, of which parents are chosen; the first are random
-    )
+    # The latest cells, of which parents are chosen; the first are random.
+    config.evolution.population = 30
     config.evolution.tournament = 20  # of them, drawn with replacement; the best is the parent
     config.evolution.proposals = 16  # children, of which the edge model's favourite is evaluated
     config.evolution.memory = 100  # latest cells that teach the edge model; rewards grow with w
@@ -94,14 +100,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.checkpoint_every_steps = 100
     config.run.keep_checkpoints = 2
 
-    if "smoke" in words:
-        config.network.channels = 2
-        config.search.epochs = 2
-        config.search.batch_size = 8
-        config.search.images_per_epoch = 32
-        config.evolution.population = 4
-        config.evolution.memory = 8
-        config.final.candidates = 2
-        config.final.batches = 2
-        config.run.steps_per_dispatch = 2
-    return config
+    return apply_words(config, words, VARIANTS, __file__)

@@ -1,13 +1,13 @@
 """Fine-tune the network of a cell as DeepLabv3's backbone on PASCAL VOC 2012 (Li, Gong, Zhu, AAAI 2020).
 
-  python -m nge_jax.main --config=configs/segment_voc.py
-  python -m nge_jax.main --config=configs/segment_voc.py --config.genotype=... --config.init_from=runs/train_imagenet
-  python -m nge_jax.main --config=configs/segment_voc.py:small     a small network, for a CPU
+  nge segment segment_voc              or: python -m nge_jax.main --config=configs/segment_voc.py
+  nge segment segment_voc genotype=... init_from=runs/train_imagenet
+  nge segment segment_voc:small        a small network, for a CPU
 
 Words after the colon, joined by commas: `small`, for a backbone of train_imagenet.py:imagenette's size;
 `smoke`, does it run?
 
-`--config.data.devkit=VOCdevkit` names the data the first time; it is prepared in TFDS's folder. SBD's
+`data.devkit=VOCdevkit` names the data the first time; it is prepared in TFDS's folder. SBD's
 annotations are used where they are there: VOC2012/SegmentationClassAug and train_aug.txt, or
 benchmark_RELEASE beside VOC2012 or VOCdevkit.
 
@@ -19,17 +19,38 @@ train.accumulate=8.
 
 from ml_collections import ConfigDict
 
-WORDS = ("small", "smoke")
+from nge_jax.runtime.config import apply_words
+
+VARIANTS = (
+    {
+        # Own choice, no experiment of the paper: the backbone of train_imagenet.py:imagenette, for a few
+        # hundred images. At DeepLab's rate it learns nothing beyond the background in 300 steps.
+        "small": {
+            "data.crop": 161,
+            "network.cells": 6,
+            "network.channels": 8,
+            "network.width": 64,
+            "network.rates": (2, 4, 6),  # crops of 161 have 11x11 features
+            "train.steps": 750,
+            "weights.learning_rate": 0.1,
+            "run.checkpoint_every_steps": 100,
+        },
+    },
+    {
+        "smoke": {
+            "data.crop": 97,
+            "network.cells": 3,
+            "network.channels": 4,
+            "network.width": 16,
+            "network.rates": (2, 4),
+            "train.steps": 4,
+            "train.batch_size": 4,
+        },
+    },
+)
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    words = arg.split(",") if arg else []
-    for word in words:
-        if word not in WORDS:
-            raise ValueError(
-                f"segment_voc.py: unknown variant {word!r}, expected some of {', '.join(WORDS)}"
-            )
-
+def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "segment"
     config.seed = 0
@@ -77,23 +98,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.eval_batch_size = 4  # of each device
     config.run.pictures = 4  # images of the validation split shown in the report
 
-    if "small" in words:
-        # Own choice, no experiment of the paper: the backbone of train_imagenet.py:imagenette, for a few
-        # hundred images. At DeepLab's rate it learns nothing beyond the background in 300 steps.
-        config.data.crop = 161
-        config.network.cells = 6
-        config.network.channels = 8
-        config.network.width = 64
-        config.network.rates = (2, 4, 6)  # crops of 161 have 11x11 features
-        config.train.steps = 750
-        config.weights.learning_rate = 0.1
-        config.run.checkpoint_every_steps = 100
-    if "smoke" in words:
-        config.data.crop = 97
-        config.network.cells = 3
-        config.network.channels = 4
-        config.network.width = 16
-        config.network.rates = (2, 4)
-        config.train.steps = 4
-        config.train.batch_size = 4
-    return config
+    return apply_words(config, words, VARIANTS, __file__)

@@ -1,10 +1,10 @@
 """Train the network of a cell on CIFAR-10 from scratch (Li, Gong, Zhu, AAAI 2020, Sec. 4.2).
 
-  python -m nge_jax.main --config=configs/train_cifar10.py
-  python -m nge_jax.main --config=configs/train_cifar10.py --config.genotype=runs/search_cifar/genotype.json
-  python -m nge_jax.main --config=configs/train_cifar10.py:lr0.025       the learning rate of the sibling codes
-  python -m nge_jax.main --config=configs/train_cifar10.py:small         scaled down, for a CPU
-  python -m nge_jax.main --config=configs/train_cifar10.py:lr0.025,smoke
+  nge train train_cifar10               or: python -m nge_jax.main --config=configs/train_cifar10.py
+  nge train train_cifar10 genotype=runs/search_cifar
+  nge train train_cifar10:lr0.025       the learning rate of the sibling codes
+  nge train train_cifar10:small         scaled down, for a CPU
+  nge train train_cifar10:lr0.025,smoke
 
 Words after the colon, joined by commas: `lr0.025`; one size of `small` and `tiny`, scaled-down recipes by which cells
 are compared on a CPU, and `smoke`, two short epochs that show that it runs (the paper's when none is given).
@@ -17,20 +17,43 @@ Nobody has run it at full size to its end yet. It is meant for a GPU: two CPU co
 
 from ml_collections import ConfigDict
 
-SIZES = ("small", "tiny", "smoke")
-WORDS = ("lr0.025", *SIZES)
+from nge_jax.runtime.config import apply_words
+
+# Some ten minutes on a CPU core; no experiment of the paper. Every image is seen about once: nothing that keeps a
+# network from learning them by heart.
+SMALL = {
+    "data.pad": 0,
+    "data.cutout": 0,
+    "network.cells": 5,
+    "network.channels": 16,
+    "train.epochs": 6,
+    "train.batch_size": 32,
+    "train.images_per_epoch": 10_000,  # others in every epoch
+    "train.drop_path": 0.0,
+    "train.auxiliary_weight": 0.0,
+    "weights.learning_rate": 0.025,
+    "run.steps_per_dispatch": 20,
+    "run.checkpoint_every_steps": 300,
+}
+VARIANTS = (
+    {"lr0.025": {"weights.learning_rate": 0.025}},
+    {
+        "small": SMALL,
+        "tiny": SMALL
+        | {"network.channels": 8, "train.epochs": 4},  # three to four of those minutes
+        "smoke": {  # does it run? A minute on two CPU cores, most of it compilation
+            "network.cells": 3,
+            "network.channels": 4,
+            "train.epochs": 2,
+            "train.batch_size": 32,
+            "train.images_per_epoch": 256,
+            "run.steps_per_dispatch": 4,
+        },
+    },
+)
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    words = arg.split(",") if arg else []
-    for word in words:
-        if word not in WORDS:
-            raise ValueError(
-                f"train_cifar10.py: unknown variant {word!r}, expected some of {', '.join(WORDS)}"
-            )
-    if len(set(words).intersection(SIZES)) > 1:
-        raise ValueError(f"train_cifar10.py: {arg!r} names two of {', '.join(SIZES)}")
-
+def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "train"
     config.seed = 0
@@ -81,31 +104,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.keep_checkpoints = 2
     config.run.eval_batch_size = 250  # of each device, in the final test
 
-    if "small" in words or "tiny" in words:
-        # Some ten minutes on a CPU core; no experiment of the paper. Every image is seen about
-        # once: nothing that keeps a network from learning them by heart.
-        config.data.pad = 0
-        config.data.cutout = 0
-        config.network.cells = 5
-        config.network.channels = 16
-        config.train.epochs = 6
-        config.train.batch_size = 32
-        config.train.images_per_epoch = 10_000  # others in every epoch
-        config.train.drop_path = 0.0
-        config.train.auxiliary_weight = 0.0
-        config.weights.learning_rate = 0.025
-        config.run.steps_per_dispatch = 20
-        config.run.checkpoint_every_steps = 300
-    if "tiny" in words:  # three to four of those minutes
-        config.network.channels = 8
-        config.train.epochs = 4
-    if "lr0.025" in words:
-        config.weights.learning_rate = 0.025
-    if "smoke" in words:  # does it run? A minute on two CPU cores, most of it compilation
-        config.network.cells = 3
-        config.network.channels = 4
-        config.train.epochs = 2
-        config.train.batch_size = 32
-        config.train.images_per_epoch = 256
-        config.run.steps_per_dispatch = 4
-    return config
+    return apply_words(config, words, VARIANTS, __file__)

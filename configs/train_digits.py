@@ -1,7 +1,7 @@
 """Train a small network of a cell on scikit-learn's digits: does the cell learn? In a minute, on a CPU, offline.
 
-  python -m nge_jax.main --config=configs/train_digits.py
-  python -m nge_jax.main --config=configs/train_digits.py --config.genotype=runs/search_digits/genotype.json
+  nge train train_digits               or: python -m nge_jax.main --config=configs/train_digits.py
+  nge train train_digits genotype=runs/search_digits
 
 Meant for two CPU cores: about a minute, most of it compilation. It trains on 1,442 images of 8x8 pixels and tests on
 355 others. DARTS_V2, PC_DARTS_cifar and random cells reach 98.9 to 99.7 %: that shows that a cell works, not which is
@@ -11,11 +11,12 @@ best. The settings are those of `train_cifar10.py` made small; they stand for no
 
 from ml_collections import ConfigDict
 
+from nge_jax.runtime.config import apply_words
 
-def get_config(arg: str = "") -> ConfigDict:
-    if arg not in ("", "smoke"):
-        raise ValueError(f"train_digits.py: unknown variant {arg!r}, expected smoke or none")
+VARIANTS = ({"smoke": {"network.channels": 4, "train.epochs": 1, "train.images_per_epoch": 256}},)
 
+
+def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "train"
     config.seed = 0
@@ -63,8 +64,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.keep_checkpoints = 2
     config.run.eval_batch_size = 128
 
-    if arg == "smoke":
-        config.network.channels = 4
-        config.train.epochs = 1
-        config.train.images_per_epoch = 256
-    return config
+    return apply_words(config, words, VARIANTS, __file__)

@@ -1,10 +1,10 @@
 """Train the network of a cell on ImageNet's mobile setting from scratch (Li, Gong, Zhu, AAAI 2020, Sec. 4.3).
 
-  python -m nge_jax.main --config=configs/train_imagenet.py
-  python -m nge_jax.main --config=configs/train_imagenet.py --config.genotype=runs/search_cifar/genotype.json
-  python -m nge_jax.main --config=configs/train_imagenet.py --config.data.name=folder:/data/birds   train/, val/ in it
-  python -m nge_jax.main --config=configs/train_imagenet.py:imagenette      10 classes, small, for a CPU
-  python -m nge_jax.main --config=configs/train_imagenet.py:smoke           does it run?
+  nge train train_imagenet             or: python -m nge_jax.main --config=configs/train_imagenet.py
+  nge train train_imagenet genotype=runs/search_cifar
+  nge train train_imagenet data.name=folder:/data/birds     train/ and val/ in it
+  nge train train_imagenet:imagenette  10 classes, small, for a CPU
+  nge train train_imagenet:smoke       does it run?
 
 Words after the colon, joined by commas: `imagenette`; `smoke`, which makes the network tiny and trains two epochs of
 the data that the other keys name. `imagenette` takes ten minutes on a CPU core; DARTS_V2 with seed 0, trained on 400 of
@@ -17,17 +17,40 @@ Nobody has run it at full size to its end yet. It is meant for several GPUs, fou
 
 from ml_collections import ConfigDict
 
-WORDS = ("imagenette", "smoke")
+from nge_jax.runtime.config import apply_words
+
+VARIANTS = (
+    {
+        "imagenette": {  # own choice, no experiment of the paper: real photographs on a CPU
+            "data.name": "imagenette/320px-v2",
+            "data.image_size": 128,
+            "network.cells": 6,
+            "network.channels": 8,
+            "train.epochs": 400,
+            "train.images_per_epoch": 384,  # of 9,469; a smaller set wants 0
+            "train.batch_size": 32,
+            "train.auxiliary_weight": 0.0,
+            "train.warmup_epochs": 2,
+            "weights.learning_rate": 0.1,
+            "run.checkpoint_every_steps": 120,
+        },
+    },
+    {
+        "smoke": {
+            "data.image_size": 64,
+            "network.cells": 3,
+            "network.channels": 4,
+            "train.epochs": 2,
+            "train.batch_size": 16,
+            "train.images_per_epoch": 64,
+            "train.auxiliary_weight": 0.0,
+            "train.warmup_epochs": 1,
+        },
+    },
+)
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    words = arg.split(",") if arg else []
-    for word in words:
-        if word not in WORDS:
-            raise ValueError(
-                f"train_imagenet.py: unknown variant {word!r}, expected some of {', '.join(WORDS)}"
-            )
-
+def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "train"
     config.seed = 0
@@ -77,26 +100,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.keep_checkpoints = 2
     config.run.eval_batch_size = 128  # of each device, in the final test
 
-    if "imagenette" in words:
-        # Own choice, no experiment of the paper: real photographs on a CPU.
-        config.data.name = "imagenette/320px-v2"
-        config.data.image_size = 128
-        config.network.cells = 6
-        config.network.channels = 8
-        config.train.epochs = 400
-        config.train.images_per_epoch = 384  # of 9,469; a smaller set wants 0
-        config.train.batch_size = 32
-        config.train.auxiliary_weight = 0.0
-        config.train.warmup_epochs = 2
-        config.weights.learning_rate = 0.1
-        config.run.checkpoint_every_steps = 120
-    if "smoke" in words:
-        config.data.image_size = 64
-        config.network.cells = 3
-        config.network.channels = 4
-        config.train.epochs = 2
-        config.train.batch_size = 16
-        config.train.images_per_epoch = 64
-        config.train.auxiliary_weight = 0.0
-        config.train.warmup_epochs = 1
-    return config
+    return apply_words(config, words, VARIANTS, __file__)

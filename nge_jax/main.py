@@ -1,13 +1,21 @@
-"""The command: reads the flags, refuses what is wrong with them, runs the task that the config names."""
+"""The engine of the commands: runs the task that a config names, `python -m nge_jax.main --config=...`.
 
+Exit codes: 0 done; 2 bad input, one line on stderr; 75 asked to stop by SIGTERM, a checkpoint is saved and the same
+command goes on from it; 130 interrupted; 1 a bug, with its traceback.
+"""
+
+import contextlib
 import importlib
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import app, flags
+from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import distributed, workdir
@@ -27,7 +35,7 @@ Give a config, for example
   {0} --config=configs/search_cifar.py:rnn         a variant of it (see the file's docstring)
   {0} --config=configs/search_cifar.py --config.seed=1 --workdir=runs/seed1
 
-A run goes on where it stopped when the same command is given again. More: {0} --help
+A run goes on where it stopped when the same command is given again. More: {0} --help, nge --help
 """
 
 _CONFIG = runtime_flags.define_config()
@@ -45,57 +53,109 @@ _PROCESSES = runtime_flags.define_processes()
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}, expected flags such as --config=FILE")
+    """Runs what the parsed flags say; `argv`, as `runtime_flags.parse` leaves it."""
+    unexpected = [argument for argument in argv[1:] if not argument.startswith("-")]
+    if unexpected:
+        expected = "expected flags such as --config=FILE"
+        raise InputError(f"unexpected argument {unexpected[0]!r}, {expected}")
     if _CONFIG.value is None:
         print(USAGE.format("python -m nge_jax.main"), end="", file=sys.stderr)
         sys.exit(2)
-    config = _CONFIG.value
-    task = config.task if "task" in config else None
-    if task not in TASKS:
-        raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
-    if _EVAL_ONLY.value and task == "search":
-        raise InputError(f"--eval_only: found the config of a {task}, expected of a training")
-    if _SUMMARY.value:
-        summary = importlib.import_module("nge_jax.summary")
-        of = {
-            "search": summary.of_search,
-            "train": summary.of_training,
-            "segment": summary.of_segmentation,
-        }
-        print(of[task](config))
-        return
-    distributed.initialize(**{name: flag.value for name, flag in _PROCESSES.items()})
+    run_task(
+        runtime_flags.read_config(_CONFIG.value, argv[1:]),
+        _WORKDIR.value or default_workdir(_CONFIG.value),
+        overwrite=_OVERWRITE.value,
+        eval_only=_EVAL_ONLY.value,
+        summary=_SUMMARY.value,
+        processes={name: flag.value for name, flag in _PROCESSES.items()},
+    )
+
+
+def run_task(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    eval_only: bool = False,
+    summary: bool = False,
+    processes: Mapping[str, Any] | None = None,
+) -> Any:
+    """Runs the task of a config in the workdir `path`, or goes on where it stopped; returns the runner's result.
+
+    Args:
+      config: of one of TASKS.
+      path: the workdir; "~" expands.
+      overwrite: removes the results of an earlier run.
+      eval_only: tests the newest checkpoint of a training instead.
+      summary: prints the sizes of the network's parts instead.
+      processes: arguments of `distributed.initialize`.
+
+    Raises:
+      InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
+      Preempted: the process was asked to stop and has saved a checkpoint.
+    """
+    task = task_of(config)
+    if eval_only and task == "search":
+        raise InputError("config.task: found a search, expected a training or a segmentation")
+    runner = importlib.import_module(TASKS[task])
+    if summary:
+        print(runner.summary(config))
+        return None
+    distributed.initialize(**(processes or {}))
     if task == "search" and distributed.has_company():
         raise InputError("--num_processes: a search runs in one process, on all of its devices")
-    name = re.sub(r"[^\w.-]+", "-", runtime_flags.config_name())
-    path = Path(_WORKDIR.value or Path("runs") / name)
-    workdir.check(path, config, overwrite=_OVERWRITE.value)
+    path = Path(path).expanduser()
+    workdir.check(path, config, overwrite=overwrite)
+    use_compilation_cache()
+    if eval_only:
+        return runner.evaluate_only(config, path)
+    return runner.run(config, path, overwrite=overwrite)
+
+
+def task_of(config: ConfigDict) -> str:
+    """Returns the one of TASKS that a config names.
+
+    Raises:
+      InputError: it names none.
+    """
+    task = config.get("task")
+    if task not in TASKS:
+        raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
+    return task
+
+
+def default_workdir(given: str) -> Path:
+    """Returns runs/search_cifar-rnn of the config `configs/search_cifar.py:rnn`, whatever keys were set."""
+    file, _, words = given.partition(":")
+    name = Path(file).stem + (f":{words}" if words else "")
+    return Path("runs") / re.sub(r"[^\w.-]+", "-", name)
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX has been told of another."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # which jax itself reads
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "nge_jax" / "xla"))
-    runner = importlib.import_module(TASKS[task])
-    if _EVAL_ONLY.value:
-        runner.evaluate_only(config, path)
-        return
-    runner.run(config, path, overwrite=_OVERWRITE.value)
 
 
-def run() -> None:
-    """The console command `nge`.
-
-    Exit codes: 0 done; 2 bad input, one line on stderr; 75 asked to stop by SIGTERM, a checkpoint is saved and the
-    same command goes on from it; 130 interrupted; 1 a bug, with its traceback.
-    """
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """Ends the process as this module's docstring says."""
     try:
         with runtime_flags.refusals():
-            app.run(main, flags_parser=runtime_flags.parse)
+            yield
     except Preempted as notice:
         print(f"\n{notice}; the same command goes on from here", file=sys.stderr)
         sys.exit(distributed.PREEMPTED_EXIT_CODE)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def run() -> None:
+    """Runs the command on the process's arguments."""
+    with exit_codes():
+        app.run(main, flags_parser=runtime_flags.parse)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,93 @@
-"""What configs may say: checks of single values, and their flat form."""
+"""Configs: their files, the words that vary them, their flat form, and checks of what they say.
 
-from collections.abc import Collection, Mapping
+A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task; `words`, joined by
+commas, choose among its variants. The files of this project come with the program and are known by name
+(`search_cifar`), wherever it is installed. This module imports no jax.
+"""
+
+import difflib
+import functools
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts
+
+
+DTYPES = ("float32", "bfloat16")
+
+# {"network.channels": 4}: keys of a config, joined by dots, and the values that they take instead.
+Differences = Mapping[str, Any]
+# Tables of words and what each changes. Of one table one word may be given; later tables have the last say.
+Variants = Sequence[Mapping[str, Differences]]
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Returns {name: file} of the configs that come with the program."""
+    package = Path(__file__).parents[1]
+    folder = package / "configs"  # of a wheel; of a checkout it stands beside the package
+    if not folder.is_dir():
+        folder = package.with_name("configs")
+    return {file.stem: file for file in sorted(folder.glob("*.py"))}
+
+
+def find_config(name: str) -> Path:
+    """Returns the file of a config: one that is there, or the shipped one of that name, with or without its folder.
+
+    Raises:
+      InputError: there is none, or it is what a run recorded.
+    """
+    file, shipped = Path(name).expanduser(), shipped_configs()
+    if name in shipped:
+        return shipped[name]
+    if file.suffix == ".json" or file.is_dir():
+        raise InputError(
+            f"config {name!r}: found {'a folder' if file.is_dir() else 'a record of values'}, expected the name or "
+            "the .py file of a config (a run goes on by the command that began it)"
+        )
+    if file.is_file():
+        return file
+    if file.suffix in ("", ".py") and str(file.parent) in (".", "configs") and file.stem in shipped:
+        return shipped[file.stem]
+    near = suggestions(file.stem, shipped)
+    raise InputError(f"config {name!r}: no such file, and no config has this name{near}")
+
+
+def load_config(name: str | Path, words: str = "") -> ConfigDict:
+    """Returns a config by its file or its name: `load_config("search_cifar", "rnn,small")`.
+
+    Raises:
+      InputError: there is no such config, it cannot be read, or it refuses the words.
+    """
+    file = find_config(str(name))
+    try:
+        module = load_module(file)
+        if not callable(getattr(module, "get_config", None)):
+            raise InputError(f"{file}: found no get_config, expected a function get_config(words)")
+        config = module.get_config(words) if words else module.get_config()
+    except InputError:
+        raise
+    except Exception as error:  # whatever is wrong with a user's file is said in one line
+        raise InputError(f"{_place(file, error)}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        found = type(config).__name__
+        raise InputError(f"{file}: get_config returns {found}, expected a ConfigDict")
+    return config
+
+
+def load_module(file: Path) -> ModuleType:
+    """Runs a config file and returns it as a module, under no name that others could import."""
+    loader = SourceFileLoader(file.stem, str(file))
+    module = module_from_spec(spec_from_loader(file.stem, loader))
+    loader.exec_module(module)
+    return module
 
 
 def read(workdir: Path) -> ConfigDict:
@@ -19,8 +99,55 @@ def read(workdir: Path) -> ConfigDict:
     return ConfigDict(artifacts.read_json(workdir / artifacts.CONFIG, ("task",)))
 
 
-def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots: {"data": {"name": 1}} becomes {"data.name": 1}."""
+def differ(config: ConfigDict, differences: Differences) -> None:
+    """Gives keys of a config other values.
+
+    Raises:
+      KeyError: the config has no such key.
+    """
+    for key, value in differences.items():
+        *groups, last = key.split(".")
+        group = functools.reduce(ConfigDict.__getitem__, groups, config)
+        if last not in group:
+            raise KeyError(f"no key {key}")
+        group[last] = value
+
+
+def apply_words(config: ConfigDict, words: str, variants: Variants, file: str) -> ConfigDict:
+    """Returns the config with the variants that `words` names, in the order of the tables.
+
+    Args:
+      config: of no variant; it is changed.
+      words: joined by commas, in any order; "" names none.
+      variants: see `Variants`.
+      file: the config's, for messages.
+
+    Raises:
+      InputError: an unknown word, or two of one table.
+    """
+    given, name = words.split(",") if words else [], Path(file).name
+    known = [word for table in variants for word in table]
+    for word in given:
+        if word not in known:
+            near = suggestions(word, known, of_all="expected one of")
+            raise InputError(f"{name}: unknown variant {word!r}{near}")
+    for table in variants:
+        chosen = [word for word in given if word in table]
+        if len(chosen) > 1:
+            raise InputError(f"{name}: {words!r} names two of {', '.join(table)}")
+        for word in chosen:
+            differ(config, table[word])
+    return config
+
+
+def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
+    """Returns ", did you mean ...?" of what is near, or else ", expected one of ..." of all."""
+    near = difflib.get_close_matches(given, known, n=3)
+    return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"
+
+
+def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Joins nested keys by dots: {"data": {"name": 1}} becomes {"data.name": 1}."""
     flat = {}
     for key, value in record.items():
         if isinstance(value, dict) and value:
@@ -30,35 +157,92 @@ def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-DTYPES = ("float32", "bfloat16")
+def check_keys(config: ConfigDict, like: str) -> None:
+    """Refuses a config that lacks keys of a shipped one, or has values of another type.
+
+    It may be of an older version, or written by hand.
+
+    Args:
+      config: of any origin.
+      like: the name of a shipped config of the same task.
+
+    Raises:
+      InputError: names what is wrong.
+    """
+    expected, given = flatten(_shipped_values(like)), flatten(config.to_dict())
+    if missing := [key for key in expected if key not in given]:
+        keys = ", ".join(f"config.{key}" for key in missing)
+        raise InputError(f"{keys}: missing, expected as in {like}.py")
+    for key, value in expected.items():
+        if not _is_like(given[key], value):
+            raise InputError(
+                f"config.{key}: found {given[key]!r}, expected {_KINDS[type(value)]} such as {value!r}"
+            )
 
 
-def at_least(least: int, values: Mapping[str, int]) -> None:
-    """`values`: {"train.epochs": 600}."""
+def at_least(least: int, values: Mapping[str, int | float]) -> None:
+    """Refuses smaller values; `values`: {"train.epochs": 600}."""
     for key, value in values.items():
         if value < least:
             raise InputError(f"config.{key}: found {value}, expected {least} or more")
 
 
 def fractions(values: Mapping[str, float]) -> None:
-    """Each in [0, 1)."""
+    """Refuses values outside of [0, 1)."""
     for key, value in values.items():
         if not 0 <= value < 1:
             raise InputError(f"config.{key}: found {value}, expected 0 or more and less than 1")
 
 
 def one_of(key: str, value: str, known: Collection[str]) -> None:
+    """Refuses a value that is not known."""
     if value not in known:
         raise InputError(f"config.{key}: found {value!r}, expected one of {', '.join(known)}")
 
 
 def divides_among(key: str, batch_size: int, parts: int, what: str) -> None:
-    """Every part of a batch must be equally large; `what` the parts are: "4 devices"."""
+    """Refuses a batch whose parts would not be equally large; `what` the parts are: "4 devices"."""
     if batch_size % parts:
         raise InputError(f"config.{key}: found {batch_size}, expected a multiple of the {what}")
 
 
 def divides_into_micro_batches(batch_size: int, devices: int, accumulate: int) -> None:
-    """`train.batch_size` among devices and `train.accumulate`."""
+    """Refuses a `train.batch_size` that devices and `train.accumulate` do not divide."""
     among = f"{devices} devices" + (f" times {accumulate} micro-batches" if accumulate > 1 else "")
     divides_among("train.batch_size", batch_size, devices * accumulate, among)
+
+
+_KINDS = {
+    bool: "True or False",
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    tuple: "numbers",
+}
+
+
+@functools.cache
+def _shipped_values(name: str) -> dict[str, Any]:
+    return load_config(name).to_dict()
+
+
+def _is_like(value: Any, example: Any) -> bool:
+    """Whether a value has a type that the code takes for the example's."""
+    if isinstance(value, bool) or isinstance(example, bool):
+        return isinstance(value, bool) and isinstance(example, bool)
+    if isinstance(example, float):
+        return isinstance(value, int | float)
+    if isinstance(example, tuple):
+        return isinstance(value, tuple | list)  # of JSON
+    return isinstance(value, type(example))
+
+
+def _place(file: Path, error: Exception) -> str:
+    """Where in the config file an exception comes from."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(file)
+    ]
+    line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+    return f"{file}, line {line}" if line else str(file)

@@ -1,28 +1,28 @@
-"""The --config flag and its overrides, with every mistake in them explained in one line."""
+"""The flags of the commands, and settings of a config's keys, with every mistake in them explained in one line."""
 
 import contextlib
-import difflib
 import os
 import re
 import select
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.config import find_config, flatten, load_config, suggestions
 
-_OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
 
 
-def define_config() -> flags.FlagHolder[ConfigDict]:
-    """Defines --config=FILE[:VARIANT] and --config.KEY=VALUE on absl's global flags."""
-    return config_flags.DEFINE_config_file(
-        "config", None, "config file, with a variant after a colon if it has any"
+def define_config() -> flags.FlagHolder[str]:
+    """Defines --config=NAME[:WORDS] on absl's global flags; --config.KEY=VALUE is left to `parse`."""
+    return flags.DEFINE_string(
+        "config",
+        None,
+        "name or file of a config, with variants after a colon; --config.KEY=VALUE sets one of its keys",
     )
 
 
@@ -41,22 +41,49 @@ def define_processes() -> dict[str, flags.FlagHolder]:
     }
 
 
-def parse(argv: list[str]) -> list[str]:
-    """absl's flag parser for `app.run`; returns the arguments that are no flags.
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parses absl's flags for `app.run`; returns the arguments that are no flags, --config.KEY=VALUE among them.
 
     Raises:
-      InputError: an unknown flag, config file, variant or config key, or a value of the wrong type.
+      InputError: an unknown flag or a value of the wrong type.
     """
-    _check_keys(argv)
+    others, settings = _split_settings(argv)
     try:
-        return flags.FLAGS(argv)
-    except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        return flags.FLAGS(others) + settings
+    except flags.Error as error:
         raise InputError(_last_line(error)) from error
+
+
+def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
+    """Returns the config `given` by its name or its file, with some of its keys set.
+
+    Args:
+      given: NAME, FILE, NAME:WORDS or FILE:WORDS.
+      settings: "--config.search.epochs=3", "--noconfig.data.flip" ...; a value's type is that of the key.
+
+    Raises:
+      InputError: an unknown config, variant or key, or a value of the wrong type.
+    """
+    name, _, words = given.partition(":")
+    config = load_config(name, words)
+    keys = flatten(config.to_dict())
+    for setting in settings:
+        match = _SETTING.match(setting)
+        if match and match[1] not in keys:
+            file, near = find_config(name), _near(match[1], keys)
+            raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
+    values, argv = flags.FlagValues(), ["", *settings]
+    holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+    except (flags.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(_last_line(error)) from error
+    return holder.value
 
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Bad input is one line on stderr and exit code 2; a bug keeps its traceback. Libraries show errors only.
+    """Makes bad input one line on stderr and exit code 2; a bug keeps its traceback. Libraries show errors only.
 
     A reader of stdout that has read enough (`| head -1`) ends the command without a word.
     """
@@ -77,12 +104,6 @@ def refusals() -> Iterator[None]:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def config_name() -> str:
-    """`search_cifar:rnn` of a parsed `--config=configs/search_cifar.py:rnn`, whatever was overridden."""
-    file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
-    return Path(file).stem + (f":{variant}" if variant else "")
-
-
 def _stdout_is_closed():
     """Whether nobody reads stdout any more, so that it was what a BrokenPipeError was about."""
     poll = select.poll()
@@ -93,42 +114,30 @@ def _stdout_is_closed():
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _check_keys(argv):
-    """Refuses overrides of keys that the config does not have, naming those that it has."""
-    given = None
-    for position, argument in enumerate(argv):
-        if re.match(r"--?config(=|$)", argument):
-            given = (
-                argument.partition("=")[2] if "=" in argument else "".join(argv[position + 1 :][:1])
-            )
-    if given is None:
-        return
-    file = Path(given.partition(":")[0])
-    if not file.is_file():
-        raise InputError(
-            f"--config: no such file {str(file)!r}, expected a config such as configs/search_cifar.py"
-        )
-    flag_values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", flag_values=flag_values, sys_argv=[])
-    try:
-        flag_values(["", f"--config={given}"])
-    except flags.Error as error:  # what get_config refuses
-        raise InputError(f"--config={given}: {_last_line(error)}") from error
-    keys = config_checks.flatten(holder.value.to_dict())
-    for argument in argv:
-        match = _OVERRIDE.match(argument)
-        if match and match[1] not in keys:
-            raise InputError(f"--config.{match[1]}: no such key in {file}{_near(match[1], keys)}")
+def _split_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the other arguments, and the settings with their values, which may follow as arguments."""
+    others, settings = [], []
+    rest = iter(enumerate(argv))
+    for position, argument in rest:
+        if not _SETTING.match(argument):
+            others.append(argument)
+            continue
+        following = argv[position + 1] if position + 1 < len(argv) else "--"
+        if "=" not in argument and not following.startswith("--"):
+            next(rest)
+            argument = f"{argument}={following}"
+        settings.append(argument)
+    return others, settings
 
 
 def _near(key, keys):
     inside = [other for other in keys if other.startswith(key + ".")]
     last = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
-    near = inside or last or difflib.get_close_matches(key, keys, n=3)
-    return f", did you mean {', '.join(near)}?" if near else f", it has {', '.join(keys)}"
+    near = inside or last
+    return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
 
 
 def _last_line(error):
-    """The message proper: config_flags puts the traceback of the config file before it."""
+    """The message proper, without the names of flags' machinery."""
     line = str(error).strip().splitlines()[-1]
-    return re.sub(r"^\w*(Error|Exception): ", "", line)
+    return re.sub(r"^(flag --(?=config\.))|^\w*(Error|Exception): ", "", line)

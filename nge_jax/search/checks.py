@@ -7,7 +7,7 @@ from nge_jax.data import order, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
-from nge_jax.search.strategy_steps import STRATEGIES
+from nge_jax.strategies import STRATEGIES
 
 
 def check(config: ConfigDict) -> None:

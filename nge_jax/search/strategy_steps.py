@@ -34,7 +34,6 @@ from nge_jax.strategies.base import History, State, Strategy
 from nge_jax.supernet.model import Params, Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 
-STRATEGIES = ("gradient", "reinforce", "evolution", "random")  # all but the first are of here
 _DRAWS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller
 
 
