@@ -1,6 +1,7 @@
 """Draws a cell, and saves figures; the colours of all pictures."""
 
 import functools
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from matplotlib.textpath import TextPath
 from scipy.interpolate import CubicHermiteSpline
 
 from nge_jax.report import cell_layout, cell_routes
-from nge_jax.space.genotype import NONE, NUM_INPUTS, Pair
+from nge_jax.space.genotype import CELL_TYPES, NONE, NUM_INPUTS, Genotype, Pair
 
 # A hue for each family of operations, told apart by colour-blind readers too (after Okabe and Ito),
 # with contrast on light and dark ground; the darker shade is the larger kernel.
@@ -63,8 +64,16 @@ def cell_figure(pairs: Sequence[Pair], concat: Sequence[int]) -> Figure:
     cell = cell_layout.cell_layout(pairs, concat, _label_width)
     width, height = cell.width + 2 * MARGIN, cell.height + 2 * MARGIN
     figure = new_figure(width, height)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-MARGIN, width - MARGIN), ylim=(-MARGIN, height - MARGIN))
+    _draw_cell(figure, cell, (0, 0, 1, 1))
+    return figure
+
+
+def _draw_cell(
+    figure: Figure, cell: cell_layout.Layout, place: tuple[float, float, float, float]
+) -> None:
+    """Draws a cell into a part of a figure: left, bottom, width and height as shares of it."""
+    axes = figure.add_axes(place)
+    axes.set(xlim=(-MARGIN, cell.width + MARGIN), ylim=(-MARGIN, cell.height + MARGIN))
     axes.axis("off")
     for (operation, _), spline in zip(cell.chains, cell_routes.routes(cell), strict=True):
         _draw_edge(axes, operation, spline)
@@ -77,7 +86,6 @@ def cell_figure(pairs: Sequence[Pair], concat: Sequence[int]) -> Figure:
             _draw_box(axes, item, PAPER if is_inner else TINT, INK, 0.07)
             name = "$c_k$" if item.name == cell_layout.OUTPUT else node_name(item.name)
             _draw_text(axes, item, name, NODE_FONT)
-    return figure
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -135,3 +143,27 @@ def _draw_box(axes: Axes, item: cell_layout.Item, face: str, line: str, rounding
 def _draw_text(axes: Axes, item: cell_layout.Item, text: str, font: FontProperties) -> None:
     place = {"ha": "center", "va": "center_baseline" if item.kind == "label" else "center"}
     axes.text(item.x, item.y, text, color=INK, fontproperties=font, **place)
+
+
+def genotype_figure(genotype: Genotype) -> Figure:
+    """Draws both cells of a genotype, the normal above the reduction cell."""
+    layouts = [
+        cell_layout.cell_layout(*genotype.cell(cell_type), _label_width) for cell_type in CELL_TYPES
+    ]
+    width = max(layout.width for layout in layouts) + 2 * MARGIN
+    height = sum(layout.height + 2 * MARGIN for layout in layouts)
+    figure, bottom = new_figure(width, height), height
+    for layout in layouts:
+        bottom -= layout.height + 2 * MARGIN
+        share = (layout.width + 2 * MARGIN) / width, (layout.height + 2 * MARGIN) / height
+        _draw_cell(figure, layout, (0, bottom / height, *share))
+    return figure
+
+
+def genotype_svg(genotype: Genotype) -> str:
+    """Draws both cells of a genotype as an SVG document."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "nge_jax", "svg.fonttype": "path"}):
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        genotype_figure(genotype).savefig(file, format="svg", metadata=metadata)
+    return file.getvalue()
