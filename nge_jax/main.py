@@ -17,9 +17,11 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.runtime import distributed, workdir
 from nge_jax.runtime import flags as runtime_flags
+from nge_jax.runtime.config import check_keys
 from nge_jax.runtime.distributed import Preempted
 
 TASKS = {
@@ -95,6 +97,7 @@ def run_task(
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     task = task_of(config)
+    check_keys(config, like=_shipped_config(task, config))
     if eval_only and task == "search":
         raise InputError("config.task: found a search, expected a training or a segmentation")
     runner = importlib.import_module(TASKS[task])
@@ -122,6 +125,14 @@ def task_of(config: ConfigDict) -> str:
     if task not in TASKS:
         raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
     return task
+
+
+def _shipped_config(task: str, config: ConfigDict) -> str:
+    """Returns the name of a shipped config with all keys that the task reads."""
+    if task != "train":
+        return {"search": "search_cifar", "segment": "segment_voc"}[task]
+    data_name = config.get("data", {}).get("name")
+    return "train_cifar10" if data_name in small.NUM_CLASSES else "train_imagenet"
 
 
 def default_workdir(given: str) -> Path:

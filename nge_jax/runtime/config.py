@@ -7,6 +7,7 @@ commas, choose among its variants. The files of this project come with the progr
 
 import difflib
 import functools
+import shlex
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
@@ -20,8 +21,14 @@ from ml_collections import ConfigDict
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts
 
-
 DTYPES = ("float32", "bfloat16")
+KINDS = {
+    bool: "True or False",
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    tuple: "numbers",
+}
 
 # {"network.channels": 4}: keys of a config, joined by dots, and the values that they take instead.
 Differences = Mapping[str, Any]
@@ -31,7 +38,7 @@ Variants = Sequence[Mapping[str, Differences]]
 
 def shipped_configs() -> dict[str, Path]:
     """Returns {name: file} of the configs that come with the program."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).resolve().parents[1]
     folder = package / "configs"  # of a wheel; of a checkout it stands beside the package
     if not folder.is_dir():
         folder = package.with_name("configs")
@@ -97,6 +104,16 @@ def read(workdir: Path) -> ConfigDict:
       InputError: there is none, or it names no task.
     """
     return ConfigDict(artifacts.read_json(workdir / artifacts.CONFIG, ("task",)))
+
+
+def train_command(name: str, genotype: Path) -> str:
+    """Returns the command that trains a cell by a config, which is named by its name if it is a shipped one."""
+    try:
+        file = find_config(name)
+    except InputError:  # a user's file, seen from another folder
+        file = Path(name)
+    is_shipped = file.stem in shipped_configs() and file.resolve() == shipped_configs()[file.stem]
+    return shlex.join(["nge", "train", file.stem if is_shipped else name, f"genotype={genotype}"])
 
 
 def differ(config: ConfigDict, differences: Differences) -> None:
@@ -171,13 +188,19 @@ def check_keys(config: ConfigDict, like: str) -> None:
     """
     expected, given = flatten(_shipped_values(like)), flatten(config.to_dict())
     if missing := [key for key in expected if key not in given]:
-        keys = ", ".join(f"config.{key}" for key in missing)
+        keys = ", ".join(f"config.{key}" for key in missing[:4])
+        keys += f" and {len(missing) - 4} others" if len(missing) > 4 else ""
         raise InputError(f"{keys}: missing, expected as in {like}.py")
     for key, value in expected.items():
         if not _is_like(given[key], value):
             raise InputError(
-                f"config.{key}: found {given[key]!r}, expected {_KINDS[type(value)]} such as {value!r}"
+                f"config.{key}: found {given[key]!r}, expected {describe_type(value)} such as {value!r}"
             )
+
+
+def describe_type(value: Any) -> str:
+    """Returns what a value of this one's type is called: "an integer"."""
+    return KINDS.get(type(value), type(value).__name__)
 
 
 def at_least(least: int, values: Mapping[str, int | float]) -> None:
@@ -210,15 +233,6 @@ def divides_into_micro_batches(batch_size: int, devices: int, accumulate: int) -
     """Refuses a `train.batch_size` that devices and `train.accumulate` do not divide."""
     among = f"{devices} devices" + (f" times {accumulate} micro-batches" if accumulate > 1 else "")
     divides_among("train.batch_size", batch_size, devices * accumulate, among)
-
-
-_KINDS = {
-    bool: "True or False",
-    int: "an integer",
-    float: "a number",
-    str: "a text",
-    tuple: "numbers",
-}
 
 
 @functools.cache

@@ -12,7 +12,13 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
-from nge_jax.runtime.config import find_config, flatten, load_config, suggestions
+from nge_jax.runtime.config import (
+    describe_type,
+    find_config,
+    flatten,
+    load_config,
+    suggestions,
+)
 
 _SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
 
@@ -77,7 +83,11 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     try:
         values(argv)
     except (flags.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(_last_line(error)) from error
+        message = _last_line(error)
+        if match := re.match(r"config\.([\w.]+)=(.*?): ", message):
+            kind = describe_type(keys[match[1]])
+            message = f"config.{match[1]}: found {match[2]!r}, expected {kind}"
+        raise InputError(message) from error
     return holder.value
 
 

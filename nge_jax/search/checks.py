@@ -1,4 +1,7 @@
-"""Refuses what is wrong with a search's config, in one line that names the key."""
+"""Refuses what is wrong with a search's config, in one line that names the key.
+
+That all keys are there is checked before (`runtime.config.check_keys`).
+"""
 
 import jax
 from ml_collections import ConfigDict
@@ -11,7 +14,11 @@ from nge_jax.strategies import STRATEGIES
 
 
 def check(config: ConfigDict) -> None:
-    """Raises InputError for a value that no data set could make right."""
+    """Refuses values that no data set could make right.
+
+    Raises:
+      InputError: names the key.
+    """
     config_checks.at_least(
         1,
         {
@@ -31,13 +38,17 @@ def check(config: ConfigDict) -> None:
     config_checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
     config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
+    try:
+        config_checks.find_config(config.search.train_config)
+    except InputError as error:
+        raise InputError(f"config.search.train_config: {error}") from None
     devices = jax.local_device_count()
     config_checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
     )
 
 
-def _check_strategy(config):
+def _check_strategy(config: ConfigDict) -> None:
     strategy, alternation = config.search.strategy, config.search.alternation
     config_checks.one_of("search.strategy", strategy, STRATEGIES)
     if strategy != "gradient" and alternation != "epoch":
@@ -77,7 +88,11 @@ def _check_strategy(config):
 
 
 def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
-    """Raises InputError for a value that does not go with the data set."""
+    """Refuses values that do not go with the data set.
+
+    Raises:
+      InputError: names the key.
+    """
     with arguments_as(train_fraction="config.data.train_fraction"):
         halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
     smallest = min(len(half) for half in halves)

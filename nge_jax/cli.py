@@ -1,0 +1,414 @@
+"""The command `nge`: searches, trains and shows, by the names of configs, cells and runs.
+
+What a task command does is what `nge_jax.main` does. Each command imports what it needs itself, so that help and
+mistakes are answered at once, without JAX.
+"""
+
+import argparse
+import ast
+import inspect
+import io
+import os
+import re
+import sys
+import textwrap
+import tokenize
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from nge_jax.errors import InputError
+
+HELP = """\
+usage: nge COMMAND ...            Neural Graph Embedding for architecture search
+
+  nge search CONFIG [KEY=VALUE ...]    search a cell
+  nge train CONFIG [KEY=VALUE ...]     train the network of a cell and test it
+  nge segment CONFIG [KEY=VALUE ...]   fine-tune that network for segmentation
+             [--data DIR] [--workdir W] [--overwrite] [--summary]
+
+  nge eval RUN                         test the network of a run again
+  nge predict RUN IMAGES               classify or segment a folder of images
+  nge export RUN OUTPUT                write the network for use without nge_jax
+  nge report RUN                       write the report of a run again
+
+  nge show CELL [-o cell.svg]          a cell by its name, file or run
+  nge cells                            published cells, sizes of their networks
+  nge configs [NAME]                   the configs, or the keys of one
+
+A first run takes about a minute:      nge search search_digits
+and ends with a command like this:     nge train train_digits genotype=runs/...
+More: nge COMMAND --help; nge --version
+"""
+PICTURES = (".svg", ".png", ".pdf")
+# Of the published cells: parameters and multiply-adds of `cost.cifar_cost`, then of `cost.imagenet_cost`, which take
+# a second or two each.
+CELL_SIZES = {
+    "DARTS_V1": (3_169_414, 500_987_520, 4_510_432, 505_864_704),
+    "DARTS_V2": (3_349_342, 528_359_040, 4_718_752, 529_911_552),
+    "PC_DARTS_cifar": (3_634_678, 556_670_592, 5_270_560, 571_137_408),
+    "PC_DARTS_image": (3_721_510, 570_466_944, 5_342_464, 581_627_328),
+    "PDARTS": (3_433_798, 532_174_464, 4_944_352, 542_819_328),
+    "ENASNet": (4_020_166, 622_142_496, 5_908_768, 630_336_384),
+    "MdeNAS": (3_783_286, 599_110_272, 5_325_760, 595_513_536),
+    "SNAS_mild": (2_661_382, 422_218_368, 3_939_328, 438_042_432),
+    "SNAS_moderate": (2_847_358, 440_687_232, 4_312_576, 465_607_872),
+    "SNAS_aggressive": (2_313_622, 374_912_640, 3_561_952, 395_715_840),
+    "GDAS_V1": (3_368_782, 519_428_736, 4_969_216, 537_597_888),
+    "DrNAS_cifar10": (4_099_294, 635_135_616, 5_738_464, 633_832_320),
+    "DrNAS_imagenet": (4_048_750, 617_938_560, 5_726_368, 624_405_504),
+}
+# What a task command makes, for the refusal of another task's config.
+TASKS = {"search": "search", "train": "training", "segment": "segmentation"}
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command on these arguments (None: the process's own); exit codes are those of `nge_jax.main`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        print(HELP, end="", file=sys.stderr)
+        sys.exit(2)
+    command, rest = given[0], given[1:]
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+    elif command == "--version":
+        print(f"nge_jax {_version()}")
+    elif command.startswith("-"):
+        _run_flags(given)
+    else:
+        _run_command(command, rest)
+
+
+def _run_flags(arguments: list[str]) -> None:
+    """`nge --config=...`: the flags of `nge_jax.main`."""
+    from nge_jax import main
+
+    sys.argv[1:] = arguments
+    main.run()
+
+
+def _run_command(command: str, arguments: list[str]) -> None:
+    from nge_jax.runtime.config import suggestions
+    from nge_jax.runtime.flags import refusals
+
+    try:
+        with refusals():
+            if command in TASKS:
+                _run_task(command, arguments)
+            elif command in COMMANDS:
+                COMMANDS[command](arguments)
+            else:
+                near = suggestions(command, (*TASKS, *COMMANDS))
+                raise InputError(f"{command!r} is no command{near}")
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's arguments; mistakes are refused in one line as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        from nge_jax.runtime.config import suggestions
+
+        if flag := re.match("unrecognized arguments: (--[^ =]+)", message):
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            raise InputError(f"unknown option {flag[1]}{suggestions(flag[1], known)}")
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def _parser(command: str, description: str, **options) -> Parser:
+    return Parser(prog=f"nge {command}", description=description, allow_abbrev=False, **options)
+
+
+def _run_task(task: str, arguments: list[str]) -> None:
+    """`nge search|train|segment CONFIG [KEY=VALUE ...]`."""
+    parser = _parser(
+        task,
+        f"Runs the {TASKS[task]} that a config describes. The same command goes on where it stopped.",
+        epilog="nge configs lists the configs, nge configs NAME the keys of one. Exit codes: 0 done, 2 bad input, "
+        "75 asked to stop by SIGTERM and saved, 130 interrupted.",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="name or file, with variants: NAME:WORDS")
+    parser.add_argument(
+        "settings", metavar="KEY=VALUE", nargs="*", default=[], help="sets a key, such as seed=1"
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder of the data sets: the key data.dir")
+    parser.add_argument(
+        "--workdir", metavar="W", help="where the run's files go; default: runs/NAME[-WORDS]"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remove an earlier run's results, start afresh"
+    )
+    parser.add_argument(
+        "--summary", action="store_true", help="print the sizes of the network's parts, do no more"
+    )
+    several = parser.add_argument_group("of a run of several processes")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of them")
+    several.add_argument("--num_processes", metavar="N", type=int, help="how many there are")
+    several.add_argument("--process_id", metavar="I", type=int, help="which this is, from 0")
+    given = parser.parse_intermixed_args(arguments)
+
+    from nge_jax.runtime.config import differ
+    from nge_jax.runtime.flags import read_config
+
+    config = read_config(given.config, [_setting(text) for text in given.settings])
+    found = config.get("task")
+    if found != task and found in TASKS:
+        raise InputError(
+            f"{given.config} is the config of a {TASKS[found]}, run it by: nge {found} {given.config}"
+        )
+    if given.data is not None:
+        differ(config, {"data.dir": str(Path(given.data).expanduser())})
+
+    from nge_jax import main
+
+    processes = ("coordinator", "num_processes", "process_id")
+    with main.exit_codes():
+        main.run_task(
+            config,
+            given.workdir or main.default_workdir(given.config),
+            overwrite=given.overwrite,
+            summary=given.summary,
+            processes={name: getattr(given, name) for name in processes},
+        )
+
+
+def _setting(text: str) -> str:
+    """Returns the flag of a KEY=VALUE."""
+    if not re.match(r"[\w.]+=", text):
+        raise InputError(f"unexpected argument {text!r}, expected KEY=VALUE such as seed=1")
+    return f"--config.{text}"
+
+
+def _evaluate(arguments: list[str]) -> None:
+    parser = _parser("eval", "Tests the network of a training's newest checkpoint again.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the run's workdir")
+    parser.add_argument("--data", metavar="DIR", help="folder of the data sets, if it has moved")
+    given = parser.parse_args(arguments)
+    config = _recorded_config(given.run)
+    if given.data is not None:
+        from nge_jax.runtime.config import differ
+
+        differ(config, {"data.dir": str(Path(given.data).expanduser())})
+
+    from nge_jax import main
+
+    with main.exit_codes():
+        main.run_task(config, given.run, eval_only=True)
+
+
+def _report(arguments: list[str]) -> None:
+    parser = _parser("report", "Writes report.html, report.md and the pictures of a run again.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the run's workdir")
+    given = parser.parse_args(arguments)
+    config = _recorded_config(given.run)
+
+    import importlib
+
+    from nge_jax import main
+
+    with main.exit_codes():
+        runner = importlib.import_module(main.TASKS[main.task_of(config)])
+        print(f"report: {runner.report(given.run)}")
+
+
+def _recorded_config(run: Path):
+    """The config that a workdir records."""
+    from ml_collections import ConfigDict
+
+    from nge_jax.runtime import artifacts
+
+    if not run.is_dir():
+        raise InputError(f"{run}: no such folder, expected the workdir of a run")
+    return ConfigDict(artifacts.read_json(run / artifacts.CONFIG, ("task",)))
+
+
+def _predict(arguments: list[str]) -> None:
+    _forward("predict", ("RUN", "IMAGES"), ("--workdir", "--images"), arguments)
+
+
+def _export(arguments: list[str]) -> None:
+    _forward("export", ("RUN", "OUTPUT"), ("--workdir", "--output"), arguments)
+
+
+def _forward(
+    command: str, names: Sequence[str], flags: Sequence[str], arguments: list[str]
+) -> None:
+    """Runs `python -m nge_jax.COMMAND` with the first arguments as its flags, and all others as they are."""
+    usage = f"nge {command} {' '.join(names)} [...]"
+    asks = [argument for argument in arguments if argument in ("-h", "--help")]
+    values = [] if asks else arguments[: len(names)]
+    if not asks and (len(values) < len(names) or any(v.startswith("-") for v in values)):
+        raise InputError(f"expected {usage} (see nge {command} --help)")
+
+    import importlib
+
+    module = importlib.import_module(f"nge_jax.{command}")
+    if asks:
+        flagged = " ".join(map("=".join, zip(flags, names, strict=True)))
+        print(f"{usage} is short for\n")
+        print(f"python -m nge_jax.{command} {flagged} [...]\n")
+        module.main(["--help"])
+    given = [f"{flag}={value}" for flag, value in zip(flags, values, strict=True)]
+    module.main([*given, *arguments[len(names) :]])
+
+
+def _show(arguments: list[str]) -> None:
+    parser = _parser("show", "Prints a cell as JSON, or draws it.")
+    parser.add_argument(
+        "cell", metavar="CELL", help="a published name, random:SEED, a genotype's file, or a run"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help=f"a picture: {', '.join(PICTURES)}"
+    )
+    given = parser.parse_args(arguments)
+
+    from nge_jax.space import genotype
+
+    shown = genotype.load(given.cell)
+    if given.output is None:
+        print(genotype.to_json(shown), end="")
+        return
+    output = given.output.expanduser()
+    if output.suffix not in PICTURES:
+        raise InputError(f"--output: found {output}, expected a name in {', '.join(PICTURES)}")
+
+    from nge_jax.report import cell
+
+    try:
+        if output.suffix == ".svg":
+            output.write_text(cell.genotype_svg(shown), encoding="utf-8")
+        else:
+            cell.genotype_figure(shown).savefig(output, dpi=200)
+    except OSError as error:
+        raise InputError(f"--output: {output} cannot be written ({error.strerror})") from error
+    print(output)
+
+
+def _list_cells(arguments: list[str]) -> None:
+    _parser(
+        "cells",
+        "Lists the published cells with the parameters and multiply-adds of their networks: of 20 cells with 36 "
+        "channels on CIFAR-10, of 14 cells with 48 on ImageNet.",
+    ).parse_args(arguments)
+
+    print(
+        f"{'':15} {'CIFAR-10:':>13} {'multiply-adds':>14} {'ImageNet:':>13} {'multiply-adds':>14}"
+    )
+    for name, sizes in CELL_SIZES.items():
+        print(f"{name:15}", *(f"{size:13,} {adds:14,}" for size, adds in (sizes[:2], sizes[2:])))
+
+
+def _describe_configs(arguments: list[str]) -> None:
+    parser = _parser("configs", "Lists the configs, or the keys of one with what its file says.")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="name or file, with variants")
+    given = parser.parse_args(arguments)
+
+    from nge_jax.runtime.config import shipped_configs
+
+    if given.name is not None:
+        print(describe_config(given.name))
+        return
+    for name, file in shipped_configs().items():
+        print(f"{name:16} {_first_line(file)}")
+
+
+def describe_config(given: str) -> str:
+    """Returns what a config's file says, its variants, and its keys with their values and comments."""
+    from nge_jax.runtime.config import find_config, flatten, load_config, load_module
+
+    name, _, words = given.partition(":")
+    config, file = load_config(name, words), find_config(name)
+    module = load_module(file)
+    lines = [inspect.cleandoc(module.__doc__ or file.name), ""]
+    for table in getattr(module, "VARIANTS", ()):
+        for word, differences in table.items():
+            changes = " ".join(f"{key}={_show_value(value)}" for key, value in differences.items())
+            lines += textwrap.wrap(f":{word}  {changes}", 100, subsequent_indent="    ")
+    comments = {}
+    for source in (getattr(module, "BASE", None), module):
+        if source is not None:
+            comments |= read_comments(Path(source.__file__).read_text(encoding="utf-8"))
+    group = None
+    values, in_file = flatten(config.to_dict()), list(comments)
+    # In the order of the file, which the config itself does not keep.
+    for key in sorted(values, key=lambda key: in_file.index(key) if key in in_file else -1):
+        if (head := key.rpartition(".")[0]) != group:
+            group = head
+            comment = comments.get(group)
+            lines += ["", *(textwrap.wrap(f"# {comment}", 100) if comment else [])]
+        text = f"{key}={_show_value(values[key])}"
+        comment = textwrap.wrap(comments.get(key, ""), 60)
+        lines.append(f"{text:38}  {comment[0]}" if comment else text)
+        lines += [f"{'':40}{line}" for line in comment[1:]]
+    return "\n".join(lines)
+
+
+def read_comments(source: str) -> dict[str, str]:
+    """Returns {key or group: comment, or ""} of the source of a config's file, in its order.
+
+    A comment stands behind `config.KEY = ...` or above it; so in the table DIFFERENCES of a config that is made of
+    another.
+    """
+    rows = {
+        token.start[0]: (token.string.lstrip("# "), not token.line[: token.start[1]].strip())
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+
+    def comment(first: int, last: int) -> str:
+        above = first - 1
+        while above in rows and rows[above][1]:
+            above -= 1
+        lines = [*range(above + 1, first), *range(first, last + 1)]
+        return " ".join(rows[line][0] for line in lines if line in rows)
+
+    comments = {}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Assign):
+            continue
+        target, value = ast.unparse(node.targets[0]), node.value
+        if target.startswith("config."):
+            comments[target.removeprefix("config.")] = comment(
+                node.lineno, node.end_lineno or node.lineno
+            )
+        elif target == "DIFFERENCES" and isinstance(value, ast.Dict):
+            for key, changed in zip(value.keys, value.values, strict=True):
+                if isinstance(key, ast.Constant):
+                    comments[key.value] = comment(key.lineno, changed.end_lineno or key.lineno)
+    return comments
+
+
+def _show_value(value) -> str:
+    return value if isinstance(value, str) else repr(value).replace(" ", "")
+
+
+def _first_line(file: Path) -> str:
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("nge_jax")
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return "of a checkout"
+
+
+COMMANDS = {
+    "eval": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "report": _report,
+    "show": _show,
+    "cells": _list_cells,
+    "configs": _describe_configs,
+}
+
+
+if __name__ == "__main__":
+    run()
