@@ -26,6 +26,7 @@ from nge_jax.data import small
 from nge_jax.errors import arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import run as report_run
+from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, parallel, workdir
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.artifacts import MetricsLog
@@ -38,7 +39,7 @@ from nge_jax.search import record as search_record
 from nge_jax.search.build import Phase, Search, build
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import genotype
-from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS
+from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
 from nge_jax.supernet.model import make_supernet
 
 
@@ -60,12 +61,8 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     text = genotype.to_json(found)
     artifacts.write_atomically(path / artifacts.GENOTYPE, text)
     print(text)
-    command = (
-        f"python -m nge_jax.main --config={config.search.train_config} "
-        f"--config.genotype={path / 'genotype.json'}"
-    )
-    print(f"report: {report_run.write_search_report(path, _sizes(found, data), command)}")
-    print(f"to train this cell: {command}")
+    print(f"report: {report(path)}")
+    print(f"to train this cell: {_train_command(config, path)}")
 
 
 def fit(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> SearchState:
@@ -200,9 +197,25 @@ def _without_sums(state):
     return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
 
 
-def _sizes(found, data):
-    """Rows of the report's table of sizes: (network, parameters, multiply-adds an image)."""
-    size = {"classes": data.num_classes, "image_shape": data.train_images.shape[1:]}
+def report(path: str | Path) -> Path:
+    """Writes the report of the search that has ended in the workdir `path`; returns report.html.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a search writes.
+    """
+    path = Path(path)
+    config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
+    sizes = _sizes(artifacts.read_genotype(path / artifacts.GENOTYPE), config.data.name)
+    return report_run.write_search_report(path, sizes, _train_command(config, path))
+
+
+def _train_command(config: ConfigDict, path: Path) -> str:
+    return config_checks.train_command(config.search.train_config, path / artifacts.GENOTYPE)
+
+
+def _sizes(found: Genotype, data_name: str) -> Iterator[Size]:
+    """Yields rows of the report's table of sizes."""
+    size = {"classes": small.NUM_CLASSES[data_name], "image_shape": SHAPES[data_name]}
     yield "20 cells, 36 channels, this data set", *cost.cifar_cost(found, **size)
     yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(found)
 

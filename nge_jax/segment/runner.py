@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
+from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import cell as draw
 from nge_jax.runtime import artifacts, distributed, host_tf, parallel, workdir
@@ -57,7 +58,21 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     )
     train_runner.fit(config, make_loop(config, plan, path, backbone), path)
     if distributed.is_first():
-        print(f"report: {segment_report.write(path, [(config.genotype, *cost)])}")
+        print(f"report: {report(path)}")
+
+
+def report(path: str | Path) -> Path:
+    """Writes the report of the segmentation in the workdir `path`; returns report.html.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a segmentation writes.
+    """
+    path = Path(path)
+    config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
+    cell = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    model = train_model.make_segmentation_network(config, cell)
+    cost = model_cost(model, dataset_spec.read(path).shape)
+    return segment_report.write(path, [(config.genotype, *cost)])
 
 
 def make_loop(

@@ -20,6 +20,7 @@ from nge_jax.data.source import Source, Span
 from nge_jax.data.spec import SMALL, DatasetSpec
 from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
+from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, parallel, workdir
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
@@ -76,7 +77,24 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
     )
     fit(config, make_loop(config, plan), path)
     if distributed.is_first():
-        print(f"report: {report_run.write_train_report(path, [(config.genotype, *cost)])}")
+        print(f"report: {report(path)}")
+
+
+def report(path: str | Path) -> Path:
+    """Writes the report of the training in the workdir `path`; returns report.html.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a training writes.
+    """
+    return report_run.write_train_report(Path(path), [_size(Path(path))])
+
+
+def _size(path: Path) -> Size:
+    config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
+    spec = dataset_spec.read(path)
+    cell = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    model = train_model.make_network(config, cell, spec.kind, len(spec.labels))
+    return config.genotype, *model_cost(model, spec.shape)
 
 
 def begin(
