@@ -121,7 +121,7 @@ def task_of(config: ConfigDict) -> str:
     Raises:
       InputError: it names none.
     """
-    task = config.get("task")
+    task = config.task if "task" in config else None
     if task not in TASKS:
         raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
     return task

@@ -1,23 +1,19 @@
 """Every config file is complete: it loads, keeps its promises, and has no key that nothing reads."""
 
 import ast
-import importlib.util
+import itertools
 import re
-from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
+from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.config import check_keys, find_config, load_config
+from nge_jax.runtime.config import load_module as load
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def keys_read_by(code):
@@ -48,7 +44,9 @@ def test_every_key_is_read_by_the_program(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_docstring_gives_the_command_and_the_device(path):
     text = load(path).__doc__
-    assert f"python -m nge_jax.main --config=configs/{path.name}\n" in text
+    task = load(path).get_config().task
+    command = f"  nge {task} {path.stem} +or: python -m nge_jax.main --config=configs/{path.name}\n"
+    assert re.search(command, text)
     assert re.search(r"CPU|GPU", text)
 
 
@@ -101,3 +99,78 @@ def test_words_may_stand_in_any_order_and_each_means_the_same(strategy):
         assert found == small | chosen | {"search.edge_model": "rnn"}
     with pytest.raises(ValueError, match="names two of gradient, reinforce, evolution, random"):
         get_config(f"{strategy},gradient")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_variant_is_a_table_of_differences(path):
+    module = load(path)
+    base = config_checks.flatten(module.get_config().to_dict())
+    for table in module.VARIANTS:
+        for word, differences in table.items():
+            variant = config_checks.flatten(module.get_config(word).to_dict())
+            assert variant == base | differences, word
+        for two in itertools.combinations(table, 2):
+            with pytest.raises(InputError, match=f"names two of {', '.join(table)}"):
+                module.get_config(",".join(two))
+
+
+def test_cifar100_differs_from_cifar10_by_two_keys():
+    ten, hundred = (
+        config_checks.flatten(load_config(f"train_cifar{classes}").to_dict())
+        for classes in (10, 100)
+    )
+    changed = {key: hundred[key] for key in ten if ten[key] != hundred[key]}
+    assert ten.keys() == hundred.keys()
+    assert changed == {"data.name": "cifar100", "weights.weight_decay": 5e-4}
+
+
+def test_a_config_is_found_by_name_and_by_file_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = ROOT / "configs" / "search_cifar.py"
+    for name in ("search_cifar", "search_cifar.py", "configs/search_cifar.py", str(shipped)):
+        assert find_config(name) == shipped
+    (tmp_path / "search_cifar.py").write_text(
+        ""
+    )  # a file that is there comes first, a name is a name
+    assert find_config("search_cifar.py").resolve() == tmp_path / "search_cifar.py"
+    assert find_config("search_cifar") == shipped
+    for name in ("others/search_cifar.py", "search_cifra"):
+        with pytest.raises(InputError, match="no such file, .*did you mean search_cifar"):
+            find_config(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "mine.py: found no get_config, expected a function"),
+        ("get_config = lambda: {}", "mine.py: get_config returns dict, expected a ConfigDict"),
+        ("\ndef get_config():\n    return nothing", "mine.py, line 3: NameError: .*nothing"),
+        ("def get_config(:", "mine.py, line 1: SyntaxError"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        load_config(tmp_path / "mine.py")
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_run_recorded_is_no_config(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    for path in (tmp_path, tmp_path / "config.json"):
+        with pytest.raises(InputError, match="expected the name or the .py file of a config"):
+            load_config(path)
+
+
+def test_missing_keys_and_values_of_another_type_are_named():
+    config = load_config("train_digits")
+    check_keys(config, like="train_cifar10")
+    check_keys(load_config("segment_voc", "small"), like="segment_voc")
+    with pytest.raises(
+        InputError, match=r"^config\.data\.image_size, config\.data\.jitter: missing"
+    ):
+        check_keys(config, like="train_imagenet")
+    values = config.to_dict()
+    values["train"]["epochs"] = "3"
+    with pytest.raises(InputError, match=r"config\.train\.epochs: found '3', expected an integer"):
+        check_keys(ConfigDict(values), like="train_cifar10")

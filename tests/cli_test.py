@@ -1,0 +1,199 @@
+"""The command `nge`: what it runs, what it prints, and how it refuses."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nge_jax import cli, main
+from nge_jax.cost import cifar_cost, imagenet_cost
+from nge_jax.runtime.config import flatten, load_config, shipped_configs
+from nge_jax.space.genotype import KNOWN, from_json, random_genotype, to_json
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the engine is asked for, which does nothing."""
+    calls = []
+    monkeypatch.setattr(main, "run_task", lambda *args, **kwargs: calls.append((*args, kwargs)))
+    return calls
+
+
+def test_help_fits_a_screen_and_names_every_command(capsys):
+    cli.run(["--help"])
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 24 and max(map(len, text.splitlines())) <= 80
+    for command in (*cli.TASKS, *cli.COMMANDS):
+        assert re.search(rf"^  nge {command}\b", text, re.MULTILINE)
+    with pytest.raises(SystemExit, match="2"):
+        cli.run([])
+    assert capsys.readouterr().err == text
+
+
+def test_help_and_mistakes_do_not_wait_for_jax(python):
+    code = "import sys; from nge_jax import cli; {}; print('loaded', *sys.modules)"
+    heavy = {"jax", "tensorflow", "ml_collections", "matplotlib", "numpy"}
+    loaded = python("-c", code.format("cli.run(['--help'])")).stdout.split("loaded")[1].split()
+    assert not heavy & set(loaded)
+    refused = "exec('try: cli.run([\"serach\"])\\nexcept SystemExit: pass')"
+    loaded = python("-c", code.format(refused)).stdout.split("loaded")[1].split()
+    assert not {"jax", "tensorflow"} & set(loaded)
+
+
+def test_the_module_is_the_command(python):
+    done = python("-m", "nge_jax", "serach", "search_cifar")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: 'serach' is no command, did you mean search?\n"
+    assert python("-m", "nge_jax", "--version").stdout.startswith("nge_jax ")
+    done = python("-m", "nge_jax", "--config=configs/search_cifar.py:foo")  # those of nge_jax.main
+    assert done.returncode == 2 and "unknown variant 'foo'" in done.stderr
+
+
+def test_a_task_gets_its_config_and_its_workdir(calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cli.run(
+        ["search", "search_cifar:rnn,small", "seed=3", "--data", "~/tfds", "data.flip=false"]
+        + ["--overwrite", "network.cells=6"]
+    )
+    ((config, path, options),) = calls
+    changed = {"seed": 3, "data.dir": f"{tmp_path}/tfds", "data.flip": False, "network.cells": 6}
+    expected = flatten(load_config("search_cifar", "rnn,small").to_dict()) | changed
+    assert flatten(config.to_dict()) == expected
+    assert path == Path("runs/search_cifar-rnn-small")
+    assert options["overwrite"] and not options["summary"]
+    cli.run(["train", "train_digits", "--workdir", "w", "--num_processes=2", "--summary"])
+    config, path, options = calls[1]
+    assert config.task == "train" and path == "w" and options["summary"]
+    assert options["processes"] == {"coordinator": None, "num_processes": 2, "process_id": None}
+
+
+def test_eval_takes_the_config_that_the_run_recorded(calls, tmp_path):
+    config = load_config("train_digits", "smoke")
+    (tmp_path / "config.json").write_text(config.to_json())
+    cli.run(["eval", str(tmp_path), "--data=moved"])
+    ((given, path, options),) = calls
+    assert flatten(given.to_dict()) == flatten(config.to_dict()) | {"data.dir": "moved"}
+    assert path == tmp_path and options == {"eval_only": True}
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("search", "required: CONFIG"),
+        ("search search_cifr", "did you mean search_cifar"),
+        ("search search_cifar:smal", "unknown variant 'smal', did you mean small?"),
+        ("search search_cifar serch.epochs=1", r"config\.serch\.epochs: .*did you mean search\."),
+        ("search search_cifar epochs", "unexpected argument 'epochs', expected KEY=VALUE"),
+        ("search search_cifar search.epochs=x", "search.epochs: found 'x', expected an integer"),
+        ("search train_digits", "the config of a training, run it by: nge train train_digits"),
+        ("search search_cifar --wrkdir=w", "unknown option --wrkdir, did you mean --workdir?"),
+        ("eval nowhere", "nowhere: no such folder, expected the workdir of a run"),
+        ("predict run", "expected nge predict RUN IMAGES"),
+        ("show DARTS_V3", "DARTS_V3.*DARTS_V2"),
+        ("show DARTS_V2 -o cell.gif", "found cell.gif, expected a name in .svg, .png, .pdf"),
+        ("show DARTS_V2 -o nowhere/cell.svg", "nowhere/cell.svg cannot be written"),
+        ("configs search_cifr", "did you mean search_cifar"),
+        ("report nowhere", "nowhere: no such folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(capsys, command, message):
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.run(command.split())
+    printed = capsys.readouterr()
+    assert printed.out == "" and re.fullmatch(f"error: .*{message}.*\n", printed.err)
+
+
+def test_predict_and_export_are_those_modules(monkeypatch, capsys):
+    from nge_jax import export, predict
+
+    given = []
+    for module in (predict, export):
+        monkeypatch.setattr(module, "main", given.append)
+    cli.run(["predict", "runs/a", "photos", "--output=o"])
+    cli.run(["export", "runs/a", "there", "--checkpoint", "best"])
+    assert given == [
+        ["--workdir=runs/a", "--images=photos", "--output=o"],
+        ["--workdir=runs/a", "--output=there", "--checkpoint", "best"],
+    ]
+
+
+def test_show_prints_a_cell_that_is_read_again(capsys, tmp_path):
+    cli.run(["show", "random:3"])
+    text = capsys.readouterr().out
+    assert from_json(text) == random_genotype(3)
+    (tmp_path / "genotype.json").write_text(text)
+    for cell in (tmp_path, tmp_path / "genotype.json"):
+        cli.run(["show", str(cell)])
+        assert capsys.readouterr().out == to_json(random_genotype(3))
+
+
+@pytest.mark.parametrize("suffix", cli.PICTURES)
+def test_show_draws_a_cell(tmp_path, suffix):
+    path = tmp_path / f"cell{suffix}"
+    cli.run(["show", "DARTS_V2", "-o", str(path)])
+    begin = {".svg": b"<?xml", ".png": b"\x89PNG", ".pdf": b"%PDF"}[suffix]
+    assert path.read_bytes().startswith(begin)
+
+
+def test_every_published_cell_has_its_sizes(capsys):
+    assert list(cli.CELL_SIZES) == list(KNOWN)
+    cli.run(["cells"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(KNOWN)
+    assert lines[1].split()[1] == "3,349,342"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_sizes_are_right(name):
+    sizes = (*cifar_cost(KNOWN[name]), *imagenet_cost(KNOWN[name]))
+    assert cli.CELL_SIZES[name] == sizes
+
+
+def test_configs_are_listed_with_what_their_files_say(capsys):
+    cli.run(["configs"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped_configs())
+    assert all(len(line.split()) > 5 for line in lines)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_a_config_is_described_key_by_key(name):
+    lines = cli.describe_config(name).splitlines()
+    for key, value in flatten(load_config(name).to_dict()).items():
+        *_, line = (line for line in lines if line.startswith(f"{key}="))
+        assert line.split("  ")[0] == f"{key}={value}".replace(", ", ",")
+
+
+def test_comments_are_those_of_the_file():
+    text = cli.describe_config("train_cifar100")
+    assert re.search(
+        r"^weights\.weight_decay=0\.0005 +paper; 3e-4 on CIFAR-10$", text, re.MULTILINE
+    )
+    assert re.search(r"^data\.cutout=16 +side of the square, in pixels$", text, re.MULTILINE)
+    assert re.search(r"^genotype=DARTS_V2 +A published cell by name", text, re.MULTILINE)
+    assert ":lr0.025  weights.learning_rate=0.025" in text
+    order = [text.index(f"\n{key}=") for key in ("seed", "network.cells", "run.keep_checkpoints")]
+    assert order == sorted(order)
+
+
+@pytest.mark.slow
+def test_a_report_is_written_again(tmp_path, capsys):
+    run = tmp_path / "run"
+    cli.run(["train", "train_digits:smoke", "--workdir", str(run)])
+    report = (run / "report.html").read_text()
+    written = [*run.glob("report.*"), *run.glob("*.svg"), *run.glob("*.png")]
+    kept = {file.name: file.read_bytes() for file in written}
+    for file in written:
+        file.unlink()
+    moved = tmp_path / "moved" / "run"
+    shutil.move(run, moved)
+    cli.run(["report", str(moved)])
+    assert capsys.readouterr().out.endswith(f"report: {moved / 'report.html'}\n")
+    assert (moved / "report.html").read_text() == report
+    assert {name: (moved / name).read_bytes() for name in kept} == kept
+    cli.run(["eval", str(moved)])
+    rows = [json.loads(line) for line in (moved / "metrics.jsonl").read_text().splitlines()]
+    assert f"{rows[-1]['test_accuracy']:.2%}" in capsys.readouterr().out
