@@ -111,7 +111,7 @@ def strided_pointwise(
     shift: int = 0,
     product: Callable = pointwise,
 ) -> jax.Array:
-    """1x1 convolution of every `step`-th pixel from `shift` on, along both axes.
+    """Applies a 1x1 convolution to every `step`-th pixel from `shift` on, along both axes.
 
     On CPUs it is the product of a strided slice. Elsewhere it is the library's strided convolution: XLA's GPU
     compiler (jaxlib 0.10.2) aborts on a product of y[:, ::2, ::2] where y has other readers and comes from a
@@ -121,8 +121,8 @@ def strided_pointwise(
     Args:
         x: [B, H, W, C_in]; pixels behind the last are zero.
         weights: [C_in, C].
-        step: number of pixels.
-        shift: number of pixels.
+        step: pixels from one that is read to the next.
+        shift: pixels before the first that is read.
         product: on CPUs, of the pixels [B, H', W', C_in] and the weights.
 
     Returns:
@@ -158,7 +158,7 @@ def _product_of_slice(x, weights, step, shift, product):
 
 
 def _strided_conv(x, weights, step, shift):
-    """A shift is a kernel whose first taps are zero: it costs arithmetic, where a shifted copy of x costs memory."""
+    """Shifts by a kernel whose first taps are zero: it costs arithmetic, where a shifted copy of x costs memory."""
     before = int(shift > 0)
     kernel = jnp.pad(weights[None, None], ((before, 0), (before, 0), (0, 0), (0, 0)))
     # Zeros behind the last pixel as far as the last tap reaches: none where `step` divides the size.

@@ -2,7 +2,7 @@
 
 XLA's CPU backend is slow at the windows of a pool and at their derivative: there the maximum is taken along
 the columns and then along the rows, and the average is a depthwise convolution. As in `depthwise`, GPUs and
-TPUs get the library's derivative.
+TPUs get the library's forms.
 """
 
 import functools

@@ -15,6 +15,7 @@ Three schedules compute the same sums (`model.SCHEDULES`):
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +145,7 @@ def preprocess(weights: jax.Array, x: jax.Array, axis_name: str | None) -> jax.A
     x = jax.nn.relu(x)
     if weights.ndim == 2:
         return norm.batch_norm(x @ weights.astype(x.dtype), axis_name)
-    halves = [
+    halves: list[Any] = [
         convolution.strided_pointwise(x, w.astype(x.dtype), step=2, shift=shift, product=jnp.matmul)
         for shift, w in enumerate(weights)
     ]

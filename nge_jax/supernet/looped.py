@@ -254,7 +254,7 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
     return g_h, g_weights, g_p
 
 
-# Number of edge (i, k) in `genotype.EDGES`; -1: no such edge.
+# Number of edge (i, k) in EDGES; -1: no such edge.
 _EDGE = np.full((NUM_NODES, NUM_NODES), -1)
 for _number, _edge in enumerate(EDGES):
     _EDGE[_edge] = _number
