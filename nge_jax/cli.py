@@ -6,18 +6,17 @@ mistakes are answered at once, without JAX.
 
 import argparse
 import ast
-import inspect
-import io
 import os
 import re
 import sys
-import textwrap
-import tokenize
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nge_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 HELP = """\
 usage: nge COMMAND ...            Neural Graph Embedding for architecture search
@@ -150,8 +149,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
     several.add_argument("--process_id", metavar="I", type=int, help="which this is, from 0")
     given = parser.parse_intermixed_args(arguments)
 
-    from nge_jax.runtime.config import differ
-    from nge_jax.runtime.flags import read_config
+    from nge_jax.runtime.config import differ, read_config
 
     config = read_config(given.config, [_setting(text) for text in given.settings])
     found = config.get("task")
@@ -214,15 +212,13 @@ def _report(arguments: list[str]) -> None:
         print(f"report: {runner.report(given.run)}")
 
 
-def _recorded_config(run: Path):
-    """The config that a workdir records."""
-    from ml_collections import ConfigDict
-
-    from nge_jax.runtime import artifacts
+def _recorded_config(run: Path) -> "ConfigDict":
+    """Reads the config that a workdir records."""
+    from nge_jax.runtime import config
 
     if not run.is_dir():
         raise InputError(f"{run}: no such folder, expected the workdir of a run")
-    return ConfigDict(artifacts.read_json(run / artifacts.CONFIG, ("task",)))
+    return config.read(run)
 
 
 def _predict(arguments: list[str]) -> None:
@@ -309,80 +305,12 @@ def _describe_configs(arguments: list[str]) -> None:
     from nge_jax.runtime.config import shipped_configs
 
     if given.name is not None:
+        from nge_jax.runtime.config_help import describe_config
+
         print(describe_config(given.name))
         return
     for name, file in shipped_configs().items():
         print(f"{name:16} {_first_line(file)}")
-
-
-def describe_config(given: str) -> str:
-    """Returns what a config's file says, its variants, and its keys with their values and comments."""
-    from nge_jax.runtime.config import find_config, flatten, load_config, load_module
-
-    name, _, words = given.partition(":")
-    config, file = load_config(name, words), find_config(name)
-    module = load_module(file)
-    lines = [inspect.cleandoc(module.__doc__ or file.name), ""]
-    for table in getattr(module, "VARIANTS", ()):
-        for word, differences in table.items():
-            changes = " ".join(f"{key}={_show_value(value)}" for key, value in differences.items())
-            lines += textwrap.wrap(f":{word}  {changes}", 100, subsequent_indent="    ")
-    comments = {}
-    for source in (getattr(module, "BASE", None), module):
-        if source is not None:
-            comments |= read_comments(Path(source.__file__).read_text(encoding="utf-8"))
-    group = None
-    values, in_file = flatten(config.to_dict()), list(comments)
-    # In the order of the file, which the config itself does not keep.
-    for key in sorted(values, key=lambda key: in_file.index(key) if key in in_file else -1):
-        if (head := key.rpartition(".")[0]) != group:
-            group = head
-            comment = comments.get(group)
-            lines += ["", *(textwrap.wrap(f"# {comment}", 100) if comment else [])]
-        text = f"{key}={_show_value(values[key])}"
-        comment = textwrap.wrap(comments.get(key, ""), 60)
-        lines.append(f"{text:38}  {comment[0]}" if comment else text)
-        lines += [f"{'':40}{line}" for line in comment[1:]]
-    return "\n".join(lines)
-
-
-def read_comments(source: str) -> dict[str, str]:
-    """Returns {key or group: comment, or ""} of the source of a config's file, in its order.
-
-    A comment stands behind `config.KEY = ...` or above it; so in the table DIFFERENCES of a config that is made of
-    another.
-    """
-    rows = {
-        token.start[0]: (token.string.lstrip("# "), not token.line[: token.start[1]].strip())
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-
-    def comment(first: int, last: int) -> str:
-        above = first - 1
-        while above in rows and rows[above][1]:
-            above -= 1
-        lines = [*range(above + 1, first), *range(first, last + 1)]
-        return " ".join(rows[line][0] for line in lines if line in rows)
-
-    comments = {}
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Assign):
-            continue
-        target, value = ast.unparse(node.targets[0]), node.value
-        if target.startswith("config."):
-            comments[target.removeprefix("config.")] = comment(
-                node.lineno, node.end_lineno or node.lineno
-            )
-        elif target == "DIFFERENCES" and isinstance(value, ast.Dict):
-            for key, changed in zip(value.keys, value.values, strict=True):
-                if isinstance(key, ast.Constant):
-                    comments[key.value] = comment(key.lineno, changed.end_lineno or key.lineno)
-    return comments
-
-
-def _show_value(value) -> str:
-    return value if isinstance(value, str) else repr(value).replace(" ", "")
 
 
 def _first_line(file: Path) -> str:

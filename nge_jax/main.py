@@ -21,7 +21,7 @@ from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.runtime import distributed, workdir
 from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime.config import check_keys
+from nge_jax.runtime.config import check_keys, read_config
 from nge_jax.runtime.distributed import Preempted
 
 TASKS = {
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
         print(USAGE.format("python -m nge_jax.main"), end="", file=sys.stderr)
         sys.exit(2)
     run_task(
-        runtime_flags.read_config(_CONFIG.value, argv[1:]),
+        read_config(_CONFIG.value, argv[1:]),
         _WORKDIR.value or default_workdir(_CONFIG.value),
         overwrite=_OVERWRITE.value,
         eval_only=_EVAL_ONLY.value,

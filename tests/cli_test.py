@@ -10,6 +10,7 @@ import pytest
 from nge_jax import cli, main
 from nge_jax.cost import cifar_cost, imagenet_cost
 from nge_jax.runtime.config import flatten, load_config, shipped_configs
+from nge_jax.runtime.config_help import describe_config
 from nge_jax.space.genotype import KNOWN, from_json, random_genotype, to_json
 
 
@@ -161,14 +162,14 @@ def test_configs_are_listed_with_what_their_files_say(capsys):
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_a_config_is_described_key_by_key(name):
-    lines = cli.describe_config(name).splitlines()
+    lines = describe_config(name).splitlines()
     for key, value in flatten(load_config(name).to_dict()).items():
         *_, line = (line for line in lines if line.startswith(f"{key}="))
         assert line.split("  ")[0] == f"{key}={value}".replace(", ", ",")
 
 
 def test_comments_are_those_of_the_file():
-    text = cli.describe_config("train_cifar100")
+    text = describe_config("train_cifar100")
     assert re.search(
         r"^weights\.weight_decay=0\.0005 +paper; 3e-4 on CIFAR-10$", text, re.MULTILINE
     )

@@ -28,8 +28,6 @@ KNOWN = {
     ("train.runner", "nge_jax.search.runner.SHAPES"),  # a table of image shapes
     ("search.strategy_steps", "ml_collections.ConfigDict"),
     ("runtime.workdir", "ml_collections.ConfigDict"),
-    ("runtime.flags", "ml_collections.ConfigDict"),
-    ("runtime.flags", "ml_collections.config_flags"),
 }
 
 PATHS = {

@@ -7,16 +7,17 @@ commas, choose among its variants. The files of this project come with the progr
 
 import difflib
 import functools
+import re
 import shlex
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts
@@ -30,6 +31,8 @@ KINDS = {
     tuple: "numbers",
 }
 
+# A flag that sets a key: --config.search.epochs=3, --noconfig.data.flip.
+SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
 # {"network.channels": 4}: keys of a config, joined by dots, and the values that they take instead.
 Differences = Mapping[str, Any]
 # Tables of words and what each changes. Of one table one word may be given; later tables have the last say.
@@ -89,11 +92,42 @@ def load_config(name: str | Path, words: str = "") -> ConfigDict:
     return config
 
 
+def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
+    """Returns the config `given` by its name or its file, with some of its keys set.
+
+    Args:
+      given: NAME, FILE, NAME:WORDS or FILE:WORDS.
+      settings: "--config.search.epochs=3", "--noconfig.data.flip" ...; a value's type is that of the key.
+
+    Raises:
+      InputError: an unknown config, variant or key, or a value of the wrong type.
+    """
+    name, _, words = given.partition(":")
+    config = load_config(name, words)
+    keys = flatten(config.to_dict())
+    for setting in settings:
+        match = SETTING.match(setting)
+        if match and match[1] not in keys:
+            file, near = find_config(name), _near_keys(match[1], keys)
+            raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
+    values, argv = flags.FlagValues(), ["", *settings]
+    holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+    except (flags.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        message = str(error).strip().splitlines()[-1]
+        if match := re.match(r"flag --config\.([\w.]+)=(.*?): ", message):
+            kind = describe_type(keys[match[1]])
+            message = f"config.{match[1]}: found {match[2]!r}, expected {kind}"
+        raise InputError(message) from error
+    return holder.value
+
+
 def load_module(file: Path) -> ModuleType:
     """Runs a config file and returns it as a module, under no name that others could import."""
-    loader = SourceFileLoader(file.stem, str(file))
-    module = module_from_spec(spec_from_loader(file.stem, loader))
-    loader.exec_module(module)
+    module = ModuleType(file.stem)
+    module.__file__ = str(file)
+    SourceFileLoader(file.stem, str(file)).exec_module(module)
     return module
 
 
@@ -233,6 +267,13 @@ def divides_into_micro_batches(batch_size: int, devices: int, accumulate: int) -
     """Refuses a `train.batch_size` that devices and `train.accumulate` do not divide."""
     among = f"{devices} devices" + (f" times {accumulate} micro-batches" if accumulate > 1 else "")
     divides_among("train.batch_size", batch_size, devices * accumulate, among)
+
+
+def _near_keys(key: str, keys: Collection[str]) -> str:
+    """Like `suggestions`, of keys inside of this one or with the same last part if there are any."""
+    inside = [other for other in keys if other.startswith(key + ".")]
+    near = inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
+    return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
 
 
 @functools.cache

@@ -1,26 +1,16 @@
-"""The flags of the commands, and settings of a config's keys, with every mistake in them explained in one line."""
+"""The flags of the commands, with every mistake in them explained in one line."""
 
 import contextlib
 import os
-import re
 import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 
 from absl import flags, logging
-from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
-from nge_jax.runtime.config import (
-    describe_type,
-    find_config,
-    flatten,
-    load_config,
-    suggestions,
-)
-
-_SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
+from nge_jax.runtime.config import SETTING
 
 
 def define_config() -> flags.FlagHolder[str]:
@@ -57,38 +47,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(others) + settings
     except flags.Error as error:
-        raise InputError(_last_line(error)) from error
-
-
-def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
-    """Returns the config `given` by its name or its file, with some of its keys set.
-
-    Args:
-      given: NAME, FILE, NAME:WORDS or FILE:WORDS.
-      settings: "--config.search.epochs=3", "--noconfig.data.flip" ...; a value's type is that of the key.
-
-    Raises:
-      InputError: an unknown config, variant or key, or a value of the wrong type.
-    """
-    name, _, words = given.partition(":")
-    config = load_config(name, words)
-    keys = flatten(config.to_dict())
-    for setting in settings:
-        match = _SETTING.match(setting)
-        if match and match[1] not in keys:
-            file, near = find_config(name), _near(match[1], keys)
-            raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
-    values, argv = flags.FlagValues(), ["", *settings]
-    holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
-    try:
-        values(argv)
-    except (flags.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        message = _last_line(error)
-        if match := re.match(r"config\.([\w.]+)=(.*?): ", message):
-            kind = describe_type(keys[match[1]])
-            message = f"config.{match[1]}: found {match[2]!r}, expected {kind}"
-        raise InputError(message) from error
-    return holder.value
+        raise InputError(str(error).strip().splitlines()[-1]) from error
 
 
 @contextlib.contextmanager
@@ -129,7 +88,7 @@ def _split_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     others, settings = [], []
     rest = iter(enumerate(argv))
     for position, argument in rest:
-        if not _SETTING.match(argument):
+        if not SETTING.match(argument):
             others.append(argument)
             continue
         following = argv[position + 1] if position + 1 < len(argv) else "--"
@@ -138,16 +97,3 @@ def _split_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             argument = f"{argument}={following}"
         settings.append(argument)
     return others, settings
-
-
-def _near(key, keys):
-    inside = [other for other in keys if other.startswith(key + ".")]
-    last = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
-    near = inside or last
-    return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
-
-
-def _last_line(error):
-    """The message proper, without the names of flags' machinery."""
-    line = str(error).strip().splitlines()[-1]
-    return re.sub(r"^(flag --(?=config\.))|^\w*(Error|Exception): ", "", line)

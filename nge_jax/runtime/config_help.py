@@ -1,0 +1,78 @@
+"""A config as help: its variants, its keys, and the comments that stand beside them in its file."""
+
+import ast
+import inspect
+import io
+import textwrap
+import tokenize
+from typing import Any
+
+from nge_jax.runtime.config import find_config, flatten, load_config, load_module
+
+
+def describe_config(given: str) -> str:
+    """Returns what a config's file says, its variants, and its keys with their values and comments."""
+    name, _, words = given.partition(":")
+    config, file = load_config(name, words), find_config(name)
+    module = load_module(file)
+    lines = [inspect.cleandoc(module.__doc__ or file.name), ""]
+    for table in getattr(module, "VARIANTS", ()):
+        for word, differences in table.items():
+            changes = " ".join(f"{key}={_show_value(value)}" for key, value in differences.items())
+            lines += textwrap.wrap(f":{word}  {changes}", 100, subsequent_indent="    ")
+    comments: dict[str, str] = {}
+    for source in (getattr(module, "BASE", None), module):
+        if source is not None:
+            comments |= read_comments(inspect.getsource(source))
+    group = None
+    values, in_file = flatten(config.to_dict()), list(comments)
+    # In the order of the file, which the config itself does not keep.
+    for key in sorted(values, key=lambda key: in_file.index(key) if key in in_file else -1):
+        if (head := key.rpartition(".")[0]) != group:
+            group = head
+            comment = comments.get(group)
+            lines += ["", *(textwrap.wrap(f"# {comment}", 100) if comment else [])]
+        text = f"{key}={_show_value(values[key])}"
+        comment = textwrap.wrap(comments.get(key, ""), 60)
+        lines.append(f"{text:38}  {comment[0]}" if comment else text)
+        lines += [f"{'':40}{line}" for line in comment[1:]]
+    return "\n".join(lines)
+
+
+def read_comments(source: str) -> dict[str, str]:
+    """Returns {key or group: comment, or ""} of the source of a config's file, in its order.
+
+    A comment stands behind `config.KEY = ...` or above it; so in the table DIFFERENCES of a config that is made of
+    another.
+    """
+    rows = {
+        token.start[0]: (token.string.lstrip("# "), not token.line[: token.start[1]].strip())
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+
+    def comment(first: int, last: int) -> str:
+        above = first - 1
+        while above in rows and rows[above][1]:
+            above -= 1
+        lines = [*range(above + 1, first), *range(first, last + 1)]
+        return " ".join(rows[line][0] for line in lines if line in rows)
+
+    comments = {}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Assign):
+            continue
+        target, value = ast.unparse(node.targets[0]), node.value
+        if target.startswith("config."):
+            comments[target.removeprefix("config.")] = comment(
+                node.lineno, node.end_lineno or node.lineno
+            )
+        elif target == "DIFFERENCES" and isinstance(value, ast.Dict):
+            for key, changed in zip(value.keys, value.values, strict=True):
+                if isinstance(key, ast.Constant):
+                    comments[key.value] = comment(key.lineno, changed.end_lineno or key.lineno)
+    return comments
+
+
+def _show_value(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value).replace(" ", "")
