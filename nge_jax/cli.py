@@ -6,7 +6,6 @@ mistakes are answered at once, without JAX.
 
 import argparse
 import ast
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -99,8 +98,6 @@ def _run_command(command: str, arguments: list[str]) -> None:
             else:
                 near = suggestions(command, (*TASKS, *COMMANDS))
                 raise InputError(f"{command!r} is no command{near}")
-    except BrokenPipeError:  # the reader, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
 
