@@ -39,6 +39,12 @@ def photograph_config(folder, photographs, **changes):
     config.train.batch_size = 4
     config.train.images_per_epoch = 0
     config.data.validation = 9
+    config.data.jitter = (
+        0.4,
+        0.4,
+        0.4,
+        0.0,
+    )  # a class is a color: another hue would make it another class
     config.weights.learning_rate = 0.05
     config.run.steps_per_dispatch = 2
     config.run.checkpoint_every_steps = 5
