@@ -105,8 +105,6 @@ def run_task(
         print(runner.summary(config))
         return None
     distributed.initialize(**(processes or {}))
-    if task == "search" and distributed.has_company():
-        raise InputError("--num_processes: a search runs in one process, on all of its devices")
     path = Path(path).expanduser()
     workdir.check(path, config, overwrite=overwrite)
     use_compilation_cache()

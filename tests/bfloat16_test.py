@@ -46,7 +46,7 @@ def loss_curve(data, dtype):
     probs = built.edge_model.probs(state.params[EMBEDDING])
     sums = [0.0]
     for first in range(0, STEPS, WINDOW):
-        state = phase.run(state, (probs, batches), key, first, first + WINDOW)
+        state = phase.program(state, (probs, batches), key, first, first + WINDOW)
         sums.append(float(state.sums[WEIGHTS].loss))
     return np.diff(sums) / (WINDOW * batch_size)
 

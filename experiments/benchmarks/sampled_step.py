@@ -57,7 +57,7 @@ class Timed:
         for phase in search.phases:
             begin = time.monotonic()
             arguments = self.state, self.batches[phase.name], self.key, 0, _STEPS.value
-            self.run[phase.name] = phase.run.lower(*arguments).compile()
+            self.run[phase.name] = phase.program.lower(*arguments).compile()
             self.compile_s[phase.name] = time.monotonic() - begin
 
     def seconds(self, group: str) -> float:

@@ -29,6 +29,7 @@ def read_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.n
 
 
 NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "digits": DIGITS_NUM_CLASSES}
+SHAPES = {"cifar10": (32, 32, 3), "cifar100": (32, 32, 3), "digits": (8, 8, 1)}  # of an image
 # CIFAR-10's, of pixels in 0..1; paper silent, DARTS uses them for CIFAR-100 too.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 BUILT_IN = ", or search the built-in digits with --config=configs/search_digits.py"

@@ -96,7 +96,7 @@ def resident(
         ),
         examples={"train": len(train)} | {name: len(y) for name, (_, y) in held_out_sets.items()},
         axes=parallel.BATCHES_AXES,
-        batch_at=parallel.row,
+        batch_at=parallel.batch_at,
         epoch=epoch,
         held_out=evaluation_batches,
     )

@@ -1,4 +1,4 @@
-"""Several processes, usually one for each accelerator or host, that run one training together.
+"""Several processes, usually one for each accelerator or host, that run one task together.
 
 Every process runs the same command. Who the others are is told by flags or by the environment that Slurm,
 Open MPI or Kubernetes prepare; with neither, a process is alone. What they print on stdout is the same, so
@@ -63,13 +63,8 @@ def initialize(
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process lives)
 
 
-def has_company() -> bool:
-    """Whether `initialize` has joined other processes."""
-    return jax.distributed.is_initialized() and jax.process_count() > 1
-
-
 def is_first() -> bool:
-    """Whether this is the process that writes the run's files and prints its results."""
+    """Tells whether this is the process that writes the run's files and prints its results."""
     return jax.process_index() == 0
 
 
@@ -79,7 +74,7 @@ def wait_for_all(where: str) -> None:
 
 
 def _told_of_others() -> bool:
-    """Whether the environment tells of more processes than this one."""
+    """Finds out whether the environment tells of more processes than this one."""
     slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1
     open_mpi = int(os.environ.get(OPEN_MPI, 1)) > 1
     return slurm or open_mpi or all(name in os.environ for name in KUBERNETES)
@@ -113,7 +108,7 @@ class PreemptionNotice:
             signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
     def given(self) -> bool:
-        """The same answer in every process: all of them must call it, at the same points of the run."""
+        """Tells whether the signal has come, each process the same: all must call it, at the same points of the run."""
         return bool(multihost_utils.process_allgather(np.array(self._here)).any())
 
     def _note(self, *_):

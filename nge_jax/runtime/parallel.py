@@ -7,11 +7,14 @@ no image's augmentation depends on the number of devices.
 """
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
@@ -28,22 +31,25 @@ class Batches(NamedTuple):
     indices: jax.Array
 
 
-def row(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Images and labels of step i."""
+def batch_at(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the images and labels of step i."""
     index = batches.indices[i]
     return batches.images[index], batches.labels[index]
 
 
-def make_phase(step: Callable, row: Callable = row) -> Callable:
-    """`(state, batches, key, start, stop) -> state`: a step for each of the rows start..stop-1.
+def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
+    """Makes `(state, batches, key, start, stop) -> state`: a step for each of the rows start..stop-1.
 
-    `step`: `(state, images, labels, key) -> state`. Whatever start and stop are, it is the same program.
-    `row`: `(batches, i) -> (images, labels)`, where batches are no `Batches`.
+    Whatever start and stop are, it is the same program.
+
+    Args:
+      step: `(state, images, labels, key) -> state`.
+      batch_at: `(batches, i) -> (images, labels)`, where batches are no `Batches`.
     """
 
     def phase(state, batches, key, start, stop):
         def body(i, state):
-            return step(state, *row(batches, i), key)
+            return step(state, *batch_at(batches, i), key)
 
         return lax.fori_loop(start, stop, body, state)
 
@@ -51,9 +57,11 @@ def make_phase(step: Callable, row: Callable = row) -> Callable:
 
 
 def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
-    """The phase on all devices; the state stays replicated without leading axes, and is donated.
+    """Puts the phase on all devices; the state stays replicated without leading axes, and is donated.
 
-    `indices` carry a leading axis of this process's devices. `batches`: the in_axes of other batches.
+    Args:
+      phase: of `make_phase`, say.
+      batches: in_axes of its batches; None: of `Batches`, whose indices carry a leading axis of this process's devices.
     """
     axes = BATCHES_AXES if batches is None else batches
     return jax.pmap(
@@ -64,15 +72,21 @@ def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
 BATCHES_AXES = Batches(images=None, labels=None, indices=0)
 
 
-def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple]) -> list[Callable]:
-    """Phases of `on_all_devices` as programs for such arguments, in a run of one process.
+def compile_ahead(phases: Sequence[Callable], arguments: Sequence[tuple]) -> list[Callable]:
+    """Returns phases of `on_all_devices` as programs for such arguments, of which none is used up.
 
-    One is compiled, or loaded from the compilation cache, while the next is traced and compiled.
+    One is compiled, or loaded from the compilation cache, while the next is traced. Two are not compiled at once: that
+    would take twice the memory, and XLA keeps all cores busy with one.
     """
-    with ThreadPoolExecutor(len(phases)) as pool:
+    if jax.process_count() > 1:
+        # A compiled pmap does not take the arrays of one process among several: these compile by running no step.
+        for phase, (state, batches, key, *_) in zip(phases, arguments, strict=True):
+            jax.block_until_ready(phase(jax.tree.map(jnp.copy, state), batches, key, 0, 0))
+        return list(phases)
+    with ThreadPoolExecutor(1) as pool:
         programs = [
-            pool.submit(program, phase.lower(*its))
-            for phase, its in zip(phases, arguments, strict=True)
+            pool.submit(compile_lowered, phase.lower(*given))
+            for phase, given in zip(phases, arguments, strict=True)
         ]
         return [program.result() for program in programs]
 
@@ -85,39 +99,54 @@ _CPU_OPTIONS = {
 }
 
 
-def program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """The program of a lowered phase."""
+def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Returns the program of a lowered phase."""
+    compiled = None
     if jax.default_backend() == "cpu":
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # of a jaxlib without these options
-            return lowered.compile(compiler_options=_CPU_OPTIONS)
-    return lowered.compile()
+            compiled = lowered.compile(compiler_options=_CPU_OPTIONS)
+    compiled = compiled or lowered.compile()
+    give_back_freed_memory()
+    return compiled
+
+
+def give_back_freed_memory() -> None:
+    """Returns to the system what compilers have freed, which glibc keeps for itself: gigabytes after a search's."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # other C libraries do without
+            trim(0)
 
 
 def replicated(tree: Any) -> Any:
-    """The tree on every local device, placed as a dispatch returns it (or the next would compile anew)."""
+    """Puts the tree on every local device, placed as a dispatch returns it (or the next would compile anew)."""
     return _put(tree, PartitionSpec())
 
 
 def divided(tree: Any) -> Any:
-    """Arrays [local devices, ...], on each device its row."""
+    """Puts arrays [local devices, ...] on the devices, on each its row."""
     return _put(tree, PartitionSpec(AXIS))
 
 
 def by_device(order: np.ndarray) -> np.ndarray:
-    """[steps, B] -> [local devices, steps, B / devices], the part of every batch of each of this process's devices."""
+    """Divides batches [steps, B] among all devices.
+
+    Returns:
+      What those of this process get: [local devices, steps, B / devices].
+    """
     devices, local = jax.device_count(), jax.local_device_count()
     parts = order.reshape(len(order), devices, -1).swapaxes(0, 1)
     return parts[jax.process_index() * local :][:local]
 
 
 def my_part(draws: Any, count: int, axis: int = 0) -> Any:
-    """This device's `count` examples' part of what was drawn for the whole batch."""
+    """Returns this device's `count` examples' part of what was drawn for the whole batch."""
     start = lax.axis_index(AXIS) * count
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis), draws)
 
 
 def sum_over_devices(tree: Any) -> Any:
-    """The sum of float32 trees over the axis, as a single all-reduce.
+    """Sums float32 trees over the axis, as a single all-reduce.
 
     With one for each array XLA combines only those that come one after the other: batch statistics which are
     themselves averaged over the devices lie between the gradients of the layers.

@@ -6,11 +6,17 @@ Results go to stdout, speed to stderr, so that either can be kept without the ot
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import TextIO
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+from nge_jax.runtime import distributed
+from nge_jax.runtime.artifacts import MetricsLog
+
+# Titles of a table's columns and what stands below them, of a row's metrics: ("loss", "{train_loss:.3f}").
+Columns = Sequence[tuple[str, str]]
 SECONDS_BETWEEN_LINES = 30
 
 
@@ -91,16 +97,74 @@ class Progress:
             self._bar.close()
 
 
-def table_header(columns: Mapping[str, tuple[str, str]]) -> str:
-    """The header over `table_row`s. `columns` maps a metric to its title and format: {"loss": ("loss", ".3f")}."""
-    return "  ".join(title.rjust(_width(title)) for title, _ in columns.values())
+class EpochLog:
+    """Progress, the table of epochs and metrics.jsonl of a run. Use as a context manager.
+
+    Of several processes all call it, and the first one's shows and writes.
+
+    Args:
+      workdir: the run's directory.
+      columns: of the table.
+      step: that of the checkpoint which the run goes on from, 0 for none.
+      images: that the whole run will process.
+      done: those of them that were processed before.
+    """
+
+    def __init__(self, workdir: Path, columns: Columns, step: int, images: int, done: int):
+        first = distributed.is_first()
+        # The stdout of the other processes leads nowhere, see `distributed`.
+        self._progress = Progress(images, done, sys.stderr if first else sys.stdout)
+        self._metrics = MetricsLog(workdir, step) if first else None
+        self._columns = columns
+        self._epoch: int | None = None
+        self._began, self._images = time.monotonic(), 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._progress.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Starts the clock of an epoch, or of what is left of it, unless it runs."""
+        if epoch == self._epoch:
+            return
+        if self._epoch is None:
+            self._progress.print(table_header(self._columns))
+        self._epoch = epoch
+        self._began, self._images = time.monotonic(), 0
+
+    def advance(self, images: int, note: str) -> None:
+        """Counts `images` more; `note` says where the run is."""
+        self._images += images
+        self._progress.advance(images, note)
+
+    def speed(self) -> dict[str, float]:
+        """Returns the seconds since the epoch's clock started, and the images of one of them."""
+        seconds = time.monotonic() - self._began
+        return {"seconds": seconds, "images_per_second": self._images / seconds}
+
+    def show(self, row: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+        """Adds the row to the table on the screen, and lines below it."""
+        for line in (table_row(self._columns, row), *notes):
+            self._progress.print(line)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds the row to metrics.jsonl."""
+        if self._metrics is not None:
+            self._metrics.write(row)
 
 
-def table_row(columns: Mapping[str, tuple[str, str]], metrics: Mapping[str, float | str]) -> str:
-    """One epoch's metrics below `table_header`; strings need an empty format."""
-    return "  ".join(
-        format(metrics[key], form).rjust(_width(title)) for key, (title, form) in columns.items()
-    )
+def table_header(columns: Columns) -> str:
+    """Returns the header over `table_row`s."""
+    return "  ".join(title.rjust(_width(title)) for title, _ in columns)
+
+
+def table_row(columns: Columns, row: Mapping[str, Any]) -> str:
+    """Returns one epoch's metrics below `table_header`."""
+    return "  ".join(form.format(**row).rjust(_width(title)) for title, form in columns)
 
 
 def _width(title):

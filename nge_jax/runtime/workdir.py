@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import distributed
 from nge_jax.runtime.artifacts import (
     ARCHITECTURE,
     CHECKPOINTS,
@@ -97,6 +99,30 @@ def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
         )
 
 
+def begin(
+    path: str | Path, config: ConfigDict, *, overwrite: bool, files: Mapping[str, str] | None = None
+) -> Path:
+    """Makes `path` the workdir of `config`, once every process of the run has checked all else, and returns it.
+
+    Args:
+      path: the directory.
+      config: of the run.
+      overwrite: whether to remove what an earlier run wrote.
+      files: what the first process writes into it besides, texts by names.
+
+    Raises:
+      InputError: the workdir is refused, see `check`.
+    """
+    check(path, config, overwrite=overwrite)
+    distributed.wait_for_all("all is checked")
+    if distributed.is_first():
+        prepare(path, config, overwrite=overwrite)
+        for name, text in (files or {}).items():
+            write_atomically(Path(path) / name, text)
+    distributed.wait_for_all("the workdir is prepared")
+    return Path(path)
+
+
 def prepare(path: str | Path, config: ConfigDict, *, overwrite: bool) -> Path:
     """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
 
@@ -131,7 +157,7 @@ def has_checkpoints(path: Path) -> bool:
 
 
 def environment() -> dict:
-    """Program, versions, device, command line and time of this process, ready for JSON."""
+    """Returns program, versions, device, command line and time of this process, ready for JSON."""
     devices = jax.devices()
     return {
         "program": "nge_jax",

@@ -1,6 +1,5 @@
 """What a config and a data set make of a search, before any array."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,13 +8,15 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from nge_jax import optim
+from nge_jax import embedding, optim
 from nge_jax.data import order, small
-from nge_jax.embedding import EdgeModel, edge_model
+from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
+from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, strategy_steps
+from nge_jax.search.gradient_steps import Preprocessing
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
@@ -23,22 +24,17 @@ from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
 
 
-class Phase(NamedTuple):
-    """A part of an epoch: `run(state, batches, key, start, stop) -> state` over `steps` rows of batches.
-
-    updates: of either group in one row.
-    """
-
-    name: str
-    run: Callable
-    steps: int
-    updates: int
-
-
 class Search(NamedTuple):
-    """What the config and the data set make of a search, before any array.
+    """What the config and the data set make of a search.
 
-    strategy: None: the gradient's. Another's state is what `edge_model` makes and reads.
+    net: the supernet, whose weights are the group WEIGHTS.
+    edge_model: of the group EMBEDDING; what a strategy other than the gradient makes and reads as its state.
+    strategy: None: the gradient's.
+    schedule: learning rate of the weights at each of their steps.
+    optimizer: of both groups.
+    phases: of an epoch.
+    preprocessing: of the images.
+    halves: of each group, indices of its half of the training images.
     """
 
     net: Supernet
@@ -47,20 +43,19 @@ class Search(NamedTuple):
     schedule: optax.Schedule
     optimizer: optim.Optimizer
     phases: tuple[Phase, ...]
-    inputs: gradient_steps.Inputs
-    halves: dict[str, np.ndarray]  # indices of each group's half of the training images
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return sum(phase.steps * phase.updates for phase in self.phases)
+    preprocessing: Preprocessing
+    halves: dict[str, np.ndarray]
 
 
 def build(config: ConfigDict, data: small.SmallDataset) -> Search:
-    """The supernet, the edge model, their optimiser and the phases of a checked config."""
+    """Makes the supernet, the edge model, their optimizer and the phases of a checked config."""
     halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
     halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))
     images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
+    by_batch = config.search.alternation == "batch"
+    if by_batch:
+        steps = dict.fromkeys(steps, min(steps.values()))
 
     net = make_supernet(
         config.network.cells,
@@ -71,59 +66,52 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         remat=config.network.remat,
         schedule="loop" if jax.default_backend() == "cpu" else "together",
     )
-    edges, strategy = edge_model(config.search.edge_model, config.search.adjacency), None
-    if config.search.strategy == "gradient":
-        teacher = optim.adam(
-            config.embedding.learning_rate,
-            b1=config.embedding.b1,
-            b2=config.embedding.b2,
-            weight_decay=config.embedding.weight_decay,
-        )
-    else:
-        strategy = make_strategy(config, edges)
-        edges = strategy_steps.as_edge_model(strategy, config.search.epochs * steps[EMBEDDING])
-        teacher = optax.identity()  # the strategy teaches itself
-    by_batch = config.search.alternation == "batch"
-    weight_steps = min(steps.values()) if by_batch else steps[WEIGHTS]
+    edge_model = embedding.edge_model(config.search.edge_model, config.search.adjacency)
+    strategy = None
+    if config.search.strategy != "gradient":
+        strategy = make_strategy(config, edge_model)
+        queries = config.search.epochs * steps[EMBEDDING]
+        edge_model = strategy_steps.as_edge_model(strategy, queries)
     schedule = optax.cosine_decay_schedule(
-        config.weights.learning_rate, config.search.epochs * weight_steps
+        config.weights.learning_rate, config.search.epochs * steps[WEIGHTS]
     )
-    optimizer = optim.Optimizer(
-        {
-            WEIGHTS: optim.sgd(
-                schedule,
-                momentum=config.weights.momentum,
-                weight_decay=config.weights.weight_decay,
-                clip_norm=config.weights.clip_norm,
-            ),
-            EMBEDDING: teacher,
-        }
-    )
-    inputs = gradient_steps.Inputs(data.mean, data.std, config.data.pad, config.data.flip)
+    optimizer = _make_optimizer(config, schedule)
+    preprocessing = Preprocessing(data.mean, data.std, config.data.pad, config.data.flip)
     if strategy is None:
-        weight_step = gradient_steps.make_weight_step(net, optimizer, inputs)
-        embedding_step = gradient_steps.make_embedding_step(net, edges, optimizer, inputs)
+        weight_step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
+        embedding_step = gradient_steps.make_embedding_step(
+            net, edge_model, optimizer, preprocessing
+        )
     else:
-        weight_step = strategy_steps.make_weight_step(net, strategy, optimizer, inputs)
-        embedding_step = strategy_steps.make_query_step(net, strategy, inputs)
+        weight_step = strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing)
+        embedding_step = strategy_steps.make_query_step(net, strategy, preprocessing)
+
     if by_batch:
-        both = gradient_steps.make_alternating_phase(weight_step, embedding_step, edges)
-        run_both = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
-        phases = (Phase("weights and embedding", run_both, weight_steps, 2),)
+        both = gradient_steps.make_alternating_phase(weight_step, embedding_step, edge_model)
+        program = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
+        phases = (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)
     else:
-        run_weights = parallel.on_all_devices(
-            gradient_steps.make_weight_phase(weight_step), (None, BATCHES_AXES)
-        )
-        run_embedding = parallel.on_all_devices(parallel.make_phase(embedding_step))
-        phases = (
-            Phase(WEIGHTS, run_weights, steps[WEIGHTS], 1),
-            Phase(EMBEDDING, run_embedding, steps[EMBEDDING], 1),
-        )
-    return Search(net, edges, strategy, schedule, optimizer, phases, inputs, halves)
+        weight_phase = gradient_steps.make_weight_phase(weight_step)
+        embedding_phase = parallel.make_phase(embedding_step)
+        programs = {
+            WEIGHTS: parallel.on_all_devices(weight_phase, (None, BATCHES_AXES)),
+            EMBEDDING: parallel.on_all_devices(embedding_phase),
+        }
+        phases = tuple(Phase(group, program, steps[group]) for group, program in programs.items())
+    return Search(
+        net=net,
+        edge_model=edge_model,
+        strategy=strategy,
+        schedule=schedule,
+        optimizer=optimizer,
+        phases=phases,
+        preprocessing=preprocessing,
+        halves=halves,
+    )
 
 
-def make_strategy(config: ConfigDict, edges: EdgeModel) -> Strategy:
-    """The strategy that a checked config names, one cell at a time. Here a new one gets its name."""
+def make_strategy(config: ConfigDict, edge_model: EdgeModel) -> Strategy:
+    """Makes the strategy that a checked config names, one cell at a time. Here a new one gets its name."""
     if config.search.strategy == "reinforce":
         settings = reinforce.Settings(
             batch_size=1,
@@ -131,7 +119,7 @@ def make_strategy(config: ConfigDict, edges: EdgeModel) -> Strategy:
             baseline_decay=config.reinforce.baseline_decay,
         )
         optimizer = optax.adam(config.reinforce.learning_rate)
-        return reinforce.reinforce(edges, DARTS, optimizer, settings)
+        return reinforce.reinforce(edge_model, DARTS, optimizer, settings)
     if config.search.strategy == "evolution":
         settings = evolution.Settings(
             population=config.evolution.population,
@@ -143,7 +131,26 @@ def make_strategy(config: ConfigDict, edges: EdgeModel) -> Strategy:
             entropy_weight=config.evolution.entropy_weight,
         )
         optimizer = optax.adam(config.evolution.learning_rate)
-        return evolution.evolution(edges, DARTS, optimizer, settings)
+        return evolution.evolution(edge_model, DARTS, optimizer, settings)
     if config.search.strategy == "random":
         return random_search(DARTS)
     raise ValueError(f"search.strategy: found {config.search.strategy!r}")
+
+
+def _make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optim.Optimizer:
+    """Makes that of both groups; a strategy other than the gradient teaches its embedding itself."""
+    weight_optimizer = optim.sgd(
+        schedule,
+        momentum=config.weights.momentum,
+        weight_decay=config.weights.weight_decay,
+        clip_norm=config.weights.clip_norm,
+    )
+    embedding_optimizer = optax.identity()
+    if config.search.strategy == "gradient":
+        embedding_optimizer = optim.adam(
+            config.embedding.learning_rate,
+            b1=config.embedding.b1,
+            b2=config.embedding.b2,
+            weight_decay=config.embedding.weight_decay,
+        )
+    return optim.Optimizer({WEIGHTS: weight_optimizer, EMBEDDING: embedding_optimizer})

@@ -42,7 +42,7 @@ def check(config: ConfigDict) -> None:
         config_checks.find_config(config.search.train_config)
     except InputError as error:
         raise InputError(f"config.search.train_config: {error}") from None
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     config_checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
     )

@@ -1,7 +1,7 @@
 """The two updates of Algorithm 1 as pure functions, and many of them in one dispatch.
 
 One update trains one group of parameters, the supernet's weights or the edge model ("embedding"), and
-leaves the other group and its optimiser's state bit for bit as they were.
+leaves the other group and its optimizer's state bit for bit as they were.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from nge_jax.data import augment
 from nge_jax.embedding import EdgeModel
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
-from nge_jax.runtime.parallel import AXIS, make_phase, my_part, row
+from nge_jax.runtime.parallel import AXIS, batch_at, make_phase, my_part
 from nge_jax.supernet.model import Supernet
 
 Tree = Any
@@ -38,7 +38,7 @@ class SearchState(NamedTuple):
     history: jax.Array
 
 
-class Inputs(NamedTuple):
+class Preprocessing(NamedTuple):
     """How images enter a step; `pad`, `flip` as of `augment.draw`."""
 
     mean: tuple[float, ...]
@@ -50,7 +50,7 @@ class Inputs(NamedTuple):
 def init_state(
     net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, epochs: int, key: jax.Array
 ) -> SearchState:
-    """The state before the first step."""
+    """Makes the state before the first step."""
     params = {
         WEIGHTS: net.init(jax.random.fold_in(key, 0)),
         EMBEDDING: edge_model.init(jax.random.fold_in(key, 1)),
@@ -65,15 +65,15 @@ def init_state(
     )
 
 
-def make_weight_step(net: Supernet, optimizer: Optimizer, inputs: Inputs) -> Callable:
-    """`(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
+def make_weight_step(net: Supernet, optimizer: Optimizer, preprocessing: Preprocessing) -> Callable:
+    """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
     To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1
     holds P for an epoch); images: uint8 [B, H, W, C], this device's part of the batch; key: the run's.
     """
 
     def weight_step(state, probs, images, labels, key):
-        x = _augment(inputs, images, jax.random.fold_in(key, state.step))
+        x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
 
         def loss_fn(weights):
             return loss(net, weights, x, labels, probs)
@@ -85,15 +85,15 @@ def make_weight_step(net: Supernet, optimizer: Optimizer, inputs: Inputs) -> Cal
 
 
 def make_embedding_step(
-    net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, inputs: Inputs
+    net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, preprocessing: Preprocessing
 ) -> Callable:
-    """`(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
+    """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
     P is computed anew; the gradient reaches the embedding through P alone, w is held.
     """
 
     def embedding_step(state, images, labels, key):
-        x = _augment(inputs, images, jax.random.fold_in(key, state.step))
+        x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
 
         def loss_fn(embedding):
             return loss(net, state.params[WEIGHTS], x, labels, edge_model.probs(embedding))
@@ -105,7 +105,7 @@ def make_embedding_step(
 
 
 def make_weight_phase(weight_step: Callable) -> Callable:
-    """`(state, (probs, batches), key, start, stop) -> state`: rows start..stop-1 of weight steps.
+    """Makes `(state, (probs, batches), key, start, stop) -> state`: rows start..stop-1 of weight steps.
 
     P is an argument, so that one compiled program serves all edge models.
     """
@@ -124,7 +124,7 @@ def make_weight_phase(weight_step: Callable) -> Callable:
 def make_alternating_phase(
     weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel
 ) -> Callable:
-    """`(state, (weight batches, embedding batches), key, start, stop) -> state`, as DARTS alternates.
+    """Makes `(state, (weight batches, embedding batches), key, start, stop) -> state`, as DARTS alternates.
 
     Row by row: an embedding step, then a weight step under the P that follows from it.
     """
@@ -133,26 +133,32 @@ def make_alternating_phase(
         training, validation = batches
 
         def body(i, state):
-            state = embedding_step(state, *row(validation, i), key)
+            state = embedding_step(state, *batch_at(validation, i), key)
             probs = edge_model.probs(state.params[EMBEDDING])
-            return weight_step(state, probs, *row(training, i), key)
+            return weight_step(state, probs, *batch_at(training, i), key)
 
         return lax.fori_loop(start, stop, body, state)
 
     return alternating_phase
 
 
-def _augment(inputs, images, key):
+def _augment(preprocessing, images, key):
     """Draws for the global batch, so that an image's crop does not depend on the number of devices."""
     draws = augment.draw(
-        key, lax.axis_size(AXIS) * len(images), *images.shape[1:3], pad=inputs.pad, flip=inputs.flip
+        key,
+        lax.axis_size(AXIS) * len(images),
+        *images.shape[1:3],
+        pad=preprocessing.pad,
+        flip=preprocessing.flip,
     )
     mine = my_part(draws, len(images))
-    return augment.apply(images, mine, mean=inputs.mean, std=inputs.std, pad=inputs.pad)
+    return augment.apply(
+        images, mine, mean=preprocessing.mean, std=preprocessing.std, pad=preprocessing.pad
+    )
 
 
 def loss(net, weights, x, labels, probs):
-    """Mean loss of a batch of normalised images `x`, and its sums."""
+    """Returns the mean loss of a batch of normalized images `x`, and its sums."""
     logits, _ = net.apply(weights, x, probs)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), count_correct(losses, logits, labels)

@@ -7,12 +7,12 @@
     the genotype: of every inner node the two strongest edges with their strongest operations
 
 `search.alternation="batch"` updates both for every pair of batches instead, as DARTS does. `search.strategy`, other
-than "gradient", keeps this loop and puts other steps into it: see `supernet_search`.
+than "gradient", keeps this loop and puts other steps into it: see `strategy_steps`.
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,174 +27,159 @@ from nge_jax.errors import arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import run as report_run
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime.artifacts import MetricsLog
-from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
-from nge_jax.runtime.progress import Progress, table_header, table_row
 from nge_jax.search import checks as search_checks
 from nge_jax.search import gradient_steps, strategy_steps
 from nge_jax.search import record as search_record
-from nge_jax.search.build import Phase, Search, build
+from nge_jax.search.build import Search, build
 from nge_jax.search.gradient_steps import SearchState
-from nge_jax.space import genotype
+from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
 from nge_jax.supernet.model import make_supernet
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
+class SearchResult(NamedTuple):
+    """What a search ends with.
+
+    genotype: the cells.
+    probabilities: P after the last epoch, [2, 14, 7].
+    workdir: holds all else.
+    """
+
+    genotype: Genotype
+    probabilities: np.ndarray
+    workdir: Path
+
+
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> SearchResult:
     """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
 
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
+      Preempted: the process was asked to stop and has saved a checkpoint.
     """
     search_checks.check(config)
     with arguments_as(name="config.data.name", data_dir="config.data.dir"):
         data = small.load(config.data.name, config.data.dir)
     search_checks.check_data(config, data)
     search = build(config, data)
-    path = workdir.prepare(path, config, overwrite=overwrite)
-    state = fit(config, search, data, path)
+    path = workdir.begin(path, config, overwrite=overwrite)
 
-    found = choose(config, search, data, state, path)
-    text = genotype.to_json(found)
-    artifacts.write_atomically(path / artifacts.GENOTYPE, text)
-    print(text)
-    print(f"report: {report(path)}")
-    print(f"to train this cell: {_train_command(config, path)}")
+    task = make_task(config, search, data, path)
+    state = loop.run(
+        task,
+        path,
+        checkpoint_every_steps=config.run.checkpoint_every_steps,
+        keep_checkpoints=config.run.keep_checkpoints,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+    )
+    result = SearchResult(
+        genotype=choose(config, search, data, state, path),
+        probabilities=np.asarray(state.history[-1]),
+        workdir=path,
+    )
+    if distributed.is_first():
+        text = genotype.to_json(result.genotype)
+        artifacts.write_atomically(path / artifacts.GENOTYPE, text)
+        print(text)
+        print(f"report: {report(path)}")
+        print(f"to train this cell: {_train_command(config, path)}")
+    return result
 
 
-def fit(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> SearchState:
-    """The loop: epochs of phases of dispatches, checkpoints between; returns the last state."""
-    epochs, batch_size = config.search.epochs, config.search.batch_size
+def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:
+    """Makes what the loop runs: epochs of the search's phases, whose ends are recorded in the workdir `path`."""
+    epochs = config.search.epochs
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = gradient_steps.init_state(
         search.net, search.edge_model, search.optimizer, epochs, init_key
     )
-    state, key, images, labels = parallel.replicated(
-        (state, key, data.train_images, data.train_labels)
-    )
-    total_steps = epochs * search.steps_per_epoch
-    probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
+    state, key, *examples = parallel.replicated((state, key, data.train_images, data.train_labels))
+    read_probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
+    weight_steps = next(p.steps for p in search.phases if p.name != EMBEDDING)
 
-    with Checkpoints(path / artifacts.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
-        state, step = checkpoints.restore_latest(state) or (state, 0)
-        metrics = MetricsLog(path, step)
-        progress = Progress(total_steps * batch_size, step * batch_size)
-        if step < total_steps:  # before the clocks below start
-            batches = _batches(config, search, 0, images, labels, probs(state))
-            search = _compiled(search, [(state, batches[p.name], key, 0, 0) for p in search.phases])
-        columns = search_record.columns(search.strategy)
-        progress.print(table_header(columns))
-        for epoch in range(step // search.steps_per_epoch, epochs):
-            # Held for the epoch; what the embedding learns in it counts from the next one on.
-            batches = _batches(config, search, epoch, images, labels, probs(state))
-            began, begin = time.monotonic(), step
-            for phase, first, last in _dispatches(config, search, step):
-                state = phase.run(state, batches[phase.name], key, first, last)
-                state.step.block_until_ready()
-                done = (last - first) * phase.updates
-                step += done
-                progress.advance(done * batch_size, f"epoch {epoch + 1}/{epochs}, {phase.name}")
-                if step % search.steps_per_epoch and _is_due(config, step, done):
-                    checkpoints.save(step, state)
-            state = _end_epoch(state, epoch + 1, probs(state))
-            row = {"epoch": epoch + 1, "step": step, "seconds": time.monotonic() - began}
-            row["images_per_second"] = (step - begin) * batch_size / row["seconds"]
-            # The epoch's last step's; the schedule counts steps of the weights alone.
-            weight_steps = sum(p.steps for p in search.phases if p.name != EMBEDDING)
-            rate = float(search.schedule((epoch + 1) * weight_steps - 1))
-            told = None if search.strategy is None else state.params[EMBEDDING].told()
-            row |= search_record.epoch_metrics(state, epoch + 1, rate, told)
-            progress.print(table_row(columns, row))
-            for warning in search_record.skip_warnings(row):
-                progress.print(warning)
-            artifacts.write_architecture(path, np.asarray(state.history[: epoch + 2]))
-            if told is not None:
-                artifacts.write_history(path, *told)
-            metrics.write({k: v for k, v in row.items() if k != "skips"})
-            state = _without_sums(state)
-            checkpoints.save(step, state)  # never before the row
-        progress.close()
-        metrics.close()
-    return state
+    def draw_batches(group, epoch, steps):
+        # Two epochs of the order's stream for one of the search: each half has an order of its own.
+        number = 2 * epoch + (group == EMBEDDING)
+        return Batches(*examples, _order(config, search.halves[group], number, steps))
+
+    def epoch_batches(epoch, name, state):
+        if name == EMBEDDING:
+            return draw_batches(EMBEDDING, epoch, search.phases[-1].steps)
+        weight_batches = draw_batches(WEIGHTS, epoch, weight_steps)
+        if name == WEIGHTS:
+            # P is held for the epoch; what the embedding learns in it counts from the next one on.
+            return read_probs(state), weight_batches
+        return weight_batches, draw_batches(EMBEDDING, epoch, weight_steps)
+
+    def batches(epoch, name, spans, state):
+        work = epoch_batches(epoch, name, state)
+        return ((work, first, last) for first, last in spans)
+
+    def compile_ahead(state):
+        arguments = [(state, epoch_batches(0, p.name, state), key, 0, 0) for p in search.phases]
+        return parallel.compile_ahead([phase.program for phase in search.phases], arguments)
+
+    def end_epoch(epoch, step, state):
+        state = state._replace(history=state.history.at[epoch].set(read_probs(state)))
+        # The epoch's last step's; the schedule counts steps of the weights alone.
+        rate = float(search.schedule(epoch * weight_steps - 1))
+        history = None if search.strategy is None else state.params[EMBEDDING].evaluated()
+        row = search_record.epoch_metrics(state, epoch, rate, history)
+        if distributed.is_first():
+            artifacts.write_architecture(path, np.asarray(state.history[: epoch + 1]))
+            if history is not None:
+                artifacts.write_history(path, *history)
+        # The next epoch counts anew.
+        state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+        return EpochEnd(state, row, notes=tuple(search_record.skip_warnings(row)))
+
+    return Task(
+        state=state,
+        key=key,
+        phases=search.phases,
+        total_steps=epochs * sum(phase.steps * phase.updates for phase in search.phases),
+        batch_size=config.search.batch_size,
+        batches=batches,
+        end_epoch=end_epoch,
+        columns=search_record.make_columns(search.strategy),
+        save_epochs=True,
+        compile=compile_ahead,
+    )
 
 
 def choose(
     config: ConfigDict, search: Search, data: small.SmallDataset, state: SearchState, path: Path
-) -> genotype.Genotype:
-    """The genotype that the search ends with; of a strategy that asks for cells also the candidates' record."""
+) -> Genotype:
+    """Returns what the search ends with; of a strategy that asks for cells, history.npz tells who competed."""
     if search.strategy is None:
         return genotype.derive(np.asarray(state.history[-1]))
-    half, steps = search.halves[EMBEDDING], config.final.batches
     # The first number of the order's stream that no epoch has used.
-    order = data_order.epoch_order(
-        config.seed, 2 * config.search.epochs, len(half), steps, config.search.batch_size
-    )
-    images, labels = parallel.replicated((data.train_images, data.train_labels))
-    return strategy_steps.choose(
-        config,
+    number, steps = 2 * config.search.epochs, config.final.batches
+    order = _order(config, search.halves[EMBEDDING], number, steps)
+    examples = parallel.replicated((data.train_images, data.train_labels))
+    cells, accuracies = strategy_steps.choose(
         search.net,
         state,
-        Batches(images, labels, parallel.by_device(half[order])),
-        search.inputs,
-        path,
+        Batches(*examples, order),
+        search.preprocessing,
+        count=config.final.candidates,
+        policy=config.search.strategy == "reinforce",
     )
+    if distributed.is_first():
+        history = state.params[EMBEDDING].evaluated()
+        artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
+    return architecture.to_genotype(cells[accuracies.argmax()])
 
 
-def _batches(config, search, epoch, images, labels, probs):
-    """The epoch's batches of each phase, by its name; orders follow from (seed, epoch, group)."""
-
-    def of(group, steps):
-        half = search.halves[group]
-        # Two epochs of the order's stream for one of the search: each half has an order of its own.
-        number = 2 * epoch + (group == EMBEDDING)
-        order = data_order.epoch_order(
-            config.seed, number, len(half), steps, config.search.batch_size
-        )
-        return Batches(images, labels, parallel.by_device(half[order]))
-
-    if len(search.phases) == 1:
-        (both,) = search.phases
-        return {both.name: (of(WEIGHTS, both.steps), of(EMBEDDING, both.steps))}
-    weights, embedding = search.phases
-    return {
-        weights.name: (probs, of(WEIGHTS, weights.steps)),
-        embedding.name: of(EMBEDDING, embedding.steps),
-    }
-
-
-def _compiled(search, arguments):
-    runs = parallel.compile_side_by_side([phase.run for phase in search.phases], arguments)
-    phases = [phase._replace(run=run) for phase, run in zip(search.phases, runs, strict=True)]
-    return search._replace(phases=tuple(phases))
-
-
-def _dispatches(config, search, step) -> Iterator[tuple[Phase, int, int]]:
-    """What is left of the epoch after `step`: (phase, first row, row after the last) of each dispatch."""
-    done = step % search.steps_per_epoch
-    for phase in search.phases:
-        first = min(done // phase.updates, phase.steps)
-        done -= first * phase.updates
-        while first < phase.steps:
-            last = min(first + config.run.steps_per_dispatch, phase.steps)
-            yield phase, first, last
-            first = last
-
-
-def _is_due(config, step, done):
-    """Whether a multiple of checkpoint_every_steps lies in the `done` steps before `step`."""
-    every = config.run.checkpoint_every_steps
-    return step // every > (step - done) // every
-
-
-def _end_epoch(state, epoch, probs):
-    return state._replace(history=state.history.at[epoch].set(probs))
-
-
-def _without_sums(state):
-    return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+def _order(config: ConfigDict, half: np.ndarray, number: int, steps: int) -> np.ndarray:
+    """Returns this process's part of an epoch's order of a half: indices of images, see `Batches`."""
+    batch_size = config.search.batch_size
+    order = data_order.epoch_order(config.seed, number, len(half), steps, batch_size)
+    return parallel.by_device(half[order])
 
 
 def report(path: str | Path) -> Path:
@@ -213,35 +198,32 @@ def _train_command(config: ConfigDict, path: Path) -> str:
     return config_checks.train_command(config.search.train_config, path / artifacts.GENOTYPE)
 
 
-def _sizes(found: Genotype, data_name: str) -> Iterator[Size]:
+def _sizes(cells: Genotype, data_name: str) -> Iterator[Size]:
     """Yields rows of the report's table of sizes."""
-    size = {"classes": small.NUM_CLASSES[data_name], "image_shape": SHAPES[data_name]}
-    yield "20 cells, 36 channels, this data set", *cost.cifar_cost(found, **size)
-    yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(found)
-
-
-SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
+    size = {"classes": small.NUM_CLASSES[data_name], "image_shape": small.SHAPES[data_name]}
+    yield "20 cells, 36 channels, this data set", *cost.cifar_cost(cells, **size)
+    yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(cells)
 
 
 def summary(config: ConfigDict) -> str:
-    """The supernet that a search config trains, with all operations on every edge.
+    """Returns a table of the supernet that a search config trains, with all operations on every edge.
 
     Raises:
       InputError: the config names no data set of a search.
     """
     name = config.data.name
-    config_checks.one_of("data.name", name, SHAPES)
+    config_checks.one_of("data.name", name, small.SHAPES)
     net = make_supernet(
         config.network.cells,
         config.network.channels,
         small.NUM_CLASSES[name],
-        image_channels=SHAPES[name][-1],
+        image_channels=small.SHAPES[name][-1],
     )
-    parts = cost.supernet_part_costs(net, SHAPES[name])
+    parts = cost.supernet_part_costs(net, small.SHAPES[name])
     shapes = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
     _, endpoints = jax.eval_shape(
         lambda: net.apply(
-            net.init(jax.random.key(0)), jnp.zeros((1, *SHAPES[name])), jnp.zeros(shapes)
+            net.init(jax.random.key(0)), jnp.zeros((1, *small.SHAPES[name])), jnp.zeros(shapes)
         )
     )
     return parts_table(

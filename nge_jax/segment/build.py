@@ -6,8 +6,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from nge_jax.data import source
-from nge_jax.data.source import Source
+from nge_jax.data.source import Source, segmented
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
@@ -20,6 +19,8 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 
 class Segmentation(NamedTuple):
+    """What a config and a data set make of a segmentation's training."""
+
     model: Network
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
@@ -28,7 +29,7 @@ class Segmentation(NamedTuple):
 
 
 def open_source(config: ConfigDict) -> Source:
-    """The data set of a checked config; it is prepared if it has to be.
+    """Opens the data set of a checked config; it is prepared if it has to be.
 
     Raises:
       InputError: neither prepared nor a folder to prepare it of, or it does not suit the config.
@@ -42,7 +43,7 @@ def open_source(config: ConfigDict) -> Source:
         )
     with arguments_as(size="config.data.test_size"):
         voc.check_test_size(data, config.data.test_size)
-    return source.segmented(
+    return segmented(
         data,
         seed=config.seed,
         batch_size=config.train.batch_size,
@@ -52,16 +53,16 @@ def open_source(config: ConfigDict) -> Source:
     )
 
 
-def build(config: ConfigDict, found: Genotype, opened: Source) -> Segmentation:
-    """The network of a checked config and its optimiser; the rate falls as DeepLab's "poly" policy."""
+def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentation:
+    """Makes the network of a checked config and its optimizer; the rate falls as DeepLab's "poly" policy."""
     weights = config.weights
     rate = optax.polynomial_schedule(weights.learning_rate, 0.0, weights.power, config.train.steps)
     return Segmentation(
-        make_segmentation_network(config, found),
-        rate,
-        train_build.optimizer_of(config, rate),
-        opened,
-        opened.examples["train"] // config.train.batch_size,
+        model=make_segmentation_network(config, genotype),
+        schedule=rate,
+        optimizer=train_build.make_optimizer(config, rate),
+        source=source,
+        steps_per_epoch=source.examples["train"] // config.train.batch_size,
     )
 
 
@@ -117,11 +118,11 @@ def _check_batch(config):
     devices, parts = jax.device_count(), config.train.accumulate
     batch_size = config.train.batch_size
     config_checks.divides_into_micro_batches(batch_size, devices, parts)
-    # The image's mean is a single pixel: normalised by the statistics of one image it would be 0.
+    # The image's mean is a single pixel: normalized by the statistics of one image it would be 0.
     together = batch_size // parts // (1 if config.train.sync_batch_norm else devices)
     if config.network.image_pooling and together < 2:
         key = "train.accumulate" if parts > 1 else "train.batch_size"
         raise InputError(
             f"config.{key}: found {parts if parts > 1 else batch_size}, expected 2 or more images to be "
-            f"normalised together for config.network.image_pooling, here it is {together}"
+            f"normalized together for config.network.image_pooling, here it is {together}"
         )

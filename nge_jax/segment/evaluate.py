@@ -18,8 +18,13 @@ from nge_jax.segment.miou import MeanIoU, confusion_matrix, mean_iou
 from nge_jax.segment.pictures import Example
 
 
-class Result(NamedTuple):
-    """`shown`: the first images of this process, as they are without padding."""
+class SegmentationEvaluation(NamedTuple):
+    """What a test finds.
+
+    iou: over all images of the split, each counted once.
+    examples: their number.
+    shown: the first images of this process, as they are without padding.
+    """
 
     iou: MeanIoU
     examples: int
@@ -27,7 +32,7 @@ class Result(NamedTuple):
 
 
 def make_score(model: Network, spec: DatasetSpec) -> Callable:
-    """`(params, batch_stats, images, masks) -> (confusion, predictions)`, on all devices.
+    """Makes `(params, batch_stats, images, masks) -> (confusion, predictions)`, on all devices.
 
     Each device gets its row of images [local devices, B, H, W, 3] and masks [local devices, B, H, W].
     The confusion matrix is that of all devices of all processes, int32; predictions are uint8
@@ -46,10 +51,15 @@ def make_score(model: Network, spec: DatasetSpec) -> Callable:
 
 def evaluate(
     score: Callable, state: Any, batches: Iterable[TestBatch], examples: int, shown: int
-) -> Result:
+) -> SegmentationEvaluation:
     """Scores the state's `params` and `batch_stats` on this process's part of every batch.
 
-    `examples`: how many there must be in all; `shown`: how many to keep for pictures.
+    Args:
+      score: of `make_score`.
+      state: of the training.
+      batches: of this process, equally many in each.
+      examples: how many there must be in all.
+      shown: how many to keep for pictures.
     """
     devices = jax.local_device_count()
     total, pending, names, kept = 0, None, [], []
@@ -65,7 +75,7 @@ def evaluate(
     count = multihost_utils.process_allgather(np.array(len(names))).sum()
     if count != examples or len(set(names)) < len(names):
         raise AssertionError(f"evaluated {count} images, {len(set(names))} here, of {examples}")
-    return Result(mean_iou(total), examples, kept[:shown])
+    return SegmentationEvaluation(mean_iou(total), examples, kept[:shown])
 
 
 def _fetched(confusion):
@@ -73,7 +83,7 @@ def _fetched(confusion):
 
 
 def _examples(batch, predictions):
-    """The images of a batch that are no filling, without their padding."""
+    """Returns the images of a batch that are no filling, without their padding."""
     shards = sorted(predictions.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     rows = np.concatenate([np.asarray(shard.data) for shard in shards])
     rows = rows.reshape(batch.masks.shape)

@@ -1,9 +1,10 @@
 """The segmentation runner: the network of a derived cell as DeepLabv3's backbone, on PASCAL VOC 2012.
 
-The loop is that of `train`; what is trained, and how it is tested at the end, differs.
+The workdir begins as that of `train`; what is trained, and how it is tested at the end, differs.
 """
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -12,27 +13,45 @@ from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import cell as draw
-from nge_jax.runtime import artifacts, distributed, host_tf, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, workdir
+from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
 from nge_jax.segment import pictures as segment_pictures
 from nge_jax.segment import report as segment_report
 from nge_jax.segment import step as segment_step
 from nge_jax.segment.build import Segmentation
-from nge_jax.segment.evaluate import Result
+from nge_jax.segment.evaluate import SegmentationEvaluation
 from nge_jax.segment.pictures import Example
 from nge_jax.space import genotype
 from nge_jax.train import model as train_model
+from nge_jax.train import record as train_record
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train import transfer as train_transfer
-from nge_jax.train.runner import Loop
 from nge_jax.train.step import TrainState
 from nge_jax.train.transfer import Variables
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
+class SegmentationResult(NamedTuple):
+    """What a segmentation's training ends with, on the test split after the last step.
+
+    mean_iou: over the classes that the split has.
+    iou: of each of these classes, by its name.
+    pixel_accuracy: part of the labeled pixels that are right.
+    examples: images tested.
+    workdir: holds all else.
+    """
+
+    mean_iou: float
+    iou: dict[str, float]
+    pixel_accuracy: float
+    examples: int
+    workdir: Path
+
+
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> SegmentationResult:
     """Trains in the workdir `path`, or goes on where it stopped, tests and reports.
 
     `config.init_from` is read when the training begins, and not when it goes on.
@@ -42,23 +61,38 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> None:
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     path = Path(path)
-    found = genotype.load(config.genotype)
+    cells = genotype.load(config.genotype)
     segment_build.check(config)
-    plan = segment_build.build(config, found, segment_build.open_source(config))
+    source = segment_build.open_source(config)
+    segmentation = segment_build.build(config, cells, source)
     begins = overwrite or not workdir.has_checkpoints(path)
-    backbone = _read_backbone(config, plan, path) if config.init_from and begins else None
-    spec = plan.source.spec
-    train_runner.begin(config, path, found, spec, overwrite=overwrite)
+    backbone = _read_backbone(config, segmentation, path) if config.init_from and begins else None
+    path = train_runner.begin(config, path, cells, source, overwrite=overwrite)
 
-    cost = model_cost(plan.model, spec.shape)
+    cost = model_cost(segmentation.model, source.spec.shape)
     print(
         f"{config.genotype} as DeepLabv3's backbone: {cost.parameters:,} parameters, "
         f"{cost.multiply_adds:,} multiply-adds an image of {config.data.test_size} pixels",
         flush=True,
     )
-    train_runner.fit(config, make_loop(config, plan, path, backbone), path)
+    loop.run(
+        make_task(config, segmentation, path, backbone),
+        path,
+        checkpoint_every_steps=config.run.checkpoint_every_steps,
+        keep_checkpoints=config.run.keep_checkpoints,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+    )
     if distributed.is_first():
         print(f"report: {report(path)}")
+    last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
+    labels = [label for label in source.spec.labels if _iou_name(label) in last]
+    return SegmentationResult(
+        mean_iou=last["test_mean_iou"],
+        iou={label: last[_iou_name(label)] for label in labels},
+        pixel_accuracy=last["test_pixel_accuracy"],
+        examples=last["test_examples"],
+        workdir=path,
+    )
 
 
 def report(path: str | Path) -> Path:
@@ -69,20 +103,22 @@ def report(path: str | Path) -> Path:
     """
     path = Path(path)
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
-    cell = artifacts.read_genotype(path / artifacts.GENOTYPE)
-    model = train_model.make_segmentation_network(config, cell)
+    cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    model = train_model.make_segmentation_network(config, cells)
     cost = model_cost(model, dataset_spec.read(path).shape)
     return segment_report.write(path, [(config.genotype, *cost)])
 
 
-def make_loop(
-    config: ConfigDict, plan: Segmentation, path: Path, backbone: Variables | None
-) -> Loop:
-    """The loop of a segmentation's training; a network that begins does so with `backbone`, if any."""
-    model, schedule, optimizer, source, steps_per_epoch = plan
-    spec = source.spec
+def make_task(
+    config: ConfigDict, segmentation: Segmentation, path: Path, backbone: Variables | None
+) -> Task:
+    """Makes what the loop runs: a training that begins with `backbone`, if any, tested at the end.
+
+    The pictures of the test go into the workdir `path`.
+    """
+    model, source = segmentation.model, segmentation.source
     init_key, key = jax.random.split(jax.random.key(config.seed))
-    state = train_step.init_state(model, optimizer, init_key, spec.shape)
+    state = train_step.init_state(model, segmentation.optimizer, init_key, source.spec.shape)
     if backbone is not None:
         variables, transfer = train_transfer.restore_backbone(
             _variables(state), backbone, config.init_from
@@ -90,27 +126,41 @@ def make_loop(
         state = state._replace(**variables)
         print(f"{config.init_from}: {transfer}", flush=True)
     state, key = parallel.replicated((state, key))
-    step_fn = segment_step.make_segment_step(
+    step = segment_step.make_segment_step(
         model,
-        optimizer,
-        spec,
+        segmentation.optimizer,
+        source.spec,
         accumulate=config.train.accumulate,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=segmentation.steps_per_epoch,
     )
-    phase = parallel.on_all_devices(parallel.make_phase(step_fn, source.batch_at), source.axes)
+    phase = parallel.on_all_devices(parallel.make_phase(step, source.batch_at), source.axes)
 
-    def evaluate(state, split):
-        result = _test(config, plan, state)
-        if distributed.is_first() and result.shown:
-            draw.save(segment_pictures.examples_figure(result.shown), path / artifacts.EXAMPLES)
-            _write_events(path, int(state.step), result.shown)
-        return _columns(split, result, spec.labels), result.iou.mean
+    def end_epoch(epoch, step, state):
+        rate = float(segmentation.schedule(step - 1))
+        return EpochEnd(state, train_record.epoch_metrics(state, rate))
 
-    steps = config.train.steps, steps_per_epoch
-    return Loop(state, key, phase, source, schedule, *steps, evaluate)
+    def test(state):
+        evaluation = _test(config, segmentation, state)
+        if distributed.is_first() and evaluation.shown:
+            figure = segment_pictures.examples_figure(evaluation.shown)
+            draw.save(figure, path / artifacts.EXAMPLES)
+            _write_events(path, int(state.step), evaluation.shown)
+        return _metrics(evaluation, source.spec.labels)
+
+    return Task(
+        state=state,
+        key=key,
+        phases=(Phase("", phase, segmentation.steps_per_epoch),),
+        total_steps=config.train.steps,
+        batch_size=config.train.batch_size,
+        batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
+        end_epoch=end_epoch,
+        columns=train_record.make_columns(validates=False),
+        test=test,
+    )
 
 
-def evaluate_only(config: ConfigDict, path: str | Path) -> Result:
+def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 
     Raises:
@@ -118,32 +168,36 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Result:
     """
     segment_build.check(config)
     network = trained.load(path)
-    plan = segment_build.build(config, network.module.genotype, segment_build.open_source(config))
+    segmentation = segment_build.build(
+        config, network.module.genotype, segment_build.open_source(config)
+    )
     print(f"step {network.step}")
-    return _test(config, plan, parallel.replicated(network.state))
+    return _test(config, segmentation, parallel.replicated(network.state))
 
 
-def _test(config: ConfigDict, plan: Segmentation, state: TrainState) -> Result:
-    """Metrics of the test split, which nothing else reads."""
-    source = plan.source
-    result = segment_evaluate.evaluate(
-        segment_evaluate.make_score(plan.model, source.spec),
+def _test(
+    config: ConfigDict, segmentation: Segmentation, state: TrainState
+) -> SegmentationEvaluation:
+    """Evaluates the test split, which nothing else reads, and prints the result."""
+    source = segmentation.source
+    evaluation = segment_evaluate.evaluate(
+        segment_evaluate.make_score(segmentation.model, source.spec),
         state,
         source.held_out("test", config.run.eval_batch_size * jax.device_count()),
         source.examples["test"],
         config.run.pictures,
     )
-    present = sum(iou is not None for iou in result.iou.per_class)
+    present = sum(iou is not None for iou in evaluation.iou.per_class)
     print(
-        f"mean IoU: {result.iou.mean:.2%} of {result.examples:,} images, over {present} of "
-        f"{len(source.spec.labels)} classes (pixel accuracy: {result.iou.accuracy:.2%})",
+        f"mean IoU: {evaluation.iou.mean:.2%} of {evaluation.examples:,} images, over {present} of "
+        f"{len(source.spec.labels)} classes (pixel accuracy: {evaluation.iou.accuracy:.2%})",
         flush=True,
     )
-    return result
+    return evaluation
 
 
 def _write_events(path: Path, step: int, shown: list[Example]) -> None:
-    """The pictures for TensorBoard, in a file of their own."""
+    """Writes the pictures for TensorBoard, in a file of their own."""
     host_tf.tensorflow()
     from clu import metric_writers
 
@@ -155,18 +209,22 @@ def _write_events(path: Path, step: int, shown: list[Example]) -> None:
     events.close()
 
 
-def _columns(split: str, result: Result, labels: tuple[str, ...]) -> dict:
-    """A class that no image has is left out."""
-    per_class = zip(labels, result.iou.per_class, strict=True)
+def _metrics(evaluation: SegmentationEvaluation, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the test's metrics of a row; a class that no image has is left out."""
+    per_class = zip(labels, evaluation.iou.per_class, strict=True)
     return {
-        f"{split}_mean_iou": result.iou.mean,
-        f"{split}_pixel_accuracy": result.iou.accuracy,
-        f"{split}_examples": result.examples,
-    } | {f"{split}_iou_{label}": iou for label, iou in per_class if iou is not None}
+        "test_mean_iou": evaluation.iou.mean,
+        "test_pixel_accuracy": evaluation.iou.accuracy,
+        "test_examples": evaluation.examples,
+    } | {_iou_name(label): iou for label, iou in per_class if iou is not None}
 
 
-def _read_backbone(config: ConfigDict, plan: Segmentation, path: Path) -> Variables:
-    """What the run `config.init_from` has trained, if this network can begin with it."""
+def _iou_name(label: str) -> str:
+    return f"test_iou_{label}"
+
+
+def _read_backbone(config: ConfigDict, segmentation: Segmentation, path: Path) -> Variables:
+    """Reads what the run `config.init_from` has trained, if this network can begin with it."""
     source = Path(config.init_from)
     if source.resolve() == path.resolve():
         raise InputError(f"config.init_from: found this run's own workdir, {path}")
@@ -174,11 +232,13 @@ def _read_backbone(config: ConfigDict, plan: Segmentation, path: Path) -> Variab
         network = trained.load(source)
     except InputError as error:
         raise InputError(f"config.init_from: {error}") from error
-    if network.module.genotype != plan.model.genotype:
+    if network.module.genotype != segmentation.model.genotype:
         raise InputError(
-            f"config.init_from: {source / 'genotype.json'} is another cell than config.genotype"
+            f"config.init_from: {source / artifacts.GENOTYPE} is another cell than config.genotype"
         )
-    shapes = train_step.state_shapes(plan.model, plan.optimizer, plan.source.spec.shape)
+    shapes = train_step.state_shapes(
+        segmentation.model, segmentation.optimizer, segmentation.source.spec.shape
+    )
     saved = _variables(network.state)
     with arguments_as(saved="config.init_from"):
         train_transfer.restore_backbone(_variables(shapes), saved, source)
@@ -190,7 +250,7 @@ def _variables(state: TrainState) -> Variables:
 
 
 def summary(config: ConfigDict) -> str:
-    """The network that a segmentation config trains, on an image of its test's size.
+    """Returns a table of the network that a segmentation config trains, on an image of its test's size.
 
     Raises:
       InputError, GenotypeError: the config is refused.

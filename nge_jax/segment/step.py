@@ -1,4 +1,4 @@
-"""Losses that optax lacks."""
+"""The update of a segmentation network's weights, and its loss over labeled pixels."""
 
 from collections.abc import Callable
 
@@ -17,20 +17,20 @@ from nge_jax.train import step as train_step
 
 
 def segmentation_cross_entropy(logits: jax.Array, masks: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cross-entropy summed over labelled pixels, in nats, and their number, both float32 scalars.
+    """Returns the cross-entropy summed over labeled pixels, in nats, and their number, both float32 scalars.
 
     The loss is the sum over the number: of all pixels of a batch alike, so that whoever divides a
     batch among devices or steps divides by the whole batch's number (at least 1: a batch without any
-    labelled pixel has a sum of 0).
+    labeled pixel has a sum of 0).
 
     Args:
       logits: [N, H, W, classes].
       masks: integers [N, H, W], class numbers or `IGNORE`.
     """
-    labelled = masks != IGNORE
-    labels = jnp.where(labelled, masks, 0).astype(jnp.int32)
+    labeled = masks != IGNORE
+    labels = jnp.where(labeled, masks, 0).astype(jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return jnp.where(labelled, losses, 0.0).sum(), labelled.sum(dtype=jnp.float32)
+    return jnp.where(labeled, losses, 0.0).sum(), labeled.sum(dtype=jnp.float32)
 
 
 def make_segment_step(
@@ -41,11 +41,11 @@ def make_segment_step(
     accumulate: int,
     steps_per_epoch: int,
 ) -> Callable:
-    """`(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".
+    """Makes `(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".
 
     images: uint8 [B, H, W, 3], masks: uint8 [B, H, W], this device's part of the batch; key: the run's.
 
-    The loss is the mean over the labelled pixels of the whole batch, however it is divided among
+    The loss is the mean over the labeled pixels of the whole batch, however it is divided among
     devices and micro-batches. The sums of the state count pixels.
     """
 
@@ -57,22 +57,22 @@ def make_segment_step(
             head_keys=head_keys,
             mutable=["batch_stats"],
         )
-        loss, labelled = segmentation_cross_entropy(logits, masks)
+        loss, labeled = segmentation_cross_entropy(logits, masks)
         right = (logits.argmax(-1) == masks).sum(dtype=jnp.float32)  # no class is IGNORE
-        return loss, (updated["batch_stats"], Sums(loss, right, labelled))
+        return loss, (updated["batch_stats"], Sums(loss, right, labeled))
 
     def step(state, images, masks, key):
         keys = jax.random.split(
             jax.random.fold_in(key, state.step), lax.axis_size(AXIS) * len(images)
         )
-        labelled = lax.psum((masks != IGNORE).sum(dtype=jnp.float32), AXIS)
+        labeled = lax.psum((masks != IGNORE).sum(dtype=jnp.float32), AXIS)
         return train_step.update(
             state,
             loss_fn,
             (images, masks, my_part(keys, len(images))),
             optimizer,
             accumulate=accumulate,
-            divisor=jnp.maximum(labelled, 1),
+            divisor=jnp.maximum(labeled, 1),
             steps_per_epoch=steps_per_epoch,
         )
 

@@ -7,9 +7,9 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import optim
-from nge_jax.data import prepare, small, source
+from nge_jax.data import prepare, small
 from nge_jax.data.imagenet import batches as imagenet
-from nge_jax.data.source import Source
+from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
@@ -32,6 +32,8 @@ DECAYS = {
 
 
 class Training(NamedTuple):
+    """What a config and a data set make of a training."""
+
     model: Network
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
@@ -40,7 +42,7 @@ class Training(NamedTuple):
 
 
 def open_source(config: ConfigDict) -> Source:
-    """The data set that a checked config names.
+    """Opens the data set that a checked config names.
 
     Raises:
       InputError: unknown, or neither there nor downloadable, or too small for the config.
@@ -55,20 +57,20 @@ def open_source(config: ConfigDict) -> Source:
         with arguments_as(**DATA_KEYS):
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
-        opened = source.resident(data, _label_names(name, folder), **options)
+        source = resident(data, _label_names(name, folder), **options)
     else:
         with arguments_as(**DATA_KEYS):
             images = imagenet.load(name, folder, config.data.image_size)
         _check_validation(config, images.train_examples)
         steps_per_dispatch = config.run.steps_per_dispatch
-        opened = source.streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
-    _check_images(config, opened)
-    return opened
+        source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
+    _check_images(config, source)
+    return source
 
 
-def build(config: ConfigDict, found: Genotype, opened: Source) -> Training:
-    """The network, its optimiser and the recipe of a checked config."""
-    images = config.train.images_per_epoch or opened.examples["train"]
+def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
+    """Makes the network, its optimizer and the recipe of a checked config."""
+    images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
     total_steps = config.train.epochs * steps_per_epoch
     rate = make_schedule(
@@ -84,16 +86,23 @@ def build(config: ConfigDict, found: Genotype, opened: Source) -> Training:
         auxiliary_weight=config.train.auxiliary_weight,
         label_smoothing=config.train.label_smoothing,
         flip=config.data.flip,
-        mean=opened.spec.mean,
-        std=opened.spec.std,
+        mean=source.spec.mean,
+        std=source.spec.std,
         accumulate=config.train.accumulate,
-        **_augmentation(config, opened.spec),
+        **_augmentation(config, source.spec),
     )
-    model = make_network(config, found, opened.spec.kind, len(opened.spec.labels))
-    return Training(model, rate, optimizer_of(config, rate), recipe, opened)
+    model = make_network(config, genotype, source.spec.kind, len(source.spec.labels))
+    return Training(
+        model=model,
+        schedule=rate,
+        optimizer=make_optimizer(config, rate),
+        recipe=recipe,
+        source=source,
+    )
 
 
-def optimizer_of(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+def make_optimizer(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Makes the optimizer of a network's weights that a config names, with this learning rate."""
     return optim.sgd(
         rate,
         momentum=config.weights.momentum,
@@ -103,7 +112,7 @@ def optimizer_of(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTran
 
 
 def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
-    """Learning rate of each step: up to `peak` in equal steps, none of them 0, then down to 0 as `name` says."""
+    """Makes the rate of each step: up to `peak` in equal steps, none of them 0, then down to 0 as `name` says."""
     decay = DECAYS[name](peak, total_steps - warmup_steps)
     if not warmup_steps:
         return decay
@@ -166,15 +175,15 @@ def _check_validation(config: ConfigDict, count: int) -> None:
         )
 
 
-def _check_images(config: ConfigDict, opened: Source) -> None:
-    count, (height, width, _) = opened.examples["train"], opened.spec.shape
+def _check_images(config: ConfigDict, source: Source) -> None:
+    count, (height, width, _) = source.examples["train"], source.spec.shape
     images = config.train.images_per_epoch or count
     if not config.train.batch_size <= images <= count:
         raise InputError(
             f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "
             f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
         )
-    least = AUXILIARY_SIZES[opened.spec.kind]
+    least = AUXILIARY_SIZES[source.spec.kind]
     if config.train.auxiliary_weight > 0 and min(height, width) < least:
         raise InputError(
             f"config.train.auxiliary_weight: found {config.train.auxiliary_weight}, expected 0 for images "

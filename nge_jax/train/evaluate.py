@@ -25,7 +25,7 @@ class Evaluation(NamedTuple):
 
 
 def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable:
-    """`(params, batch_stats, images, labels, mask) -> sums`, on all devices.
+    """Makes `(params, batch_stats, images, labels, mask) -> sums`, on all devices.
 
     Each device gets its row of images [local devices, B, H, W, C], labels and mask; the sums (loss, correct,
     correct among five, count) are those of all devices of all processes.
@@ -52,8 +52,11 @@ def evaluate(
 ) -> Evaluation:
     """Scores the state's `params` and `batch_stats` on this process's part of every batch.
 
-    `examples`: how many there must be in all; of every process the same number of batches, which divide
-    among its devices.
+    Args:
+      score: of `make_score`.
+      state: of the training.
+      batches: of this process, which divide among its devices; equally many in each process.
+      examples: how many there must be in all.
     """
     devices = jax.local_device_count()
     total, pending = np.zeros(4), None

@@ -10,10 +10,13 @@ from nge_jax.networks.network import Network, cifar_network, imagenet_network
 from nge_jax.runtime import parallel
 from nge_jax.space.genotype import Genotype
 
+NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
 
-def make_segmentation_network(config: ConfigDict, found: Genotype) -> Network:
+
+def make_segmentation_network(config: ConfigDict, genotype: Genotype) -> Network:
+    """Makes the network of these cells as the backbone of DeepLabv3."""
     return deeplab_network(
-        found,
+        genotype,
         cells=config.network.cells,
         channels=config.network.channels,
         classes=voc.NUM_CLASSES,
@@ -27,13 +30,10 @@ def make_segmentation_network(config: ConfigDict, found: Genotype) -> Network:
     )
 
 
-NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
-
-
-def make_network(config: ConfigDict, found: Genotype, kind: str, classes: int) -> Network:
-    """`kind` as of `dataset_spec`."""
+def make_network(config: ConfigDict, genotype: Genotype, kind: str, classes: int) -> Network:
+    """Makes the classifier of these cells; `kind` of images as of `data.spec`."""
     return NETWORKS[kind](
-        found,
+        genotype,
         cells=config.network.cells,
         channels=config.network.channels,
         classes=classes,

@@ -37,9 +37,9 @@ class TrainState(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a training step needs to know besides the network and the optimiser.
+    """What a training step needs to know besides the network and the optimizer.
 
-    jitter: strengths of `data.jitter`, whose flip and colours then take the place of crop, flip and cutout.
+    jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
     accumulate: micro-batches of which a step sums the gradients.
     """
 
@@ -63,26 +63,26 @@ def init_state(
     key: jax.Array,
     image_shape: tuple[int, int, int],
 ) -> TrainState:
-    """The state before the first step."""
+    """Makes the state before the first step."""
 
     def init(key):
         return _new_state(model, optimizer, key, image_shape)
 
-    # Hundreds of small draws that run once: unoptimised they compile in a third of the time.
+    # Hundreds of small draws that run once: unoptimized they compile in a third of the time.
     return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(key)
 
 
 def state_shapes(
     model: Network, optimizer: optax.GradientTransformation, image_shape: tuple[int, int, int]
 ) -> TrainState:
-    """The state's types and shapes, to restore a checkpoint by."""
+    """Returns the state's types and shapes, to restore a checkpoint by."""
     return jax.eval_shape(lambda: _new_state(model, optimizer, jax.random.key(0), image_shape))
 
 
 def make_train_step(
     model: Network, optimizer: optax.GradientTransformation, recipe: Recipe
 ) -> Callable:
-    """`(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
+    """Makes `(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
 
     images: uint8 [B, H, W, C], labels: int32 [B], this device's part of the batch; key: the run's.
 
@@ -138,10 +138,16 @@ def update(
     divisor: jax.Array | int,
     steps_per_epoch: int,
 ) -> TrainState:
-    """A step down the gradient of a loss, summed over micro-batches and devices and divided by `divisor`.
+    """Goes a step down the gradient of a loss, summed over micro-batches and devices and divided by `divisor`.
 
-    loss_fn: `(params, batch_stats, *micro_batch) -> (loss, (batch_stats, Sums))`; batch: a tuple of arrays
-    [B, ...], this device's part.
+    Args:
+      state: before the step.
+      loss_fn: `(params, batch_stats, *micro_batch) -> (loss, (batch_stats, Sums))`.
+      batch: a tuple of arrays [B, ...], this device's part.
+      optimizer: of the parameters.
+      accumulate: number of micro-batches.
+      divisor: of the summed gradient.
+      steps_per_epoch: the state's sums begin anew after so many steps.
     """
 
     def micro_step(carry, micro_batch):
@@ -174,7 +180,7 @@ def update(
 def path_scales(
     model: Network, recipe: Recipe, step: jax.Array, count: int, key: jax.Array
 ) -> jax.Array | None:
-    """Drop-path of a step for this device's `count` images, [cells, edges, count]; None for none.
+    """Draws the drop-path of a step for this device's `count` images, [cells, edges, count]; None for none.
 
     The rate grows with the step, from 0 to `recipe.drop_path`.
     """
@@ -193,7 +199,7 @@ def _new_state(model, optimizer, key, image_shape):
 
 
 def _draw(recipe, images, key):
-    """This device's part of the augmentation's random numbers."""
+    """Draws this device's part of the augmentation's random numbers."""
     batch = lax.axis_size(AXIS) * len(images)
     if recipe.jitter is not None:
         draws = jitter.draw(key, batch, flip=recipe.flip, strengths=recipe.jitter)

@@ -193,7 +193,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     else:
         module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
-    optimizer = train_build.optimizer_of(config, optax.constant_schedule(0.0))
+    optimizer = train_build.make_optimizer(config, optax.constant_schedule(0.0))
     template = train_step.state_shapes(module, optimizer, spec.shape)
     folder = path / artifacts.CHECKPOINTS
     restored = None

@@ -1,10 +1,11 @@
-"""Several processes on this machine train one network: like one process, interrupted or not."""
+"""Several processes on this machine run one task together: like one process, interrupted or not."""
 
 import shutil
 import socket
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from nge_jax.runtime import distributed
 from nge_jax.segment import runner as segment_runner
 from nge_jax.space import genotype
 from tests.data.voc_segmentation.batches_test import write_devkit
+from tests.search.runner_test import result as search_result
 from tests.segment.runner_test import small_config as segmentation_config
 from tests.small_training import SMALL, arrays, rows
 
@@ -23,9 +25,9 @@ INTERRUPTED = """
     import jax
     from nge_jax import main
     from nge_jax.runtime import checkpoint
-    from nge_jax.train import record as train_record
-    step, who, name = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1)
-    save, advance, images = checkpoint.Checkpoints.save, train_record.Journal.advance, [0]
+    from nge_jax.runtime.progress import EpochLog
+    step, who, name, batch = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
+    save, advance, images = checkpoint.Checkpoints.save, EpochLog.advance, [0]
 
     def save_and_die(self, at, *args):
         save(self, at, *args)
@@ -36,11 +38,11 @@ INTERRUPTED = """
     def advance_and_signal(self, count, note):
         advance(self, count, note)
         images[0] += count
-        if images[0] == 32 * step and name == "SIGTERM" and who == str(jax.process_index()):
+        if images[0] == batch * step and name == "SIGTERM" and who == str(jax.process_index()):
             os.kill(os.getpid(), signal.SIGTERM)
 
     checkpoint.Checkpoints.save = save_and_die
-    train_record.Journal.advance = advance_and_signal
+    EpochLog.advance = advance_and_signal
     main.run()
 """
 
@@ -76,6 +78,27 @@ def cache(tmp_path):
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
+
+
+@pytest.fixture
+def search(python, cache):
+    """Runs the same search in some processes at once, or in one of some devices; returns them completed."""
+
+    def run(workdir, processes, *before, devices=1, strategy="gradient"):
+        command = [
+            *(before or ("-m", "nge_jax.main")),
+            f"--config=configs/search_digits.py:{strategy},smoke",
+            "--config.network.cells=1",
+            "--config.search.images_per_epoch=24",
+            "--config.run.steps_per_dispatch=1",
+            "--config.run.checkpoint_every_steps=1",
+            f"--workdir={workdir}",
+        ]
+        if processes == 1:
+            return [python(*command, devices=devices, timeout=600, **cache)]
+        return at_once(python, command, told_by_flags(processes), [cache] * processes)
+
+    return run
 
 
 @pytest.fixture
@@ -129,9 +152,9 @@ def test_two_processes_interrupted_end_like_two_and_like_one_that_were_not(train
 
     script = textwrap.dedent(INTERRUPTED)
     # Only the second process is asked to stop; both do, in the middle of the first epoch.
-    all_exit(train(two, 2, "-c", script, "2", "1", "SIGTERM"), 75)
+    all_exit(train(two, 2, "-c", script, "2", "1", "SIGTERM", "32"), 75)
     assert arrays(two)[1] == 2
-    all_exit(train(two, 2, "-c", script, "7", "all", "SIGKILL"), -9)
+    all_exit(train(two, 2, "-c", script, "7", "all", "SIGKILL", "32"), -9)
     assert arrays(two)[1] == 7
     shutil.copytree(two, last)
     all_exit(train(two, 2), 0)
@@ -151,6 +174,52 @@ def test_two_processes_interrupted_end_like_two_and_like_one_that_were_not(train
             assert row == pytest.approx(like, abs=1e-5)
     assert rows(whole)[-1]["test_examples"] == 355
     assert rows(whole)[-1]["validation_examples"] == 33
+
+
+def assert_searched_alike(path, like):
+    """P after each epoch, the metrics and the cells agree to rounding."""
+    found, expected = search_result(path), search_result(like)
+    assert found.step == expected.step == 12
+    assert found.genotype == expected.genotype
+    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-5)
+    for row, like_row in zip(found.rows, expected.rows, strict=True):
+        assert row == pytest.approx(like_row, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_search_like_one_with_two_devices_interrupted_or_not(search, tmp_path):
+    whole, one, two, last = (tmp_path / name for name in ("whole", "one", "two", "last"))
+    done = search(whole, 2)
+    all_exit(done, 0)
+    # The first process speaks and writes for both.
+    assert "to train this cell" in done[0].stdout and not printed(done[1])
+    assert (whole / "report.html").exists()
+    all_exit(search(one, 1, devices=2), 0)
+    assert_searched_alike(whole, one)
+
+    script = textwrap.dedent(INTERRUPTED)
+    # Only the second process is asked to stop; both do, in the weights' phase of the first epoch.
+    all_exit(search(two, 2, "-c", script, "2", "1", "SIGTERM", "8"), 75)
+    assert search_result(two).step == 2
+    all_exit(search(two, 2, "-c", script, "5", "all", "SIGKILL", "8"), -9)
+    shutil.copytree(two, last)
+    all_exit(search(two, 2), 0)
+    assert search_result(two) == search_result(whole)
+    all_exit(search(last, 1, devices=2), 0)
+    assert_searched_alike(last, whole)
+
+
+@pytest.mark.slow
+def test_two_processes_ask_for_the_cells_that_one_with_two_devices_asks_for(search, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    all_exit(search(two, 2, strategy="reinforce"), 0)
+    all_exit(search(one, 1, devices=2, strategy="reinforce"), 0)
+    assert_searched_alike(two, one)
+    mine, theirs = (dict(np.load(path / "history.npz")) for path in (two, one))
+    assert mine.keys() == theirs.keys()
+    for name in ("architectures", "candidates"):
+        np.testing.assert_array_equal(mine[name], theirs[name])
+    np.testing.assert_allclose(mine["accuracies"], theirs["accuracies"], atol=1e-6)
 
 
 @pytest.mark.slow
@@ -217,5 +286,5 @@ def test_a_batch_script_without_srun_is_alone(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "3107")
     monkeypatch.setenv("SLURM_NTASKS", "8")
     distributed.initialize()
-    assert not distributed.has_company()
+    assert not jax.distributed.is_initialized()
     assert distributed.is_first()

@@ -14,14 +14,14 @@ def phase_that_adds(factor):
     return parallel.on_all_devices(phase, 0)
 
 
-def test_programs_compiled_side_by_side_compute_what_their_phases_do():
+def test_programs_compiled_ahead_compute_what_their_phases_do():
     phases = [phase_that_adds(factor) for factor in (1.0, 2.0, 3.0)]
     batches, key = parallel.divided(jnp.arange(4.0)[None]), parallel.replicated(jax.random.key(0))
 
     def state():
         return parallel.replicated(jnp.zeros(()))
 
-    programs = parallel.compile_side_by_side(phases, [(state(), batches, key, 0, 0)] * 3)
+    programs = parallel.compile_ahead(phases, [(state(), batches, key, 0, 0)] * 3)
     for phase, program, factor in zip(phases, programs, (1.0, 2.0, 3.0), strict=True):
         assert program(state(), batches, key, 1, 4) == factor * 6
         np.testing.assert_array_equal(
@@ -36,4 +36,4 @@ def test_a_jaxlib_without_the_options_compiles_without_them():
                 raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: No such compile option")
             return "program"
 
-    assert parallel.program(Lowered()) == "program"
+    assert parallel.compile_lowered(Lowered()) == "program"

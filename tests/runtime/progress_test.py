@@ -68,11 +68,11 @@ def test_on_a_terminal_a_bar_that_lines_do_not_break(capsys):
 
 
 def test_table_rows_stand_below_their_titles():
-    columns = {
-        "epoch": ("epoch", "d"),
-        "loss": ("loss", ".3f"),
-        "accuracy": ("validation acc.", ".1%"),
-    }
+    columns = (
+        ("epoch", "{epoch}"),
+        ("loss", "{loss:.3f}"),
+        ("validation acc.", "{accuracy:.1%}"),
+    )
     header = progress.table_header(columns)
     row = progress.table_row(columns, {"epoch": 3, "loss": 1.23456, "accuracy": 0.5, "other": 1})
     assert header == "   epoch      loss  validation acc."
@@ -103,6 +103,7 @@ def test_a_resumed_run_ends_with_the_same_rows(tmp_path):
 
 def test_tensorboard_gets_the_numbers_and_json_plain_ones(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
 
     metrics = artifacts.MetricsLog(tmp_path, 0)
     metrics.write({"step": np.int64(7), "loss": np.float32(0.5), "cell": "text", "count": 2})
@@ -112,7 +113,7 @@ def test_tensorboard_gets_the_numbers_and_json_plain_ones(tmp_path):
     assert sorted(events.Tags()["tensors"]) == ["count", "loss"]
     (event,) = events.Tensors("loss")
     assert event.step == 7
-    np.testing.assert_array_equal(np.frombuffer(event.tensor_proto.tensor_content, "<f4"), [0.5])
+    assert make_ndarray(event.tensor_proto) == 0.5
 
 
 @pytest.mark.parametrize("value", [float("nan"), np.float32("inf")])

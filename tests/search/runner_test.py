@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from nge_jax.supernet.model import make_supernet
 
 # One reduction cell: the least that has both kinds of edges, and the fastest to compile.
 NET = make_supernet(1, 2, 3, image_channels=1)
-INPUTS = gradient_steps.Inputs((0.5,), (0.25,), pad=1, flip=True)
+PREPROCESSING = gradient_steps.Preprocessing((0.5,), (0.25,), pad=1, flip=True)
 EDGES = edge_model("nge", "printed")
 OPTIMIZER = optim.Optimizer(
     {
@@ -42,10 +43,10 @@ TINY = [
 @pytest.fixture(scope="module")
 def phases():
     weights = gradient_steps.make_weight_phase(
-        gradient_steps.make_weight_step(NET, OPTIMIZER, INPUTS)
+        gradient_steps.make_weight_step(NET, OPTIMIZER, PREPROCESSING)
     )
     embedding = parallel.make_phase(
-        gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, INPUTS)
+        gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, PREPROCESSING)
     )
     axes = (None, parallel.BATCHES_AXES)
     return {
@@ -73,7 +74,7 @@ def equal(a, b):
 def test_each_phase_moves_its_group_and_leaves_the_other_bit_for_bit(phases):
     state, batches, key = fresh()
     probs = EDGES.probs(state.params[EMBEDDING])
-    # Both optimisers are in motion before the test: momentum and decay act on zero gradients too.
+    # Both optimizers are in motion before the test: momentum and decay act on zero gradients too.
     state = phases[WEIGHTS](state, (probs, batches), key, 0, 2)
     state = phases[EMBEDDING](state, batches, key, 0, 2)
     for group, data in ((WEIGHTS, (probs, batches)), (EMBEDDING, batches)):
@@ -115,8 +116,8 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
     mesh = Mesh(jax.devices()[:1], (parallel.AXIS,))
     state, batches, key = fresh()
     images, labels = batches.images[:8], batches.labels[:8]
-    weight_step = gradient_steps.make_weight_step(net, OPTIMIZER, INPUTS)
-    embedding_step = gradient_steps.make_embedding_step(net, EDGES, OPTIMIZER, INPUTS)
+    weight_step = gradient_steps.make_weight_step(net, OPTIMIZER, PREPROCESSING)
+    embedding_step = gradient_steps.make_embedding_step(net, EDGES, OPTIMIZER, PREPROCESSING)
     probs = EDGES.probs(state.params[EMBEDDING])
     for step, args in (
         (weight_step, (state, probs, images, labels, key)),
@@ -134,7 +135,7 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
         assert "stablehlo.while" not in program
 
 
-def test_four_devices_with_synchronised_statistics_give_the_gradients_of_one(python):
+def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(python):
     script = """
         import jax, jax.numpy as jnp, numpy as np, optax
         from nge_jax.supernet.model import make_supernet
@@ -150,8 +151,8 @@ def test_four_devices_with_synchronised_statistics_give_the_gradients_of_one(pyt
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         def on_device(weights, probs, images, labels):
-            synchronised = net._replace(axis_name="batch")
-            grads = jax.grad(loss, (1, 2))(synchronised, weights, probs, images, labels)
+            synchronized = net._replace(axis_name="batch")
+            grads = jax.grad(loss, (1, 2))(synchronized, weights, probs, images, labels)
             return jax.lax.pmean(grads, "batch")
 
         one = jax.jit(jax.grad(loss, (1, 2)), static_argnums=0)(net, weights, probs, images, labels)
@@ -166,45 +167,68 @@ def test_four_devices_with_synchronised_statistics_give_the_gradients_of_one(pyt
     assert "gradients agree on 4 devices" in done.stdout
 
 
+class Result(NamedTuple):
+    """What a search ends with; `arrays`: types, shapes and checksums of its newest checkpoint's."""
+
+    step: int
+    arrays: dict
+    rows: list
+    genotype: str
+    probs: list
+
+
 def result(workdir):
-    """What a search ends with: its genotype, all P, and its last checkpoint's arrays' checksums."""
-    probs = np.load(workdir / "architecture.npz")["probs"]
+    """What a workdir holds by now, but for what time decides."""
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     newest = workdir / "checkpoints" / str(max(steps))
-    manifest = newest / "manifest" / "metadata"
+    rows, cells, probs = (
+        workdir / n for n in ("metrics.jsonl", "genotype.json", "architecture.npz")
+    )
+    rows = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
     timeless = ("seconds", "images_per_second")
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    rows = [{k: v for k, v in row.items() if k not in timeless} for row in rows]
-    genotype = (workdir / "genotype.json").read_text()
-    return max(steps), json.loads(manifest.read_text()), rows, genotype, probs.tolist()
+    return Result(
+        step=max(steps),
+        arrays=json.loads((newest / "manifest" / "metadata").read_text()),
+        rows=[{k: v for k, v in row.items() if k not in timeless} for row in rows],
+        genotype=cells.read_text() if cells.exists() else "",
+        probs=np.load(probs)["probs"].tolist() if probs.exists() else [],
+    )
 
 
-KILLED = """
+# Interrupts a run: a signal after the checkpoint of a step, after a part of its files, or before it.
+STOPPED = """
     import os, signal, sys
     from nge_jax import main
-    from nge_jax.runtime import checkpoint
-    step, during_write = int(sys.argv.pop(1)), sys.argv.pop(1) == "write"
-    save = checkpoint.Checkpoints.save
+    from nge_jax.runtime import checkpoint, progress
+    step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
+    save, advance, images = checkpoint.Checkpoints.save, progress.EpochLog.advance, [0]
 
-    def save_and_die(self, at, state):
-        save(self, at, state)
-        if at == step:
-            if not during_write:
+    def save_and_die(self, at, *args):
+        save(self, at, *args)
+        if at == step and when != "asked":
+            if when == "saved":
                 self.wait()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def advance_and_signal(self, count, note):
+        advance(self, count, note)
+        images[0] += count
+        if images[0] == 8 * step and when == "asked":
+            os.kill(os.getpid(), signal.SIGTERM)
+
     checkpoint.Checkpoints.save = save_and_die
+    progress.EpochLog.advance = advance_and_signal
     main.run()
 """
 
 
 @pytest.mark.slow
-def test_a_search_killed_three_times_ends_bit_identical(python, tmp_path):
-    def search(workdir, *before):
-        args = before or TINY[:2]
+def test_a_search_stopped_four_times_ends_bit_identical(python, tmp_path):
+    def search(workdir, *before, more=()):
         return python(
-            *args,
+            *(before or TINY[:2]),
             *TINY[2:],
+            *more,
             f"--workdir={workdir}",
             timeout=600,
             JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
@@ -212,15 +236,19 @@ def test_a_search_killed_three_times_ends_bit_identical(python, tmp_path):
 
     straight = search(tmp_path / "straight")
     assert straight.returncode == 0, straight.stderr
-    script = textwrap.dedent(KILLED)
-    # Step 2 lies in the weight phase of the first epoch, 5 in its embedding phase.
-    for step, when in ((2, "after"), (5, "after"), (8, "write")):
-        killed = search(tmp_path / "killed", "-c", script, str(step), when)
+    script = textwrap.dedent(STOPPED)
+    # Step 1 lies in the weight phase of the first epoch, which no checkpoint follows; 5 in its embedding phase.
+    rarely = ["--config.run.checkpoint_every_steps=100"]
+    asked = search(tmp_path / "stopped", "-c", script, "1", "asked", more=rarely)
+    assert asked.returncode == 75, asked.stderr
+    assert "stopped after step 1 of 12" in asked.stderr
+    for step, when in ((2, "saved"), (5, "saved"), (8, "writing")):
+        killed = search(tmp_path / "stopped", "-c", script, str(step), when)
         assert killed.returncode == -9, killed.stderr
-    resumed = search(tmp_path / "killed")
+    resumed = search(tmp_path / "stopped")
     assert resumed.returncode == 0, resumed.stderr
-    assert result(tmp_path / "killed") == result(tmp_path / "straight")
-    assert result(tmp_path / "straight")[0] == 12
+    assert result(tmp_path / "stopped") == result(tmp_path / "straight")
+    assert result(tmp_path / "straight").step == 12
 
 
 def test_a_search_runs_on_four_devices(python, tmp_path):
@@ -250,8 +278,8 @@ def test_bad_values_are_refused_in_one_line(python, tmp_path, override, message)
 
 
 def test_batchwise_alternation_updates_both_groups(phases):
-    weight_step = gradient_steps.make_weight_step(NET, OPTIMIZER, INPUTS)
-    embedding_step = gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, INPUTS)
+    weight_step = gradient_steps.make_weight_step(NET, OPTIMIZER, PREPROCESSING)
+    embedding_step = gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, PREPROCESSING)
     both = gradient_steps.make_alternating_phase(weight_step, embedding_step, EDGES)
     axes = (parallel.BATCHES_AXES, parallel.BATCHES_AXES)
     state, batches, key = fresh()

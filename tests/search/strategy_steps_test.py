@@ -10,7 +10,7 @@ import pytest
 from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import artifacts, loop
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
@@ -65,12 +65,12 @@ def run(config, data, path, monkeypatch, kill_after=()):
     monkeypatch.setattr(small, "load", lambda name, folder: data)
     states = []
 
-    def fit(*args, fit=search_runner.fit):
-        states.append(fit(*args))
+    def run_loop(*args, run_loop=loop.run, **settings):
+        states.append(run_loop(*args, **settings))
         return states[-1]
 
-    def save(self, step, state, save=Checkpoints.save):
-        save(self, step, state)
+    def save(self, step, *args, save=Checkpoints.save):
+        save(self, step, *args)
         if step in left:
             left.remove(step)
             self.wait()
@@ -78,7 +78,7 @@ def run(config, data, path, monkeypatch, kill_after=()):
 
     left = list(kill_after)
     with monkeypatch.context() as patched:
-        patched.setattr(search_runner, "fit", fit)
+        patched.setattr(loop, "run", run_loop)
         patched.setattr(Checkpoints, "save", save)
         while True:
             try:
@@ -136,24 +136,18 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
 
 
 @pytest.mark.slow
-def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data):
+def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data, tmp_path):
     config = make_config("reinforce")
     built = search_build.build(config, data)
-    state = search_runner.search_step.init_state(
-        built.net, built.edge_model, built.optimizer, EPOCHS, jax.random.key(0)
-    )
-    state, key, images, labels = search_runner.parallel.replicated(
-        (state, jax.random.key(1), data.train_images, data.train_labels)
-    )
-    probs = built.edge_model.probs(state.params[EMBEDDING])
-    batches = search_runner._batches(config, built, 0, images, labels, probs)
+    task = search_runner.make_task(config, built, data, tmp_path)
+    state, key = task.state, task.key
+    batches = {p.name: next(task.batches(0, p.name, [(0, 1)], state))[0] for p in task.phases}
     # Momentum and the baseline are in motion before the test.
-    weights, queries = built.phases
-    state = weights.run(state, batches[WEIGHTS], key, 0, 1)
-    state = queries.run(state, batches[EMBEDDING], key, 0, 1)
+    for phase in task.phases:
+        state = phase.program(state, batches[phase.name], key, 0, 1)
     for phase in built.phases:
         before = jax.device_get(state)
-        state = phase.run(state, batches[phase.name], key, 1, 2)
+        state = phase.program(state, batches[phase.name], key, 1, 2)
         after = jax.device_get(state)
         for group in (WEIGHTS, EMBEDDING):
             pairs = zip(leaves(before.params[group]), leaves(after.params[group]), strict=True)
@@ -161,12 +155,11 @@ def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data):
             assert moved == (group == phase.name)
         assert after.step == before.step + 1
         assert after.sums[phase.name].count == before.sums[phase.name].count + BATCH
-    told = after.params[EMBEDDING].told()
-    assert len(told.rewards) == 2
+    assert len(after.params[EMBEDDING].evaluated().rewards) == 2
     assert (after.params[EMBEDDING].history.rewards[2:] == 0).all()
 
 
-def told_history(rewards, numbers):
+def make_history(rewards, numbers):
     """Cells that differ in one operation, by number."""
     cells = np.asarray(architecture.from_genotype(genotype.random_genotype(0)))
     cells = np.stack([cells] * len(numbers))
@@ -175,9 +168,9 @@ def told_history(rewards, numbers):
 
 
 def test_the_leaders_are_distinct_and_the_best_first():
-    told = told_history([0.1, 0.5, 0.5, 0.9, 0.7, 0.2], [0, 1, 2, 3, 3, 5])
-    assert strategy_steps.leaders(told, 3)[:, 0, 0].tolist() == [3, 1, 2]
-    assert strategy_steps.leaders(told, 9)[:, 0, 0].tolist() == [3, 1, 2, 5, 0]
+    history = make_history([0.1, 0.5, 0.5, 0.9, 0.7, 0.2], [0, 1, 2, 3, 3, 5])
+    assert strategy_steps.leaders(history, 3)[:, 0, 0].tolist() == [3, 1, 2]
+    assert strategy_steps.leaders(history, 9)[:, 0, 0].tolist() == [3, 1, 2, 5, 0]
 
 
 def test_genotypes_and_architectures_say_the_same():
@@ -195,7 +188,7 @@ def test_the_searcher_begins_with_nothing_and_its_p_is_the_strategys(data):
     config = make_config("random")
     built = search_build.build(config, data)
     searcher = built.edge_model.init(jax.random.key(0))
-    assert len(searcher.told().rewards) == 0
+    assert len(searcher.evaluated().rewards) == 0
     assert searcher.history.architectures.shape == (EPOCHS * STEPS, 2, 14)
     np.testing.assert_allclose(built.edge_model.probs(searcher), jnp.full(DARTS.shape, 1 / 7))
 

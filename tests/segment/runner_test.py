@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
     path = folder / "imagenet"
     spec = DatasetSpec(LARGE, (32, 32, 3), MEAN, STD, ("a", "b", "c"))
     model = train_model.make_network(config, SMALL, spec.kind, len(spec.labels))
-    optimizer = train_build.optimizer_of(config, optax.constant_schedule(0.0))
+    optimizer = train_build.make_optimizer(config, optax.constant_schedule(0.0))
     random = np.random.RandomState(0)
     state = jax.tree.map(
         lambda a: np.asarray(abs(random.standard_normal(a.shape)), a.dtype),
@@ -169,9 +169,9 @@ def test_a_run_begins_with_the_classifiers_backbone_and_its_own_head(folder, cap
     config = small_config(folder, init_from=str(folder / "imagenet"))
     plan = segment_build.build(config, SMALL, segment_build.open_source(config))
     backbone = segment_runner._read_backbone(config, plan, folder / "new")
-    fresh = segment_runner.make_loop(config, plan, folder / "new", None).state
+    fresh = segment_runner.make_task(config, plan, folder / "new", None).state
     assert "restored" not in capsys.readouterr().out
-    state = segment_runner.make_loop(config, plan, folder / "new", backbone).state
+    state = segment_runner.make_task(config, plan, folder / "new", backbone).state
     out = capsys.readouterr().out
     assert "restored" in out and "(cells, stem); left behind" in out and "(head)" in out
     saved = trained.load(folder / "imagenet").state

@@ -22,9 +22,9 @@ from nge_jax.networks.network import cifar_network
 from nge_jax.report import run as report_run
 from nge_jax.runtime import checkpoint, parallel
 from nge_jax.runtime.distributed import Preempted
+from nge_jax.runtime.progress import EpochLog
 from nge_jax.space import genotype
 from nge_jax.train import evaluate as train_evaluate
-from nge_jax.train import record as train_record
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained as train_trained
@@ -99,7 +99,7 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
 def test_a_training_asked_to_stop_saves_and_goes_on_bit_for_bit(trained, monkeypatch):
     config, whole = trained
     path = whole.parent / "preempted"
-    advance, seen = train_record.Journal.advance, []
+    advance, seen = EpochLog.advance, []
 
     def advance_and_signal(self, *args):
         advance(self, *args)
@@ -107,7 +107,7 @@ def test_a_training_asked_to_stop_saves_and_goes_on_bit_for_bit(trained, monkeyp
         if len(seen) in (2, 9):  # in the middle of the first epoch, and of the second
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(train_record.Journal, "advance", advance_and_signal)
+    monkeypatch.setattr(EpochLog, "advance", advance_and_signal)
     monkeypatch.setattr(report_run, "write_train_report", lambda *_: None)
     handler = signal.getsignal(signal.SIGTERM)
     for step in (6, 26):

@@ -89,10 +89,10 @@ def search_inputs(
     )
 
 
-def compile_side_by_side(phases: Sequence[Callable], arguments: Sequence[tuple]) -> dict:
+def compile_phases(phases: Sequence[Callable], arguments: Sequence[tuple]) -> dict:
     """Compiles phases as a search does before its first step; returns what that took, tracing included."""
     begin = time.monotonic()
-    parallel.compile_side_by_side(phases, arguments)
+    parallel.compile_ahead(phases, arguments)
     return {"both_s": time.monotonic() - begin, "both_peak_bytes": peak_bytes()}
 
 
@@ -101,7 +101,7 @@ def compile_phase(phase: Callable, arguments: tuple) -> tuple[jax.stages.Compile
     begin = time.monotonic()
     lowered = phase.lower(*arguments)
     traced = time.monotonic()
-    compiled = parallel.program(lowered)
+    compiled = parallel.compile_lowered(lowered)
     figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
     figures["peak_bytes"] = peak_bytes()  # before what follows here, which is no part of a run
     figures["temp_bytes"] = compiled.memory_analysis().temp_size_in_bytes

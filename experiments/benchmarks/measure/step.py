@@ -47,11 +47,11 @@ def main(_) -> None:
         name: (state, batches, key, 0, _STEPS.value) for name, batches in inputs.batches.items()
     }
     if _STEP.value == "both":
-        phases = [make_phase(_VARIANT.value, name, search, config, data) for name in arguments]
-        figures = program.compile_side_by_side(phases, list(arguments.values()))
+        phases = [make_phase(_VARIANT.value, name, search) for name in arguments]
+        figures = program.compile_phases(phases, list(arguments.values()))
         print(json.dumps(figures))
         return
-    phase = make_phase(_VARIANT.value, _STEP.value, search, config, data)
+    phase = make_phase(_VARIANT.value, _STEP.value, search)
     batches, arguments = inputs.batches[_STEP.value], arguments[_STEP.value]
     result = {"parameters": sum(a.size for a in jax.tree.leaves(state.params[WEIGHTS]))}
     if _COMPILE.value:
@@ -81,21 +81,18 @@ def read_config():
     return config
 
 
-def make_phase(variant, step, search, config, data):
+def make_phase(variant, step, search):
     """Takes the search's own phase, or makes the same phase around another supernet."""
     if variant in ("ours", "remat"):
-        return next(phase.run for phase in search.phases if phase.name == step)
+        return next(phase.program for phase in search.phases if phase.name == step)
     schedules = {"plain": "reference", "together": "together"}
     net = search.net._replace(schedule=schedules[variant])
-    inputs = gradient_steps.Inputs(
-        mean=data.mean, std=data.std, pad=config.data.pad, flip=config.data.flip
-    )
     if step == WEIGHTS:
-        weight_step = gradient_steps.make_weight_step(net, search.optimizer, inputs)
+        weight_step = gradient_steps.make_weight_step(net, search.optimizer, search.preprocessing)
         axes = (None, parallel.BATCHES_AXES)
         return parallel.on_all_devices(gradient_steps.make_weight_phase(weight_step), axes)
     embedding_step = gradient_steps.make_embedding_step(
-        net, search.edge_model, search.optimizer, inputs
+        net, search.edge_model, search.optimizer, search.preprocessing
     )
     return parallel.on_all_devices(parallel.make_phase(embedding_step))
 

@@ -33,21 +33,22 @@ def main(_) -> None:
     images = source.resident(
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
     )
-    loop = train_runner.make_loop(
+    task = train_runner.make_task(
         config, train_build.build(config, genotype.load(config.genotype), images)
     )
     ((batches, *_),) = images.epoch(0, [(0, steps)])
-    state, arguments = loop.state, (batches, loop.key, 0, steps)
+    (phase,) = task.phases
+    state, arguments = task.state, (batches, task.key, 0, steps)
     ready = {"parameters": sum(a.size for a in jax.tree.leaves(state.params))}
     if _LOSSES.value:
-        compiled = loop.phase.lower(state, *arguments).compile()
+        compiled = phase.program.lower(state, *arguments).compile()
     else:
-        compiled, figures = program.compile_phase(loop.phase, (state, *arguments))
+        compiled, figures = program.compile_phase(phase.program, (state, *arguments))
         ready |= figures
 
     def run(start, stop):
         nonlocal state
-        state = jax.block_until_ready(compiled(state, batches, loop.key, start, stop))
+        state = jax.block_until_ready(compiled(state, batches, task.key, start, stop))
         return jax.device_get(state.sums)
 
     if _LOSSES.value:

@@ -1,0 +1,202 @@
+"""The loop that a search, a training and a segmentation share.
+
+    for every epoch:
+        for every phase of it:
+            for every dispatch of the phase:    state <- program(state, batches, key, start, stop)
+        show and write the epoch's row of metrics, save the state
+
+A task says what is computed (`Task`). The loop does the rest: it goes on from the newest checkpoint, saves the state
+every so many steps, shows how far the run is, and saves and ends when the run is asked to stop. Of several processes
+each goes through the same loop, and the first one writes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from nge_jax.runtime import artifacts, parallel
+from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.runtime.distributed import Preempted, PreemptionNotice
+from nge_jax.runtime.progress import Columns, EpochLog
+
+State = Any  # a NamedTuple of arrays, with a `step`
+Span = tuple[
+    int, int
+]  # the first of a phase's steps that a dispatch runs, and the one after its last
+Work = tuple[Any, int, int]  # batches, and the first row of them to use and the one after the last
+Program = Callable[..., State]  # (state, batches, key, start, stop) -> state, on all devices
+
+
+class Phase(NamedTuple):
+    """A part of an epoch, whose dispatches run one program.
+
+    name: shown beside the epoch, "weights" say; empty where an epoch has no parts.
+    program: see `Program`; of `parallel.on_all_devices`.
+    steps: of the phase in a whole epoch.
+    updates: of the state in each of them, as the state's own `step` counts.
+    """
+
+    name: str
+    program: Program
+    steps: int
+    updates: int = 1
+
+
+class EpochEnd(NamedTuple):
+    """What a task makes of an epoch that has ended.
+
+    state: what the next epoch begins with.
+    row: the epoch's metrics.
+    score: of the examples held out, more being better; None where there are none.
+    notes: lines to show below the row.
+    """
+
+    state: State
+    row: dict[str, Any]
+    score: float | None = None
+    notes: Sequence[str] = ()
+
+
+class Task(NamedTuple):
+    """What a run computes. Steps are updates of the state, unless they are called a phase's.
+
+    state, key: before the first step, on every device.
+    phases: of an epoch, in their order.
+    total_steps: of the whole run; its last epoch ends with the last step, be it whole or not.
+    batch_size: images of an update.
+    batches: `(epoch, name of a phase, spans, state) -> Work for each span`. What it takes of the state, which the first
+      dispatch donates, it takes before it returns; it may read the batches of a dispatch while the one before runs.
+    end_epoch: `(epoch, step, state) -> EpochEnd`; epochs count from 1 here.
+    columns: of the table of epochs.
+    save_epochs: whether the state is saved after each epoch, be a checkpoint due or not.
+    test: `state -> metrics` that the last row has besides, computed after that row is shown.
+    compile: `state -> programs` of all phases, where they are to be compiled ahead; the state is kept.
+    """
+
+    state: State
+    key: jax.Array
+    phases: tuple[Phase, ...]
+    total_steps: int
+    batch_size: int
+    batches: Callable[[int, str, Sequence[Span], State], Iterator[Work]]
+    end_epoch: Callable[[int, int, State], EpochEnd]
+    columns: Columns
+    save_epochs: bool = False
+    test: Callable[[State], dict[str, Any]] | None = None
+    compile: Callable[[State], Sequence[Program]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return sum(phase.steps * phase.updates for phase in self.phases)
+
+
+def run(
+    task: Task,
+    workdir: Path,
+    *,
+    checkpoint_every_steps: int,
+    keep_checkpoints: int,
+    steps_per_dispatch: int,
+) -> State:
+    """Runs what is left of the task and returns the last state.
+
+    Args:
+      task: what to compute.
+      workdir: holds the checkpoints, the metrics, and is written by this.
+      checkpoint_every_steps: a dispatch ends, and the state is saved, where a multiple of this is reached.
+      keep_checkpoints: how many of the newest stay.
+      steps_per_dispatch: at most so many of a phase's steps run at once.
+
+    Raises:
+      Preempted: a process of the run was asked to stop; the state is saved.
+    """
+    total_steps, epochs = task.total_steps, -(-task.total_steps // task.steps_per_epoch)
+    with (
+        Checkpoints(workdir / artifacts.CHECKPOINTS, keep_checkpoints) as checkpoints,
+        PreemptionNotice() as notice,
+    ):
+        state, step = checkpoints.restore_latest(task.state) or (task.state, 0)
+        images = total_steps * task.batch_size, step * task.batch_size
+        programs = None
+        with EpochLog(workdir, task.columns, step, *images) as log:
+            while step < total_steps:
+                epoch = step // task.steps_per_epoch + 1
+                left = _left_of_epoch(task, step, checkpoint_every_steps, steps_per_dispatch)
+                for phase, spans in left:
+                    dispatches = task.batches(epoch - 1, phase.name, spans, state)
+                    work = next(dispatches)
+                    if programs is None:
+                        state, programs = _compile(task, state, work)
+                    log.begin_epoch(epoch)
+                    for first, last in spans:
+                        batches, start, stop = work
+                        state = programs[phase.name](state, batches, task.key, start, stop)
+                        work = next(dispatches, None)  # is read while the devices compute
+                        state.step.block_until_ready()
+                        done = (last - first) * phase.updates
+                        step += done
+                        note = f"epoch {epoch}/{epochs}" + (f", {phase.name}" if phase.name else "")
+                        log.advance(done * task.batch_size, note)
+
+                        due = step % checkpoint_every_steps < done or step == total_steps
+                        score = None
+                        if step % task.steps_per_epoch == 0 or step == total_steps:
+                            state, score = _end_epoch(task, log, epoch, step, state)
+                            due = due or score is not None or task.save_epochs
+                        stops = notice.given() and step < total_steps
+                        if due or stops:  # never before the epoch's row
+                            checkpoints.save(step, state, score)
+                        if stops:
+                            raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
+    return state
+
+
+def _left_of_epoch(task: Task, step: int, every: int, most: int) -> Iterator[tuple[Phase, list]]:
+    """Yields what is left of the epoch after `step`: each phase that is not over, and the spans of its dispatches."""
+    begin = step - step % task.steps_per_epoch
+    for phase in task.phases:
+        spans = _spans(phase, begin, step, task.total_steps, every, most)
+        if spans:
+            yield phase, spans
+        begin += phase.steps * phase.updates
+
+
+def _spans(phase: Phase, begin: int, step: int, total: int, every: int, most: int) -> list[Span]:
+    """Returns the dispatches of a phase, which begins with step `begin` of the run, after `step`, up to `total`."""
+    first, spans = max(step - begin, 0) // phase.updates, []
+    stop = min(phase.steps, -(-(total - begin) // phase.updates))
+    while first < stop:
+        to_checkpoint = every - (begin + first * phase.updates) % every
+        last = min(first + min(most, -(-to_checkpoint // phase.updates)), stop)
+        spans.append((first, last))
+        first = last
+    return spans
+
+
+def _compile(task: Task, state: State, work: Work) -> tuple[State, dict[str, Program]]:
+    """Compiles all phases before any clock starts; returns the programs by the phases' names."""
+    if task.compile is not None:
+        programs = task.compile(state)
+    else:
+        ((_, program, _, _),) = task.phases
+        batches, start, _ = work
+        state = program(state, batches, task.key, start, start)  # no step yet
+        programs = [program]
+    parallel.give_back_freed_memory()
+    return state, {phase.name: p for phase, p in zip(task.phases, programs, strict=True)}
+
+
+def _end_epoch(
+    task: Task, log: EpochLog, epoch: int, step: int, state: State
+) -> tuple[State, float | None]:
+    """Shows and writes the epoch's row; returns the state to go on with and the epoch's score."""
+    row = {"epoch": epoch, "step": step} | log.speed()
+    end = task.end_epoch(epoch, step, state)
+    row |= end.row
+    log.show(row, end.notes)
+    if step == task.total_steps and task.test is not None:
+        row |= task.test(end.state)
+    log.write(row)
+    return end.state, end.score
