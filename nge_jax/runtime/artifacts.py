@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import socket
+import time
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,7 +14,6 @@ import numpy as np
 
 from nge_jax import errors
 from nge_jax.errors import InputError
-from nge_jax.runtime import host_tf
 from nge_jax.space import genotype
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import DARTS
@@ -40,37 +41,37 @@ class SearchHistory(NamedTuple):
     accuracies: np.ndarray
 
     def reward(self, cell: np.ndarray) -> float | None:
-        """The largest that the cell ever got; None where it was never evaluated."""
-        found = self.rewards[(self.architectures == cell).all((1, 2))]
-        return found.max() if len(found) else None
+        """Returns the largest that the cell ever got; None where it was never evaluated."""
+        rewards = self.rewards[(self.architectures == cell).all((1, 2))]
+        return rewards.max() if len(rewards) else None
 
 
 def read_history(path: Path) -> SearchHistory:
-    """Raises InputError, in one line, where the file is missing or is not what such a search ends with."""
+    """Reads history.npz; raises InputError where it is missing or is not what such a search ends with."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected the history of a search")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = SearchHistory(*(arrays[name] for name in SearchHistory._fields))
+            history = SearchHistory(*(arrays[name] for name in SearchHistory._fields))
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
         expected = f"expected an archive of {', '.join(SearchHistory._fields)}"
         raise InputError(f"{path}: {expected}, found {error}") from None
     cells = DARTS.shape[:2]
     for names in (SearchHistory._fields[:2], SearchHistory._fields[2:]):
-        several, values = (getattr(found, name) for name in names)
+        several, values = (getattr(history, name) for name in names)
         if not len(values) or several.shape != (len(values), *cells):
             expected = f"expected {names[0]} [n, {cells[0]}, {cells[1]}] and {names[1]} [n]"
             raise InputError(f"{path}: {expected}, found {several.shape} and {values.shape}")
-    return found
+    return history
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
-    """A JSON object; raises InputError where the file is missing, not one, or lacks a key."""
+    """Reads a JSON object; raises InputError where the file is missing, not one, or lacks a key."""
     return _parse(_read(path), str(path), keys)
 
 
 def read_genotype(path: Path) -> genotype.Genotype:
-    """Raises InputError where the file is missing, GenotypeError where it holds no genotype."""
+    """Reads a genotype; raises InputError where the file is missing, GenotypeError where it holds none."""
     try:
         return genotype.from_json(_read(path))
     except errors.GenotypeError as error:
@@ -78,7 +79,7 @@ def read_genotype(path: Path) -> genotype.Genotype:
 
 
 def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
-    """The epochs of metrics.jsonl in order; where two lines are of one epoch the later one adds.
+    """Reads the epochs of metrics.jsonl in order; where two lines are of one epoch the later one adds.
 
     Raises InputError naming the line that is no JSON object, or the epoch that lacks one of `keys`.
     """
@@ -94,7 +95,7 @@ def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
 
 
 def read_architecture(path: Path) -> tuple[np.ndarray, list[str], list[tuple[int, int]]]:
-    """Probabilities [epochs + 1, cell type, edge, operation], names of operations, edges (i, k).
+    """Reads probabilities [epochs + 1, cell type, edge, operation], names of operations, edges (i, k).
 
     Raises InputError where the file is missing, is no such archive, or its shapes disagree.
     """
@@ -159,10 +160,7 @@ class MetricsLog:
     def __init__(self, workdir: str | Path, step: int):
         self._path = Path(workdir) / METRICS
         _drop_after(self._path, step)
-        host_tf.tensorflow()
-        from clu import metric_writers
-
-        self._events = metric_writers.SummaryWriter(str(workdir))
+        self._events = ScalarEvents(Path(workdir))
 
     def write(self, metrics: Mapping[str, float | int | str]) -> None:
         """Appends a row (with a "step"), on disk before it returns.
@@ -178,15 +176,42 @@ class MetricsLog:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._events.write_scalars(
-            row["step"],
-            {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)},
-        )
-        self._events.flush()
+        numbers = {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)}
+        self._events.write(row["step"], numbers)
 
     def close(self) -> None:
         """Ends the TensorBoard file."""
         self._events.close()
+
+
+class ScalarEvents:
+    """A file of TensorBoard events in a workdir, written as TensorFlow does but without it.
+
+    TensorFlow would take a search half a gigabyte and seconds to import, for this alone.
+    """
+
+    def __init__(self, workdir: Path):
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._scalar = Event, scalar_pb
+        now = time.time()
+        # Of two runs within a second, one after the other in one process, each has a file.
+        name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._records = RecordWriter((workdir / name).open("wb"))
+        self._records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Adds numbers of a step, readable at once."""
+        for tag, value in numbers.items():
+            event = self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value))
+            self._records.write(event.SerializeToString())
+        self._records.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._records.close()
 
 
 def _drop_after(path, step):
