@@ -52,7 +52,7 @@ def epoch_metrics(
         row[f"{name}_loss"] = float(sums.loss / sums.count)
         row[f"{name}_accuracy"] = float(sums.correct / sums.count)
     row["learning_rate"] = learning_rate
-    probs = np.asarray(state.history[epoch])
+    probs = np.asarray(state.history)[epoch]
     leader = genotype.derive(probs)
     if history is not None:
         best = history.rewards.argmax()

@@ -78,7 +78,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> SearchResul
     )
     result = SearchResult(
         genotype=choose(config, search, data, state, path),
-        probabilities=np.asarray(state.history[-1]),
+        probabilities=np.asarray(state.history)[-1],
         workdir=path,
     )
     if distributed.is_first():
@@ -99,6 +99,8 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     )
     state, key, *examples = parallel.replicated((state, key, data.train_images, data.train_labels))
     read_probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
+    # Jitted, it is one program for all epochs; each would else compile, and keep, one of its own.
+    record_probs = jax.jit(lambda history, epoch, probs: history.at[epoch].set(probs))
     weight_steps = next(p.steps for p in search.phases if p.name != EMBEDDING)
 
     def draw_batches(group, epoch, steps):
@@ -124,15 +126,16 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         return parallel.compile_ahead([phase.program for phase in search.phases], arguments)
 
     def end_epoch(epoch, step, state):
-        state = state._replace(history=state.history.at[epoch].set(read_probs(state)))
+        history = record_probs(state.history, epoch, read_probs(state))
+        state = state._replace(history=history)
         # The epoch's last step's; the schedule counts steps of the weights alone.
         rate = float(search.schedule(epoch * weight_steps - 1))
-        history = None if search.strategy is None else state.params[EMBEDDING].evaluated()
-        row = search_record.epoch_metrics(state, epoch, rate, history)
+        evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
+        row = search_record.epoch_metrics(state, epoch, rate, evaluated)
         if distributed.is_first():
-            artifacts.write_architecture(path, np.asarray(state.history[: epoch + 1]))
-            if history is not None:
-                artifacts.write_history(path, *history)
+            artifacts.write_architecture(path, np.asarray(history)[: epoch + 1])
+            if evaluated is not None:
+                artifacts.write_history(path, *evaluated)
         # The next epoch counts anew.
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
         return EpochEnd(state, row, notes=tuple(search_record.skip_warnings(row)))
@@ -156,7 +159,7 @@ def choose(
 ) -> Genotype:
     """Returns what the search ends with; of a strategy that asks for cells, history.npz tells who competed."""
     if search.strategy is None:
-        return genotype.derive(np.asarray(state.history[-1]))
+        return genotype.derive(np.asarray(state.history)[-1])
     # The first number of the order's stream that no epoch has used.
     number, steps = 2 * config.search.epochs, config.final.batches
     order = _order(config, search.halves[EMBEDDING], number, steps)

@@ -125,7 +125,7 @@ def choose(
     """
     cells = leaders(state.params[EMBEDDING].evaluated(), count)
     if policy:
-        cell = architecture.from_genotype(genotype.derive(np.asarray(state.history[-1])))
+        cell = architecture.from_genotype(genotype.derive(np.asarray(state.history)[-1]))
         if not (cells == cell).all((1, 2)).any():
             cells = np.concatenate([cells, cell[None]])
     return cells, score(net, preprocessing, state.params[WEIGHTS], batches, cells)
