@@ -1,1 +1,54 @@
-"""Neural Graph Embedding for neural architecture search (AAAI 2020), in JAX."""
+"""Neural Graph Embedding (Li, Gong, Zhu, AAAI 2020) for neural architecture search, in JAX.
+
+    import nge_jax as nge
+
+    genotype = nge.load_genotype("DARTS_V2")
+    result = nge.search.run(nge.load_config("search_digits", "smoke"), "runs/digits")
+
+Every name below is imported when it is first used: `import nge_jax` loads neither jax nor TensorFlow.
+"""
+
+from etils import epy as _epy
+
+__version__ = "0.2.0"
+
+with _epy.lazy_api_imports(globals()):
+    # The tasks; each has `run(config, workdir)`, which returns a result.
+    # Sizes of networks.
+    from nge_jax import cost as cost
+    from nge_jax import search as search
+    from nge_jax import segment as segment
+    from nge_jax import train as train
+
+    # The paper's contribution: X, Thetas -> P.
+    from nge_jax.embedding import EdgeModel as EdgeModel
+    from nge_jax.embedding import edge_model as edge_model
+
+    # Networks of a derived cell, as Flax modules.
+    from nge_jax.networks.deeplab import deeplab_network as deeplab_network
+    from nge_jax.networks.network import cifar_network as cifar_network
+    from nge_jax.networks.network import imagenet_network as imagenet_network
+
+    # Configs by name, trained networks by their workdir.
+    from nge_jax.runtime.config import load_config as load_config
+
+    # What a cell is.
+    from nge_jax.space.genotype import Genotype as Genotype
+    from nge_jax.space.genotype import derive as derive
+    from nge_jax.space.genotype import list_genotypes as list_genotypes
+    from nge_jax.space.genotype import load as load_genotype
+    from nge_jax.space.genotype import random_genotype as random_genotype
+    from nge_jax.space.spaces import DARTS as DARTS
+    from nge_jax.space.spaces import NAS_BENCH_201 as NAS_BENCH_201
+    from nge_jax.space.spaces import Space as Space
+
+    # Other searches: ask / tell / probs.
+    from nge_jax.strategies.base import Strategy as Strategy
+    from nge_jax.strategies.base import run_strategy as run_strategy
+    from nge_jax.strategies.evolution import evolution as evolution
+    from nge_jax.strategies.random_search import random_search as random_search
+    from nge_jax.strategies.reinforce import reinforce as reinforce
+
+    # (weights, images, P) -> logits.
+    from nge_jax.supernet.model import make_supernet as make_supernet
+    from nge_jax.train.trained import load as load_trained

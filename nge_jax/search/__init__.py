@@ -4,3 +4,10 @@ Read `gradient_steps` first: one update of the weights under fixed P, one of the
 `strategy_steps` replaces both where a strategy searches; `build` makes the parts that a config describes, `checks`
 refuses configs, `runner` runs an entire search, `record` writes what it found.
 """
+
+from etils import epy as _epy
+
+with _epy.lazy_api_imports(globals()):
+    from nge_jax.search.runner import SearchResult as SearchResult
+    from nge_jax.search.runner import run as run
+    from nge_jax.search.runner import summary as summary

@@ -3,3 +3,10 @@
 Read `step` first: one update. `miou` is the measure; `build` makes the parts that a config describes, `runner` runs
 a training and its evaluation, `predict`, `pictures` and `report` show the result.
 """
+
+from etils import epy as _epy
+
+with _epy.lazy_api_imports(globals()):
+    from nge_jax.segment.runner import SegmentationResult as SegmentationResult
+    from nge_jax.segment.runner import run as run
+    from nge_jax.segment.runner import summary as summary

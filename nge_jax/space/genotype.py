@@ -9,6 +9,7 @@ need other operations: NASNet and PNASNet (sep_conv_7x7), AmoebaNet (sep_conv_7x
 and SETN (conv_3x1_1x3).
 """
 
+import importlib
 import json
 import os
 import re
@@ -45,6 +46,13 @@ class Genotype(NamedTuple):
     def cell(self, cell_type: str) -> tuple[tuple[Pair, ...], tuple[int, ...]]:
         """Gives the pairs and the concatenated nodes of one of CELL_TYPES."""
         return {"normal": self[:2], "reduction": self[2:]}[cell_type]
+
+    def plot(self) -> Any:
+        """Draws both cells, as a matplotlib figure; a notebook draws a genotype that ends a cell by itself."""
+        return _drawing().genotype_figure(self)
+
+    def _repr_svg_(self) -> str:
+        return _drawing().genotype_svg(self)
 
 
 def validate(genotype: Genotype) -> Genotype:
@@ -143,6 +151,11 @@ def derive(probs: np.ndarray) -> Genotype:
     return _genotype(*map(pairs, probs))
 
 
+def list_genotypes() -> tuple[str, ...]:
+    """Lists the names of the published cells that `load` knows."""
+    return tuple(KNOWN)
+
+
 def random_genotype(seed: int) -> Genotype:
     """Draws two distinct predecessors and their operations for each inner node, uniformly."""
     rng = np.random.default_rng(seed)
@@ -161,6 +174,11 @@ def operation_counts(genotype: Genotype, cell_type: str) -> dict[str, int]:
     """Counts how often each of OPERATIONS stands in the cell."""
     names = [operation for operation, _ in genotype.cell(cell_type)[0]]
     return {operation: names.count(operation) for operation in OPERATIONS}
+
+
+def _drawing() -> Any:
+    # By name and when it is asked for: this module is read by tools that have no matplotlib to load.
+    return importlib.import_module("nge_jax.report.cell")
 
 
 def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:

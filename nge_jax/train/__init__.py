@@ -3,3 +3,10 @@
 Read `step` first: one update, with its augmentation, drop-path and auxiliary loss. `model` makes the network that a
 config names, `build` everything else, `runner` runs a training; `trained` and `transfer` read one back.
 """
+
+from etils import epy as _epy
+
+with _epy.lazy_api_imports(globals()):
+    from nge_jax.train.runner import TrainResult as TrainResult
+    from nge_jax.train.runner import run as run
+    from nge_jax.train.runner import summary as summary
