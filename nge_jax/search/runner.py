@@ -54,7 +54,7 @@ class SearchResult(NamedTuple):
     workdir: Path
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> SearchResult:
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SearchResult:
     """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
 
     Raises:

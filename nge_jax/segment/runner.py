@@ -51,7 +51,7 @@ class SegmentationResult(NamedTuple):
     workdir: Path
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> SegmentationResult:
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SegmentationResult:
     """Trains in the workdir `path`, or goes on where it stopped, tests and reports.
 
     `config.init_from` is read when the training begins, and not when it goes on.

@@ -46,7 +46,7 @@ class TrainResult(NamedTuple):
     workdir: Path
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool) -> TrainResult:
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> TrainResult:
     """Trains `config.genotype` in the workdir `path`, or goes on where it stopped, tests and reports.
 
     Raises:
