@@ -1,0 +1,1 @@
+"""Compiling for accelerators that are not there: the chips, the programs, and what a compiled program consists of."""

@@ -1,0 +1,40 @@
+"""Compiles one program for one chip in a process of its own: prints what that took and yielded as a line of JSON.
+
+`compile_ahead.py` starts it, with the environment that the chip's compiler wants.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+
+from ahead import chips
+from ahead.kernels import list_kernels
+from ahead.programs import PROGRAMS, Size
+
+
+def main() -> None:
+    chip, program, devices, size = json.loads(sys.argv[1])
+    built = PROGRAMS[program](Size(**size))
+    begin = time.monotonic()
+    lowered = built.trace(chips.devices(chip, devices)).lower()
+    traced = time.monotonic()
+    compiled = lowered.compile()
+    figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
+    kernels = list_kernels(compiled.as_text())
+    counts = Counter()
+    for kernel in kernels:
+        counts[kernel.kind] += kernel.times
+    least = [k.times * chips.CHIPS[chip].seconds(k.flops, k.nbytes, k.dtype) for k in kernels]
+    figures |= {
+        "temp_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "kernels": counts,
+        "flops": sum(k.times * k.flops for k in kernels),
+        "bytes": sum(k.times * k.nbytes for k in kernels),
+        "step_s": sum(least),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The kernels of a compiled program, read off its text: how many a run starts, and the least time that they take.
+
+A kernel reads each of its operands and writes its results once, whole, which counts too much where it reads a part. A
+loop's kernels count as often as it runs, if its length is known, else once; of a conditional's branches each is as
+likely as the others.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+KINDS = ("fusion", "product", "convolution", "collective", "other")
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+# What a program's line may do without a kernel of its own.
+_FREE = {
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "after-all",
+    "partition-id",
+    "replica-id",
+    "add-dependency",
+    "opt-barrier",
+    "domain",
+}
+_COMPUTATION = re.compile(r"^(ENTRY )?%(\S+) \([^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(\S+) = (.+?) ([a-z][\w\-]*)\((.*?)\)(.*)$", re.MULTILINE)
+_OPERAND = re.compile(r"%([^\s,()]+)")
+_ARRAY = re.compile(r"\b(pred|[a-z]+\d\w*)\[([\d,]*)\]")
+_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.\-]+)")
+_BRANCH_LIST = re.compile(r"\bbranch_computations=\{([^}]*)\}")
+_TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_LABELS = re.compile(r"dim_labels=\w+_\w+->(\w+)")
+_CONTRACTED = re.compile(r"lhs_contracting_dim(?:ension)?s\"?[=:][\[{]([\d,\"]*)[\]}]")
+
+
+class Instruction(NamedTuple):
+    name: str
+    result: str  # its type
+    opcode: str
+    operands: tuple[str, ...]
+    attributes: str
+
+
+class Kernel(NamedTuple):
+    """times: in a run; kind: one of KINDS; dtype: of what it reads.
+
+    A product or convolution is the library's or the root of what is fused with it.
+    """
+
+    times: float
+    kind: str
+    flops: float
+    nbytes: float
+    dtype: str
+
+
+def list_kernels(text: str) -> list[Kernel]:
+    """Those of an optimised HLO module's text."""
+    computations, entry = {}, None
+    for is_entry, name, body in _COMPUTATION.findall(text):
+        computations[name] = [
+            Instruction(name, result, opcode, tuple(_OPERAND.findall(operands)), rest)
+            for name, result, opcode, operands, rest in _INSTRUCTION.findall(body)
+        ]
+        entry = name if is_entry else entry
+    return list(_kernels(computations, entry, 1.0))
+
+
+def _kernels(computations, name, times) -> Iterator[Kernel]:
+    instructions = computations[name]
+    types = {instruction.name: instruction.result for instruction in instructions}
+    for instruction in instructions:
+        opcode, rest = instruction.opcode, instruction.attributes
+        if opcode in _FREE or opcode.endswith(("-done", "-update")):
+            continue
+        if opcode == "while":
+            known = _TRIP_COUNT.search(rest)
+            rounds = int(known[1]) if known else 1
+            (body,) = re.findall(r"\bbody=%([\w.\-]+)", rest)
+            yield from _kernels(computations, body, times * rounds)
+        elif opcode == "conditional":
+            branches = _branches(rest)
+            for branch in branches:
+                yield from _kernels(computations, branch, times / len(branches))
+        elif opcode in ("call", "async-start"):
+            yield from _kernels(computations, _CALLED.search(rest)[1], times)
+        else:
+            yield _kernel(computations, types, instruction, times)
+
+
+def _branches(rest):
+    listed = _BRANCH_LIST.search(rest)
+    if listed:
+        return _OPERAND.findall(listed[1])
+    return re.findall(r"\b(?:true|false)_computation=%([\w.\-]+)", rest)
+
+
+def _kernel(computations, types, instruction, times):
+    opcode, rest = instruction.opcode, instruction.attributes
+    read = [types.get(name, "") for name in instruction.operands]
+    inner = [instruction]
+    if opcode == "fusion":
+        inner = computations[_CALLED.search(rest)[1]]
+        types = {i.name: i.result for i in inner}
+    names = {i.opcode for i in inner}
+    if opcode.removesuffix("-start") in COLLECTIVES:
+        kind = "collective"
+    elif "convolution" in names or "__cudnn$conv" in rest:
+        kind = "convolution"
+    elif "dot" in names or "__cublas" in rest:
+        kind = "product"
+    else:
+        kind = "fusion" if opcode == "fusion" else "other"
+    dtypes = [
+        dtype for type_ in read for dtype, _ in _ARRAY.findall(type_) if dtype in ("f32", "bf16")
+    ]
+    return Kernel(
+        times,
+        kind,
+        sum(_flops(i, types) for i in inner),
+        sum(map(_nbytes, (instruction.result, *read))),
+        max(set(dtypes), key=dtypes.count, default="f32"),
+    )
+
+
+def _flops(instruction, types):
+    """Of a product or convolution, two for each multiplication and addition; others are left out."""
+    opcode, rest = instruction.opcode, instruction.attributes
+    target = _TARGET.search(rest)
+    target = target[1] if target else ""
+    if opcode == "dot" or target.startswith("__cublas"):
+        contracted = _CONTRACTED.search(rest)
+        if not contracted:
+            return 0.0
+        sizes = _shape(types[instruction.operands[0]])
+        axes = re.findall(r"\d+", contracted[1])
+        return 2.0 * math.prod(_shape(instruction.result)) * math.prod(sizes[int(a)] for a in axes)
+    if opcode == "convolution" or target.startswith("__cudnn$conv"):
+        result, (first, second) = instruction.result, (types[o] for o in instruction.operands[:2])
+        output, kernel = {  # of the convolution whose derivative it may be
+            "__cudnn$convBackwardFilter": (second, result),
+            "__cudnn$convBackwardInput": (first, second),
+        }.get(target, (result, second))
+        output, kernel = _shape(output), _shape(kernel)
+        channels = output[_LABELS.search(rest)[1].index("f")]
+        return 2.0 * math.prod(output) * math.prod(kernel) / channels
+    return 0.0
+
+
+@functools.cache
+def _shape(type_):
+    """Of the first array of a type."""
+    return tuple(map(int, filter(None, _ARRAY.search(type_)[2].split(","))))
+
+
+@functools.cache
+def _nbytes(type_):
+    return sum(
+        _width(dtype) * math.prod(map(int, filter(None, shape.split(","))))
+        for dtype, shape in _ARRAY.findall(type_)
+    )
+
+
+def _width(dtype):
+    """Bytes of an element; a boolean has one, and less than a byte counts as one."""
+    bits = re.search(r"\d+", dtype)
+    return max(1, int(bits[0]) // 8) if bits else 1

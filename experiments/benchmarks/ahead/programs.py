@@ -1,0 +1,243 @@
+"""The steps that accelerators are to run, each as a function and the shapes of what it takes.
+
+Their sizes are the paper's unless `Size` says otherwise; so are their settings where these change the program.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from nge_jax import optim
+from nge_jax.data import augment
+from nge_jax.data.spec import MASKS, DatasetSpec
+from nge_jax.embedding import edge_model
+from nge_jax.networks.deeplab import deeplab_network
+from nge_jax.networks.network import cifar_network, imagenet_network
+from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime.parallel import AXIS
+from nge_jax.search import gradient_steps, strategy_steps
+from nge_jax.segment import step as segment_step
+from nge_jax.space import genotype
+from nge_jax.space.spaces import DARTS
+from nge_jax.strategies.random_search import random_search
+from nge_jax.supernet.model import make_supernet
+from nge_jax.train import step as train_step
+
+CELL = genotype.load("DARTS_V2")
+PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+BATCH, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
+
+
+class Size(NamedTuple):
+    """What may differ from the paper's; None: it does not.
+
+    batch_size: images a step, over all devices.
+    dtype: of the activations.
+    image_size: pixels of a side.
+    """
+
+    cells: int | None = None
+    channels: int | None = None
+    batch_size: int | None = None
+    dtype: str = "float32"
+    image_size: int | None = None
+
+    def over(self, cells: int, channels: int, batch_size: int, image_size: int) -> "Size":
+        """With the paper's sizes where there is None."""
+        papers = {
+            "cells": cells,
+            "channels": channels,
+            "batch_size": batch_size,
+            "image_size": image_size,
+        }
+        return self._replace(
+            **{name: getattr(self, name) or value for name, value in papers.items()}
+        )
+
+
+class Program(NamedTuple):
+    """A function to run on each device of the axis `AXIS`, and how its arguments lie there.
+
+    arguments: trees of `jax.ShapeDtypeStruct`, a whole batch where the spec is `BATCH`.
+    returns: the spec of the result.
+    donated: numbers of the arguments whose memory the result may take.
+    """
+
+    function: Callable
+    arguments: tuple[Any, ...]
+    specs: tuple[PartitionSpec, ...]
+    returns: PartitionSpec = EVERYWHERE
+    donated: tuple[int, ...] = (0,)
+
+    def trace(self, devices: Sequence[jax.Device]) -> jax.stages.Traced:
+        """The program for a mesh of devices, which need not exist."""
+        mesh = Mesh(np.array(devices), (AXIS,))
+        on_mesh = jax.shard_map(
+            self.function,
+            mesh=mesh,
+            in_specs=self.specs,
+            out_specs=self.returns,
+            check_vma=False,
+        )
+        program = jax.jit(
+            on_mesh,
+            in_shardings=tuple(NamedSharding(mesh, spec) for spec in self.specs),
+            out_shardings=NamedSharding(mesh, self.returns),
+            donate_argnums=self.donated,
+        )
+        return program.trace(*self.arguments)
+
+
+def search_weights(size: Size) -> Program:
+    """The search's step of the supernet's weights."""
+    net, images, optimizer, preprocessing = _search(size)
+    state = _search_state(net, edge_model("nge", "printed"), optimizer)
+    step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
+    return _weight_program(step, state, images)
+
+
+def search_embedding(size: Size) -> Program:
+    """The search's step of the graph embedding."""
+    net, images, optimizer, preprocessing = _search(size)
+    embedding = edge_model("nge", "printed")
+    step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
+    return _step_program(step, _search_state(net, embedding, optimizer), *images)
+
+
+def sampled_weights(size: Size) -> Program:
+    """The step of the supernet's weights under one cell that a strategy has asked for."""
+    net, images, optimizer, preprocessing = _search(size)
+    strategy = random_search(DARTS)
+    searcher = strategy_steps.as_edge_model(strategy, queries=1)
+    step = strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing)
+    return _weight_program(step, _search_state(net, searcher, optimizer), images)
+
+
+def train_cifar(size: Size) -> Program:
+    """The training step of DARTS_V2 on CIFAR-10, with its auxiliary head, drop-path and cutout."""
+    size = size.over(cells=20, channels=36, batch_size=128, image_size=32)
+    model = cifar_network(CELL, auxiliary=True, **_network(size))
+    recipe = _recipe(drop_path=0.3, pad=4, cutout=16)
+    return _train_program(model, recipe, size)
+
+
+def train_imagenet(size: Size) -> Program:
+    """The training step of DARTS_V2 on ImageNet; of its batch of 512 what one of 4 devices takes."""
+    size = size.over(cells=14, channels=48, batch_size=128, image_size=224)
+    model = imagenet_network(CELL, auxiliary=True, **_network(size))
+    recipe = _recipe(label_smoothing=0.1, jitter=(0.4, 0.4, 0.4, 0.2))
+    return _train_program(model, recipe, size)
+
+
+def segmentation(size: Size) -> Program:
+    """The training step of DeepLabv3 on DARTS_V2, its output stride 16."""
+    size = size.over(cells=14, channels=48, batch_size=16, image_size=513)
+    model = deeplab_network(CELL, classes=21, output_stride=16, **_network(size))
+    shape = size.image_size, size.image_size, 3
+    spec = DatasetSpec(MASKS, shape, **PIXELS, labels=tuple(map(str, range(21))))
+    step = segment_step.make_segment_step(model, _sgd(), spec, accumulate=1, steps_per_epoch=100)
+    state = train_step.state_shapes(model, _sgd(), shape)
+    images, _ = _images(size)
+    return _step_program(step, state, images, jax.ShapeDtypeStruct(images.shape[:3], jnp.uint8))
+
+
+def predict(size: Size) -> Program:
+    """Class probabilities of images by DARTS_V2's network for ImageNet."""
+    size = size.over(cells=14, channels=48, batch_size=64, image_size=224)
+    model = imagenet_network(CELL, **_network(size))
+
+    def probabilities(variables, images):
+        x = augment.normalize(images, **PIXELS)
+        return jax.nn.softmax(model.apply(variables, x, train=False)[0])
+
+    images, _ = _images(size)
+    shape = jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), shape)
+    return Program(probabilities, (variables, images), (EVERYWHERE, BATCH), BATCH, donated=())
+
+
+PROGRAMS = {
+    build.__name__: build
+    for build in (
+        search_weights,
+        search_embedding,
+        sampled_weights,
+        train_cifar,
+        train_imagenet,
+        segmentation,
+        predict,
+    )
+}
+
+
+def _search(size):
+    """The supernet as accelerators run it, a batch, the optimizer of both groups, how images enter."""
+    size = size.over(cells=8, channels=16, batch_size=64, image_size=32)
+    net = make_supernet(
+        size.cells, size.channels, 10, schedule="together", dtype=jnp.dtype(size.dtype)
+    )
+    optimizer = optim.Optimizer(
+        {WEIGHTS: _sgd(), EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3)}
+    )
+    return net, _images(size), optimizer, gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
+
+
+def _search_state(net, edge_model, optimizer):
+    return jax.eval_shape(
+        lambda: gradient_steps.init_state(net, edge_model, optimizer, 25, jax.random.key(0))
+    )
+
+
+def _weight_program(step, state, images):
+    probs = jax.ShapeDtypeStruct(state.history.shape[1:], jnp.float32)
+    arguments = state, probs, *images, _key()
+    return Program(step, arguments, (EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE))
+
+
+def _train_program(model, recipe, size):
+    images, labels = _images(size)
+    step = train_step.make_train_step(model, _sgd(), recipe)
+    return _step_program(
+        step, train_step.state_shapes(model, _sgd(), images.shape[1:]), images, labels
+    )
+
+
+def _step_program(step, state, images, targets):
+    arguments = state, images, targets, _key()
+    return Program(step, arguments, (EVERYWHERE, BATCH, BATCH, EVERYWHERE))
+
+
+def _network(size):
+    return {"cells": size.cells, "channels": size.channels, "dtype": jnp.dtype(size.dtype)}
+
+
+def _recipe(**changes):
+    nothing = {"drop_path": 0.0, "label_smoothing": 0.0, "pad": 0, "cutout": 0}
+    return train_step.Recipe(
+        total_steps=1000,
+        steps_per_epoch=100,
+        auxiliary_weight=0.4,
+        flip=True,
+        **PIXELS,
+        **nothing | changes,
+    )
+
+
+def _sgd():
+    rate = optax.cosine_decay_schedule(0.025, 1000)
+    return optim.sgd(rate, momentum=0.9, weight_decay=3e-4, clip_norm=5.0)
+
+
+def _images(size):
+    """Images as bytes, and their labels."""
+    shape = size.batch_size, size.image_size, size.image_size, 3
+    return jax.ShapeDtypeStruct(shape, jnp.uint8), jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+
+
+def _key():
+    return jax.eval_shape(lambda: jax.random.key(0))

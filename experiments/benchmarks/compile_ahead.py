@@ -1,0 +1,141 @@
+"""Compiles the steps for accelerators that are not there, by their own compilers, and tells what came of it.
+
+  python experiments/benchmarks/compile_ahead.py --plugins=DIR                                   all of it: hours
+  python experiments/benchmarks/compile_ahead.py --plugins=DIR --chips=h100 --programs=search_weights
+  python experiments/benchmarks/compile_ahead.py --plugins=DIR --cells=2 --batch_size=8 --dtype=bfloat16 --devices=4
+
+DIR holds the compilers, which are no dependencies of the project. With the version of jax in use (0.10.2):
+
+  pip install --target=DIR/cuda --no-deps jax-cuda12-plugin==0.10.2 jax-cuda12-pjrt==0.10.2 nvidia-cuda-nvcc-cu12
+  pip install --target=DIR/tpu --no-deps 'libtpu==0.0.42.*'       as jax's extra `tpu` names it
+
+Each program is compiled in a process of its own, since a compiler may end its process. Exit code 1: one of them did
+not compile. Sizes are the paper's where no flag says otherwise (see ahead/programs.py), `batch_size` is that of all
+devices together. The columns:
+
+* compile s: tracing and lowering, and XLA, on this machine, without a cache.
+* temporaries: memory beside arguments and results, on one device.
+* kernels: that a step starts, and of these fusions, products, convolutions and collectives (see ahead/kernels.py).
+* GFLOP: of products and convolutions; GB: that the kernels read and write.
+* estimate: the sum over kernels of the time that each takes at the chip's peak rates and at least (see ahead/chips.py).
+  How much slower a step is only the chip can tell, that of depthwise convolutions above all.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from ahead import chips
+from ahead.kernels import KINDS
+
+HERE = Path(__file__).parent
+PROGRAMS = (
+    "search_weights",
+    "search_embedding",
+    "sampled_weights",
+    "train_cifar",
+    "train_imagenet",
+    "segmentation",
+    "predict",
+)
+COLUMNS = (
+    "program",
+    "chip",
+    "compile s (trace + XLA)",
+    "temporaries GB",
+    f"kernels ({', '.join(KINDS[:-1])})",
+    "GFLOP",
+    "GB",
+    "estimate ms",
+)
+
+_PLUGINS = flags.DEFINE_string("plugins", None, "folder of the compilers", required=True)
+_CHIPS = flags.DEFINE_list("chips", ["h100", "v5e"], f"among {', '.join(chips.CHIPS)}")
+_PROGRAMS = flags.DEFINE_list("programs", list(PROGRAMS), "which of them")
+_SIZE = {
+    "cells": flags.DEFINE_integer("cells", None, "number of cells"),
+    "channels": flags.DEFINE_integer("channels", None, "channels of the first cells"),
+    "batch_size": flags.DEFINE_integer("batch_size", None, "images a step"),
+    "image_size": flags.DEFINE_integer("image_size", None, "pixels of a side"),
+    "dtype": flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "of the activations"),
+}
+_DEVICES = flags.DEFINE_integer("devices", 1, "that divide a batch", lower_bound=1)
+_LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "a process that takes longer is stopped")
+
+
+def main(_) -> None:
+    for flag, known in ((_CHIPS, chips.CHIPS), (_PROGRAMS, PROGRAMS)):
+        for name in flag.value:
+            if name not in known:
+                sys.exit(f"--{flag.name}: found {name!r}, expected some of {', '.join(known)}")
+    size = {name: flag.value for name, flag in _SIZE.items()}
+    print(f"{size['dtype']}, {_DEVICES.value} device(s)\n")
+    print(row(*COLUMNS))
+    print(row(*("---" for _ in COLUMNS)), flush=True)
+    failures = 0
+    for chip in _CHIPS.value:
+        for program in _PROGRAMS.value:
+            figures = compile_one(chip, program, size)
+            failures += "failure" in figures
+            print(row(program, chip, *cells(figures)), flush=True)
+    sys.exit(failures > 0)
+
+
+def compile_one(chip: str, program: str, size: dict) -> dict:
+    """Returns the figures of `ahead/compile_one.py`, or a `failure`; the compiler's last words go to stderr."""
+    arguments = json.dumps([chip, program, _DEVICES.value, size])
+    environment = chips.environment(chip, Path(_PLUGINS.value).resolve())
+    environment["PYTHONPATH"] = os.pathsep.join((str(HERE), environment.get("PYTHONPATH", "")))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "ahead.compile_one", arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S.value,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failure": f"stopped after {_LIMIT_S.value:.0f} s"}
+    if done.returncode:
+        print(done.stderr[-4000:], file=sys.stderr)
+        return {"failure": f"exit code {done.returncode}: {reason(done.stderr)}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def reason(errors: str) -> str:
+    """Returns the line of a compiler's last words that says most: a failed check, else the last but stack frames."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    checks = [line for line in lines if "Check failed" in line]
+    said = (
+        checks or [line for line in lines if not line.startswith(("@", "***"))] or ["nothing said"]
+    )
+    return said[-1][:200].replace("|", "/")
+
+
+def cells(figures: dict) -> list[str]:
+    """Returns a row's texts from the third column on."""
+    if "failure" in figures:
+        return [figures["failure"], *[""] * (len(COLUMNS) - 3)]
+    counts = figures["kernels"]
+    kinds = ", ".join(f"{counts.get(kind, 0):,.0f}" for kind in KINDS[:-1])
+    return [
+        f"{figures['trace_s']:.0f} + {figures['compile_s']:.0f}",
+        f"{figures['temp_bytes'] / 1e9:.2f}",
+        f"{sum(counts.values()):,.0f} ({kinds})",
+        f"{figures['flops'] / 1e9:.4g}",
+        f"{figures['bytes'] / 1e9:.3g}",
+        f"{1e3 * figures['step_s']:.2f}",
+    ]
+
+
+def row(*texts: str) -> str:
+    """Returns a line of a Markdown table."""
+    return f"| {' | '.join(texts)} |"
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,160 @@
+"""The steps as accelerators get them: what their compilers cannot take is not there, and they compile.
+
+The compilers are no dependencies: NGE_PLUGINS_DIR names the folder that `compile_ahead.py` has them in.
+"""
+
+import os
+import re
+
+import jax
+import pytest
+
+import compile_ahead
+from ahead import chips
+from ahead.kernels import Kernel, list_kernels
+from ahead.programs import PROGRAMS, Size
+
+# A cell behind a reduction cell, all that an atrous network has, and little else.
+CELLS = {"search_weights": 2, "search_embedding": 2, "sampled_weights": 2, "segmentation": 4}
+# A slice of any type with a step that is not 1, such as [0:64, 0:32:2].
+STRIDED = re.compile(r"stablehlo\.slice [^\n]*\[[^\]\n]*\d+:\d+:\d+")
+
+
+def test_a_strided_slice_is_told_from_others():
+    for pixels, count in ((slice(None, None, 2), 1), (slice(1, 3), 0)):
+        lowered = jax.jit(lambda x, pixels=pixels: x[:, pixels]).lower(jax.numpy.ones((4, 4, 3)))
+        assert "stablehlo.slice" in lowered.as_text()
+        assert len(STRIDED.findall(lowered.as_text())) == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_product_reads_a_strided_slice(name):
+    """XLA's GPU compiler may pull a slice into a product, and aborts on strided ones: see `strided_pointwise`."""
+    size = Size(
+        CELLS.get(name, 3),
+        channels=4,
+        batch_size=2,
+        image_size=97 if name == "segmentation" else None,
+    )
+    traced = PROGRAMS[name](size).trace(jax.devices()[:1])
+    program = traced.lower(lowering_platforms=("cuda", "tpu")).as_text()
+    assert "stablehlo.dot_general" in program
+    assert STRIDED.findall(program) == []
+
+
+# Of a size that tiny programs do not stand for: with a few channels the compiler takes other ways.
+COMPILED = {
+    ("h100", "search_weights"): ("--cells=2", "--channels=16", "--batch_size=64"),
+    ("h100", "search_embedding"): ("--cells=2", "--channels=16", "--batch_size=64"),
+    ("h100", "train_cifar"): ("--cells=4", "--channels=16", "--batch_size=64"),
+    # The TPU's compiler takes minutes for a single mixed cell: a small network is what there is time for.
+    ("v5e", "predict"): ("--cells=3", "--channels=4", "--batch_size=4"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip, program", COMPILED)
+def test_the_accelerators_compiler_takes_the_program(python, chip, program):
+    folder = os.environ.get("NGE_PLUGINS_DIR")
+    if not folder:
+        pytest.skip("NGE_PLUGINS_DIR is not set: no compilers of accelerators here")
+    done = python(
+        "experiments/benchmarks/compile_ahead.py",
+        f"--plugins={folder}",
+        f"--chips={chip}",
+        f"--programs={program}",
+        *COMPILED[chip, program],
+        timeout=1200,
+        XLA_FLAGS="",  # what makes the CPU's compiler fast makes that of GPUs slower
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"| {program} | {chip} |" in done.stdout
+
+
+def test_every_program_can_be_compiled_ahead():
+    assert set(compile_ahead.PROGRAMS) == set(PROGRAMS)
+
+
+def test_a_program_that_does_not_compile_leaves_the_other_rows(python, tmp_path):
+    """Here none does, since there are no compilers."""
+    done = python(
+        "experiments/benchmarks/compile_ahead.py",
+        f"--plugins={tmp_path}",
+        "--chips=h100,v5e",
+        "--programs=predict",
+        "--cells=1",
+        "--channels=2",
+        "--batch_size=1",
+        "--image_size=32",
+    )
+    assert done.returncode == 1
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| predict | ")]
+    assert [row.split(" | ")[1] for row in rows] == ["h100", "v5e"]
+    assert all("exit code 1: " in row for row in rows)
+
+
+def test_what_a_compiler_died_of_is_told():
+    errors = "F1 tiling.cc:627] Check failed: a == b (256 vs. 32)\n*** Check failure stack trace: ***\n  @ 0x7f a()\n"
+    assert compile_ahead.reason(errors) == "F1 tiling.cc:627] Check failed: a == b (256 vs. 32)"
+    assert compile_ahead.reason("Traceback:\nValueError: no\n") == "ValueError: no"
+    assert compile_ahead.reason("") == "nothing said"
+
+
+# A loop of three rounds around a fused sum and a product, and behind it a library's convolution and a sum over devices.
+HLO = """HloModule step
+
+%fused (p: f32[8,4]) -> f32[8,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  ROOT %twice = f32[8,4]{1,0} add(%p, %p)
+}
+
+%product (a: bf16[8,4], b: bf16[4,2]) -> bf16[8,2] {
+  %a = bf16[8,4]{1,0} parameter(0)
+  %b = bf16[4,2]{1,0} parameter(1)
+  ROOT %dot = bf16[8,2]{1,0} dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%body (s: (f32[8,4], bf16[8,4], bf16[4,2])) -> (f32[8,4], bf16[8,4], bf16[4,2]) {
+  %s = (f32[8,4]{1,0}, bf16[8,4]{1,0}, bf16[4,2]{1,0}) parameter(0)
+  %x = f32[8,4]{1,0} get-tuple-element(%s), index=0
+  %y = bf16[8,4]{1,0} get-tuple-element(%s), index=1
+  %z = bf16[4,2]{1,0} get-tuple-element(%s), index=2
+  %sum = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%fused
+  %gemm = bf16[8,2]{1,0} fusion(%y, %z), kind=kCustom, calls=%product
+  ROOT %t = (f32[8,4]{1,0}, bf16[8,4]{1,0}, bf16[4,2]{1,0}) tuple(%sum, %y, %z)
+}
+
+%less (s: (f32[8,4], bf16[8,4], bf16[4,2])) -> pred[] {
+  %s.1 = (f32[8,4]{1,0}, bf16[8,4]{1,0}, bf16[4,2]{1,0}) parameter(0)
+  ROOT %never = pred[] constant(false)
+}
+
+ENTRY %main (s: (f32[8,4], bf16[8,4], bf16[4,2]), i: f32[2,8,8,6], k: f32[4,3,3,3]) -> f32[2,8,8,4] {
+  %s.2 = (f32[8,4]{1,0}, bf16[8,4]{1,0}, bf16[4,2]{1,0}) parameter(0)
+  %i = f32[2,8,8,6]{3,2,1,0} parameter(1)
+  %k = f32[4,3,3,3]{3,2,1,0} parameter(2)
+  %steps = (f32[8,4]{1,0}, bf16[8,4]{1,0}, bf16[4,2]{1,0}) while(%s.2), condition=%less, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %conv = (f32[2,8,8,4]{3,2,1,0}, u8[0]{0}) custom-call(%i, %k), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f, feature_group_count=2, custom_call_target="__cudnn$convForward"
+  %y.1 = f32[2,8,8,4]{3,2,1,0} get-tuple-element(%conv), index=0
+  ROOT %all = f32[2,8,8,4]{3,2,1,0} all-reduce(%y.1), to_apply=%less
+}
+"""  # noqa: E501
+
+
+def test_kernels_count_as_often_as_a_step_runs_them():
+    output = 4 * 2 * 8 * 8 * 4
+    read = 4 * (2 * 8 * 8 * 6 + 4 * 3 * 3 * 3)
+    assert list_kernels(HLO) == [
+        Kernel(3.0, "fusion", 0.0, 2 * 4 * 32, "f32"),
+        Kernel(3.0, "product", 2.0 * 8 * 4 * 2, 2 * (32 + 8 + 16), "bf16"),
+        Kernel(1.0, "convolution", 2.0 * 2 * 8 * 8 * 4 * 3 * 3 * 3, output + read, "f32"),
+        Kernel(1.0, "collective", 0.0, 2 * output, "f32"),
+    ]
+
+
+def test_a_kernel_takes_what_bounds_it():
+    h100 = chips.CHIPS["h100"]
+    assert h100.seconds(1e9, 3.35e9, "f32") == pytest.approx(1e-3)
+    assert h100.seconds(67e9, 8, "f32") == pytest.approx(1e-3)
+    assert h100.seconds(0, 8, "bf16") == h100.launch
