@@ -8,7 +8,7 @@
 Runs the searches that are missing. Writes OUT/figure4.md, .html and pictures.
 """
 
-from nge_jax.report import cell as draw
+from nge_jax.report.cell import cell_figure
 from nge_jax.report.document import Code, Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
@@ -43,7 +43,7 @@ def main(options: plan.Options) -> None:
     for name, cell in cells.items():
         blocks = []
         for cell_type in CELL_TYPES:
-            figures[f"{name}_{cell_type}"] = draw.cell_figure(*cell.cell(cell_type))
+            figures[f"{name}_{cell_type}"] = cell_figure(*cell.cell(cell_type))
             caption = f"The {cell_type} cell of {name}."
             blocks.append(Picture(f"figure4_{name}_{cell_type}", caption, caption))
         sections.append(Section(name, [*blocks, Code(genotype.to_json(cell))]))

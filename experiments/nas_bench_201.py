@@ -27,8 +27,7 @@ from absl import app, flags
 
 from nge_jax.embedding import edge_model
 from nge_jax.errors import InputError
-from nge_jax.report import cell as draw
-from nge_jax.report import curves as report_curves
+from nge_jax.report import figure as report_figure
 from nge_jax.space import nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201 as SPACE
 from nge_jax.strategies import evolution, reinforce
@@ -158,10 +157,10 @@ def table(histories: dict[str, History], accuracies: nas_bench_201.AccuracyTable
 
 def curves(histories: dict[str, History]):
     """Draws the best validation accuracy so far, mean and a band of one sd; a panel for each strategy that learns."""
-    with matplotlib.rc_context(report_curves.STYLE):
-        figure = draw.new_figure(8.2, 3.4)
+    with matplotlib.rc_context(report_figure.STYLE):
+        figure = report_figure.new_figure(8.2, 3.4)
         panels = figure.subplots(1, 2, sharey=True)
-        colors = itertools.cycle([*draw.COLOURS.values(), draw.INK])
+        colors = itertools.cycle([*report_figure.COLORS.values(), report_figure.INK])
         for axes, kind in zip(panels, ("reinforce", "evolution"), strict=True):
             names = ["random", PLAIN, TUNED, *(f"{kind}, {model}" for model in MODELS)]
             for name, color in zip(names, colors, strict=False):
@@ -210,7 +209,7 @@ def main(_) -> None:
         print(f"{name}: {100 * history.rewards.max(-1).mean():.2f} % validation", flush=True)
     text = table(histories, accuracies)
     (out / "table.md").write_text(text, encoding="utf-8")
-    draw.save(curves(histories), out / "curves")
+    report_figure.save(curves(histories), out / "curves")
     print(text)
 
 

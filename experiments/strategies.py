@@ -16,9 +16,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nge_jax.report import cell as draw
-from nge_jax.report import curves as report_curves
 from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.report.figure import STYLE, new_figure
 from nge_jax.runtime import artifacts
 from paper import plan, runs, tables
 from paper.runs import Run
@@ -44,8 +43,8 @@ def rewards(searches: Sequence[Run]) -> list[np.ndarray]:
 def curves(histories: Mapping[Row, Sequence[np.ndarray]]) -> Figure:
     """Draws the best reward so far, mean and a band of one sd: a panel for each strategy, random search in all."""
     kinds = [k for k in LEARNING if any(h for (kind, _), h in histories.items() if kind == k)]
-    with rc_context(report_curves.STYLE):
-        figure = draw.new_figure(3.6 * max(1, len(kinds)), 3.0)
+    with rc_context(STYLE):
+        figure = new_figure(3.6 * max(1, len(kinds)), 3.0)
         panels = figure.subplots(1, max(1, len(kinds)), sharey=True, squeeze=False)[0]
         for axes, kind in zip(panels, kinds or [RANDOM], strict=True):
             for (strategy, model), rewards_of_seeds in histories.items():

@@ -15,9 +15,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from nge_jax.report import cell as draw
-from nge_jax.report import curves as report_curves
 from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.report.figure import STYLE, new_figure
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES
@@ -57,8 +56,8 @@ def search_row(run: Run) -> tuple[str, ...]:
 
 def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
     """Draws validation accuracy and the normal cell's entropy over the epochs: a line a search, a color a model."""
-    with rc_context(report_curves.STYLE):
-        figure = draw.new_figure(7.2, 2.6)
+    with rc_context(STYLE):
+        figure = new_figure(7.2, 2.6)
         panels = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.17})
         for number, (model, model_searches) in enumerate(searches.items()):
             for index, run in enumerate(model_searches):

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nge_jax.report import cell as draw
-from nge_jax.report import curves
 from nge_jax.report.document import Document, Section, to_html, to_markdown
+from nge_jax.report.figure import LINES, SOFT, STYLE, new_figure, save
 from nge_jax.runtime import artifacts
 from paper import runs
 from paper.plan import Options
@@ -46,12 +45,12 @@ def spread_figure(
     label: str, rows: Mapping[str, Sequence[float]], paper: Mapping[str, float]
 ) -> Figure:
     """Draws each row's values, their mean and standard deviation, and the paper's figures for rows that have one."""
-    with rc_context(curves.STYLE):
-        figure = draw.new_figure(6.4, 1.0 + 0.32 * len(rows))
+    with rc_context(STYLE):
+        figure = new_figure(6.4, 1.0 + 0.32 * len(rows))
         axes = figure.subplots()
-        (ours, _), (theirs, _) = curves.LINES
+        (ours, _), (theirs, _) = LINES
         for y, (name, values) in enumerate(rows.items()):
-            axes.plot(values, [y] * len(values), ".", color=draw.SOFT)
+            axes.plot(values, [y] * len(values), ".", color=SOFT)
             if values:
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 axes.errorbar(
@@ -77,7 +76,7 @@ def write(
     """Writes OUT/NAME.md, which is printed too, NAME.html and the pictures NAME_KEY of `figures`."""
     options.out.mkdir(parents=True, exist_ok=True)
     for key, figure in figures.items():
-        draw.save(figure, options.out / f"{name}_{key}")
+        save(figure, options.out / f"{name}_{key}")
     facts = [("Scale", options.scale), ("Seeds", ", ".join(map(str, options.seeds)))]
     if options.scale != "paper":
         facts.append(("Beside the paper", "scaled down: its figures are of other recipes"))

@@ -1,9 +1,11 @@
-"""Where things stand in the picture of a cell: layers from left to right.
+"""Where things stand in the picture of a cell: columns from left to right, or rows from top to bottom.
 
 A label is laid out like a node, in the middle of its edge, and a long edge keeps a free place in
 every column it passes: so labels, nodes and edges keep clear of each other whatever the cell
-(Sugiyama, Tagawa and Toda 1981; labels as nodes after Graphviz). Lengths are inches, y grows
-upwards; the same cell always gives the same picture.
+(Sugiyama, Tagawa and Toda 1981; labels as nodes after Graphviz). Lengths are inches, x runs with the
+edges and y across them: to the right and upwards in the picture, or downwards and to the left. Only
+the sizes of things depend on which, since texts are never turned. The same cell always gives the
+same picture.
 """
 
 import dataclasses
@@ -15,7 +17,7 @@ from scipy import optimize
 
 from nge_jax.space.genotype import NUM_INPUTS, Pair
 
-NODE_SIZE = (0.42, 0.36)  # width and least height
+NODE_SIZE = (0.42, 0.36)  # least width and height as one reads
 END_WIDTH = 0.6  # of the inputs and the output
 LABEL_HEIGHT = 0.22
 PORT_GAP = 0.13  # between edges where they leave or enter a node
@@ -27,13 +29,14 @@ OUTPUT = "output"
 
 
 @dataclasses.dataclass(eq=False)
-class Item:
-    """A place in a column: of a node, of a label, or where a long edge passes.
+class LayoutItem:
+    """Holds a place in a column: of a node, of a label, or where a long edge passes.
 
-    `name` is the node's number or OUTPUT, or the label's operation; `x`, `y` are its middle.
+    kind: "node", "label" or "pass". name: the node's number or OUTPUT, the label's operation, or "".
+    width, height: its sizes along x and y; x, y: its middle.
     """
 
-    kind: str  # "node", "label" or "pass"
+    kind: str
     name: int | str
     width: float
     height: float
@@ -41,54 +44,89 @@ class Item:
     y: float = 0.0
 
 
-Columns = list[list[Item]]  # from left to right, each from the bottom up
-Chains = list[tuple[str | None, list[Item]]]  # for each edge, below
+Columns = list[list[LayoutItem]]  # from left to right, each from the bottom up
+Chains = list[tuple[str | None, list[LayoutItem]]]  # for each edge, below
 
 
 class Layout(NamedTuple):
-    """A laid out cell; x runs over [0, width], y over [0, height].
+    """Holds a cell with all its places; x runs over [0, width], y over [0, height].
 
-    `chains` are the edges: the operation, None on the way to the output, and the items from the
+    chains: the edges, each with its operation (None on the way to the output) and its items from the
     source node past labels and free places to the target node, one in every column.
+    downwards: whether x runs downwards in the picture and y to the left.
     """
 
     columns: Columns
     chains: Chains
     width: float
     height: float
+    downwards: bool
 
 
 def cell_layout(
-    pairs: Sequence[Pair], concat: Sequence[int], label_width: Callable[[str], float]
+    pairs: Sequence[Pair],
+    concat: Sequence[int],
+    label_width: Callable[[str], float],
+    *,
+    downwards: bool = False,
 ) -> Layout:
-    """Lays out a cell of any number of inner nodes (`pairs` and `concat` as in a Genotype)."""
-    columns, chains = _build(pairs, concat, label_width)
+    """Lays out a cell of any number of inner nodes.
+
+    Args:
+      pairs: (operation, predecessor), two for each inner node, as in a Genotype.
+      concat: the nodes concatenated in the output.
+      label_width: the width in inches of an operation's label as one reads it.
+      downwards: whether x runs downwards in the picture and y to the left.
+    """
+    columns, chains = _build(pairs, concat, label_width, downwards)
     first, second = columns[0]
-    best = None
+    best: _Placed | None = None
+    tried = set()
     for start in range(STARTS):
         ordered = _order(columns, chains, start)
+        crossings, order = _crossings(ordered, chains), tuple(map(tuple, ordered))
+        if order in tried or (best and crossings > best.crossings):
+            continue  # before the costly part
+        tried.add(order)
         _place_y(ordered, chains)
         heights = {item: item.y for column in ordered for item in column}
         upwards = 1 if heights[first] > heights[second] else -1  # c_{k-2} above c_{k-1}
         climb = sum((a.y - b.y) ** 2 for a, b in _links(chains))
-        climb += 0.05 * _disorder(ordered, upwards)
-        cost = _crossings(ordered, chains), round(climb, 6)
-        if best is None or cost < best[0]:
-            best = cost, ordered, heights, upwards
-    _, columns, heights, upwards = best
+        climb = round(climb + 0.05 * _disorder(ordered, upwards), 6)
+        if best is None or (crossings, climb) < (best.crossings, best.climb):
+            best = _Placed(crossings, climb, columns=ordered, heights=heights, upwards=upwards)
+    assert best  # the first order is always placed
+    columns, heights, upwards = best.columns, best.heights, best.upwards
     bottom = min(upwards * y - item.height / 2 for item, y in heights.items())
     for item, y in heights.items():
         item.y = upwards * y - bottom
     width = _place_x(columns, chains)
     height = max(item.y + item.height / 2 for item in heights)
-    return Layout(columns, chains, width, height)
+    return Layout(columns=columns, chains=chains, width=width, height=height, downwards=downwards)
 
 
-def _build(pairs, concat, label_width) -> tuple[Columns, Chains]:
-    """Nodes in even columns by longest path, labels in odd ones, the output in the last."""
+class _Placed(NamedTuple):
+    """Holds an order of the columns, its places and what it costs; `upwards` is -1 where it is to be mirrored."""
+
+    crossings: int
+    climb: float
+    columns: Columns
+    heights: dict[LayoutItem, float]
+    upwards: int
+
+
+def _build(
+    pairs: Sequence[Pair],
+    concat: Sequence[int],
+    label_width: Callable[[str], float],
+    downwards: bool,
+) -> tuple[Columns, Chains]:
+    """Puts nodes into even columns by longest path, labels into odd ones, the output into the last."""
     num_nodes = NUM_INPUTS + len(pairs) // 2
-    edges = [(operation, i, NUM_INPUTS + j // 2) for j, (operation, i) in enumerate(pairs)]
-    column_of = dict.fromkeys(range(NUM_INPUTS), 0)
+    edges: list[tuple[str | None, int, int | str]] = [
+        (operation, i, NUM_INPUTS + j // 2) for j, (operation, i) in enumerate(pairs)
+    ]
+    column_of: dict[int | str, int] = dict.fromkeys(range(NUM_INPUTS), 0)
     for _, i, k in edges:
         column_of[k] = max(column_of.get(k, 0), column_of[i] + 2)
     column_of[OUTPUT] = max(column_of.values()) + 1  # its edges carry no label
@@ -96,12 +134,15 @@ def _build(pairs, concat, label_width) -> tuple[Columns, Chains]:
     nodes = {}
     for node in column_of:
         ports = max(sum(node == i for _, i, _ in edges), sum(node == k for _, _, k in edges))
-        width = NODE_SIZE[0] if node in range(NUM_INPUTS, num_nodes) else END_WIDTH
-        nodes[node] = Item("node", node, width, max(NODE_SIZE[1], PORT_GAP * (ports + 1)))
+        is_inner = node in range(NUM_INPUTS, num_nodes)
+        size = (NODE_SIZE[0] if is_inner else END_WIDTH, NODE_SIZE[1])
+        width, height = _turn(size, downwards)
+        height = max(height, PORT_GAP * (ports + 1))
+        nodes[node] = LayoutItem("node", node, width, height)
     columns = [[nodes[n] for n in nodes if column_of[n] == c] for c in range(column_of[OUTPUT] + 1)]
     spans = [range(column_of[i] + 1, column_of[k]) for _, i, k in edges]
 
-    # A long edge is labelled where fewest labels are, first of all towards its middle.
+    # A long edge is labeled where fewest labels are, first of all towards its middle.
     label_at, load = {}, np.zeros([len(columns)])
     for e in sorted(range(len(pairs)), key=lambda e: len(spans[e])):  # short edges have no choice
         middle = (spans[e][0] + spans[e][-1]) / 2
@@ -111,21 +152,29 @@ def _build(pairs, concat, label_width) -> tuple[Columns, Chains]:
     for e, (operation, i, k) in enumerate(edges):
         passed = []
         for c in spans[e]:
-            if c == label_at.get(e):
-                passed.append(Item("label", operation, label_width(operation), LABEL_HEIGHT))
+            if operation is not None and c == label_at[e]:
+                size = _turn((label_width(operation), LABEL_HEIGHT), downwards)
+                passed.append(LayoutItem("label", operation, *size))
             else:
-                passed.append(Item("pass", "", 0.0, PASS_HEIGHT))
+                passed.append(LayoutItem("pass", "", 0.0, PASS_HEIGHT))
             columns[c].append(passed[-1])
         chains.append((operation, [nodes[i], *passed, nodes[k]]))
     return columns, chains
 
 
-def _links(chains: Chains) -> list[tuple[Item, Item]]:
-    """Neighbours along the edges: always in two neighbouring columns."""
+def _turn(size: tuple[float, float], downwards: bool) -> tuple[float, float]:
+    """Returns the sizes along x and y of something this wide and high in the picture."""
+    width, height = size
+    return (height, width) if downwards else (width, height)
+
+
+def _links(chains: Chains) -> list[tuple[LayoutItem, LayoutItem]]:
+    """Lists the neighbors along the edges: always in two neighboring columns."""
     return [link for _, chain in chains for link in zip(chain[:-1], chain[1:], strict=True)]
 
 
 def _crossings(columns: Columns, chains: Chains) -> int:
+    """Counts the pairs of links between the same two columns that change sides."""
     place = {item: (c, n) for c, column in enumerate(columns) for n, item in enumerate(column)}
     column, left, right = np.array([(*place[a], place[b][1]) for a, b in _links(chains)]).T
     turned = np.subtract.outer(left, left) * np.subtract.outer(right, right) < 0
@@ -133,31 +182,31 @@ def _crossings(columns: Columns, chains: Chains) -> int:
 
 
 def _disorder(columns: Columns, upwards: int) -> int:
-    """Number of pairs of nodes in a column where the later one stands above."""
+    """Counts the pairs of nodes in a column where the later one stands above."""
     count = 0
     for column in columns:
-        names = [item.name for item in column[::-upwards] if item.kind == "node"]
+        names = [item.name for item in column[::-upwards] if isinstance(item.name, int)]
         count += sum(a > b for n, b in enumerate(names) for a in names[:n])
     return count
 
 
 def _order(columns: Columns, chains: Chains, start: int) -> Columns:
-    """An order with few crossings: sweeps to the neighbours' mean place, then swaps."""
+    """Finds an order with few crossings: sweeps to the neighbors' mean place, then swaps."""
     if start:  # the first order is the given one
         rng = np.random.default_rng(start)
         columns = [[column[n] for n in rng.permutation(len(column))] for column in columns]
-    neighbours = {item: ([], []) for column in columns for item in column}
+    neighbors = {item: ([], []) for column in columns for item in column}
     for a, b in _links(chains):
-        neighbours[b][0].append(a)
-        neighbours[a][1].append(b)
+        neighbors[b][0].append(a)
+        neighbors[a][1].append(b)
     orders = [columns]
     for sweep in range(SWEEPS):  # by turns rightwards, looking left, and leftwards, looking right
         columns = list(columns)
         place = {item: n / len(column) for column in columns for n, item in enumerate(column)}
         for c in range(len(columns))[:: -1 if sweep % 2 else 1]:
-            sides = {item: neighbours[item][sweep % 2] or [item] for item in columns[c]}
-            mean = {item: np.mean([place[n] for n in side]) for item, side in sides.items()}
-            columns[c] = sorted(columns[c], key=mean.get)
+            sides = {item: neighbors[item][sweep % 2] or [item] for item in columns[c]}
+            mean = {item: sum(place[n] for n in side) / len(side) for item, side in sides.items()}
+            columns[c] = sorted(columns[c], key=mean.__getitem__)
             place |= {item: n / len(columns[c]) for n, item in enumerate(columns[c])}
         orders.append(columns)
     best = min(orders, key=lambda order: _crossings(order, chains))

@@ -3,13 +3,13 @@
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
-from nge_jax.report.cell_layout import PORT_GAP, Chains, Item, Layout
+from nge_jax.report.cell_layout import PORT_GAP, Chains, Layout, LayoutItem
 
 CLEARANCE = 0.04  # inches, of an edge that passes a node or a label
 
 
 def routes(cell: Layout) -> list[CubicHermiteSpline]:
-    """A curve y over x for each edge, from its source's right side to its target's left.
+    """Draws a curve y over x for each edge, from its source's far side to its target's near one.
 
     It runs level through its label, and where a slope would touch a node or a label it passes.
     """
@@ -18,22 +18,23 @@ def routes(cell: Layout) -> list[CubicHermiteSpline]:
     splines = []
     for e, (_, chain) in enumerate(cell.chains):
         level = {item for item in chain if item.kind == "label"}
-        touching = True
-        while touching:
+        while True:
             points = [starts[e]]
             for item in chain[1:-1]:
                 sides = (-0.5, 0.5) if item in level else (0,)
                 points += [(item.x + side * item.width, item.y) for side in sides]
-            spline = _spline(np.array([*points, ends[e]]))
+            spline = _interpolate(np.array([*points, ends[e]]))
             passed = [item for item in chain[1:-1] if item not in level]
             touching = [item for item in passed if _touches(spline, item, column_of[item])]
+            if not touching:
+                break
             level.update(touching)
         splines.append(spline)
     return splines
 
 
 def _ports(chains: Chains, side: int) -> dict[int, tuple[float, float]]:
-    """Where edges leave (side 0) or enter (side 1) their nodes: in the order of where they go."""
+    """Places where edges leave (side 0) or enter (side 1) their nodes: in the order of where they go."""
     ports = {}
     for node in dict.fromkeys(chain[-side] for _, chain in chains):
         edges = [e for e, (_, chain) in enumerate(chains) if chain[-side] is node]
@@ -44,14 +45,16 @@ def _ports(chains: Chains, side: int) -> dict[int, tuple[float, float]]:
     return ports
 
 
-def _spline(points: np.ndarray) -> CubicHermiteSpline:
-    """Through points [n, 2]: never outside of the range of two neighbours, level at both ends."""
-    slopes = PchipInterpolator(*points.T)(points[:, 0], 1)
+def _interpolate(points: np.ndarray) -> CubicHermiteSpline:
+    """Leads a curve through points [n, 2]: never outside of the range of two neighbors, level at both ends."""
+    x, y = points.T
+    slopes = PchipInterpolator(x, y)(x, 1)
     slopes[[0, -1]] = 0
-    return CubicHermiteSpline(*points.T, slopes)
+    return CubicHermiteSpline(x, y, slopes)
 
 
-def _touches(spline: CubicHermiteSpline, passing: Item, column: list[Item]) -> bool:
+def _touches(spline: CubicHermiteSpline, passing: LayoutItem, column: list[LayoutItem]) -> bool:
+    """Says whether the curve comes too close to a node or a label while it passes their column."""
     x = passing.x + (passing.width / 2 + CLEARANCE) * np.linspace(-1, 1, 25)
     for item in column:
         beside = abs(x - item.x) < item.width / 2 + CLEARANCE

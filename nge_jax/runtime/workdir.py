@@ -55,6 +55,7 @@ RESULTS = (
     "probabilities_*.svg",
     "curves.png",
     "curves.svg",
+    "curves_narrow.svg",
     "examples.png",
     "examples.svg",
     REPORT_MARKDOWN,

@@ -25,7 +25,7 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.errors import arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.report import run as report_run
+from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
 from nge_jax.runtime import config as config_checks
@@ -194,7 +194,7 @@ def report(path: str | Path) -> Path:
     path = Path(path)
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
     sizes = _sizes(artifacts.read_genotype(path / artifacts.GENOTYPE), config.data.name)
-    return report_run.write_search_report(path, sizes, _train_command(config, path))
+    return search_report.write_search_report(path, sizes, _train_command(config, path))
 
 
 def _train_command(config: ConfigDict, path: Path) -> str:

@@ -15,7 +15,7 @@ from nge_jax.data.voc_segmentation.batches import TestBatch
 from nge_jax.networks.network import Network
 from nge_jax.runtime.parallel import AXIS, divided
 from nge_jax.segment.miou import MeanIoU, confusion_matrix, mean_iou
-from nge_jax.segment.pictures import Example
+from nge_jax.segment.pictures import SegmentedImage
 
 
 class SegmentationEvaluation(NamedTuple):
@@ -28,7 +28,7 @@ class SegmentationEvaluation(NamedTuple):
 
     iou: MeanIoU
     examples: int
-    shown: list[Example]
+    shown: list[SegmentedImage]
 
 
 def make_score(model: Network, spec: DatasetSpec) -> Callable:
@@ -88,7 +88,9 @@ def _examples(batch, predictions):
     rows = np.concatenate([np.asarray(shard.data) for shard in shards])
     rows = rows.reshape(batch.masks.shape)
     return [
-        Example(name, *(a[index, :height, :width] for a in (batch.images, batch.masks, rows)))
+        SegmentedImage(
+            name, *(a[index, :height, :width] for a in (batch.images, batch.masks, rows))
+        )
         for index, (name, (height, width)) in enumerate(zip(batch.ids, batch.sizes, strict=True))
         if name
     ]

@@ -1,4 +1,4 @@
-"""VOC's colours, and segmentations as palette PNGs."""
+"""VOC's colors, and segmentations as palette PNGs and as rows of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,28 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nge_jax.data.voc_segmentation.devkit import CLASSES, IGNORE
-from nge_jax.report.cell import SOFT, new_figure
-from nge_jax.report.curves import STYLE
+from nge_jax.report.figure import QUIET, STYLE, new_figure
+
+RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colors of an error
+GAP = 8  # pixels between the pictures of a row
+TITLES = ("image", "truth", "prediction", "error")
+
+
+class SegmentedImage(NamedTuple):
+    """Holds an image of the test, its truth and its prediction.
+
+    name: the image's. image: uint8 [H, W, 3]. mask: uint8 [H, W], 255 where there is no label.
+    prediction: uint8 [H, W].
+    """
+
+    name: str
+    image: np.ndarray
+    mask: np.ndarray
+    prediction: np.ndarray
 
 
 def voc_palette() -> np.ndarray:
-    """uint8 [256, 3], the colours of VOC's development kit: 0 is black, 255 a light beige.
+    """Makes the colors of VOC's development kit, uint8 [256, 3]: 0 is black, 255 a light beige.
 
     The bits of a class number go to red, green and blue in turn, the lowest ones to the highest bits.
     """
@@ -39,58 +55,47 @@ def write_png(path: str | Path, labels: np.ndarray) -> None:
         picture.save(file, "png")
 
 
-RIGHT, WRONG, UNLABELLED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colours of an error
-GAP = 8  # pixels between the pictures of a row
-TITLES = ("image", "truth", "prediction", "error")
-
-
-class Example(NamedTuple):
-    """image: uint8 [H, W, 3]; mask: uint8 [H, W], 255 where there is no label; prediction: uint8 [H, W]."""
-
-    name: str
-    image: np.ndarray
-    mask: np.ndarray
-    prediction: np.ndarray
-
-
-def pictures(example: Example) -> tuple[np.ndarray, ...]:
-    """The pictures that `TITLES` names, each uint8 [H, W, 3]."""
+def make_pictures(example: SegmentedImage) -> tuple[np.ndarray, ...]:
+    """Makes the pictures that `TITLES` names, each uint8 [H, W, 3]."""
     palette = voc_palette()
     mask, prediction = example.mask, example.prediction
-    colours = np.array([RIGHT, WRONG, UNLABELLED], np.uint8)
-    error = colours[np.where(mask == IGNORE, 2, prediction != mask)]
+    colors = np.array([RIGHT, WRONG, UNLABELED], np.uint8)
+    error = colors[np.where(mask == IGNORE, 2, prediction != mask)]
     return example.image, palette[mask], palette[prediction], error
 
 
-def side_by_side(example: Example) -> np.ndarray:
-    """The pictures in a row, uint8 [H, 4 W + 3 GAP, 3]: for TensorBoard."""
+def side_by_side(example: SegmentedImage) -> np.ndarray:
+    """Puts the pictures in a row, uint8 [H, 4 W + 3 GAP, 3]: for TensorBoard."""
     gap = np.full([len(example.image), GAP, 3], 255, np.uint8)
-    row = [part for picture in pictures(example) for part in (picture, gap)]
+    row = [part for picture in make_pictures(example) for part in (picture, gap)]
     return np.concatenate(row[:-1], axis=1)
 
 
-def examples_figure(examples: Sequence[Example]) -> Figure:
-    """A row for each example, and below the classes that occur in them with their colours."""
+def examples_figure(examples: Sequence[SegmentedImage]) -> Figure:
+    """Draws a row for each example, and below the classes that occur in them with their colors."""
     with rc_context(STYLE):
         height = 1.6 * len(examples) + 0.8
         figure = new_figure(8.0, height)
         rows = figure.subplots(len(examples), len(TITLES), squeeze=False)
         for row, example in zip(rows, examples, strict=True):
-            for axes, picture in zip(row, pictures(example), strict=True):
+            for axes, picture in zip(row, make_pictures(example), strict=True):
                 axes.imshow(picture, interpolation="none")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
         for axes, title in zip(rows[0], TITLES, strict=True):
             axes.set_title(title, loc="left")
         for axes, example in zip(rows[:, 0], examples, strict=True):
-            axes.set_ylabel(example.name, color=SOFT, fontsize=7)
-        seen = np.unique([label for e in examples for a in e[2:] for label in np.unique(a)])
-        handles = [_handle(CLASSES[c], voc_palette()[c]) for c in seen if c != IGNORE]
+            axes.set_ylabel(example.name, color=QUIET, fontsize=7)
+        labels = [e.mask for e in examples] + [e.prediction for e in examples]
+        seen = sorted({int(label) for part in labels for label in np.unique(part)} - {IGNORE})
+        handles = [_handle(CLASSES[label], voc_palette()[label]) for label in seen]
         handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
         figure.legend(handles=handles, loc="lower center", ncols=7, fontsize=7)
         figure.subplots_adjust(0.04, 0.6 / height, 0.99, 1 - 0.2 / height, 0.03, 0.03)
     return figure
 
 
-def _handle(name, colour):
-    return patches.Patch(facecolor=np.array(colour) / 255, label=name)
+def _handle(name: str, color: Sequence[int] | np.ndarray) -> patches.Patch:
+    """Makes the entry of a legend, `color` in 0..255."""
+    red, green, blue = (float(channel) / 255 for channel in color)
+    return patches.Patch(facecolor=(red, green, blue), label=name)

@@ -1,36 +1,46 @@
 """The report of a segmentation: that of a training, with the classes and pictures of its test."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from nge_jax.data import spec as dataset_spec
-from nge_jax.report import run as report_run
+from nge_jax.report import train as train_report
 from nge_jax.report.document import Picture, Section, Table
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts
 
 
-def write(workdir: Path, sizes: Iterable[Size]) -> Path:
-    """Writes report.md and report.html; returns the latter.
+def write_segment_report(workdir: Path, sizes: Iterable[Size]) -> Path:
+    """Draws the pictures of a segmentation and writes its report.md and report.html.
 
-    Raises ValueError, in one line, where a file is missing or is not what a segmentation writes.
+    Args:
+      workdir: of a segmentation that has ended; its examples are shown where they are there.
+      sizes: that of the network that was trained.
+
+    Returns:
+      The path of report.html.
+
+    Raises:
+      InputError: a file is missing or is not what a segmentation writes.
     """
     last = artifacts.read_metrics(workdir / artifacts.METRICS, ())[-1]
     results, sections = {}, []
+    if (workdir / f"{artifacts.EXAMPLES}.svg").exists():
+        alt = "Images of the test, their true and predicted segmentations, and where these differ"
+        picture = Picture(artifacts.EXAMPLES, alt, "After the last step.")
+        sections.append(Section("Examples", [picture]))
     if "test_mean_iou" in last:
         results["Mean IoU"] = f"{last['test_mean_iou']:.2%} of {last['test_examples']:,} images"
         labels = dataset_spec.read(workdir).labels
-        rows = [(label, _show(last, f"test_iou_{label}")) for label in labels]
+        rows = [(label, _show_iou(last, label)) for label in labels]
         rows.append(("mean", f"{last['test_mean_iou']:.2%}"))
         sections.append(Section("Classes", [Table(("Class", "IoU"), rows)]))
-    if (workdir / "examples.svg").exists():
-        alt = "Images of the test, their true and predicted segmentations, and where these differ"
-        picture = Picture(artifacts.EXAMPLES, alt, "After the last step.")
-        sections.insert(0, Section("Examples", [picture]))
-    return report_run.write_train_report(
+    return train_report.write_train_report(
         workdir, sizes, title="Semantic segmentation", results=results, first=sections
     )
 
 
-def _show(row, key):
-    return f"{row[key]:.2%}" if key in row else "absent"
+def _show_iou(metrics: Mapping[str, Any], label: str) -> str:
+    key = f"test_iou_{label}"
+    return f"{metrics[key]:.2%}" if key in metrics else "absent"

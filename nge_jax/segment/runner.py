@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.report import cell as draw
+from nge_jax.report.figure import save
 from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import build as segment_build
@@ -22,7 +22,7 @@ from nge_jax.segment import report as segment_report
 from nge_jax.segment import step as segment_step
 from nge_jax.segment.build import Segmentation
 from nge_jax.segment.evaluate import SegmentationEvaluation
-from nge_jax.segment.pictures import Example
+from nge_jax.segment.pictures import SegmentedImage
 from nge_jax.space import genotype
 from nge_jax.train import model as train_model
 from nge_jax.train import record as train_record
@@ -106,7 +106,7 @@ def report(path: str | Path) -> Path:
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
     model = train_model.make_segmentation_network(config, cells)
     cost = model_cost(model, dataset_spec.read(path).shape)
-    return segment_report.write(path, [(config.genotype, *cost)])
+    return segment_report.write_segment_report(path, [(config.genotype, *cost)])
 
 
 def make_task(
@@ -143,7 +143,7 @@ def make_task(
         evaluation = _test(config, segmentation, state)
         if distributed.is_first() and evaluation.shown:
             figure = segment_pictures.examples_figure(evaluation.shown)
-            draw.save(figure, path / artifacts.EXAMPLES)
+            save(figure, path / artifacts.EXAMPLES)
             _write_events(path, int(state.step), evaluation.shown)
         return _metrics(evaluation, source.spec.labels)
 
@@ -196,7 +196,7 @@ def _test(
     return evaluation
 
 
-def _write_events(path: Path, step: int, shown: list[Example]) -> None:
+def _write_events(path: Path, step: int, shown: list[SegmentedImage]) -> None:
     """Writes the pictures for TensorBoard, in a file of their own."""
     host_tf.tensorflow()
     from clu import metric_writers

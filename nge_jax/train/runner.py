@@ -18,7 +18,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
-from nge_jax.report import run as report_run
+from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
@@ -85,7 +85,7 @@ def report(path: str | Path) -> Path:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a training writes.
     """
-    return report_run.write_train_report(Path(path), [_size(Path(path))])
+    return train_report.write_train_report(Path(path), [_size(Path(path))])
 
 
 def _size(path: Path) -> Size:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from nge_jax.data import source
 from nge_jax.data.imagenet import batches as imagenet
-from nge_jax.report import run as report_run
+from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint
 from nge_jax.train import runner as train_runner
 from tests.small_training import arrays, make_config, rows, small_config
@@ -108,7 +108,7 @@ def test_held_out_images_are_no_training_images_and_count_once(photographs, monk
 def test_a_streamed_training_learns_and_resumes_in_the_middle_of_an_epoch(
     photographs, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(report_run, "write_train_report", lambda *_: None)
+    monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
     whole = photograph_config(tmp_path, photographs, **{"train.epochs": 3})
     train_runner.run(whole, tmp_path / "whole", overwrite=False)
     record = rows(tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""The pictures of cells and of probabilities: everything is there, legible and reproducible."""
+"""The pictures of cells: everything is there, legible and reproducible."""
 
 import itertools
 import struct
@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from nge_jax.report import cell as draw
-from nge_jax.report import cell_layout, cell_routes, curves
-from nge_jax.space.genotype import CELL_TYPES, EDGES, KNOWN, OPERATIONS, derive, random_genotype
+from nge_jax.report import cell_layout, cell_routes, figure
+from nge_jax.report.cell import _label_width, cell_figure, genotype_figure, genotype_svg
+from nge_jax.space.genotype import CELL_TYPES, KNOWN, random_genotype
 
 REPEATED = [  # two edges from the same predecessor at every node, twice with the same operation
     *[("sep_conv_3x3", 0), ("dil_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1)],
@@ -21,9 +21,10 @@ CELLS["repeated"] = (REPEATED, (2, 3, 4, 5))
 CELLS["part of the nodes put out"] = (KNOWN["ENASNet"].normal, (4, 6))
 
 
+@pytest.mark.parametrize("downwards", [False, True])
 @pytest.mark.parametrize("name", CELLS)
-def test_nothing_overlaps_in_any_cell(name):
-    cell = cell_layout.cell_layout(*CELLS[name], draw._label_width)
+def test_nothing_overlaps_in_any_cell(name, downwards):
+    cell = cell_layout.cell_layout(*CELLS[name], _label_width, downwards=downwards)
     boxes = [item for item in itertools.chain(*cell.columns) if item.kind != "pass"]
     for a, b in itertools.combinations(boxes, 2):
         beside = abs(a.x - b.x) >= (a.width + b.width) / 2 + 0.1
@@ -45,7 +46,7 @@ def test_nothing_overlaps_in_any_cell(name):
 @pytest.mark.parametrize("name", ["DARTS_V2-normal", "ENASNet-reduction", "repeated"])
 def test_layout_holds_the_cell_from_left_to_right(name):
     pairs, concat = CELLS[name]
-    cell = cell_layout.cell_layout(pairs, concat, draw._label_width)
+    cell = cell_layout.cell_layout(pairs, concat, _label_width)
     drawn = [(op, chain[0].name, chain[-1].name) for op, chain in cell.chains]
     expected = [(op, i, 2 + j // 2) for j, (op, i) in enumerate(pairs)]
     assert drawn == expected + [(None, node, cell_layout.OUTPUT) for node in concat]
@@ -69,31 +70,35 @@ def test_layout_holds_the_cell_from_left_to_right(name):
     ],
 )
 def test_layout_crosses_no_more_edges_than_it_must(name, fewest):
-    cell = cell_layout.cell_layout(*CELLS[name], draw._label_width)
+    cell = cell_layout.cell_layout(*CELLS[name], _label_width)
     assert cell_layout._crossings(cell.columns, cell.chains) == fewest
+
+
+def texts(svg: str) -> list[str]:
+    """Returns the texts of an SVG document, those of mathematics letter by letter."""
+    elements = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    return ["".join("".join(element.itertext()).split()) for element in elements]
 
 
 def test_cell_is_saved_as_png_and_svg_with_all_its_labels(tmp_path):
     pairs, concat = KNOWN["PC_DARTS_cifar"].normal, KNOWN["PC_DARTS_cifar"].normal_concat
-    figure = draw.cell_figure(pairs, concat)
-    draw.save(figure, tmp_path / "cell.v1")  # a dot in the name stays
+    drawing = cell_figure(pairs, concat)
+    figure.save(drawing, tmp_path / "cell.v1")  # a dot in the name stays
 
     svg = (tmp_path / "cell.v1.svg").read_text()
-    assert ElementTree.fromstring(svg).tag.endswith("svg")
-    for operation in {operation for operation, _ in pairs}:  # text is paths, with a comment each
-        count = sum(operation == other for other, _ in pairs)
-        assert svg.count(f"<!-- {operation} -->") == count
-        assert draw.COLOURS[operation] in svg
+    nodes = ["ck−2", "ck−1", "0", "1", "2", "3", "ck"]
+    assert sorted(texts(svg)) == sorted([*nodes, *(operation for operation, _ in pairs)])
+    assert all(figure.COLORS[operation] in svg for operation, _ in pairs)
     png = (tmp_path / "cell.v1.png").read_bytes()
     width, height = struct.unpack(">II", png[16:24])
-    assert np.allclose([width, height], 200 * figure.get_size_inches(), atol=1)
+    assert np.allclose([width, height], 200 * drawing.get_size_inches(), atol=1)
     assert len(png) > 10_000
 
 
 def test_equal_pictures_have_equal_bytes(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        draw.save(draw.cell_figure(*KNOWN["GDAS_V1"].cell("normal")), tmp_path / name / "cell")
+        figure.save(cell_figure(*KNOWN["GDAS_V1"].cell("normal")), tmp_path / name / "cell")
     for suffix in ("svg", "png"):
         first, second = (
             (tmp_path / n / f"cell.{suffix}").read_bytes() for n in ("first", "second")
@@ -102,24 +107,23 @@ def test_equal_pictures_have_equal_bytes(tmp_path):
     assert "<dc:date>" not in (tmp_path / "first/cell.svg").read_text()
 
 
-def test_colours_tell_operations_apart():
-    assert set(draw.COLOURS) == set(OPERATIONS)
-    colours = [*draw.COLOURS.values(), *draw.NEUTRALS.values()]
-    assert len(set(colours)) == len(colours)
+def test_a_cell_drawn_downwards_has_its_inputs_above_and_its_output_below():
+    drawing = cell_figure(*KNOWN["DARTS_V2"].cell("normal"), downwards=True)
+    place = {text.get_text(): text.get_position() for text in drawing.axes[0].texts}
+    (x2, y2), (x1, y1), (_, y) = place["$c_{k-2}$"], place["$c_{k-1}$"], place["$c_k$"]
+    assert y1 == y2 > y and x2 < x1
+    assert all(y1 >= height >= y for _, height in place.values())
 
 
-def test_probabilities_have_a_panel_for_each_edge():
-    probs = np.random.default_rng(0).dirichlet(np.ones(7), [5, 2, 14]).astype(np.float32)
-    pairs = derive(probs[-1]).normal
-    figure = curves.probabilities_figure(probs[:, 0], OPERATIONS, EDGES, pairs)
-    panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
-    names = ("$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3")
-    assert list(panels) == [f"{names[i]} → {names[k]}" for i, k in EDGES]
-    kept = {(i, 2 + j // 2): operation for j, (operation, i) in enumerate(pairs)}
-    for e, (edge, axes) in enumerate(zip(EDGES, panels.values(), strict=True)):
-        assert axes.get_title(loc="right") == kept.get(edge, "")
-        for o, line in enumerate(axes.lines):
-            np.testing.assert_array_equal(line.get_ydata(), probs[:, 0, e, o])
-            assert line.get_color() == draw.COLOURS[OPERATIONS[o]]
-            assert (line.get_linewidth() > 2) == (kept.get(edge) == OPERATIONS[o])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(OPERATIONS)
+@pytest.mark.parametrize("name", ["DARTS_V2", "PC_DARTS_cifar"])
+def test_a_genotype_is_drawn_with_both_cells_side_by_side(name):
+    genotype = KNOWN[name]
+    svg = genotype_svg(genotype)
+    found = texts(svg)
+    assert found.count("ck") == 2 and {"normalcell", "reductioncell"} < set(found)
+    operations = [operation for operation, _ in genotype.normal + genotype.reduce]
+    assert all(found.count(operation) == operations.count(operation) for operation in operations)
+    left, right = (axes.get_position() for axes in genotype_figure(genotype).axes)
+    assert 0 <= left.x0 < left.x1 < right.x0 < right.x1 <= 1 + 1e-9
+    assert min(left.y0, right.y0) == pytest.approx(0) and max(left.y1, right.y1) < 1
+    assert svg == genotype_svg(genotype)

@@ -1,279 +1,59 @@
-"""The reports of a search and of a training, from working directories as the runs leave them."""
+"""What the reports of all tasks share."""
 
 import json
-import re
-import shutil
-from html.parser import HTMLParser
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from nge_jax import errors
 from nge_jax.errors import InputError
 from nge_jax.report import run as report_run
-from nge_jax.report.document import Caution, Code, Document, Picture, Section, Table, Text, to_html
-from nge_jax.runtime import artifacts
-from nge_jax.space import genotype
-
-SIZES = [("CIFAR-10, 20 cells, 36 channels", 3_349_342, 539_123_456), ("<b>small</b>", 12_345, 6)]
-COMMAND = 'python -m nge_jax.main --config=configs/train_cifar.py --config.genotype="a & b"'
-EPOCHS = 3
-PICTURES = ("cell_normal", "cell_reduction", "probabilities_normal", "probabilities_reduction")
-PICTURES = (*PICTURES, "curves")
-ENVIRONMENT = {"versions": {"jax": "0.10.2"}, "device_kind": "NVIDIA H100", "device_count": 2}
-
-
-def write_search(workdir: Path) -> None:
-    """A search with 5 skips in the normal cell since epoch 2, and an undecided reduction cell."""
-    probs = np.full([EPOCHS + 1, 2, 14, 7], 1 / 7, np.float32)
-    probs[:, 1] += np.linspace(-0.01, 0.01, 7)
-    best = [0, 0, 0, 3, 3, 0, 4, 4, 4, 0, 5, 5, 5, 5]
-    strength = [0.6, 0.6, 0.6, 0.6, 0.5, 0.6, 0.6, 0.5, 0.5, 0.6, 0.6, 0.5, 0.5, 0.5]
-    for e in range(14):
-        probs[1:, 0, e] = (1 - strength[e]) / 6
-        probs[1:, 0, e, best[e]] = strength[e]
-    found = genotype.derive(probs[-1])
-    workdir.mkdir()
-    edges = np.array(genotype.EDGES)
-    names = np.array(genotype.OPERATIONS)
-    np.savez(workdir / "architecture.npz", probs=probs, operations=names, edges=edges)
-    (workdir / "genotype.json").write_text(genotype.to_json(found))
-    config = {"task": "search", "seed": 7, "data": {"name": "cifar10", "dir": "<script>x</script>"}}
-    config["search"] = {"edge_model": "nge", "betas": [0.5, 0.999]}
-    (workdir / "config.json").write_text(json.dumps(config))
-    (workdir / "environment.json").write_text(json.dumps(ENVIRONMENT))
-    lines = []
-    for epoch in range(1, EPOCHS + 1):
-        line = {"epoch": epoch, "step": 10 * epoch, "seconds": 1300.5, "images_per_second": 41.0}
-        line |= {"weight_loss": 2 / epoch, "weight_accuracy": 0.3, "learning_rate": 0.025 / epoch}
-        line |= {"embedding_loss": 2.1 / epoch, "embedding_accuracy": 0.25 + epoch / 100}
-        line |= {"entropy_normal": 1.4321, "entropy_reduction": 1.9432}
-        for cell_type in genotype.CELL_TYPES:
-            counts = genotype.operation_counts(found, cell_type)
-            line |= {f"{name}_{cell_type}": count for name, count in counts.items()}
-        if epoch == 1:
-            line["skip_connect_normal"] = 3
-        lines.append(json.dumps(line))
-    (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-
-
-class Page(HTMLParser):
-    """What the tests ask of a page: ids, references, tags and its text."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.ids, self.references, self.tags, self.text, self.labels = [], [], [], "", []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("href", "xlink:href", "src", "srcset", "action", "data"):
-                self.references.append(value)
-            if name == "aria-label":
-                self.labels.append(value)
-            self.references += re.findall(r"url\(([^)]*)\)", value or "")
-
-    def handle_data(self, data):
-        self.text += data
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory) -> Path:
-    workdir = tmp_path_factory.mktemp("runs") / "my <i>search"
-    write_search(workdir)
-    assert report_run.write_search_report(workdir, SIZES, COMMAND) == workdir / "report.html"
-    return workdir
-
-
-@pytest.fixture(scope="module")
-def page(workdir) -> Page:
-    return Page((workdir / "report.html").read_text())
-
-
-def test_search_report_writes_its_pictures(workdir):
-    for name in PICTURES:
-        assert (workdir / f"{name}.png").stat().st_size > 10_000
-        assert (workdir / f"{name}.svg").stat().st_size > 10_000
-    assert 100_000 < (workdir / "report.html").stat().st_size < 2_000_000
-
-
-def test_page_needs_nothing_but_itself(page):
-    assert page.references and all(reference.startswith("#") for reference in page.references)
-    assert {reference[1:] for reference in page.references} <= set(page.ids)
-    assert len(set(page.ids)) == len(page.ids)
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.tags)
-    assert page.tags.count("svg") == len(PICTURES)
-    assert "@import" not in page.text
-
-
-def test_page_says_what_the_files_say(page, workdir):
-    words = " ".join(page.text.split())
-    for said in (
-        "Data set cifar10",
-        "Edge model nge",
-        "Seed 7",
-        "Device 2 × NVIDIA H100",
-        "Epochs 3",
-        "Duration 1 h 5 min",
-        "Supernet accuracy 28.00%",
-        "3,349,342",
-        "539,123,456",
-        "search.betas",
-        "[0.5, 0.999]",
-        "versions.jax",
-    ):
-        assert said.replace(" ", "") in words.replace(" ", ""), said
-    assert COMMAND in page.text
-    assert (workdir / "genotype.json").read_text() in page.text
-    assert page.tags.count("table") == 6  # sizes, three over the epochs, settings, environment
-
-
-def test_page_escapes_what_it_shows(page, workdir):
-    assert "<script>x</script>" in page.text and "<b>small</b>" in page.text
-    assert "my <i>search" in page.text
-    assert not {"script", "i"} & set(page.tags)
-    assert "<script" not in (workdir / "report.md").read_text()
-
-
-def test_every_block_is_escaped(tmp_path):
-    (tmp_path / "p.svg").write_text('<?xml?><svg viewBox="0 0 72 72" width="1"><g id="a"/></svg>')
-    evil = '<x y="&">'
-    blocks = [Text(evil), Caution(evil), Code(evil), Picture("p", evil, evil)]
-    blocks.append(Table([evil], [[evil]]))
-    sections = [Section(evil, blocks), Section(evil + "2", blocks, folded=True)]
-    page = Page(to_html(Document(evil, evil, [(evil, evil)], sections), tmp_path))
-    assert "x" not in page.tags
-    # title, headline and links; then for each section its own title, six texts and an aria-label
-    assert page.text.count(evil) == 2 + 4 + 2 + 2 * (1 + 6)
-    assert page.labels.count(evil) == 2
-
-
-def test_pictures_are_told_in_words(page):
-    cell = next(label for label in page.labels if label.startswith("The normal cell"))
-    assert "cₖ₋₂ to 0 skip_connect; cₖ₋₁ to 0 skip_connect; cₖ₋₂ to 1 skip_connect" in cell
-    assert cell.endswith("cₖ concatenates 0, 1, 2, 3")
-
-
-def test_inline_pictures_follow_the_colours_of_the_page(workdir):
-    html = (workdir / "report.html").read_text()
-    svgs = re.findall("<svg.*?</svg>", html, re.DOTALL)
-    assert len(svgs) == len(PICTURES)
-    for svg in svgs:
-        assert "var(--ink)" in svg and "#1f2328" not in svg and "#000000" not in svg
-    for name in ("ink", "soft", "tint", "paper"):
-        assert html.count(f"--{name}:") == 2  # light and dark
-
-
-def test_warnings_count(workdir, page):
-    found = genotype.load(str(workdir / "genotype.json"))
-    metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    skips, uniform = report_run.search_warnings(found, metrics)
-    assert skips.startswith("skip_connect takes 5 of the 8 edges of the normal cell; half")
-    assert "since epoch 2." in skips
-    assert "reduction cell" in uniform and "1.943 of at most 1.946" in uniform
-    assert skips in page.text and uniform in page.text
-    assert skips.replace("_", r"\_") in (workdir / "report.md").read_text()
-
-
-@pytest.mark.parametrize("skips, warned", [(3, False), (4, True)])
-def test_half_of_the_cell_is_the_limit(skips, warned):
-    pairs = [("sep_conv_3x3", 0), ("sep_conv_3x3", 1)] * 4
-    pairs[:skips] = [("skip_connect", i) for _, i in pairs[:skips]]
-    found = genotype.Genotype(pairs, (2, 3, 4, 5), [("sep_conv_3x3", 0)] * 8, (2, 3, 4, 5))
-    epoch = {"epoch": 1, "entropy_normal": 1.0, "entropy_reduction": 1.0}
-    epoch |= {"skip_connect_normal": skips, "skip_connect_reduction": 0}
-    warnings = report_run.search_warnings(found, [epoch])
-    assert [f"takes {skips} of the 8" in warning for warning in warnings] == [True] * warned
-
-
-def test_markdown_links_its_pictures(workdir):
-    text = (workdir / "report.md").read_text()
-    links = re.findall(r"!\[[^\n]*\]\((.*)\)", text)
-    assert links == [
-        f"{name}.png" for name in ("cell_normal", "cell_reduction", "curves", *PICTURES[2:4])
-    ]
-    assert "| 3 | 1300.5 | 41.0 | 0.00833 | 0.6667 | 0.7000 | 30.00% | 28.00% |" in text
-
-
-def test_report_can_be_made_again_to_the_same_bytes(workdir, tmp_path):
-    again = tmp_path / workdir.name
-    inputs = ("config.json", "environment.json", "metrics.jsonl", "genotype.json")
-    again.mkdir()
-    for name in (*inputs, "architecture.npz"):
-        shutil.copy(workdir / name, again)
-    for name in ("report.html", "cell_normal.svg"):
-        (again / name).write_text("old")
-    report_run.write_search_report(again, SIZES, COMMAND)
-    files = {path.name: path.read_bytes() for path in workdir.iterdir()}
-    assert {path.name: path.read_bytes() for path in again.iterdir()} == files
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["config.json", "environment.json", "metrics.jsonl", "genotype.json", "architecture.npz"],
-)
-def test_missing_file_is_refused_by_name(tmp_path, name):
-    write_search(tmp_path / "run")
-    (tmp_path / "run" / name).unlink()
-    check_refused(tmp_path / "run", name, "no such file")
-
-
-@pytest.mark.parametrize(
-    "name, text, found",
-    [
-        ("config.json", "[]", "expected a JSON object"),
-        ("config.json", "{", "not JSON"),
-        ("environment.json", "{}", "device_kind"),
-        ("genotype.json", '{"normal": []}', "normal_concat"),
-        ("metrics.jsonl", "", "found none"),
-        ("metrics.jsonl", '{"epoch": 1}\n{"epo', "line 2"),
-        ("metrics.jsonl", "17", "line 1"),
-        ("metrics.jsonl", '{"epoch": 4}', "epoch 4: expected the key seconds"),
-        ("architecture.npz", "text", "archive"),
-    ],
-)
-def test_broken_file_is_refused_by_name(tmp_path, name, text, found):
-    write_search(tmp_path / "run")
-    (tmp_path / "run" / name).write_text(text)
-    check_refused(tmp_path / "run", name, found)
-
-
-def check_refused(workdir, name, found):
-    before = sorted(workdir.iterdir())
-    with pytest.raises(ValueError) as error:
-        report_run.write_search_report(workdir, SIZES, COMMAND)
-    message = str(error.value)
-    assert name in message and found in message and "\n" not in message
-    assert isinstance(error.value, InputError | errors.GenotypeError)
-    assert sorted(workdir.iterdir()) == before  # refused before anything is drawn
+from nge_jax.report.document import Code, Picture, Section, Text
+from nge_jax.space.genotype import random_genotype, to_json
 
 
 def test_later_line_of_an_epoch_adds_to_it(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 2, "a": 1}\n{"epoch": 1, "a": 0}\n{"epoch": 2, "a": 3, "b": 4}\n')
-    assert artifacts.read_metrics(path, ["a"]) == [
-        {"epoch": 1, "a": 0},
-        {"epoch": 2, "a": 3, "b": 4},
-    ]
+    epochs = report_run.read_epochs(tmp_path, {"A": ("a", ".1f")})
+    assert epochs == [{"epoch": 1, "a": 0}, {"epoch": 2, "a": 3, "b": 4}]
+    columns = {"Epoch": ("epoch", ".0f"), "A": ("a", ".1f")}
+    assert report_run.epoch_table(epochs, columns).rows == [["1", "0.0"], ["2", "3.0"]]
+    with pytest.raises(InputError, match="epoch 1: expected the key b"):
+        report_run.read_epochs(tmp_path, {"B": ("b", ".1f")})
 
 
-def test_training_report(tmp_path):
-    config = {"task": "train", "seed": 1, "data": {"name": "digits"}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "environment.json").write_text(json.dumps(ENVIRONMENT))
-    line = {"seconds": 10.0, "images_per_second": 99.0, "learning_rate": 0.025}
-    epochs = [{"epoch": e, "train_loss": 1 / e, "train_accuracy": e / 4, **line} for e in (1, 2, 3)]
-    epochs[-1] |= {"test_accuracy": 0.9722, "test_examples": 360}
-    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
-    cells = genotype.to_json(genotype.KNOWN["DARTS_V2"])
-    (tmp_path / "genotype.json").write_text(cells)
+@pytest.mark.parametrize(
+    "seconds, said",
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3901.5, "1 h 5 min"),
+    ],
+)
+def test_durations_are_told_in_words(seconds, said):
+    assert report_run._duration(seconds) == said
 
-    page = Page(report_run.write_train_report(tmp_path, SIZES).read_text())
-    words = page.text.replace("\n", "")
-    assert "Test accuracy97.22% of 360 images" in words and "Duration0 min 30 s" in words
-    assert page.tags.count("svg") == 3 and cells in page.text and "3,349,342" in page.text
-    assert all(reference.startswith("#") for reference in page.references)
+
+def test_a_long_cell_has_a_drawing_for_narrow_screens(tmp_path):
+    genotype = random_genotype(1)  # nodes 0, 1 and 2 of the normal cell stand in a row
+    normal, reduction, code = report_run.cells_section(tmp_path, genotype).blocks
+    assert isinstance(normal, Picture) and isinstance(reduction, Picture)
+    assert (normal.narrow_stem, reduction.narrow_stem) == ("cell_normal_narrow", "")
+    assert code == Code(to_json(genotype), summary="genotype.json")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("cell_normal.png", "cell_normal.svg", "cell_normal_narrow.svg"),
+        *("cell_reduction.png", "cell_reduction.svg"),
+    }
+
+
+def test_a_report_ends_with_settings_and_environment(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 3, "data": {"name": "<script>"}}))
+    (tmp_path / "environment.json").write_text(json.dumps({"versions": {"jax": "1"}}))
+    path = report_run.write(tmp_path, "Title", {}, [Section("First", [Text("text")])])
+    assert path == tmp_path / "report.html"
+    text = path.read_text()
+    assert text.index("First") < text.index("Settings") < text.index("Environment")
+    assert "data.name" in text and "&lt;script&gt;" in text and "<script>" not in text
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| data.name | &lt;script&gt; |\n" in markdown and "| versions.jax | 1 |\n" in markdown

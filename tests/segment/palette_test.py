@@ -12,17 +12,17 @@ from nge_jax.segment import pictures
 MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 
 
-def test_the_colours_are_vocs():
-    colours = pictures.voc_palette().tolist()
-    assert len(colours) == 256
+def test_the_colors_are_vocs():
+    colors = pictures.voc_palette().tolist()
+    assert len(colors) == 256
     # As VOC's development kit documents them: background, aeroplane, bicycle, bird, person, monitor, void.
-    assert [colours[i] for i in (0, 1, 2, 3, 15, 20, 255)] == [
+    assert [colors[i] for i in (0, 1, 2, 3, 15, 20, 255)] == [
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192],
     ]  # fmt: skip
-    assert len({tuple(colour) for colour in colours}) == 256
+    assert len({tuple(color) for color in colors}) == 256
 
 
-def test_the_colours_are_those_of_the_real_masks():
+def test_the_colors_are_those_of_the_real_masks():
     if "NGE_DATA_DIR" not in os.environ:
         pytest.skip("NGE_DATA_DIR is not set: no VOCdevkit here")
     folder = Path(os.environ["NGE_DATA_DIR"]) / "VOCdevkit/VOC2012/SegmentationClassAug"
@@ -31,7 +31,7 @@ def test_the_colours_are_those_of_the_real_masks():
     np.testing.assert_array_equal(pictures.voc_palette()[:21], found[:21])
 
 
-def test_a_written_mask_reads_as_numbers_and_as_colours_and_overwrites_nothing(tmp_path):
+def test_a_written_mask_reads_as_numbers_and_as_colors_and_overwrites_nothing(tmp_path):
     path = tmp_path / "mask.png"
     pictures.write_png(path, MASK)
     with Image.open(path) as picture:

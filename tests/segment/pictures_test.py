@@ -3,13 +3,13 @@
 import numpy as np
 from PIL import Image
 
-from nge_jax.report import cell as draw
+from nge_jax.report import figure
 from nge_jax.segment import pictures
-from nge_jax.segment.pictures import Example, voc_palette
+from nge_jax.segment.pictures import SegmentedImage, voc_palette
 
 MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 PREDICTION = np.array([[0, 2, 2], [15, 0, 7]], np.uint8)
-EXAMPLE = Example("2007_1", np.arange(18, dtype=np.uint8).reshape(2, 3, 3), MASK, PREDICTION)
+EXAMPLE = SegmentedImage("2007_1", np.arange(18, dtype=np.uint8).reshape(2, 3, 3), MASK, PREDICTION)
 
 
 def test_side_by_side_shows_image_truth_prediction_and_error():
@@ -19,21 +19,21 @@ def test_side_by_side_shows_image_truth_prediction_and_error():
     np.testing.assert_array_equal(parts[0], EXAMPLE.image)
     np.testing.assert_array_equal(parts[1], voc_palette()[MASK])
     np.testing.assert_array_equal(parts[2], voc_palette()[PREDICTION])
-    right, wrong, unlabelled = pictures.RIGHT, pictures.WRONG, pictures.UNLABELLED
-    expected = [[right, wrong, right], [right, wrong, unlabelled]]
+    right, wrong, unlabeled = pictures.RIGHT, pictures.WRONG, pictures.UNLABELED
+    expected = [[right, wrong, right], [right, wrong, unlabeled]]
     np.testing.assert_array_equal(parts[3], np.array(expected))
     assert (picture[:, 3 : 3 + pictures.GAP] == 255).all()
 
 
 def test_a_figure_has_a_row_for_each_example_and_names_the_classes_in_them(tmp_path):
-    figure = pictures.examples_figure([EXAMPLE, EXAMPLE._replace(name="2007_2")])
-    assert [len(axes.images) for axes in figure.axes] == [1] * 8
-    assert [axes.get_title(loc="left") for axes in figure.axes[:4]] == list(pictures.TITLES)
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    drawing = pictures.examples_figure([EXAMPLE, EXAMPLE._replace(name="2007_2")])
+    assert [len(axes.images) for axes in drawing.axes] == [1] * 8
+    assert [axes.get_title(loc="left") for axes in drawing.axes[:4]] == list(pictures.TITLES)
+    texts = [text.get_text() for text in drawing.legends[0].get_texts()]
     assert texts == [
         "background", "aeroplane", "bicycle", "car", "person", "tvmonitor", "wrong", "no label",
     ]  # fmt: skip
-    draw.save(figure, tmp_path / "examples")
+    figure.save(drawing, tmp_path / "examples")
     with Image.open(tmp_path / "examples.png") as picture:
         assert picture.size == (1600, 800)
     assert (tmp_path / "examples.svg").stat().st_size > 1000

@@ -19,7 +19,7 @@ from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError
 from nge_jax.networks.deeplab import deeplab_network
-from nge_jax.report import run as report_run
+from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint, parallel
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.segment import build as segment_build
@@ -151,7 +151,7 @@ def test_a_resumed_run_ends_bit_for_bit_alike_without_what_it_began_with(
             self.wait()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(report_run, "write_train_report", lambda *_, **__: None)
+    monkeypatch.setattr(train_report, "write_train_report", lambda *_, **__: None)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
         segment_runner.run(config, tmp_path / "parts", overwrite=False)

@@ -19,7 +19,7 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small, source
 from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
-from nge_jax.report import run as report_run
+from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint, parallel
 from nge_jax.runtime.distributed import Preempted
 from nge_jax.runtime.progress import EpochLog
@@ -84,7 +84,7 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
 
     monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
     monkeypatch.setattr(
-        report_run, "write_train_report", lambda *_: None
+        train_report, "write_train_report", lambda *_: None
     )  # takes longer than all else
     with pytest.raises(KeyboardInterrupt):
         train_runner.run(config, path, overwrite=False)
@@ -108,7 +108,7 @@ def test_a_training_asked_to_stop_saves_and_goes_on_bit_for_bit(trained, monkeyp
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(EpochLog, "advance", advance_and_signal)
-    monkeypatch.setattr(report_run, "write_train_report", lambda *_: None)
+    monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
     handler = signal.getsignal(signal.SIGTERM)
     for step in (6, 26):
         with pytest.raises(Preempted, match=f"after step {step} of 60"):

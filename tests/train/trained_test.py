@@ -15,7 +15,7 @@ from nge_jax import export, predict
 from nge_jax.data import augment, small
 from nge_jax.data import order as data_order
 from nge_jax.errors import InputError
-from nge_jax.report import run as report_run
+from nge_jax.report import train as train_report
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from tests.conftest import ROOT
@@ -32,7 +32,7 @@ def workdir(tmp_path_factory):
         folder, **{"data.validation": 142, "train.epochs": 4, "run.keep_checkpoints": 1}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_run, "write_train_report", lambda *_: None)
+        patch.setattr(train_report, "write_train_report", lambda *_: None)
         train_runner.run(config, folder / "run", overwrite=False)
     return config, folder / "run"
 

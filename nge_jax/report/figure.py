@@ -1,0 +1,90 @@
+"""What all pictures share: their size, colors and style, and how they are saved."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
+
+# A hue for each family of operations, told apart by color-blind readers too (after Okabe and Ito);
+# the darker shade is the larger kernel. All have a contrast of 3 and more to PAPER.
+COLORS = {
+    "skip_connect": "#a8458f",
+    "max_pool_3x3": "#b84a00",
+    "avg_pool_3x3": "#c28000",
+    "sep_conv_3x3": "#2b95d1",
+    "sep_conv_5x5": "#14609b",
+    "dil_conv_3x3": "#1f9e77",
+    "dil_conv_5x5": "#006b4b",
+}
+# Of text, of text that stands back, of lines without an operation, of grids and tints, of the ground.
+INK, QUIET, SOFT, TINT, PAPER = "#1f2328", "#59616b", "#7d8590", "#e8ebef", "#fefefe"
+# By the names that a report's style sheet gives them, which has others for a dark ground: it replaces
+# these texts wherever an SVG has them, so nothing else may have one of these colors.
+THEME = {"ink": INK, "quiet": QUIET, "soft": SOFT, "tint": TINT, "paper": PAPER, **COLORS}
+
+# Two series in one panel, told apart by dashes as well.
+LINES = ((COLORS["sep_conv_5x5"], "solid"), (COLORS["max_pool_3x3"], (0, (4, 1.5))))
+FONT = "DejaVu Sans"  # ships with matplotlib: texts are measured alike everywhere
+# What a reader without it sees has the same widths or smaller ones.
+FONT_STACK = f"'{FONT}', Verdana, Geneva, sans-serif"
+STYLE: dict[RcKeyType, Any] = {
+    "font.family": FONT,
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.facecolor": PAPER,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": TINT,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Makes a figure of this size in inches, outside of pyplot's global state."""
+    figure = Figure(figsize=(width, height), facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """Draws a figure as an SVG document whose texts are texts; equal figures give equal documents."""
+    file = io.StringIO()
+    # The salt makes the ids, which are random otherwise, and the metadata would hold a date.
+    with matplotlib.rc_context({"svg.hashsalt": "nge_jax", "svg.fonttype": "none"}):
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", metadata=metadata)
+    svg = re.sub(f"'?{FONT}'?", FONT_STACK, file.getvalue())
+    # Matplotlib's style of all elements, `*{...}`, would hold for the whole of a page around the picture.
+    rule = re.compile(r"<defs>\s*<style[^>]*>\*\{([^}]*)\}</style>\s*</defs>\s*")
+    if strokes := rule.search(svg):
+        svg = rule.sub("", svg, count=1).replace("<svg", f'<svg style="{strokes[1]}"', 1)
+    return svg
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Writes STEM.png and STEM.svg; equal figures give equal bytes."""
+    save_svg(figure, stem)
+    figure.savefig(f"{stem}.png", dpi=200, metadata={"Software": None})
+
+
+def save_svg(figure: Figure, stem: Path) -> None:
+    """Writes STEM.svg alone."""
+    Path(f"{stem}.svg").write_text(to_svg(figure), encoding="utf-8")

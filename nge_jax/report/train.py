@@ -1,0 +1,61 @@
+"""The report of a training."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nge_jax.report import run as report_run
+from nge_jax.report.document import Section
+from nge_jax.report.run import COMMON_COLUMNS, Size
+from nge_jax.runtime import artifacts
+
+CURVES = {
+    "Loss": {"training": "train_loss"},
+    "Accuracy": {"training": "train_accuracy"},
+    "Learning rate": {"learning rate": "learning_rate"},
+}
+COLUMNS = {
+    **COMMON_COLUMNS,
+    "Loss": ("train_loss", ".4f"),
+    "Accuracy": ("train_accuracy", ".2%"),
+}
+
+
+def write_train_report(
+    workdir: Path,
+    sizes: Iterable[Size],
+    *,
+    title: str = "Training",
+    results: Mapping[str, str] | None = None,
+    first: Sequence[Section] = (),
+) -> Path:
+    """Draws the pictures of a training and writes its report.md and report.html.
+
+    Args:
+      workdir: of a training that has ended; the cells are drawn where genotype.json is there.
+      sizes: that of the network that was trained.
+      title: what the task is called.
+      results: for the headline, by name.
+      first: sections before all others.
+
+    Returns:
+      The path of report.html.
+
+    Raises:
+      InputError: a file is missing or is not what a training writes; nothing is drawn then.
+    """
+    workdir = Path(workdir)
+    epochs = report_run.read_epochs(workdir, COLUMNS)
+    facts = report_run.run_facts(workdir, epochs)
+    genotype = None
+    if (workdir / artifacts.GENOTYPE).exists():
+        genotype = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
+    results, last = dict(results or {}), epochs[-1]
+    if "test_accuracy" in last:
+        accuracy = f"{last['test_accuracy']:.2%} of {last['test_examples']:,} images"
+        results = {"Test accuracy": accuracy} | results
+    sections = [*first, report_run.curves_section(workdir, epochs, CURVES)]
+    if genotype is not None:
+        sections.append(report_run.cells_section(workdir, genotype))
+    sections.append(report_run.sizes_section(sizes))
+    sections.append(Section("Epochs", [report_run.epoch_table(epochs, COLUMNS)]))
+    return report_run.write(workdir, title, results | facts, sections)

@@ -1,0 +1,45 @@
+"""The report of a training, from a workdir as the run leaves it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nge_jax.errors import GenotypeError
+from nge_jax.report.train import write_train_report
+from nge_jax.space import genotype
+from tests.report.page import Page
+
+SIZES = [("CIFAR-10, 20 cells, 36 channels", 3_349_342, 539_123_456)]
+
+
+def write_training(workdir: Path) -> None:
+    config = {"task": "train", "seed": 1, "data": {"name": "digits"}}
+    (workdir / "config.json").write_text(json.dumps(config))
+    environment = {"versions": {}, "device_kind": "NVIDIA H100", "device_count": 2}
+    (workdir / "environment.json").write_text(json.dumps(environment))
+    line = {"seconds": 10.0, "images_per_second": 99.0, "learning_rate": 0.025}
+    epochs = [{"epoch": e, "train_loss": 1 / e, "train_accuracy": e / 4, **line} for e in (1, 2, 3)]
+    epochs[-1] |= {"test_accuracy": 0.9722, "test_examples": 360}
+    (workdir / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
+
+
+def test_training_report(tmp_path):
+    write_training(tmp_path)
+    cells = genotype.to_json(genotype.KNOWN["DARTS_V2"])
+    (tmp_path / "genotype.json").write_text(cells)
+    page = Page(write_train_report(tmp_path, SIZES).read_text())
+    words = page.text.replace("\n", "")
+    assert "Test accuracy97.22% of 360 images" in words and "Duration30 s" in words
+    assert page.tags.count("svg") == 4  # the cells, and the curves for wide and narrow screens
+    assert cells in page.text and "3,349,342" in page.text
+    assert all(reference.startswith("#") for reference in page.references)
+
+
+def test_a_genotype_that_is_none_is_refused_before_anything_is_drawn(tmp_path):
+    write_training(tmp_path)
+    (tmp_path / "genotype.json").write_text("{}")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(GenotypeError, match=r"genotype\.json"):
+        write_train_report(tmp_path, SIZES)
+    assert sorted(tmp_path.iterdir()) == before
