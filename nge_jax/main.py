@@ -21,7 +21,7 @@ from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.runtime import distributed, workdir
 from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime.config import check_keys, read_config
+from nge_jax.runtime.config import check_keys, read_config, to_values
 from nge_jax.runtime.distributed import Preempted
 
 TASKS = {
@@ -106,7 +106,7 @@ def run_task(
         return None
     distributed.initialize(**(processes or {}))
     path = Path(path).expanduser()
-    workdir.check(path, config, overwrite=overwrite)
+    workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:
         return runner.evaluate_only(config, path)

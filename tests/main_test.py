@@ -14,6 +14,7 @@ from nge_jax import main
 from nge_jax.errors import InputError
 from nge_jax.runtime import flags as runtime_flags
 from nge_jax.runtime import workdir
+from nge_jax.runtime.config import to_values
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -81,7 +82,7 @@ def test_the_compilation_cache_is_in_the_users_cache_folder(run, tmp_path, monke
 
 def test_a_workdir_of_another_config_is_refused_before_the_search_is_asked(run, tmp_path):
     config, *_ = run(f"--config={CONFIGS / 'search_digits.py'}")
-    workdir.prepare(tmp_path / "w", config, overwrite=False)
+    workdir.prepare(tmp_path / "w", to_values(config), overwrite=False)
     (tmp_path / "w" / "metrics.jsonl").write_text("{}")
     with pytest.raises(InputError, match=r"\(seed: workdir has 0, now 1\)"):
         run(

@@ -7,6 +7,7 @@ commas, choose among its variants. The files of this project come with the progr
 
 import difflib
 import functools
+import json
 import re
 import shlex
 import traceback
@@ -148,6 +149,11 @@ def train_command(name: str, genotype: Path) -> str:
         file = Path(name)
     is_shipped = file.stem in shipped_configs() and file.resolve() == shipped_configs()[file.stem]
     return shlex.join(["nge", "train", file.stem if is_shipped else name, f"genotype={genotype}"])
+
+
+def to_values(config: ConfigDict) -> dict[str, Any]:
+    """Returns a config's values as its JSON has them, tuples as lists: what a workdir records and compares."""
+    return json.loads(config.to_json())
 
 
 def differ(config: ConfigDict, differences: Differences) -> None:

@@ -15,9 +15,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
@@ -66,8 +66,13 @@ HARMLESS = ("data.dir", "data.devkit", "run.")
 PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
+def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     """Refuses a workdir that `prepare` would refuse; reads only.
+
+    Args:
+      path: the directory.
+      config: the values of a run's config, see `runtime.config.to_values`.
+      overwrite: whether an earlier run's results are to be removed.
 
     Raises:
       InputError: it is a file, or holds files of somebody else, or results of a different config.
@@ -92,7 +97,7 @@ def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
         raise InputError(
             f"--workdir: {path / CONFIG} cannot be read ({error}); pass --overwrite to start afresh"
         ) from error
-    differences = _differences(recorded, config_checks.flatten(json.loads(config.to_json())))
+    differences = _differences(recorded, config_checks.flatten(config))
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
@@ -101,13 +106,17 @@ def check(path: str | Path, config: ConfigDict, *, overwrite: bool) -> None:
 
 
 def begin(
-    path: str | Path, config: ConfigDict, *, overwrite: bool, files: Mapping[str, str] | None = None
+    path: str | Path,
+    config: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    files: Mapping[str, str] | None = None,
 ) -> Path:
     """Makes `path` the workdir of `config`, once every process of the run has checked all else, and returns it.
 
     Args:
       path: the directory.
-      config: of the run.
+      config: the values of the run's config.
       overwrite: whether to remove what an earlier run wrote.
       files: what the first process writes into it besides, texts by names.
 
@@ -124,7 +133,7 @@ def begin(
     return Path(path)
 
 
-def prepare(path: str | Path, config: ConfigDict, *, overwrite: bool) -> Path:
+def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> Path:
     """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
 
     Call it once everything else that may refuse the input has been asked: with `overwrite` it removes what an earlier
@@ -147,8 +156,7 @@ def prepare(path: str | Path, config: ConfigDict, *, overwrite: bool) -> Path:
     # The environment first: without it the directory would not be known for ours.
     write_atomically(path / ENVIRONMENT, json.dumps(runs, indent=2) + "\n")
     if not resumes:
-        text = json.dumps(json.loads(config.to_json()), indent=2)
-        write_atomically(path / CONFIG, text + "\n")
+        write_atomically(path / CONFIG, json.dumps(config, indent=2) + "\n")
     return path
 
 

@@ -66,7 +66,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         data = small.load(config.data.name, config.data.dir)
     search_checks.check_data(config, data)
     search = build(config, data)
-    path = workdir.begin(path, config, overwrite=overwrite)
+    path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite)
 
     task = make_task(config, search, data, path)
     state = loop.run(

@@ -21,6 +21,7 @@ from nge_jax.errors import InputError
 from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
+from nge_jax.runtime.config import to_values
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
@@ -111,7 +112,7 @@ def begin(
         artifacts.GENOTYPE: genotype.to_json(cells),
         artifacts.DATASET: dataset_spec.to_json(source.spec),
     }
-    return workdir.begin(path, config, overwrite=overwrite, files=files)
+    return workdir.begin(path, to_values(config), overwrite=overwrite, files=files)
 
 
 def make_task(config: ConfigDict, training: Training) -> Task:

@@ -7,13 +7,14 @@ from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import workdir
+from nge_jax.runtime.config import to_values
 
 
 def config(**changes):
     base = ConfigDict({"task": "search", "seed": 0, "data": {"name": "digits", "dir": ""}})
     base.run = ConfigDict({"keep_checkpoints": 2})
     base.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    return base
+    return to_values(base)
 
 
 def finished(path, **changes):
@@ -39,7 +40,7 @@ def snapshot(path):
 
 def test_a_new_workdir_records_config_and_environment(tmp_path):
     path = workdir.prepare(tmp_path / "a" / "b", config(), overwrite=False)
-    assert json.loads((path / "config.json").read_text()) == config().to_dict()
+    assert json.loads((path / "config.json").read_text()) == config()
     environment = json.loads((path / "environment.json").read_text())
     assert environment["device_platform"] == "cpu" and environment["device_count"] >= 1
     assert {"python", "jax", "flax", "orbax-checkpoint"} <= environment["versions"].keys()
