@@ -153,7 +153,9 @@ def run(
     return state
 
 
-def _left_of_epoch(task: Task, step: int, every: int, most: int) -> Iterator[tuple[Phase, list]]:
+def _left_of_epoch(
+    task: Task, step: int, every: int, most: int
+) -> Iterator[tuple[Phase, list[Span]]]:
     """Yields what is left of the epoch after `step`: each phase that is not over, and the spans of its dispatches."""
     begin = step - step % task.steps_per_epoch
     for phase in task.phases:
