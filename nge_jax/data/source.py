@@ -45,7 +45,7 @@ class Source(NamedTuple):
     axes: Any
     batch_at: Callable
     epoch: Callable[[int, Sequence[Span]], Iterator[tuple[Any, int, int]]]
-    held_out: Callable[[str, int], Iterator[MaskedBatch | voc.TestBatch]]
+    held_out: Callable[[str, int], Iterator[Any]]
 
 
 def resident(

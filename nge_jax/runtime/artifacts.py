@@ -177,7 +177,7 @@ class MetricsLog:
             file.flush()
             os.fsync(file.fileno())
         numbers = {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)}
-        self._events.write(row["step"], numbers)
+        self._events.write(int(row["step"]), numbers)
 
     def close(self) -> None:
         """Ends the TensorBoard file."""
@@ -191,7 +191,7 @@ class ScalarEvents:
     """
 
     def __init__(self, workdir: Path):
-        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
         from tensorboard.summary.writer.record_writer import RecordWriter
 

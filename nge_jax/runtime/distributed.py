@@ -36,10 +36,7 @@ def initialize(
     Raises:
       InputError: the three are given in part or disagree, or the others cannot be found.
     """
-    given = coordinator is not None, num_processes is not None, process_id is not None
-    if any(given) and not all(given):
-        raise InputError("--coordinator, --num_processes, --process_id: expected all three or none")
-    if all(given):
+    if coordinator is not None and num_processes is not None and process_id is not None:
         if not 0 <= process_id < num_processes:
             raise InputError(
                 f"--process_id: found {process_id}, expected 0 to {num_processes - 1} "
@@ -47,6 +44,8 @@ def initialize(
             )
         if not coordinator.rpartition(":")[2].isdigit():
             raise InputError(f"--coordinator: found {coordinator!r}, expected HOST:PORT")
+    elif (coordinator, num_processes, process_id) != (None, None, None):
+        raise InputError("--coordinator, --num_processes, --process_id: expected all three or none")
     elif not _told_of_others():
         return
     # The processes of a CPU run need somebody to carry their sums; others ignore it.

@@ -13,7 +13,7 @@ from nge_jax.errors import InputError
 from nge_jax.runtime.config import SETTING
 
 
-def define_config() -> flags.FlagHolder[str]:
+def define_config() -> flags.FlagHolder[str | None]:
     """Defines --config=NAME[:WORDS] on absl's global flags; --config.KEY=VALUE is left to `parse`."""
     return flags.DEFINE_string(
         "config",

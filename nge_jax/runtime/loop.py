@@ -131,6 +131,7 @@ def run(
                         state, programs = _compile(task, state, work)
                     log.begin_epoch(epoch)
                     for first, last in spans:
+                        assert work is not None, "there is work for every span"
                         batches, start, stop = work
                         state = programs[phase.name](state, batches, task.key, start, stop)
                         work = next(dispatches, None)  # is read while the devices compute

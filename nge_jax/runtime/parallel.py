@@ -24,11 +24,16 @@ AXIS = "batch"
 
 
 class Batches(NamedTuple):
-    """A data set and which of its images an epoch's steps use: rows of indices, [steps, B / devices]."""
+    """A data set and which of its images an epoch's steps use; or the in_axes of the three.
 
-    images: jax.Array
-    labels: jax.Array
-    indices: jax.Array
+    images: uint8 [N, H, W, C].
+    labels: int32 [N].
+    indices: int32 [steps, B / devices], a row for each step; on the host with a leading axis of this process's devices.
+    """
+
+    images: Any
+    labels: Any
+    indices: Any
 
 
 def batch_at(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:

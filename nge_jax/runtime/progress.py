@@ -79,7 +79,7 @@ class Progress:
         now = self._clock()
         seconds = now - self._line_time
         if seconds >= SECONDS_BETWEEN_LINES:
-            rate = (self._done - self._line_done) / seconds
+            rate = (self._done - (self._line_done or 0)) / seconds
             left = tqdm.format_interval((self._total - self._done) / rate)
             percent = 100 * self._done / self._total
             line = f"{note}: {percent:.1f} % done, {rate:,.0f} images/s, {left} left"

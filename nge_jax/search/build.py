@@ -49,13 +49,14 @@ class Search(NamedTuple):
 
 def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     """Makes the supernet, the edge model, their optimizer and the phases of a checked config."""
-    halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
-    halves = dict(zip((WEIGHTS, EMBEDDING), halves, strict=True))
-    images = {g: config.search.images_per_epoch or len(half) for g, half in halves.items()}
+    first, second = order.split(len(data.train_images), config.data.train_fraction, config.seed)
+    halves: dict[str, np.ndarray] = {WEIGHTS: first, EMBEDDING: second}
+    images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
     by_batch = config.search.alternation == "batch"
     if by_batch:
-        steps = dict.fromkeys(steps, min(steps.values()))
+        fewest = min(steps.values())
+        steps = {WEIGHTS: fewest, EMBEDDING: fewest}
 
     net = make_supernet(
         config.network.cells,

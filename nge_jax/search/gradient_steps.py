@@ -18,6 +18,7 @@ from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.runtime.parallel import AXIS, batch_at, make_phase, my_part
 from nge_jax.supernet.model import Supernet
+from nge_jax.supernet.sampled import SampledSupernet
 
 Tree = Any
 
@@ -65,7 +66,9 @@ def init_state(
     )
 
 
-def make_weight_step(net: Supernet, optimizer: Optimizer, preprocessing: Preprocessing) -> Callable:
+def make_weight_step(
+    net: Supernet | SampledSupernet, optimizer: Optimizer, preprocessing: Preprocessing
+) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
     To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1

@@ -56,7 +56,7 @@ def epoch_metrics(
     leader = genotype.derive(probs)
     if history is not None:
         best = history.rewards.argmax()
-        leader = architecture.to_genotype(history.architectures[best])
+        leader = architecture.to_genotype(np.asarray(history.architectures[best]))
         row |= {"queries": len(history.rewards), "best_reward": float(history.rewards[best])}
     for cell_type, value in zip(CELL_TYPES, entropy(probs), strict=True):
         row[f"entropy_{cell_type}"] = float(value)

@@ -97,7 +97,9 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     state = gradient_steps.init_state(
         search.net, search.edge_model, search.optimizer, epochs, init_key
     )
-    state, key, *examples = parallel.replicated((state, key, data.train_images, data.train_labels))
+    state, key, train_images, train_labels = parallel.replicated(
+        (state, key, data.train_images, data.train_labels)
+    )
     read_probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
     # Jitted, it is one program for all epochs; each would else compile, and keep, one of its own.
     record_probs = jax.jit(lambda history, epoch, probs: history.at[epoch].set(probs))
@@ -106,7 +108,8 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     def draw_batches(group, epoch, steps):
         # Two epochs of the order's stream for one of the search: each half has an order of its own.
         number = 2 * epoch + (group == EMBEDDING)
-        return Batches(*examples, _order(config, search.halves[group], number, steps))
+        order = _order(config, search.halves[group], number, steps)
+        return Batches(train_images, train_labels, order)
 
     def epoch_batches(epoch, name, state):
         if name == EMBEDDING:
@@ -129,7 +132,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         history = record_probs(state.history, epoch, read_probs(state))
         state = state._replace(history=history)
         # The epoch's last step's; the schedule counts steps of the weights alone.
-        rate = float(search.schedule(epoch * weight_steps - 1))
+        rate = float(np.asarray(search.schedule(epoch * weight_steps - 1)))
         evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
         row = search_record.epoch_metrics(state, epoch, rate, evaluated)
         if distributed.is_first():
@@ -163,11 +166,11 @@ def choose(
     # The first number of the order's stream that no epoch has used.
     number, steps = 2 * config.search.epochs, config.final.batches
     order = _order(config, search.halves[EMBEDDING], number, steps)
-    examples = parallel.replicated((data.train_images, data.train_labels))
+    train_images, train_labels = parallel.replicated((data.train_images, data.train_labels))
     cells, accuracies = strategy_steps.choose(
         search.net,
         state,
-        Batches(*examples, order),
+        Batches(train_images, train_labels, order),
         search.preprocessing,
         count=config.final.candidates,
         policy=config.search.strategy == "reinforce",
@@ -204,8 +207,11 @@ def _train_command(config: ConfigDict, path: Path) -> str:
 def _sizes(cells: Genotype, data_name: str) -> Iterator[Size]:
     """Yields rows of the report's table of sizes."""
     size = {"classes": small.NUM_CLASSES[data_name], "image_shape": small.SHAPES[data_name]}
-    yield "20 cells, 36 channels, this data set", *cost.cifar_cost(cells, **size)
-    yield "14 cells, 48 channels, ImageNet", *cost.imagenet_cost(cells)
+    for network, (parameters, multiply_adds) in (
+        ("20 cells, 36 channels, this data set", cost.cifar_cost(cells, **size)),
+        ("14 cells, 48 channels, ImageNet", cost.imagenet_cost(cells)),
+    ):
+        yield network, parameters, multiply_adds
 
 
 def summary(config: ConfigDict) -> str:

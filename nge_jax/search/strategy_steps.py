@@ -134,7 +134,7 @@ def choose(
 def leaders(history: History, count: int) -> np.ndarray:
     """Returns the distinct cells with the largest rewards, `count` if there are so many, best first: [K, 2, 14]."""
     order = np.argsort(-history.rewards, kind="stable")
-    cells = history.architectures[order]
+    cells = np.asarray(history.architectures)[order]
     _, first = np.unique(cells, axis=0, return_index=True)
     return cells[np.sort(first)[:count]]
 

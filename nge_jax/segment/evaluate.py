@@ -75,7 +75,7 @@ def evaluate(
     count = multihost_utils.process_allgather(np.array(len(names))).sum()
     if count != examples or len(set(names)) < len(names):
         raise AssertionError(f"evaluated {count} images, {len(set(names))} here, of {examples}")
-    return SegmentationEvaluation(mean_iou(total), examples, kept[:shown])
+    return SegmentationEvaluation(mean_iou(np.asarray(total)), examples, kept[:shown])
 
 
 def _fetched(confusion):

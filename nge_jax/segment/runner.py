@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
@@ -105,8 +106,8 @@ def report(path: str | Path) -> Path:
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
     model = train_model.make_segmentation_network(config, cells)
-    cost = model_cost(model, dataset_spec.read(path).shape)
-    return segment_report.write_segment_report(path, [(config.genotype, *cost)])
+    parameters, multiply_adds = model_cost(model, dataset_spec.read(path).shape)
+    return segment_report.write_segment_report(path, [(config.genotype, parameters, multiply_adds)])
 
 
 def make_task(
@@ -136,7 +137,7 @@ def make_task(
     phase = parallel.on_all_devices(parallel.make_phase(step, source.batch_at), source.axes)
 
     def end_epoch(epoch, step, state):
-        rate = float(segmentation.schedule(step - 1))
+        rate = float(np.asarray(segmentation.schedule(step - 1)))
         return EpochEnd(state, train_record.epoch_metrics(state, rate))
 
     def test(state):

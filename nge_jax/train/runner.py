@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
@@ -94,7 +95,8 @@ def _size(path: Path) -> Size:
     spec = dataset_spec.read(path)
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
     model = train_model.make_network(config, cells, spec.kind, len(spec.labels))
-    return config.genotype, *model_cost(model, spec.shape)
+    parameters, multiply_adds = model_cost(model, spec.shape)
+    return config.genotype, parameters, multiply_adds
 
 
 def begin(
@@ -127,7 +129,7 @@ def make_task(config: ConfigDict, training: Training) -> Task:
     validates = source.examples["validation"] > 0
 
     def end_epoch(epoch, step, state):
-        row = train_record.epoch_metrics(state, float(training.schedule(step - 1)))
+        row = train_record.epoch_metrics(state, float(np.asarray(training.schedule(step - 1))))
         if not validates:
             return EpochEnd(state, row)
         evaluation = _evaluate(config, score, state, source, "validation")
