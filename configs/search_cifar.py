@@ -111,7 +111,7 @@ def get_config(words: str = "") -> ConfigDict:
     # The latest cells, of which parents are chosen; the first are random.
     config.evolution.population = 30
     config.evolution.tournament = 20  # of them, drawn with replacement; the best is the parent
-    config.evolution.proposals = 16  # children, of which the edge model's favourite is evaluated
+    config.evolution.proposals = 16  # children, of which the edge model's favorite is evaluated
     config.evolution.memory = 100  # latest cells that teach the edge model; rewards grow with w
     config.evolution.train_steps = 3  # of Adam on the edge model after each cell
     config.evolution.learning_rate = 1e-3  # Adam's

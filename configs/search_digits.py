@@ -3,7 +3,7 @@
   nge search search_digits             or: python -m nge_jax.main --config=configs/search_digits.py
 
 Meant for two CPU cores: about two minutes from command to report, compilation included. The settings are the search
-of `search_cifar.py` made small (8x8 grey images need fewer channels and cells); they stand for no experiment of the
+of `search_cifar.py` made small (8x8 gray images need fewer channels and cells); they stand for no experiment of the
 paper. `search_digits.py:smoke` runs in a minute; `search_digits.py:evolution`, `:reinforce` and `:random` search by
 another strategy than the gradient, `:evolution,smoke` is both.
 """
@@ -82,7 +82,7 @@ def get_config(words: str = "") -> ConfigDict:
     # The latest cells, of which parents are chosen; the first are random.
     config.evolution.population = 30
     config.evolution.tournament = 20  # of them, drawn with replacement; the best is the parent
-    config.evolution.proposals = 16  # children, of which the edge model's favourite is evaluated
+    config.evolution.proposals = 16  # children, of which the edge model's favorite is evaluated
     config.evolution.memory = 100  # latest cells that teach the edge model; rewards grow with w
     config.evolution.train_steps = 3  # of Adam on the edge model after each cell
     config.evolution.learning_rate = 1e-3  # Adam's

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before any test module imports jax
-# Tests compile much and compute little: LLVM's optimisations would cost them half their time.
+# Tests compile much and compute little: LLVM's optimizations would cost them half their time.
 FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ["XLA_FLAGS"] = FAST_COMPILATION
 

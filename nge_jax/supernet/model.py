@@ -1,6 +1,6 @@
 """The weight-sharing supernet: a stem, mixed cells, a classifier (paper Sec. 4.1; DARTS where it is silent).
 
-Batch normalisation uses the batch's own statistics always and has no affine part except in the stem, so
+Batch normalization uses the batch's own statistics always and has no affine part except in the stem, so
 the supernet has no state: its output is a function of (weights, images, probabilities).
 """
 

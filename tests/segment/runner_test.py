@@ -128,11 +128,11 @@ def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
         masks.append(batch.masks)
         predictions.append(logits(network, batch.images).argmax(-1))
     masks, predictions = np.concatenate(masks), np.concatenate(predictions)
-    labelled = masks != devkit.IGNORE
-    matrix = confusion_matrix(masks[labelled], predictions[labelled], labels=range(3))
+    labeled = masks != devkit.IGNORE
+    matrix = confusion_matrix(masks[labeled], predictions[labeled], labels=range(3))
     right = matrix.diagonal()
     iou = right / (matrix.sum(0) + matrix.sum(1) - right)
-    assert found.pixels == labelled.sum() and iou.max() > 0.1
+    assert found.pixels == labeled.sum() and iou.max() > 0.1
     assert found.per_class[3:] == (None,) * 18
     # Another program of the same network may round differently, and a pixel fall to another class.
     np.testing.assert_allclose(found.per_class[:3], iou, atol=0.002)
@@ -235,7 +235,7 @@ def make_phase(model, optimizer, accumulate=1):
     return parallel.on_all_devices(parallel.make_phase(step, row), (0, 0))
 
 
-def test_a_step_descends_the_mean_over_all_labelled_pixels_of_its_micro_batches():
+def test_a_step_descends_the_mean_over_all_labeled_pixels_of_its_micro_batches():
     images, masks = some_batch()
     model = small_model()
     key = jax.random.key(3)
@@ -256,21 +256,21 @@ def test_a_step_descends_the_mean_over_all_labelled_pixels_of_its_micro_batches(
         return loss, (updated["batch_stats"], loss, (logits.argmax(-1) == masks).sum())
 
     batch_stats, total, loss, right = state.batch_stats, None, 0.0, 0
-    for part in np.split(np.arange(8), 4):  # each micro-batch normalises by itself
+    for part in np.split(np.arange(8), 4):  # each micro-batch normalizes by itself
         masks_of = masks[part].astype(np.int32)
         grad, (batch_stats, more, correct) = gradient(
             state.params, batch_stats, images[part], masks_of, keys[part]
         )
         total = grad if total is None else jax.tree.map(jnp.add, total, grad)
         loss, right = loss + float(more), right + int(correct)
-    labelled = int((masks != devkit.IGNORE).sum())
-    expected = jax.tree.map(lambda p, g: p - 0.1 * g / labelled, state.params, total)
+    labeled = int((masks != devkit.IGNORE).sum())
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g / labeled, state.params, total)
 
     phase = make_phase(model, optax.sgd(0.1), accumulate=4)
     after = phase(state, (images[None, None], masks[None, None]), key, 0, 1)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.params, expected)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.batch_stats, batch_stats)
-    assert after.sums.count == labelled and after.sums.correct == right
+    assert after.sums.count == labeled and after.sums.correct == right
     assert after.sums.loss == pytest.approx(loss, rel=1e-4)
 
 

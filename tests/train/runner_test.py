@@ -192,7 +192,7 @@ def test_a_step_of_micro_batches_descends_their_mean_gradient():
         return losses.mean(), (updated["batch_stats"], losses.sum())
 
     batch_stats, grads, loss = state.batch_stats, [], 0.0
-    for begin in range(0, 8, 2):  # each micro-batch normalises by itself
+    for begin in range(0, 8, 2):  # each micro-batch normalizes by itself
         part = np.arange(begin, begin + 2)
         grad, (batch_stats, more) = jax.jit(gradient)(state.params, batch_stats, part)
         grads.append(grad)
@@ -269,7 +269,7 @@ print(runner_test.all_reduced(program))
     assert len(found.files) == len(expected)
     for index, leaf in enumerate(expected):
         np.testing.assert_allclose(found[f"arr_{index}"], leaf, atol=1e-5, rtol=1e-6)
-    # Those of batch normalisation are small; the gradient crosses the devices once.
+    # Those of batch normalization are small; the gradient crosses the devices once.
     model = cifar_network(SMALL, cells=1, channels=4)
     weights = model_cost(model, (8, 8, 1)).parameters
     sizes = json.loads(result.stdout.splitlines()[-1])

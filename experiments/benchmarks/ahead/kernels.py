@@ -61,7 +61,7 @@ class Kernel(NamedTuple):
 
 
 def list_kernels(text: str) -> list[Kernel]:
-    """Those of an optimised HLO module's text."""
+    """Lists those of an optimized HLO module's text."""
     computations, entry = {}, None
     for is_entry, name, body in _COMPUTATION.findall(text):
         computations[name] = [
