@@ -53,7 +53,7 @@ COLUMNS = (
     "estimate ms",
 )
 
-_PLUGINS = flags.DEFINE_string("plugins", None, "folder of the compilers", required=True)
+_PLUGINS = flags.DEFINE_string("plugins", None, "folder of the compilers")
 _CHIPS = flags.DEFINE_list("chips", ["h100", "v5e"], f"among {', '.join(chips.CHIPS)}")
 _PROGRAMS = flags.DEFINE_list("programs", list(PROGRAMS), "which of them")
 _SIZE = {
@@ -68,6 +68,8 @@ _LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "a process that takes longer is
 
 
 def main(_) -> None:
+    if _PLUGINS.value is None:
+        sys.exit("--plugins: expected the folder of the compilers, see --help")
     for flag, known in ((_CHIPS, chips.CHIPS), (_PROGRAMS, PROGRAMS)):
         for name in flag.value:
             if name not in known:

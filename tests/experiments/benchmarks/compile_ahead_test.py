@@ -94,6 +94,12 @@ def test_a_program_that_does_not_compile_leaves_the_other_rows(python, tmp_path)
     assert all("exit code 1: " in row for row in rows)
 
 
+def test_the_compilers_are_asked_for(python):
+    done = python("experiments/benchmarks/compile_ahead.py", "--programs=predict")
+    assert done.returncode == 1
+    assert done.stderr.startswith("--plugins: expected the folder")
+
+
 def test_what_a_compiler_died_of_is_told():
     errors = "F1 tiling.cc:627] Check failed: a == b (256 vs. 32)\n*** Check failure stack trace: ***\n  @ 0x7f a()\n"
     assert compile_ahead.reason(errors) == "F1 tiling.cc:627] Check failed: a == b (256 vs. 32)"
