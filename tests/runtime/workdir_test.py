@@ -77,9 +77,7 @@ def test_another_config_is_refused_with_the_differing_keys(tmp_path, change, mes
 def test_a_key_that_is_new_or_gone_differs(tmp_path):
     finished(tmp_path)
     other = config()
-    with other.unlocked():
-        del other.seed
-        other.sead = 0
+    other["sead"] = other.pop("seed")
     with pytest.raises(InputError, match="sead: workdir has 'nothing', now 0; seed: workdir has 0"):
         workdir.check(tmp_path, other, overwrite=False)
 
