@@ -375,7 +375,7 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
 def test_the_exported_network_gives_the_same_logits(finished):
     network = trained.load(finished[1])
     images = np.random.RandomState(0).randint(0, 256, (2, 49, 49, 3)).astype(np.uint8)
-    found = export.program(network).call(export.weights_of(network), images)
+    found = export.program(network).call(export.flat_weights(network), images)
     np.testing.assert_allclose(found, logits(network, images), atol=1e-5)
 
 
