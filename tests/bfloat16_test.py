@@ -1,7 +1,5 @@
 """bfloat16 instead of float32 changes how a search computes, not what it learns."""
 
-import importlib.util
-
 import jax
 import numpy as np
 import pytest
@@ -10,20 +8,16 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
+from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
-from tests.conftest import ROOT
 
 STEPS, WINDOW = 200, 10
 
 
 def loss_curve(data, dtype):
     """Mean loss of each WINDOW of the first STEPS weight steps on the digits: [STEPS / WINDOW]."""
-    path = ROOT / "configs" / "search_digits.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
+    config = load_config("search_digits")
     config.network.dtype = dtype
     config.network.cells = 1  # a reduction cell: it has both kinds of edges
     config.network.channels = 4

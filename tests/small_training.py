@@ -1,26 +1,21 @@
 """A training that takes seconds, most of them to compile, and what tests read of its workdir."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
 
+from nge_jax.runtime.config import load_config
 from nge_jax.space import genotype
 from nge_jax.train import trained
 
-ROOT = Path(__file__).parents[1]
 # Compiles fast: one convolution a cell.
 PAIRS = (("dil_conv_3x3", 0), ("skip_connect", 1))
 SMALL = genotype.Genotype(PAIRS, (2,), PAIRS, (2,))
 
 
 def make_config(name="train_digits", variant="smoke"):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(variant)
+    return load_config(name, variant)
 
 
 def small_config(folder, **changes):

@@ -18,6 +18,7 @@ from absl import app, flags
 
 from measure import program
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
 
 _SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "of configs/search_cifar.py")
@@ -32,7 +33,7 @@ MIXED, SAMPLED = "gradient", "random"
 
 def read_config(strategy: str):
     """Reads the config of a search by the strategy, at this benchmark's size."""
-    config = program.read_config("search_cifar", ",".join(filter(None, (strategy, _SIZE.value))))
+    config = load_config("search_cifar", ",".join(filter(None, (strategy, _SIZE.value))))
     config.network.channels = _CHANNELS.value or config.network.channels
     config.network.cells = _CELLS.value or config.network.cells
     config.search.batch_size = _BATCH.value or config.search.batch_size

@@ -1,6 +1,5 @@
-"""Prepares programs to measure: configs, random images, a search's arguments, and compilation with its figures."""
+"""Prepares programs to measure: random images, a search's arguments, and compilation with its figures."""
 
-import importlib.util
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -8,10 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from measure import cost
-from measure.process import ROOT
 from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.optim import EMBEDDING, WEIGHTS
@@ -31,15 +28,6 @@ class SearchInputs(NamedTuple):
     state: Any
     batches: dict[str, Any]
     key: jax.Array
-
-
-def read_config(name: str, variant: str = "") -> ConfigDict:
-    """Reads the config of configs/`name`.py:`variant`."""
-    path = ROOT / "configs" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(variant)
 
 
 def random_images(count: int) -> small.SmallDataset:

@@ -12,6 +12,7 @@ from absl import app, flags
 from measure import cost, process, program
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
+from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
 
@@ -71,7 +72,7 @@ def main(_) -> None:
 
 def read_config():
     """Reads the config of the paper's search, at this benchmark's size."""
-    config = program.read_config("search_cifar")
+    config = load_config("search_cifar")
     config.network.cells = _CELLS.value
     config.network.channels = _CHANNELS.value
     config.network.dtype = _DTYPE.value

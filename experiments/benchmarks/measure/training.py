@@ -10,6 +10,7 @@ from absl import app, flags
 
 from measure import collectives, process, program
 from nge_jax.data import source
+from nge_jax.runtime.config import load_config
 from nge_jax.space import genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import runner as train_runner
@@ -62,7 +63,7 @@ def main(_) -> None:
 
 def read_config():
     """Reads the config of the paper's training on CIFAR-10, at this benchmark's size."""
-    config = program.read_config("train_cifar10")
+    config = load_config("train_cifar10")
     config.genotype = _GENOTYPE.value
     config.network.cells = _CELLS.value
     config.network.channels = _CHANNELS.value
