@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import small
 from nge_jax.errors import InputError
-from nge_jax.runtime import distributed, workdir
+from nge_jax.runtime import distributed, lock, workdir
 from nge_jax.runtime import flags as runtime_flags
 from nge_jax.runtime.config import check_keys, read_config, to_values
 from nge_jax.runtime.distributed import Preempted
@@ -106,6 +106,8 @@ def run_task(
         return None
     distributed.initialize(**(processes or {}))
     path = Path(path).expanduser()
+    if not eval_only:
+        lock.check_free(path)
     workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:

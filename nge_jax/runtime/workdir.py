@@ -36,6 +36,7 @@ from nge_jax.runtime.artifacts import (
     half_written,
     write_atomically,
 )
+from nge_jax.runtime.lock import RUN_LOCK
 
 # Everything a run writes besides its config, its environment and its checkpoints.
 RESULTS = (
@@ -82,7 +83,8 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
         return
     if not path.is_dir():
         raise InputError(f"--workdir: {path} is a file, expected a directory")
-    if all(entry.name == half_written(path / ENVIRONMENT).name for entry in path.iterdir()):
+    nobodys = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
+    if all(entry.name in nobodys for entry in path.iterdir()):
         return
     if not _is_ours(path):
         raise InputError(

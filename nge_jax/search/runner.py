@@ -29,6 +29,7 @@ from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
 from nge_jax.search import checks as search_checks
@@ -54,6 +55,7 @@ class SearchResult(NamedTuple):
     workdir: Path
 
 
+@holds_workdir
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SearchResult:
     """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
 

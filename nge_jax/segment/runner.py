@@ -15,6 +15,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report.figure import save
 from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, workdir
+from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
@@ -52,6 +53,7 @@ class SegmentationResult(NamedTuple):
     workdir: Path
 
 
+@holds_workdir
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SegmentationResult:
     """Trains in the workdir `path`, or goes on where it stopped, tests and reports.
 

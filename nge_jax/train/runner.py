@@ -23,6 +23,7 @@ from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
 from nge_jax.runtime.config import to_values
+from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
@@ -48,6 +49,7 @@ class TrainResult(NamedTuple):
     workdir: Path
 
 
+@holds_workdir
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> TrainResult:
     """Trains `config.genotype` in the workdir `path`, or goes on where it stopped, tests and reports.
 
