@@ -58,13 +58,19 @@ def get_config(words: str = "") -> ConfigDict:
     config.genotype = "DARTS_V2"
 
     config.data = ConfigDict()
-    # A classification set of TFDS (name or name/config), or folder:DIR with DIR/{train,val}/CLASS/*.{jpg,jpeg,png}.
+    # A classification set of TFDS (name or name/config), or folder:DIR: DIR/CLASS/*, or DIR/train/CLASS/* with
+    # DIR/val or DIR/test, or both (then val chooses the best checkpoint).
     config.data.name = "imagenet2012"
     config.data.dir = ""  # tfds folder; empty: TFDS's own default, ~/tensorflow_datasets
     config.data.image_size = 224  # of the crops; a multiple of 32
     config.data.flip = True  # half of the images
     # Strengths of brightness, contrast, saturation and hue (paper silent, DARTS values).
     config.data.jitter = (0.4, 0.4, 0.4, 0.2)
+    # Of a folder without val and test: the part of each class that is held out, and the seed that draws it.
+    config.data.test_fraction = 0.2
+    config.data.split_seed = 0
+    # Decode every image once before the training, and leave out those that are damaged. Else they end it.
+    config.data.skip_damaged = False
     # Training images set aside to choose the best checkpoint by, after each epoch. 0: none, as in the paper; the last
     # network counts, and there is no best one.
     config.data.validation = 0

@@ -2,7 +2,7 @@
 
   python -m nge_jax.predict --workdir=runs/train_cifar10 --images=photos [--output=classes.jsonl]
 
-For each JPEG or PNG, also in folders below, in the order of their names, it writes a line of JSON:
+For each image, also in folders below, in the order of their names, it writes a line of JSON:
 {"file": "cats/1.jpg", "class": 3, "label": "cat", "probability": 0.93, "top5": [{"class": 3, ...}, ...]}.
 
 A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
@@ -38,7 +38,9 @@ def predict(network: Trained, folder: Path, batch_size: int) -> Iterator[dict[st
     Raises:
       InputError: there is no image, or one cannot be read.
     """
-    paths = image_files.find(folder)
+    paths, left_out = image_files.find(folder)
+    if left_out:
+        print(f"left out: {left_out}", file=sys.stderr)
     labels = network.spec.labels
     batches = network.predict_in_batches(paths, batch_size=batch_size)
     rows = (row for batch in batches for row in batch.probabilities)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.data import pixels
 from nge_jax.errors import ArgumentError
 from nge_jax.runtime import host_tf
 
@@ -70,10 +71,30 @@ def read(records: Records, indices: Sequence[int]) -> list[bytes]:
     """
     contents = []
     for index in indices:
-        with open(records.paths[records.file[index]], "rb", buffering=0) as file:
+        path = records.paths[records.file[index]]
+        if records.length[index] < 0:
+            contents.append(pixels.read_bytes(path))
+            continue
+        with open(path, "rb", buffering=0) as file:
             file.seek(records.offset[index])
             contents.append(file.read(records.length[index]))
     return contents
+
+
+def name(records: Records, index: int) -> str:
+    """Names a record for a message: its file, or its place in the file."""
+    path = records.paths[records.file[index]]
+    if records.length[index] < 0:
+        return path
+    first = int(np.argmax(records.file == records.file[index]))
+    return f"record {index - first} of {path}"
+
+
+def subset(records: Records, chosen: np.ndarray) -> Records:
+    """Takes some records, by their indices or by a mask."""
+    return records._replace(
+        file=records.file[chosen], offset=records.offset[chosen], length=records.length[chosen]
+    )
 
 
 def _spans(path, count):

@@ -38,6 +38,7 @@ class Source(NamedTuple):
       epoch: `(epoch, spans) -> iterator of (batches, start, stop)`; the order follows from (seed, epoch).
       held_out: `(split, batch_size) -> iterator of MaskedBatch`, "validation" or "test", each example once;
         of `segmented` an iterator of TestBatch.
+      notes: lines for the user: what of the data is used, what is left out.
     """
 
     spec: DatasetSpec
@@ -46,6 +47,7 @@ class Source(NamedTuple):
     batch_at: Callable
     epoch: Callable[[int, Sequence[Span]], Iterator[tuple[Any, int, int]]]
     held_out: Callable[[str, int], Iterator[Any]]
+    notes: tuple[str, ...] = ()
 
 
 def resident(
@@ -115,20 +117,19 @@ def streamed(
     Args:
       images: the set.
       seed: of the run; it decides which images are held out, and order and crops of the others.
-      validation: number of training images held out.
+      validation: number of training images held out; 0 where the set has validation images of its own.
       batch_size: of all devices and processes together.
       steps_per_dispatch: how many batches a stack has room for.
     """
     processes = jax.process_index(), jax.process_count()
     train, held_out = _hold_out(images.train_examples, validation, seed)
+    validated = images.validation or imagenet.subset(images.train, held_out)
     # What can be evaluated stands where the test split stands.
     held_out_sets = {
-        "validation": images._replace(
-            test=_subset(images.train, held_out), test_examples=len(held_out)
-        ),
+        "validation": images._replace(test=validated, test_examples=len(validated.records.file)),
         "test": images,
     }
-    images = images._replace(train=_subset(images.train, train), train_examples=len(train))
+    images = images._replace(train=imagenet.subset(images.train, train), train_examples=len(train))
 
     def epoch(number, spans):
         batches = imagenet.train_batches(images, seed, number, batch_size, spans[0][0], *processes)
@@ -151,6 +152,7 @@ def streamed(
         batch_at=_streamed_batch_at,
         epoch=epoch,
         held_out=evaluation_batches,
+        notes=images.notes,
     )
 
 
@@ -224,17 +226,6 @@ def _hold_out(count, validation, seed):
     if not validation:
         return np.arange(count, dtype=np.int32), np.empty(0, np.int32)
     return data_order.split(count, 1 - validation / count, seed)
-
-
-def _subset(split, index):
-    """Takes some examples of an ImageSet's split."""
-    records = split.records
-    part = records._replace(
-        file=records.file[index], offset=records.offset[index], length=records.length[index]
-    )
-    return split._replace(
-        records=part, labels=None if split.labels is None else split.labels[index]
-    )
 
 
 def masked_batches(

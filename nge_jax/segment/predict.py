@@ -1,5 +1,6 @@
 """Segments the images of a folder with a trained network: for each a PNG of class numbers in VOC's colors."""
 
+import sys
 from pathlib import Path
 
 from nge_jax.data.imagenet import files as image_files
@@ -15,7 +16,9 @@ def write(network: Trained, folder: Path, output: Path) -> int:
       InputError: there is no image, one cannot be read, or a file to be written exists, cannot be
         made or would be that of two images.
     """
-    paths = image_files.find(folder)
+    paths, left_out = image_files.find(folder)
+    if left_out:
+        print(f"left out: {left_out}", file=sys.stderr)
     targets = {}
     for path in paths:
         target = output / path.relative_to(folder).with_suffix(".png")

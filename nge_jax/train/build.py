@@ -24,6 +24,7 @@ DATA_KEYS = {
     "name": "config.data.name",
     "data_dir": "config.data.dir",
     "image_size": "config.data.image_size",
+    "test_fraction": "config.data.test_fraction",
 }
 DECAYS = {
     "cosine": optax.cosine_decay_schedule,
@@ -60,8 +61,20 @@ def open_source(config: ConfigDict) -> Source:
         source = resident(data, _label_names(name, folder), **options)
     else:
         with arguments_as(**DATA_KEYS):
-            images = imagenet.load(name, folder, config.data.image_size)
+            images = imagenet.load(
+                name,
+                folder,
+                config.data.image_size,
+                skip_damaged=config.data.skip_damaged,
+                seed=config.data.split_seed,
+                test_fraction=config.data.test_fraction,
+            )
         _check_validation(config, images.train_examples)
+        if images.validation is not None and config.data.validation:
+            raise InputError(
+                f"config.data.validation: found {config.data.validation}, expected 0: {name} has images of its own "
+                "to choose the best checkpoint by"
+            )
         steps_per_dispatch = config.run.steps_per_dispatch
         source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
     _check_images(config, source)

@@ -5,6 +5,7 @@ drop-path rate move with every step, in DARTS with every epoch; the images of an
 batch are left out, others each time.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,6 +61,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
     cells = genotype.load(config.genotype)
     train_build.check(config)
     source = train_build.open_source(config)
+    show_notes(source)
     training = train_build.build(config, cells, source)
     path = begin(config, path, cells, source, overwrite=overwrite)
 
@@ -99,6 +101,12 @@ def _size(path: Path) -> Size:
     model = train_model.make_network(config, cells, spec.kind, len(spec.labels))
     parameters, multiply_adds = model_cost(model, spec.shape)
     return config.genotype, parameters, multiply_adds
+
+
+def show_notes(source: Source) -> None:
+    """Prints what of the data is used and what is left out; warnings to stderr."""
+    for note in source.notes if distributed.is_first() else ():
+        print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
 
 
 def begin(
@@ -162,6 +170,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     train_build.check(config)
     network = trained.load(path)
     source = train_build.open_source(config)
+    show_notes(source)
     score = train_evaluate.make_score(network.module, source.spec.mean, source.spec.std)
     print(f"step {network.step}")
     return _test(config, score, parallel.replicated(network.state), source)

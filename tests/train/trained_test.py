@@ -113,7 +113,7 @@ def test_predictions_of_a_folder(workdir, pictures, tmp_path):
     with pytest.raises(InputError, match=r"^--images: .*broken\.png cannot be read as an image"):
         predict.main(arguments)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"^--images: found no .jpg, .jpeg, .png file in "):
+    with pytest.raises(InputError, match=r"^--images: found no .jpg, .jpeg, .* file in "):
         predict.main([arguments[0], f"--images={tmp_path / 'empty'}"])
 
 
@@ -163,7 +163,7 @@ def test_a_reader_that_has_read_enough_ends_the_command_without_a_word(workdir, 
     )
     line, status = done.stdout.splitlines()
     assert json.loads(line)["file"] == "0/0.png" and status in ("141 0", "0 0")
-    assert done.stderr == ""
+    assert done.stderr == "left out: 1 .txt\n"
 
 
 LOADER = """

@@ -7,14 +7,16 @@ depends on the number of processes, nor on where in the epoch a training resumes
 """
 
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.data import folder as image_folder
 from nge_jax.data import order as data_order
-from nge_jax.data import prepare, record_index
+from nge_jax.data import pixels, prepare, record_index
+from nge_jax.data.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.imagenet import decode
 from nge_jax.data.record_index import Records
 from nge_jax.errors import ArgumentError, InputError, arguments_as
@@ -23,7 +25,6 @@ from nge_jax.runtime import host_tf
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in 0..1
 FOLDER = "folder:"
 HELD_OUT = ("validation", "test", "val")  # the first there is; ImageNet's test labels are secret
-FORMATS = (".jpg", ".jpeg", ".png")  # those that tfds.folder_dataset.ImageFolder takes
 READ = 64  # records read by one call from TensorFlow into Python
 
 
@@ -54,6 +55,9 @@ class ImageSet(NamedTuple):
       image_size: pixels of a side of the crops.
       train: the encoded images to train on.
       test: the encoded images held out.
+      validation: encoded images by which the best checkpoint is chosen, or None.
+      held_out: of a folder whose `test` was drawn by the seed, the files of it.
+      notes: lines for the user: what is used, what is left out.
     """
 
     num_classes: int
@@ -65,37 +69,74 @@ class ImageSet(NamedTuple):
     image_size: int
     train: Split
     test: Split
+    validation: Split | None = None
+    held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def load(name: str, data_dir: str = "", image_size: int = 224) -> ImageSet:
-    """Finds a data set's files and examples; reads no image.
+def load(
+    name: str,
+    data_dir: str = "",
+    image_size: int = 224,
+    *,
+    skip_damaged: bool = False,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    class_names: Sequence[str] | None = None,
+) -> ImageSet:
+    """Finds a data set's files and examples; reads no image, unless `skip_damaged`.
 
     Args:
-      name: a TFDS classification set such as "imagenet2012" or "imagenette/320px-v2", or "folder:DIR" for images in
-        DIR/train/CLASS/ and DIR/val/CLASS/ (or DIR/validation, DIR/test), JPEG or PNG.
+      name: a TFDS classification set such as "imagenet2012" or "imagenette/320px-v2", or "folder:DIR", see
+        `data.folder`.
       data_dir: tfds folder; "" means TFDS's own default. A set that needs no account is downloaded there when absent.
       image_size: height and width of the crops.
+      skip_damaged: decode every image once, and leave out those that cannot be decoded.
+      seed: of a flat folder, decides what is held out.
+      test_fraction: of a flat folder, the part of each class that is held out.
+      class_names: those of the labels, where a folder's classes are some of them.
 
     Raises:
       InputError: no such set, it is not one of labeled images, it is neither there nor downloadable, or is damaged.
     """
     if image_size < 1:
         raise ArgumentError("image_size", f"found {image_size}, expected 1 or more")
+    held_out: tuple[str, ...] = ()
+    notes: list[str] = []
     if name.startswith(FOLDER):
-        names, train, test = _folder(name.removeprefix(FOLDER))
+        listing = image_folder.scan(
+            name.removeprefix(FOLDER), seed=seed, test_fraction=test_fraction, names=class_names
+        )
+        names, held_out, notes = listing.names, listing.held_out, [*listing.notes]
+        splits = {
+            split: Split(record_index.files(part.paths), part.labels, None)
+            for split, part in listing.splits.items()
+        }
     else:
         names, train, test = _prepared(name, data_dir)
-    counts = len(train.records.file), len(test.records.file)
+        splits = {TRAIN: train, TEST: test}
+    if skip_damaged:
+        for split, examples in splits.items():
+            splits[split], damaged = _intact(examples)
+            if damaged:
+                notes.append(
+                    f"warning: {len(damaged):,} damaged images of {split} are skipped, such as {damaged[0]}"
+                )
+            if not len(splits[split].records.file):
+                raise ArgumentError("name", f"all images of {split} are damaged")
     return ImageSet(
         num_classes=len(names),
-        train_examples=counts[0],
-        test_examples=counts[1],
+        train_examples=len(splits[TRAIN].records.file),
+        test_examples=len(splits[TEST].records.file),
         class_names=names,
         mean=MEAN,
         std=STD,
         image_size=image_size,
-        train=train,
-        test=test,
+        train=splits[TRAIN],
+        test=splits[TEST],
+        validation=splits.get(VALIDATION),
+        held_out=held_out,
+        notes=tuple(notes),
     )
 
 
@@ -121,8 +162,8 @@ def train_batches(
         seed, epoch, image_set.train_examples, batch_size, start_step, *processes
     )
 
-    def crop(encoded, index):
-        return decode.random_crop(encoded, image_set.image_size, (key, index))
+    def crop(encoded, orientation, index):
+        return decode.random_crop(encoded, image_set.image_size, (key, index), orientation)
 
     return _batches(image_set.train, mine.ravel(), mine.shape[1], crop)
 
@@ -149,8 +190,8 @@ def test_batches(
     order[:count] = np.arange(count)
     mine = np.split(order.reshape(steps, batch_size), process_count, axis=1)[process_index].ravel()
 
-    def crop(encoded, _):
-        return decode.center_crop(encoded, image_set.image_size)
+    def crop(encoded, orientation, _):
+        return decode.center_crop(encoded, image_set.image_size, orientation)
 
     # The examples come before the padding, so that only the last batches are short, or empty.
     filled = _batches(examples, mine[mine >= 0], part, crop)
@@ -164,6 +205,69 @@ def test_batches(
         yield np.pad(images, (rest, (0, 0), (0, 0), (0, 0))), np.pad(labels, rest), mask
 
 
+def encoded_images(split: Split, indices: Sequence[int]) -> list[bytes]:
+    """Reads the images' bytes of some examples.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    data = record_index.read(split.records, indices)
+    if split.features is None or not data:
+        return data
+    image, _ = split.features
+    return list(host_tf.tensorflow().io.parse_example(data, split.features)[image].numpy())
+
+
+def read_labels(split: Split) -> np.ndarray:
+    """Reads the labels of all examples, int32 [N]."""
+    if split.labels is not None:
+        return split.labels
+    tf = host_tf.tensorflow()
+    assert split.features is not None, "records without labels of their own have features"
+    _, label = split.features
+    parts = [np.zeros(0, np.int32)]
+    for start in range(0, len(split.records.file), 1024):
+        indices = range(start, min(start + 1024, len(split.records.file)))
+        examples = tf.io.parse_example(record_index.read(split.records, indices), split.features)
+        parts.append(examples[label].numpy().astype(np.int32))
+    return np.concatenate(parts)
+
+
+def subset(split: Split, chosen: np.ndarray) -> Split:
+    """Takes some examples of a split, by their indices or by a mask."""
+    return split._replace(
+        records=record_index.subset(split.records, chosen),
+        labels=None if split.labels is None else split.labels[chosen],
+    )
+
+
+def _intact(split):
+    """Decodes all images: (the split without those that are damaged, the names of these)."""
+
+    def is_intact(start):
+        indices = range(start, min(start + READ, len(split.records.file)))
+        return [_damage(split, index) is None for index in indices]
+
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        groups = pool.map(is_intact, range(0, len(split.records.file), READ))
+        intact = np.array([one for group in groups for one in group], bool)
+    names = [record_index.name(split.records, index) for index in np.flatnonzero(~intact).tolist()]
+    return subset(split, intact), names
+
+
+def _damage(split, index):
+    """Returns the refusal of an example's image, or None if it can be read."""
+    tf = host_tf.tensorflow()
+    try:
+        (data,) = encoded_images(split, [index])
+        pixels.check(data)
+        if data.startswith(pixels.JPEG):  # which TensorFlow decodes, and refuses a little more
+            tf.io.decode_jpeg(pixels.for_tensorflow(data)[0])
+    except (*pixels.UNREADABLE, tf.errors.InvalidArgumentError) as error:
+        return pixels.refused(record_index.name(split.records, index), error)
+    return None
+
+
 def _batches(split, indices, batch_size, crop):
     """Yields (uint8 [b, s, s, 3], int32 [b]) of the examples `indices` in this order, the last batch perhaps short."""
     tf = host_tf.tensorflow()
@@ -175,20 +279,39 @@ def _batches(split, indices, batch_size, crop):
         examples = tf.io.parse_example(data, split.features)
         return examples[image], tf.cast(examples[label], tf.int32), indices
 
+    def for_decode(images):
+        data, orientations = zip(*map(pixels.for_tensorflow, images), strict=True)
+        return np.array(data, object), np.array(orientations, np.int32)
+
+    def oriented(images, labels, indices):
+        data, orientations = tf.numpy_function(for_decode, [images], (tf.string, tf.int32))
+        shaped = (tf.ensure_shape(a, indices.shape) for a in (data, orientations))
+        return *shaped, labels, indices
+
     # There is no Python control flow to translate.
     as_it_is = tf.autograph.experimental.do_not_convert
     data = record_index.encoded(split.records, indices, READ)
-    data = data.map(as_it_is(parsed), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    data = data.map(as_it_is(parsed), num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.map(as_it_is(oriented), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     data = data.map(
-        as_it_is(lambda image, label, index: (crop(image, index), label)),
+        as_it_is(lambda image, orientation, label, index: (crop(image, orientation, index), label)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
+    done = 0
     try:
-        yield from data.batch(batch_size).prefetch(2).as_numpy_iterator()
+        for batch in data.batch(batch_size).prefetch(2).as_numpy_iterator():
+            yield batch
+            done += 1
     except tf.errors.OpError as error:
+        # Which image it was TensorFlow does not say; it is one of the next.
+        for index in indices[done * batch_size :]:
+            damage = _damage(split, index)
+            if damage is not None:
+                raise InputError(
+                    f"{damage.reason}; config.data.skip_damaged=True leaves such images out"
+                ) from error
         reason = " ".join(error.message.split())[:200]
-        where = Path(split.records.paths[0]).parent
-        raise InputError(f"cannot read an image of {where} ({reason})") from error
+        raise InputError(f"cannot read an image ({reason})") from error
 
 
 def _prepared(name, data_dir):
@@ -219,31 +342,6 @@ def _prepared(name, data_dir):
 
     train, held_out = _split_names(info.splits, builder.data_dir)
     return tuple(features[keys[1]].names), split(train), split(held_out)
-
-
-def _folder(root):
-    """Finds (class names, training split, held-out split) of a folder of images."""
-    host_tf.tensorflow()
-    import tensorflow_datasets as tfds
-
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise ArgumentError("name", f"found no folder {root}, expected folder:DIR")
-    info = tfds.folder_dataset.ImageFolder(str(root)).info
-    features: Any = info.features
-    names = tuple(features["label"].names)
-
-    def split(name):
-        paths, labels = [], []
-        for label, class_name in enumerate(names):
-            images = sorted((root / name / class_name).glob("*"))
-            images = [str(path) for path in images if path.suffix.lower() in FORMATS]
-            paths += images
-            labels += [label] * len(images)
-        return Split(record_index.files(paths), np.array(labels, np.int32), None)
-
-    train, held_out = _split_names(info.splits, root)
-    return names, split(train), split(held_out)
 
 
 def _split_names(splits, where):

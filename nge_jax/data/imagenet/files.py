@@ -3,30 +3,29 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data import folder as image_folder
+from nge_jax.data import pixels
 from nge_jax.data.imagenet import decode
 from nge_jax.data.spec import LARGE, DatasetSpec
 from nge_jax.errors import ArgumentError
 from nge_jax.runtime import host_tf
 
-# What PIL raises for a file that is no image, is damaged, or is much too large.
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
-
-def find(folder: Path) -> list[Path]:
-    """Lists JPEG and PNG files, also in folders below, in the order of their names.
+def find(folder: Path) -> tuple[list[Path], str]:
+    """Lists a folder's images, also in folders below, in the order of their names; and says what it leaves out.
 
     Raises:
-      ArgumentError: there is no such folder, or no such file in it.
+      ArgumentError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise ArgumentError("folder", f"found no folder {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in imagenet.FORMATS)
+    paths, others = image_folder.walk(folder)
+    left_out = image_folder.describe_left_out(others)
     if not paths:
-        raise ArgumentError("folder", f"found no {', '.join(imagenet.FORMATS)} file in {folder}")
-    return paths
+        why = f", left out: {left_out}" if left_out else ""
+        raise ArgumentError("folder", f"found no {', '.join(pixels.FORMATS)} file in {folder}{why}")
+    return paths, left_out
 
 
 def read_fitted(path: Path, spec: DatasetSpec) -> np.ndarray:
@@ -39,34 +38,27 @@ def read_fitted(path: Path, spec: DatasetSpec) -> np.ndarray:
       ArgumentError: it is no image.
     """
     height, width, channels = spec.shape
-    if spec.kind == LARGE:
-        tf = host_tf.tensorflow()
-        try:
-            return decode.center_crop(path.read_bytes(), height).numpy()
-        except (OSError, tf.errors.InvalidArgumentError) as error:
-            raise _refused(path, error) from error
     try:
-        with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(spec.shape)
-    except UNREADABLE as error:
-        raise _refused(path, error) from error
+        data = pixels.read_bytes(path)
+        if spec.kind != LARGE:
+            return pixels.fitted(data, height, width, channels)
+        encoded, orientation = pixels.for_tensorflow(data)
+    except pixels.UNREADABLE as error:
+        raise pixels.refused(path, error) from error
+    tf = host_tf.tensorflow()
+    try:
+        return decode.center_crop(encoded, height, orientation).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise pixels.refused(path, error) from error
 
 
 def read_whole(path: Path) -> np.ndarray:
-    """Reads an image as it is: uint8 [H, W, 3].
+    """Reads an image as it is shown: uint8 [H, W, 3].
 
     Raises:
       ArgumentError: it is no image.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UNREADABLE as error:
-        raise _refused(path, error) from error
-
-
-def _refused(path, error):
-    reason = " ".join(str(error).split())[:200]
-    return ArgumentError("images", f"{path} cannot be read as an image ({reason})")
+        return pixels.decode(pixels.read_bytes(path))
+    except pixels.UNREADABLE as error:
+        raise pixels.refused(path, error) from error

@@ -1,0 +1,157 @@
+"""Image files as a viewer shows them: the one reader of encoded images that is not TensorFlow's.
+
+Orientation (EXIF), palettes, transparency (on white), 16-bit levels and CMYK are applied here. TensorFlow decodes the
+JPEGs of an input pipeline, since it reads parts of them; what it cannot tell, their orientation, is read here, and
+whatever is no JPEG it gets as a bitmap that was decoded here (`for_tensorflow`). Tests compare the two.
+"""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nge_jax.errors import ArgumentError
+
+# Endings that are read, in any case; of an animation or a file of several pages the first picture.
+FORMATS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+)  # fmt: skip
+# What PIL raises for a file that is no image, is damaged, or is much too large.
+UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
+ORIENTATION = 0x0112  # EXIF's tag
+UPRIGHT = 1
+JPEG = b"\xff\xd8\xff"
+# Of a JPEG's segments: those without a length, the application's that holds EXIF, the beginning of the pixels, the end.
+ALONE, APP1, SCAN, END = {0x01, *range(0xD0, 0xD9)}, 0xE1, 0xDA, b"\xff\xd9"
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Reads a whole file; every image that is a file of its own is read by this.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def decode(data: bytes, channels: int = 3) -> np.ndarray:
+    """Decodes an image as a viewer shows it: uint8 [H, W, channels], of 1 (gray) or 3 channels.
+
+    Raises:
+      one of UNREADABLE: it is no image, or a damaged one.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        viewed = _viewed(image, channels)
+        return np.asarray(viewed).reshape(viewed.height, viewed.width, channels)
+
+
+def fitted(data: bytes, height: int, width: int, channels: int) -> np.ndarray:
+    """Decodes the largest part of these proportions in the middle, resized: uint8 [height, width, channels].
+
+    Raises:
+      one of UNREADABLE: it is no image, or a damaged one.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        # A JPEG is decoded at half its size, a fourth or an eighth where that is twice what is asked for or more.
+        side = 2 * max(width, height)
+        image.draft(None, (side, side))
+        image.load()
+        image = ImageOps.fit(_viewed(image, channels), (width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(height, width, channels)
+
+
+def is_gray(data: bytes) -> bool:
+    """Whether an image's file has one channel of colors; reads no pixels.
+
+    Raises:
+      one of UNREADABLE: it is no image.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def check(data: bytes) -> None:
+    """Decodes all of an image.
+
+    Raises:
+      one of UNREADABLE: it is no image, or a damaged one.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        _viewed(image, 3)
+
+
+def for_tensorflow(data: bytes) -> tuple[bytes, int]:
+    """Returns an image as `imagenet.decode` takes it, and its EXIF orientation, 1 to 8.
+
+    A JPEG stays as it is, once its end has been found: TensorFlow may not read so far, and would miss that the file is
+    cut off. Everything else becomes an upright bitmap.
+
+    Raises:
+      one of UNREADABLE: it is no image, or a damaged one.
+    """
+    if not data.startswith(JPEG):
+        file = io.BytesIO()
+        Image.fromarray(decode(data)).save(file, "BMP")
+        return file.getvalue(), UPRIGHT
+    orientation, scan = _jpeg_head(data)
+    if data.rfind(END) < scan:
+        raise ValueError("the file is cut off, its end is missing")
+    return data, orientation
+
+
+def _jpeg_head(data):
+    """Reads (orientation, where the pixels begin) of a JPEG, from segment to segment."""
+    orientation, at = UPRIGHT, 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF or marker in ALONE:  # a filling
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == SCAN:
+            return orientation, at
+        length = struct.unpack_from(">H", data, at + 2)[0]
+        if marker == APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            exif = Image.Exif()
+            exif.load(data[at + 4 : at + 2 + length])
+            orientation = _valid(exif.get(ORIENTATION))
+        at += 2 + length
+    raise ValueError("found no beginning of the pixels")
+
+
+def _valid(orientation):
+    """Returns an orientation that EXIF defines; a viewer takes any other for upright."""
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else UPRIGHT
+
+
+def _viewed(image, channels):
+    """Makes a loaded image upright, of 8 bits and opaque, gray or in colors."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    elif image.mode == "La" or image.mode == "RGBa":  # colors already multiplied
+        image = image.convert(image.mode.upper())
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _eight_bits(levels):
+    """Scales gray levels of 16 bits to 8; others have no white that all agree on."""
+    if levels.dtype.kind == "f" or levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("its gray levels are of more than 16 bits, expected 8 or 16")
+    return np.round(levels / 257).astype(np.uint8)
+
+
+def refused(path: str | Path, error: Exception) -> ArgumentError:
+    """Makes the refusal of an image's file, in one line."""
+    reason = " ".join(str(error).split())[:200]
+    return ArgumentError("images", f"{path} cannot be read as an image ({reason})")
