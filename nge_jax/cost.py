@@ -89,9 +89,13 @@ def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dic
     def size(endpoint):
         return endpoint.shape[1] * endpoint.shape[2]
 
-    kernel = cost(weights["stem"]["kernel"], size(endpoints["stem"]))
-    affine = cost((weights["stem"]["scale"], weights["stem"]["bias"]), 0)
-    parts = {"stem": _add(kernel, affine)}
+    stem = weights["stem"] if net.large_stem else [weights["stem"]]
+    parts, at = {"stem": Cost(0, 0)}, size(endpoints["stem"])
+    for n, params in enumerate(stem):
+        # Of three convolutions the second has four times the last one's positions, the first sixteen times.
+        kernel = cost(params["kernel"], at * 4 ** (len(stem) - 1 - n))
+        affine = cost((params["scale"], params["bias"]), 0)
+        parts["stem"] = _add(parts["stem"], _add(kernel, affine))
     before = endpoints["stem"]
     for number, params in enumerate(weights["cells"]):
         name = f"cell_{number}"

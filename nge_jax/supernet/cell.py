@@ -111,7 +111,7 @@ def mixed_cell(
     mix_edges: Callable[..., jax.Array],
     axis_name: str | None = None,
 ) -> jax.Array:
-    """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell).
+    """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell, and rounded up).
 
     Args:
         params: as from `init_mixed_cell`.
@@ -129,7 +129,7 @@ def mixed_cell(
     )
     batch, height, width, channels = inputs.shape[1:]
     if reduction:
-        shape = (NUM_NODES, batch, height // 2, width // 2, channels)
+        shape = (NUM_NODES, batch, -(-height // 2), -(-width // 2), channels)
         nodes = jnp.zeros(shape, inputs.dtype)
         nodes = mix_edges(params["reducing_edges"], nodes, inputs, probs, INPUTS, axis_name)
         nodes = mix_edges(params["edges"], nodes, None, probs, INNER, axis_name)

@@ -32,8 +32,15 @@ INPUTS, INNER, ALL = range(NUM_INPUTS), range(NUM_INPUTS, NUM_NODES - 1), range(
 
 
 def reduced_positions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Takes the two sets of positions that FactorizedReduce reads: every second one, and those shifted by one."""
-    return x[:, ::2, ::2], x[:, 1::2, 1::2]
+    """Takes the two sets of positions that FactorizedReduce reads: every second one, and those shifted by one.
+
+    Of an odd size the shifted ones end in a zero.
+    """
+    height, width = x.shape[1:3]
+    shifted = x[:, 1::2, 1::2]
+    if height % 2 or width % 2:
+        shifted = jnp.pad(shifted, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    return x[:, ::2, ::2], shifted
 
 
 def weightless(p: jax.Array, stride: int) -> jax.Array:
@@ -80,7 +87,7 @@ def mixed_convolutions(
         depthwise_conv: `depthwise_conv` or one like it.
 
     Returns:
-        [B, H / stride, W / stride, C] and, for a derivative by hand, the statistics of the input of every
+        [B, ceil(H / stride), ceil(W / stride), C] and, for a derivative by hand, the statistics of the input of every
         1x1 convolution: name -> (center [C], mean [C], second moment [C, C]), see `centered_depthwise`
         and `norm.moments`.
     """
@@ -95,7 +102,7 @@ def mixed_convolutions(
         return centered_depthwise(x, center, kernel, stride, dilation, depthwise_conv)
 
     batch, height, width, channels = relu_x.shape
-    shape = batch, height // stride, width // stride, channels
+    shape = batch, -(-height // stride), -(-width // stride), channels
     mixed: Any = 0.0
     for name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]

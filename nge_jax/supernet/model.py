@@ -37,6 +37,8 @@ class Supernet(NamedTuple):
         remat: recompute each cell's inside in the backward pass instead of storing it.
         axis_name: mapped axis over which batch statistics are averaged; None: each device its own, as
             the paper's multi-GPU runs have it.
+        large_stem: for large images, ImageNet's stem of DARTS: three convolutions of stride 2. The plan's first cell
+            then gets inputs of two sizes.
     """
 
     plan: tuple[CellSpec, ...]
@@ -46,10 +48,12 @@ class Supernet(NamedTuple):
     dtype: Any = jnp.float32
     remat: bool = False
     axis_name: str | None = None
+    large_stem: bool = False
 
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
-        channels = stem_channels = STEM_MULTIPLIER * self.plan[0].channels
+        first = self.plan[0].channels
+        channels = first if self.large_stem else STEM_MULTIPLIER * first
         before, cells = (channels, channels), []
         for number, spec in enumerate(self.plan):
             cell_key = jax.random.fold_in(key, number)
@@ -60,15 +64,9 @@ class Supernet(NamedTuple):
             )
             before = before[1], (NUM_NODES - NUM_INPUTS) * spec.channels
         key_stem, key_kernel, key_bias = jax.random.split(jax.random.fold_in(key, len(cells)), 3)
-        fan_in, features = 9 * self.image_channels, before[1]
+        features = before[1]
         return {
-            "stem": {
-                "kernel": cell.uniform(
-                    key_stem, (3, 3, self.image_channels, stem_channels), fan_in
-                ),
-                "scale": jnp.ones(stem_channels),
-                "bias": jnp.zeros(stem_channels),
-            },
+            "stem": self._init_stem(key_stem, channels),
             "cells": cells,
             "classifier": {
                 "kernel": cell.uniform(key_kernel, (features, self.num_classes), features),
@@ -83,7 +81,7 @@ class Supernet(NamedTuple):
 
         Args:
             weights: as from `init`.
-            images: [B, H, W, image_channels]; H and W divisible by 4.
+            images: [B, H, W, image_channels], of any size.
             probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation.
 
         Returns:
@@ -95,8 +93,8 @@ class Supernet(NamedTuple):
         self, mix_edges: Callable, weights: Params, images: jax.Array, choices: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Computes `apply` where `mix_edges`, of SCHEDULES, reads `choices` [2, ...], (normal, reduction) cell."""
-        x = self._stem(weights["stem"], images.astype(self.dtype))
-        before, endpoints = (x, x), {"stem": x}
+        before = self._stem(weights["stem"], images.astype(self.dtype))
+        x, endpoints = before[1], {"stem": before[1]}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(
                 cell.mixed_cell,
@@ -113,14 +111,49 @@ class Supernet(NamedTuple):
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 
+    def _init_stem(self, key, channels):
+        """Draws the stem's convolution, or its three, each with the affine part of its BN."""
+
+        def convolution(key, channels_in, channels):
+            kernel = cell.uniform(key, (3, 3, channels_in, channels), 9 * channels_in)
+            return {"kernel": kernel, "scale": jnp.ones(channels), "bias": jnp.zeros(channels)}
+
+        if not self.large_stem:
+            return convolution(key, self.image_channels, channels)
+        widths = self.image_channels, channels // 2, channels, channels
+        return [
+            convolution(jax.random.fold_in(key, n), *widths[n : n + 2])
+            for n in range(len(widths) - 1)
+        ]
+
     def _stem(self, params, images):
-        """Applies a 3x3 convolution to 3 C channels and BN with affine."""
-        convolve = reference.conv if self.schedule == "reference" else convolution.conv
-        x = convolve(images, params["kernel"].astype(images.dtype))
+        """Computes both inputs of the first cell: a 3x3 convolution to 3 C channels and BN with affine, for both.
+
+        Of the large stem the second comes from a convolution more, and has half the size.
+        """
+        if not self.large_stem:
+            x = self._convolution(params, images, 1)
+            return x, x
+        first, second, third = params
+        x = jax.nn.relu(self._convolution(first, images, 2))
+        s0 = self._convolution(second, x, 2)
+        return s0, self._convolution(third, jax.nn.relu(s0), 2)
+
+    def _convolution(self, params, x, stride):
+        kernel = params["kernel"].astype(x.dtype)
+        if stride > 1:
+            x = convolution.conv(x, kernel, (stride, stride), [(1, 1), (1, 1)])
+        elif self.schedule == "reference":
+            x = reference.conv(x, kernel)
+        else:
+            x = convolution.conv(x, kernel)
         x = norm.batch_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 
 
-def make_supernet(cells: int, channels: int, num_classes: int, **options: Any) -> Supernet:
+def make_supernet(
+    cells: int, channels: int, num_classes: int, *, large_stem: bool = False, **options: Any
+) -> Supernet:
     """Makes the supernet of `cells` cells that starts with `channels` channels; options as of `Supernet`."""
-    return Supernet(cell_plan(cells, channels), num_classes, **options)
+    plan = cell_plan(cells, channels, reduction_prev=large_stem)
+    return Supernet(plan, num_classes, large_stem=large_stem, **options)

@@ -69,7 +69,9 @@ def relu_conv_norm(
 def factorized_reduce(weights: jax.Array, x: jax.Array, axis_name: str | None = None) -> jax.Array:
     """Halves the resolution by two 1x1 convolutions of every other pixel, the second shifted by one."""
     x = jax.nn.relu(x)
-    halves = x[:, ::2, ::2] @ weights[0], x[:, 1::2, 1::2] @ weights[1]
+    odd = [(0, n % 2) for n in x.shape[1:3]]  # the shifted pixels end in a zero
+    shifted = jnp.pad(x, ((0, 0), *odd, (0, 0)))[:, 1::2, 1::2]
+    halves = x[:, ::2, ::2] @ weights[0], shifted @ weights[1]
     return batch_norm(jnp.concatenate(halves, -1), axis_name)
 
 

@@ -37,7 +37,7 @@ class SampledSupernet(NamedTuple):
 
         Args:
             weights: as from `Supernet.init`; an operation that is not chosen has a gradient of zero.
-            images: [B, H, W, image_channels]; H and W divisible by 4.
+            images: [B, H, W, image_channels]; of any size.
             architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
                 where the edge is not kept.
         """
@@ -139,7 +139,7 @@ def _convolution(weights, x, stride, dilation, axis_name):
     center = norm.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
     h = supernet_edge.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
     z = affine(h, *fold(weights["pointwise"], 1.0, *moments(h, axis_name)))
-    return z.reshape(batch, height // stride, width // stride, channels)
+    return z.reshape(batch, -(-height // stride), -(-width // stride), channels)
 
 
 def _kept(chosen, sources):

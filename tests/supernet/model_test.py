@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nge_jax.cost import supernet_part_costs
 from nge_jax.supernet.model import SCHEDULES, make_supernet
 
 
@@ -28,6 +29,22 @@ def test_shapes_of_logits_and_endpoints(schedule):
         "cell_1": (2, 8, 8, 32),
         "cell_2": (2, 4, 4, 64),
     }
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_large_images_pass_through_three_strides_first_and_any_size_fits(schedule):
+    net = make_supernet(3, 4, 7, large_stem=True, schedule=schedule)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    probs = jnp.full((2, 14, 7), 1 / 7)
+    for size, sizes in ((224, (28, 28, 14, 7)), (99, (13, 13, 7, 4))):
+        _, endpoints = jax.eval_shape(net.apply, weights, jnp.zeros((2, size, size, 3)), probs)
+        names = ("stem", "cell_0", "cell_1", "cell_2")
+        assert tuple(endpoints[name].shape[1] for name in names) == sizes
+        assert endpoints["stem"].shape[-1] == 4
+    parts = supernet_part_costs(net, (224, 224, 3))
+    # 3x3 kernels, 3 -> 2 -> 4 -> 4 channels, at 112x112, 56x56 and 28x28 positions; two numbers of BN a channel.
+    kernels = 54 * 112**2 + 72 * 56**2 + 144 * 28**2
+    assert parts["stem"] == (54 + 72 + 144 + 2 * (2 + 4 + 4), kernels)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
