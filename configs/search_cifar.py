@@ -77,6 +77,7 @@ def get_config(words: str = "") -> ConfigDict:
     config.search = ConfigDict()
     # How: by the gradient as the paper does, or asking for one cell after another, which the supernet evaluates.
     config.search.strategy = "gradient"
+    config.search.space = "darts"  # the paper's; search_nas_bench_201.py searches the other
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"  # Eq. 6 as printed; "predecessors" as probably meant
     config.search.alternation = "epoch"  # Algorithm 1; "batch" alternates as DARTS does

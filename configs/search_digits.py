@@ -51,6 +51,7 @@ def get_config(words: str = "") -> ConfigDict:
 
     config.search = ConfigDict()
     config.search.strategy = "gradient"
+    config.search.space = "darts"  # the paper's; search_nas_bench_201.py searches the other
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"
     config.search.alternation = "epoch"

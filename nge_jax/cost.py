@@ -17,8 +17,10 @@ from flax import traverse_util
 
 from nge_jax.networks import network
 from nge_jax.networks.network import Network
-from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.supernet.model import Supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 
 AUXILIARY = "auxiliary"  # the part of a network that exists in training only
 
@@ -71,14 +73,19 @@ def part_costs(
     return parts
 
 
-def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dict[str, Cost]:
-    """Counts the parts of a supernet, with all operations on every edge: "stem", "cell_0", ..., "classifier"."""
+def supernet_part_costs(
+    net: Supernet | NasBench201Supernet, image_shape: tuple[int, int, int], space: Space = DARTS
+) -> dict[str, Cost]:
+    """Counts the parts of a supernet, with all operations on every edge: "stem", "cell_0", ..., "classifier".
+
+    Of NAS-Bench-201 a "stage" is in place of a cell: the residual block before it and its cells.
+    """
     weights = jax.eval_shape(net.init, jax.random.key(0))
     _, endpoints = jax.eval_shape(
         net.apply,
         weights,
         jax.ShapeDtypeStruct((1, *image_shape), jnp.float32),
-        jax.ShapeDtypeStruct((len(CELL_TYPES), len(EDGES), len(OPERATIONS)), jnp.float32),
+        jax.ShapeDtypeStruct(space.shape, jnp.float32),
     )
 
     def cost(params, positions):
@@ -89,13 +96,23 @@ def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dic
     def size(endpoint):
         return endpoint.shape[1] * endpoint.shape[2]
 
-    stem = weights["stem"] if net.large_stem else [weights["stem"]]
+    stem = weights["stem"] if isinstance(weights["stem"], list) else [weights["stem"]]
     parts, at = {"stem": Cost(0, 0)}, size(endpoints["stem"])
     for n, params in enumerate(stem):
         # Of three convolutions the second has four times the last one's positions, the first sixteen times.
         kernel = cost(params["kernel"], at * 4 ** (len(stem) - 1 - n))
         affine = cost((params["scale"], params["bias"]), 0)
         parts["stem"] = _add(parts["stem"], _add(kernel, affine))
+    if isinstance(net, NasBench201Supernet):
+        for number, cells in enumerate(weights["stages"]):
+            name = f"stage_{number}"
+            block = weights["blocks"][number - 1] if number else {}
+            # All of a block's layers stand behind its stride; those without a kernel are affine.
+            affine = [a for a in jax.tree.leaves(block) if a.ndim == 1]
+            kernels = [a for a in jax.tree.leaves((block, cells)) if a.ndim > 1]
+            parts[name] = _add(cost(kernels, size(endpoints[name])), cost(affine, 0))
+        parts["classifier"] = cost(weights["head"], 0)
+        weights["cells"] = ()
     before = endpoints["stem"]
     for number, params in enumerate(weights["cells"]):
         name = f"cell_{number}"
@@ -105,7 +122,8 @@ def supernet_part_costs(net: Supernet, image_shape: tuple[int, int, int]) -> dic
         parts[name] = _add(cost(entries, size(before)), cost(edges, size(endpoints[name])))
         before = endpoints[name]
     kernel, bias = (cost(weights["classifier"][key], n) for key, n in (("kernel", 1), ("bias", 0)))
-    return parts | {"classifier": _add(kernel, bias)}
+    before_it = parts.get("classifier", Cost(0, 0))
+    return parts | {"classifier": functools.reduce(_add, (before_it, kernel, bias))}
 
 
 def total(parts: Mapping[str, Cost]) -> Cost:
@@ -165,7 +183,7 @@ def _place(item):
     match = re.fullmatch(r"([a-z]+?)s?(?:_(\d+).*)?", item[0])
     assert match, item
     kind, number = match.groups()
-    return ("stem", "cell", AUXILIARY, "classifier", "head").index(kind), int(number or 0)
+    return ("stem", "cell", "stage", AUXILIARY, "classifier", "head").index(kind), int(number or 0)
 
 
 def parts_table(

@@ -129,8 +129,11 @@ def task_of(config: ConfigDict) -> str:
 
 def _shipped_config(task: str, config: ConfigDict) -> str:
     """Returns the name of a shipped config with all keys that the task reads."""
-    if task != "train":
-        return {"search": "search_cifar", "segment": "segment_voc"}[task]
+    if task == "search":
+        space = config.get("search", {}).get("space")
+        return "search_nas_bench_201" if space == "nas_bench_201" else "search_cifar"
+    if task == "segment":
+        return "segment_voc"
     data_name = config.get("data", {}).get("name")
     return "train_cifar10" if data_name in small.NUM_CLASSES else "train_imagenet"
 

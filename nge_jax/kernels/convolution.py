@@ -61,6 +61,66 @@ def _conv_backward(strides, padding, dilation, residuals, gradient):
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def dense_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: int = 1,
+    padding: tuple[int, int] | None = None,
+) -> jax.Array:
+    """Convolves as `conv`, along both axes alike, with an input's gradient that is fast on CPUs too.
+
+    There it is a convolution with the flipped kernel, 25 times as fast as the library's (64 x 32 x 32 pixels, 16 to 48
+    channels). `conv` keeps the library's, which rounds otherwise: trainings repeat bit by bit.
+
+    Args:
+        x: [B, H, W, C_in].
+        kernel: [k, k, C_in, C].
+        stride: of both axes.
+        padding: zeros before and behind; None: a half of an odd kernel, which keeps the size at stride 1.
+    """
+    return _library_conv(x, kernel, (stride, stride), _both_axes(kernel, padding), (1, 1))
+
+
+def _both_axes(kernel, padding):
+    half = len(kernel) // 2
+    return (padding or (half, half),) * 2
+
+
+def _dense_conv_forward(x, kernel, stride, padding):
+    return dense_conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _dense_conv_backward(stride, padding, residuals, gradient):
+    x, kernel = residuals
+    pads = _both_axes(kernel, padding)
+    setting = {"strides": (stride, stride), "padding": pads, "dilation": (1, 1)}
+
+    def by_library(x, kernel, gradient):
+        return jax.vjp(functools.partial(_library_conv, **setting), x, kernel)[1](gradient)
+
+    def by_products(x, kernel, gradient):
+        g_kernel = _kernel_gradient(x, gradient, size=kernel.shape[:2], **setting)
+        # The gradient with zeros between its pixels where the kernel took steps, and as many around it as the kernel
+        # reaches; fewer than none are pixels that no output has seen.
+        reach, spread = len(kernel) - 1, [(n - 1) * stride + 1 for n in gradient.shape[1:3]]
+        low = reach - pads[0][0]
+        around = [
+            (low, size + reach - low - n, stride - 1)
+            for size, n in zip(x.shape[1:3], spread, strict=True)
+        ]
+        zero = jnp.zeros((), gradient.dtype)
+        gradient = lax.pad(gradient, zero, [(0, 0, 0), *around, (0, 0, 0)])
+        flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+        g_x = _library_conv(gradient, flipped, (1, 1), "VALID", (1, 1))
+        return g_x, g_kernel.astype(kernel.dtype)
+
+    return lax.platform_dependent(x, kernel, gradient, cpu=by_products, default=by_library)
+
+
+dense_conv.defvjp(_dense_conv_forward, _dense_conv_backward)
+
+
 def _kernel_gradient(x, gradient, *, size, strides, padding, dilation):
     """Computes the kernel's gradient [h, w, C_in, C]: every pixel's window times its gradient, summed."""
     reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]

@@ -26,9 +26,10 @@ ARROW = (0.1, 0.038)  # inches: length and half width
 TITLE_HEIGHT, CELL_GAP = 0.3, 0.3  # inches, of a cell's title and between two cells
 
 
-def node_name(node: int) -> str:
-    """Returns what pictures call a node: c_{k-2} and c_{k-1} for the inputs, inner nodes from 0."""
-    return ("$c_{k-2}$", "$c_{k-1}$")[node] if node < NUM_INPUTS else str(node - NUM_INPUTS)
+def node_name(node: int, num_inputs: int = NUM_INPUTS) -> str:
+    """Returns what pictures call a node: c_{k-2} and c_{k-1} for the inputs, the latter for one, inner nodes from 0."""
+    inputs = ("$c_{k-2}$", "$c_{k-1}$")[-num_inputs:]
+    return inputs[node] if node < num_inputs else str(node - num_inputs)
 
 
 def cell_figure(pairs: Sequence[Pair], concat: Sequence[int], *, downwards: bool = False) -> Figure:

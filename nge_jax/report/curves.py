@@ -11,27 +11,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from nge_jax.report.cell import node_name
-from nge_jax.report.figure import COLORS, INK, LINES, QUIET, SOFT, STYLE, new_figure
-from nge_jax.space.genotype import NUM_INPUTS, Pair
+from nge_jax.report.figure import INK, LINES, QUIET, STYLE, new_figure, operation_color
+from nge_jax.space.spaces import Space
 
 Series = Mapping[str, Sequence[float]]  # by name
 
 
 def probabilities_figure(
-    probs: np.ndarray,
-    operations: Sequence[str],
-    edges: Sequence[tuple[int, int]],
-    pairs: Sequence[Pair],
+    probs: np.ndarray, space: Space, kept: Mapping[tuple[int, int], str]
 ) -> Figure:
     """Draws one cell type's probabilities: a row of panels for each inner node, a column for each source.
 
     Args:
       probs: [epochs + 1, edge, operation], before training and after each epoch.
-      operations: names of the last axis.
-      edges: (source, target), nodes 0 and 1 being the inputs.
-      pairs: the derived cell (as in a Genotype); its edges and operations stand out.
+      space: names the edges and the operations.
+      kept: the derived cell: the operation of each edge (source, target) that it keeps. These stand out.
     """
-    kept = {(i, NUM_INPUTS + j // 2): operation for j, (operation, i) in enumerate(pairs)}
+    operations, edges = space.operations, space.edges
     sources, targets = (sorted(set(nodes)) for nodes in zip(*edges, strict=True))
     margin = 0.05 * (float(np.ptp(probs)) or 1.0)
     with rc_context(STYLE):
@@ -62,7 +58,9 @@ def probabilities_figure(
             axes.set_visible(True)
             _draw_probabilities(axes, probs[:, e], operations, kept.get((i, k)))
             color = INK if (i, k) in kept else QUIET
-            axes.set_title(f"{node_name(i)} → {node_name(k)}", color=color)
+            axes.set_title(
+                f"{node_name(i, space.num_inputs)} → {node_name(k, space.num_inputs)}", color=color
+            )
         panels[0, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         panels[0, 0].yaxis.set_major_locator(MaxNLocator(4))
         figure.text(0.5, 0.1 / height, "epoch", ha="center", fontsize=9)
@@ -77,7 +75,7 @@ def probabilities_figure(
 def _line(operation: str) -> dict[str, Any]:
     """Returns the style of an operation's line: its color, and dashes for the larger kernels."""
     dashes = (0, (3, 1)) if operation.endswith("5x5") else "solid"
-    return {"color": COLORS.get(operation, SOFT), "linestyle": dashes, "linewidth": 1.2}
+    return {"color": operation_color(operation), "linestyle": dashes, "linewidth": 1.2}
 
 
 def _draw_probabilities(

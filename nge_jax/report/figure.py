@@ -26,6 +26,8 @@ INK, QUIET, SOFT, TINT, PAPER = "#1f2328", "#59616b", "#7d8590", "#e8ebef", "#fe
 # By the names that a report's style sheet gives them, which has others for a dark ground: it replaces
 # these texts wherever an SVG has them, so nothing else may have one of these colors.
 THEME = {"ink": INK, "quiet": QUIET, "soft": SOFT, "tint": TINT, "paper": PAPER, **COLORS}
+# NAS-Bench-201's convolutions; its pictures have no separable ones.
+BENCH_COLORS = {"nor_conv_1x1": COLORS["sep_conv_3x3"], "nor_conv_3x3": COLORS["sep_conv_5x5"]}
 
 # Two series in one panel, told apart by dashes as well.
 LINES = ((COLORS["sep_conv_5x5"], "solid"), (COLORS["max_pool_3x3"], (0, (4, 1.5))))
@@ -55,6 +57,11 @@ STYLE: dict[RcKeyType, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
 }
+
+
+def operation_color(operation: str | None) -> str:
+    """Returns the color of an operation of any space, or of the lack of one."""
+    return (COLORS | BENCH_COLORS).get(operation or "", SOFT)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -24,6 +24,7 @@ from nge_jax.report.document import (
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.artifacts import EpochRows
 from nge_jax.runtime.config import flatten
+from nge_jax.space.found import Found
 from nge_jax.space.genotype import CELL_TYPES, NUM_INPUTS, Genotype, to_json
 
 Curves = Mapping[str, Mapping[str, str]]  # for each panel: names of series, and keys of metrics
@@ -66,9 +67,12 @@ def run_facts(workdir: Path, epochs: EpochRows) -> dict[str, str]:
     }
 
 
-def cells_section(workdir: Path, genotype: Genotype, *, cautions: Sequence[Block] = ()) -> Section:
+def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()) -> Section:
     """Draws both cells into the workdir and shows them, under `cautions`, with the genotype's JSON."""
     blocks = [*cautions]
+    if not isinstance(cells, Genotype):
+        return Section("Cell", [*blocks, Code(cells.cell)])
+    genotype = cells
     for cell_type in CELL_TYPES:
         pairs, concat = genotype.cell(cell_type)
         stem, narrow_stem = f"cell_{cell_type}", ""

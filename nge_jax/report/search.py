@@ -2,25 +2,28 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from nge_jax.errors import InputError
 from nge_jax.report import figure, history
 from nge_jax.report import run as report_run
 from nge_jax.report.curves import probabilities_figure
-from nge_jax.report.document import Block, Caution, Code, Picture, Section, Text
-from nge_jax.report.run import COMMON_COLUMNS, Size
+from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
+from nge_jax.report.run import COMMON_COLUMNS, Columns, Size
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.artifacts import EpochRows
-from nge_jax.space.genotype import CELL_TYPES, OPERATIONS, Genotype, operation_counts
+from nge_jax.space import found
+from nge_jax.space.found import Found
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import Space
 
 TRAINING, VALIDATION = "training half (weights)", "validation half (embedding)"
 CURVES = {
     "Loss": {TRAINING: "weight_loss", VALIDATION: "embedding_loss"},
     "Accuracy": {TRAINING: "weight_accuracy", VALIDATION: "embedding_accuracy"},
-    "Entropy of P, nats": {"normal": "entropy_normal", "reduction": "entropy_reduction"},
 }
 COLUMNS = {
     **COMMON_COLUMNS,
@@ -28,23 +31,19 @@ COLUMNS = {
     "Validation loss": ("embedding_loss", ".4f"),
     "Training accuracy": ("weight_accuracy", ".2%"),
     "Validation accuracy": ("embedding_accuracy", ".2%"),
-    "Entropy, normal": ("entropy_normal", ".4f"),
-    "Entropy, reduction": ("entropy_reduction", ".4f"),
-}
-COUNT_COLUMNS = {
-    cell_type: {name: (f"{name}_{cell_type}", ".0f") for name in OPERATIONS}
-    for cell_type in CELL_TYPES
 }
 NEAR_UNIFORM = 0.95  # of the entropy of equal probabilities: the choice is then a close one
 
 
-def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str) -> Path:
+def write_search_report(
+    workdir: Path, sizes: Iterable[Size] = (), train_command: str | None = None
+) -> Path:
     """Draws the pictures of a search and writes its report.md and report.html.
 
     Args:
       workdir: of a search that has ended.
-      sizes: those of networks made of the cells it found.
-      train_command: trains such a network.
+      sizes: those of networks made of the cells it found, if there are any.
+      train_command: trains such a network; None where none does.
 
     Returns:
       The path of report.html.
@@ -53,9 +52,12 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
       InputError: a file is missing or is not what a search writes; nothing is drawn then.
     """
     workdir = Path(workdir)
-    genotype = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
-    epochs = report_run.read_epochs(workdir, COLUMNS, *COUNT_COLUMNS.values())
-    probs, operations, edges = artifacts.read_architecture(workdir / artifacts.ARCHITECTURE)
+    cells = artifacts.read_found(workdir / artifacts.GENOTYPE)
+    probs, space = artifacts.read_architecture(workdir / artifacts.ARCHITECTURE)
+    if space != found.space_of(cells):
+        raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
+    columns, count_columns = _columns(space)
+    epochs = report_run.read_epochs(workdir, columns, *count_columns.values())
     facts = report_run.run_facts(workdir, epochs)
     by_gradient = facts.get("Strategy", "gradient") == "gradient"
     evaluated = None  # the cells, of a strategy that asks for some
@@ -65,27 +67,45 @@ def write_search_report(workdir: Path, sizes: Iterable[Size], train_command: str
         evaluated = artifacts.read_history(workdir / artifacts.HISTORY)
         results = history.facts(evaluated)
 
-    warnings = search_warnings(genotype, epochs, by_gradient=by_gradient)
-    sections = [
-        report_run.cells_section(workdir, genotype, cautions=[*map(Caution, warnings)]),
-        *([] if evaluated is None else [history.section(workdir, evaluated)]),
-        Section("Train it", [Text("Trains the cells from scratch:"), Code(train_command)]),
-        report_run.sizes_section(sizes),
-        report_run.curves_section(workdir, epochs, CURVES),
-        _probabilities_section(workdir, genotype, probs, operations, edges),
-        _epochs_section(epochs),
+    cautions = [*map(Caution, search_warnings(cells, epochs, by_gradient=by_gradient))]
+    sizes, sections = list(sizes), [report_run.cells_section(workdir, cells, cautions=cautions)]
+    if not isinstance(cells, Genotype):
+        truth, more = _accuracies_section(workdir)
+        results |= more
+        sections.append(truth)
+    if evaluated is not None:
+        sections.append(history.section(workdir, evaluated))
+    if train_command is not None:
+        how = [Text("Trains the cells from scratch:"), Code(train_command)]
+        sections.append(Section("Train it", how))
+    if sizes:
+        sections.append(report_run.sizes_section(sizes))
+    entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
+    curves = CURVES | {"Entropy of P, nats": entropies}
+    sections += [
+        report_run.curves_section(workdir, epochs, curves),
+        _probabilities_section(workdir, cells, probs, space),
+        _epochs_section(epochs, columns, count_columns),
     ]
     return report_run.write(workdir, "Architecture search", results | facts, sections)
 
 
-def search_warnings(
-    genotype: Genotype, epochs: EpochRows, *, by_gradient: bool = True
-) -> list[str]:
+def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
+    """Makes the tables of epochs: of the search, and of each cell type's operations."""
+    entropies = {f"Entropy, {kind}": (f"entropy_{kind}", ".4f") for kind in space.cell_types}
+    counts = {
+        kind: {name: (f"{name}_{kind}", ".0f") for name in space.operations}
+        for kind in space.cell_types
+    }
+    return COLUMNS | entropies, counts
+
+
+def search_warnings(cells: Found, epochs: EpochRows, *, by_gradient: bool = True) -> list[str]:
     """Says what a reader should know before trusting the cells; only the gradient's are derived from P."""
-    warnings = []
-    for cell_type in CELL_TYPES:
-        edges = len(genotype.cell(cell_type)[0])
-        skips = operation_counts(genotype, cell_type)["skip_connect"]
+    warnings, space = [], found.space_of(cells)
+    for cell_type in space.cell_types:
+        edges = len(found.kept_edges(cells, cell_type))
+        skips = found.operation_counts(cells, cell_type)["skip_connect"]
         if 2 * skips >= edges:
             half = [2 * epoch[f"skip_connect_{cell_type}"] >= edges for epoch in epochs]
             run = len(list(itertools.takewhile(bool, reversed(half))))
@@ -94,7 +114,7 @@ def search_warnings(
                 f"skip_connect takes {skips} of the {edges} edges of the {cell_type} cell{since}. "
                 "Such cells do well in the supernet and often worse when trained from scratch."
             )
-        entropy, largest = epochs[-1][f"entropy_{cell_type}"], math.log(len(OPERATIONS))
+        entropy, largest = epochs[-1][f"entropy_{cell_type}"], math.log(len(space.operations))
         if by_gradient and entropy > NEAR_UNIFORM * largest:
             warnings.append(
                 f"The probabilities of the {cell_type} cell are still close to equal (entropy "
@@ -103,19 +123,39 @@ def search_warnings(
     return warnings
 
 
-def _probabilities_section(
-    workdir: Path,
-    genotype: Genotype,
-    probs: np.ndarray,
-    operations: list[str],
-    edges: list[tuple[int, int]],
-) -> Section:
+def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
+    """Shows how the cell trains, by the table of NAS-Bench-201 that the search was given; and the headline's part."""
+    path = workdir / artifacts.ACCURACIES
+    if not path.is_file():
+        text = "How it trains is in the table of NAS-Bench-201: set data.table and give the same command again."
+        return Section("Accuracies", [Text(text)]), {}
+    truth = artifacts.read_json(path, ("found", "epochs"))
+
+    def show(value: float | None) -> str:
+        return "absent" if value is None else f"{value:.2f}%"
+
+    rows = [(name, show(a["validation"]), show(a["test"])) for name, a in truth["found"].items()]
+    last = [(str(e["epoch"]), e["cell"], show(e["test"])) for e in truth["epochs"]]
+    blocks = [
+        Text(
+            "Of the network of this cell, trained for 200 epochs by the benchmark; the search has not seen these."
+        ),
+        Table(("Data set", "Validation", "Test"), rows),
+        Text("CIFAR-10 test accuracy of the cell that P favored after each epoch:"),
+        Table(("Epoch", "Cell", "Test"), last),
+    ]
+    headline = {f"{name} test": show(a["test"]) for name, a in truth["found"].items()}
+    return Section("Accuracies", blocks), headline
+
+
+def _probabilities_section(workdir: Path, cells: Found, probs: np.ndarray, space: Space) -> Section:
     """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it."""
     pictures = []
-    for c, cell_type in enumerate(CELL_TYPES):
+    for c, cell_type in enumerate(space.cell_types):
         stem = f"probabilities_{cell_type}"
-        pairs, _ = genotype.cell(cell_type)
-        figure.save(probabilities_figure(probs[:, c], operations, edges, pairs), workdir / stem)
+        kept = {(e.source, e.target): e.operation for e in found.kept_edges(cells, cell_type)}
+        drawing = probabilities_figure(probs[:, c], space, kept)
+        figure.save(drawing, workdir / stem)
         alt = f"Probability of each operation over the epochs, on each edge of the {cell_type} cell"
         caption = f"The {cell_type} cell: probabilities P over the epochs, a panel for each edge. "
         caption += "Kept edges are titled with their operation, which has the thick line."
@@ -123,10 +163,12 @@ def _probabilities_section(
     return Section("Probabilities", pictures)
 
 
-def _epochs_section(epochs: EpochRows) -> Section:
-    blocks: list[Block] = [report_run.epoch_table(epochs, COLUMNS)]
-    for cell_type, counts in COUNT_COLUMNS.items():
+def _epochs_section(
+    epochs: EpochRows, columns: Columns, count_columns: Mapping[str, Columns]
+) -> Section:
+    blocks: list[Block] = [report_run.epoch_table(epochs, columns)]
+    for cell_type, counts in count_columns.items():
         blocks.append(Text(f"Operations of the {cell_type} cell that leads at the epoch's end:"))
-        columns = {"Epoch": COMMON_COLUMNS["Epoch"], **counts}
-        blocks.append(report_run.epoch_table(epochs, columns))
+        counted = {"Epoch": COMMON_COLUMNS["Epoch"], **counts}
+        blocks.append(report_run.epoch_table(epochs, counted))
     return Section("Epochs", blocks)

@@ -14,15 +14,15 @@ import numpy as np
 
 from nge_jax import errors
 from nge_jax.errors import InputError
-from nge_jax.space import genotype
-from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.space.spaces import DARTS
+from nge_jax.space import found, genotype
+from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 METRICS = "metrics.jsonl"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
 ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
+ACCURACIES = "accuracies.json"  # of the cell found, where a table has them
 EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
 REPORT_MARKDOWN, REPORT = (
     "report.md",
@@ -78,6 +78,14 @@ def read_genotype(path: Path) -> genotype.Genotype:
         raise errors.GenotypeError(f"{path}: {error}") from None
 
 
+def read_found(path: Path) -> found.Found:
+    """Reads what a search ended with, a genotype or a cell of NAS-Bench-201; errors as of `read_genotype`."""
+    try:
+        return found.from_json(_read(path))
+    except errors.GenotypeError as error:
+        raise errors.GenotypeError(f"{path}: {error}") from None
+
+
 def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
     """Reads the epochs of metrics.jsonl in order; where two lines are of one epoch the later one adds.
 
@@ -94,10 +102,10 @@ def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def read_architecture(path: Path) -> tuple[np.ndarray, list[str], list[tuple[int, int]]]:
-    """Reads probabilities [epochs + 1, cell type, edge, operation], names of operations, edges (i, k).
+def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
+    """Reads probabilities [epochs + 1, cell type, edge, operation] and the space that they are of.
 
-    Raises InputError where the file is missing, is no such archive, or its shapes disagree.
+    Raises InputError where the file is missing, is no such archive, is of no known space, or its shapes disagree.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected what a search records")
@@ -107,12 +115,21 @@ def read_architecture(path: Path) -> tuple[np.ndarray, list[str], list[tuple[int
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
         expected = "expected an archive of probs, operations and edges"
         raise InputError(f"{path}: {expected}, found {error}") from None
-    expected = (len(genotype.CELL_TYPES), len(edges), len(operations))
-    if probs.ndim != 4 or probs.shape[1:] != expected or not len(probs):
+    for space in SPACES.values():
+        if (operations.tolist(), edges.tolist()) == (
+            [*space.operations],
+            [*map(list, space.edges)],
+        ):
+            break
+    else:
         raise InputError(
-            f"{path}: expected probs of shape [epochs + 1, {expected}], found {probs.shape}"
+            f"{path}: expected operations and edges of one of {', '.join(SPACES)}, found others"
         )
-    return probs, operations.tolist(), [(int(i), int(k)) for i, k in edges]
+    if probs.ndim != 4 or probs.shape[1:] != space.shape or not len(probs):
+        raise InputError(
+            f"{path}: expected probs of shape [epochs + 1, {space.shape}], found {probs.shape}"
+        )
+    return probs, space
 
 
 def _read(path: Path) -> str:
@@ -234,9 +251,9 @@ def _drop_after(path, step):
     write_atomically(path, "".join(keep))
 
 
-def write_architecture(workdir: Path, probs: np.ndarray) -> None:
-    """Writes P [epochs + 1, 2, 14, 7], before the search and after each epoch, as architecture.npz in the workdir."""
-    _save_arrays(workdir / ARCHITECTURE, probs=probs)
+def write_architecture(workdir: Path, probs: np.ndarray, space: Space) -> None:
+    """Writes P [epochs + 1, C, E, O], before the search and after each epoch, as architecture.npz in the workdir."""
+    _save_arrays(workdir / ARCHITECTURE, space, probs=probs)
 
 
 def write_history(
@@ -250,7 +267,12 @@ def write_history(
       rewards: float32 [queries].
       final: at the end of a search the `candidates` [K, 2, 14] and their `accuracies` [K].
     """
-    _save_arrays(workdir / HISTORY, architectures=architectures, rewards=rewards, **final)
+    _save_arrays(workdir / HISTORY, DARTS, architectures=architectures, rewards=rewards, **final)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -268,7 +290,7 @@ def half_written(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
-def _save_arrays(path, **arrays):
+def _save_arrays(path, space, **arrays):
     new = path.with_suffix(".new.npz")
-    np.savez(new, operations=np.array(OPERATIONS), edges=np.array(EDGES), **arrays)
+    np.savez(new, operations=np.array(space.operations), edges=np.array(space.edges), **arrays)
     new.replace(path)

@@ -23,6 +23,7 @@ from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime import distributed
 from nge_jax.runtime.artifacts import (
+    ACCURACIES,
     ARCHITECTURE,
     CHECKPOINTS,
     CONFIG,
@@ -44,6 +45,7 @@ RESULTS = (
     "events.out.tfevents.*",
     DATASET,
     GENOTYPE,
+    ACCURACIES,
     ARCHITECTURE,
     "architecture.new.npz",
     HISTORY,
@@ -63,7 +65,7 @@ RESULTS = (
     REPORT,
 )
 # Keys (or groups of them) that do not change a result: a run may be resumed with other values.
-HARMLESS = ("data.dir", "data.devkit", "run.")
+HARMLESS = ("data.dir", "data.devkit", "data.table", "run.")
 PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -16,18 +16,20 @@ from nge_jax.runtime import parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, strategy_steps
-from nge_jax.search.gradient_steps import Preprocessing
-from nge_jax.space.spaces import DARTS
+from nge_jax.search.gradient_steps import Net, Preprocessing
+from nge_jax.space.spaces import DARTS, SPACES, Space
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 
 
 class Search(NamedTuple):
     """What the config and the data set make of a search.
 
     net: the supernet, whose weights are the group WEIGHTS.
+    space: of its cells.
     edge_model: of the group EMBEDDING; what a strategy other than the gradient makes and reads as its state.
     strategy: None: the gradient's.
     schedule: learning rate of the weights at each of their steps.
@@ -37,7 +39,8 @@ class Search(NamedTuple):
     halves: of each group, indices of its half of the training images.
     """
 
-    net: Supernet
+    net: Net
+    space: Space
     edge_model: EdgeModel
     strategy: Strategy | None
     schedule: optax.Schedule
@@ -58,16 +61,9 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         fewest = min(steps.values())
         steps = {WEIGHTS: fewest, EMBEDDING: fewest}
 
-    net = make_supernet(
-        config.network.cells,
-        config.network.channels,
-        data.num_classes,
-        image_channels=data.train_images.shape[-1],
-        dtype=jnp.dtype(config.network.dtype),
-        remat=config.network.remat,
-        schedule="loop" if jax.default_backend() == "cpu" else "together",
-    )
-    edge_model = embedding.edge_model(config.search.edge_model, config.search.adjacency)
+    space = SPACES[config.search.space]
+    net = make_net(config, data.num_classes, data.train_images.shape[-1])
+    edge_model = embedding.edge_model(config.search.edge_model, config.search.adjacency, space)
     strategy = None
     if config.search.strategy != "gradient":
         strategy = make_strategy(config, edge_model)
@@ -84,6 +80,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
             net, edge_model, optimizer, preprocessing
         )
     else:
+        assert isinstance(net, Supernet), "the checks refuse strategies in another space"
         weight_step = strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing)
         embedding_step = strategy_steps.make_query_step(net, strategy, preprocessing)
 
@@ -101,6 +98,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         phases = tuple(Phase(group, program, steps[group]) for group, program in programs.items())
     return Search(
         net=net,
+        space=space,
         edge_model=edge_model,
         strategy=strategy,
         schedule=schedule,
@@ -109,6 +107,20 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         preprocessing=preprocessing,
         halves=halves,
     )
+
+
+def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
+    """Makes the supernet of the space that a checked config names."""
+    options = {
+        "image_channels": image_channels,
+        "dtype": jnp.dtype(config.network.dtype),
+        "remat": config.network.remat,
+    }
+    cells, channels = config.network.cells, config.network.channels
+    if config.search.space == "nas_bench_201":
+        return NasBench201Supernet(cells, channels, num_classes, **options)
+    schedule = "loop" if jax.default_backend() == "cpu" else "together"
+    return make_supernet(cells, channels, num_classes, schedule=schedule, **options)
 
 
 def make_strategy(config: ConfigDict, edge_model: EdgeModel) -> Strategy:

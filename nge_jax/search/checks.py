@@ -10,6 +10,7 @@ from nge_jax.data import order, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
+from nge_jax.space.spaces import SPACES
 from nge_jax.strategies import STRATEGIES
 
 
@@ -34,14 +35,16 @@ def check(config: ConfigDict) -> None:
     if channels < 2 or channels % 2:
         raise InputError(f"config.network.channels: found {channels}, expected an even number")
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    config_checks.one_of("search.space", config.search.space, SPACES)
     config_checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
     config_checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
     config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
-    try:
-        config_checks.find_config(config.search.train_config)
-    except InputError as error:
-        raise InputError(f"config.search.train_config: {error}") from None
+    if config.search.space == "darts":  # of the other the table tells how a cell trains
+        try:
+            config_checks.find_config(config.search.train_config)
+        except InputError as error:
+            raise InputError(f"config.search.train_config: {error}") from None
     devices = jax.device_count()
     config_checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
@@ -55,6 +58,13 @@ def _check_strategy(config: ConfigDict) -> None:
         raise InputError(
             f"config.search.alternation: found {alternation!r}, expected 'epoch' with strategy {strategy!r}"
         )
+    if strategy != "gradient" and config.search.space != "darts":
+        raise InputError(
+            f"config.search.strategy: found {strategy!r}, expected 'gradient' in the space {config.search.space!r} "
+            "(experiments/nas_bench_201.py runs the others on its table)"
+        )
+    if config.search.space != "darts":
+        return  # has no keys of theirs
     population = config.evolution.population
     config_checks.at_least(
         1,

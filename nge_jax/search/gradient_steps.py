@@ -18,9 +18,11 @@ from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.runtime.parallel import AXIS, batch_at, make_phase, my_part
 from nge_jax.supernet.model import Supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 
 Tree = Any
+Net = Supernet | NasBench201Supernet
 
 
 class SearchState(NamedTuple):
@@ -49,7 +51,7 @@ class Preprocessing(NamedTuple):
 
 
 def init_state(
-    net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, epochs: int, key: jax.Array
+    net: Net, edge_model: EdgeModel, optimizer: Optimizer, epochs: int, key: jax.Array
 ) -> SearchState:
     """Makes the state before the first step."""
     params = {
@@ -67,7 +69,7 @@ def init_state(
 
 
 def make_weight_step(
-    net: Supernet | SampledSupernet, optimizer: Optimizer, preprocessing: Preprocessing
+    net: Net | SampledSupernet, optimizer: Optimizer, preprocessing: Preprocessing
 ) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
@@ -88,7 +90,7 @@ def make_weight_step(
 
 
 def make_embedding_step(
-    net: Supernet, edge_model: EdgeModel, optimizer: Optimizer, preprocessing: Preprocessing
+    net: Net, edge_model: EdgeModel, optimizer: Optimizer, preprocessing: Preprocessing
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 

@@ -10,32 +10,37 @@ from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.progress import Columns
 from nge_jax.search.gradient_steps import SearchState
-from nge_jax.space import architecture, genotype
-from nge_jax.space.genotype import CELL_TYPES, OPERATIONS
+from nge_jax.space import architecture, found, nas_bench_201
+from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
+from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.strategies.base import History, Strategy
 
-COLUMNS = (
+BEFORE = (
     ("epoch", "{epoch}"),
     ("train loss", "{weight_loss:.4f}"),
     ("accuracy", "{weight_accuracy:.2%}"),
     ("valid loss", "{embedding_loss:.4f}"),
     ("accuracy", "{embedding_accuracy:.2%}"),
-    ("H normal", "{entropy_normal:.4f}"),
-    ("H reduction", "{entropy_reduction:.4f}"),
-    ("skips n/r", "{skip_connect_normal}/{skip_connect_reduction}"),
+)
+BEHIND = (
     ("images/s", "{images_per_second:.1f}"),
     ("seconds", "{seconds:.1f}"),
 )
 BEST_SO_FAR = ("best so far", "{best_reward:.2%}")
 
 
-def make_columns(strategy: Strategy | None) -> Columns:
+def make_columns(strategy: Strategy | None, space: Space) -> Columns:
     """Returns the table of epochs; a strategy that asks for cells has one more column than the gradient (None)."""
-    return COLUMNS if strategy is None else (*COLUMNS, BEST_SO_FAR)
+    kinds = space.cell_types
+    entropies = ((f"H {kind}", f"{{entropy_{kind}:.4f}}") for kind in kinds)
+    initials = "/".join(kind[0] for kind in kinds)
+    skips = f"skips {initials}", "/".join(f"{{skip_connect_{kind}}}" for kind in kinds)
+    columns = (*BEFORE, *entropies, skips, *BEHIND)
+    return columns if strategy is None else (*columns, BEST_SO_FAR)
 
 
 def epoch_metrics(
-    state: SearchState, epoch: int, learning_rate: float, history: History | None
+    state: SearchState, epoch: int, learning_rate: float, history: History | None, space: Space
 ) -> dict[str, Any]:
     """Returns the epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell that leads now.
 
@@ -45,6 +50,7 @@ def epoch_metrics(
       learning_rate: of the weights, in the epoch's last step.
       history: what a strategy that asks for cells has evaluated; the cell with the largest reward leads. None: the
         search is by the gradient, and the cell is derived from P.
+      space: that is searched.
     """
     row = {}
     for group, sums in jax.device_get(state.sums).items():
@@ -53,22 +59,51 @@ def epoch_metrics(
         row[f"{name}_accuracy"] = float(sums.correct / sums.count)
     row["learning_rate"] = learning_rate
     probs = np.asarray(state.history)[epoch]
-    leader = genotype.derive(probs)
+    leader = found.derive(probs, space)
     if history is not None:
         best = history.rewards.argmax()
         leader = architecture.to_genotype(np.asarray(history.architectures[best]))
         row |= {"queries": len(history.rewards), "best_reward": float(history.rewards[best])}
-    for cell_type, value in zip(CELL_TYPES, entropy(probs), strict=True):
+    for cell_type, value in zip(space.cell_types, entropy(probs), strict=True):
         row[f"entropy_{cell_type}"] = float(value)
-        counts = genotype.operation_counts(leader, cell_type)
+        counts = found.operation_counts(leader, cell_type)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row
 
 
-def skip_warnings(row: dict[str, Any]) -> Iterator[str]:
+def skip_warnings(row: dict[str, Any], space: Space) -> Iterator[str]:
     """Yields a line for each cell type that skip connections are taking over, the known failure of such searches."""
-    for cell_type in CELL_TYPES:
-        edges = sum(row[f"{name}_{cell_type}"] for name in OPERATIONS)
+    for cell_type in space.cell_types:
+        edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
         skips = row[f"skip_connect_{cell_type}"]
         if 2 * skips >= edges:
             yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
+
+
+def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:
+    """Looks up how the cell found trains, and how the one would that P favored after each epoch.
+
+    Args:
+      table: of NAS-Bench-201.
+      history: P [epochs + 1, 1, 6, 5].
+
+    Returns:
+      {"found": as of `nas_bench_201.accuracies`, "epochs": [{"epoch", "cell", "test": of CIFAR-10}, ...]}
+    """
+    epochs, accuracies = [], {}
+    for epoch, probs in enumerate(history):
+        cell = found.derive(probs, NAS_BENCH_201)
+        assert isinstance(cell, BenchCell)
+        accuracies = nas_bench_201.accuracies(table, cell)
+        epochs.append({"epoch": epoch, "cell": cell.cell, "test": accuracies["CIFAR-10"]["test"]})
+    return {"found": accuracies, "epochs": epochs}
+
+
+def accuracy_line(accuracies: dict[str, dict[str, float | None]]) -> str:
+    """Returns a line that says how a cell trains, by `nas_bench_201.accuracies`."""
+    shown = (
+        f"{name} {part} {'absent' if value is None else f'{value:.2f} %'}"
+        for name, parts in accuracies.items()
+        for part, value in parts.items()
+    )
+    return f"in the table, after 200 epochs: {', '.join(shown)}"

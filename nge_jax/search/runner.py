@@ -23,7 +23,7 @@ from nge_jax import cost
 from nge_jax.cost import parts_table
 from nge_jax.data import order as data_order
 from nge_jax.data import small
-from nge_jax.errors import arguments_as
+from nge_jax.errors import InputError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
@@ -35,24 +35,28 @@ from nge_jax.runtime.parallel import Batches
 from nge_jax.search import checks as search_checks
 from nge_jax.search import gradient_steps, strategy_steps
 from nge_jax.search import record as search_record
-from nge_jax.search.build import Search, build
+from nge_jax.search.build import Search, build, make_net
 from nge_jax.search.gradient_steps import SearchState
-from nge_jax.space import architecture, genotype
-from nge_jax.space.genotype import CELL_TYPES, EDGES, OPERATIONS, Genotype
-from nge_jax.supernet.model import make_supernet
+from nge_jax.space import architecture, found, nas_bench_201
+from nge_jax.space.found import Found
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import SPACES
+from nge_jax.supernet.model import Supernet
 
 
 class SearchResult(NamedTuple):
     """What a search ends with.
 
-    genotype: the cells.
-    probabilities: P after the last epoch, [2, 14, 7].
+    genotype: the cells; of NAS-Bench-201 the cell in its notation.
+    probabilities: P after the last epoch, [C, E, O]: [2, 14, 7] in the paper's space.
     workdir: holds all else.
+    accuracies: of a cell of NAS-Bench-201, from its table, see `nas_bench_201.accuracies`; None without a table.
     """
 
-    genotype: Genotype
+    genotype: Found
     probabilities: np.ndarray
     workdir: Path
+    accuracies: dict[str, dict[str, float | None]] | None = None
 
 
 @holds_workdir
@@ -67,6 +71,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
     with arguments_as(name="config.data.name", data_dir="config.data.dir"):
         data = small.load(config.data.name, config.data.dir)
     search_checks.check_data(config, data)
+    table = _load_table(config)
     search = build(config, data)
     path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite)
 
@@ -78,17 +83,25 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         keep_checkpoints=config.run.keep_checkpoints,
         steps_per_dispatch=config.run.steps_per_dispatch,
     )
+    history = np.asarray(state.history)
+    truth = None if table is None else search_record.true_accuracies(table, history)
     result = SearchResult(
         genotype=choose(config, search, data, state, path),
-        probabilities=np.asarray(state.history)[-1],
+        probabilities=history[-1],
         workdir=path,
+        accuracies=truth and truth["found"],
     )
     if distributed.is_first():
-        text = genotype.to_json(result.genotype)
+        text = found.to_json(result.genotype)
         artifacts.write_atomically(path / artifacts.GENOTYPE, text)
+        if truth is not None:
+            artifacts.write_json(path / artifacts.ACCURACIES, truth)
         print(text)
         print(f"report: {report(path)}")
-        print(f"to train this cell: {_train_command(config, path)}")
+        if isinstance(result.genotype, Genotype):
+            print(f"to train this cell: {_train_command(config, path)}")
+        elif truth is not None:
+            print(search_record.accuracy_line(truth["found"]))
     return result
 
 
@@ -136,14 +149,14 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         # The epoch's last step's; the schedule counts steps of the weights alone.
         rate = float(np.asarray(search.schedule(epoch * weight_steps - 1)))
         evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
-        row = search_record.epoch_metrics(state, epoch, rate, evaluated)
+        row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
         if distributed.is_first():
-            artifacts.write_architecture(path, np.asarray(history)[: epoch + 1])
+            artifacts.write_architecture(path, np.asarray(history)[: epoch + 1], search.space)
             if evaluated is not None:
                 artifacts.write_history(path, *evaluated)
         # The next epoch counts anew.
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-        return EpochEnd(state, row, notes=tuple(search_record.skip_warnings(row)))
+        return EpochEnd(state, row, notes=tuple(search_record.skip_warnings(row, search.space)))
 
     return Task(
         state=state,
@@ -153,7 +166,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         batch_size=config.search.batch_size,
         batches=batches,
         end_epoch=end_epoch,
-        columns=search_record.make_columns(search.strategy),
+        columns=search_record.make_columns(search.strategy, search.space),
         save_epochs=True,
         compile=compile_ahead,
     )
@@ -161,10 +174,11 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
 
 def choose(
     config: ConfigDict, search: Search, data: small.SmallDataset, state: SearchState, path: Path
-) -> Genotype:
+) -> Found:
     """Returns what the search ends with; of a strategy that asks for cells, history.npz tells who competed."""
     if search.strategy is None:
-        return genotype.derive(np.asarray(state.history)[-1])
+        return found.derive(np.asarray(state.history)[-1], search.space)
+    assert isinstance(search.net, Supernet), "the checks refuse strategies in another space"
     # The first number of the order's stream that no epoch has used.
     number, steps = 2 * config.search.epochs, config.final.batches
     order = _order(config, search.halves[EMBEDDING], number, steps)
@@ -198,8 +212,21 @@ def report(path: str | Path) -> Path:
     """
     path = Path(path)
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
-    sizes = _sizes(artifacts.read_genotype(path / artifacts.GENOTYPE), config.data.name)
+    cells = artifacts.read_found(path / artifacts.GENOTYPE)
+    if not isinstance(cells, Genotype):
+        return search_report.write_search_report(path)
+    sizes = _sizes(cells, config.data.name)
     return search_report.write_search_report(path, sizes, _train_command(config, path))
+
+
+def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
+    """Reads the table that a config of NAS-Bench-201 names; None where it names none, or searches another space."""
+    if config.search.space != "nas_bench_201" or not config.data.table:
+        return None
+    try:
+        return nas_bench_201.load(Path(config.data.table).expanduser())
+    except InputError as error:
+        raise InputError(f"config.data.table: {error}") from None
 
 
 def _train_command(config: ConfigDict, path: Path) -> str:
@@ -224,17 +251,12 @@ def summary(config: ConfigDict) -> str:
     """
     name = config.data.name
     config_checks.one_of("data.name", name, small.SHAPES)
-    net = make_supernet(
-        config.network.cells,
-        config.network.channels,
-        small.NUM_CLASSES[name],
-        image_channels=small.SHAPES[name][-1],
-    )
-    parts = cost.supernet_part_costs(net, small.SHAPES[name])
-    shapes = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
+    space = SPACES[config.search.space]
+    net = make_net(config, small.NUM_CLASSES[name], small.SHAPES[name][-1])
+    parts = cost.supernet_part_costs(net, small.SHAPES[name], space)
     _, endpoints = jax.eval_shape(
         lambda: net.apply(
-            net.init(jax.random.key(0)), jnp.zeros((1, *small.SHAPES[name])), jnp.zeros(shapes)
+            net.init(jax.random.key(0)), jnp.zeros((1, *small.SHAPES[name])), jnp.zeros(space.shape)
         )
     )
     return parts_table(

@@ -2,5 +2,5 @@
 
 A `Space` is data; a `Genotype` is one cell of each type in DARTS's vocabulary; an architecture is the same as an
 array, with the distribution over architectures that edge probabilities stand for. Read `spaces` first, then
-`genotype`. Only `architecture` and `nas_bench_201` import jax.
+`genotype`; `found` is what a search of either space ends with. Only `architecture` imports jax where it is imported.
 """

@@ -2,27 +2,35 @@
 
 The table is an .npz of three arrays: `arch`, the cells as the benchmark writes them
 ("|nor_conv_3x3~0|+|none~0|skip_connect~1|+..."), `columns`, names, and `values` [cell, column], accuracies in
-percent, NaN where one is absent. A search may read SELECTION alone; a report reads TESTS.
+percent, NaN where one is absent. A search may read SELECTION alone; a report reads VALIDATIONS and TESTS.
+This module imports jax in `make_evaluator` alone: tools read cells without it.
 """
 
+import math
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nge_jax.errors import InputError
 from nge_jax.space.spaces import NAS_BENCH_201
+
+if TYPE_CHECKING:
+    import jax
 
 SELECTION = "c10_val_12"  # CIFAR-10, validation after 12 epochs
 TESTS = {  # test accuracy after 200 epochs, by the name of the data set
     "CIFAR-10": "c10_test_200",
     "CIFAR-100": "c100_test_200",
     "ImageNet16-120": "in16_test_200",
+}
+VALIDATIONS = {  # validation accuracy after 200 epochs, likewise; a table need not have these
+    "CIFAR-10": "c10_val_200",
+    "CIFAR-100": "c100_val_200",
+    "ImageNet16-120": "in16_val_200",
 }
 NUM_OPERATIONS, NUM_EDGES = len(NAS_BENCH_201.operations), len(NAS_BENCH_201.edges)
 NUM_CELLS = NUM_OPERATIONS**NUM_EDGES
@@ -34,10 +42,23 @@ class AccuracyTable(NamedTuple):
     Attributes:
         selection: float32 [15625], what a search may read.
         tests: float32 [15625, 3], in the order of TESTS, for the report; NaN: absent.
+        validations: float32 [15625, 3], in the order of VALIDATIONS, likewise.
     """
 
     selection: np.ndarray
     tests: np.ndarray
+    validations: np.ndarray
+
+
+class BenchCell(NamedTuple):
+    """Names a cell in the benchmark's notation."""
+
+    cell: str
+
+    @property
+    def operations(self) -> np.ndarray:
+        """Reads the numbers [6] of its operations; ValueError where the notation is another."""
+        return parse(self.cell)
 
 
 def load(path: str | Path) -> AccuracyTable:
@@ -70,14 +91,19 @@ def load(path: str | Path) -> AccuracyTable:
         raise InputError(f"{path}: expected each cell once, found some twice")
 
     def column(name: str) -> np.ndarray:
-        ordered = np.empty(NUM_CELLS, np.float32)
-        ordered[rows] = values[:, list(columns).index(name)]
+        ordered = np.full(NUM_CELLS, np.nan, np.float32)
+        if name in columns:
+            ordered[rows] = values[:, list(columns).index(name)]
         return ordered
 
     selection = column(SELECTION)
     if not np.isfinite(selection).all():
         raise InputError(f"{path}: column {SELECTION}: expected no NaN, a search needs every cell")
-    return AccuracyTable(selection, np.stack([column(name) for name in TESTS.values()], axis=-1))
+    tests, validations = (
+        np.stack([column(name) for name in names.values()], axis=-1)
+        for names in (TESTS, VALIDATIONS)
+    )
+    return AccuracyTable(selection, tests, validations)
 
 
 def parse(cell: str) -> np.ndarray:
@@ -108,8 +134,10 @@ def cell_index(operations: Any) -> Any:
     return operations @ (NUM_OPERATIONS ** np.arange(NUM_EDGES)[::-1])
 
 
-def make_evaluator(table: AccuracyTable) -> Callable[[jax.Array], jax.Array]:
+def make_evaluator(table: AccuracyTable) -> Callable[["jax.Array"], "jax.Array"]:
     """Makes a function, to be jitted, from architectures [B, 1, 6] to rewards [B]: SELECTION accuracy as a fraction."""
+    import jax.numpy as jnp
+
     rewards = jnp.asarray(table.selection / 100)
     return lambda architectures: rewards[cell_index(architectures[:, 0])]
 
@@ -117,3 +145,22 @@ def make_evaluator(table: AccuracyTable) -> Callable[[jax.Array], jax.Array]:
 def test_accuracies(table: AccuracyTable, architectures: np.ndarray) -> np.ndarray:
     """Looks up test accuracies [..., 3] in percent of architectures [..., 1, 6], NaN where absent; for reports only."""
     return table.tests[cell_index(np.asarray(architectures)[..., 0, :])]
+
+
+def accuracies(table: AccuracyTable, cell: BenchCell) -> dict[str, dict[str, float | None]]:
+    """Looks up a cell's accuracies in percent after 200 epochs, for reports only.
+
+    Returns:
+        {"CIFAR-10": {"validation": 90.36, "test": 93.76}, ...}, None where one is absent.
+    """
+    row = cell_index(cell.operations)
+
+    def known(value: float) -> float | None:
+        return None if math.isnan(value) else round(float(value), 4)
+
+    return {
+        name: {"validation": known(validation), "test": known(test)}
+        for name, validation, test in zip(
+            TESTS, table.validations[row], table.tests[row], strict=True
+        )
+    }

@@ -76,3 +76,7 @@ NAS_BENCH_201 = Space(
     num_nodes=4,
     kept_edges=None,
 )
+SPACES = {
+    "darts": DARTS,
+    "nas_bench_201": NAS_BENCH_201,
+}  # that have a supernet, by their names in configs

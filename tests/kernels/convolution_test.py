@@ -46,6 +46,21 @@ def test_convolution_equals_the_librarys(side, size, strides, padding, dilation)
         np.testing.assert_allclose(f, e, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [8, 7])
+@pytest.mark.parametrize(
+    "size, stride, padding", [(3, 1, None), (3, 2, None), (5, 3, (0, 2)), (1, 2, None)]
+)
+def test_dense_convolution_equals_the_librarys(side, size, stride, padding):
+    x = jax.random.normal(jax.random.key(0), (3, side, side, 4))
+    kernel = jax.random.normal(jax.random.key(1), (size, size, 4, 5))
+    pads = (padding or (size // 2, size // 2),) * 2
+    found = value_and_gradients(lambda *a: convolution.dense_conv(*a, stride, padding), x, kernel)
+    setting = (stride, stride), pads, (1, 1)
+    expected = value_and_gradients(lambda *a: library(*a, *setting), x, kernel)
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, atol=1e-4)
+
+
 def test_pointwise_equals_the_matrix_product():
     x = jax.random.normal(jax.random.key(0), (2, 3, 3, 4))
     weights = jax.random.normal(jax.random.key(1), (4, 5))

@@ -5,16 +5,17 @@ import numpy as np
 from nge_jax.report import figure
 from nge_jax.report.curves import curves_figure, probabilities_figure
 from nge_jax.space.genotype import EDGES, OPERATIONS, derive
+from nge_jax.space.spaces import DARTS
 
 
 def test_probabilities_have_a_panel_for_each_edge():
     probs = np.random.default_rng(0).dirichlet(np.ones(7), [5, 2, 14]).astype(np.float32)
     pairs = derive(probs[-1]).normal
-    drawing = probabilities_figure(probs[:, 0], OPERATIONS, EDGES, pairs)
+    kept = {(i, 2 + j // 2): operation for j, (operation, i) in enumerate(pairs)}
+    drawing = probabilities_figure(probs[:, 0], DARTS, kept)
     panels = {axes.get_title(loc="left"): axes for axes in drawing.axes if axes.get_visible()}
     names = ("$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3")
     assert list(panels) == [f"{names[i]} → {names[k]}" for i, k in EDGES]
-    kept = {(i, 2 + j // 2): operation for j, (operation, i) in enumerate(pairs)}
     for e, (edge, axes) in enumerate(zip(EDGES, panels.values(), strict=True)):
         assert axes.get_title(loc="right") == kept.get(edge, "")
         for o, line in enumerate(axes.lines):

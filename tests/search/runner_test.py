@@ -264,6 +264,8 @@ def test_a_search_runs_on_four_devices(python, tmp_path):
     [
         ("search.alternation=never", "config.search.alternation: found 'never'"),
         ("search.edge_model=gcn", "config.search.edge_model: found 'gcn', expected one of nge"),
+        ("search.space=resnet", "config.search.space: found 'resnet', expected one of darts, nas"),
+        ("search.space=nas_bench_201", "config.data.table: missing, expected as in search_nas_b"),
         ("network.channels=3", "config.network.channels: found 3"),
         ("search.images_per_epoch=9999", "config.search.images_per_epoch: found 9999"),
         ("data.train_fraction=1.5", "config.data.train_fraction: 1.5"),

@@ -89,6 +89,18 @@ def test_a_search_reads_validation_after_12_epochs_alone(arrays, tmp_path):
     assert absent.shape == (10, 3) and np.isnan(absent).all()
 
 
+def test_accuracies_of_a_cell_for_a_report(arrays, tmp_path):
+    columns = np.array([*COLUMNS[:-2], "c10_val_200", "c10_val_12"])
+    table = nas_bench_201.load(write(tmp_path / "t.npz", arrays, columns=columns))
+    cell = nas_bench_201.BenchCell(str(arrays["arch"][77]))
+    values = dict(zip(columns, arrays["values"][77], strict=True))
+    found = nas_bench_201.accuracies(table, cell)
+    assert list(found) == ["CIFAR-10", "CIFAR-100", "ImageNet16-120"]
+    assert found["CIFAR-10"]["validation"] == pytest.approx(values["c10_val_200"], abs=1e-4)
+    assert found["ImageNet16-120"]["test"] == pytest.approx(values["in16_test_200"], abs=1e-4)
+    assert found["CIFAR-100"]["validation"] is None  # the table has no such column
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -1,0 +1,87 @@
+"""The cell that a search ends with, whatever its space: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from nge_jax.errors import GenotypeError
+from nge_jax.space import genotype, nas_bench_201
+from nge_jax.space.genotype import NUM_INPUTS, Genotype
+from nge_jax.space.nas_bench_201 import BenchCell
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
+
+Found = Genotype | BenchCell
+
+
+class KeptEdge(NamedTuple):
+    """Holds an edge i -> k that a cell keeps, and its operation."""
+
+    operation: str
+    source: int
+    target: int
+
+
+def derive(probs: np.ndarray, space: Space) -> Found:
+    """Derives the cells that probabilities P [C, E, O] of a space favor; see `genotype.derive`.
+
+    In NAS-Bench-201 every edge has its most probable operation, `none` among them; ties go to the lower index.
+
+    Raises:
+        ValueError: for another shape and for NaN or infinity.
+    """
+    if space == DARTS:
+        return genotype.derive(probs)
+    probs = np.asarray(probs, np.float64)
+    if probs.shape != space.shape or not np.isfinite(probs).all():
+        raise ValueError(
+            f"probs: expected finite values of shape {space.shape}, found {probs.shape}"
+        )
+    return BenchCell(nas_bench_201.to_string(probs[0].argmax(-1)))
+
+
+def space_of(cell: Found) -> Space:
+    """Returns the space that a cell is of."""
+    return DARTS if isinstance(cell, Genotype) else NAS_BENCH_201
+
+
+def kept_edges(cell: Found, cell_type: str) -> tuple[KeptEdge, ...]:
+    """Lists a cell's edges by target, then by source; in NAS-Bench-201 all, with `none` among the operations."""
+    if isinstance(cell, Genotype):
+        pairs, _ = cell.cell(cell_type)
+        return tuple(KeptEdge(o, i, NUM_INPUTS + j // 2) for j, (o, i) in enumerate(pairs))
+    names = [NAS_BENCH_201.operations[o] for o in cell.operations]
+    edges = zip(names, NAS_BENCH_201.edges, strict=True)
+    return tuple(KeptEdge(name, *edge) for name, edge in edges)
+
+
+def operation_counts(cell: Found, cell_type: str) -> dict[str, int]:
+    """Counts how often each of the space's operations stands in the cell."""
+    names = [edge.operation for edge in kept_edges(cell, cell_type)]
+    return {operation: names.count(operation) for operation in space_of(cell).operations}
+
+
+def to_json(cell: Found) -> str:
+    """Writes a genotype as `genotype.to_json` does, a cell of NAS-Bench-201 as {"cell": "|...|"}."""
+    if isinstance(cell, Genotype):
+        return genotype.to_json(cell)
+    return json.dumps(cell._asdict(), indent=2) + "\n"
+
+
+def from_json(text: str) -> Found:
+    """Reads what `to_json` writes.
+
+    Raises:
+        GenotypeError: for anything else, naming the field.
+    """
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict) or set(fields) != {"cell"}:
+        return genotype.from_json(text)
+    try:
+        nas_bench_201.parse(str(fields["cell"]))
+    except ValueError as error:
+        raise GenotypeError(f'genotype field "cell": {error}') from None
+    return BenchCell(fields["cell"])

@@ -1,0 +1,196 @@
+"""The supernet of NAS-Bench-201 (Dong and Yang, ICLR 2020): (weights, images, probabilities P) -> logits.
+
+    stem, N cells, residual block, N cells, residual block, N cells, BN-ReLU, global average, classifier
+
+A cell has one input, node 0, and puts out its last node; its edges keep resolution and channels,
+
+    node_k = sum over i < k, sum over operations o of  p[i, k, o] * o(node_i)
+
+and a residual block halves the one and doubles the other. Convolutions stand between ReLU and batch normalization, as
+the benchmark trained them; `avg_pool_3x3` has no batch normalization. What is no operation of an edge (stem, blocks,
+head) has affine normalization, an edge's has none, as in the benchmark's own searches (D-X-Y/AutoDL-Projects). The
+batch's own statistics serve always, so that the supernet has no state.
+
+All edges that leave a node share its ReLU and its pool, and their convolutions are one with as many times the
+channels. The cells of a stage are one compiled loop.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from nge_jax.kernels import convolution, pooling
+from nge_jax.space.spaces import NAS_BENCH_201, Space
+from nge_jax.supernet import norm
+from nge_jax.supernet.cell import uniform
+from nge_jax.supernet.trees import Params
+
+STAGES = 3
+NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(len(NAS_BENCH_201.operations))  # in their order there
+
+
+class NasBench201Supernet(NamedTuple):
+    """Describes the supernet as data; `init` and `apply` are its two functions, as of `model.Supernet`.
+
+    Attributes:
+        cells: N, of each stage.
+        channels: of the first stage; each other has twice as many as the one before.
+        num_classes: number of classes.
+        image_channels: channels of an image.
+        dtype: of the activations; parameters and statistics are float32 always.
+        remat: recompute each cell's inside in the backward pass instead of storing it.
+        axis_name: mapped axis over which batch statistics are averaged; None: each device its own.
+    """
+
+    cells: int
+    channels: int
+    num_classes: int
+    image_channels: int = 3
+    dtype: Any = jnp.float32
+    remat: bool = False
+    axis_name: str | None = None
+
+    @property
+    def space(self) -> Space:
+        """Names the space of its cells."""
+        return NAS_BENCH_201
+
+    def init(self, key: jax.Array) -> Params:
+        """Draws float32 weights, distributed as PyTorch's defaults, which the benchmark's searches start with."""
+        keys = iter(jax.random.split(key, 3 * STAGES + 2))
+        widths = [self.channels * 2**stage for stage in range(STAGES)]
+        stem = (3, 3, self.image_channels, self.channels)
+        weights: Params = {
+            "stem": _init_conv(next(keys), stem) | _init_affine(self.channels),
+            "stages": [self._init_cells(next(keys), channels) for channels in widths],
+            "blocks": [_init_block(next(keys), channels) for channels in widths[:-1]],
+            "head": _init_affine(widths[-1]),
+        }
+        kernel = uniform(next(keys), (widths[-1], self.num_classes), widths[-1])
+        bias = uniform(next(keys), (self.num_classes,), widths[-1])
+        return weights | {"classifier": {"kernel": kernel, "bias": bias}}
+
+    def _init_cells(self, key, channels):
+        """Draws a stage's cells, stacked: of each edge a 1x1 and a 3x3 convolution."""
+        key_1x1, key_3x3 = jax.random.split(key)
+        stacked = self.cells, len(NAS_BENCH_201.edges)
+        return {
+            "nor_conv_1x1": uniform(key_1x1, (*stacked, channels, channels), channels),
+            "nor_conv_3x3": uniform(key_3x3, (*stacked, 3, 3, channels, channels), 9 * channels),
+        }
+
+    def apply(
+        self, weights: Params, images: jax.Array, probs: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes class logits of normalized `images` under operation probabilities `probs`.
+
+        Args:
+            weights: as from `init`.
+            images: [B, H, W, image_channels]; H and W divisible by 4.
+            probs: [1, 6, 5]: cell type, edge of `NAS_BENCH_201.edges`, operation.
+
+        Returns:
+            Logits [B, num_classes], float32, and the endpoints: "stem", "stage_0", ... (NHWC).
+        """
+
+        def cell(x, params):
+            return mixed_cell(params, x, probs[0], self.axis_name), None
+
+        if self.remat:
+            cell = jax.checkpoint(cell)
+        stem = weights["stem"]
+        x = convolution.dense_conv(images.astype(self.dtype), stem["kernel"].astype(self.dtype))
+        x = _affine_norm(stem, x, self.axis_name)
+        endpoints = {"stem": x}
+        for stage, params in enumerate(weights["stages"]):
+            if stage:
+                x = residual_block(weights["blocks"][stage - 1], x, self.axis_name)
+            x, _ = lax.scan(cell, x, params)
+            endpoints[f"stage_{stage}"] = x
+        x = jax.nn.relu(_affine_norm(weights["head"], x, self.axis_name))
+        pooled = x.mean((1, 2), dtype=jnp.float32)
+        classifier = weights["classifier"]
+        return pooled @ classifier["kernel"] + classifier["bias"], endpoints
+
+
+def mixed_cell(
+    params: Params, x: jax.Array, probs: jax.Array, axis_name: str | None = None
+) -> jax.Array:
+    """Computes the output [B, H, W, C] of a mixed cell.
+
+    Args:
+        params: of one cell: "nor_conv_1x1" [6, C, C] and "nor_conv_3x3" [6, 3, 3, C, C].
+        x: [B, H, W, C], node 0.
+        probs: [6, 5], probabilities of each edge's operations.
+        axis_name: mapped axis over which batch statistics are averaged, if any.
+    """
+    nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
+    for source in range(NAS_BENCH_201.num_nodes - 1):
+        leaving = [e for e, (i, _) in enumerate(NAS_BENCH_201.edges) if i == source]
+        kernels = jax.tree.map(lambda a, leaving=leaving: a[np.array(leaving)], params)
+        brought = _mixed_edges(kernels, nodes[source], probs[np.array(leaving)], axis_name)
+        for edge, mixed in zip(leaving, brought, strict=True):
+            target = NAS_BENCH_201.edges[edge][1]
+            nodes[target] = nodes[target] + mixed
+    return nodes[-1]
+
+
+def _mixed_edges(params, x, probs, axis_name):
+    """Computes what each of the E edges that leave x brings: a list of [B, H, W, C]; `none` brings nothing."""
+    relu_x, pooled = jax.nn.relu(x), pooling.avg_pool(x)
+    # [..., C_in, C] of each edge, side by side: [..., C_in, E C].
+    wide = [jnp.concatenate(list(params[name]), -1) for name in ("nor_conv_1x1", "nor_conv_3x3")]
+    one, three = (kernel.astype(x.dtype) for kernel in wide)
+    edges, channels = len(probs), x.shape[-1]
+    p = probs.astype(x.dtype)
+    each = functools.partial(jnp.repeat, repeats=channels, total_repeat_length=edges * channels)
+    convolved = norm.batch_norm(convolution.pointwise(relu_x, one), axis_name) * each(
+        p[:, CONV_1X1]
+    )
+    convolved += norm.batch_norm(convolution.dense_conv(relu_x, three), axis_name) * each(
+        p[:, CONV_3X3]
+    )
+    parts = jnp.split(convolved, edges, -1)
+    return [part + w[SKIP] * x + w[POOL] * pooled for w, part in zip(p, parts, strict=True)]
+
+
+def residual_block(params: Params, x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Halves the resolution of x [B, H, W, C] and doubles its channels: [B, H / 2, W / 2, 2 C].
+
+    Twice ReLU, 3x3 convolution and BN, beside a 2x2 average and a 1x1 convolution.
+    """
+    y = x
+    for name, stride in (("first", 2), ("second", 1)):
+        kernel = params[name]["kernel"].astype(x.dtype)
+        y = convolution.dense_conv(jax.nn.relu(y), kernel, stride)
+        y = _affine_norm(params[name], y, axis_name)
+    batch, height, width, channels = x.shape
+    pairs = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    halved = pairs.mean((2, 4))
+    return convolution.pointwise(halved, params["shortcut"].astype(x.dtype)) + y
+
+
+def _init_conv(key, shape):
+    return {"kernel": uniform(key, shape, int(np.prod(shape[:-1])))}
+
+
+def _init_affine(channels):
+    return {"scale": jnp.ones(channels), "bias": jnp.zeros(channels)}
+
+
+def _init_block(key, channels):
+    keys, wide = jax.random.split(key, 3), 2 * channels
+    return {
+        "first": _init_conv(keys[0], (3, 3, channels, wide)) | _init_affine(wide),
+        "second": _init_conv(keys[1], (3, 3, wide, wide)) | _init_affine(wide),
+        "shortcut": uniform(keys[2], (channels, wide), channels),
+    }
+
+
+def _affine_norm(params, x, axis_name):
+    x = norm.batch_norm(x, axis_name)
+    return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)

@@ -1,0 +1,82 @@
+"""The search of NAS-Bench-201's supernet, from the command to the accuracies that its table has of the cell found."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from nge_jax.runtime import artifacts
+from nge_jax.space import found, nas_bench_201
+from nge_jax.space.spaces import NAS_BENCH_201
+
+SMOKE = (
+    "-m",
+    "nge_jax.main",
+    "--config=configs/search_nas_bench_201.py:smoke",
+    "--config.data.name=digits",
+    "--config.data.pad=1",
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of random accuracies; CIFAR-100's validation is absent."""
+    rng = np.random.default_rng(0)
+    columns = [
+        nas_bench_201.SELECTION,
+        *nas_bench_201.TESTS.values(),
+        "c10_val_200",
+        "in16_val_200",
+    ]
+    cells = [nas_bench_201.to_string(cell) for cell in itertools.product(range(5), repeat=6)]
+    values = rng.uniform(10, 95, (15_625, len(columns))).astype(np.float32)
+    path = tmp_path_factory.mktemp("table") / "table.npz"
+    np.savez(path, arch=np.array(cells), columns=np.array(columns), values=values)
+    return path
+
+
+def test_a_search_on_four_devices_ends_with_the_tables_accuracies(python, tmp_path, table):
+    workdir = tmp_path / "run"
+    done = python(*SMOKE, f"--workdir={workdir}", devices=4, timeout=600)
+    assert done.returncode == 0, done.stderr
+    probs, space = artifacts.read_architecture(workdir / "architecture.npz")
+    assert space == NAS_BENCH_201 and probs.shape == (3, 1, 6, 5)
+    np.testing.assert_allclose(probs.sum(-1), 1, atol=1e-5)
+    assert not np.array_equal(probs[0], probs[2]), "P has not moved"
+    cell = artifacts.read_found(workdir / "genotype.json")
+    assert cell == found.derive(probs[-1], NAS_BENCH_201)
+    last = artifacts.read_metrics(workdir / "metrics.jsonl", ("entropy_normal",))[-1]
+    assert sum(last[f"{name}_normal"] for name in NAS_BENCH_201.operations) == 6
+    assert "set data.table" in (workdir / "report.md").read_text()
+    assert not (workdir / "accuracies.json").exists()
+
+    # A table that comes later is read by the same command.
+    done = python(*SMOKE, f"--config.data.table={table}", f"--workdir={workdir}", devices=4)
+    assert done.returncode == 0, done.stderr
+    truth = json.loads((workdir / "accuracies.json").read_text())
+    accuracies = nas_bench_201.load(table)
+    assert truth["found"] == nas_bench_201.accuracies(accuracies, cell)
+    tests = nas_bench_201.test_accuracies(accuracies, cell.operations[None])
+    assert truth["found"]["CIFAR-10"]["test"] == pytest.approx(tests[0], abs=1e-3)
+    assert truth["found"]["CIFAR-100"]["validation"] is None
+    for epoch, p in zip(truth["epochs"], probs, strict=True):
+        assert epoch["cell"] == found.derive(p, NAS_BENCH_201).cell
+    report = (workdir / "report.md").read_text()
+    assert f"{tests[0]:.2f}%" in report and "absent" in report
+    assert f"CIFAR-10 test {tests[0]:.2f} %" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("search.strategy=evolution", "config.search.strategy: found 'evolution', expected 'grad"),
+        ("data.table=none.npz", "config.data.table: none.npz: no such file"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(python, tmp_path, override, message):
+    done = python(*SMOKE, f"--config.{override}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,67 @@
+"""What a search ends with, of either space: derived from P, counted, written and read."""
+
+import numpy as np
+import pytest
+
+from nge_jax.errors import GenotypeError
+from nge_jax.space import found, genotype
+from nge_jax.space.found import KeptEdge
+from nge_jax.space.nas_bench_201 import BenchCell
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201
+
+CELL = BenchCell("|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|")
+
+
+def test_each_edge_of_the_benchmark_has_its_most_probable_operation():
+    probs = np.full((1, 6, 5), 0.2)
+    for edge, operation in enumerate((0, 1, 2, 3, 4)):  # the last edge stays undecided
+        probs[0, edge, operation] += 0.01
+    assert found.derive(probs, NAS_BENCH_201) == CELL
+    assert found.space_of(CELL) == NAS_BENCH_201
+    for wrong in (probs[0], np.full((1, 6, 5), np.nan)):
+        with pytest.raises(ValueError, match="probs: expected finite values of shape"):
+            found.derive(wrong, NAS_BENCH_201)
+
+
+def test_the_papers_cells_are_derived_as_ever():
+    probs = np.random.default_rng(0).dirichlet(np.ones(7), (2, 14))
+    cells = found.derive(probs, DARTS)
+    assert cells == genotype.derive(probs) and found.space_of(cells) == DARTS
+    for kind in DARTS.cell_types:
+        assert found.operation_counts(cells, kind) == genotype.operation_counts(cells, kind)
+
+
+def test_edges_and_counts():
+    edges = found.kept_edges(CELL, "normal")
+    assert edges[0] == KeptEdge("none", 0, 1) and edges[4] == KeptEdge("avg_pool_3x3", 1, 3)
+    counts = found.operation_counts(CELL, "normal")
+    assert counts == {
+        "none": 2,
+        "skip_connect": 1,
+        "nor_conv_1x1": 1,
+        "nor_conv_3x3": 1,
+        "avg_pool_3x3": 1,
+    }
+    darts = found.kept_edges(genotype.load("DARTS_V2"), "reduction")
+    assert darts[2] == KeptEdge("skip_connect", 2, 3)
+
+
+@pytest.mark.parametrize("cell", [CELL, genotype.load("DARTS_V2")])
+def test_json_and_back(cell):
+    assert found.from_json(found.to_json(cell)) == cell
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"cell": "|none~0|"}', 'genotype field "cell": expected a cell such as'),
+        ('{"cell": null}', 'genotype field "cell": expected a cell such as'),
+        ('{"cell": "", "normal": []}', "unknown, expected normal"),
+        ("[]", "expected an object"),
+        ("no", "not JSON"),
+    ],
+)
+def test_what_is_no_cell_is_refused_in_one_line(text, message):
+    with pytest.raises(GenotypeError, match=message) as error:
+        found.from_json(text)
+    assert "\n" not in str(error.value)

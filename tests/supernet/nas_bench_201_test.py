@@ -1,0 +1,177 @@
+"""The supernet of NAS-Bench-201 against the benchmark's network written plainly: values, gradients, sizes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from nge_jax.space.spaces import NAS_BENCH_201
+from nge_jax.supernet import nas_bench_201, reference
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+
+NET = NasBench201Supernet(cells=1, channels=2, num_classes=4)
+
+
+def plain_conv(x, kernel, stride=1):
+    pads = [(kernel.shape[0] // 2,) * 2] * 2
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), pads, dimension_numbers=dimensions, precision="highest"
+    )
+
+
+def plain_affine(params, x):
+    return reference.batch_norm(x) * params["scale"] + params["bias"]
+
+
+def plain_operation(name, params, edge, x):
+    """One operation of one edge, as the benchmark's `cell_operations.py` has it."""
+    if name == "none":
+        return 0 * x
+    if name == "skip_connect":
+        return x
+    if name == "avg_pool_3x3":
+        counts = reference.pool(jnp.ones_like(x), 0.0, lax.add, 1)
+        return reference.pool(x, 0.0, lax.add, 1) / counts
+    kernel = params[name][edge]
+    kernel = kernel[None, None] if name == "nor_conv_1x1" else kernel
+    return reference.batch_norm(plain_conv(jax.nn.relu(x), kernel))
+
+
+def plain_cell(params, x, probs):
+    nodes = [x]
+    for k in range(1, 4):
+        node = 0.0
+        for i in range(k):
+            edge = NAS_BENCH_201.edges.index((i, k))
+            for o, name in enumerate(NAS_BENCH_201.operations):
+                node += probs[edge, o] * plain_operation(name, params, edge, nodes[i])
+        nodes.append(node)
+    return nodes[-1]
+
+
+def plain_block(params, x):
+    y = plain_affine(params["first"], plain_conv(jax.nn.relu(x), params["first"]["kernel"], 2))
+    y = plain_affine(params["second"], plain_conv(jax.nn.relu(y), params["second"]["kernel"]))
+    halved = lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
+    return plain_conv(halved, params["shortcut"][None, None]) + y
+
+
+def plain_network(weights, images, probs):
+    x = plain_affine(weights["stem"], plain_conv(images, weights["stem"]["kernel"]))
+    for stage, cells in enumerate(weights["stages"]):
+        if stage:
+            x = plain_block(weights["blocks"][stage - 1], x)
+        for number in range(len(cells["nor_conv_1x1"])):
+            x = plain_cell(jax.tree.map(lambda a, n=number: a[n], cells), x, probs[0])
+    x = jax.nn.relu(plain_affine(weights["head"], x)).mean((1, 2))
+    return x @ weights["classifier"]["kernel"] + weights["classifier"]["bias"]
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Weights, with affine parts that have moved, images, probabilities and a direction to project logits on."""
+    rng = np.random.default_rng(0)
+    weights = jax.jit(NET.init)(jax.random.key(3))
+    weights = jax.tree.map(lambda a: np.float32(a + rng.normal(0, 0.1, a.shape)), weights)
+    images = np.float32(rng.normal(size=(4, 8, 8, 3)))
+    probs = np.float32(rng.dirichlet(np.ones(5), (1, 6)))
+    return weights, images, probs, np.float32(rng.normal(size=(4, 4)))
+
+
+def value_and_gradients(network, weights, images, probs, direction):
+    def projected(weights, images, probs):
+        logits = network(weights, images, probs)
+        return (logits * direction).sum(), logits
+
+    gradients = jax.value_and_grad(projected, (0, 1, 2), has_aux=True)
+    (_, logits), grads = jax.jit(gradients)(weights, images, probs)
+    return logits, grads
+
+
+def assert_close(found, expected, scale=2e-4):
+    paths, _ = jax.tree_util.tree_flatten_with_path(expected)
+    for f, (path, e) in zip(jax.tree.leaves(found), paths, strict=True):
+        atol = scale * max(np.abs(e).max(), 1e-3)
+        np.testing.assert_allclose(f, e, atol=atol, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.slow
+def test_values_and_gradients_are_those_of_the_plain_network(problem):
+    expected = value_and_gradients(plain_network, *problem)
+    for net in (NET, NET._replace(remat=True)):
+        found = value_and_gradients(lambda *args, net=net: net.apply(*args)[0], *problem)
+        assert_close(found, expected)
+
+
+def test_the_cells_of_a_stage_follow_each_other(problem):
+    _, images, probs, _ = problem
+    net = NET._replace(cells=3)
+    weights = jax.jit(net.init)(jax.random.key(5))
+    stage = weights["stages"][0]
+    _, endpoints = jax.jit(net.apply)(weights, images, probs)
+    x = endpoints["stem"]
+    for number in range(3):
+        cell = jax.tree.map(lambda a, n=number: a[n], stage)
+        x = nas_bench_201.mixed_cell(cell, x, probs[0])
+    np.testing.assert_allclose(endpoints["stage_0"], x, atol=1e-4)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_the_gradients_lower_for_accelerators(platform):
+    weights = jax.eval_shape(NET.init, jax.random.key(0))
+    images, probs = jnp.zeros((2, 8, 8, 3)), jnp.full((1, 6, 5), 1 / 5)
+
+    def loss(weights, images, probs):
+        return jnp.square(NET.apply(weights, images, probs)[0]).sum()
+
+    gradient = jax.jit(jax.grad(loss, (0, 2)))
+    program = jax.export.export(gradient, platforms=[platform])(
+        weights, images, probs
+    ).mlir_module()
+    # Values and both gradients of each convolution are the library's: 3 in a cell, 2 in a block, the stem's without
+    # its input's; beside them the pools'.
+    convolutions = program.count("stablehlo.convolution")
+    assert convolutions >= 3 * 3 * 3 + 3 * 2 * 2 + 2, convolutions
+
+
+@pytest.mark.parametrize("name", NAS_BENCH_201.operations)
+def test_one_hot_probabilities_give_the_chosen_operation(problem, name):
+    weights, images, _, _ = problem
+    images = images[..., :2]
+    cell = jax.tree.map(lambda a: a[0], weights["stages"][0])
+    o = NAS_BENCH_201.operations.index(name)
+    probs = jax.nn.one_hot(jnp.full(6, o), 5)
+    found = nas_bench_201.mixed_cell(cell, images, probs)
+    nodes = [images]
+    for k in range(1, 4):
+        edges = [NAS_BENCH_201.edges.index((i, k)) for i in range(k)]
+        brought = [plain_operation(name, cell, e, x) for e, x in zip(edges, nodes, strict=True)]
+        nodes.append(sum(brought))
+    np.testing.assert_allclose(found, nodes[-1], atol=1e-4)
+
+
+def test_the_network_around_the_cells_has_the_benchmarks_size():
+    """A cell of 3x3 convolutions alone has 1.531546 M parameters there, with an affine normalization on each edge."""
+    net = NasBench201Supernet(cells=5, channels=16, num_classes=10)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    for cells in weights["stages"]:
+        del cells["nor_conv_1x1"]
+    affine = 5 * 6 * 2 * (16 + 32 + 64)
+    assert sum(leaf.size for leaf in jax.tree.leaves(weights)) + affine == 1_531_546
+
+
+def test_shapes_and_types():
+    net = NET._replace(dtype=jnp.bfloat16)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    images, probs = jnp.zeros((2, 16, 16, 3)), jnp.full((1, 6, 5), 1 / 5)
+    logits, endpoints = jax.eval_shape(net.apply, weights, images, probs)
+    assert logits.shape == (2, 4) and logits.dtype == jnp.float32
+    assert {x.dtype for x in endpoints.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {name: x.shape for name, x in endpoints.items()} == {
+        "stem": (2, 16, 16, 2),
+        "stage_0": (2, 16, 16, 2),
+        "stage_1": (2, 8, 8, 4),
+        "stage_2": (2, 4, 4, 8),
+    }
