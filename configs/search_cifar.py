@@ -130,6 +130,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.steps_per_dispatch = 20  # training steps compiled into one call
     config.run.checkpoint_every_steps = 100  # of either phase
     config.run.keep_checkpoints = 2
+    # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
+    config.run.skip_nonfinite = 0
 
     apply_words(config, words, VARIANTS, __file__)
     if config.search.strategy != "gradient" and config.search.edge_model == "alpha":

@@ -100,5 +100,7 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.steps_per_dispatch = 11
     config.run.checkpoint_every_steps = 100
     config.run.keep_checkpoints = 2
+    # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
+    config.run.skip_nonfinite = 0
 
     return apply_words(config, words, VARIANTS, __file__)

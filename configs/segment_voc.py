@@ -95,6 +95,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.steps_per_dispatch = 1
     config.run.checkpoint_every_steps = 500
     config.run.keep_checkpoints = 2
+    # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
+    config.run.skip_nonfinite = 0
     config.run.eval_batch_size = 4  # of each device
     config.run.pictures = 4  # images of the validation split shown in the report
 

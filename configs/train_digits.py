@@ -62,6 +62,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.steps_per_dispatch = 22
     config.run.checkpoint_every_steps = 110
     config.run.keep_checkpoints = 2
+    # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
+    config.run.skip_nonfinite = 0
     config.run.eval_batch_size = 128
 
     return apply_words(config, words, VARIANTS, __file__)

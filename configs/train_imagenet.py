@@ -104,6 +104,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.steps_per_dispatch = 4  # training steps compiled into one call, with their images
     config.run.checkpoint_every_steps = 2502  # an epoch
     config.run.keep_checkpoints = 2
+    # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
+    config.run.skip_nonfinite = 0
     config.run.eval_batch_size = 128  # of each device, in the final test
 
     return apply_words(config, words, VARIANTS, __file__)

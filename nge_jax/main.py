@@ -21,7 +21,7 @@ from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.runtime import distributed, lock, workdir
 from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime.config import check_keys, read_config, to_values
+from nge_jax.runtime.config import FIRST_OF_TASK, check_keys, read_config, to_values
 from nge_jax.runtime.distributed import Preempted
 
 TASKS = {
@@ -129,11 +129,10 @@ def task_of(config: ConfigDict) -> str:
 
 def _shipped_config(task: str, config: ConfigDict) -> str:
     """Returns the name of a shipped config with all keys that the task reads."""
-    if task == "search":
-        space = config.get("search", {}).get("space")
-        return "search_nas_bench_201" if space == "nas_bench_201" else "search_cifar"
-    if task == "segment":
-        return "segment_voc"
+    if task == "search" and config.get("search", {}).get("space") == "nas_bench_201":
+        return "search_nas_bench_201"
+    if task != "train":
+        return FIRST_OF_TASK[task]
     data_name = config.get("data", {}).get("name")
     return "train_cifar10" if data_name in small.NUM_CLASSES else "train_imagenet"
 

@@ -120,6 +120,10 @@ class Checkpoints:
             )
         return state, step
 
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest checkpoint, intact or not; None where there is none."""
+        return self._manager.latest_step()
+
     def wait(self) -> None:
         """Returns once everything saved is on disk."""
         self._manager.wait_until_finished()

@@ -32,6 +32,9 @@ KINDS = {
     tuple: "numbers",
 }
 
+# A shipped config of each task; those of a task have the same keys of `run`.
+FIRST_OF_TASK = {"search": "search_cifar", "train": "train_cifar10", "segment": "segment_voc"}
+
 # A flag that sets a key: --config.search.epochs=3, --noconfig.data.flip.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
 # {"network.channels": 4}: keys of a config, joined by dots, and the values that they take instead.
@@ -133,12 +136,15 @@ def load_module(file: Path) -> ModuleType:
 
 
 def read(workdir: Path) -> ConfigDict:
-    """Reads the config of the run whose workdir it is.
+    """Reads the config of the run whose workdir it is; keys of `run` that its version did not have get their defaults.
 
     Raises:
       InputError: there is none, or it names no task.
     """
-    return ConfigDict(artifacts.read_json(workdir / artifacts.CONFIG, ("task",)))
+    values = artifacts.read_json(workdir / artifacts.CONFIG, ("task",))
+    if values["task"] in FIRST_OF_TASK and isinstance(values.get("run"), dict):
+        values["run"] = _shipped_values(FIRST_OF_TASK[values["task"]])["run"] | values["run"]
+    return ConfigDict(values)
 
 
 def train_command(name: str, genotype: Path) -> str:

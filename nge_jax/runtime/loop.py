@@ -10,18 +10,21 @@ every so many steps, shows how far the run is, and saves and ends when the run i
 each goes through the same loop, and the first one writes.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from nge_jax.runtime import artifacts, parallel
+from nge_jax.runtime import artifacts, finite, parallel
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
+from nge_jax.runtime.finite import Diverged, NotFinite
 from nge_jax.runtime.progress import Columns, EpochLog
 
-State = Any  # a NamedTuple of arrays, with a `step`
+# A NamedTuple of arrays, with a `step`; its `sums`, if it has any, tell of NaN in what was computed.
+State = Any
 Span = tuple[
     int, int
 ]  # the first of a phase's steps that a dispatch runs, and the one after its last
@@ -68,11 +71,13 @@ class Task(NamedTuple):
     batch_size: images of an update.
     batches: `(epoch, name of a phase, spans, state) -> Work for each span`. What it takes of the state, which the first
       dispatch donates, it takes before it returns; it may read the batches of a dispatch while the one before runs.
-    end_epoch: `(epoch, step, state) -> EpochEnd`; epochs count from 1 here.
+    end_epoch: `(epoch, step, state) -> EpochEnd`; epochs count from 1 here. It may raise NotFinite.
     columns: of the table of epochs.
     save_epochs: whether the state is saved after each epoch, be a checkpoint due or not.
     test: `state -> metrics` that the last row has besides, computed after that row is shown.
     compile: `state -> programs` of all phases, where they are to be compiled ahead; the state is kept.
+    numbers: `state -> what of it has to be finite`.
+    skipped: `state -> how many updates were left out because they were not finite`; None: it leaves out none.
     """
 
     state: State
@@ -86,6 +91,8 @@ class Task(NamedTuple):
     save_epochs: bool = False
     test: Callable[[State], dict[str, Any]] | None = None
     compile: Callable[[State], Sequence[Program]] | None = None
+    numbers: Callable[[State], Any] = lambda state: state
+    skipped: Callable[[State], int] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -99,6 +106,7 @@ def run(
     checkpoint_every_steps: int,
     keep_checkpoints: int,
     steps_per_dispatch: int,
+    skip_nonfinite: int = 0,
 ) -> State:
     """Runs what is left of the task and returns the last state.
 
@@ -108,8 +116,10 @@ def run(
       checkpoint_every_steps: a dispatch ends, and the state is saved, where a multiple of this is reached.
       keep_checkpoints: how many of the newest stay.
       steps_per_dispatch: at most so many of a phase's steps run at once.
+      skip_nonfinite: how many updates the task may leave out.
 
     Raises:
+      Diverged: a number is not finite, or too many updates were left out; every checkpoint is finite.
       Preempted: a process of the run was asked to stop; the state is saved.
     """
     total_steps, epochs = task.total_steps, -(-task.total_steps // task.steps_per_epoch)
@@ -118,6 +128,8 @@ def run(
         PreemptionNotice() as notice,
     ):
         state, step = checkpoints.restore_latest(task.state) or (task.state, 0)
+        check = _Finite(task, checkpoints, skip_nonfinite)
+        check.restored(state, step)
         images = total_steps * task.batch_size, step * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
@@ -140,14 +152,17 @@ def run(
                         step += done
                         note = f"epoch {epoch}/{epochs}" + (f", {phase.name}" if phase.name else "")
                         log.advance(done * task.batch_size, note)
+                        check.sums(state, step, note)
 
                         due = step % checkpoint_every_steps < done or step == total_steps
                         score = None
                         if step % task.steps_per_epoch == 0 or step == total_steps:
-                            state, score = _end_epoch(task, log, epoch, step, state)
+                            check.numbers(state, step, note)
+                            state, score = _end_epoch(task, log, epoch, step, state, check)
                             due = due or score is not None or task.save_epochs
                         stops = notice.given() and step < total_steps
                         if due or stops:  # never before the epoch's row
+                            check.numbers(state, step, note)
                             checkpoints.save(step, state, score)
                         if stops:
                             raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
@@ -192,14 +207,68 @@ def _compile(task: Task, state: State, work: Work) -> tuple[State, dict[str, Pro
 
 
 def _end_epoch(
-    task: Task, log: EpochLog, epoch: int, step: int, state: State
+    task: Task, log: EpochLog, epoch: int, step: int, state: State, check: "_Finite"
 ) -> tuple[State, float | None]:
     """Shows and writes the epoch's row; returns the state to go on with and the epoch's score."""
     row = {"epoch": epoch, "step": step} | log.speed()
-    end = task.end_epoch(epoch, step, state)
-    row |= end.row
+    try:
+        end = task.end_epoch(epoch, step, state)
+    except NotFinite as error:
+        raise check.diverged(str(error), step, f"epoch {epoch}") from error
+    row |= end.row | check.skipped(state)
     log.show(row, end.notes)
     if step == task.total_steps and task.test is not None:
         row |= task.test(end.state)
+    for key, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise check.diverged(key, step, f"epoch {epoch}")
     log.write(row)
     return end.state, end.score
+
+
+class _Finite:
+    """Sees to it that a run stops, in one line, before anything that is not finite reaches a checkpoint."""
+
+    def __init__(self, task: Task, checkpoints: Checkpoints, most_skipped: int):
+        self._task, self._checkpoints, self._most = task, checkpoints, most_skipped
+
+    def restored(self, state: State, step: int) -> None:
+        """Refuses to go on from a checkpoint that some other program has written so."""
+        if (name := finite.find_not_finite(self._task.numbers(state))) is not None:
+            raise Diverged(
+                f"{self._checkpoints.directory / str(step)}: found NaN or infinity in {name}, expected finite "
+                "numbers; pass --overwrite to start afresh"
+            )
+
+    def sums(self, state: State, step: int, where: str) -> None:
+        """Looks at what is cheap to look at, after every dispatch."""
+        name = finite.find_not_finite(getattr(state, "sums", ()))
+        if name is not None:
+            raise self.diverged(f"the sums ({name})", step, where)
+        if self._task.skipped is not None and (count := self._task.skipped(state)) > self._most:
+            raise self.diverged(f"{count} updates, more than run.skip_nonfinite,", step, where)
+
+    def numbers(self, state: State, step: int, where: str) -> None:
+        """Looks at all that a checkpoint would hold."""
+        if (name := finite.find_not_finite(self._task.numbers(state))) is not None:
+            raise self.diverged(name, step, where)
+
+    def skipped(self, state: State) -> dict[str, int]:
+        """Returns what the epoch's row says of updates left out."""
+        skipped = self._task.skipped
+        return {} if skipped is None else {"skipped_updates": skipped(state)}
+
+    def diverged(self, what: str, step: int, where: str) -> Diverged:
+        """Makes the one line that tells of it."""
+        self._checkpoints.wait()
+        last = self._checkpoints.latest_step()
+        good = (
+            "no checkpoint was saved"
+            if last is None
+            else f"the last good checkpoint is of step {last}"
+        )
+        return Diverged(
+            f"the run has diverged: NaN or infinity in {what} by step {step} of {self._task.total_steps} ({where}); "
+            f"{good}; try a smaller learning rate in another --workdir, or let this run go on without such updates, "
+            "up to N of them, by run.skip_nonfinite=N"
+        )

@@ -74,14 +74,17 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     )
     optimizer = _make_optimizer(config, schedule)
     preprocessing = Preprocessing(data.mean, data.std, config.data.pad, config.data.flip)
+    skips = {"skip_nonfinite": config.run.skip_nonfinite > 0}
     if strategy is None:
-        weight_step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
+        weight_step = gradient_steps.make_weight_step(net, optimizer, preprocessing, **skips)
         embedding_step = gradient_steps.make_embedding_step(
-            net, edge_model, optimizer, preprocessing
+            net, edge_model, optimizer, preprocessing, **skips
         )
     else:
         assert isinstance(net, Supernet), "the checks refuse strategies in another space"
-        weight_step = strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing)
+        weight_step = strategy_steps.make_weight_step(
+            net, strategy, optimizer, preprocessing, **skips
+        )
         embedding_step = strategy_steps.make_query_step(net, strategy, preprocessing)
 
     if by_batch:

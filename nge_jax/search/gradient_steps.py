@@ -16,6 +16,7 @@ from nge_jax.data import augment
 from nge_jax.embedding import EdgeModel
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
+from nge_jax.runtime import finite
 from nge_jax.runtime.parallel import AXIS, batch_at, make_phase, my_part
 from nge_jax.supernet.model import Supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
@@ -69,12 +70,17 @@ def init_state(
 
 
 def make_weight_step(
-    net: Net | SampledSupernet, optimizer: Optimizer, preprocessing: Preprocessing
+    net: Net | SampledSupernet,
+    optimizer: Optimizer,
+    preprocessing: Preprocessing,
+    *,
+    skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
     To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1
     holds P for an epoch); images: uint8 [B, H, W, C], this device's part of the batch; key: the run's.
+    skip_nonfinite: whether an update that is not finite is left out.
     """
 
     def weight_step(state, probs, images, labels, key):
@@ -84,13 +90,18 @@ def make_weight_step(
             return loss(net, weights, x, labels, probs)
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
-        return _update(state, WEIGHTS, optimizer, grads, sums)
+        return _update(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
 
     return weight_step
 
 
 def make_embedding_step(
-    net: Net, edge_model: EdgeModel, optimizer: Optimizer, preprocessing: Preprocessing
+    net: Net,
+    edge_model: EdgeModel,
+    optimizer: Optimizer,
+    preprocessing: Preprocessing,
+    *,
+    skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
@@ -104,7 +115,7 @@ def make_embedding_step(
             return loss(net, state.params[WEIGHTS], x, labels, edge_model.probs(embedding))
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[EMBEDDING])
-        return _update(state, EMBEDDING, optimizer, grads, sums)
+        return _update(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
 
     return embedding_step
 
@@ -169,13 +180,17 @@ def loss(net, weights, x, labels, probs):
     return losses.mean(), count_correct(losses, logits, labels)
 
 
-def _update(state, group, optimizer, grads, sums):
+def _update(state, group, optimizer, grads, sums, skip_nonfinite):
     grads, sums = lax.pmean(grads, AXIS), lax.psum(sums, AXIS)
     params, opt_state = optimizer.update(group, grads, state.opt_state, state.params)
     added = jax.tree.map(jnp.add, state.sums[group], sums)
+    new = params[group], opt_state, added
+    if skip_nonfinite:
+        new = finite.choose(new, (state.params[group], state.opt_state, state.sums[group]))
+    moved, opt_state, added = new
     return state._replace(
         step=state.step + 1,
-        params=params,
+        params=params | {group: moved},
         opt_state=opt_state,
         sums=state.sums | {group: added},
     )

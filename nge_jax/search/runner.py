@@ -27,8 +27,9 @@ from nge_jax.errors import InputError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, workdir
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
@@ -82,6 +83,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         checkpoint_every_steps=config.run.checkpoint_every_steps,
         keep_checkpoints=config.run.keep_checkpoints,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        skip_nonfinite=config.run.skip_nonfinite,
     )
     history = np.asarray(state.history)
     truth = None if table is None else search_record.true_accuracies(table, history)
@@ -112,6 +114,8 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     state = gradient_steps.init_state(
         search.net, search.edge_model, search.optimizer, epochs, init_key
     )
+    # With NaN and infinity a strategy begins what it does not know yet.
+    is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
     state, key, train_images, train_labels = parallel.replicated(
         (state, key, data.train_images, data.train_labels)
     )
@@ -146,6 +150,8 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     def end_epoch(epoch, step, state):
         history = record_probs(state.history, epoch, read_probs(state))
         state = state._replace(history=history)
+        if not np.isfinite(np.asarray(history)[epoch]).all():
+            raise NotFinite("P")
         # The epoch's last step's; the schedule counts steps of the weights alone.
         rate = float(np.asarray(search.schedule(epoch * weight_steps - 1)))
         evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
@@ -158,6 +164,14 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
         return EpochEnd(state, row, notes=tuple(search_record.skip_warnings(row, search.space)))
 
+    def numbers(state):
+        known = jax.tree.map(lambda leaf, known: leaf if known else None, state.params, is_known)
+        return state._replace(params=known)
+
+    def skipped(state):
+        asked = 0 if search.strategy is None else int(state.params[EMBEDDING].asked)
+        return int(state.step) - asked - finite.updates_made(state.opt_state)
+
     return Task(
         state=state,
         key=key,
@@ -169,6 +183,8 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         columns=search_record.make_columns(search.strategy, search.space),
         save_epochs=True,
         compile=compile_ahead,
+        numbers=numbers,
+        skipped=skipped if config.run.skip_nonfinite else None,
     )
 
 

@@ -64,14 +64,21 @@ def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:
 
 
 def make_weight_step(
-    net: Supernet, strategy: Strategy, optimizer: Optimizer, preprocessing: Preprocessing
+    net: Supernet,
+    strategy: Strategy,
+    optimizer: Optimizer,
+    preprocessing: Preprocessing,
+    *,
+    skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
     As of `gradient_steps.make_weight_step`, under a cell that the strategy asks for now instead of `probs`. Momentum
     and weight decay also move the operations that the cell does not have.
     """
-    train = gradient_steps.make_weight_step(SampledSupernet(net), optimizer, preprocessing)
+    train = gradient_steps.make_weight_step(
+        SampledSupernet(net), optimizer, preprocessing, skip_nonfinite=skip_nonfinite
+    )
 
     def weight_step(state, probs, images, labels, key):
         del probs  # the strategy may draw in another way

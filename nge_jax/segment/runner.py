@@ -84,6 +84,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
         checkpoint_every_steps=config.run.checkpoint_every_steps,
         keep_checkpoints=config.run.keep_checkpoints,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        skip_nonfinite=config.run.skip_nonfinite,
     )
     if distributed.is_first():
         print(f"report: {report(path)}")
@@ -135,6 +136,7 @@ def make_task(
         source.spec,
         accumulate=config.train.accumulate,
         steps_per_epoch=segmentation.steps_per_epoch,
+        skip_nonfinite=config.run.skip_nonfinite > 0,
     )
     phase = parallel.on_all_devices(parallel.make_phase(step, source.batch_at), source.axes)
 
@@ -160,6 +162,7 @@ def make_task(
         end_epoch=end_epoch,
         columns=train_record.make_columns(validates=False),
         test=test,
+        skipped=train_runner.skipped_updates if config.run.skip_nonfinite else None,
     )
 
 

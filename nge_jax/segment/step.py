@@ -40,6 +40,7 @@ def make_segment_step(
     *,
     accumulate: int,
     steps_per_epoch: int,
+    skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".
 
@@ -74,6 +75,7 @@ def make_segment_step(
             accumulate=accumulate,
             divisor=jnp.maximum(labeled, 1),
             steps_per_epoch=steps_per_epoch,
+            skip_nonfinite=skip_nonfinite,
         )
 
     return step

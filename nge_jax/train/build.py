@@ -102,6 +102,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
         mean=source.spec.mean,
         std=source.spec.std,
         accumulate=config.train.accumulate,
+        skip_nonfinite=config.run.skip_nonfinite > 0,
         **_augmentation(config, source.spec),
     )
     model = make_network(config, genotype, source.spec.kind, len(source.spec.labels))

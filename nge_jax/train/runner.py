@@ -22,7 +22,7 @@ from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
 from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, distributed, loop, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, workdir
 from nge_jax.runtime.config import to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
@@ -77,6 +77,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
         checkpoint_every_steps=config.run.checkpoint_every_steps,
         keep_checkpoints=config.run.keep_checkpoints,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        skip_nonfinite=config.run.skip_nonfinite,
     )
     if distributed.is_first():
         print(f"report: {report(path)}")
@@ -158,7 +159,13 @@ def make_task(config: ConfigDict, training: Training) -> Task:
         end_epoch=end_epoch,
         columns=train_record.make_columns(validates=validates),
         test=test,
+        skipped=skipped_updates if config.run.skip_nonfinite else None,
     )
+
+
+def skipped_updates(state: TrainState) -> int:
+    """Returns how many of the steps have left out their update."""
+    return int(state.step) - finite.updates_made(state.opt_state)
 
 
 def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:

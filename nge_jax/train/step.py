@@ -18,6 +18,7 @@ from nge_jax.data.imagenet import jitter
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.networks.cell import draw_path_scales
 from nge_jax.networks.network import Network
+from nge_jax.runtime import finite
 from nge_jax.runtime.parallel import AXIS, my_part, sum_over_devices
 
 Tree = Any
@@ -41,6 +42,7 @@ class Recipe(NamedTuple):
 
     jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
     accumulate: micro-batches of which a step sums the gradients.
+    skip_nonfinite: whether an update that is not finite is left out.
     """
 
     total_steps: int
@@ -55,6 +57,7 @@ class Recipe(NamedTuple):
     std: tuple[float, ...]
     jitter: tuple[float, ...] | None = None
     accumulate: int = 1
+    skip_nonfinite: bool = False
 
 
 def init_state(
@@ -123,6 +126,7 @@ def make_train_step(
             accumulate=recipe.accumulate,
             divisor=lax.axis_size(AXIS) * recipe.accumulate,
             steps_per_epoch=recipe.steps_per_epoch,
+            skip_nonfinite=recipe.skip_nonfinite,
         )
 
     return train_step
@@ -137,6 +141,7 @@ def update(
     accumulate: int,
     divisor: jax.Array | int,
     steps_per_epoch: int,
+    skip_nonfinite: bool = False,
 ) -> TrainState:
     """Goes a step down the gradient of a loss, summed over micro-batches and devices and divided by `divisor`.
 
@@ -148,6 +153,7 @@ def update(
       accumulate: number of micro-batches.
       divisor: of the summed gradient.
       steps_per_epoch: the state's sums begin anew after so many steps.
+      skip_nonfinite: whether an update that is not finite is left out; then the step is all that moves.
     """
 
     def micro_step(carry, micro_batch):
@@ -168,13 +174,17 @@ def update(
     grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     begins = state.step % steps_per_epoch == 0
-    return TrainState(
+    new = TrainState(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=jax.tree.map(lambda a: a / devices, batch_stats),
         opt_state=opt_state,
         sums=jax.tree.map(lambda a, b: jnp.where(begins, b, a + b), state.sums, sums),
     )
+    if not skip_nonfinite:
+        return new
+    before = jax.tree.map(lambda a: jnp.where(begins, 0, a), state.sums)
+    return finite.choose(new, state._replace(step=new.step, sums=before))
 
 
 def path_scales(

@@ -27,6 +27,7 @@ from nge_jax.networks.network import Network
 from nge_jax.runtime import artifacts
 from nge_jax.runtime import config as run_config
 from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.runtime.finite import find_not_finite
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
@@ -205,6 +206,10 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
         why = "; only with config.data.validation is there a best one" if checkpoint == BEST else ""
         raise InputError(f"{folder}: found no {checkpoint} checkpoint{why}")
     state, step = restored
+    if (name := find_not_finite(state)) is not None:
+        raise InputError(
+            f"{folder / str(step)}: found NaN or infinity in {name}, expected a network"
+        )
     return Trained(config=config, spec=spec, module=module, state=state, step=step)
 
 
