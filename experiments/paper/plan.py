@@ -115,7 +115,7 @@ def search(options: Options, model: str, seed: int, strategy: str = "gradient") 
     config, words = TASKS["searches"]
     prefix = "" if strategy == "gradient" else strategy
     variant = ",".join(filter(None, (prefix, edge_model, words[options.scale])))
-    settings = {"seed": seed, "search.adjacency": adjacency} | _data(options)
+    settings = {"seed": seed, "search.adjacency": adjacency} | data(options)
     name = "_".join(filter(None, (prefix, model)))
     return Run(options.out / "searches" / f"{name}-{seed}", f"{config}:{variant}", settings)
 
@@ -145,7 +145,7 @@ def training(
     """
     config, words = TASKS[task]
     config = ":".join(filter(None, (config, words[options.scale])))
-    settings = {"seed": seed, "genotype": cell.genotype} | settings | _data(options)
+    settings = {"seed": seed, "genotype": cell.genotype} | settings | data(options)
     run = Run(options.out / task / f"{cell.name}-{seed}", config, settings)
     if rate in (None, runs.configuration(run).weights.learning_rate):
         return run
@@ -191,7 +191,7 @@ def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
     return read
 
 
-def _data(options):
+def data(options: Options) -> dict[str, str]:
     """Names the data folder from the root: runs start elsewhere than this process."""
     return {"data.dir": str(Path(options.data_dir).absolute())} if options.data_dir else {}
 
