@@ -114,7 +114,7 @@ REFUSALS = [
     ),
     (
         ["--config=train_cifar10", "--config.data.name=imagenette"],
-        r"config\.data\.image_size, config\.data\.jitter: missing, expected as in train_imagenet",
+        r"config\.data\.name: found 'imagenette', expected one of cifar10, cifar100, digits",
     ),
     (["--config=configs/search_cifar.py", "--config.task=sing"], r"config\.task: found 'sing'"),
     (["--wrkdir=here"], r"wrkdir.*workdir"),

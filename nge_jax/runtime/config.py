@@ -8,6 +8,7 @@ commas, choose among its variants. The files of this project come with the progr
 import difflib
 import functools
 import json
+import os
 import re
 import shlex
 import traceback
@@ -21,7 +22,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import artifacts, keys
 
 DTYPES = ("float32", "bfloat16")
 KINDS = {
@@ -249,18 +250,61 @@ def describe_type(value: Any) -> str:
     return KINDS.get(type(value), type(value).__name__)
 
 
-def at_least(least: int, values: Mapping[str, int | float]) -> None:
-    """Refuses smaller values; `values`: {"train.epochs": 600}."""
-    for key, value in values.items():
-        if value < least:
-            raise InputError(f"config.{key}: found {value}, expected {least} or more")
+# What a trained network is made of and read back by, of each task that trains one.
+NETWORK_KEYS = {
+    "train": ("network", "weights", "run.keep_checkpoints", "train.auxiliary_weight", "genotype"),
+    "segment": ("network", "weights", "run.keep_checkpoints", "genotype"),
+}
 
 
-def fractions(values: Mapping[str, float]) -> None:
-    """Refuses values outside of [0, 1)."""
-    for key, value in values.items():
-        if not 0 <= value < 1:
-            raise InputError(f"config.{key}: found {value}, expected 0 or more and less than 1")
+def check_network_keys(config: ConfigDict, workdir: Path) -> None:
+    """Refuses the config that a training's workdir records if its network cannot be made by it.
+
+    It may be of an older version, or damaged.
+
+    Raises:
+      InputError: names the keys.
+    """
+    file, given = workdir / artifacts.CONFIG, flatten(config.to_dict())
+    expected = flatten(_shipped_values(FIRST_OF_TASK[config.task]))
+    for key, value in expected.items():
+        if not key.startswith(NETWORK_KEYS[config.task]):
+            continue
+        if key not in given:
+            raise InputError(
+                f"{file}: config.{key} is missing, expected as in a run of this version"
+            )
+        if not _is_like(given[key], value):
+            kind = describe_type(value)
+            raise InputError(f"{file}: config.{key}: found {given[key]!r}, expected {kind}")
+    try:
+        keys.check(config.task, given)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def check_numbers(config: ConfigDict) -> None:
+    """Refuses numbers that are out of the limits of `runtime.keys`."""
+    keys.check(config.task, flatten(config.to_dict()))
+
+
+def check_padding(pad: int, shape: Sequence[int]) -> None:
+    """Refuses a `data.pad` beyond the images' own size [H, W, C]: most crops would show nothing."""
+    side = min(shape[:2])
+    if pad > side:
+        raise InputError(
+            f"config.data.pad: found {pad}, expected at most the {side} pixels of a side"
+        )
+
+
+def fits_in_memory(key: str, value: int, bytes_each: int, what: str) -> None:
+    """Refuses a value by which arrays would take more than half of this machine's memory; `what` they are."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if value * bytes_each > memory / 2:
+        raise InputError(
+            f"config.{key}: found {value:,}, expected at most {max(1, int(memory / 2 / bytes_each)):,}: {what} would "
+            f"take {value * bytes_each / 2**30:,.0f} GiB of this machine's {memory / 2**30:,.0f}"
+        )
 
 
 def one_of(key: str, value: str, known: Collection[str]) -> None:

@@ -20,20 +20,7 @@ def check(config: ConfigDict) -> None:
     Raises:
       InputError: names the key.
     """
-    config_checks.at_least(
-        1,
-        {
-            "network.cells": config.network.cells,
-            "search.epochs": config.search.epochs,
-            "search.batch_size": config.search.batch_size,
-            "run.steps_per_dispatch": config.run.steps_per_dispatch,
-            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
-            "run.keep_checkpoints": config.run.keep_checkpoints,
-        },
-    )
-    channels = config.network.channels
-    if channels < 2 or channels % 2:
-        raise InputError(f"config.network.channels: found {channels}, expected an even number")
+    config_checks.check_numbers(config)
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     config_checks.one_of("search.space", config.search.space, SPACES)
     config_checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
@@ -66,34 +53,9 @@ def _check_strategy(config: ConfigDict) -> None:
     if config.search.space != "darts":
         return  # has no keys of theirs
     population = config.evolution.population
-    config_checks.at_least(
-        1,
-        {
-            "evolution.population": population,
-            "evolution.tournament": config.evolution.tournament,
-            "evolution.proposals": config.evolution.proposals,
-            "final.candidates": config.final.candidates,
-            "final.batches": config.final.batches,
-        },
-    )
-    config_checks.at_least(
-        0,
-        {
-            "evolution.train_steps": config.evolution.train_steps,
-            "evolution.learning_rate": config.evolution.learning_rate,
-            "evolution.entropy_weight": config.evolution.entropy_weight,
-            "reinforce.learning_rate": config.reinforce.learning_rate,
-            "reinforce.entropy_weight": config.reinforce.entropy_weight,
-        },
-    )
-    config_checks.fractions({"reinforce.baseline_decay": config.reinforce.baseline_decay})
     if config.evolution.memory < population:
         raise InputError(
             f"config.evolution.memory: found {config.evolution.memory}, expected at least the population, {population}"
-        )
-    if config.evolution.rank_scale <= 0:
-        raise InputError(
-            f"config.evolution.rank_scale: found {config.evolution.rank_scale}, expected more than 0"
         )
 
 
@@ -105,6 +67,7 @@ def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
         halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
+    config_checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
     images = config.search.images_per_epoch or smallest
     if not config.search.batch_size <= images <= smallest:

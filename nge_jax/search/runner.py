@@ -265,6 +265,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError: the config names no data set of a search.
     """
+    config_checks.check_numbers(config)
     name = config.data.name
     config_checks.one_of("data.name", name, small.SHAPES)
     space = SPACES[config.search.space]

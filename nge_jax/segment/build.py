@@ -55,8 +55,9 @@ def open_source(config: ConfigDict) -> Source:
 
 def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentation:
     """Makes the network of a checked config and its optimizer; the rate falls as DeepLab's "poly" policy."""
-    weights = config.weights
-    rate = optax.polynomial_schedule(weights.learning_rate, 0.0, weights.power, config.train.steps)
+    rate = optax.polynomial_schedule(
+        config.weights.learning_rate, 0.0, config.weights.power, config.train.steps
+    )
     return Segmentation(
         model=make_segmentation_network(config, genotype),
         schedule=rate,
@@ -68,27 +69,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentatio
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data."""
-    config_checks.at_least(
-        1,
-        {
-            "network.cells": config.network.cells,
-            "network.width": config.network.width,
-            "train.steps": config.train.steps,
-            "train.batch_size": config.train.batch_size,
-            "train.accumulate": config.train.accumulate,
-            "run.steps_per_dispatch": config.run.steps_per_dispatch,
-            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
-            "run.keep_checkpoints": config.run.keep_checkpoints,
-            "run.eval_batch_size": config.run.eval_batch_size,
-        },
-    )
-    config_checks.at_least(
-        2, {"network.channels": config.network.channels}
-    )  # the stem begins with half
-    config_checks.at_least(
-        0, {"run.pictures": config.run.pictures, "weights.power": config.weights.power}
-    )
-    config_checks.fractions({"network.dropout": config.network.dropout})
+    config_checks.check_numbers(config)
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if stride not in OUTPUT_STRIDES:
@@ -96,13 +77,13 @@ def check(config: ConfigDict) -> None:
         raise InputError(
             f"config.network.output_stride: found {stride}, expected one of {expected}"
         )
-    if len(set(rates)) < len(rates) or any(rate < 1 for rate in rates):
-        raise InputError(
-            f"config.network.rates: found {rates}, expected different numbers, each 1 or more"
-        )
+    if len(set(rates)) < len(rates):
+        raise InputError(f"config.network.rates: found {rates}, expected different numbers")
     _check_size("data.crop", config.data.crop, stride)
     _check_size("data.test_size", config.data.test_size, stride)
     _check_batch(config)
+    batch_bytes = 4 * config.data.crop**2 * config.train.batch_size  # colors and the mask
+    train_build.check_memory(config, batch_bytes, 4 * config.data.test_size**2)
 
 
 def _check_size(key, size, stride):

@@ -136,37 +136,30 @@ def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data set."""
-    config_checks.at_least(
-        1,
-        {
-            "network.cells": config.network.cells,
-            "network.channels": config.network.channels,
-            "train.epochs": config.train.epochs,
-            "train.batch_size": config.train.batch_size,
-            "train.accumulate": config.train.accumulate,
-            "run.steps_per_dispatch": config.run.steps_per_dispatch,
-            "run.checkpoint_every_steps": config.run.checkpoint_every_steps,
-            "run.keep_checkpoints": config.run.keep_checkpoints,
-            "run.eval_batch_size": config.run.eval_batch_size,
-        },
-    )
-    config_checks.at_least(0, {"data.validation": config.data.validation})
-    config_checks.fractions(
-        {
-            "train.drop_path": config.train.drop_path,
-            "train.label_smoothing": config.train.label_smoothing,
-        }
-    )
+    config_checks.check_numbers(config)
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     config_checks.one_of("train.decay", config.train.decay, DECAYS)
-    if not 0 <= config.train.warmup_epochs < config.train.epochs:
+    if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
             f"expected 0 or more and less than the {config.train.epochs} epochs"
         )
+    if "image_size" in config.data:
+        each = 3 * config.data.image_size**2
+        check_memory(config, each * config.train.batch_size, each)
     config_checks.divides_into_micro_batches(
         config.train.batch_size, jax.device_count(), config.train.accumulate
     )
+
+
+def check_memory(config: ConfigDict, batch_bytes: int, image_bytes: int) -> None:
+    """Refuses more images at once than this machine has memory for, where they are read as the training goes."""
+    run, processes = config.run, jax.process_count()
+    steps = run.steps_per_dispatch
+    each = max(1, batch_bytes // processes)
+    config_checks.fits_in_memory("run.steps_per_dispatch", steps, each, "the images of a dispatch")
+    count = run.eval_batch_size
+    config_checks.fits_in_memory("run.eval_batch_size", count, image_bytes, "the images of a batch")
 
 
 def _label_names(name: str, folder: str) -> tuple[str, ...]:
@@ -197,6 +190,8 @@ def _check_images(config: ConfigDict, source: Source) -> None:
             f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "
             f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
         )
+    if source.spec.kind == SMALL:
+        config_checks.check_padding(config.data.pad, source.spec.shape)
     least = AUXILIARY_SIZES[source.spec.kind]
     if config.train.auxiliary_weight > 0 and min(height, width) < least:
         raise InputError(

@@ -187,6 +187,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     config = run_config.read(path)
     if config.task not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
+    run_config.check_network_keys(config, path)
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:

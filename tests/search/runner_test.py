@@ -268,7 +268,7 @@ def test_a_search_runs_on_four_devices(python, tmp_path):
         ("search.space=nas_bench_201", "config.data.table: missing, expected as in search_nas_b"),
         ("network.channels=3", "config.network.channels: found 3"),
         ("search.images_per_epoch=9999", "config.search.images_per_epoch: found 9999"),
-        ("data.train_fraction=1.5", "config.data.train_fraction: 1.5"),
+        ("data.train_fraction=1.5", "config.data.train_fraction: found 1.5, expected more than 0"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(python, tmp_path, override, message):
