@@ -65,7 +65,7 @@ def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> j
     return jnp.stack(pools if stride == 2 else [x, *pools])
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "depthwise_conv"))
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
 def mixed_convolutions(
     params: Params,
     relu_x: jax.Array,
@@ -73,7 +73,6 @@ def mixed_convolutions(
     p: jax.Array,
     stride: int,
     axis_name: str | None,
-    depthwise_conv=depthwise_conv,
 ) -> tuple[jax.Array, Params]:
     """Computes the p-weighted sum of one edge's convolutions, and of its FactorizedReduce if `params` has one.
 
@@ -84,7 +83,6 @@ def mixed_convolutions(
         p: [7].
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
-        depthwise_conv: `depthwise_conv` or one like it.
 
     Returns:
         [B, ceil(H / stride), ceil(W / stride), C] and, for a derivative by hand, the statistics of the input of every
@@ -98,22 +96,19 @@ def mixed_convolutions(
         statistics[name] = center, *moments(h, axis_name)
         return affine(h, *fold(weights, p, *statistics[name][1:]))
 
-    def depthwise(x, center, kernel, stride, dilation):
-        return centered_depthwise(x, center, kernel, stride, dilation, depthwise_conv)
-
     batch, height, width, channels = relu_x.shape
     shape = batch, -(-height // stride), -(-width // stride), channels
     mixed: Any = 0.0
     for name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
-        h = depthwise(relu_x, center, first["depthwise"], stride, 1)
+        h = centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
         z = normalized(f"{name}/first", h, center, first["pointwise"], 1.0)
         z = jax.nn.relu(z).reshape(shape)
         z_center = norm.pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        h = depthwise(z, z_center, second["depthwise"], 1, 1)
+        h = centered_depthwise(z, z_center, second["depthwise"], 1, 1)
         mixed += normalized(name, h, z_center, second["pointwise"], p[OPERATIONS.index(name)])
     for name in DILATED:
-        h = depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
+        h = centered_depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
         pointwise = params[name]["pointwise"]
         mixed += normalized(name, h, center, pointwise, p[OPERATIONS.index(name)])
     if SKIP in params:
@@ -131,7 +126,6 @@ def centered_depthwise(
     kernel: jax.Array,
     stride: int,
     dilation: int,
-    depthwise_conv=depthwise_conv,
 ) -> jax.Array:
     """Convolves `x` [B, H, W, C] depthwise, less what its mean `center` [C] brings: pixels [N, C].
 

@@ -24,6 +24,18 @@ def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
     return ((x - mean) * scale).astype(x.dtype)
 
 
+def batch_norm_in_one_pass(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Computes `batch_norm` by E[x^2] - E[x]^2, as flax does by default: one reading of `x` less, rounded worse.
+
+    The difference cancels where a mean is large beside its deviation, which a convolution's results have not.
+    """
+    axes = tuple(range(x.ndim - 1))
+    wide = x.astype(jnp.float32)
+    mean, square = pmean((wide.mean(axes), jnp.square(wide).mean(axes)), axis_name)
+    scale = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0) + BATCH_NORM_EPSILON)
+    return ((wide - mean) * scale).astype(x.dtype)
+
+
 def pmean(x: Any, axis_name: str | None) -> Any:
     """Averages a tree over the mapped axis; the tree itself where there is none."""
     return x if axis_name is None else lax.pmean(x, axis_name)

@@ -1,21 +1,21 @@
-"""The schedule for GPUs and TPUs: all edges leaving a node at once, by `jax.vmap`."""
+"""The schedule for GPUs and TPUs: all edges leaving a node at once, side by side as groups of channels.
+
+What the operations make of a node lies as [B, H, W, E C], the channels of edge after edge: the edges' depthwise
+convolutions are one of E C channels, their batch normalizations are one, and their 1x1 convolutions one product with a
+batch dimension. Measured on an H200 (float32, a normal cell of 16 channels at 32 x 32, batch 64, forward and backward):
+5.7 ms; 52 ms before, when a convolution of C channels made E from each and dilated ones were the library's.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.kernels.depthwise import library_depthwise_conv
+from nge_jax.kernels import convolution
+from nge_jax.kernels.depthwise import depthwise_conv
 from nge_jax.space.genotype import EDGES, OPERATIONS
+from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm
-from nge_jax.supernet.cell import preprocess
-from nge_jax.supernet.edge import (
-    CONVOLUTIONS,
-    SKIP,
-    edges_from,
-    mixed_convolutions,
-    weightless,
-    weightless_operations,
-)
+from nge_jax.supernet.edge import SKIP, edges_from, weightless, weightless_operations
 from nge_jax.supernet.trees import Params
 
 
@@ -44,27 +44,79 @@ def mix_together(
     mixed, edges = list(nodes), edges_from(sources)
     for source in sources:
         x = mixed[source] if inputs is None else inputs[source]
-        features = weightless_operations(x, stride, axis_name)
-        relu_x = jax.nn.relu(x)
-        center = norm.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
         targets = [k for i, k in EDGES if i == source]
         leaving = np.array([n for n, (i, _) in enumerate(edges) if i == source])
         p = probs[np.array([EDGES.index((source, k)) for k in targets])]
-
-        def along_edge(params, p, relu_x=relu_x, center=center, features=features):
-            convolutions = {name: params[name] for name in CONVOLUTIONS}
-            total, _ = mixed_convolutions(
-                convolutions, relu_x, center, p, stride, axis_name, library_depthwise_conv
-            )
-            if stride == 2:
-                reduced = preprocess(params[SKIP], relu_x, axis_name)
-                total += (p[OPERATIONS.index(SKIP)] * reduced).astype(total.dtype)
-            return total + jnp.tensordot(weightless(p, stride), features, 1).astype(total.dtype)
-
-        brought = jax.vmap(along_edge)(_edges_params(params, leaving), p)
+        mine = _edges_params(params, leaving)
+        brought = mixed_edges(mine, x, p, stride, axis_name)
         for number, target in enumerate(targets):
-            mixed[target] = mixed[target] + brought[number]
+            mixed[target] = mixed[target] + brought[..., number, :]
     return jnp.stack(mixed)
+
+
+def mixed_edges(
+    params: Params, x: jax.Array, p: jax.Array, stride: int, axis_name: str | None
+) -> jax.Array:
+    """Computes what E edges of one source bring: the sum of their operations, weighted by `p` (paper Eq. 11).
+
+    Args:
+        params: parameters of the edges, stacked.
+        x: [B, H, W, C], the source.
+        p: [E, 7], probabilities of each edge's operations.
+        stride: 1 or 2.
+        axis_name: mapped axis over which batch statistics are averaged, if any.
+
+    Returns:
+        [B, H / stride, W / stride, E, C].
+    """
+    edges = len(p)
+    p = p.astype(x.dtype)
+    relu_x = jax.nn.relu(x)
+    repeated = jnp.tile(relu_x, edges)
+
+    def normalize(y):
+        return norm.batch_norm_in_one_pass(y, axis_name)
+
+    def convolve(x, weights, stride, dilation):
+        """Applies depthwise and 1x1 convolution, and BN, to [B, H, W, E C]."""
+        kernels = jnp.moveaxis(weights["depthwise"], 0, 2)  # [k, k, E, C]
+        h = depthwise_conv(x, kernels.reshape(*kernels.shape[:2], -1), stride, dilation)
+        y = jnp.einsum("bhwec,ecd->bhwed", _split(h), weights["pointwise"].astype(h.dtype))
+        return normalize(_merge(y))
+
+    def _split(y):
+        return y.reshape(*y.shape[:-1], edges, -1)
+
+    results = {}
+    for name in SEPARABLE:
+        z = jax.nn.relu(convolve(repeated, params[name]["first"], stride, 1))
+        results[name] = convolve(z, params[name]["second"], 1, 1)
+    for name in DILATED:
+        results[name] = convolve(repeated, params[name], stride, 2)
+    if stride == 2:
+        halves = [
+            _strided_pointwise(relu_x, half, shift)
+            for shift, half in enumerate(params[SKIP].swapaxes(0, 1))
+        ]
+        results[SKIP] = normalize(_merge(jnp.concatenate(halves, -1)))
+    total = sum(_split(y) * p[:, OPERATIONS.index(name), None] for name, y in results.items())
+    shared = weightless_operations(x, stride, axis_name)
+    for feature, weight in zip(shared, weightless(p, stride).T, strict=True):
+        total += feature[..., None, :] * weight[:, None]
+    return total
+
+
+def _strided_pointwise(x, weights, shift):
+    """Applies the 1x1 convolutions [E, C, C / 2] to every second pixel from `shift` on: [B, H / 2, W / 2, E, C / 2]."""
+    edges, channels_in, channels = weights.shape
+    flat = weights.swapaxes(0, 1).reshape(channels_in, -1).astype(x.dtype)
+    y = convolution.strided_pointwise(x, flat, step=2, shift=shift, product=jnp.matmul)
+    return y.reshape(*y.shape[:-1], edges, channels)
+
+
+def _merge(y):
+    """Lays [..., E, C] as [..., E C]."""
+    return y.reshape(*y.shape[:-2], -1)
 
 
 def _edges_params(stacked, numbers):

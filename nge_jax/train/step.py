@@ -69,7 +69,7 @@ def init_state(
     """Makes the state before the first step."""
 
     def init(key):
-        return _new_state(model, optimizer, key, image_shape)
+        return new_state(model, optimizer, key, image_shape)
 
     # Hundreds of small draws that run once: unoptimized they compile in a third of the time.
     return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(key)
@@ -79,7 +79,7 @@ def state_shapes(
     model: Network, optimizer: optax.GradientTransformation, image_shape: tuple[int, int, int]
 ) -> TrainState:
     """Returns the state's types and shapes, to restore a checkpoint by."""
-    return jax.eval_shape(lambda: _new_state(model, optimizer, jax.random.key(0), image_shape))
+    return jax.eval_shape(lambda: new_state(model, optimizer, jax.random.key(0), image_shape))
 
 
 def make_train_step(
@@ -202,7 +202,13 @@ def path_scales(
     return my_part(scales, count, axis=2)
 
 
-def _new_state(model, optimizer, key, image_shape):
+def new_state(
+    model: Network,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    image_shape: tuple[int, int, int],
+) -> TrainState:
+    """Makes the state of `init_state` inside a program."""
     variables = model.init(key, jnp.zeros((1, *image_shape)), train=True)
     params, batch_stats = variables["params"], variables["batch_stats"]
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.init(params), no_sums())

@@ -177,3 +177,15 @@ def test_convolutions_with_large_means_do_not_cancel(key, mean):
             if name in supernet_edge.CONVOLUTIONS
         )
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0])
+def test_batch_norm_in_one_pass_equals_that_in_two(key, mean):
+    """Up to the rounding that the difference of squares brings, at means as convolutions have them."""
+    x = mean + jax.random.normal(key, (8, 4, 4, 5)) * jnp.arange(5.0)  # a constant channel too
+    g = jax.random.normal(key, x.shape)
+    expected, expected_pull = jax.vjp(norm.batch_norm, x)
+    found, pull = jax.vjp(norm.batch_norm_in_one_pass, x)
+    np.testing.assert_allclose(found[..., 1:], expected[..., 1:], atol=2e-5)
+    np.testing.assert_allclose(pull(g)[0][..., 1:], expected_pull(g)[0][..., 1:], atol=2e-5)
+    assert jnp.isfinite(found).all() and jnp.isfinite(pull(g)[0]).all()

@@ -1,8 +1,9 @@
-"""The steps that accelerators are to run, each as a function and the shapes of what it takes.
+"""The steps that accelerators are to run, each as a function and what makes its arguments.
 
 Their sizes are the paper's unless `Size` says otherwise; so are their settings where these change the program.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -63,13 +64,13 @@ class Size(NamedTuple):
 class Program(NamedTuple):
     """A function to run on each device of the axis `AXIS`, and how its arguments lie there.
 
-    arguments: trees of `jax.ShapeDtypeStruct`, a whole batch where the spec is `BATCH`.
+    make_arguments: () -> trees of arrays, a whole batch where the spec is `BATCH`; for `jax.jit` or `eval_shape`.
     returns: the spec of the result.
     donated: numbers of the arguments whose memory the result may take.
     """
 
     function: Callable
-    arguments: tuple[Any, ...]
+    make_arguments: Callable[[], tuple[Any, ...]]
     specs: tuple[PartitionSpec, ...]
     returns: PartitionSpec = EVERYWHERE
     donated: tuple[int, ...] = (0,)
@@ -90,32 +91,32 @@ class Program(NamedTuple):
             out_shardings=NamedSharding(mesh, self.returns),
             donate_argnums=self.donated,
         )
-        return program.trace(*self.arguments)
+        return program.trace(*jax.eval_shape(self.make_arguments))
 
 
 def search_weights(size: Size) -> Program:
     """The search's step of the supernet's weights."""
-    net, images, optimizer, preprocessing = _search(size)
-    state = _search_state(net, edge_model("nge", "printed"), optimizer)
+    net, size, optimizer, preprocessing = _search(size)
+    embedding = edge_model("nge", "printed")
     step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
-    return _weight_program(step, state, images)
+    return _weight_program(step, functools.partial(_search_state, net, embedding, optimizer), size)
 
 
 def search_embedding(size: Size) -> Program:
     """The search's step of the graph embedding."""
-    net, images, optimizer, preprocessing = _search(size)
+    net, size, optimizer, preprocessing = _search(size)
     embedding = edge_model("nge", "printed")
     step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
-    return _step_program(step, _search_state(net, embedding, optimizer), *images)
+    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
 
 
 def sampled_weights(size: Size) -> Program:
     """The step of the supernet's weights under one cell that a strategy has asked for."""
-    net, images, optimizer, preprocessing = _search(size)
+    net, size, optimizer, preprocessing = _search(size)
     strategy = random_search(DARTS)
     searcher = strategy_steps.as_edge_model(strategy, queries=1)
     step = strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing)
-    return _weight_program(step, _search_state(net, searcher, optimizer), images)
+    return _weight_program(step, functools.partial(_search_state, net, searcher, optimizer), size)
 
 
 def train_cifar(size: Size) -> Program:
@@ -141,9 +142,13 @@ def segmentation(size: Size) -> Program:
     shape = size.image_size, size.image_size, 3
     spec = DatasetSpec(MASKS, shape, **PIXELS, labels=tuple(map(str, range(21))))
     step = segment_step.make_segment_step(model, _sgd(), spec, accumulate=1, steps_per_epoch=100)
-    state = train_step.state_shapes(model, _sgd(), shape)
-    images, _ = _images(size)
-    return _step_program(step, state, images, jax.ShapeDtypeStruct(images.shape[:3], jnp.uint8))
+
+    def make_arguments():
+        images, _ = _images(size)
+        masks = jax.random.randint(jax.random.key(2), images.shape[:3], 0, 21).astype(jnp.uint8)
+        return train_step.new_state(model, _sgd(), jax.random.key(0), shape), images, masks
+
+    return _step_program(step, make_arguments)
 
 
 def predict(size: Size) -> Program:
@@ -155,10 +160,12 @@ def predict(size: Size) -> Program:
         x = augment.normalize(images, **PIXELS)
         return jax.nn.softmax(model.apply(variables, x, train=False)[0])
 
-    images, _ = _images(size)
-    shape = jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.float32)
-    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), shape)
-    return Program(probabilities, (variables, images), (EVERYWHERE, BATCH), BATCH, donated=())
+    def make_arguments():
+        images, _ = _images(size)
+        x = augment.normalize(images[:1], **PIXELS)
+        return model.init(jax.random.key(0), x, train=False), images
+
+    return Program(probabilities, make_arguments, (EVERYWHERE, BATCH), BATCH, donated=())
 
 
 PROGRAMS = {
@@ -176,7 +183,7 @@ PROGRAMS = {
 
 
 def _search(size):
-    """The supernet as accelerators run it, a batch, the optimizer of both groups, how images enter."""
+    """The supernet as accelerators run it, all sizes, the optimizer of both groups, how images enter."""
     size = size.over(cells=8, channels=16, batch_size=64, image_size=32)
     net = make_supernet(
         size.cells, size.channels, 10, schedule="together", dtype=jnp.dtype(size.dtype)
@@ -184,32 +191,37 @@ def _search(size):
     optimizer = optim.Optimizer(
         {WEIGHTS: _sgd(), EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3)}
     )
-    return net, _images(size), optimizer, gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
+    return net, size, optimizer, gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
 
 
 def _search_state(net, edge_model, optimizer):
-    return jax.eval_shape(
-        lambda: gradient_steps.init_state(net, edge_model, optimizer, 25, jax.random.key(0))
-    )
+    return gradient_steps.init_state(net, edge_model, optimizer, 25, jax.random.key(0))
 
 
-def _weight_program(step, state, images):
-    probs = jax.ShapeDtypeStruct(state.history.shape[1:], jnp.float32)
-    arguments = state, probs, *images, _key()
-    return Program(step, arguments, (EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE))
+def _weight_program(step, make_state, size):
+    def make_arguments():
+        state = make_state()
+        shape = state.history.shape[1:]
+        return state, jnp.full(shape, 1 / shape[-1]), *_images(size), _key()
+
+    return Program(step, make_arguments, (EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE))
 
 
 def _train_program(model, recipe, size):
-    images, labels = _images(size)
     step = train_step.make_train_step(model, _sgd(), recipe)
-    return _step_program(
-        step, train_step.state_shapes(model, _sgd(), images.shape[1:]), images, labels
-    )
+
+    def make_arguments():
+        images, labels = _images(size)
+        state = train_step.new_state(model, _sgd(), jax.random.key(0), images.shape[1:])
+        return state, images, labels
+
+    return _step_program(step, make_arguments)
 
 
-def _step_program(step, state, images, targets):
-    arguments = state, images, targets, _key()
-    return Program(step, arguments, (EVERYWHERE, BATCH, BATCH, EVERYWHERE))
+def _step_program(step, make_arguments):
+    """Of a step that takes a key behind the arguments made."""
+    specs = EVERYWHERE, BATCH, BATCH, EVERYWHERE
+    return Program(step, lambda: (*make_arguments(), _key()), specs)
 
 
 def _network(size):
@@ -234,10 +246,11 @@ def _sgd():
 
 
 def _images(size):
-    """Images as bytes, and their labels."""
+    """Random images as bytes, and labels."""
     shape = size.batch_size, size.image_size, size.image_size, 3
-    return jax.ShapeDtypeStruct(shape, jnp.uint8), jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+    images = jax.random.bits(jax.random.key(3), shape, jnp.uint8)
+    return images, jax.random.randint(jax.random.key(4), shape[:1], 0, 10)
 
 
 def _key():
-    return jax.eval_shape(lambda: jax.random.key(0))
+    return jax.random.key(1)

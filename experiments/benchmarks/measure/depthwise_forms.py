@@ -1,0 +1,98 @@
+"""Times the forms of depthwise convolutions on this machine's device: prints the seconds as a line of JSON.
+
+`accelerator.py` starts it. Forward and backward, for input and kernel:
+
+* dilated: the library's convolution, its dilation too.
+* by_phases: `kernels.depthwise.library_depthwise_conv`, where a dilation becomes phases.
+* shifts: a sum of shifted products, as CPUs have it, derived by jax.
+* dense: the library's of a kernel that is as large as the dilated one reaches, with zeros between its taps.
+"""
+
+import functools
+import json
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from measure.on_device import alone
+from nge_jax.kernels import depthwise
+
+ROUNDS = 20
+
+
+def dilated(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    pad = dilation * (kernel.shape[0] // 2)
+    return lax.conv_general_dilated(
+        x,
+        kernel[:, :, None, :],
+        (stride, stride),
+        [(pad, pad)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def dense(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    reach = (kernel.shape[0] - 1) * dilation + 1
+    spread = jnp.zeros((reach, reach, x.shape[-1]), kernel.dtype)
+    spread = spread.at[::dilation, ::dilation].set(kernel)
+    return depthwise.library_depthwise_conv(x, spread, stride)
+
+
+FORMS = {
+    "dilated": dilated,
+    "by_phases": depthwise.library_depthwise_conv,
+    "shifts": depthwise.sum_of_shifts,
+    "dense": dense,
+}
+
+
+def main() -> None:
+    request = json.loads(sys.argv[1])
+    times = []
+    for case in request["cases"]:
+        *shape, dtype = case
+        dilation = shape[4]
+        # Without dilation three of them are the same.
+        names = [name for name in request["forms"] if dilation > 1 or name in ("dilated", "shifts")]
+        found = {name: seconds(FORMS[name], *shape, dtype, request["lock"]) for name in names}
+        times.append((case, [found.get(name) for name in request["forms"]]))
+    print(json.dumps({"times": times}))
+
+
+def seconds(form, batch, size, channels, kernel, dilation, stride, dtype, lock) -> float:
+    """Times a form forward and backward, in a loop on the device whose rounds wait for each other."""
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (batch, size, size, channels), dtype)
+    taps = jax.random.normal(keys[1], (kernel, kernel, channels), dtype)
+    convolve = functools.partial(form, stride=stride, dilation=dilation)
+
+    def once(x, taps):
+        y, pull = jax.vjp(convolve, x, taps)
+        # Else a result that its own gradient does not depend on would not be computed.
+        return pull(lax.optimization_barrier(y))
+
+    @jax.jit
+    def run(x, taps):
+        def again(_, carry):
+            x, taps, _ = carry
+            return lax.optimization_barrier((x, taps, once(x, taps)))
+
+        return lax.fori_loop(0, ROUNDS, again, (x, taps, once(x, taps)))[2]
+
+    jax.block_until_ready(run(x, taps))
+    times = []
+    with alone(lock):
+        for _ in range(4):
+            begin = time.monotonic()
+            jax.block_until_ready(run(x, taps))
+            times.append((time.monotonic() - begin) / (ROUNDS + 1))
+    return min(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Runs one of the steps of `ahead/programs.py` on this machine's devices: prints what it took as a line of JSON.
+
+`accelerator.py` starts it in a process of its own, so that its peak memory and its compiler's death are its own.
+"""
+
+import contextlib
+import fcntl
+import json
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ahead.programs import PROGRAMS, Size
+
+STEPS = 10  # of a dispatch that is timed
+
+
+def main() -> None:
+    request = json.loads(sys.argv[1])
+    devices = jax.local_devices()
+    if request["program"] is None:
+        kinds = {device.device_kind for device in devices}
+        print(json.dumps({"device": f"{len(devices)} x {', '.join(kinds)}, jax {jax.__version__}"}))
+        return
+    jax.config.update("jax_compilation_cache_dir", request["cache"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    built = PROGRAMS[request["program"]](Size(**request["size"]))
+    begin = time.monotonic()
+    lowered = built.trace(devices).lower()
+    traced = time.monotonic()
+    compiled = lowered.compile()
+    figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
+    if request["seconds"]:
+        # Hundreds of small draws that run once: unoptimized they compile sooner.
+        made = jax.jit(
+            built.make_arguments, compiler_options={"xla_backend_optimization_level": 0}
+        )()
+        with alone(request["lock"]):
+            figures |= speed(compiled, made, bool(built.donated), request["seconds"])
+    print(json.dumps(figures))
+
+
+@contextlib.contextmanager
+def alone(path: str):
+    """Holds a lock, so that of several processes one at a time is timed; what they compile meanwhile is not seen."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def speed(compiled, made: tuple, donated: bool, seconds: float) -> dict:
+    """Times steps for about `seconds`; compares the ends of two runs of five steps from the same state."""
+
+    def run(arguments, steps):
+        first, *others = arguments
+        for _ in range(steps):
+            result = compiled(first, *others)
+            first = result if donated else first
+        return jax.block_until_ready(result)
+
+    ends = [run(jax.tree.map(jnp.copy, made), 5) for _ in range(2)]
+    pairs = zip(*(jax.tree.leaves(host_arrays(end)) for end in ends), strict=True)
+    repeats = all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+    times, begin = [], time.monotonic()
+    first, *others = made
+    first = ends[-1] if donated else first
+    while time.monotonic() - begin < seconds or len(times) < 3:
+        start = time.monotonic()
+        end = run((first, *others), STEPS)
+        first = end if donated else first
+        times.append((time.monotonic() - start) / STEPS)
+    memory = jax.local_devices()[0].memory_stats() or {}
+    return {
+        "step_s": statistics.median(times),
+        "fastest_s": min(times),
+        "repeats": repeats,
+        "peak_bytes": memory.get("peak_bytes_in_use"),
+    }
+
+
+def host_arrays(tree):
+    """Makes a tree's arrays host arrays, float32 where numpy would not compare them."""
+
+    def to_host(a):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return np.asarray(jax.random.key_data(a))
+        return np.asarray(a.astype(jnp.float32) if a.dtype == jnp.bfloat16 else a)
+
+    return jax.tree.map(to_host, tree)
+
+
+if __name__ == "__main__":
+    main()

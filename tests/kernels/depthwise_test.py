@@ -1,0 +1,48 @@
+"""Depthwise convolutions by the library, as accelerators compute them, against its plain dilated one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from nge_jax.kernels.depthwise import library_depthwise_conv
+
+
+def dilated(x, kernel, stride, dilation):
+    pad = dilation * (kernel.shape[0] // 2)
+    return lax.conv_general_dilated(
+        x,
+        kernel[:, :, None, :],
+        (stride, stride),
+        [(pad, pad)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+# Dilations that divide the stride, that do not, and sizes that no phase divides.
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)])
+@pytest.mark.parametrize("size", [(8, 10), (7, 9)])
+def test_phases_give_the_dilated_convolution_and_its_derivatives(size, stride, dilation):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, *size, 3))
+    kernel = jax.random.normal(keys[1], (5, 5, 3))
+    expected, expected_pull = jax.vjp(lambda *a: dilated(*a, stride, dilation), x, kernel)
+    found, pull = jax.vjp(lambda *a: library_depthwise_conv(*a, stride, dilation), x, kernel)
+    assert found.shape == expected.shape
+    g = jax.random.normal(keys[2], expected.shape)
+    pairs = zip((found, *pull(g)), (expected, *expected_pull(g)), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_no_dilation_reaches_an_accelerators_compiler(dilation):
+    x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3))
+    step = jax.grad(lambda *a: library_depthwise_conv(*a, 1, dilation).sum(), (0, 1))
+    text = jax.jit(step).lower(x, kernel).as_text()
+    assert "stablehlo.convolution" in text
+    assert "rhs_dilate = [2, 2]" not in text
+    assert "rhs_dilate = [2, 2]" in jax.jit(lambda *a: dilated(*a, 1, 2)).lower(x, kernel).as_text()
