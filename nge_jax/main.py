@@ -5,6 +5,7 @@ command goes on from it; 130 interrupted; 1 a bug, with its traceback.
 """
 
 import contextlib
+import errno
 import importlib
 import os
 import re
@@ -107,7 +108,7 @@ def run_task(
         print(runner.summary(config))
         return None
     distributed.initialize(**(processes or {}))
-    path = Path(path).expanduser()
+    path = workdir.expand(path)
     if not eval_only:
         lock.check_free(path)
     workdir.check(path, to_values(config), overwrite=overwrite)
@@ -166,10 +167,31 @@ def default_workdir(given: str) -> Path:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX has been told of another."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # which jax itself reads
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "nge_jax" / "xla"))
+    """Keeps compiled programs in the user's cache folder, unless JAX has been told of another.
+
+    Without a folder that can be written a run compiles each time, which is said.
+    """
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # which jax itself reads
+    try:
+        if given is None:
+            base = os.environ.get("XDG_CACHE_HOME", "")
+            # The standard has a relative path ignored.
+            home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+            folder = home / "nge_jax" / "xla"
+        elif not given or "://" in given:  # none, or a store that is no folder
+            return
+        else:
+            folder = Path(given).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{folder} cannot be written")
+    except (OSError, RuntimeError) as error:  # or there is no home
+        print(
+            f"warning: no compilation cache ({error}); programs are compiled anew", file=sys.stderr
+        )
+        jax.config.update("jax_compilation_cache_dir", None)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 @contextlib.contextmanager

@@ -74,10 +74,25 @@ def test_overrides_and_overwrite_reach_the_run(run, tmp_path):
 def test_the_compilation_cache_is_in_the_users_cache_folder(run, tmp_path, monkeypatch):
     run(f"--config={CONFIGS / 'search_digits.py'}")
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache" / "nge_jax" / "xla")
-    jax.config.update("jax_compilation_cache_dir", "chosen")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the standard has it ignored
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(f"--config={CONFIGS / 'search_digits.py'}")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / ".cache" / "nge_jax" / "xla")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "chosen")
     run(f"--config={CONFIGS / 'search_digits.py'}")
-    assert jax.config.jax_compilation_cache_dir == "chosen"
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "chosen")
+
+
+def test_without_a_cache_folder_it_says_so_and_goes_on(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    run(f"--config={CONFIGS / 'search_digits.py'}")
+    assert jax.config.jax_compilation_cache_dir is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(main.Path, "home", lambda: Path("~nobody").expanduser())  # knows no home
+    run(f"--config={CONFIGS / 'search_digits.py'}")
+    assert capsys.readouterr().err.count("warning: no compilation cache (") == 2
 
 
 def test_a_workdir_of_another_config_is_refused_before_the_search_is_asked(run, tmp_path):

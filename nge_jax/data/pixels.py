@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from nge_jax import files
 from nge_jax.errors import ArgumentError
 
 # Endings that are read, in any case; of an animation or a file of several pages the first picture.
@@ -24,6 +25,8 @@ ORIENTATION = 0x0112  # EXIF's tag
 UPRIGHT = 1
 JPEG = b"\xff\xd8\xff"
 # Of a JPEG's segments: those without a length, the application's that holds EXIF, the beginning of the pixels, the end.
+# FRAMES: those that hold the size.
+FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 ALONE, APP1, SCAN, END = {0x01, *range(0xD0, 0xD9)}, 0xE1, 0xDA, b"\xff\xd9"
 
 
@@ -33,8 +36,7 @@ def read_bytes(path: str | Path) -> bytes:
     Raises:
       OSError: it cannot be read.
     """
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
+    return files.read_bytes(path, files.IMAGE_BYTES)
 
 
 def decode(data: bytes, channels: int = 3) -> np.ndarray:
@@ -117,12 +119,21 @@ def _jpeg_head(data):
         if marker == SCAN:
             return orientation, at
         length = struct.unpack_from(">H", data, at + 2)[0]
+        if marker in FRAMES and at + 9 <= len(data):
+            _check_size(*struct.unpack_from(">HH", data, at + 5))
         if marker == APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
             exif = Image.Exif()
             exif.load(data[at + 4 : at + 2 + length])
             orientation = _valid(exif.get(ORIENTATION))
         at += 2 + length
     raise ValueError("found no beginning of the pixels")
+
+
+def _check_size(height, width):
+    """Refuses what PIL refuses: so many pixels come from a header that lies, or would take the memory."""
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if most and height * width > most:
+        raise Image.DecompressionBombError(f"{width}x{height} pixels, expected at most {most:,}")
 
 
 def _valid(orientation):

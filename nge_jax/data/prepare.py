@@ -3,6 +3,7 @@
 import contextlib
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from absl import logging
@@ -10,6 +11,7 @@ from absl import logging
 from nge_jax.errors import ArgumentError
 from nge_jax.runtime import host_tf
 
+INFO = "dataset_info.json"  # the last file that TFDS writes of a data set
 REACH_SECONDS = 10  # how long to wait for the data set's site before giving up
 
 
@@ -35,12 +37,13 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
             raise ArgumentError("name", f"tfds has no {name!r} ({reason})") from error
         if dataset.is_prepared():
             return dataset
+        _refuse_too_deep(dataset, data_dir)
         if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
             archives = f"{dataset.data_dir.removesuffix(dataset.info.full_name)}downloads/manual"
             raise ArgumentError(
                 "data_dir",
-                f"no prepared {name} in {dataset.data_dir}, and its archives need an account: put "
-                f"those of {dataset.info.homepage} into {archives} and run {_prepare_command(name)}",
+                f"no prepared {name} in {dataset.data_dir}{_what_lies_there(dataset)}, and its archives need an "
+                f"account: put those of {dataset.info.homepage} into {archives} and run {_prepare_command(name)}",
             )
         try:
             _reach(dataset)
@@ -48,11 +51,37 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
         except (OSError, tfds.download.DownloadError) as error:
             raise ArgumentError(
                 "data_dir",
-                f"no prepared {name} in {dataset.data_dir} and it cannot be downloaded "
+                f"no prepared {name} in {dataset.data_dir}{_what_lies_there(dataset)} and it cannot be downloaded "
                 f"({' '.join(str(error).split())}); on a machine with a network run {_prepare_command(name)}"
                 f"{instead}",
             ) from error
         return dataset
+
+
+def _refuse_too_deep(dataset, data_dir):
+    """Refuses DIR/cifar10 and DIR/cifar10/3.0.2 where DIR is meant: below them it would be prepared once more."""
+    full_name = dataset.info.full_name  # cifar10/3.0.2, imagenette/320px-v2/1.0.0
+    given = Path(data_dir).expanduser().absolute()
+    for up, root in enumerate(given.parents[: full_name.count("/") + 1], 1):
+        inside = "/".join(given.parts[-up:])
+        if f"{full_name}/".startswith(f"{inside}/") and (root / full_name / INFO).is_file():
+            raise ArgumentError(
+                "data_dir",
+                f"found the folder of the data set itself, {given}, expected the one that {full_name} lies in: {root}",
+            )
+
+
+def _what_lies_there(dataset):
+    """Returns " (...)" about another version, or what was left half done, in place of a prepared data set; or ""."""
+    full_name = dataset.info.full_name
+    place = Path(dataset.data_dir)
+    others = sorted(path.parent.name for path in place.parent.glob(f"*/{INFO}"))
+    if complete := [name for name in others if "incomplete" not in name]:
+        return f" (there is the version {', '.join(complete)}, expected {full_name.rpartition('/')[2]})"
+    for half in (*sorted(place.parent.glob("*incomplete*")), place):
+        if half.is_dir():
+            return f" ({half} was left half done and may be removed)"
+    return ""
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax import errors
+from nge_jax import errors, files
 from nge_jax.errors import InputError
 from nge_jax.space import found, genotype
 from nge_jax.space.spaces import DARTS, SPACES, Space
@@ -94,6 +94,10 @@ def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
     epochs: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(_read(path).splitlines(), 1):
         metrics = _parse(line, f"{path}, line {number}", ("epoch",))
+        if not _is_count(metrics["epoch"]):
+            raise InputError(
+                f"{path}, line {number}: found the epoch {metrics['epoch']!r}, expected a number"
+            )
         epochs[metrics["epoch"]] = epochs.get(metrics["epoch"], {}) | metrics
     if not epochs:
         raise InputError(f"{path}: expected a line for each epoch, found none")
@@ -134,7 +138,7 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected what a run records") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -144,7 +148,7 @@ def _read(path: Path) -> str:
 def _parse(text: str, place: str, keys: Collection[str]) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: not JSON, {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{place}: expected a JSON object, found {type(value).__name__}")
@@ -233,22 +237,34 @@ class ScalarEvents:
 
 def _drop_after(path, step):
     """Cuts the rows after `step`, and a last line that a killed process left half-written."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    lines = path.read_text().splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
+    # What follows the last newline is half a line; it may end within a character.
+    try:
+        whole = files.read_bytes(path, files.TEXT_BYTES)
+        text = whole[: whole.rfind(b"\n") + 1].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read, {error}; pass --overwrite to start afresh"
+        ) from None
+    lines = text.splitlines(keepends=True)
     keep = []
     for number, line in enumerate(lines, 1):
         try:
             row_step = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError):
+            row_step = None
+        if not _is_count(row_step):
             raise InputError(
                 f"{path}, line {number}: expected a JSON object with a step, found {line.strip()[:60]!r}"
-            ) from error
+            )
         if row_step <= step:
             keep.append(line)
     write_atomically(path, "".join(keep))
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def write_architecture(workdir: Path, probs: np.ndarray, space: Space) -> None:
@@ -278,7 +294,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Writes a whole file or, if killed, none: the old one stays until the new one is on disk."""
     new = half_written(path)
-    with new.open("w") as file:
+    with new.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

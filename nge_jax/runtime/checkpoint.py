@@ -8,6 +8,8 @@ Several processes share the directory. All call every method, with the same stat
 each reads it for itself, and what one cannot read is damaged for all.
 """
 
+import json
+import os
 import shutil
 import sys
 import zlib
@@ -20,6 +22,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as managers
 
+from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.runtime import distributed
 
@@ -41,6 +44,10 @@ class Checkpoints:
     def __init__(self, directory: str | Path, keep: int, *, read_only: bool = False):
         self.directory = Path(directory).absolute()
         self.read_only = read_only
+        if os.path.lexists(self.directory) and not self.directory.is_dir():
+            raise InputError(f"{self.directory}: found no folder, expected that of the checkpoints")
+        if not read_only:
+            self._set_aside_at_once()
         best = managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -132,6 +139,15 @@ class Checkpoints:
         """Finishes the writes and ends the background thread."""
         self._manager.close()
 
+    def _set_aside_at_once(self):
+        """Sets aside what Orbax would stumble over: a file or a dead link in a step's place, a score that is none."""
+        for entry in sorted(self.directory.glob("[0-9]*")) if distributed.is_first() else ():
+            reason = _stumbling_block(entry) if entry.name.isdigit() else None
+            if reason is not None:
+                print(f"warning: checkpoint {entry} is damaged ({reason})", file=sys.stderr)
+                _move_aside(entry)
+        distributed.wait_for_all("checkpoints have been looked through")
+
     def _try(self, step, template):
         """Reads a checkpoint: (state, None) or (None, why it cannot be read); the same verdict in every process."""
         state, reason = None, None
@@ -184,13 +200,35 @@ class Checkpoints:
                 file=sys.stderr,
             )
             if not self.read_only:
-                aside = self.directory / f"{bad}.damaged"
-                if aside.exists():  # of an earlier resume; one is enough to look into
-                    shutil.rmtree(aside)
-                (self.directory / str(bad)).rename(aside)
+                _move_aside(self.directory / str(bad))
         if damaged:
             distributed.wait_for_all("damaged checkpoints are set aside")
             self._manager.reload()
+
+
+def _move_aside(entry):
+    aside = entry.with_name(f"{entry.name}.damaged")
+    # One of an earlier resume goes: one is enough to look into.
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)
+    entry.rename(aside)
+
+
+def _stumbling_block(entry):
+    """Says why an entry of a step's name is no checkpoint that Orbax can list; None if it is one."""
+    if not entry.is_dir():
+        return "it is no folder"
+    file = entry / "metrics" / "metrics"
+    if not file.parent.is_dir():  # without a score
+        return None
+    try:
+        score = json.loads(files.read_text(file))[SCORE]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return f"its score cannot be read: {type(error).__name__}"
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return None if is_number else f"its score is {score!r}"
 
 
 def _manifest(tree, *, checksum):

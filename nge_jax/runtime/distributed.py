@@ -7,6 +7,7 @@ that only the first one's is kept; warnings and errors, on stderr, are everyone'
 
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Self
@@ -36,6 +37,8 @@ def initialize(
     Raises:
       InputError: the three are given in part or disagree, or the others cannot be found.
     """
+    if num_processes == 1 and coordinator is None and process_id in (None, 0):
+        return
     if coordinator is not None and num_processes is not None and process_id is not None:
         if not 0 <= process_id < num_processes:
             raise InputError(
@@ -74,9 +77,28 @@ def wait_for_all(where: str) -> None:
 
 def _told_of_others() -> bool:
     """Finds out whether the environment tells of more processes than this one."""
-    slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1
-    open_mpi = int(os.environ.get(OPEN_MPI, 1)) > 1
-    return slurm or open_mpi or all(name in os.environ for name in KUBERNETES)
+    slurm = all(os.environ.get(name) for name in SLURM) and _count("SLURM_NTASKS") > 1
+    return slurm or _count(OPEN_MPI) > 1 or _is_kubernetes_run()
+
+
+def _count(name: str) -> int:
+    """Reads a number of processes; one where the variable is not set, or is empty."""
+    text = os.environ.get(name, "").strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError(
+            f"{name}: found {text[:40]!r} in the environment, expected a number of processes"
+        )
+    return int(text or 1)
+
+
+def _is_kubernetes_run() -> bool:
+    """Whether the pods of an indexed Job make one run: a service gives them names, or a coordinator is named.
+
+    The pods of a Job of independent runs have no names for each other.
+    """
+    if not all(os.environ.get(name) for name in KUBERNETES):
+        return False
+    return bool(os.environ.get("JAX_COORDINATOR_ADDRESS")) or ".svc." in f"{socket.getfqdn()}."
 
 
 PREEMPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: not done, the same command goes on

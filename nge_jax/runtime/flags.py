@@ -1,7 +1,10 @@
 """The flags of the commands, with every mistake in them explained in one line."""
 
 import contextlib
+import errno
+import io
 import os
+import re
 import select
 import signal
 import sys
@@ -58,10 +61,17 @@ def refusals() -> Iterator[None]:
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
     try:
+        # What a terminal cannot show is shown as an escape, instead of ending the run.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             yield
-        except InputError as error:
-            print("error:", " ".join(str(error).split()), file=sys.stderr)
+        except Exception as error:
+            line = _explain(error)
+            if line is None:
+                raise
+            print("error:", " ".join(line.split()), file=sys.stderr)
             sys.exit(2)
         finally:
             sys.stdout.flush()
@@ -71,6 +81,40 @@ def refusals() -> Iterator[None]:
         # What is left in the buffer would be refused once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+# What the system says of a path that a user gave or a disk that is his: no bug, so no traceback.
+_USERS = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO,
+    errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EFBIG,
+)  # fmt: skip
+_FULL = re.compile("No space left on device|Disk quota exceeded")
+
+
+def _explain(error: BaseException) -> str | None:
+    """Returns the line for an error that the user can mend; None for a bug."""
+    if isinstance(error, InputError):
+        return str(error)
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) and before not in chain:
+        chain.append(before)
+    for link in chain:  # of Orbax and TensorFlow it is inside of something else
+        if (
+            isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT)
+        ) or _FULL.search(str(link)):
+            where = f" ({link.filename})" if isinstance(link, OSError) and link.filename else ""
+            return (
+                f"no space is left on the disk{where}; what was saved before is still there: make room, and the same "
+                "command goes on from it"
+            )
+    if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, RuntimeError) and (
+        found := re.search("Unable to initialize backend .*", str(error))
+    ):
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        return f"JAX_PLATFORMS={platforms}: {found[0]}; JAX_PLATFORMS=cpu runs on the CPU"
+    return None
 
 
 def _stdout_is_closed():

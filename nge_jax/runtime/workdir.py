@@ -5,6 +5,8 @@ config that made them: the same config resumes it, another one is refused, and o
 listed in RESULTS, never anything else that lies there.
 """
 
+import contextlib
+import fnmatch
 import importlib.metadata
 import json
 import os
@@ -19,6 +21,7 @@ from typing import Any
 
 import jax
 
+from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime import distributed
@@ -85,6 +88,8 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
         return
     if not path.is_dir():
         raise InputError(f"--workdir: {path} is a file, expected a directory")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise InputError(f"--workdir: {path} cannot be read and written by this user")
     nobodys = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
     if all(entry.name in nobodys for entry in path.iterdir()):
         return
@@ -96,8 +101,8 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     if overwrite or not _has_results(path):
         return
     try:
-        recorded = config_checks.flatten(json.loads((path / CONFIG).read_text()))
-    except (OSError, ValueError, AttributeError) as error:
+        recorded = config_checks.flatten(json.loads(files.read_text(path / CONFIG)))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"--workdir: {path / CONFIG} cannot be read ({error}); pass --overwrite to start afresh"
         ) from error
@@ -107,6 +112,18 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
             "choose another --workdir, or pass --overwrite to start afresh"
         )
+
+
+def expand(path: str | Path) -> Path:
+    """Returns the path with "~" for the user's home.
+
+    Raises:
+      InputError: nobody knows where that is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"--workdir: {path}: no home folder is known ({error})") from error
 
 
 def begin(
@@ -152,7 +169,9 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
         raise InputError(f"--workdir: {path} cannot be made ({error.strerror})") from error
     resumes = _has_results(path) and not overwrite
     if resumes:
-        runs = json.loads((path / ENVIRONMENT).read_text())
+        runs = json.loads(files.read_text(path / ENVIRONMENT))
+        if not isinstance(runs.get("resumed"), dict):  # somebody has edited it
+            runs["resumed"] = {}
         runs["resumed"][str(len(runs["resumed"]) + 1)] = this_run
     else:
         _remove_results(path)  # check has made sure that they are ours
@@ -160,6 +179,8 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
     # The environment first: without it the directory would not be known for ours.
     write_atomically(path / ENVIRONMENT, json.dumps(runs, indent=2) + "\n")
     if not resumes:
+        with contextlib.suppress(OSError):  # if it is a folder, and empty
+            (path / CONFIG).rmdir()
         write_atomically(path / CONFIG, json.dumps(config, indent=2) + "\n")
     return path
 
@@ -194,8 +215,8 @@ def _version(package):
 
 def _is_ours(path):
     try:
-        return json.loads((path / ENVIRONMENT).read_text())["program"] == "nge_jax"
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(files.read_text(path / ENVIRONMENT))["program"] == "nge_jax"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -207,11 +228,21 @@ def _has_results(path):
 
 def _remove_results(path):
     # Checkpoints first: should it be killed here, what is left starts from the beginning.
-    for checkpoint in path.glob(f"{CHECKPOINTS}/[0-9]*"):
-        shutil.rmtree(checkpoint)
-    for pattern in RESULTS:
-        for file in path.glob(pattern):
-            file.unlink()
+    checkpoints = path / CHECKPOINTS
+    if not checkpoints.is_dir():
+        _remove(checkpoints)
+    for entry in checkpoints.glob("[0-9]*"):
+        _remove(entry)
+    for entry in path.iterdir():  # also links that lead nowhere, which `glob` does not find
+        if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in RESULTS):
+            _remove(entry)
+
+
+def _remove(entry):
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _differences(recorded, given):

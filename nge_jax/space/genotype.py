@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.errors import GenotypeError
 from nge_jax.space.spaces import DARTS
 
@@ -26,6 +27,10 @@ OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
 NONE = "none"  # an absent edge: stands in a published cell (SNAS_aggressive), is never searched
 NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell; ENASNet has 7
 EDGES = DARTS.edges
+
+SEED_DIGITS = 18  # of random:SEED
+MAX_INNER_NODES = 32  # of a cell that is read; the largest published one has 5
+MAX_BYTES = 2**20  # of a genotype's file
 
 Pair = tuple[str, int]
 
@@ -109,6 +114,11 @@ def load(name_or_path: str) -> Genotype:
     if name_or_path in KNOWN:
         return KNOWN[name_or_path]
     if seed := re.fullmatch("random:([0-9]+)", name_or_path):
+        if len(seed[1]) > SEED_DIGITS:
+            expected = f"a number of at most {SEED_DIGITS} digits"
+            raise GenotypeError(
+                f"genotype random:SEED: found {len(seed[1])} digits, expected {expected}"
+            )
         return random_genotype(int(seed[1]))
     is_folder = os.path.isdir(name_or_path)
     path = os.path.join(name_or_path, "genotype.json") if is_folder else name_or_path
@@ -116,9 +126,8 @@ def load(name_or_path: str) -> Genotype:
         expected = f"random:SEED, a JSON file or one of {', '.join(KNOWN)}"
         raise GenotypeError(f'genotype "{path}": no such file or known cell, expected {expected}')
     try:
-        with open(path, encoding="utf-8") as file:
-            return from_json(file.read())
-    except ValueError as error:  # of from_json, or the file is not text
+        return from_json(files.read_text(path, MAX_BYTES))
+    except (OSError, ValueError) as error:  # of from_json, or the file is not text
         raise GenotypeError(f"{path}: {error}") from None
 
 
@@ -198,6 +207,9 @@ def _read_cell(field: str, pairs: Any, concat: Any) -> tuple[tuple[Pair, ...], t
     if not isinstance(pairs, list | tuple) or not pairs or len(pairs) % 2:
         found = f"{len(pairs)} items" if isinstance(pairs, list | tuple) else brief(pairs)
         raise _error(field, f"expected pairs, two for each inner node, found {found}")
+    if len(pairs) > 2 * MAX_INNER_NODES:
+        found = f"{len(pairs) // 2} inner nodes, expected at most {MAX_INNER_NODES}"
+        raise _error(field, f"found {found}")
     known = (*OPERATIONS, NONE)
     for j, pair in enumerate(pairs):
         node = NUM_INPUTS + j // 2
