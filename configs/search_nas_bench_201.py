@@ -49,7 +49,7 @@ def get_config(words: str = "") -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "cifar10"  # what the benchmark's searches see; or cifar100, digits
     config.data.dir = ""  # tfds folder; empty: TFDS's own default, ~/tensorflow_datasets
-    # The benchmark's accuracies, an .npz (see docs/commands.md); empty: none are reported.
+    # The benchmark's accuracies, an .npz (experiments/convert_nas_bench_201.py makes it); empty: none are reported.
     # The search does not read it.
     config.data.table = ""
     config.data.train_fraction = 0.5  # of the training images for the weights, the rest for P

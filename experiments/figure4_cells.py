@@ -13,7 +13,7 @@ from nge_jax.report.document import Code, Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES, OPERATIONS
-from paper import plan, runs, tables
+from paper import plan, runs, surrogate, tables
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 
@@ -40,6 +40,8 @@ def main(options: plan.Options) -> None:
     picture = Picture("figure4_operations", label, "Operations of the normal cells.")
     table = Table(("operation", *CELL_TYPES), rows)
     sections.append(Section("Operations", [Text(note), table, picture]))
+    found = {run.workdir.name: [plan.derived_cell(run)] for run in finished}
+    sections += surrogate.sections(options, found)
     for name, cell in cells.items():
         blocks = []
         for cell_type in CELL_TYPES:

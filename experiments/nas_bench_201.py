@@ -30,6 +30,7 @@ from nge_jax.errors import InputError
 from nge_jax.report import figure as report_figure
 from nge_jax.space import nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201 as SPACE
+from nge_jax.space.spaces import Space
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import History, Strategy, run_strategy
 from nge_jax.strategies.random_search import random_search
@@ -72,18 +73,18 @@ class Row(NamedTuple):
     settings: str
 
 
-def table_rows(queries: int) -> dict[str, Row]:
+def table_rows(queries: int, space: Space = SPACE) -> dict[str, Row]:
     """Makes the rows by name, in order."""
-    rows = {"random": Row(random_search(SPACE), "")}
-    untrained = edge_model("alpha", "printed", SPACE), SPACE, optax.identity()
+    rows = {"random": Row(random_search(space), "")}
+    untrained = edge_model("alpha", "printed", space), space, optax.identity()
     for name, (population, tournament) in {PLAIN: (10, 3), TUNED: (30, 20)}.items():
         settings = evolution.classic(population, tournament)
         rows[name] = Row(evolution.evolution(*untrained, settings), str(settings))
     for model, (name, adjacency) in MODELS.items():
         rate, entropy_weight, _ = RATES[name]
         settings = reinforce.Settings(1, entropy_weight, baseline_decay=0.9)
-        embedding = edge_model(name, adjacency, SPACE)
-        strategy = reinforce.reinforce(embedding, SPACE, optax.adam(rate), settings)
+        embedding = edge_model(name, adjacency, space)
+        strategy = reinforce.reinforce(embedding, space, optax.adam(rate), settings)
         rows[f"reinforce, {model}"] = Row(strategy, f"{settings}, rate {rate}")
     settings = evolution.Settings(
         population=30,
@@ -96,8 +97,8 @@ def table_rows(queries: int) -> dict[str, Row]:
     )
     for model, (name, adjacency) in MODELS.items():
         _, _, rate = RATES[name]
-        embedding = edge_model(name, adjacency, SPACE)
-        strategy = evolution.evolution(embedding, SPACE, optax.adam(rate), settings)
+        embedding = edge_model(name, adjacency, space)
+        strategy = evolution.evolution(embedding, space, optax.adam(rate), settings)
         rows[f"evolution, {model}"] = Row(strategy, f"{settings}, rate {rate}")
     return rows
 

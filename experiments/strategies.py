@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
 from nge_jax.runtime import artifacts
-from paper import plan, runs, tables
+from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
@@ -109,7 +109,8 @@ def main(options: plan.Options) -> None:
                     "strategies_curves", "Best reward so far", "Best reward so far, mean ± sd."
                 ),
             ],
-        )
+        ),
+        *surrogate.sections(options, {", ".join(row): found for row, found in cells.items()}),
     ]
     tests = tables.spread_figure(label, tests, {})
     title = "Strategies", "gradient, reinforcement learning, evolution and random search"

@@ -18,7 +18,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.space.genotype import Genotype
-from paper import plan, runs, tables
+from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
@@ -33,10 +33,15 @@ STANDARD_RANDOM = "3.05 ± 0.23"  # error of 214 random cells on CIFAR-10, by th
 SECONDS_A_DAY = 86_400
 
 
+def row_cells(search: Run) -> dict[str, plan.Cell]:
+    """Names the cell of each row."""
+    names = [PUBLISHED, *(f"random:{n}" for n in range(RANDOM))]
+    return {OURS: plan.derived_cell(search)} | {name: plan.named_cell(name) for name in names}
+
+
 def row_trainings(options: plan.Options, search: Run, dataset: str) -> dict[str, list[Run]]:
     """Plans the trainings of each row."""
-    names = [PUBLISHED, *(f"random:{n}" for n in range(RANDOM))]
-    cells = {OURS: plan.derived_cell(search)} | {name: plan.named_cell(name) for name in names}
+    cells = row_cells(search)
     trainings = plan.trainings(options, dataset, cells)
     if options.rates:
         for rate in RATES:
@@ -130,6 +135,8 @@ def main(options: plan.Options) -> None:
         pictures.append(Picture(f"table1_{dataset}", label, f"{label}."))
     note = "Mean ± sd over seeds. Parameters are counted without the auxiliary head."
     sections = [Section("Cells", [Text(note), table(trainings, search), *pictures])]
+    rated = {name: [cell] for name, cell in row_cells(search).items()}
+    sections += surrogate.sections(options, rated)
     title = "Table 1", "cells trained from scratch on CIFAR"
     tables.write(options, "table1", title, sections, **figures)
 

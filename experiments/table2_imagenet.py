@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from nge_jax import cost
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
-from paper import plan, runs, tables
+from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0]}
@@ -43,7 +43,8 @@ def sizes(trainings: Sequence[Run]) -> tuple[str, str]:
 
 
 def main(options: plan.Options) -> None:
-    trainings = plan.trainings(options, "imagenet", cells(options))
+    row_cells = cells(options)
+    trainings = plan.trainings(options, "imagenet", row_cells)
     plan.complete(options, *trainings.values())
 
     errors = {
@@ -65,6 +66,7 @@ def main(options: plan.Options) -> None:
     picture = Picture("table2_errors", label, f"{label}, on {dataset}.")
     note = f"Mean ± sd over seeds, on {dataset}."
     sections = [Section("Cells", [Text(note), Table(header, rows), picture])]
+    sections += surrogate.sections(options, {name: [cell] for name, cell in row_cells.items()})
     first = {name: top1 for name, (top1, _) in errors.items()}
     figure = tables.spread_figure(label, first, {OURS: float(PAPER["top1"])})
     title = "Table 2", "cells trained from scratch on photographs"

@@ -18,7 +18,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
 from nge_jax.train import model as train_model
-from paper import plan, runs, tables
+from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0], "paper": [0]}
@@ -70,6 +70,7 @@ def main(options: plan.Options) -> None:
     picture = Picture("table3_iou", label, "Mean IoU on the validation images.")
     note = "Mean ± sd over seeds."
     sections = [Section("Backbones", [Text(note), Table(header, rows), picture])]
+    sections += surrogate.sections(options, {name: [cell] for name, cell in cells.items()})
     figure = tables.spread_figure(label, ious, {table2_imagenet.OURS: PAPER})
     title = "Table 3", "cells as DeepLabv3's backbone on PASCAL VOC 2012"
     tables.write(options, "table3", title, sections, iou=figure)

@@ -20,7 +20,7 @@ from nge_jax.report.figure import STYLE, new_figure
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES
-from paper import plan, runs, tables
+from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
@@ -117,6 +117,7 @@ def main(options: plan.Options) -> None:
                 Picture("table4_curves", "Curves of the searches", "A line each."),
             ],
         ),
+        *surrogate.sections(options, cells),
     ]
     paper = {name: 100 - error for name, error in ERRORS.items()}
     tests = tables.spread_figure(label, tests, paper)

@@ -76,6 +76,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     flags.add_argument("--data_dir", default="", help="tfds folder; default: TFDS's own")
     flags.add_argument("--out", type=Path, help="where all goes; default: runs/tables-SCALE")
     flags.add_argument("--table_only", action="store_true", help="of the finished runs; run none")
+    flags.add_argument(
+        "--surrogate", type=Path, help="folder of NAS-Bench-301's: its guesses of the cells, too"
+    )
     flags.add_argument("--jobs", type=int, default=1, help="processes at a time")
     flags.add_argument("--ray", action="store_true", help="run them as tasks of Ray")
     return flags

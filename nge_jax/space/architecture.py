@@ -39,7 +39,18 @@ def one_hot(architecture: jax.Array, space: Space) -> jax.Array:
 
 
 def from_genotype(genotype: Genotype) -> np.ndarray:
-    """Makes the architecture, int32 [2, 14], of a genotype of the paper's space."""
+    """Makes the architecture, int32 [2, 14], of a genotype of the paper's space.
+
+    Raises:
+        ValueError: a cell has other operations (SNAS_aggressive: none) or more inner nodes (ENASNet).
+    """
+    for field, pairs in (("normal", genotype.normal), ("reduce", genotype.reduce)):
+        unknown = {operation for operation, _ in pairs} - {*DARTS.operations}
+        if unknown or len(pairs) != 2 * len(DARTS.inner_nodes):
+            found = ", ".join(sorted(unknown)) or f"{len(pairs) // 2} inner nodes"
+            raise ValueError(
+                f'genotype field "{field}": expected a cell of the paper\'s space, found {found}'
+            )
     architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
     for c, cell_type in enumerate(DARTS.cell_types):
         for j, (operation, source) in enumerate(genotype.cell(cell_type)[0]):

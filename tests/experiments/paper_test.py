@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import figure4_cells
+import nas_bench_201 as bench_201
+import nas_bench_301 as bench_301
 import strategies
 import table1_cifar
 import table2_imagenet
@@ -20,7 +22,10 @@ import table3_voc
 import table4_ablation
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
-from nge_jax.space import genotype
+from nge_jax.space import genotype, nas_bench_301
+from nge_jax.space.architecture import from_genotype
+from nge_jax.space.spaces import DARTS
+from nge_jax.strategies.random_search import random_search
 from paper import plan, runs, tables
 from tests.conftest import ROOT
 
@@ -105,6 +110,7 @@ def row_of(text, name):
 
 def options_of(out, scale="smoke", **others):
     values = {"seeds": [0, 1], "data_dir": "", "table_only": False, "jobs": 1, "ray": False}
+    values |= {"surrogate": None}
     return plan.Options(**(values | {"scale": scale, "out": out} | others))
 
 
@@ -361,6 +367,46 @@ def test_strategies_show_the_best_reward_and_the_derived_cells(tmp_path):
     assert "| evolution | alpha | 3 | 20.00 ± 0.00 | 71.00 ± 1.41 | 2 |" in text
     assert "| random | – | 3 | 20.00 ± 0.00 | 71.00 ± 1.41 | 2 |" in text
     assert (tmp_path / "out" / "strategies_curves.png").stat().st_size > 10_000
+
+
+def test_the_surrogate_rates_a_tables_cells_beside_random_ones(tmp_path, monkeypatch):
+    """One that guesses 90 percent, and 1 more for each max pool of the normal cell."""
+
+    def guess(architectures):
+        return 90 + (architectures[..., 0, :] == 1).sum(-1).astype(np.float32)
+
+    fake = types.SimpleNamespace(accuracies=guess)
+    monkeypatch.setattr(nas_bench_301, "load", lambda folder: fake)
+    flags = plan.parser("")
+    flags.set_defaults(models=["nge"])
+    text, _ = make(figure4_cells, tmp_path / "out", f"--surrogate={tmp_path}", flags=flags)
+    cells = [genotype.random_genotype(seed) for seed in (0, 1)]
+    for seed, cell in enumerate(cells):
+        pools, skips = (
+            genotype.operation_counts(cell, "normal")[name]
+            for name in ("max_pool_3x3", "skip_connect")
+        )
+        row = row_of(text, f"nge-{seed}")
+        assert (row[1:3], row[4]) == ([f"{90 + pools:.2f}", "1"], f"{skips:.1f}")
+    random = guess(np.stack([from_genotype(genotype.random_genotype(n)) for n in range(1000)]))
+    assert row_of(text, "1,000 random cells")[1].startswith(f"{random.mean():.2f} ± ")
+    assert "no witness on skip collapse" in text
+
+
+def test_strategies_are_rated_by_the_surrogate(tmp_path, monkeypatch):
+    def guess(architectures):
+        return np.full(architectures.shape[:-2], 95, np.float32)
+
+    monkeypatch.setattr(nas_bench_301, "load", lambda _: types.SimpleNamespace(accuracies=guess))
+    few = {"random": bench_201.Row(random_search(DARTS), "")}
+    monkeypatch.setattr(bench_201, "table_rows", lambda queries, space: few)
+    given = ["--surrogate=.", f"--out={tmp_path}", "--seeds=2", "--queries=3"]
+    bench_301.main(bench_301.parser().parse_args(given))
+    text = (tmp_path / "table.md").read_text()
+    assert "| random | 95.00 ± 0.00 |" in text and "(n = 1,000), best 95.00 | 95.00 ± 0.00" in text
+    given[-2:] = ["--cells=DARTS_V2,random:0"]
+    bench_301.main(bench_301.parser().parse_args(given))
+    assert row_of((tmp_path / "table.md").read_text(), r"DARTS\_V2")[1:3] == ["95.00", "1"]
 
 
 def test_statistics_over_seeds():

@@ -1,0 +1,112 @@
+"""Cells that somebody has trained: a CSV file of cells and their accuracies, as an evaluator for the strategies.
+
+    genotype,accuracy
+    DARTS_V2,97.24
+    runs/search_cifar/genotype.json,96.9
+    "{""normal"": [[""skip_connect"", 0], ...",95.1
+
+A cell is a published name, "random:SEED", a file (from the CSV's folder), or a genotype's JSON on one line; of
+NAS-Bench-201 it is the benchmark's notation. An accuracy is in percent. Other columns are left alone. A cell that
+stands there several times has the mean of its accuracies.
+"""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nge_jax.errors import InputError
+from nge_jax.space import architecture, genotype, nas_bench_201
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
+
+CELL, ACCURACY = "genotype", "accuracy"
+
+
+class Measured(NamedTuple):
+    """Holds distinct cells, in the order of the file, and their accuracies.
+
+    Attributes:
+        architectures: int32 [N, C, E].
+        accuracies: float32 [N], in percent.
+    """
+
+    architectures: np.ndarray
+    accuracies: np.ndarray
+
+
+def load(path: str | Path, space: Space = DARTS) -> Measured:
+    """Reads a CSV file of cells of a space.
+
+    Raises:
+        InputError: naming the file, and the line whose cell or accuracy is none.
+    """
+    path = Path(path).expanduser()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            columns = rows.fieldnames or ()
+            for name in (CELL, ACCURACY):
+                if name not in columns:
+                    found = ", ".join(columns) or "none"
+                    raise InputError(f"{path}: expected a column {name}, found {found}")
+            given = [(rows.line_num, row[CELL] or "", row[ACCURACY] or "") for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a CSV file, found {error}") from None
+    accuracies: dict[tuple[int, ...], list[float]] = {}
+    for line, cell, accuracy in given:
+        place = f"{path}, line {line}"
+        accuracies.setdefault(_cell(cell, space, path.parent, place), []).append(
+            _accuracy(accuracy, place)
+        )
+    if not accuracies:
+        raise InputError(f"{path}: expected a line for each cell, found none")
+    return Measured(
+        np.array(list(accuracies), np.int32).reshape(-1, *space.shape[:2]),
+        np.array([np.mean(several) for several in accuracies.values()], np.float32),
+    )
+
+
+def _cell(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
+    """Reads a cell as the numbers of its architecture, in one row."""
+    text = text.strip()
+    try:
+        if space == NAS_BENCH_201:
+            return tuple(nas_bench_201.parse(text).tolist())
+        if text.startswith("{"):
+            cells = genotype.from_json(text)
+        else:
+            cells = genotype.load(str(folder / text) if (folder / text).exists() else text)
+        return tuple(architecture.from_genotype(cells).ravel().tolist())
+    except (
+        ValueError
+    ) as error:  # InputErrors are too; of an architecture: a cell of other nodes or operations
+        raise InputError(f"{place}: {error}") from None
+
+
+def _accuracy(text: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise InputError(f"{place}: expected an accuracy from 0 to 100 percent, found {text!r}")
+    return value
+
+
+def make_evaluator(table: Measured, absent: float = 0.0) -> Callable[[jax.Array], jax.Array]:
+    """Makes a function, to be jitted, from architectures [B, C, E] to rewards [B], accuracies as fractions.
+
+    A cell that the file does not have is rewarded with `absent`.
+    """
+    known, rewards = jnp.asarray(table.architectures), jnp.asarray(table.accuracies / 100)
+
+    def evaluate(architectures: jax.Array) -> jax.Array:
+        same = (architectures[:, None] == known).all((2, 3))
+        return jnp.where(same.any(1), rewards[same.argmax(1)], absent)
+
+    return evaluate
