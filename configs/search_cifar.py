@@ -4,11 +4,12 @@
   nge search search_cifar:small        a scaled-down search for a CPU
   nge search search_cifar:rnn          another edge model (Table 4)
   nge search search_cifar:rnn,small    both
+  nge search search_cifar:gumbel       another relaxation: steps take a third of the time
   nge search search_cifar:evolution    another strategy
 
 Words after the colon, joined by commas, in any order: one strategy of `gradient` (the default), `reinforce`,
-`evolution`, `random`; one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of `small` and `smoke`
-(the paper's when neither is given).
+`evolution`, `random`; one relaxation of the gradient's of `softmax` (the default), `gumbel`; one edge model of `nge`
+(the default), `alpha`, `plain`, `rnn`; one size of `small` and `smoke` (the paper's when neither is given).
 
 The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 3 to 5 seconds,
 which makes an epoch about 50 minutes; `small` takes about a quarter of an hour on one core.
@@ -20,10 +21,12 @@ from ml_collections import ConfigDict
 
 from nge_jax.embedding import EDGE_MODELS
 from nge_jax.runtime.config import apply_words, differ
+from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.strategies import STRATEGIES
 
 VARIANTS = (
     {name: {"search.strategy": name} for name in STRATEGIES},
+    {name: {"search.relaxation": name} for name in RELAXATIONS},
     {name: {"search.edge_model": name} for name in EDGE_MODELS},
     {
         "small": {  # ten epochs in a quarter of an hour on a CPU core
@@ -78,6 +81,8 @@ def get_config(words: str = "") -> ConfigDict:
     # How: by the gradient as the paper does, or asking for one cell after another, which the supernet evaluates.
     config.search.strategy = "gradient"
     config.search.space = "darts"  # the paper's; search_nas_bench_201.py searches the other
+    # How the gradient's steps mix operations: all of them by P, or one an edge, drawn from P ("gumbel", GDAS).
+    config.search.relaxation = "softmax"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"  # Eq. 6 as printed; "predecessors" as probably meant
     config.search.alternation = "epoch"  # Algorithm 1; "batch" alternates as DARTS does
@@ -100,6 +105,11 @@ def get_config(words: str = "") -> ConfigDict:
     config.embedding.weight_decay = 1e-3
     config.embedding.b1 = 0.5  # paper silent, DARTS value
     config.embedding.b2 = 0.999  # paper silent, DARTS value
+
+    # What belongs to the relaxation of this name; GDAS's values.
+    config.gumbel = ConfigDict()
+    config.gumbel.first_temperature = 10.0  # of the first epoch, falling along a line ...
+    config.gumbel.last_temperature = 0.1  # ... to the last epoch's
 
     # The strategies that ask for cells. The paper promises reinforcement learning and evolution and gives no setting:
     # the values are those that did well on NAS-Bench-201 (experiments/nas_bench_201.py), untuned on a supernet.

@@ -5,16 +5,18 @@
 Meant for two CPU cores: about two minutes from command to report, compilation included. The settings are the search
 of `search_cifar.py` made small (8x8 gray images need fewer channels and cells); they stand for no experiment of the
 paper. `search_digits.py:smoke` runs in a minute; `search_digits.py:evolution`, `:reinforce` and `:random` search by
-another strategy than the gradient, `:evolution,smoke` is both.
+another strategy than the gradient, `:evolution,smoke` is both; `search_digits.py:gumbel` is another relaxation.
 """
 
 from ml_collections import ConfigDict
 
 from nge_jax.runtime.config import apply_words
+from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.strategies import STRATEGIES
 
 VARIANTS = (
     {name: {"search.strategy": name} for name in STRATEGIES},
+    {name: {"search.relaxation": name} for name in RELAXATIONS},
     {
         "smoke": {  # does it run? A minute on two CPU cores
             "network.channels": 2,
@@ -52,6 +54,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.search = ConfigDict()
     config.search.strategy = "gradient"
     config.search.space = "darts"  # the paper's; search_nas_bench_201.py searches the other
+    # How the gradient's steps mix operations: all of them by P, or one an edge, drawn from P ("gumbel", GDAS).
+    config.search.relaxation = "softmax"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"
     config.search.alternation = "epoch"
@@ -72,6 +76,11 @@ def get_config(words: str = "") -> ConfigDict:
     config.embedding.weight_decay = 1e-3
     config.embedding.b1 = 0.5
     config.embedding.b2 = 0.999
+
+    # What belongs to the relaxation of this name; GDAS's values.
+    config.gumbel = ConfigDict()
+    config.gumbel.first_temperature = 10.0  # of the first epoch, falling along a line ...
+    config.gumbel.last_temperature = 0.1  # ... to the last epoch's
 
     # The strategies that ask for cells, as in search_cifar.py.
     config.reinforce = ConfigDict()

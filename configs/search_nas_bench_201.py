@@ -5,8 +5,9 @@
   nge search search_nas_bench_201:small           scaled down, for a CPU
   nge search search_nas_bench_201:alpha,small     another edge model
 
-Words after the colon, joined by commas: one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of
-`small` and `smoke`.
+Words after the colon, joined by commas: one relaxation of `softmax` (the default), `gumbel` (whose steps take as long,
+since all operations are computed); one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of `small`
+and `smoke`.
 
 The paper has no such experiment. The supernet is the benchmark's (16 channels, three stages of 5 cells); the search is
 that of `search_cifar.py`, and what the benchmark's authors did otherwise (DARTS on their space: 50 epochs, weight decay
@@ -19,8 +20,10 @@ from ml_collections import ConfigDict
 
 from nge_jax.embedding import EDGE_MODELS
 from nge_jax.runtime.config import apply_words
+from nge_jax.search.relaxation import RELAXATIONS
 
 VARIANTS = (
+    {name: {"search.relaxation": name} for name in RELAXATIONS},
     {name: {"search.edge_model": name} for name in EDGE_MODELS},
     {
         "small": {
@@ -65,6 +68,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.search = ConfigDict()
     config.search.space = "nas_bench_201"
     config.search.strategy = "gradient"
+    # How its steps mix operations: all of them by P, or one an edge, drawn from P ("gumbel", GDAS).
+    config.search.relaxation = "softmax"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"  # Eq. 6 as printed; "predecessors" as probably meant
     config.search.alternation = "epoch"  # Algorithm 1; "batch" alternates as DARTS does
@@ -85,6 +90,11 @@ def get_config(words: str = "") -> ConfigDict:
     config.embedding.weight_decay = 1e-3
     config.embedding.b1 = 0.5
     config.embedding.b2 = 0.999
+
+    # What belongs to the relaxation of this name; GDAS's values.
+    config.gumbel = ConfigDict()
+    config.gumbel.first_temperature = 10.0  # of the first epoch, falling along a line ...
+    config.gumbel.last_temperature = 0.1  # ... to the last epoch's
 
     # Nothing here changes a result, so a search may be resumed with other values.
     config.run = ConfigDict()

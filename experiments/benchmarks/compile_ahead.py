@@ -36,6 +36,8 @@ HERE = Path(__file__).parent
 PROGRAMS = (
     "search_weights",
     "search_embedding",
+    "gumbel_weights",
+    "gumbel_embedding",
     "sampled_weights",
     "train_cifar",
     "train_imagenet",

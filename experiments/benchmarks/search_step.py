@@ -11,8 +11,10 @@ A step is forward, backward and update of one group, as the search runs it: phas
 included, on random images. Every figure comes from a fresh process with an empty compilation cache. A step's time is
 that of a dispatch of --steps_per_dispatch steps; of --dispatches such, after one that is not counted, the table tells
 the median and the fastest. Peak memory is that of the process when compilation ends. Flops and bytes accessed are XLA's
-cost analysis of the compiled step, in which loops count as often as they run (see measure/cost.py). Machines are
-noisy: compare figures of one run. PyTorch may live in another environment: --torch_python=ITS_PYTHON.
+cost analysis of the compiled step, in which loops count as often as they run (see measure/cost.py) and the dearest of
+several operations stands for the one that is computed. `gumbel` is the step of that relaxation, beside softmax's, which
+is "ours". Machines are noisy: compare figures of one run. PyTorch may live in another environment:
+--torch_python=ITS_PYTHON.
 """
 
 import signal
@@ -31,7 +33,12 @@ from nge_jax.runtime import flags as runtime_flags
 SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
 GROUPS = ("weights", "embedding")  # that a step updates
 WARM = "the same with a warm cache"
-HEADINGS = {"plain": "plain port", "ours": "ours", "remat": "ours, remat"}
+HEADINGS = {
+    "plain": "plain port",
+    "ours": "ours",
+    "remat": "ours, remat",
+    "gumbel": "gumbel",
+}
 
 flags.adopt_module_key_flags(command)  # for --help
 _SIZE = {

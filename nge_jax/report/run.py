@@ -44,6 +44,7 @@ CLEARLY_NARROWER = (
 SETTINGS = {
     "Data set": "data.name",
     "Strategy": "search.strategy",
+    "Relaxation": "search.relaxation",
     "Edge model": "search.edge_model",
     "Genotype": "genotype",
     "Seed": "seed",

@@ -32,6 +32,8 @@ COLUMNS = {
     "Training accuracy": ("weight_accuracy", ".2%"),
     "Validation accuracy": ("embedding_accuracy", ".2%"),
 }
+# What some relaxations record besides (`search.relaxation`): by key, the title and the format.
+RECORDED = {"temperature": ("Temperature of the draws", ".3g")}
 NEAR_UNIFORM = 0.95  # of the entropy of equal probabilities: the choice is then a close one
 
 
@@ -82,6 +84,7 @@ def write_search_report(
         sections.append(report_run.sizes_section(sizes))
     entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
     curves = CURVES | {"Entropy of P, nats": entropies}
+    curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
     sections += [
         report_run.curves_section(workdir, epochs, curves),
         _probabilities_section(workdir, cells, probs, space),
@@ -163,10 +166,15 @@ def _probabilities_section(workdir: Path, cells: Found, probs: np.ndarray, space
     return Section("Probabilities", pictures)
 
 
+def _recorded(epochs: EpochRows) -> dict[str, tuple[str, str]]:
+    return {key: shown for key, shown in RECORDED.items() if all(key in row for row in epochs)}
+
+
 def _epochs_section(
     epochs: EpochRows, columns: Columns, count_columns: Mapping[str, Columns]
 ) -> Section:
-    blocks: list[Block] = [report_run.epoch_table(epochs, columns)]
+    recorded = {title: (key, shown) for key, (title, shown) in _recorded(epochs).items()}
+    blocks: list[Block] = [report_run.epoch_table(epochs, {**columns, **recorded})]
     for cell_type, counts in count_columns.items():
         blocks.append(Text(f"Operations of the {cell_type} cell that leads at the epoch's end:"))
         counted = {"Epoch": COMMON_COLUMNS["Epoch"], **counts}

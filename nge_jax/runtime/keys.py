@@ -92,6 +92,8 @@ COMMON = {
     "evolution.train_steps": Limits(int, 0, 10_000),
     "final.batches": Limits(int, 1, 1_000_000),
     "final.candidates": Limits(int, 1, 10_000),
+    "gumbel.first_temperature": Limits(float, 0, FLOAT, above=True),
+    "gumbel.last_temperature": Limits(float, 0, FLOAT, above=True),
     "network.cells": Limits(int, 1, 200),
     "network.channels": Limits(int, 1, 4096),
     "network.dropout": FRACTION,

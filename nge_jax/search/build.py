@@ -15,14 +15,16 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
-from nge_jax.search import gradient_steps, strategy_steps
+from nge_jax.search import gradient_steps, relaxation, strategy_steps
 from nge_jax.search.gradient_steps import Net, Preprocessing
+from nge_jax.search.relaxation import Relaxation
 from nge_jax.space.spaces import DARTS, SPACES, Space
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+from nge_jax.supernet.sampled import SampledSupernet
 
 
 class Search(NamedTuple):
@@ -32,6 +34,7 @@ class Search(NamedTuple):
     space: of its cells.
     edge_model: of the group EMBEDDING; what a strategy other than the gradient makes and reads as its state.
     strategy: None: the gradient's.
+    relaxation: the gradient's; no other strategy uses it.
     schedule: learning rate of the weights at each of their steps.
     optimizer: of both groups.
     phases: of an epoch.
@@ -43,6 +46,7 @@ class Search(NamedTuple):
     space: Space
     edge_model: EdgeModel
     strategy: Strategy | None
+    relaxation: Relaxation
     schedule: optax.Schedule
     optimizer: optim.Optimizer
     phases: tuple[Phase, ...]
@@ -74,11 +78,14 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     )
     optimizer = _make_optimizer(config, schedule)
     preprocessing = Preprocessing(data.mean, data.std, config.data.pad, config.data.flip)
+    relaxed = make_relaxation(config, net, sum(steps.values()))
     skips = {"skip_nonfinite": config.run.skip_nonfinite > 0}
     if strategy is None:
-        weight_step = gradient_steps.make_weight_step(net, optimizer, preprocessing, **skips)
+        weight_step = gradient_steps.make_weight_step(
+            relaxed.net, optimizer, preprocessing, relaxed.mix, **skips
+        )
         embedding_step = gradient_steps.make_embedding_step(
-            net, edge_model, optimizer, preprocessing, **skips
+            relaxed.net, edge_model, optimizer, preprocessing, relaxed.mix, **skips
         )
     else:
         assert isinstance(net, Supernet), "the checks refuse strategies in another space"
@@ -104,6 +111,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         space=space,
         edge_model=edge_model,
         strategy=strategy,
+        relaxation=relaxed,
         schedule=schedule,
         optimizer=optimizer,
         phases=phases,
@@ -124,6 +132,21 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
         return NasBench201Supernet(cells, channels, num_classes, **options)
     schedule = "loop" if jax.default_backend() == "cpu" else "together"
     return make_supernet(cells, channels, num_classes, schedule=schedule, **options)
+
+
+def make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relaxation:
+    """Makes the relaxation that a checked config names, of `net`. Here a new one gets its name."""
+    if config.search.relaxation == "gumbel":
+        temperatures = relaxation.Temperatures(
+            config.gumbel.first_temperature,
+            config.gumbel.last_temperature,
+            config.search.epochs,
+            steps_per_epoch,
+        )
+        if isinstance(net, Supernet):
+            return relaxation.gumbel(SampledSupernet(net), temperatures)
+        return relaxation.gumbel(relaxation.OneHot(net, len(net.space.operations)), temperatures)
+    return relaxation.softmax(net)
 
 
 def make_strategy(config: ConfigDict, edge_model: EdgeModel) -> Strategy:

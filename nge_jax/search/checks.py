@@ -10,6 +10,7 @@ from nge_jax.data import order, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
+from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.space.spaces import SPACES
 from nge_jax.strategies import STRATEGIES
 
@@ -27,6 +28,7 @@ def check(config: ConfigDict) -> None:
     config_checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
     config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
+    _check_relaxation(config)
     if config.search.space == "darts":  # of the other the table tells how a cell trains
         try:
             config_checks.find_config(config.search.train_config)
@@ -56,6 +58,16 @@ def _check_strategy(config: ConfigDict) -> None:
     if config.evolution.memory < population:
         raise InputError(
             f"config.evolution.memory: found {config.evolution.memory}, expected at least the population, {population}"
+        )
+
+
+def _check_relaxation(config: ConfigDict) -> None:
+    chosen = config.search.relaxation
+    config_checks.one_of("search.relaxation", chosen, RELAXATIONS)
+    if chosen != "softmax" and config.search.strategy != "gradient":
+        raise InputError(
+            f"config.search.relaxation: found {chosen!r}, expected 'softmax' with strategy "
+            f"{config.search.strategy!r}, which asks for whole cells"
         )
 
 

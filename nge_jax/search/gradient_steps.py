@@ -18,9 +18,9 @@ from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.runtime import finite
 from nge_jax.runtime.parallel import AXIS, batch_at, make_phase, my_part
+from nge_jax.search.relaxation import Applied, Mix, mix_all
 from nge_jax.supernet.model import Supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
-from nge_jax.supernet.sampled import SampledSupernet
 
 Tree = Any
 Net = Supernet | NasBench201Supernet
@@ -70,9 +70,10 @@ def init_state(
 
 
 def make_weight_step(
-    net: Net | SampledSupernet,
+    net: Applied,
     optimizer: Optimizer,
     preprocessing: Preprocessing,
+    mix: Mix = mix_all,
     *,
     skip_nonfinite: bool = False,
 ) -> Callable:
@@ -80,14 +81,15 @@ def make_weight_step(
 
     To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1
     holds P for an epoch); images: uint8 [B, H, W, C], this device's part of the batch; key: the run's.
-    skip_nonfinite: whether an update that is not finite is left out.
+    net, mix: of a `relaxation.Relaxation`. skip_nonfinite: whether an update that is not finite is left out.
     """
 
     def weight_step(state, probs, images, labels, key):
         x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
+        choices = mix(probs, key, state.step)
 
         def loss_fn(weights):
-            return loss(net, weights, x, labels, probs)
+            return loss(net, weights, x, labels, choices)
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
         return _update(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
@@ -96,23 +98,26 @@ def make_weight_step(
 
 
 def make_embedding_step(
-    net: Net,
+    net: Applied,
     edge_model: EdgeModel,
     optimizer: Optimizer,
     preprocessing: Preprocessing,
+    mix: Mix = mix_all,
     *,
     skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
-    P is computed anew; the gradient reaches the embedding through P alone, w is held.
+    P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix: of a
+    `relaxation.Relaxation`.
     """
 
     def embedding_step(state, images, labels, key):
         x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
 
         def loss_fn(embedding):
-            return loss(net, state.params[WEIGHTS], x, labels, edge_model.probs(embedding))
+            choices = mix(edge_model.probs(embedding), key, state.step)
+            return loss(net, state.params[WEIGHTS], x, labels, choices)
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[EMBEDDING])
         return _update(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
@@ -173,9 +178,9 @@ def _augment(preprocessing, images, key):
     )
 
 
-def loss(net, weights, x, labels, probs):
+def loss(net, weights, x, labels, choices):
     """Returns the mean loss of a batch of normalized images `x`, and its sums."""
-    logits, _ = net.apply(weights, x, probs)
+    logits, _ = net.apply(weights, x, choices)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), count_correct(losses, logits, labels)
 

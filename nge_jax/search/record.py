@@ -10,6 +10,7 @@ from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.progress import Columns
 from nge_jax.search.gradient_steps import SearchState
+from nge_jax.search.relaxation import Relaxation
 from nge_jax.space import architecture, found, nas_bench_201
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
 from nge_jax.space.spaces import NAS_BENCH_201, Space
@@ -27,16 +28,20 @@ BEHIND = (
     ("seconds", "{seconds:.1f}"),
 )
 BEST_SO_FAR = ("best so far", "{best_reward:.2%}")
+# Of what a relaxation records (`Relaxation.record`).
+RELAXATION_COLUMNS = {"temperature": ("temperature", "{temperature:.2f}")}
 
 
-def make_columns(strategy: Strategy | None, space: Space) -> Columns:
-    """Returns the table of epochs; a strategy that asks for cells has one more column than the gradient (None)."""
+def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:
+    """Returns the table of epochs, with a column for what a strategy or the relaxation records besides."""
     kinds = space.cell_types
     entropies = ((f"H {kind}", f"{{entropy_{kind}:.4f}}") for kind in kinds)
     initials = "/".join(kind[0] for kind in kinds)
     skips = f"skips {initials}", "/".join(f"{{skip_connect_{kind}}}" for kind in kinds)
     columns = (*BEFORE, *entropies, skips, *BEHIND)
-    return columns if strategy is None else (*columns, BEST_SO_FAR)
+    if strategy is not None:
+        return (*columns, BEST_SO_FAR)
+    return (*columns, *(RELAXATION_COLUMNS[name] for name in relaxation.record(1)))
 
 
 def epoch_metrics(

@@ -7,7 +7,8 @@
     the genotype: of every inner node the two strongest edges with their strongest operations
 
 `search.alternation="batch"` updates both for every pair of batches instead, as DARTS does. `search.strategy`, other
-than "gradient", keeps this loop and puts other steps into it: see `strategy_steps`.
+than "gradient", keeps this loop and puts other steps into it: see `strategy_steps`. `search.relaxation` says how the
+gradient's steps mix operations under P.
 """
 
 from collections.abc import Iterator
@@ -156,6 +157,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         rate = float(np.asarray(search.schedule(epoch * weight_steps - 1)))
         evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
         row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
+        row |= search.relaxation.record(epoch)
         if distributed.is_first():
             artifacts.write_architecture(path, np.asarray(history)[: epoch + 1], search.space)
             if evaluated is not None:
@@ -180,7 +182,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         batch_size=config.search.batch_size,
         batches=batches,
         end_epoch=end_epoch,
-        columns=search_record.make_columns(search.strategy, search.space),
+        columns=search_record.make_columns(search.strategy, search.relaxation, search.space),
         save_epochs=True,
         compile=compile_ahead,
         numbers=numbers,

@@ -105,7 +105,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
 def mixed_cell(
     params: Params,
     before: tuple[jax.Array, jax.Array],
-    probs: jax.Array,
+    probs: Any,
     *,
     reduction: bool,
     mix_edges: Callable[..., jax.Array],
@@ -116,9 +116,10 @@ def mixed_cell(
     Args:
         params: as from `init_mixed_cell`.
         before: outputs of the cells k-2 and k-1, NHWC.
-        probs: [14, 7], probabilities of each edge's operations, in the order of `space.genotype.EDGES`.
+        probs: [14, 7], probabilities of each edge's operations, in the order of `space.genotype.EDGES`; or what
+            else `mix_edges` reads in their place.
         reduction: whether this is a reduction cell.
-        mix_edges: one of the three schedules.
+        mix_edges: one of the three schedules, or `sampled.mix_chosen`.
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     inputs = jnp.stack(

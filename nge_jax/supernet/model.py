@@ -5,6 +5,7 @@ the supernet has no state: its output is a function of (weights, images, probabi
 """
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -90,9 +91,12 @@ class Supernet(NamedTuple):
         return self.mixed_by(SCHEDULES[self.schedule], weights, images, probs)
 
     def mixed_by(
-        self, mix_edges: Callable, weights: Params, images: jax.Array, choices: jax.Array
+        self, mix_edges: Callable, weights: Params, images: jax.Array, choices: Any
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes `apply` where `mix_edges`, of SCHEDULES, reads `choices` [2, ...], (normal, reduction) cell."""
+        """Computes `apply` where `mix_edges`, like those of SCHEDULES, reads `choices`.
+
+        They are a tree of arrays [2, ...]: (normal, reduction) cell.
+        """
         before = self._stem(weights["stem"], images.astype(self.dtype))
         x, endpoints = before[1], {"stem": before[1]}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
@@ -104,7 +108,8 @@ class Supernet(NamedTuple):
             )
             if self.remat:
                 mixed_cell = jax.checkpoint(mixed_cell)
-            x = mixed_cell(params, before, choices[int(spec.reduction)])
+            of_type = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
+            x = mixed_cell(params, before, of_type)
             before = before[1], x
             endpoints[f"cell_{number}"] = x
         pooled = x.mean((1, 2), dtype=jnp.float32)

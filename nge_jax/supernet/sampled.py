@@ -4,8 +4,12 @@ The result is that of `Supernet.apply` under the architecture's one-hot probabil
 not kept). The architecture is an argument: one compiled program serves all of them. A loop goes over the
 edges that are kept, and `lax.switch` picks the operation of each. The derivative of the loop is by hand, as in
 `looped` and for its reasons: the automatic one would keep the arrays of all branches for every edge.
+
+An architecture may come with a scale for each operation (`Drawn`): where a search draws operations, their gradient
+reaches what it draws from through the scales.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,13 +29,25 @@ from nge_jax.supernet.norm import affine, fold, moments
 from nge_jax.supernet.trees import Params, put, take
 
 
+class Drawn(NamedTuple):
+    """Holds one operation an edge and the factor of its output.
+
+    Attributes:
+        operations: int32 [..., 14]; every edge has one, none is ABSENT.
+        scales: float32 [..., 14].
+    """
+
+    operations: jax.Array
+    scales: jax.Array
+
+
 class SampledSupernet(NamedTuple):
     """Applies `net`, with the same weights, under an architecture in the place of probabilities."""
 
     net: Supernet
 
     def apply(
-        self, weights: Params, images: jax.Array, architecture: jax.Array
+        self, weights: Params, images: jax.Array, architecture: jax.Array | Drawn
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Computes logits [B, num_classes] and endpoints, as of `Supernet.apply`.
 
@@ -39,7 +55,7 @@ class SampledSupernet(NamedTuple):
             weights: as from `Supernet.init`; an operation that is not chosen has a gradient of zero.
             images: [B, H, W, image_channels]; of any size.
             architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
-                where the edge is not kept.
+                where the edge is not kept; or a `Drawn` of such arrays.
         """
         return self.net.mixed_by(mix_chosen, weights, images, architecture)
 
@@ -49,65 +65,107 @@ def mix_chosen(
     params: Params,
     nodes: jax.Array,
     inputs: jax.Array | None,
-    chosen: jax.Array,
+    chosen: jax.Array | Drawn,
     sources: range,
     axis_name: str | None,
 ) -> jax.Array:
     """Adds to every node what its kept edges from `sources` bring.
 
-    `chosen`: int32 [14], one cell type's operations; the other arguments as of `vmapped.mix_together`.
+    `chosen`: int32 [14], one cell type's operations, or a `Drawn` of it; the other arguments as of
+    `vmapped.mix_together`.
     """
     branches = _branches(inputs, axis_name)
+    operations, scales = _parts(chosen)
     edges, count = _kept(chosen, sources)
 
     def along_edge(n, nodes):
-        source, target, operation = _ends(edges[n], chosen, sources)
+        source, target, number = _ends(edges[n], sources)
         x = take(nodes if inputs is None else inputs, source)
-        brought = lax.switch(operation, branches, take(params, edges[n]), x)
+        brought = lax.switch(operations[number], branches, take(params, edges[n]), x)
+        if scales is not None:
+            brought = brought * scales[number].astype(brought.dtype)
         return put(nodes, take(nodes, target) + brought, target)
 
     return lax.fori_loop(0, count, along_edge, nodes)
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Says which gradients are asked for: a step that updates one group leaves the other's out."""
+
+    params: bool
+    scales: bool
+
+
 def _forward(params, nodes, inputs, chosen, sources, axis_name):
+    perturbed = jax.tree.map(lambda leaf: leaf.perturbed, (params, chosen))
+    wanted = _Wanted(
+        params=any(jax.tree.leaves(perturbed[0])),
+        scales=isinstance(chosen, Drawn) and perturbed[1].scales,
+    )
+    values = jax.tree.map(lambda leaf: leaf.value, (params, nodes, inputs, chosen))
+    params, nodes, inputs, chosen = values
     nodes = mix_chosen(params, nodes, inputs, chosen, sources, axis_name)
-    return nodes, (params, nodes, inputs, chosen)
+    return nodes, (params, nodes, inputs, chosen, wanted)
 
 
 def _backward(sources, axis_name, residuals, g_nodes):
     """Undoes the edges in the opposite order; each computes its operation again from the finished nodes."""
-    params, nodes, inputs, chosen = residuals
+    params, nodes, inputs, chosen, wanted = residuals
+    operations, scales = _parts(chosen)
     edges, count = _kept(chosen, sources)
 
-    def pull(branch, edge_params, x, g):
-        return jax.vjp(branch, edge_params, x)[1](g)
+    def pull(branch, edge_params, x, g, scale):
+        """Returns the gradients of the edge's parameters, of x and of the scale; None where it is not wanted."""
+        if wanted.params:
+            brought, undo = jax.vjp(branch, edge_params, x)
+        else:
+            brought, undo = jax.vjp(functools.partial(branch, edge_params), x)
+        g_scale = (g * brought).sum(dtype=jnp.float32) if wanted.scales else None
+        g = g if scale is None else g * scale.astype(g.dtype)
+        return (*(undo(g) if wanted.params else (None, *undo(g))), g_scale)
 
     pulls = [functools.partial(pull, branch) for branch in _branches(inputs, axis_name)]
 
     def along_edge(n, carry):
-        g_params, g_nodes, g_inputs = carry
+        g_params, g_nodes, g_inputs, g_scales = carry
         edge = edges[count - 1 - n]
-        source, target, operation = _ends(edge, chosen, sources)
+        source, target, number = _ends(edge, sources)
         x = take(nodes if inputs is None else inputs, source)
         g = take(g_nodes, target)
-        g_edge, g_x = lax.switch(operation, pulls, take(params, edge), x, g)
-        g_params = put(g_params, g_edge, edge)
+        scale = None if scales is None else scales[number]
+        g_edge, g_x, g_scale = lax.switch(
+            operations[number], pulls, take(params, edge), x, g, scale
+        )
+        if wanted.params:
+            g_params = put(g_params, g_edge, edge)
+        if wanted.scales:
+            g_scales = g_scales.at[number].set(g_scale)
         if inputs is None:
             g_nodes = put(g_nodes, take(g_nodes, source) + g_x, source)
         else:
             g_inputs = put(g_inputs, take(g_inputs, source) + g_x, source)
-        return g_params, g_nodes, g_inputs
+        return g_params, g_nodes, g_inputs, g_scales
 
     start = (
-        jax.tree.map(jnp.zeros_like, params),
+        jax.tree.map(jnp.zeros_like, params) if wanted.params else None,
         g_nodes,
         None if inputs is None else jnp.zeros_like(inputs),
+        None if scales is None or not wanted.scales else jnp.zeros_like(scales),
     )
-    g_params, g_nodes, g_inputs = lax.fori_loop(0, count, along_edge, start)
-    return g_params, g_nodes, g_inputs, None  # an architecture has no derivative
+    g_params, g_nodes, g_inputs, g_scales = lax.fori_loop(0, count, along_edge, start)
+    # An architecture has no derivative, its scales have one.
+    g_chosen = Drawn._make((None, g_scales)) if isinstance(chosen, Drawn) else None
+    return g_params, g_nodes, g_inputs, g_chosen
 
 
-mix_chosen.defvjp(_forward, _backward)
+mix_chosen.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def _parts(chosen):
+    """Takes operations and scales of one cell type, None where an architecture has none."""
+    return chosen if isinstance(chosen, Drawn) else (chosen, None)
 
 
 def _branches(inputs, axis_name) -> list[Callable]:
@@ -144,16 +202,19 @@ def _convolution(weights, x, stride, dilation, axis_name):
 
 def _kept(chosen, sources):
     """Lists the kept edges as positions in the stacked parameters, in order, padded at the end; and their number."""
+    if isinstance(chosen, Drawn):  # all: a number that the compiler knows
+        count = len(_numbers(sources))
+        return jnp.arange(count), count
     kept = chosen[_numbers(sources)] != ABSENT
     (positions,) = jnp.nonzero(kept, size=len(kept), fill_value=0)
     return positions, kept.sum()
 
 
-def _ends(position, chosen, sources):
-    """Looks up source, target and operation of an edge; a source is a node's number, as among the inputs."""
-    numbers = _numbers(sources)
+def _ends(position, sources):
+    """Looks up an edge's source, target and number in EDGES; a source is a node's number, as among the inputs."""
+    numbers = jnp.asarray(_numbers(sources))
     source, target = jnp.asarray(EDGES)[numbers].T
-    return source[position], target[position], chosen[numbers][position]
+    return source[position], target[position], numbers[position]
 
 
 def _numbers(sources):

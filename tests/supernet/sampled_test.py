@@ -13,7 +13,8 @@ from nge_jax.space.spaces import DARTS
 from nge_jax.supernet import cell, edge
 from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.model import make_supernet
-from nge_jax.supernet.sampled import SampledSupernet, mix_chosen
+from nge_jax.supernet.reference import mix_as_written
+from nge_jax.supernet.sampled import Drawn, SampledSupernet, mix_chosen
 
 CHANNELS, BEFORE = 2, (3, 5)
 
@@ -53,11 +54,11 @@ def sampled(reduction):
     return value_and_gradients(mix_chosen, reduction)
 
 
-def assert_close(found, expected):
+def assert_close(found, expected, relative=1e-5):
     for (path, e), f in zip(
         jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(found), strict=True
     ):
-        tolerance = 1e-5 * max(1.0, np.abs(e).max())
+        tolerance = relative * max(1.0, np.abs(e).max())
         np.testing.assert_allclose(f, e, atol=tolerance, err_msg=jax.tree_util.keystr(path))
 
 
@@ -74,6 +75,35 @@ def test_a_sampled_cell_equals_the_mixed_one_under_one_hot_probabilities(reducti
         assert np.isfinite(found[0])
         assert_close(found, expected)
     assert sampled(reduction)._cache_size() == 1  # an architecture is an argument
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", [False, True])
+def test_scaled_operations_equal_the_reference_whose_probabilities_are_the_scales(reduction):
+    """Values and gradients: of weights, inputs and scales together, and of the scales alone, as an embedding asks."""
+    params, before, direction = problem(reduction)
+    operations = jnp.asarray(np.random.default_rng(4).permutation(np.arange(14) % 7), jnp.int32)
+    scales = jax.random.uniform(jax.random.key(5), (14,), minval=0.5, maxval=2.0)
+
+    def written(params, before, scales):
+        probs = architecture.one_hot(operations, DARTS) * scales[:, None]
+        return projected(mix_as_written, params, before, probs)
+
+    def drawn(params, before, scales):
+        return projected(mix_chosen, params, before, Drawn(operations, scales))
+
+    def projected(mix_edges, params, before, choices):
+        out = cell.mixed_cell(params, before, choices, reduction=reduction, mix_edges=mix_edges)
+        return (out * direction).sum()
+
+    arguments = params, before, scales
+    expected = jax.jit(jax.value_and_grad(written, (0, 1, 2)))(*arguments)
+    found = jax.jit(jax.value_and_grad(drawn, (0, 1, 2)))(*arguments)
+    assert_close(found, expected, relative=5e-5)
+    value, (_, _, by_scales) = expected
+    found = jax.jit(jax.value_and_grad(drawn, 2))(*arguments)
+    assert_close(found, (value, by_scales), relative=5e-5)
+    assert (np.abs(by_scales) > 1e-3).all()
 
 
 @pytest.mark.slow

@@ -21,12 +21,13 @@ from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.parallel import AXIS
-from nge_jax.search import gradient_steps, strategy_steps
+from nge_jax.search import gradient_steps, relaxation, strategy_steps
 from nge_jax.segment import step as segment_step
 from nge_jax.space import genotype
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import make_supernet
+from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.train import step as train_step
 
 CELL = genotype.load("DARTS_V2")
@@ -110,6 +111,25 @@ def search_embedding(size: Size) -> Program:
     return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
 
 
+def gumbel_weights(size: Size) -> Program:
+    """The step of the supernet's weights that draws an operation for each edge."""
+    net, images, optimizer, preprocessing = _search(size)
+    state = _search_state(net, edge_model("nge", "printed"), optimizer)
+    relaxed = _gumbel(net)
+    step = gradient_steps.make_weight_step(relaxed.net, optimizer, preprocessing, relaxed.mix)
+    return _weight_program(step, state, images)
+
+
+def gumbel_embedding(size: Size) -> Program:
+    """The step of the graph embedding that draws an operation for each edge."""
+    net, images, optimizer, preprocessing = _search(size)
+    embedding, relaxed = edge_model("nge", "printed"), _gumbel(net)
+    step = gradient_steps.make_embedding_step(
+        relaxed.net, embedding, optimizer, preprocessing, relaxed.mix
+    )
+    return _step_program(step, _search_state(net, embedding, optimizer), *images)
+
+
 def sampled_weights(size: Size) -> Program:
     """The step of the supernet's weights under one cell that a strategy has asked for."""
     net, size, optimizer, preprocessing = _search(size)
@@ -173,6 +193,8 @@ PROGRAMS = {
     for build in (
         search_weights,
         search_embedding,
+        gumbel_weights,
+        gumbel_embedding,
         sampled_weights,
         train_cifar,
         train_imagenet,
@@ -192,6 +214,11 @@ def _search(size):
         {WEIGHTS: _sgd(), EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3)}
     )
     return net, size, optimizer, gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
+
+
+def _gumbel(net):
+    temperatures = relaxation.Temperatures(10.0, 0.1, epochs=25, steps=2 * 390)
+    return relaxation.gumbel(SampledSupernet(net), temperatures)
 
 
 def _search_state(net, edge_model, optimizer):

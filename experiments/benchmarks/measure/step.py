@@ -16,13 +16,15 @@ from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
 
-VARIANTS = ("plain", "ours", "remat", "together")
+RELAXED = ("gumbel",)  # words of the config: other relaxations than softmax
+VARIANTS = ("plain", "ours", "remat", *RELAXED, "together")
 
 _VARIANT = flags.DEFINE_enum(
     "variant",
     "ours",
     VARIANTS,
-    "remat: ours, with config.network.remat; together: the accelerators' schedule, for its cost alone",
+    "remat: ours, with config.network.remat; gumbel: another relaxation than softmax; "
+    "together: the accelerators' schedule, for its cost alone",
 )
 _STEP = flags.DEFINE_enum(
     "step",
@@ -72,7 +74,7 @@ def main(_) -> None:
 
 def read_config():
     """Reads the config of the paper's search, at this benchmark's size."""
-    config = load_config("search_cifar")
+    config = load_config("search_cifar", _VARIANT.value if _VARIANT.value in RELAXED else "")
     config.network.cells = _CELLS.value
     config.network.channels = _CHANNELS.value
     config.network.dtype = _DTYPE.value
@@ -84,7 +86,7 @@ def read_config():
 
 def make_phase(variant, step, search):
     """Takes the search's own phase, or makes the same phase around another supernet."""
-    if variant in ("ours", "remat"):
+    if variant in ("ours", "remat", *RELAXED):
         return next(phase.program for phase in search.phases if phase.name == step)
     schedules = {"plain": "reference", "together": "together"}
     net = search.net._replace(schedule=schedules[variant])

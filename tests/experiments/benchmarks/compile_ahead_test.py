@@ -15,7 +15,14 @@ from ahead.kernels import Kernel, list_kernels
 from ahead.programs import PROGRAMS, Size
 
 # A cell behind a reduction cell, all that an atrous network has, and little else.
-CELLS = {"search_weights": 2, "search_embedding": 2, "sampled_weights": 2, "segmentation": 4}
+CELLS = {
+    "search_weights": 2,
+    "search_embedding": 2,
+    "gumbel_weights": 2,
+    "gumbel_embedding": 2,
+    "sampled_weights": 2,
+    "segmentation": 4,
+}
 # A slice of any type with a step that is not 1, such as [0:64, 0:32:2].
 STRIDED = re.compile(r"stablehlo\.slice [^\n]*\[[^\]\n]*\d+:\d+:\d+")
 

@@ -1,0 +1,130 @@
+"""How a supernet mixes operations under P: the relaxations by which a search by gradient makes a choice smooth.
+
+    softmax    every operation of every edge, weighted by P (the paper's Eq. 11)
+    gumbel     one operation an edge, drawn from P in each step: GDAS (Dong and Yang, CVPR 2019)
+
+A relaxation is a network, applied as (weights, images, choices) -> (logits, endpoints), and a function
+`mix`: (P, key, step) -> choices. The network knows nothing of P, and `mix` nothing of the network. So any edge
+model goes with any relaxation, and a supernet of another space brings its own network for the same `mix`.
+
+The straight-through gradient of `gumbel`, with noise G of the standard Gumbel distribution and a temperature t:
+
+    o = argmax_o (log p_o + G_o),    q = softmax((log P + G) / t),    edge brings (1 + q_o - stop_gradient(q_o)) o(x)
+
+The value is the drawn operation's alone; the gradient is that of its probability in the soft sample q. GDAS's own code
+also lets the scalars of the operations that were not drawn into the sum, which adds the sum of the output's gradient
+to each of their weights; its paper does not, and neither does this.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from nge_jax.space.architecture import finite_log
+from nge_jax.supernet.sampled import Drawn
+
+RELAXATIONS = ("softmax", "gumbel")
+
+Mix = Callable[[Any, jax.Array, jax.Array], Any]
+_DRAWS = 2**31 + 1  # begins a stream of random numbers beside the steps' and the strategies'
+
+
+class Applied(Protocol):
+    """A supernet, whole or sampled, of whatever space."""
+
+    def apply(
+        self, weights: Any, images: jax.Array, choices: Any, /
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes logits [B, classes] and endpoints; `choices`: what the relaxation's `mix` returns."""
+        ...
+
+
+class Relaxation(NamedTuple):
+    """How a search by gradient mixes operations.
+
+    Attributes:
+        net: see `Applied`.
+        mix: (P, the run's key, number of the step) -> choices of `net`; differentiable by P. The same on all devices.
+        record: number of an epoch, from 1 -> what the epoch's row of metrics shows of the relaxation.
+    """
+
+    net: Applied
+    mix: Mix
+    record: Callable[[int], dict[str, float]]
+
+
+def mix_all(probs: Any, key: jax.Array, step: jax.Array) -> Any:
+    """Mixes all operations by P itself."""
+    del key, step  # nothing is drawn
+    return probs
+
+
+def softmax(net: Applied) -> Relaxation:
+    """Makes the paper's relaxation; `net` reads P."""
+    return Relaxation(net, mix_all, lambda epoch: {})
+
+
+class Temperatures(NamedTuple):
+    """The temperature of each epoch, from the first to the last along a line (GDAS: 10 to 0.1).
+
+    Attributes:
+        first, last: of the first and of the last epoch.
+        epochs: of the search.
+        steps: updates in an epoch, of either group.
+    """
+
+    first: float
+    last: float
+    epochs: int
+    steps: int
+
+    def at(self, step: Any) -> Any:
+        """Computes the temperature of a step, counted from 0."""
+        epoch = step // self.steps
+        return self.first + (self.last - self.first) * epoch / max(self.epochs - 1, 1)
+
+
+def gumbel(net: Applied, temperatures: Temperatures) -> Relaxation:
+    """Makes GDAS's relaxation; `net` reads a `sampled.Drawn` and computes no operation but those drawn."""
+
+    def mix(probs, key, step):
+        key = jax.random.fold_in(jax.random.fold_in(key, _DRAWS), step)
+        return draw(probs, key, temperatures.at(step))
+
+    def record(epoch):
+        return {"temperature": temperatures.at((epoch - 1) * temperatures.steps)}
+
+    return Relaxation(net, mix, record)
+
+
+class OneHot(NamedTuple):
+    """Applies a supernet under a `sampled.Drawn` that it cannot read itself: it computes all and counts the drawn.
+
+    Values and gradients are those of computing the drawn operations alone; the time is that of `softmax`.
+
+    Attributes:
+        net: reads P [cell types, edges, operations].
+        operations: how many there are.
+    """
+
+    net: Applied
+    operations: int
+
+    def apply(
+        self, weights: Any, images: jax.Array, choices: Drawn, /
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes logits and endpoints; `choices`: [cell types, edges]."""
+        probs = jax.nn.one_hot(choices.operations, self.operations) * choices.scales[..., None]
+        return self.net.apply(weights, images, probs)
+
+
+def draw(probs: jax.Array, key: jax.Array, temperature: Any) -> Drawn:
+    """Draws an operation for each edge from P [..., O], with scales of 1 whose gradients are straight-through."""
+    noisy = finite_log(probs) + jax.random.gumbel(key, probs.shape, probs.dtype)
+    operations = noisy.argmax(-1).astype(jnp.int32)
+    soft = jax.nn.softmax(noisy / temperature)
+    p = jnp.take_along_axis(soft, operations[..., None], -1)[..., 0]
+    return Drawn(operations, 1 + (p - lax.stop_gradient(p)))  # the difference first: 0 exactly

@@ -1,0 +1,138 @@
+"""Relaxations as functions: what is drawn, with what gradient; and searches that use them, whole and resumed."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.errors import InputError
+from nge_jax.optim import EMBEDDING
+from nge_jax.search import relaxation
+from nge_jax.search.checks import check
+from nge_jax.space.architecture import ABSENT
+from tests.search import strategy_steps_test
+from tests.search.strategy_steps_test import data, leaves, make_config  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+
+
+def random_probs(*shape):
+    return jax.nn.softmax(2 * jax.random.normal(jax.random.key(0), shape))
+
+
+def test_softmax_is_p_itself():
+    probs = random_probs(2, 14, 7)
+    assert relaxation.softmax(net=None).mix(probs, jax.random.key(0), 0) is probs
+
+
+def test_operations_are_drawn_from_p_whatever_the_temperature():
+    probs = random_probs(3, 7)
+    keys = jax.random.split(jax.random.key(1), 20_000)
+    draw = jax.jit(jax.vmap(relaxation.draw, (None, 0, None)))
+    for temperature in (10.0, 0.1):
+        drawn = draw(probs, keys, temperature)
+        assert drawn.operations.dtype == jnp.int32 and drawn.operations.shape == (20_000, 3)
+        assert (
+            drawn.scales == 1
+        ).all()  # not nearly: a weight step trains the drawn operation itself
+        found = jax.nn.one_hot(drawn.operations, 7).mean(0)
+        np.testing.assert_allclose(found, probs, atol=0.02)
+
+
+@pytest.mark.parametrize("temperature", [10.0, 1.0, 0.1])
+def test_the_straight_through_gradient_is_that_of_the_soft_samples_probability(temperature):
+    """Against NumPy: q = softmax((log P + G) / t), whose derivative is q_o ([o = j] - q_j) / (t p_j)."""
+    probs, key = random_probs(4, 7), jax.random.key(2)
+    noise = np.asarray(jax.random.gumbel(key, probs.shape), np.float64)
+    logits = np.log(np.asarray(probs, np.float64)) + noise
+    q = np.exp((logits - logits.max(-1, keepdims=True)) / temperature)
+    q /= q.sum(-1, keepdims=True)
+    chosen = logits.argmax(-1)
+    factors = np.array([1.0, -2.0, 0.5, 3.0])  # of the output on each edge, where there is a loss
+    expected = np.zeros((4, 7))
+    for e, o in enumerate(chosen):
+        for j in range(7):
+            expected[e, j] = factors[e] * q[e, o] * ((o == j) - q[e, j])
+    expected /= temperature * np.asarray(probs)
+
+    drawn = relaxation.draw(probs, key, temperature)
+    np.testing.assert_array_equal(drawn.operations, chosen)
+    found = jax.grad(lambda p: (factors * relaxation.draw(p, key, temperature).scales).sum())(probs)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-6)
+
+
+def test_an_impossible_operation_is_not_drawn_and_its_gradient_is_finite():
+    probs = jnp.zeros((500, 7)).at[:, 2].set(1.0)
+    drawn = relaxation.draw(probs, jax.random.key(3), 1.0)
+    assert (drawn.operations == 2).all()
+    grads = jax.grad(lambda p: relaxation.draw(p, jax.random.key(3), 0.1).scales.sum())(probs)
+    assert np.isfinite(grads).all()
+
+
+def test_the_temperature_falls_along_a_line_from_the_first_epoch_to_the_last():
+    temperatures = relaxation.Temperatures(10.0, 0.1, epochs=4, steps=5)
+    found = [float(temperatures.at(step)) for step in (0, 4, 5, 9, 15, 19)]
+    np.testing.assert_allclose(found, [10, 10, 6.7, 6.7, 0.1, 0.1])
+    assert temperatures._replace(epochs=1).at(4) == 10
+    recorded = relaxation.gumbel(None, temperatures).record
+    assert [round(recorded(epoch)["temperature"], 6) for epoch in (1, 2, 4)] == [10, 6.7, 0.1]
+
+
+def test_each_step_draws_anew_and_all_epochs_alike():
+    temperatures = relaxation.Temperatures(10.0, 0.1, epochs=4, steps=5)
+    mix, probs = relaxation.gumbel(None, temperatures).mix, random_probs(2, 14, 7)
+    first, again, next_one = (mix(probs, jax.random.key(0), jnp.int32(s)) for s in (3, 3, 4))
+    np.testing.assert_array_equal(first.operations, again.operations)
+    assert (first.operations != next_one.operations).any()
+    assert (first.operations != ABSENT).all()
+
+
+def relaxed_config(name, **search_keys):
+    return make_config("gradient", relaxation=name, **search_keys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, alternation", [("gumbel", "epoch")])
+def test_a_search_killed_and_resumed_ends_the_same(
+    name,
+    alternation,
+    data,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    config = relaxed_config(name, alternation=alternation)
+    run = strategy_steps_test.run
+    state = run(config, data, tmp_path / "straight", monkeypatch)
+    resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 10))
+    for a, b in zip(leaves(state), leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["temperature"] for row in rows] == pytest.approx([10, 0.1])
+    report = (tmp_path / "straight" / "report.md").read_text()
+    assert "Temperature of the draws" in report and name in report
+    history = np.asarray(state.history)
+    assert not np.array_equal(history[1], history[2])  # P moved
+    assert np.isfinite(leaves(state.params[EMBEDDING])[0]).all()
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"search.relaxation": "hard"}, "config.search.relaxation: found 'hard', expected one of"),
+        (
+            {"search.relaxation": "gumbel", "search.strategy": "random"},
+            "config.search.relaxation: found 'gumbel', expected 'softmax' with strategy 'random'",
+        ),
+        (
+            {"gumbel.last_temperature": 0.0},
+            "config.gumbel.last_temperature: found 0.0, expected more than 0",
+        ),
+    ],
+)
+def test_bad_values_are_refused(keys, message):
+    config = relaxed_config("softmax")
+    config.update_from_flattened_dict(keys)
+    with pytest.raises(InputError, match=message):
+        check(config)
