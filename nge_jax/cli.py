@@ -130,7 +130,11 @@ def _run_task(task: str, arguments: list[str]) -> None:
     parser.add_argument(
         "settings", metavar="KEY=VALUE", nargs="*", default=[], help="sets a key, such as seed=1"
     )
-    parser.add_argument("--data", metavar="DIR", help="folder of the data sets: the key data.dir")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of the data sets: the key data.dir; of search_folder and train_folder the images themselves",
+    )
     parser.add_argument(
         "--workdir", metavar="W", help="where the run's files go; default: runs/NAME[-WORDS]"
     )
@@ -155,7 +159,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
             f"{given.config} is the config of a {TASKS[found]}, run it by: nge {found} {given.config}"
         )
     if given.data is not None:
-        differ(config, {"data.dir": str(Path(given.data).expanduser())})
+        differ(config, _data_keys(config, given.data))
 
     from nge_jax import main
 
@@ -186,12 +190,22 @@ def _evaluate(arguments: list[str]) -> None:
     if given.data is not None:
         from nge_jax.runtime.config import differ
 
-        differ(config, {"data.dir": str(Path(given.data).expanduser())})
+        differ(config, _data_keys(config, given.data))
 
     from nge_jax import main
 
     with main.exit_codes():
         main.run_task(config, given.run, eval_only=True)
+
+
+def _data_keys(config: "ConfigDict", place: str) -> dict[str, str]:
+    """Returns the key that --data sets: the data set itself where it is a folder or a file of the user's."""
+    expanded = str(Path(place).expanduser())
+    name = config.data.get("name", "") if "data" in config else ""
+    if name.startswith(("folder:", "npz:")):
+        kind = "npz" if expanded.endswith(".npz") else "folder"
+        return {"data.name": f"{kind}:{expanded}"}
+    return {"data.dir": expanded}
 
 
 def _report(arguments: list[str]) -> None:

@@ -111,6 +111,7 @@ def run_task(
     path = workdir.expand(path)
     if not eval_only:
         lock.check_free(path)
+    config = runner.resolve(config)
     workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:
@@ -131,12 +132,19 @@ def task_of(config: ConfigDict) -> str:
 
 
 def _check_kind(task: str, config: ConfigDict) -> None:
-    """Refuses a data set's name in a training's config of the other kind, which lacks that kind's keys."""
+    """Refuses a data set's name in a config of the other kind, which lacks that kind's keys."""
     data = config.get("data", {})
     name = data.get("name") if isinstance(data, ConfigDict) else None
-    if task != "train" or name is None:
+    if task == "segment" or name is None:
         return
     is_small = name in small.NUM_CLASSES
+    if task == "search" and not is_small and "image_size" not in data:
+        raise InputError(
+            f"config.data.name: found {name!r}, expected one of {', '.join(small.NUM_CLASSES)} (search_folder takes "
+            "other images)"
+        )
+    if task == "search":
+        return
     if is_small and "image_size" in data and "cutout" not in data:
         raise InputError(
             f"config.data.name: found {name!r}, expected a set of photographs (a config such as train_cifar10 "
@@ -151,12 +159,18 @@ def _check_kind(task: str, config: ConfigDict) -> None:
 
 def _shipped_config(task: str, config: ConfigDict) -> str:
     """Returns the name of a shipped config with all keys that the task reads."""
+    data_name = config.get("data", {}).get("name")
     if task == "search" and config.get("search", {}).get("space") == "nas_bench_201":
         return "search_nas_bench_201"
+    if task == "search" and data_name not in small.NUM_CLASSES:
+        return "search_folder"
     if task != "train":
         return FIRST_OF_TASK[task]
-    data_name = config.get("data", {}).get("name")
-    return "train_cifar10" if data_name in small.NUM_CLASSES else "train_imagenet"
+    if data_name in small.NUM_CLASSES:
+        return "train_cifar10"
+    # With the keys of both it chooses between their ways.
+    data = config.get("data", {})
+    return "train_folder" if "pad" in data and "image_size" in data else "train_imagenet"
 
 
 def default_workdir(given: str) -> Path:

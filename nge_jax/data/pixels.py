@@ -66,6 +66,16 @@ def fitted(data: bytes, height: int, width: int, channels: int) -> np.ndarray:
         return np.asarray(image).reshape(height, width, channels)
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Returns height and width of an image, in no promised order; reads no pixels.
+
+    Raises:
+      one of UNREADABLE: it is no image.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        return image.height, image.width
+
+
 def is_gray(data: bytes) -> bool:
     """Whether an image's file has one channel of colors; reads no pixels.
 

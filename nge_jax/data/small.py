@@ -46,6 +46,11 @@ class SmallDataset(NamedTuple):
       num_classes: how many labels there are.
       mean: per channel, of training pixels in 0..1.
       std: per channel, of training pixels in 0..1.
+      labels: names of the classes, where the images are a user's own.
+      validation_images: by which the best checkpoint is chosen, where the data set has some of its own.
+      validation_labels: theirs.
+      held_out: which files, or images, the test has, where they were drawn by a seed.
+      notes: lines for the user.
     """
 
     train_images: np.ndarray
@@ -55,6 +60,11 @@ class SmallDataset(NamedTuple):
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    labels: tuple[str, ...] = ()
+    validation_images: np.ndarray | None = None
+    validation_labels: np.ndarray | None = None
+    held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:

@@ -39,6 +39,7 @@ class Source(NamedTuple):
       held_out: `(split, batch_size) -> iterator of MaskedBatch`, "validation" or "test", each example once;
         of `segmented` an iterator of TestBatch.
       notes: lines for the user: what of the data is used, what is left out.
+      drawn: the test's files, where they were drawn by a seed.
     """
 
     spec: DatasetSpec
@@ -48,6 +49,28 @@ class Source(NamedTuple):
     epoch: Callable[[int, Sequence[Span]], Iterator[tuple[Any, int, int]]]
     held_out: Callable[[str, int], Iterator[Any]]
     notes: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
+
+
+def gathered(batches: Batches, first: int, last: int, steps: int) -> Batches:
+    """Puts on every device those images alone that the steps first..last-1 use, as a data set of their own.
+
+    Args:
+      batches: on the host.
+      first: a row of the indices.
+      last: the row after the last.
+      steps: rows of the result, whatever is used of them: with another shape the program would be compiled anew.
+    """
+    used = batches.indices[:, first:last]
+    local, _, part = used.shape
+    places = np.zeros((local, steps, part), np.int32)
+    places[:, : last - first] = np.arange(used.size).reshape(used.shape)
+    images = np.zeros((local * steps * part, *batches.images.shape[1:]), np.uint8)
+    labels = np.zeros(len(images), np.int32)
+    images[: used.size] = batches.images[used.ravel()]
+    labels[: used.size] = batches.labels[used.ravel()]
+    images, labels = parallel.replicated((images, labels))
+    return Batches(images, labels, places)
 
 
 def resident(
@@ -57,6 +80,8 @@ def resident(
     seed: int,
     validation: int,
     batch_size: int,
+    kind: str = SMALL,
+    stream: int = 0,
 ) -> Source:
     """Puts all training images on every device; a step's batch is a row of indices into them.
 
@@ -64,14 +89,18 @@ def resident(
       data: with its test split.
       labels: names of the classes.
       seed: of the run; it decides which images are held out, and the order of the others.
-      validation: number of training images held out.
+      validation: number of training images held out; 0 where the set has validation images of its own.
       batch_size: of all devices and processes together.
+      kind: of the network, SMALL or LARGE.
+      stream: not 0 where the images are too many for a device: a dispatch gets those of its steps, at most so many.
     """
     train, held_out = _hold_out(len(data.train_images), validation, seed)
     held_out_sets = {
         "validation": (data.train_images[held_out], data.train_labels[held_out]),
         "test": (data.test_images, data.test_labels),
     }
+    if data.validation_images is not None:
+        held_out_sets["validation"] = (data.validation_images, data.validation_labels)
 
     @functools.cache
     def on_devices():
@@ -80,8 +109,12 @@ def resident(
     def epoch(number, spans):
         steps = len(train) // batch_size
         order = train[data_order.epoch_order(seed, number, len(train), steps, batch_size)]
+        order = parallel.by_device(order)
+        if stream:
+            batches = Batches(data.train_images, data.train_labels, order)
+            return ((gathered(batches, a, b, stream), 0, b - a) for a, b in spans)
         train_images, train_labels = on_devices()
-        batches = Batches(train_images, train_labels, parallel.by_device(order))
+        batches = Batches(train_images, train_labels, order)
         return ((batches, first, last) for first, last in spans)
 
     def evaluation_batches(split, batch_size):
@@ -90,7 +123,7 @@ def resident(
 
     return Source(
         spec=DatasetSpec(
-            kind=SMALL,
+            kind=kind,
             shape=data.train_images.shape[1:],
             mean=data.mean,
             std=data.std,
@@ -101,6 +134,8 @@ def resident(
         batch_at=parallel.batch_at,
         epoch=epoch,
         held_out=evaluation_batches,
+        notes=data.notes,
+        drawn=data.held_out,
     )
 
 
@@ -153,6 +188,7 @@ def streamed(
         epoch=epoch,
         held_out=evaluation_batches,
         notes=images.notes,
+        drawn=images.held_out,
     )
 
 

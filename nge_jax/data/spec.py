@@ -1,10 +1,12 @@
 """What a network has to know of its images, kept in the workdir so that no later use needs the data set."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nge_jax.runtime import artifacts
+from nge_jax.errors import InputError
+from nge_jax.runtime import artifacts, workdir
 
 # Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"
@@ -28,9 +30,85 @@ class DatasetSpec(NamedTuple):
     labels: tuple[str, ...]
 
 
-def to_json(spec: DatasetSpec) -> str:
-    """Writes a spec as a line of JSON."""
-    return json.dumps(spec._asdict(), ensure_ascii=False) + "\n"
+CLOSE = 1e-3  # as near are mean and deviation that another version has computed of the same images
+
+
+def to_json(
+    spec: DatasetSpec, counts: Mapping[str, int] | None = None, held_out: Sequence[str] = ()
+) -> str:
+    """Writes a spec as a line of JSON.
+
+    Args:
+      spec: what the network knows.
+      counts: examples of each split, by which a later start recognizes its data.
+      held_out: files that were drawn by a seed to be held out.
+    """
+    values = spec._asdict()
+    if counts is not None:
+        values["counts"] = dict(counts)
+    if held_out:
+        values["held_out"] = list(held_out)
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def agreed(
+    path: Path, spec: DatasetSpec, counts: Mapping[str, int], held_out: Sequence[str] = ()
+) -> DatasetSpec:
+    """Returns the spec to go on with in a workdir: its own, if it holds a run, once the data is known to be the same.
+
+    Raises:
+      InputError: the data has other classes, images of another shape, or others of them held out.
+    """
+    file = path / artifacts.DATASET
+    if not file.exists() or not workdir.has_checkpoints(path):
+        return spec
+    recorded, values = read(path), artifacts.read_json(file)
+    check_labels(recorded.labels, spec.labels, file)
+    differences = [
+        f"{name}: workdir has {was}, now {now}"
+        for name, was, now in (
+            ("shape of the images", list(recorded.shape), list(spec.shape)),
+            ("numbers of images", values.get("counts", dict(counts)), dict(counts)),
+            ("images held out", *_first_difference(values.get("held_out", []), held_out)),
+        )
+        if was != now
+    ]
+    for name in ("mean", "std"):
+        was, now = getattr(recorded, name), getattr(spec, name)
+        if len(was) == len(now) and any(abs(a - b) > CLOSE for a, b in zip(was, now, strict=True)):
+            differences.append(f"{name}: workdir has {list(was)}, now {list(now)}")
+    if differences:
+        raise InputError(
+            f"{file}: the data has changed since this run began ({'; '.join(differences)}); "
+            "choose another --workdir, or pass --overwrite to start afresh"
+        )
+    return recorded
+
+
+def check_labels(known: Sequence[str], found: Sequence[str], file: Path) -> None:
+    """Refuses data whose classes are not those of a network, in their order."""
+    if tuple(known) == tuple(found):
+        return
+    gone, new = (
+        [a for a in one if a not in other] for one, other in ((known, found), (found, known))
+    )
+    parts = [f"without {', '.join(gone[:4])}"] * bool(gone) + [f"with {', '.join(new[:4])}"] * bool(
+        new
+    )
+    if gone and len(gone) == len(new):
+        parts = [f"{', '.join(new[:4])} instead of {', '.join(gone[:4])}"]
+    what = "; ".join(parts) or "in another order"
+    raise InputError(
+        f"{file}: the data has other classes than this network ({what}); rename or remove the folders, choose another "
+        "--workdir, or pass --overwrite to start afresh"
+    )
+
+
+def _first_difference(was, now):
+    """Returns a file that one of two lists has alone, for both sides of a message; equal values if there is none."""
+    was, now = set(was), set(now)
+    gone, new = sorted(was - now), sorted(now - was)
+    return (gone[0] if gone else None), (new[0] if new else None)
 
 
 def read(workdir: Path) -> DatasetSpec:

@@ -5,7 +5,7 @@ would else take the memory or the night. This module imports no jax.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from nge_jax.errors import InputError
@@ -70,6 +70,7 @@ COMMON = {
     "seed": Limits(int, 0, SEED),
     "data.crop": Limits(int, 1, 4097),
     "data.cutout": Limits(int, 0, 4096),
+    "data.device_budget_gb": Limits(float, 0, 1e6),
     "data.image_size": Limits(int, 32, 4096, multiple=32),
     "data.jitter": Limits(float, 0, FLOAT, length=(4, 4)),
     "data.pad": Limits(int, 0, 4096),
@@ -133,18 +134,26 @@ OF_TASK = {
     "segment": {"network.channels": Limits(int, 2, 4096)},  # the stem begins with half
     "train": {},
 }
+# Of configs that leave a choice to the user's own images: 0 leaves it open.
+OPEN = {
+    "data.image_size": Limits(int, 0, 4096),
+    "search.batch_size": Limits(int, 0, 1_048_576),
+    "search.epochs": Limits(int, 0, 100_000),
+    "train.batch_size": Limits(int, 0, 1_048_576),
+    "train.epochs": Limits(int, 0, 1_000_000),
+}
 JITTER_HUE = 0.5  # the last of data.jitter's, in turns
 
 
-def limits(task: str) -> dict[str, Limits]:
-    """Returns the limits of a task's keys, and of some that other tasks have."""
-    return COMMON | OF_TASK[task]
+def limits(task: str, values: Collection[str] = ()) -> dict[str, Limits]:
+    """Returns the limits of a task's keys, and of some that other tasks have; `values`: the keys of a config."""
+    return COMMON | OF_TASK[task] | (OPEN if "data.device_budget_gb" in values else {})
 
 
 def is_numeric(value: Any) -> bool:
     """Whether a value is a number, or several, and so needs an entry."""
     if isinstance(value, tuple | list):
-        return all(map(is_numeric, value))
+        return bool(value) and all(map(is_numeric, value))
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -158,7 +167,7 @@ def check(task: str, values: Mapping[str, Any]) -> None:
     Raises:
       InputError: names the key, what was found and what was expected.
     """
-    for key, limit in limits(task).items():
+    for key, limit in limits(task, values).items():
         if key not in values:
             continue
         value = values[key]
@@ -184,6 +193,7 @@ def table() -> str:
     lines = ["| key | type | least | most | how many |", "|---|---|---|---|---|"]
     rows = {(key, ""): limit for key, limit in COMMON.items()}
     rows |= {(key, f" ({task})"): limit for task in OF_TASK for key, limit in OF_TASK[task].items()}
+    rows |= {(key, " (0: by the data)"): limit for key, limit in OPEN.items()}
     for (key, task), limit in sorted(rows.items(), key=lambda row: row[0]):
         kind = "integer" if limit.kind is int else "number"
         kind += f", a multiple of {limit.multiple}" if limit.multiple > 1 else ""

@@ -9,8 +9,11 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import embedding, optim
-from nge_jax.data import order, small
+from nge_jax.data import order, own, small
+from nge_jax.data.own import OwnImages
+from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.embedding import EdgeModel
+from nge_jax.errors import arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import parallel
 from nge_jax.runtime.loop import Phase
@@ -25,6 +28,108 @@ from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.sampled import SampledSupernet
+
+STEMS = ("auto", "small", "large")
+DATA_KEYS = {
+    name: f"config.data.{key}"
+    for name, key in (
+        ("name", "name"), ("data_dir", "dir"), ("test_fraction", "test_fraction"), ("mean", "mean"),
+        ("std", "std"), ("images", "name"),
+    )
+}  # fmt: skip
+
+
+def is_own(config: ConfigDict) -> bool:
+    """Whether a search is on a user's own images: a folder, a file, or a set of TFDS."""
+    return config.data.name not in small.NUM_CLASSES
+
+
+def open_own(config: ConfigDict) -> OwnImages:
+    """Opens a user's own images; reads none of them but a sample's sizes.
+
+    Raises:
+      InputError: there is no such data set, or it is refused.
+    """
+    with arguments_as(**DATA_KEYS):
+        return own.open_images(
+            config.data.name,
+            config.data.dir,
+            skip_damaged=config.data.skip_damaged,
+            seed=config.data.split_seed,
+            test_fraction=config.data.test_fraction,
+        )
+
+
+def resolve(config: ConfigDict) -> tuple[ConfigDict, dict[str, int]]:
+    """Chooses by the data what a config leaves open as 0; returns the config and what was chosen.
+
+    Raises:
+      InputError: what `open_own` raises it for.
+    """
+    if not is_own(config):
+        return config, {}
+    left_open = config.data.image_size, config.search.batch_size, config.search.epochs
+    if all(left_open):
+        return config, {}
+    config, images = config.copy_and_resolve_references(), open_own(config)
+    chosen = {}
+    if not config.data.image_size:
+        config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
+    first = round(images.count("train") * config.data.train_fraction)
+    half = max(1, min(first, images.count("train") - first))
+    if not config.search.batch_size:
+        size = own.batch_size(half, jax.device_count())
+        config.search.batch_size = chosen["search.batch_size"] = size
+    if not config.search.epochs:
+        steps = (config.search.images_per_epoch or half) // config.search.batch_size
+        config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
+    return config, chosen
+
+
+def load_data(config: ConfigDict) -> small.SmallDataset:
+    """Reads the training images of a resolved config.
+
+    Raises:
+      InputError: there is no such data set, or it is refused.
+    """
+    if is_own(config):
+        images = open_own(config)
+        with arguments_as(**DATA_KEYS):
+            return own.load(
+                images,
+                config.data.image_size,
+                mean=config.data.mean,
+                std=config.data.std,
+                budget_gb=config.data.device_budget_gb,
+            )
+    with arguments_as(**DATA_KEYS):
+        return small.load(config.data.name, config.data.dir)
+
+
+def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
+    """Whether the images are too many for the part of a device's memory that they may take."""
+    if not is_own(config):
+        return False
+    return data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
+
+
+def has_large_stem(config: ConfigDict) -> bool:
+    """Whether the supernet begins as ImageNet's network does; only own images have the choice."""
+    if not is_own(config):
+        return False
+    stem = config.network.stem
+    return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
+
+
+def make_spec(config: ConfigDict, data: small.SmallDataset) -> DatasetSpec:
+    """Says what the supernet knows of its images."""
+    return DatasetSpec(
+        kind=LARGE if has_large_stem(config) else SMALL,
+        shape=data.train_images.shape[1:],
+        mean=data.mean,
+        std=data.std,
+        labels=data.labels,
+    )
 
 
 class Search(NamedTuple):
@@ -130,8 +235,9 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     cells, channels = config.network.cells, config.network.channels
     if config.search.space == "nas_bench_201":
         return NasBench201Supernet(cells, channels, num_classes, **options)
-    schedule = "loop" if jax.default_backend() == "cpu" else "together"
-    return make_supernet(cells, channels, num_classes, schedule=schedule, **options)
+    options["schedule"] = "loop" if jax.default_backend() == "cpu" else "together"
+    options["large_stem"] = has_large_stem(config)
+    return make_supernet(cells, channels, num_classes, **options)
 
 
 def make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relaxation:

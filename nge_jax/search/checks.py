@@ -10,6 +10,7 @@ from nge_jax.data import order, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
+from nge_jax.search import build as search_build
 from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.space.spaces import SPACES
 from nge_jax.strategies import STRATEGIES
@@ -34,6 +35,8 @@ def check(config: ConfigDict) -> None:
             config_checks.find_config(config.search.train_config)
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
+    if search_build.is_own(config):
+        config_checks.one_of("network.stem", config.network.stem, search_build.STEMS)
     devices = jax.device_count()
     config_checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"

@@ -11,9 +11,11 @@ than "gradient", keeps this loop and puts other steps into it: see `strategy_ste
 gradient's steps mix operations under P.
 """
 
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +25,10 @@ from ml_collections import ConfigDict
 from nge_jax import cost
 from nge_jax.cost import parts_table
 from nge_jax.data import order as data_order
-from nge_jax.data import small
-from nge_jax.errors import InputError, arguments_as
+from nge_jax.data import small, source
+from nge_jax.data import spec as dataset_spec
+from nge_jax.data.spec import LARGE
+from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
@@ -34,6 +38,7 @@ from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
+from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
 from nge_jax.search import gradient_steps, strategy_steps
 from nge_jax.search import record as search_record
@@ -69,13 +74,17 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    config = resolve(config)
     search_checks.check(config)
-    with arguments_as(name="config.data.name", data_dir="config.data.dir"):
-        data = small.load(config.data.name, config.data.dir)
+    path = Path(path)
+    data = search_build.load_data(config)
+    files = {}
+    if search_build.is_own(config):
+        data, files = _recognize(config, data, path, overwrite=overwrite)
     search_checks.check_data(config, data)
     table = _load_table(config)
     search = build(config, data)
-    path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite)
+    path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite, files=files)
 
     task = make_task(config, search, data, path)
     state = loop.run(
@@ -108,6 +117,14 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
     return result
 
 
+def resolve(config: ConfigDict) -> ConfigDict:
+    """Chooses by the data what the config leaves open, and says so; see `build.resolve`."""
+    config, chosen = search_build.resolve(config)
+    if chosen and distributed.is_first():
+        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
+    return config
+
+
 def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:
     """Makes what the loop runs: epochs of the search's phases, whose ends are recorded in the workdir `path`."""
     epochs = config.search.epochs
@@ -117,9 +134,11 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     )
     # With NaN and infinity a strategy begins what it does not know yet.
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
-    state, key, train_images, train_labels = parallel.replicated(
-        (state, key, data.train_images, data.train_labels)
-    )
+    state, key = parallel.replicated((state, key))
+    train_images, train_labels = data.train_images, data.train_labels
+    streams = search_build.streams(config, data)
+    if not streams:
+        train_images, train_labels = parallel.replicated((train_images, train_labels))
     read_probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
     # Jitted, it is one program for all epochs; each would else compile, and keep, one of its own.
     record_probs = jax.jit(lambda history, epoch, probs: history.at[epoch].set(probs))
@@ -142,10 +161,15 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
 
     def batches(epoch, name, spans, state):
         work = epoch_batches(epoch, name, state)
+        if streams:
+            return ((_gathered(config, work, a, b), 0, b - a) for a, b in spans)
         return ((work, first, last) for first, last in spans)
 
     def compile_ahead(state):
-        arguments = [(state, epoch_batches(0, p.name, state), key, 0, 0) for p in search.phases]
+        work = [epoch_batches(0, phase.name, state) for phase in search.phases]
+        if streams:
+            work = [_gathered(config, batches, 0, 1) for batches in work]
+        arguments = [(state, batches, key, 0, 0) for batches in work]
         return parallel.compile_ahead([phase.program for phase in search.phases], arguments)
 
     def end_epoch(epoch, step, state):
@@ -200,11 +224,16 @@ def choose(
     # The first number of the order's stream that no epoch has used.
     number, steps = 2 * config.search.epochs, config.final.batches
     order = _order(config, search.halves[EMBEDDING], number, steps)
-    train_images, train_labels = parallel.replicated((data.train_images, data.train_labels))
+    batches = Batches(data.train_images, data.train_labels, order)
+    if search_build.streams(config, data):
+        batches = source.gathered(batches, 0, steps, steps)
+    else:
+        images, labels = parallel.replicated((data.train_images, data.train_labels))
+        batches = Batches(images, labels, order)
     cells, accuracies = strategy_steps.choose(
         search.net,
         state,
-        Batches(train_images, train_labels, order),
+        batches,
         search.preprocessing,
         count=config.final.candidates,
         policy=config.search.strategy == "reinforce",
@@ -213,6 +242,36 @@ def choose(
         history = state.params[EMBEDDING].evaluated()
         artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
     return architecture.to_genotype(cells[accuracies.argmax()])
+
+
+def _gathered(config: ConfigDict, work: Any, first: int, last: int) -> Any:
+    """Puts on the devices what a dispatch's steps use of the images that are on the host."""
+    return jax.tree.map(
+        lambda leaf: (
+            source.gathered(leaf, first, last, config.run.steps_per_dispatch)
+            if isinstance(leaf, Batches)
+            else leaf
+        ),
+        work,
+        is_leaf=lambda leaf: isinstance(leaf, Batches),
+    )
+
+
+def _recognize(
+    config: ConfigDict, data: small.SmallDataset, path: Path, *, overwrite: bool
+) -> tuple[small.SmallDataset, dict[str, str]]:
+    """Compares own images with those that the workdir knows, if it holds a run.
+
+    Returns:
+      The data with the mean and the deviation to go on with, and the files by which later starts recognize it.
+    """
+    for note in data.notes if distributed.is_first() else ():
+        print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
+    spec, counts = search_build.make_spec(config, data), {"train": len(data.train_labels)}
+    if not overwrite:
+        spec = dataset_spec.agreed(path, spec, counts, data.held_out)
+    files = {artifacts.DATASET: dataset_spec.to_json(spec, counts, data.held_out)}
+    return data._replace(mean=spec.mean, std=spec.std), files
 
 
 def _order(config: ConfigDict, half: np.ndarray, number: int, steps: int) -> np.ndarray:
@@ -233,7 +292,7 @@ def report(path: str | Path) -> Path:
     cells = artifacts.read_found(path / artifacts.GENOTYPE)
     if not isinstance(cells, Genotype):
         return search_report.write_search_report(path)
-    sizes = _sizes(cells, config.data.name)
+    sizes = _sizes(cells, config.data.name, path)
     return search_report.write_search_report(path, sizes, _train_command(config, path))
 
 
@@ -248,14 +307,26 @@ def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
 
 
 def _train_command(config: ConfigDict, path: Path) -> str:
-    return config_checks.train_command(config.search.train_config, path / artifacts.GENOTYPE)
+    command = config_checks.train_command(config.search.train_config, path / artifacts.GENOTYPE)
+    if search_build.is_own(config):
+        command += f" {shlex.quote(f'data.name={config.data.name}')}"
+    return command
 
 
-def _sizes(cells: Genotype, data_name: str) -> Iterator[Size]:
+def _sizes(cells: Genotype, data_name: str, path: Path) -> Iterator[Size]:
     """Yields rows of the report's table of sizes."""
-    size = {"classes": small.NUM_CLASSES[data_name], "image_shape": small.SHAPES[data_name]}
+    of_data_set = cost.cifar_cost
+    if data_name in small.SHAPES:
+        size = {"classes": small.NUM_CLASSES[data_name], "image_shape": small.SHAPES[data_name]}
+    else:
+        spec = dataset_spec.read(path)
+        size = {"classes": len(spec.labels), "image_shape": spec.shape}
+        of_data_set = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
     for network, (parameters, multiply_adds) in (
-        ("20 cells, 36 channels, this data set", cost.cifar_cost(cells, **size)),
+        (
+            "20 cells, 36 channels, this data set",
+            of_data_set(cells, cells=20, channels=36, **size),
+        ),
         ("14 cells, 48 channels, ImageNet", cost.imagenet_cost(cells)),
     ):
         yield network, parameters, multiply_adds
@@ -269,13 +340,19 @@ def summary(config: ConfigDict) -> str:
     """
     config_checks.check_numbers(config)
     name = config.data.name
-    config_checks.one_of("data.name", name, small.SHAPES)
+    config, _ = search_build.resolve(config)
+    if search_build.is_own(config):
+        images = search_build.open_own(config)
+        classes = len(images.names)
+        shape = (config.data.image_size, config.data.image_size, images.channels)
+    else:
+        classes, shape = small.NUM_CLASSES[name], small.SHAPES[name]
     space = SPACES[config.search.space]
-    net = make_net(config, small.NUM_CLASSES[name], small.SHAPES[name][-1])
-    parts = cost.supernet_part_costs(net, small.SHAPES[name], space)
+    net = make_net(config, classes, shape[-1])
+    parts = cost.supernet_part_costs(net, shape, space)
     _, endpoints = jax.eval_shape(
         lambda: net.apply(
-            net.init(jax.random.key(0)), jnp.zeros((1, *small.SHAPES[name])), jnp.zeros(space.shape)
+            net.init(jax.random.key(0)), jnp.zeros((1, *shape)), jnp.zeros(space.shape)
         )
     )
     return parts_table(

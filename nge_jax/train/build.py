@@ -1,16 +1,19 @@
 """What a config makes of a training, before any array; what the config may say is checked here."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import optax
 from ml_collections import ConfigDict
 
 from nge_jax import optim
-from nge_jax.data import prepare, small
+from nge_jax.data import own, prepare, small
 from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data.imagenet.batches import ImageSet
+from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source, resident, streamed
-from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
+from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
@@ -25,7 +28,12 @@ DATA_KEYS = {
     "data_dir": "config.data.dir",
     "image_size": "config.data.image_size",
     "test_fraction": "config.data.test_fraction",
+    "mean": "config.data.mean",
+    "std": "config.data.std",
+    "images": "config.data.name",
 }
+MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
+STEMS = ("auto", "small", "large")
 DECAYS = {
     "cosine": optax.cosine_decay_schedule,
     "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
@@ -42,8 +50,50 @@ class Training(NamedTuple):
     source: Source
 
 
-def open_source(config: ConfigDict) -> Source:
+def is_own(config: ConfigDict) -> bool:
+    """Whether the config leaves to a user's own images how they are trained on."""
+    chooses = "pad" in config.data and "image_size" in config.data
+    return chooses and config.data.name not in small.NUM_CLASSES
+
+
+def resolve(config: ConfigDict) -> tuple[ConfigDict, dict[str, int]]:
+    """Chooses by the data what a config leaves open as 0; returns the config and what was chosen.
+
+    Raises:
+      InputError: there is no such data set, or it is refused.
+    """
+    if not is_own(config):
+        return config, {}
+    left_open = config.data.image_size, config.train.batch_size, config.train.epochs
+    if all(left_open):
+        return config, {}
+    config, images = config.copy_and_resolve_references(), _open_own(config)
+    chosen = {}
+    if not config.data.image_size:
+        config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
+    count = config.train.images_per_epoch or images.count("train") - config.data.validation
+    if not config.train.batch_size:
+        parts = jax.device_count() * config.train.accumulate
+        size = own.batch_size(count, parts)
+        config.train.batch_size = chosen["train.batch_size"] = size
+    if not config.train.epochs:
+        epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
+        config.train.epochs = chosen["train.epochs"] = epochs
+    return config, chosen
+
+
+def has_large_stem(config: ConfigDict) -> bool:
+    """Whether own images are trained on by ImageNet's network, or by CIFAR's."""
+    stem = config.network.stem
+    return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
+
+
+def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
     """Opens the data set that a checked config names.
+
+    Args:
+      config: of the training.
+      labels: the classes of the network, where a folder's may be some of them.
 
     Raises:
       InputError: unknown, or neither there nor downloadable, or too small for the config.
@@ -59,26 +109,67 @@ def open_source(config: ConfigDict) -> Source:
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
         source = resident(data, _label_names(name, folder), **options)
+    elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
+        source = _open_resident(config, labels, options)
     else:
         with arguments_as(**DATA_KEYS):
-            images = imagenet.load(
-                name,
-                folder,
-                config.data.image_size,
-                skip_damaged=config.data.skip_damaged,
-                seed=config.data.split_seed,
-                test_fraction=config.data.test_fraction,
-            )
-        _check_validation(config, images.train_examples)
-        if images.validation is not None and config.data.validation:
-            raise InputError(
-                f"config.data.validation: found {config.data.validation}, expected 0: {name} has images of its own "
-                "to choose the best checkpoint by"
-            )
+            images = imagenet.load(name, folder, config.data.image_size, **_loading(config, labels))
+            if is_own(config):
+                images = _normalized(config, images)
+        _check_validation(config, images.train_examples, own=images.validation is not None)
         steps_per_dispatch = config.run.steps_per_dispatch
         source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
+    if len(source.spec.labels) < 2:
+        raise InputError(f"config.data.name: {name} has one class, expected two or more")
     _check_images(config, source)
     return source
+
+
+def _open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
+    with arguments_as(**DATA_KEYS):
+        return own.open_images(config.data.name, config.data.dir, **_loading(config, labels))
+
+
+def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:
+    return {
+        "skip_damaged": config.data.skip_damaged,
+        "seed": config.data.split_seed,
+        "test_fraction": config.data.test_fraction,
+        "class_names": labels,
+    }
+
+
+def _open_resident(
+    config: ConfigDict, labels: Sequence[str] | None, options: dict[str, Any]
+) -> Source:
+    """Reads own images, each resized once."""
+    images, large = _open_own(config, labels), has_large_stem(config)
+    if large:
+        images = images._replace(channels=3)  # as the jitter of colors wants them
+    with arguments_as(**DATA_KEYS):
+        data = own.load(
+            images,
+            config.data.image_size,
+            mean=config.data.mean,
+            std=config.data.std,
+            test=True,
+            budget_gb=config.data.device_budget_gb,
+        )
+    _check_validation(config, len(data.train_images), own=data.validation_images is not None)
+    too_many = data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
+    stream = config.run.steps_per_dispatch if too_many else 0
+    kind = LARGE if large else SMALL
+    return resident(data, data.labels, kind=kind, stream=stream, **options)
+
+
+def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
+    """Takes mean and deviation from the config or, where it has none, from a sample of the training images."""
+    mean, std = tuple(config.data.mean), tuple(config.data.std)
+    if not mean or not std:
+        own_mean, own_std = own.mean_and_std(imagenet.sample(images, MEAN_SAMPLE))
+        mean, std = mean or own_mean, std or own_std
+    own.check_mean_and_std(mean, std, 3)
+    return images._replace(mean=mean, std=std)
 
 
 def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
@@ -103,7 +194,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
         std=source.spec.std,
         accumulate=config.train.accumulate,
         skip_nonfinite=config.run.skip_nonfinite > 0,
-        **_augmentation(config, source.spec),
+        **_augmentation(config, source),
     )
     model = make_network(config, genotype, source.spec.kind, len(source.spec.labels))
     return Training(
@@ -139,6 +230,8 @@ def check(config: ConfigDict) -> None:
     config_checks.check_numbers(config)
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     config_checks.one_of("train.decay", config.train.decay, DECAYS)
+    if is_own(config):
+        config_checks.one_of("network.stem", config.network.stem, STEMS)
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
@@ -168,13 +261,19 @@ def _label_names(name: str, folder: str) -> tuple[str, ...]:
     return tuple(prepare.builder(name, folder).info.features["label"].names)
 
 
-def _augmentation(config: ConfigDict, spec: DatasetSpec) -> dict:
-    if spec.kind == SMALL:
+def _augmentation(config: ConfigDict, source: Source) -> dict:
+    if source.spec.kind == SMALL:
         return {"pad": config.data.pad, "cutout": config.data.cutout}
     return {"pad": 0, "cutout": 0, "jitter": tuple(config.data.jitter)}
 
 
-def _check_validation(config: ConfigDict, count: int) -> None:
+def _check_validation(config: ConfigDict, count: int, *, own: bool = False) -> None:
+    """Refuses a number of images to hold out; `own`: the data set has validation images of its own."""
+    if own and config.data.validation:
+        raise InputError(
+            f"config.data.validation: found {config.data.validation}, expected 0: {config.data.name} has images of "
+            "its own to choose the best checkpoint by"
+        )
     if config.data.validation >= count:
         raise InputError(
             f"config.data.validation: found {config.data.validation}, expected less than the {count} "

@@ -58,10 +58,14 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    config, path = resolve(config), Path(path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
     source = train_build.open_source(config)
     show_notes(source)
+    if not overwrite:
+        spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
+        source = source._replace(spec=spec)
     training = train_build.build(config, cells, source)
     path = begin(config, path, cells, source, overwrite=overwrite)
 
@@ -104,6 +108,14 @@ def _size(path: Path) -> Size:
     return config.genotype, parameters, multiply_adds
 
 
+def resolve(config: ConfigDict) -> ConfigDict:
+    """Chooses by the data what the config leaves open, and says so; see `build.resolve`."""
+    config, chosen = train_build.resolve(config)
+    if chosen and distributed.is_first():
+        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
+    return config
+
+
 def show_notes(source: Source) -> None:
     """Prints what of the data is used and what is left out; warnings to stderr."""
     for note in source.notes if distributed.is_first() else ():
@@ -123,7 +135,7 @@ def begin(
         _check_cells(path, config, cells)
     files = {
         artifacts.GENOTYPE: genotype.to_json(cells),
-        artifacts.DATASET: dataset_spec.to_json(source.spec),
+        artifacts.DATASET: dataset_spec.to_json(source.spec, source.examples, source.drawn),
     }
     return workdir.begin(path, to_values(config), overwrite=overwrite, files=files)
 
@@ -176,9 +188,12 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     """
     train_build.check(config)
     network = trained.load(path)
-    source = train_build.open_source(config)
+    labels = network.spec.labels
+    source = train_build.open_source(config, labels)
     show_notes(source)
-    score = train_evaluate.make_score(network.module, source.spec.mean, source.spec.std)
+    dataset_spec.check_labels(labels, source.spec.labels, Path(path) / artifacts.DATASET)
+    # The network's own mean and deviation, not those of data that may have changed.
+    score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)
     print(f"step {network.step}")
     return _test(config, score, parallel.replicated(network.state), source)
 
@@ -222,6 +237,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
+    config = resolve(config)
     train_build.check(config)
     name = config.data.name
     if name in small.SHAPES:

@@ -19,7 +19,7 @@ CONFIGS = {
 def test_every_number_of_every_config_has_an_entry():
     for (name, _), (task, values) in CONFIGS.items():
         numbers = {key for key, value in values.items() if keys.is_numeric(value)}
-        missing = numbers - keys.limits(task).keys()
+        missing = numbers - keys.limits(task, values).keys()
         assert not missing, f"{name}: no limits in nge_jax/runtime/keys.py of {', '.join(missing)}"
     known = {key for _, values in CONFIGS.values() for key in values}
     assert keys.COMMON.keys() <= known, f"no config has {keys.COMMON.keys() - known}"
@@ -62,7 +62,7 @@ def wrong_values(limit, value):
 def test_every_wrong_value_of_every_number_is_one_line():
     tried = 0
     for task, values in CONFIGS.values():
-        for key, limit in keys.limits(task).items():
+        for key, limit in keys.limits(task, values).items():
             if key not in values:
                 continue
             for wrong in wrong_values(limit, values[key]):

@@ -233,6 +233,14 @@ def read_labels(split: Split) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def sample(images: ImageSet, most: int) -> np.ndarray:
+    """Reads the test's crops of some training images, evenly spaced: uint8 [N, s, s, 3], N at most `most`."""
+    count = images.train_examples
+    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+    part = images._replace(test=subset(images.train, chosen), test_examples=len(chosen))
+    return np.concatenate([pixels[mask] for pixels, _, mask in test_batches(part, "test", READ)])
+
+
 def subset(split: Split, chosen: np.ndarray) -> Split:
     """Takes some examples of a split, by their indices or by a mask."""
     return split._replace(

@@ -1,0 +1,311 @@
+"""A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file.
+
+An .npz file has `images` (uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3]) and `labels` (integers [N]), of which a part
+is held out by a seed as of a flat folder; or `train_images`, `train_labels`, `test_images`, `test_labels` and perhaps
+`val_images`, `val_labels`, as those of MedMNIST have. `names`, if there, are those of the classes.
+"""
+
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nge_jax.data import folder as image_folder
+from nge_jax.data import pixels, record_index
+from nge_jax.data.folder import TEST, TRAIN, VALIDATION
+from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data.imagenet.batches import FOLDER, READ, Split
+from nge_jax.data.small import SmallDataset
+from nge_jax.errors import ArgumentError
+
+NPZ = "npz:"
+SAMPLE = 64  # images by which sizes and colors of all are judged
+# The side to which larger images are resized, unless the user says more, and the largest that is kept as it is.
+RESIZED, KEPT = 128, 64
+# From this side on a network begins with ImageNet's stem, which makes an eighth of it.
+LARGE_FROM = 96
+GIGABYTE = 1e9
+
+
+class Arrays(NamedTuple):
+    """Images as an .npz file has them.
+
+    Attributes:
+      images: uint8 [N, H, W, C].
+      labels: int32 [N].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class OwnImages(NamedTuple):
+    """A data set whose images are still to be read.
+
+    Attributes:
+      names: of the classes.
+      parts: TRAIN, TEST and perhaps VALIDATION.
+      held_out: which of a flat folder's files, or of an .npz file's images, TEST has.
+      notes: lines for the user.
+      side: the median of the images' shorter sides, in pixels, of a sample.
+      channels: 1 where a sample is all gray, else 3.
+    """
+
+    names: tuple[str, ...]
+    parts: dict[str, Split | Arrays]
+    held_out: tuple[str, ...]
+    notes: tuple[str, ...]
+    side: int
+    channels: int
+
+    def count(self, part: str) -> int:
+        """Returns how many images a part has."""
+        images = self.parts[part]
+        return len(images.labels if isinstance(images, Arrays) else images.records.file)
+
+
+def open_images(
+    name: str,
+    data_dir: str = "",
+    *,
+    skip_damaged: bool = False,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    class_names: Sequence[str] | None = None,
+) -> OwnImages:
+    """Opens "folder:DIR", "npz:FILE" or a set of TFDS; arguments as of `imagenet.load`.
+
+    Raises:
+      ArgumentError: there is no such data set, or it is refused.
+    """
+    if name.startswith(NPZ):
+        return _open_npz(Path(name.removeprefix(NPZ)).expanduser(), seed, test_fraction)
+    images = imagenet.load(
+        name,
+        data_dir,
+        skip_damaged=skip_damaged,
+        seed=seed,
+        test_fraction=test_fraction,
+        class_names=class_names,
+    )
+    parts: dict[str, Split | Arrays] = {TRAIN: images.train, TEST: images.test}
+    if images.validation is not None:
+        parts[VALIDATION] = images.validation
+    notes = images.notes
+    if not name.startswith(FOLDER):
+        counts = f"{images.train_examples:,} to train, {images.test_examples:,} held out"
+        notes = (f"data: {name}, {images.num_classes} classes: {counts}", *notes)
+    side, channels = _judge(images.train)
+    return OwnImages(images.class_names, parts, images.held_out, notes, side, channels)
+
+
+def image_size(side: int) -> int:
+    """Chooses the side to which images with this median side are resized."""
+    return max(8, -(-side // 4) * 4) if side <= KEPT else RESIZED
+
+
+def batch_size(count: int, devices: int) -> int:
+    """Chooses a batch for so many images: a power of two, at most 64, of which an epoch has four or more."""
+    most = max(1, min(64, count // 4))
+    size = 1 << (most.bit_length() - 1)
+    return -(-size // devices) * devices
+
+
+def epochs(steps_per_epoch: int, updates: int, least: int, most: int) -> int:
+    """Chooses how many epochs make about so many updates."""
+    return min(max(least, round(updates / max(1, steps_per_epoch))), most)
+
+
+def load(
+    images: OwnImages,
+    size: int,
+    *,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    test: bool = False,
+    budget_gb: float = np.inf,
+) -> SmallDataset:
+    """Reads the images, each resized to `size`: its largest square in the middle.
+
+    Args:
+      images: of `open_images`.
+      size: pixels of a side.
+      mean: per channel, of pixels in 0..1; none: that of the training images.
+      std: likewise.
+      test: also read what is held out.
+      budget_gb: larger training images are kept in a file, from which they are read as they are used.
+
+    Raises:
+      ArgumentError: an image cannot be read.
+    """
+    shape = size, size, images.channels
+    arrays = {
+        part: _read(images.parts[part], shape, budget_gb if part == TRAIN else np.inf)
+        for part in images.parts
+        if test or part == TRAIN
+    }
+    train_images, train_labels = arrays[TRAIN]
+    if not mean or not std:
+        own_mean, own_std = mean_and_std(train_images)
+        mean, std = tuple(mean) or own_mean, tuple(std) or own_std
+    check_mean_and_std(mean, std, images.channels)
+    nothing = None, None
+    return SmallDataset(
+        train_images,
+        train_labels,
+        *arrays.get(TEST, nothing),
+        num_classes=len(images.names),
+        mean=tuple(mean),
+        std=tuple(std),
+        labels=images.names,
+        validation_images=arrays.get(VALIDATION, nothing)[0],
+        validation_labels=arrays.get(VALIDATION, nothing)[1],
+        held_out=images.held_out,
+        notes=images.notes,
+    )
+
+
+def mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Computes mean and deviation of each channel of uint8 images [N, H, W, C], of pixels in 0..1, to four digits."""
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for start in range(0, len(images), 256):
+        for channel, count in enumerate(counts):
+            count += np.bincount(images[start : start + 256, ..., channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    means = weights @ levels
+    stds = np.sqrt((weights * (levels - means[:, None]) ** 2).sum(axis=1))
+    # Of images that are all alike a deviation of 0 would divide.
+    return tuple(np.round(means, 4).tolist()), tuple(np.maximum(np.round(stds, 4), 1e-3).tolist())
+
+
+def check_mean_and_std(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+    """Refuses a mean or a deviation, given as a key, that images of so many channels cannot be normalized by."""
+    for name, values, least in (("mean", mean, 0.0), ("std", std, 1e-6)):
+        if len(values) != channels or not all(least <= value <= 1 for value in values):
+            raise ArgumentError(
+                name,
+                f"found {tuple(values)}, expected {channels} numbers, one for each channel, of pixels in 0..1",
+            )
+
+
+def _judge(split):
+    """Returns (median of the shorter sides, number of channels) of some images, evenly spaced."""
+    count = len(split.records.file)
+    indices = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int)).tolist()
+    sides, gray, refusal = [], True, ArgumentError("images", "found none")
+    for index in indices:
+        try:
+            (data,) = imagenet.encoded_images(split, [index])
+            sides.append(min(pixels.size(data)))
+            gray = gray and pixels.is_gray(data)
+        except pixels.UNREADABLE as error:  # said when all are read, or skipped then
+            refusal = pixels.refused(record_index.name(split.records, index), error)
+    if not sides:
+        raise refusal
+    return int(np.median(sides)), 1 if gray else 3
+
+
+def _read(part, shape, budget_gb):
+    """Reads (uint8 [N, *shape], int32 [N])."""
+    if isinstance(part, Arrays):
+        return _resized(part.images, shape), part.labels
+    count = len(part.records.file)
+    size = (count, *shape)
+    if np.prod(size, dtype=np.int64) <= budget_gb * GIGABYTE:
+        images = np.empty(size, np.uint8)
+    else:  # gone with the process
+        with tempfile.TemporaryFile() as file:
+            images = np.memmap(file, np.uint8, shape=size)
+
+    def fill(start):
+        indices = range(start, min(start + READ, count))
+        index = start
+        try:
+            for index, data in zip(indices, imagenet.encoded_images(part, indices), strict=True):
+                images[index] = pixels.fitted(data, *shape)
+        except pixels.UNREADABLE as error:
+            refusal = pixels.refused(record_index.name(part.records, index), error)
+            hint = "config.data.skip_damaged=True leaves such images out"
+            raise ArgumentError(refusal.argument, f"{refusal.reason}; {hint}") from error
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fill, range(0, count, READ)))
+    return images, imagenet.read_labels(part)
+
+
+def _resized(images, shape):
+    if images.shape[1:] == shape:
+        return images
+    resized = np.empty((len(images), *shape), np.uint8)
+    mode = "L" if shape[-1] == 1 else "RGB"
+    for index, image in enumerate(images):
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert(mode)
+        fitted = ImageOps.fit(picture, shape[1::-1], Image.Resampling.BILINEAR)
+        resized[index] = np.asarray(fitted).reshape(shape)
+    return resized
+
+
+def _open_npz(path, seed, fraction):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArgumentError("name", f"cannot read {path} as an .npz file ({reason})") from error
+    notes, held_out = [], ()
+    if "images" in arrays and "labels" in arrays:
+        whole = _checked(path, arrays, "images", "labels")
+        chosen = image_folder.hold_out(whole.labels, seed, fraction)
+        parts = {
+            part: Arrays(whole.images[mask], whole.labels[mask])
+            for part, mask in ((TRAIN, ~chosen), (TEST, chosen))
+        }
+        held_out = tuple(map(str, np.flatnonzero(chosen)))
+    else:
+        prefixes = {TRAIN: "train", TEST: "test", VALIDATION: "val"}
+        parts = {
+            part: _checked(path, arrays, f"{prefix}_images", f"{prefix}_labels")
+            for part, prefix in prefixes.items()
+            if part != VALIDATION or f"{prefix}_images" in arrays
+        }
+    classes = 1 + max(int(part.labels.max()) for part in parts.values())
+    names = tuple(map(str, arrays.get("names", range(classes))))
+    if len(names) < classes:
+        raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
+    counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in parts.items())
+    notes.append(f"data: {len(names)} classes in {path}: {counts}")
+    shape = parts[TRAIN].images.shape
+    return OwnImages(names, dict(parts), held_out, tuple(notes), min(shape[1:3]), shape[3])
+
+
+def _checked(path, arrays, images_name, labels_name):
+    """Returns the arrays of these names, images with an axis of channels, labels without any other."""
+    expected = (
+        "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels"
+    )
+    for name in (images_name, labels_name):
+        if name not in arrays:
+            found = ", ".join(arrays) or "nothing"
+            raise ArgumentError("name", f"{path} holds {found}; {expected}")
+    images, labels = arrays[images_name], arrays[labels_name].squeeze()
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ArgumentError(
+            "name",
+            f"{path}: {images_name} is {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 1 or 3]",
+        )
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not len(labels):
+        raise ArgumentError(
+            "name", f"{path}: {labels_name} is {labels.dtype} {list(labels.shape)}, expected integers "
+            f"[{len(images)}]",
+        )  # fmt: skip
+    if labels.min() < 0:
+        raise ArgumentError("name", f"{path}: {labels_name} has {labels.min()}, expected 0 or more")
+    return Arrays(images, labels.astype(np.int32))

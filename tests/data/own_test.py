@@ -1,0 +1,175 @@
+"""A user's images in memory: what a folder, a TFDS set and an .npz file give, and what is chosen by them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nge_jax.data import own, small, source
+from nge_jax.errors import InputError
+from nge_jax.runtime.parallel import Batches
+
+
+def noise(count, *shape, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (count, *shape)).astype(np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten images each of two classes, higher than wide: dark and bright ones."""
+    for label, name in enumerate(("dark", "bright")):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for index, pixels in enumerate(noise(10, 30, 22, 3, seed=label) // 2 + 120 * label):
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+    return tmp_path / "photos"
+
+
+def test_a_folder_is_read_once_and_resized(photos):
+    opened = own.open_images(f"folder:{photos}")
+    assert opened.names == ("bright", "dark") and (opened.side, opened.channels) == (22, 3)
+    assert (opened.count("train"), opened.count("test")) == (16, 4)
+    data = own.load(opened, 24, test=True)
+    assert data.train_images.shape == (16, 24, 24, 3) and data.test_images.shape == (4, 24, 24, 3)
+    bright = data.train_images[data.train_labels == 0].mean()
+    assert bright > 100 + data.train_images[data.train_labels == 1].mean()
+    expected = data.train_images / 255
+    np.testing.assert_allclose(data.mean, expected.mean((0, 1, 2)), atol=1e-4)
+    np.testing.assert_allclose(data.std, expected.std((0, 1, 2)), atol=1e-4)
+    assert data.labels == opened.names and len(data.held_out) == 4
+    assert own.load(opened, 24).test_images is None
+    given = own.load(opened, 24, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 0.5))
+    assert given.mean == (0.1, 0.2, 0.3) and given.std == (1.0, 1.0, 0.5)
+    with pytest.raises(InputError, match=r"^mean: found \(0.1,\), expected 3 numbers"):
+        own.load(opened, 24, mean=(0.1,))
+
+
+def test_images_beyond_the_budget_stay_in_a_file_and_are_the_same(photos):
+    opened = own.open_images(f"folder:{photos}")
+    kept, filed = own.load(opened, 24), own.load(opened, 24, budget_gb=1e-6)
+    assert isinstance(filed.train_images, np.memmap)
+    assert not isinstance(kept.train_images, np.memmap)
+    np.testing.assert_array_equal(filed.train_images, kept.train_images)
+
+
+def test_a_dispatch_gets_the_images_of_its_steps():
+    images, labels = noise(9, 2, 2, 1), np.arange(9, dtype=np.int32)
+    indices = np.random.RandomState(1).randint(0, 9, (1, 5, 3)).astype(np.int32)
+    part = source.gathered(Batches(images, labels, indices), 1, 4, 4)
+    assert part.images.shape == (12, 2, 2, 1)
+    assert part.indices.shape == (1, 4, 3)  # always that of a whole dispatch
+    for row in range(3):
+        chosen, expected = part.indices[0, row], indices[0, 1 + row]
+        np.testing.assert_array_equal(np.asarray(part.images)[chosen], images[expected])
+        np.testing.assert_array_equal(np.asarray(part.labels)[chosen], labels[expected])
+
+
+def test_streamed_batches_are_those_of_resident_images():
+    images, labels = noise(12, 4, 4, 1), np.arange(12, dtype=np.int32)
+    data = small.SmallDataset(images, labels, images[:2], labels[:2], 12, (0.5,), (0.5,))
+    options = {"seed": 3, "validation": 2, "batch_size": 2}
+    spans = [(0, 2), (2, 4), (4, 5)]
+    seen = []
+    for stream in (0, 2):
+        opened = source.resident(data, ("a",) * 12, stream=stream, **options)
+        rows = []
+        for batches, start, stop in opened.epoch(1, spans):
+            for i in range(start, stop):
+                chosen = np.asarray(batches.indices)[0, i]
+                rows.append(
+                    (np.asarray(batches.images)[chosen], np.asarray(batches.labels)[chosen])
+                )
+        seen.append(rows)
+    assert len(seen[0]) == 5
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("shape", [(8, 10), (8, 10, 1), (8, 10, 3)])
+def test_an_npz_file_is_a_data_set(tmp_path, shape):
+    images, labels = noise(20, *shape), np.arange(20) % 2
+    np.savez(tmp_path / "a.npz", images=images, labels=labels[:, None], names=np.array(["a", "b"]))
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    assert opened.names == ("a", "b") and opened.side == 8
+    assert opened.channels == (1 if shape != (8, 10, 3) else 3)
+    assert np.bincount(opened.parts["test"].labels).tolist() == [2, 2]
+    data = own.load(opened, 12, test=True)
+    assert data.train_images.shape == (16, 12, 12, opened.channels)
+    assert data.notes == (f"data: 2 classes in {tmp_path / 'a.npz'}: 16 train, 4 test",)
+
+
+def test_an_npz_file_may_have_its_own_splits(tmp_path):
+    arrays = {}
+    for name, count in (("train", 6), ("val", 3), ("test", 4)):
+        arrays |= {
+            f"{name}_images": noise(count, 8, 8),
+            f"{name}_labels": np.zeros((count, 1), int),
+        }
+    arrays["train_labels"][0] = 1
+    np.savez(tmp_path / "a.npz", **arrays)
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    assert [opened.count(part) for part in ("train", "validation", "test")] == [6, 3, 4]
+    data = own.load(opened, 8, test=True)
+    np.testing.assert_array_equal(data.train_images[..., 0], arrays["train_images"])
+    np.testing.assert_array_equal(data.validation_images[..., 0], arrays["val_images"])
+    assert opened.names == ("0", "1") and data.held_out == ()
+
+
+@pytest.mark.parametrize("arrays, message", [
+    ({"x": np.zeros(3)}, "holds x; expected `images` and `labels`"),
+    ({"images": noise(3, 4, 4), "labels": np.zeros(2, int)}, r"labels is int64 \[2\], expected integers \[3\]"),
+    ({"images": np.zeros((3, 4, 4)), "labels": np.zeros(3, int)}, "images is float64"),
+    ({"images": noise(3, 4, 4, 4), "labels": np.zeros(3, int)}, r"\[3, 4, 4, 4\], expected uint8"),
+    ({"images": noise(3, 4, 4), "labels": np.array([0, -1, 0])}, "labels has -1"),
+    ({"images": noise(3, 4, 4), "labels": np.array([0.5, 1, 0])}, "labels is float64"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array(["a"])}, "has 1 names"),
+    ({"images": np.array([{}]), "labels": np.zeros(1, int)}, "cannot read .* as an .npz file"),
+])  # fmt: skip
+def test_another_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=rf"^name: .*{message}") as error:
+        own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_npz_is_refused(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    for name in ("a.npz", "b.npz"):
+        with pytest.raises(InputError, match="^name: cannot read .* as an .npz file"):
+            own.open_images(f"npz:{tmp_path / name}")
+
+
+def test_a_damaged_image_is_named_with_the_key_that_skips_it(photos):
+    damaged = photos / "dark" / "3.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    opened = own.open_images(f"folder:{photos}", test_fraction=0.1)
+    with pytest.raises(InputError, match=rf"{damaged} cannot be read .*skip_damaged=True"):
+        own.load(opened, 8, test=True)
+    opened = own.open_images(f"folder:{photos}", skip_damaged=True)
+    assert opened.count("train") + opened.count("test") == 19
+
+
+@pytest.mark.parametrize(
+    "side, size", [(8, 8), (3, 8), (22, 24), (28, 28), (64, 64), (65, 128), (999, 128)]
+)
+def test_a_size_is_chosen(side, size):
+    assert own.image_size(side) == size
+
+
+@pytest.mark.parametrize(
+    "count, devices, size", [(1, 1, 1), (8, 1, 2), (250, 1, 32), (99999, 1, 64), (8, 3, 3)]
+)
+def test_a_batch_is_chosen(count, devices, size):
+    assert own.batch_size(count, devices) == size
+
+
+def test_gray_photos_have_one_channel_and_a_set_of_tfds_is_read(tmp_path, tfds_dir):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index, pixels in enumerate(noise(2, 9, 9)):
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    assert own.open_images(f"folder:{tmp_path}").channels == 1
+    data = own.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
+    assert data.train_images.shape == (400, 16, 16, 3)
+    assert np.bincount(data.train_labels).tolist() == [40] * 10 and len(data.labels) == 10
+    np.testing.assert_allclose(data.mean, (0.46, 0.45, 0.42), atol=0.02)
