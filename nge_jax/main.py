@@ -111,7 +111,8 @@ def run_task(
     path = workdir.expand(path)
     if not eval_only:
         lock.check_free(path)
-    config = runner.resolve(config)
+    if task != "segment":
+        config = importlib.import_module(f"nge_jax.{task}.build").resolve(config)
     workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:

@@ -15,7 +15,7 @@ from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.embedding import EdgeModel
 from nge_jax.errors import arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import parallel
+from nge_jax.runtime import distributed, parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, relaxation, strategy_steps
@@ -60,17 +60,17 @@ def open_own(config: ConfigDict) -> OwnImages:
         )
 
 
-def resolve(config: ConfigDict) -> tuple[ConfigDict, dict[str, int]]:
-    """Chooses by the data what a config leaves open as 0; returns the config and what was chosen.
+def resolve(config: ConfigDict) -> ConfigDict:
+    """Chooses by the data what a config leaves open as 0, and says so.
 
     Raises:
       InputError: what `open_own` raises it for.
     """
     if not is_own(config):
-        return config, {}
+        return config
     left_open = config.data.image_size, config.search.batch_size, config.search.epochs
     if all(left_open):
-        return config, {}
+        return config
     config, images = config.copy_and_resolve_references(), open_own(config)
     chosen = {}
     if not config.data.image_size:
@@ -83,7 +83,9 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, dict[str, int]]:
     if not config.search.epochs:
         steps = (config.search.images_per_epoch or half) // config.search.batch_size
         config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
-    return config, chosen
+    if distributed.is_first():
+        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
+    return config
 
 
 def load_data(config: ConfigDict) -> small.SmallDataset:

@@ -74,7 +74,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    config = resolve(config)
+    config = search_build.resolve(config)
     search_checks.check(config)
     path = Path(path)
     data = search_build.load_data(config)
@@ -115,14 +115,6 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         elif truth is not None:
             print(search_record.accuracy_line(truth["found"]))
     return result
-
-
-def resolve(config: ConfigDict) -> ConfigDict:
-    """Chooses by the data what the config leaves open, and says so; see `build.resolve`."""
-    config, chosen = search_build.resolve(config)
-    if chosen and distributed.is_first():
-        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
-    return config
 
 
 def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:
@@ -340,7 +332,7 @@ def summary(config: ConfigDict) -> str:
     """
     config_checks.check_numbers(config)
     name = config.data.name
-    config, _ = search_build.resolve(config)
+    config = search_build.resolve(config)
     if search_build.is_own(config):
         images = search_build.open_own(config)
         classes = len(images.names)

@@ -99,11 +99,6 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     )
 
 
-def resolve(config: ConfigDict) -> ConfigDict:
-    """Returns the config: nothing of a segmentation is chosen by its data."""
-    return config
-
-
 def report(path: str | Path) -> Path:
     """Writes the report of the segmentation in the workdir `path`; returns report.html.
 

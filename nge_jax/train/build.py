@@ -17,6 +17,7 @@ from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import distributed
 from nge_jax.space.genotype import Genotype
 from nge_jax.train.model import make_network
 from nge_jax.train.step import Recipe
@@ -56,17 +57,17 @@ def is_own(config: ConfigDict) -> bool:
     return chooses and config.data.name not in small.NUM_CLASSES
 
 
-def resolve(config: ConfigDict) -> tuple[ConfigDict, dict[str, int]]:
-    """Chooses by the data what a config leaves open as 0; returns the config and what was chosen.
+def resolve(config: ConfigDict) -> ConfigDict:
+    """Chooses by the data what a config leaves open as 0, and says so.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
     if not is_own(config):
-        return config, {}
+        return config
     left_open = config.data.image_size, config.train.batch_size, config.train.epochs
     if all(left_open):
-        return config, {}
+        return config
     config, images = config.copy_and_resolve_references(), _open_own(config)
     chosen = {}
     if not config.data.image_size:
@@ -79,7 +80,9 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, dict[str, int]]:
     if not config.train.epochs:
         epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
         config.train.epochs = chosen["train.epochs"] = epochs
-    return config, chosen
+    if distributed.is_first():
+        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
+    return config
 
 
 def has_large_stem(config: ConfigDict) -> bool:

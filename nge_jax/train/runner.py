@@ -58,7 +58,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    config, path = resolve(config), Path(path)
+    config, path = train_build.resolve(config), Path(path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
     source = train_build.open_source(config)
@@ -106,14 +106,6 @@ def _size(path: Path) -> Size:
     model = train_model.make_network(config, cells, spec.kind, len(spec.labels))
     parameters, multiply_adds = model_cost(model, spec.shape)
     return config.genotype, parameters, multiply_adds
-
-
-def resolve(config: ConfigDict) -> ConfigDict:
-    """Chooses by the data what the config leaves open, and says so; see `build.resolve`."""
-    config, chosen = train_build.resolve(config)
-    if chosen and distributed.is_first():
-        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
-    return config
 
 
 def show_notes(source: Source) -> None:
@@ -237,7 +229,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
-    config = resolve(config)
+    config = train_build.resolve(config)
     train_build.check(config)
     name = config.data.name
     if name in small.SHAPES:

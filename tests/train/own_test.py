@@ -10,6 +10,7 @@ from nge_jax import cli, main
 from nge_jax.report import search as search_report
 from nge_jax.report import train as train_report
 from nge_jax.runtime.config import flatten, load_config
+from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
 from nge_jax.space import genotype
 from nge_jax.train import build as train_build
@@ -131,7 +132,7 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     assert row["step"] == 8 and np.isfinite(row["weight_loss"])
     assert genotype.load(str(path))
     # The held-out images are those that the training tests on.
-    config = train_runner.resolve(train_config(folder))
+    config = train_build.resolve(train_config(folder))
     assert train_build.open_source(config).drawn == held_out(path)
 
 
@@ -149,11 +150,11 @@ def train_config(folder):
 
 def test_what_is_left_open_is_chosen_by_the_data(folder):
     config = train_config(folder)
-    chosen = flatten(train_runner.resolve(config).to_dict())
+    chosen = flatten(train_build.resolve(config).to_dict())
     given = flatten(config.to_dict())
     changed = {key: chosen[key] for key in given if chosen[key] != given[key]}
     assert changed == {"data.image_size": 32, "train.batch_size": 8, "train.epochs": 200}
-    assert search_runner.resolve(load_config("search_digits")) == load_config("search_digits")
+    assert search_build.resolve(load_config("search_digits")) == load_config("search_digits")
 
 
 def test_summaries_know_own_images(folder):
