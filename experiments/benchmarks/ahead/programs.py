@@ -113,21 +113,20 @@ def search_embedding(size: Size) -> Program:
 
 def gumbel_weights(size: Size) -> Program:
     """The step of the supernet's weights that draws an operation for each edge."""
-    net, images, optimizer, preprocessing = _search(size)
-    state = _search_state(net, edge_model("nge", "printed"), optimizer)
-    relaxed = _gumbel(net)
+    net, size, optimizer, preprocessing = _search(size)
+    embedding, relaxed = edge_model("nge", "printed"), _gumbel(net)
     step = gradient_steps.make_weight_step(relaxed.net, optimizer, preprocessing, relaxed.mix)
-    return _weight_program(step, state, images)
+    return _weight_program(step, functools.partial(_search_state, net, embedding, optimizer), size)
 
 
 def gumbel_embedding(size: Size) -> Program:
     """The step of the graph embedding that draws an operation for each edge."""
-    net, images, optimizer, preprocessing = _search(size)
+    net, size, optimizer, preprocessing = _search(size)
     embedding, relaxed = edge_model("nge", "printed"), _gumbel(net)
     step = gradient_steps.make_embedding_step(
         relaxed.net, embedding, optimizer, preprocessing, relaxed.mix
     )
-    return _step_program(step, _search_state(net, embedding, optimizer), *images)
+    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
 
 
 def sampled_weights(size: Size) -> Program:
@@ -228,8 +227,8 @@ def _search_state(net, edge_model, optimizer):
 def _weight_program(step, make_state, size):
     def make_arguments():
         state = make_state()
-        shape = state.history.shape[1:]
-        return state, jnp.full(shape, 1 / shape[-1]), *_images(size), _key()
+        probs = jax.tree.map(lambda history: history[0], state.history)
+        return state, probs, *_images(size), _key()
 
     return Program(step, make_arguments, (EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE))
 
