@@ -28,6 +28,7 @@ def get_config(words: str = "") -> ConfigDict:
     config.data.dir = ""  # unused: the digits come with scikit-learn
     config.data.pad = 1  # of 8 pixels; half of CIFAR's 4 of 32 would be too much for strokes
     config.data.flip = False  # a mirrored digit is another sign
+    config.data.alternate_flip = False
     config.data.cutout = 0  # the strokes are all there is
     # Training images set aside to choose the best checkpoint by, after each epoch. 0: none, as in the paper; the last
     # network counts, and there is no best one.

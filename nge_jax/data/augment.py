@@ -40,6 +40,20 @@ def draw(key: jax.Array, batch: int, height: int, width: int, *, pad: int, flip:
     )
 
 
+def alternating_flip(key: jax.Array, numbers: jax.Array, epoch: jax.Array) -> jax.Array:
+    """Says which images to mirror in an epoch, bool [B]: each in every second one, from the first or the second on.
+
+    So two epochs show both sides of every image, where chance shows one of them twice to a half of the images.
+
+    Args:
+      key: the same in all epochs.
+      numbers: int32 [B], which image of the data set each is.
+      epoch: counted from 0.
+    """
+    first = jax.vmap(lambda n: jax.random.bernoulli(jax.random.fold_in(key, n)))(numbers)
+    return first ^ (epoch % 2 == 1)
+
+
 def apply(
     images: jax.Array,
     draws: CropDraws,

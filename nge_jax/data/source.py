@@ -82,6 +82,7 @@ def resident(
     batch_size: int,
     kind: str = SMALL,
     stream: int = 0,
+    numbered: bool = False,
 ) -> Source:
     """Puts all training images on every device; a step's batch is a row of indices into them.
 
@@ -93,6 +94,7 @@ def resident(
       batch_size: of all devices and processes together.
       kind: of the network, SMALL or LARGE.
       stream: not 0 where the images are too many for a device: a dispatch gets those of its steps, at most so many.
+      numbered: whether a batch has the number of each image behind its labels; not where they stream.
     """
     train, held_out = _hold_out(len(data.train_images), validation, seed)
     held_out_sets = {
@@ -131,7 +133,7 @@ def resident(
         ),
         examples={"train": len(train)} | {name: len(y) for name, (_, y) in held_out_sets.items()},
         axes=parallel.BATCHES_AXES,
-        batch_at=parallel.batch_at,
+        batch_at=parallel.numbered_batch_at if numbered else parallel.batch_at,
         epoch=epoch,
         held_out=evaluation_batches,
         notes=data.notes,

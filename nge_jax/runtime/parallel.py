@@ -42,6 +42,11 @@ def batch_at(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
     return batches.images[index], batches.labels[index]
 
 
+def numbered_batch_at(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the images and labels of step i, and the number of each image in the data set."""
+    return *batch_at(batches, i), batches.indices[i]
+
+
 def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
     """Makes `(state, batches, key, start, stop) -> state`: a step for each of the rows start..stop-1.
 
@@ -49,7 +54,8 @@ def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
 
     Args:
       step: `(state, images, labels, key) -> state`.
-      batch_at: `(batches, i) -> (images, labels)`, where batches are no `Batches`.
+      batch_at: `(batches, i) -> (images, labels)`, where batches are no `Batches`; what else it returns the step takes
+        behind the labels.
     """
 
     def phase(state, batches, key, start, stop):

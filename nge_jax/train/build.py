@@ -111,7 +111,7 @@ def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Sour
         with arguments_as(**DATA_KEYS):
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
-        source = resident(data, _label_names(name, folder), **options)
+        source = resident(data, _label_names(name, folder), numbered=alternates(config), **options)
     elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
         source = _open_resident(config, labels, options)
     else:
@@ -240,6 +240,10 @@ def check(config: ConfigDict) -> None:
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
             f"expected 0 or more and less than the {config.train.epochs} epochs"
         )
+    if alternates(config) and not config.data.flip:
+        raise InputError(
+            "config.data.alternate_flip: found True, expected False where data.flip is"
+        )
     if "image_size" in config.data:
         each = 3 * config.data.image_size**2
         check_memory(config, each * config.train.batch_size, each)
@@ -264,9 +268,18 @@ def _label_names(name: str, folder: str) -> tuple[str, ...]:
     return tuple(prepare.builder(name, folder).info.features["label"].names)
 
 
+def alternates(config: ConfigDict) -> bool:
+    """Whether each image is mirrored in every second epoch; configs of a user's own images have no such key."""
+    return "alternate_flip" in config.data and config.data.alternate_flip
+
+
 def _augmentation(config: ConfigDict, source: Source) -> dict:
     if source.spec.kind == SMALL:
-        return {"pad": config.data.pad, "cutout": config.data.cutout}
+        return {
+            "pad": config.data.pad,
+            "cutout": config.data.cutout,
+            "alternate_flip": alternates(config),
+        }
     return {"pad": 0, "cutout": 0, "jitter": tuple(config.data.jitter)}
 
 

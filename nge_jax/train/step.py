@@ -22,6 +22,7 @@ from nge_jax.runtime import finite
 from nge_jax.runtime.parallel import AXIS, my_part, sum_over_devices
 
 Tree = Any
+_FLIPS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller
 
 
 class TrainState(NamedTuple):
@@ -43,6 +44,7 @@ class Recipe(NamedTuple):
     jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
     accumulate: micro-batches of which a step sums the gradients.
     skip_nonfinite: whether an update that is not finite is left out.
+    alternate_flip: whether each image is mirrored in every second epoch, instead of by chance.
     """
 
     total_steps: int
@@ -58,6 +60,7 @@ class Recipe(NamedTuple):
     jitter: tuple[float, ...] | None = None
     accumulate: int = 1
     skip_nonfinite: bool = False
+    alternate_flip: bool = False
 
 
 def init_state(
@@ -87,7 +90,8 @@ def make_train_step(
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
 
-    images: uint8 [B, H, W, C], labels: int32 [B], this device's part of the batch; key: the run's.
+    images: uint8 [B, H, W, C], labels: int32 [B], this device's part of the batch; key: the run's. With
+    `recipe.alternate_flip` it is `(state, images, labels, numbers, key) -> state`, with the number of each image.
 
     With `recipe.accumulate` a device takes its part in that many micro-batches one after the other, each
     with its own batch statistics, and holds the activations of one. It does so inside the step (where
@@ -95,9 +99,14 @@ def make_train_step(
     schedules count whole batches, and the gradient crosses the devices once a batch.
     """
 
-    def train_step(state, images, labels, key):
+    def train_step(state, images, labels, *numbers_and_key):
+        *numbers, key = numbers_and_key
         augment_key, path_key = jax.random.split(jax.random.fold_in(key, state.step))
         draws = _draw(recipe, images, augment_key)
+        if recipe.alternate_flip:
+            (numbers,), epoch = numbers, state.step // recipe.steps_per_epoch
+            flip_key = jax.random.fold_in(key, _FLIPS)
+            draws = draws._replace(flip=augment.alternating_flip(flip_key, numbers, epoch))
         scales = path_scales(model, recipe, state.step, len(images), path_key)
 
         def loss_fn(params, batch_stats, images, labels, draws, scales):

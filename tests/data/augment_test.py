@@ -67,3 +67,17 @@ def test_a_part_of_the_batch_is_augmented_as_within_the_whole():
     whole = augment.apply(images, draws, **options)
     part = augment.apply(images[4:8], jax.tree.map(lambda a: a[4:8], draws), **options)
     np.testing.assert_array_equal(whole[4:8], part)
+
+
+def test_two_epochs_of_alternating_flips_show_both_sides_of_every_image():
+    numbers = jnp.arange(2000)
+    flips = [augment.alternating_flip(jax.random.key(0), numbers, jnp.int32(e)) for e in range(4)]
+    np.testing.assert_array_equal(flips[0], ~flips[1])
+    np.testing.assert_array_equal(flips[0], flips[2])
+    np.testing.assert_array_equal(flips[1], flips[3])
+    assert 900 < flips[0].sum() < 1100
+    # It is the image that decides, wherever it stands in a batch.
+    some = augment.alternating_flip(jax.random.key(0), numbers[::-7], jnp.int32(0))
+    np.testing.assert_array_equal(some, flips[0][::-7])
+    other = augment.alternating_flip(jax.random.key(1), numbers, jnp.int32(0))
+    assert (other != flips[0]).any()

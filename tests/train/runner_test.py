@@ -15,12 +15,13 @@ import optax
 import pytest
 
 from nge_jax.cost import model_cost
+from nge_jax.data import augment, small, source
 from nge_jax.data import order as data_order
-from nge_jax.data import small, source
 from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
 from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint, parallel
+from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.distributed import Preempted
 from nge_jax.runtime.progress import EpochLog
 from nge_jax.space import genotype
@@ -223,6 +224,53 @@ def test_drop_path_grows_from_nothing_to_its_rate():
     assert dropped(0) == 0
     assert dropped(50) == pytest.approx(0.3, abs=0.03)
     assert dropped(100) == pytest.approx(0.6, abs=0.03)
+
+
+def test_alternating_flips_mirror_each_image_in_every_second_epoch():
+    """Two epochs of two steps on the images, and on those that were mirrored before."""
+    model, optimizer = cifar_network(SMALL, cells=1, channels=4), optax.sgd(0.1)
+    numbers = np.random.default_rng(0).permutation(1442)[:16].reshape(2, 8)
+    order = np.concatenate([numbers, numbers[::-1]])
+    key, images, labels = jax.random.key(1), DIGITS.train_images, DIGITS.train_labels
+
+    def state():
+        return train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))
+
+    recipe = RECIPE._replace(flip=True, alternate_flip=True)
+    step = train_step.make_train_step(model, optimizer, recipe)
+    phase = parallel.on_all_devices(parallel.make_phase(step, parallel.numbered_batch_at))
+    batches = parallel.Batches(images, labels, parallel.by_device(order))
+    found = phase(state(), batches, key, 0, 4)
+
+    plain, expected = make_phase(model, optimizer, RECIPE), state()
+    flip_key = jax.random.fold_in(key, 2**31)
+    sides = []
+    for epoch in range(2):
+        flips = augment.alternating_flip(flip_key, jnp.arange(len(images)), jnp.int32(epoch))
+        mirrored = np.where(np.asarray(flips)[:, None, None, None], images[:, :, ::-1], images)
+        sides.append(mirrored)
+        batches = parallel.Batches(mirrored, labels, parallel.by_device(order))
+        expected = plain(expected, batches, key, 2 * epoch, 2 * epoch + 2)
+    assert (sides[0] != sides[1]).any((1, 2, 3)).all(), "an image has one side twice"
+    for f, e in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(f, e, atol=1e-6)
+
+
+def test_the_fast_recipe_runs_at_a_tiny_size(tmp_path):
+    """All that it sets, but for its size: one-cycle rate, label smoothing, alternating flip."""
+    fast = config_checks.load_module(config_checks.find_config("train_cifar10")).FAST
+    sizes = {"network.cells": 1, "network.channels": 4, "train.epochs": 3, "data.cutout": 2}
+    sizes |= {"train.batch_size": 128, "train.warmup_epochs": 1}
+    config = small_config(tmp_path, **fast | sizes | {"data.flip": True})
+    train_runner.run(config, tmp_path / "run", overwrite=False)
+    record = rows(tmp_path / "run")
+    # 10 steps an epoch: up to the peak, then down along a line, whose last step is a twentieth of it.
+    np.testing.assert_allclose([r["learning_rate"] for r in record], [0.4, 0.22, 0.02], rtol=1e-5)
+    assert record[-1]["train_loss"] < record[0]["train_loss"]
+
+    config.data.flip = False
+    with pytest.raises(InputError, match="config.data.alternate_flip: found True, expected False"):
+        train_runner.run(config, tmp_path / "other", overwrite=False)
 
 
 def run_two_steps(batch_norm_axis=parallel.AXIS):
