@@ -29,6 +29,7 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
   nge predict RUN IMAGES               classify or segment a folder of images
   nge export RUN OUTPUT                write the network for use without nge_jax
   nge report RUN                       write the report of a run again
+  nge compare RUN RUN ... [--html F]   runs side by side
 
   nge show CELL [-o cell.svg]          a cell by its name, file or run
   nge cells                            published cells, sizes of their networks
@@ -223,6 +224,33 @@ def _report(arguments: list[str]) -> None:
         print(f"report: {runner.report(given.run)}")
 
 
+def _compare(arguments: list[str]) -> None:
+    parser = _parser("compare", "Compares runs: results, settings that differ, curves and cells.")
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="the runs' workdirs")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write a page with curves and cells"
+    )
+    given = parser.parse_args(arguments)
+    if given.html is not None and given.html.expanduser().exists():
+        raise InputError(f"--html: {given.html} exists, expected a new file")
+
+    from nge_jax.report import compare
+
+    runs = compare.read_runs([run.expanduser() for run in given.runs])
+    print(compare.to_text(compare.results_table(runs)))
+    for table in (compare.differences_table(runs), compare.operations_table(runs)):
+        if table.rows:
+            print(f"\n{compare.to_text(table)}")
+    if given.html is None:
+        return
+    output = given.html.expanduser()
+    try:
+        output.write_text(compare.page(runs), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--html: {output} cannot be written ({error.strerror})") from error
+    print(f"\npage: {output}")
+
+
 def _recorded_config(run: Path) -> "ConfigDict":
     """Reads the config that a workdir records."""
     from nge_jax.runtime import config
@@ -265,7 +293,9 @@ def _forward(
 def _show(arguments: list[str]) -> None:
     parser = _parser("show", "Prints a cell as JSON, or draws it.")
     parser.add_argument(
-        "cell", metavar="CELL", help="a published name, random:SEED, a genotype's file, or a run"
+        "cell",
+        metavar="CELL",
+        help="a published name, random:SEED, a file or a log with a genotype, DARTS's printed Genotype(...), or a run",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help=f"a picture: {', '.join(PICTURES)}"
@@ -343,6 +373,7 @@ COMMANDS = {
     "predict": _predict,
     "export": _export,
     "report": _report,
+    "compare": _compare,
     "show": _show,
     "cells": _list_cells,
     "configs": _describe_configs,

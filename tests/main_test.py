@@ -90,7 +90,9 @@ def test_without_a_cache_folder_it_says_so_and_goes_on(run, tmp_path, monkeypatc
     run(f"--config={CONFIGS / 'search_digits.py'}")
     assert jax.config.jax_compilation_cache_dir is None
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(main.Path, "home", lambda: Path("~no-such-user").expanduser())  # knows no home
+    monkeypatch.setattr(
+        main.Path, "home", lambda: Path("~no-such-user").expanduser()
+    )  # knows no home
     run(f"--config={CONFIGS / 'search_digits.py'}")
     assert capsys.readouterr().err.count("warning: no compilation cache (") == 2
 

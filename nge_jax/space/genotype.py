@@ -21,6 +21,7 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.errors import GenotypeError
+from nge_jax.space import genotype_text
 from nge_jax.space.spaces import DARTS
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
@@ -30,7 +31,7 @@ EDGES = DARTS.edges
 
 SEED_DIGITS = 18  # of random:SEED
 MAX_INNER_NODES = 32  # of a cell that is read; the largest published one has 5
-MAX_BYTES = 2**20  # of a genotype's file
+MAX_BYTES = 2**24  # of a file that holds one, a log say
 
 Pair = tuple[str, int]
 
@@ -96,6 +97,10 @@ def from_json(text: str) -> Genotype:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GenotypeError(f"genotype: not JSON, {error}") from None
+    return _from_fields(fields)
+
+
+def _from_fields(fields: Any) -> Genotype:
     expected = ", ".join(Genotype._fields)
     if not isinstance(fields, dict):
         raise GenotypeError(f"genotype: expected an object with {expected}, found {brief(fields)}")
@@ -105,8 +110,19 @@ def from_json(text: str) -> Genotype:
     return validate(Genotype(**fields))
 
 
+def from_text(text: str, name: str = "") -> Genotype:
+    """Reads what `to_json` writes, or what other programs do, see `space.genotype_text`; `name`: one of several.
+
+    Raises:
+        GenotypeError: for anything that is not a genotype, naming the field.
+    """
+    return _from_fields(genotype_text.read_fields(text, name))
+
+
 def load(name_or_path: str) -> Genotype:
-    """Finds a genotype: a known cell by name, "random:SEED", or a JSON file (or the folder that holds it).
+    """Finds a genotype: a known cell by name, "random:SEED", a file (or the folder that holds genotype.json), or text.
+
+    A file holds JSON or DARTS's printed Genotype(...), which may be given itself too; FILE:NAME is one of several.
 
     Raises:
         GenotypeError: naming the file.
@@ -120,14 +136,19 @@ def load(name_or_path: str) -> Genotype:
                 f"genotype random:SEED: found {len(seed[1])} digits, expected {expected}"
             )
         return random_genotype(int(seed[1]))
+    if "Genotype(" in name_or_path:
+        return from_text(name_or_path)
     is_folder = os.path.isdir(name_or_path)
     path = os.path.join(name_or_path, "genotype.json") if is_folder else name_or_path
+    name = ""
+    if not os.path.isfile(path) and (named := re.fullmatch(r"(.+):(\w+)", path)):
+        path, name = (named[1], named[2]) if os.path.isfile(named[1]) else (path, "")
     if not os.path.isfile(path):
-        expected = f"random:SEED, a JSON file or one of {', '.join(KNOWN)}"
+        expected = f"random:SEED, a file, Genotype(...) or one of {', '.join(KNOWN)}"
         raise GenotypeError(f'genotype "{path}": no such file or known cell, expected {expected}')
     try:
-        return from_json(files.read_text(path, MAX_BYTES))
-    except (OSError, ValueError) as error:  # of from_json, or the file is not text
+        return from_text(files.read_text(path, MAX_BYTES), name)
+    except (OSError, ValueError) as error:  # of from_text, or the file is not text
         raise GenotypeError(f"{path}: {error}") from None
 
 

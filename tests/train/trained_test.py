@@ -117,6 +117,32 @@ def test_predictions_of_a_folder(workdir, pictures, tmp_path):
         predict.main([arguments[0], f"--images={tmp_path / 'empty'}"])
 
 
+def test_predictions_as_csv_and_their_accuracy_in_folders_of_classes(workdir, tmp_path, capsys):
+    _, path = workdir
+    for index in range(12):
+        folder = tmp_path / "digits" / str(DIGITS.test_labels[index])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS.test_images[index, ..., 0]).save(folder / f"{index}.png")
+    found = trained.load(path).predict(DIGITS.test_images[:12]).labels
+    right = sum(
+        label == str(truth) for label, truth in zip(found, DIGITS.test_labels, strict=False)
+    )
+    arguments = [f"--workdir={path}", f"--images={tmp_path / 'digits'}"]
+    predict.main([*arguments, f"--output={tmp_path / 'rows.csv'}"])
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[0] == "file,class,label,probability" and len(lines) == 13
+    assert lines[1].split(",")[0].startswith(f"{min(DIGITS.test_labels[:12])}/")
+    summary = capsys.readouterr().err.splitlines()
+    assert summary[0] == f"accuracy: {right / 12:.2%} of 12 images in folders of classes"
+    assert sum(int(line.split()[0]) for line in summary[1:]) == 12 - right
+    predict.main([*arguments, "--format=csv"])
+    assert capsys.readouterr().out.splitlines() == lines
+    one = tmp_path / "digits" / str(DIGITS.test_labels[0]) / "0.png"
+    predict.main([arguments[0], f"--images={one}"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["file"] == "0.png" and printed.err == ""
+
+
 def test_predicting_in_python_gives_what_the_command_does(workdir, pictures, capsys):
     _, path = workdir
     images, order = pictures

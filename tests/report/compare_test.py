@@ -1,0 +1,94 @@
+"""Runs side by side, made of what workdirs record."""
+
+import json
+
+import pytest
+
+from nge_jax import cli
+from nge_jax.report import compare
+from nge_jax.space import genotype
+
+
+def workdir(folder, name, accuracies, cell="DARTS_V2", **settings):
+    """A workdir of a training that has ended; with its settings by keys joined by dots."""
+    path = folder / name
+    path.mkdir(parents=True)
+    config = {"task": "train", "seed": 0, "genotype": cell, "data": {"name": "cifar10", "dir": name},
+              "run": {"keep_checkpoints": len(name)}}  # fmt: skip
+    for key, value in settings.items():
+        config[key] = value
+    (path / "config.json").write_text(json.dumps(config))
+    rows = [
+        {"epoch": n, "step": n, "train_loss": 1 / n, "train_accuracy": accuracy, "seconds": 1.5}
+        for n, accuracy in enumerate(accuracies, 1)
+    ]
+    rows[-1]["test_accuracy"] = accuracies[-1]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (path / "genotype.json").write_text(genotype.to_json(genotype.load(cell)))
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    one = workdir(tmp_path, "one", [0.5, 0.75])
+    return [one, workdir(tmp_path, "two", [0.25, 0.5, 0.875], cell="random:1", seed=1)]
+
+
+def test_results_and_differences_stand_side_by_side(runs):
+    read = compare.read_runs(runs)
+    table = compare.results_table(read)
+    assert list(table.header) == [
+        "Run", "Task", "Data", "Epochs", "Training loss", "Training accuracy", "Test accuracy", "Seconds",
+    ]  # fmt: skip
+    assert list(table.rows[1]) == [
+        "two",
+        "train",
+        "cifar10",
+        "3",
+        "0.3333",
+        "87.50%",
+        "87.50%",
+        "4",
+    ]
+    # Where a run's data lies, and how it is executed, is no difference.
+    assert compare.differences_table(read).rows == [
+        ["seed", "0", "1"],
+        ["genotype", "DARTS_V2", "random:1"],
+    ]
+    operations = compare.operations_table(read)
+    assert operations.rows[0][:2] == ["one", "1 dil_conv_3x3, 5 sep_conv_3x3, 2 skip_connect"]
+
+
+def test_the_command_prints_the_tables_and_writes_a_page(runs, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    cli.run(["compare", *map(str, runs), "--html", str(page)])
+    printed = capsys.readouterr().out
+    assert "one  train  cifar10  2" in printed and "genotype  DARTS_V2  random:1" in printed
+    text = page.read_text()
+    assert text.count("<svg") == 5  # curves, and two cells of each
+    assert "Settings that differ" in text
+    assert "one: the normal cell." in text
+    with pytest.raises(SystemExit):
+        cli.run(["compare", *map(str, runs), "--html", str(page)])
+    assert "exists, expected a new file" in capsys.readouterr().err
+    assert page.read_text() == text
+
+
+def test_runs_of_one_name_are_told_apart_and_one_run_has_no_differences(tmp_path, capsys):
+    first, second = workdir(tmp_path / "a", "run", [0.5]), workdir(tmp_path / "b", "run", [0.5])
+    assert [run.name for run in compare.read_runs([first, second])] == [str(first), str(second)]
+    cli.run(["compare", str(first)])
+    assert "Setting" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("missing", ["", "metrics.jsonl", "config.json"])
+def test_what_is_no_run_is_refused_in_one_line(tmp_path, capsys, missing):
+    path = workdir(tmp_path, "run", [0.5])
+    if missing:
+        (path / missing).unlink()
+    else:
+        path = tmp_path / "nowhere"
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.run(["compare", str(path)])
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and str(path / missing) in printed.err
