@@ -80,6 +80,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.seed = 0
     # A published cell by name, a genotype's JSON file (or the search's workdir), or random:SEED.
     config.genotype = "DARTS_V2"
+    # Workdir of a training with the same cell, cells and channels, to begin with its weights: with all of them if it
+    # has the same classes, else with those of the backbone. Empty: from random weights.
+    config.init_from = ""
 
     config.data = ConfigDict()
     config.data.name = "cifar10"
@@ -105,6 +108,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.train.drop_path = 0.3  # at the end, linearly from 0 (paper; DARTS 0.2)
     config.train.auxiliary_weight = 0.4  # of the auxiliary head's loss
     config.train.label_smoothing = 0.0  # used on ImageNet only
+    # "balanced": a class counts as much as any other, however few images it has; "none": an image as any other.
+    config.train.class_weights = "none"
     config.train.warmup_epochs = 0  # in which the learning rate grows linearly from 0
     config.train.decay = "cosine"  # after them, step by step to 0 (paper); or "linear"
     config.train.accumulate = 1  # micro-batches to a step, one after the other, for small memories

@@ -22,6 +22,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.seed = 0
     # A published cell by name, a genotype's JSON file (or the search's workdir), or random:SEED.
     config.genotype = "DARTS_V2"
+    # Workdir of a training with the same cell, cells and channels, to begin with its weights: with all of them if it
+    # has the same classes, else with those of the backbone. Empty: from random weights.
+    config.init_from = ""
 
     config.data = ConfigDict()
     config.data.name = "digits"
@@ -46,6 +49,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.train.drop_path = 0.0  # the network is too small to need it
     config.train.auxiliary_weight = 0.0  # the auxiliary head needs images of 32x32
     config.train.label_smoothing = 0.0
+    # "balanced": a class counts as much as any other, however few images it has; "none": an image as any other.
+    config.train.class_weights = "none"
     config.train.warmup_epochs = 0
     config.train.decay = "cosine"  # of the learning rate, to 0
     config.train.accumulate = 1  # micro-batches to a step, one after the other, for small memories

@@ -56,6 +56,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.seed = 0
     # A published cell by name, a genotype's JSON file (or the search's workdir), or random:SEED.
     config.genotype = "DARTS_V2"
+    # Workdir of a training with the same cell, cells and channels, to begin with its weights: with all of them if it
+    # has the same classes, else with those of the backbone. Empty: from random weights.
+    config.init_from = ""
 
     config.data = ConfigDict()
     # A classification set of TFDS (name or name/config), or folder:DIR: DIR/CLASS/*, or DIR/train/CLASS/* with
@@ -87,6 +90,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.train.drop_path = 0.0  # paper silent, DARTS value
     config.train.auxiliary_weight = 0.4  # of the auxiliary head's loss; needs images of 224x224
     config.train.label_smoothing = 0.1
+    # "balanced": a class counts as much as any other, however few images it has; "none": an image as any other.
+    config.train.class_weights = "none"
     config.train.warmup_epochs = 5  # in which the learning rate grows linearly from 0
     config.train.decay = "linear"  # after them, step by step to 0; or "cosine"
     config.train.accumulate = 1  # micro-batches to a step, one after the other, for small memories

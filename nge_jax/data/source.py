@@ -40,6 +40,7 @@ class Source(NamedTuple):
         of `segmented` an iterator of TestBatch.
       notes: lines for the user: what of the data is used, what is left out.
       drawn: the test's files, where they were drawn by a seed.
+      train_labels: `() -> int32 [N]`, those of the images to train on; of `segmented` none.
     """
 
     spec: DatasetSpec
@@ -50,6 +51,7 @@ class Source(NamedTuple):
     held_out: Callable[[str, int], Iterator[Any]]
     notes: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
+    train_labels: Callable[[], np.ndarray] = functools.partial(np.zeros, 0, np.int32)
 
 
 def gathered(batches: Batches, first: int, last: int, steps: int) -> Batches:
@@ -138,6 +140,7 @@ def resident(
         held_out=evaluation_batches,
         notes=data.notes,
         drawn=data.held_out,
+        train_labels=lambda: data.train_labels[train],
     )
 
 
@@ -191,6 +194,7 @@ def streamed(
         held_out=evaluation_batches,
         notes=images.notes,
         drawn=images.held_out,
+        train_labels=lambda: imagenet.read_labels(images.train),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nge_jax.report import confusion
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Section
 from nge_jax.report.run import COMMON_COLUMNS, Size
@@ -52,8 +53,13 @@ def write_train_report(
     results, last = dict(results or {}), epochs[-1]
     if "test_accuracy" in last:
         accuracy = f"{last['test_accuracy']:.2%} of {last['test_examples']:,} images"
-        results = {"Test accuracy": accuracy} | results
+        tested = {"Test accuracy": accuracy}
+        if "test_balanced_accuracy" in last:
+            tested["Balanced over classes"] = f"{last['test_balanced_accuracy']:.2%}"
+        results = tested | results
     sections = [*first, report_run.curves_section(workdir, epochs, CURVES)]
+    if (classes := confusion.section(workdir)) is not None:
+        sections.insert(len(first), classes)
     if genotype is not None:
         sections.append(report_run.cells_section(workdir, genotype))
     sections.append(report_run.sizes_section(sizes))

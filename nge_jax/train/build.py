@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -34,6 +35,7 @@ DATA_KEYS = {
     "images": "config.data.name",
 }
 MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
+CLASS_WEIGHTS = ("none", "balanced")
 STEMS = ("auto", "small", "large")
 DECAYS = {
     "cosine": optax.cosine_decay_schedule,
@@ -197,6 +199,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
         std=source.spec.std,
         accumulate=config.train.accumulate,
         skip_nonfinite=config.run.skip_nonfinite > 0,
+        class_weights=_class_weights(config, source),
         **_augmentation(config, source),
     )
     model = make_network(config, genotype, source.spec.kind, len(source.spec.labels))
@@ -207,6 +210,16 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
         recipe=recipe,
         source=source,
     )
+
+
+def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | None:
+    """Weighs the losses of a class's images: by the inverse of their number, 1 in the mean; None for no weights."""
+    if config.train.class_weights == "none":
+        return None
+    counts = np.bincount(source.train_labels(), minlength=len(source.spec.labels))
+    present = counts > 0
+    weights = counts.sum() / (present.sum() * np.where(present, counts, 1))
+    return tuple(np.where(present, weights, 0.0).tolist())
 
 
 def make_optimizer(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -233,6 +246,7 @@ def check(config: ConfigDict) -> None:
     config_checks.check_numbers(config)
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     config_checks.one_of("train.decay", config.train.decay, DECAYS)
+    config_checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
     if is_own(config):
         config_checks.one_of("network.stem", config.network.stem, STEMS)
     if config.train.warmup_epochs >= config.train.epochs:

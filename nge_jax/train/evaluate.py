@@ -14,33 +14,60 @@ from nge_jax.data.source import MaskedBatch
 from nge_jax.networks.network import Network
 from nge_jax.runtime.parallel import AXIS, divided
 
+TOP = 5  # classes among which the right one counts as found
+
 
 class Evaluation(NamedTuple):
-    """Means over all examples of a split, each counted once."""
+    """Means over all examples of a split, each counted once.
+
+    Attributes:
+      loss: cross-entropy, in nats.
+      accuracy: part of the examples whose likeliest class is the right one.
+      top5_accuracy: part whose right class is among the five likeliest; None where there are not more than five.
+      balanced_accuracy: mean of the classes' own accuracies, over the classes that the split has.
+      examples: their number.
+    """
 
     loss: float
     accuracy: float
-    top5_accuracy: float
+    top5_accuracy: float | None
+    balanced_accuracy: float
     examples: int
 
 
-def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable:
-    """Makes `(params, batch_stats, images, labels, mask) -> sums`, on all devices.
+class Scores(NamedTuple):
+    """Sums over examples.
 
-    Each device gets its row of images [local devices, B, H, W, C], labels and mask; the sums (loss, correct,
-    correct among five, count) are those of all devices of all processes.
+    Attributes:
+      loss: sum of the losses.
+      top5: number of examples whose class is among the five likeliest.
+      confusion: [label, prediction], numbers of examples.
+    """
+
+    loss: Any
+    top5: Any
+    confusion: Any
+
+
+def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable:
+    """Makes `(params, batch_stats, images, labels, mask) -> Scores`, on all devices.
+
+    Each device gets its row of images [local devices, B, H, W, C], labels and mask; the sums are those of all devices
+    of all processes.
     """
 
     def score(params, batch_stats, images, labels, mask):
         x = augment.normalize(images, mean, std)
         logits, _ = model.apply({"params": params, "batch_stats": batch_stats}, x, train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        best = lax.top_k(logits, min(5, logits.shape[-1]))[1] == labels[:, None]
-        sums = (
+        classes = logits.shape[-1]
+        best = lax.top_k(logits, min(TOP, classes))[1]
+        place = jnp.where(mask, labels * classes + best[:, 0], classes * classes)
+        confusion = jnp.bincount(place, length=classes * classes + 1)[:-1]
+        sums = Scores(
             jnp.where(mask, losses, 0.0).sum(),
-            (best[:, 0] & mask).sum(),
-            (best.any(axis=-1) & mask).sum(),
-            mask.sum(),
+            ((best == labels[:, None]).any(axis=-1) & mask).sum(),
+            confusion.reshape(classes, classes),
         )
         return lax.psum(sums, AXIS)
 
@@ -50,6 +77,11 @@ def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) 
 def evaluate(
     score: Callable, state: Any, batches: Iterable[MaskedBatch], examples: int
 ) -> Evaluation:
+    """Scores the state on every batch and returns the means; see `score_all`."""
+    return means(score_all(score, state, batches, examples))
+
+
+def score_all(score: Callable, state: Any, batches: Iterable[MaskedBatch], examples: int) -> Scores:
     """Scores the state's `params` and `batch_stats` on this process's part of every batch.
 
     Args:
@@ -59,17 +91,47 @@ def evaluate(
       examples: how many there must be in all.
     """
     devices = jax.local_device_count()
-    total, pending = np.zeros(4), None
+    total, pending = Scores(0.0, 0, 0), None
     for batch in batches:
         parts = tuple(a.reshape(devices, -1, *a.shape[1:]) for a in batch)
         # The devices score these while the host fetches the sums before and reads the next.
         sums = score(state.params, state.batch_stats, *divided(parts))
-        total, pending = total + _fetched(pending), sums
-    loss, correct, top5, count = total + _fetched(pending)
+        total, pending = _added(total, pending), sums
+    total = _added(total, pending)
+    count = int(np.sum(total.confusion))
     if count != examples:
-        raise AssertionError(f"evaluated {count:.0f} examples of {examples}")
-    return Evaluation(loss / count, correct / count, top5 / count, examples)
+        raise AssertionError(f"evaluated {count} examples of {examples}")
+    return total
 
 
-def _fetched(sums):
-    return 0 if sums is None else np.array(jax.device_get(sums), np.float64)
+def means(scores: Scores) -> Evaluation:
+    """Divides the sums."""
+    count, right = int(scores.confusion.sum()), scores.confusion.diagonal()
+    of_class = [recall for recall in recalls(scores.confusion) if recall is not None]
+    return Evaluation(
+        loss=float(scores.loss / count),
+        accuracy=float(right.sum() / count),
+        top5_accuracy=float(scores.top5 / count) if len(right) > TOP else None,
+        balanced_accuracy=float(np.mean(of_class)),
+        examples=count,
+    )
+
+
+def recalls(confusion: np.ndarray) -> list[float | None]:
+    """Computes each class's own accuracy; None where the split has no example of it."""
+    counts = confusion.sum(1)
+    return [
+        float(right / count) if count else None
+        for right, count in zip(confusion.diagonal(), counts, strict=True)
+    ]
+
+
+def _added(total, sums):
+    if sums is None:
+        return total
+    fetched = jax.device_get(sums)
+    return Scores(
+        total.loss + np.float64(fetched.loss),
+        total.top5 + int(fetched.top5),
+        total.confusion + np.asarray(fetched.confusion, np.int64),
+    )

@@ -5,6 +5,7 @@ drop-path rate move with every step, in DARTS with every epoch; the images of an
 batch are left out, others each time.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
 from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, workdir
@@ -34,9 +35,11 @@ from nge_jax.train import model as train_model
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
+from nge_jax.train import transfer as train_transfer
 from nge_jax.train.build import Training
-from nge_jax.train.evaluate import Evaluation
+from nge_jax.train.evaluate import Evaluation, Scores
 from nge_jax.train.step import TrainState
+from nge_jax.train.transfer import Variables
 
 
 class TrainResult(NamedTuple):
@@ -67,6 +70,9 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
         spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
         source = source._replace(spec=spec)
     training = train_build.build(config, cells, source)
+    begins_with = None
+    if config.init_from and (overwrite or not workdir.has_checkpoints(path)):
+        begins_with = _read_beginning(config, training, path)
     path = begin(config, path, cells, source, overwrite=overwrite)
 
     cost = model_cost(training.model, source.spec.shape)
@@ -76,7 +82,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
         flush=True,
     )
     loop.run(
-        make_task(config, training),
+        make_task(config, training, path, begins_with),
         path,
         checkpoint_every_steps=config.run.checkpoint_every_steps,
         keep_checkpoints=config.run.keep_checkpoints,
@@ -86,7 +92,8 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
     if distributed.is_first():
         print(f"report: {report(path)}")
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
-    evaluation = Evaluation(**{name: last[f"test_{name}"] for name in Evaluation._fields})
+    found: dict[str, Any] = {name: last.get(f"test_{name}") for name in Evaluation._fields}
+    evaluation = Evaluation(**found)
     return TrainResult(evaluation, path)
 
 
@@ -132,11 +139,22 @@ def begin(
     return workdir.begin(path, to_values(config), overwrite=overwrite, files=files)
 
 
-def make_task(config: ConfigDict, training: Training) -> Task:
-    """Makes what the loop runs: a classifier's training, evaluated on images held out, if any, and at the end."""
+def make_task(
+    config: ConfigDict, training: Training, path: Path, begins_with: Variables | None = None
+) -> Task:
+    """Makes what the loop runs: a classifier's training, evaluated on images held out, if any, and at the end.
+
+    Args:
+      config: of the training.
+      training: of `build`.
+      path: the workdir, which gets the test's confusions.
+      begins_with: weights and batch statistics in the place of random ones.
+    """
     model, source, recipe = training.model, training.source, training.recipe
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = train_step.init_state(model, training.optimizer, init_key, source.spec.shape)
+    if begins_with is not None:
+        state = state._replace(**begins_with)
     state, key = parallel.replicated((state, key))
     step = train_step.make_train_step(model, training.optimizer, recipe)
     phase = parallel.on_all_devices(parallel.make_phase(step, source.batch_at), source.axes)
@@ -147,11 +165,14 @@ def make_task(config: ConfigDict, training: Training) -> Task:
         row = train_record.epoch_metrics(state, float(np.asarray(training.schedule(step - 1))))
         if not validates:
             return EpochEnd(state, row)
-        evaluation = _evaluate(config, score, state, source, "validation")
+        evaluation = train_evaluate.means(_score(config, score, state, source, "validation"))
         return EpochEnd(state, row | _metrics("validation", evaluation), evaluation.accuracy)
 
     def test(state):
-        return _metrics("test", _test(config, score, state, source))
+        scores = _test(config, score, state, source)
+        if distributed.is_first():
+            _write_confusion(path, scores, source.spec.labels)
+        return _metrics("test", train_evaluate.means(scores))
 
     return Task(
         state=state,
@@ -165,6 +186,34 @@ def make_task(config: ConfigDict, training: Training) -> Task:
         test=test,
         skipped=skipped_updates if config.run.skip_nonfinite else None,
     )
+
+
+def _read_beginning(config: ConfigDict, training: Training, path: Path) -> Variables:
+    """Reads the network that `config.init_from` has trained, as this one begins; says what of it is taken.
+
+    Of one with the same classes everything is taken, its head too, and with other classes the backbone.
+    """
+    folder, spec = Path(config.init_from).expanduser(), training.source.spec
+    if folder.resolve() == path.resolve():
+        raise InputError(f"config.init_from: found this run's own workdir, {path}")
+    try:
+        network = trained.load(folder)
+    except InputError as error:
+        raise InputError(f"config.init_from: {error}") from error
+    if network.module.genotype != training.model.genotype:
+        raise InputError(
+            f"config.init_from: {folder / artifacts.GENOTYPE} is another cell than config.genotype"
+        )
+    key, _ = jax.random.split(jax.random.key(config.seed))
+    state = train_step.init_state(training.model, training.optimizer, key, spec.shape)
+    fresh = {"params": state.params, "batch_stats": state.batch_stats}
+    with arguments_as(saved="config.init_from"):
+        variables, transfer = train_transfer.restore_backbone(
+            fresh, network.variables, folder, heads=network.spec.labels == spec.labels
+        )
+    if distributed.is_first():
+        print(f"{config.init_from}: {transfer}", flush=True)
+    return variables
 
 
 def skipped_updates(state: TrainState) -> int:
@@ -187,30 +236,47 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     # The network's own mean and deviation, not those of data that may have changed.
     score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)
     print(f"step {network.step}")
-    return _test(config, score, parallel.replicated(network.state), source)
+    return train_evaluate.means(_test(config, score, parallel.replicated(network.state), source))
 
 
-def _test(config: ConfigDict, score: Callable, state: TrainState, source: Source) -> Evaluation:
+def _test(config: ConfigDict, score: Callable, state: TrainState, source: Source) -> Scores:
     """Evaluates the test split, which nothing else reads, and prints the result."""
-    evaluation = _evaluate(config, score, state, source, "test")
+    scores = _score(config, score, state, source, "test")
+    evaluation = train_evaluate.means(scores)
+    others = [f"balanced: {evaluation.balanced_accuracy:.2%}", f"loss: {evaluation.loss:.4f}"]
+    if evaluation.top5_accuracy is not None:
+        others.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
     print(
         f"test accuracy: {evaluation.accuracy:.2%} of {evaluation.examples:,} images "
-        f"(among five: {evaluation.top5_accuracy:.2%}, loss: {evaluation.loss:.4f})",
+        f"({', '.join(others)})",
         flush=True,
     )
-    return evaluation
+    return scores
 
 
-def _evaluate(
+def _score(
     config: ConfigDict, score: Callable, state: TrainState, source: Source, split: str
-) -> Evaluation:
+) -> Scores:
     batches = source.held_out(split, config.run.eval_batch_size * jax.device_count())
-    return train_evaluate.evaluate(score, state, batches, source.examples[split])
+    return train_evaluate.score_all(score, state, batches, source.examples[split])
+
+
+def _write_confusion(path: Path, scores: Scores, labels: tuple[str, ...]) -> None:
+    """Writes what the test took for what, and each class's accuracy, beside the report."""
+    accuracies = zip(labels, train_evaluate.recalls(scores.confusion), strict=True)
+    values = {
+        "labels": list(labels),
+        "accuracy": dict(accuracies),
+        "confusion": scores.confusion.tolist(),
+    }
+    text = json.dumps(values, ensure_ascii=False) + "\n"
+    artifacts.write_atomically(path / artifacts.CONFUSION, text)
 
 
 def _metrics(split: str, evaluation: Evaluation) -> dict[str, Any]:
     """Returns an evaluation as metrics of a row: "test_accuracy", say."""
-    return {f"{split}_{name}": value for name, value in evaluation._asdict().items()}
+    values = evaluation._asdict().items()
+    return {f"{split}_{name}": value for name, value in values if value is not None}
 
 
 def _check_cells(path: Path, config: ConfigDict, cells: Genotype) -> None:

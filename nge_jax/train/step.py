@@ -44,6 +44,7 @@ class Recipe(NamedTuple):
     jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
     accumulate: micro-batches of which a step sums the gradients.
     skip_nonfinite: whether an update that is not finite is left out.
+    class_weights: of the losses of each class's images, 1 in the mean over all; None: 1.
     alternate_flip: whether each image is mirrored in every second epoch, instead of by chance.
     """
 
@@ -61,6 +62,7 @@ class Recipe(NamedTuple):
     accumulate: int = 1
     skip_nonfinite: bool = False
     alternate_flip: bool = False
+    class_weights: tuple[float, ...] | None = None
 
 
 def init_state(
@@ -99,6 +101,11 @@ def make_train_step(
     schedules count whole batches, and the gradient crosses the devices once a batch.
     """
 
+    def weighted(losses, labels):
+        if recipe.class_weights is None:
+            return losses.mean()
+        return (losses * jnp.array(recipe.class_weights)[labels]).mean()
+
     def train_step(state, images, labels, *numbers_and_key):
         *numbers, key = numbers_and_key
         augment_key, path_key = jax.random.split(jax.random.fold_in(key, state.step))
@@ -119,9 +126,10 @@ def make_train_step(
             )
             targets = jax.nn.one_hot(labels, model.classes)
             targets = optax.smooth_labels(targets, recipe.label_smoothing)
-            loss = optax.softmax_cross_entropy(logits, targets).mean()
+            loss = weighted(optax.softmax_cross_entropy(logits, targets), labels)
             if recipe.auxiliary_weight:
-                auxiliary = optax.softmax_cross_entropy(endpoints["aux_logits"], targets).mean()
+                auxiliary = optax.softmax_cross_entropy(endpoints["aux_logits"], targets)
+                auxiliary = weighted(auxiliary, labels)
                 loss += recipe.auxiliary_weight * auxiliary
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return loss, (updated["batch_stats"], count_correct(losses, logits, labels))

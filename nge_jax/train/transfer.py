@@ -34,7 +34,7 @@ class BackboneTransfer(NamedTuple):
 
 
 def restore_backbone(
-    variables: Variables, saved: Variables, source: str | Path
+    variables: Variables, saved: Variables, source: str | Path, *, heads: bool = False
 ) -> tuple[Variables, BackboneTransfer]:
     """Puts the arrays of the backbone in `saved` into `variables`; all else stays as it is.
 
@@ -42,6 +42,7 @@ def restore_backbone(
       variables: of the network that begins, or their shapes.
       saved: of a trained one.
       source: where `saved` comes from, for the error.
+      heads: also those of the heads that both have, of the same shapes.
 
     Raises:
       ArgumentError: the two backbones do not have the same arrays, of the same shapes and types.
@@ -60,6 +61,9 @@ def restore_backbone(
             f"{len(different)} arrays in {source} do not fit, such as {path}: "
             f"found {_kind(there.get(path))}, expected {_kind(wanted.get(path))}",
         )
+    if heads:
+        both = [path for path in theirs if _kind(mine.get(path)) == _kind(theirs[path])]
+        wanted, there = ({path: flat[path] for path in both} for flat in (mine, theirs))
     # A copy: a donated step may overwrite its arrays.
     restored = mine | {path: jnp.array(array) for path, array in there.items()}
     transfer = BackboneTransfer(
