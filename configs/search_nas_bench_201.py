@@ -5,9 +5,9 @@
   nge search search_nas_bench_201:small           scaled down, for a CPU
   nge search search_nas_bench_201:alpha,small     another edge model
 
-Words after the colon, joined by commas: one relaxation of `softmax` (the default), `gumbel` (whose steps take as long,
-since all operations are computed); one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of `small`
-and `smoke`.
+Words after the colon, joined by commas: one relaxation of `softmax` (the default), `gumbel` (whose steps take from a
+quarter to a half of the time on a CPU); one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of
+`small` and `smoke`.
 
 The paper has no such experiment. The supernet is the benchmark's (16 channels, three stages of 5 cells); the search is
 that of `search_cifar.py`, and what the benchmark's authors did otherwise (DARTS on their space: 50 epochs, weight decay

@@ -26,7 +26,7 @@ from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
-from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import SampledSupernet
 
 STEMS = ("auto", "small", "large")
@@ -251,9 +251,9 @@ def make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relax
             config.search.epochs,
             steps_per_epoch,
         )
-        if isinstance(net, Supernet):
-            return relaxation.gumbel(SampledSupernet(net), temperatures)
-        return relaxation.gumbel(relaxation.OneHot(net, len(net.space.operations)), temperatures)
+        if isinstance(net, NasBench201Supernet):
+            return relaxation.gumbel(SampledNasBench201(net), temperatures)
+        return relaxation.gumbel(SampledSupernet(net), temperatures)
     return relaxation.softmax(net)
 
 

@@ -100,27 +100,6 @@ def gumbel(net: Applied, temperatures: Temperatures) -> Relaxation:
     return Relaxation(net, mix, record)
 
 
-class OneHot(NamedTuple):
-    """Applies a supernet under a `sampled.Drawn` that it cannot read itself: it computes all and counts the drawn.
-
-    Values and gradients are those of computing the drawn operations alone; the time is that of `softmax`.
-
-    Attributes:
-        net: reads P [cell types, edges, operations].
-        operations: how many there are.
-    """
-
-    net: Applied
-    operations: int
-
-    def apply(
-        self, weights: Any, images: jax.Array, choices: Drawn, /
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes logits and endpoints; `choices`: [cell types, edges]."""
-        probs = jax.nn.one_hot(choices.operations, self.operations) * choices.scales[..., None]
-        return self.net.apply(weights, images, probs)
-
-
 def draw(probs: jax.Array, key: jax.Array, temperature: Any) -> Drawn:
     """Draws an operation for each edge from P [..., O], with scales of 1 whose gradients are straight-through."""
     noisy = finite_log(probs) + jax.random.gumbel(key, probs.shape, probs.dtype)

@@ -16,6 +16,7 @@ channels. The cells of a stage are one compiled loop.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +28,7 @@ from nge_jax.kernels import convolution, pooling
 from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.supernet import norm
 from nge_jax.supernet.cell import uniform
+from nge_jax.supernet.sampled import Drawn
 from nge_jax.supernet.trees import Params
 
 STAGES = 3
@@ -97,8 +99,16 @@ class NasBench201Supernet(NamedTuple):
             Logits [B, num_classes], float32, and the endpoints: "stem", "stage_0", ... (NHWC).
         """
 
+        return self.mixed_by(mixed_cell, weights, images, probs)
+
+    def mixed_by(
+        self, mix_cell: Callable, weights: Params, images: jax.Array, choices: Any
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes `apply` where `mix_cell`, like `mixed_cell`, reads `choices`: a tree of arrays [1, ...]."""
+        choice = jax.tree.map(lambda a: a[0], choices)
+
         def cell(x, params):
-            return mixed_cell(params, x, probs[0], self.axis_name), None
+            return mix_cell(params, x, choice, self.axis_name), None
 
         if self.remat:
             cell = jax.checkpoint(cell)
@@ -156,6 +166,81 @@ def _mixed_edges(params, x, probs, axis_name):
     )
     parts = jnp.split(convolved, edges, -1)
     return [part + w[SKIP] * x + w[POOL] * pooled for w, part in zip(p, parts, strict=True)]
+
+
+class SampledNasBench201(NamedTuple):
+    """Applies `net`, with the same weights, under one operation an edge: it alone is computed, as of `sampled`."""
+
+    net: NasBench201Supernet
+
+    def apply(
+        self, weights: Params, images: jax.Array, choices: Drawn, /
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes logits [B, num_classes] and endpoints, as of `NasBench201Supernet.apply`.
+
+        Args:
+            weights: as from its `init`; an operation that is not chosen has a gradient of zero.
+            images: as of its `apply`.
+            choices: arrays [1, 6]: the operation of each edge, and the factor of what it brings.
+        """
+        return self.net.mixed_by(chosen_cell, weights, images, choices)
+
+
+def chosen_cell(
+    params: Params, x: jax.Array, choices: Drawn, axis_name: str | None = None
+) -> jax.Array:
+    """Computes the output [B, H, W, C] of a cell with one operation an edge; `choices` [6], else as `mixed_cell`."""
+    nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
+    for edge, (source, target) in enumerate(
+        NAS_BENCH_201.edges
+    ):  # by target: the source is complete
+        kernels = jax.tree.map(lambda a, edge=edge: a[edge].astype(x.dtype), params)
+        brought: Any = _chosen_edge(kernels, nodes[source], choices.operations[edge], axis_name)
+        nodes[target] = nodes[target] + choices.scales[edge].astype(x.dtype) * brought
+    return nodes[-1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _chosen_edge(params, x, operation, axis_name):
+    """Computes one operation of one edge. The derivative is by hand: the automatic one keeps all branches' arrays."""
+    return lax.switch(operation, _branches(axis_name), params, x)
+
+
+def _chosen_edge_forward(params, x, operation, axis_name):
+    return _chosen_edge(params, x, operation, axis_name), (params, x, operation)
+
+
+def _chosen_edge_backward(axis_name, residuals, gradient):
+    params, x, operation = residuals
+
+    def pull(branch, params, x, gradient):
+        return jax.vjp(branch, params, x)[1](gradient)
+
+    pulls = [functools.partial(pull, branch) for branch in _branches(axis_name)]
+    return *lax.switch(operation, pulls, params, x, gradient), None
+
+
+_chosen_edge.defvjp(_chosen_edge_forward, _chosen_edge_backward)
+
+
+def _branches(axis_name):
+    """Makes for each operation a function (one edge's parameters, x) -> what the edge brings."""
+
+    def one(params, x):
+        y = convolution.pointwise(jax.nn.relu(x), params["nor_conv_1x1"])
+        return norm.batch_norm(y, axis_name)
+
+    def three(params, x):
+        y: Any = convolution.dense_conv(jax.nn.relu(x), params["nor_conv_3x3"])
+        return norm.batch_norm(y, axis_name)
+
+    return [
+        lambda _, x: jnp.zeros_like(x),
+        lambda _, x: x,
+        one,
+        three,
+        lambda _, x: pooling.avg_pool(x),
+    ]
 
 
 def residual_block(params: Params, x: jax.Array, axis_name: str | None = None) -> jax.Array:

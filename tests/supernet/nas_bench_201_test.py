@@ -8,7 +8,8 @@ from jax import lax
 
 from nge_jax.space.spaces import NAS_BENCH_201
 from nge_jax.supernet import nas_bench_201, reference
-from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
+from nge_jax.supernet.sampled import Drawn
 
 NET = NasBench201Supernet(cells=1, channels=2, num_classes=4)
 
@@ -103,6 +104,29 @@ def test_values_and_gradients_are_those_of_the_plain_network(problem):
     for net in (NET, NET._replace(remat=True)):
         found = value_and_gradients(lambda *args, net=net: net.apply(*args)[0], *problem)
         assert_close(found, expected)
+
+
+@pytest.mark.slow
+def test_one_operation_an_edge_equals_its_one_hot_probabilities(problem):
+    """Values, and gradients of weights, images and scales; of operations that are not chosen the weights' are 0."""
+    weights, images, _, direction = problem
+
+    def one_hot(weights, images, scales, operations):
+        probs = jax.nn.one_hot(operations, 5) * scales[..., None]
+        return (NET.apply(weights, images, probs)[0] * direction).sum()
+
+    def sampled(weights, images, scales, operations):
+        net = SampledNasBench201(NET)
+        return (net.apply(weights, images, Drawn(operations, scales))[0] * direction).sum()
+
+    programs = [jax.jit(jax.value_and_grad(f, (0, 1, 2))) for f in (sampled, one_hot)]
+    scales = np.float32([[1.0, 0.5, 2.0, 1.5, 1.0, 0.7]])
+    for operations in ([[3, 1, 2, 0, 4, 3]], [[1, 3, 4, 2, 0, 1]]):
+        found, expected = (f(weights, images, scales, jnp.array(operations)) for f in programs)
+        assert_close(found, expected)
+        unchosen = np.array(operations[0]) != 3
+        gradient = found[1][0]["stages"][0]["nor_conv_3x3"][0]
+        assert not np.any(gradient[unchosen]) and np.any(gradient[~unchosen])
 
 
 def test_the_cells_of_a_stage_follow_each_other(problem):
