@@ -131,10 +131,21 @@ def main(arguments: list[str] | None = None) -> None:
             print(line, file=sys.stderr)
 
 
+def _as_json(prediction, encoding):
+    """Returns a line that the file takes: names that its encoding lacks become escapes, which JSON reads back."""
+    line = json.dumps(prediction, ensure_ascii=False)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(prediction)
+    return line
+
+
 def _writer(file, form):
     """Makes a function that writes a prediction as a line of this form."""
     if form == JSON_LINES:
-        return lambda prediction: print(json.dumps(prediction, ensure_ascii=False), file=file)
+        encoding = file.encoding or "ascii"
+        return lambda prediction: print(_as_json(prediction, encoding), file=file)
     rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
     rows.writeheader()
     return rows.writerow

@@ -1,6 +1,7 @@
 """What a network has to know of its images, kept in the workdir so that no later use needs the data set."""
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from nge_jax.runtime import artifacts, workdir
 
 # Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"
+
+MOST_PIXELS = 10_000  # of a side
 
 
 class DatasetSpec(NamedTuple):
@@ -117,11 +120,38 @@ def read(workdir: Path) -> DatasetSpec:
     Raises:
       InputError: the workdir is not one of a training.
     """
-    values = artifacts.read_json(workdir / artifacts.DATASET, DatasetSpec._fields)
+    file = workdir / artifacts.DATASET
+    values = artifacts.read_json(file, DatasetSpec._fields)
+    channels = values["shape"][2:] if isinstance(values["shape"], list) else []
+    _check(file, "kind", values, values["kind"] in (SMALL, LARGE, MASKS), "a kind of images")
+    _check(file, "shape", values, _are(values["shape"], int, 3, 1, MOST_PIXELS), "three sizes")
+    for key in ("mean", "std"):
+        good = _are(values[key], int | float, channels[0], -1e9, 1e9)
+        _check(file, key, values, good, "a number for each channel")
+    labels = values["labels"]
+    good = isinstance(labels, list) and labels and all(isinstance(name, str) for name in labels)
+    _check(file, "labels", values, good, "names of classes")
     return DatasetSpec(
         kind=values["kind"],
         shape=tuple(values["shape"]),
         mean=tuple(values["mean"]),
         std=tuple(values["std"]),
-        labels=tuple(values["labels"]),
+        labels=tuple(labels),
     )
+
+
+def _are(values, kind, count, least, most):
+    """Whether these are so many numbers within limits (NaN is in none)."""
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(
+            isinstance(v, kind) and not isinstance(v, bool) and least <= v <= most for v in values
+        )
+    )
+
+
+def _check(file, key, values, good, expected):
+    if not good:
+        found = reprlib.repr(values[key])
+        raise InputError(f"{file}: found {found} as {key}, expected {expected}")

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
+from nge_jax.runtime.artifacts import write_atomically
+
 # A hue for each family of operations, told apart by color-blind readers too (after Okabe and Ito);
 # the darker shade is the larger kernel. All have a contrast of 3 and more to PAPER.
 COLORS = {
@@ -89,9 +91,11 @@ def to_svg(figure: Figure) -> str:
 def save(figure: Figure, stem: Path) -> None:
     """Writes STEM.png and STEM.svg; equal figures give equal bytes."""
     save_svg(figure, stem)
-    figure.savefig(f"{stem}.png", dpi=200, metadata={"Software": None})
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=200, metadata={"Software": None})
+    write_atomically(Path(f"{stem}.png"), file.getvalue())
 
 
 def save_svg(figure: Figure, stem: Path) -> None:
     """Writes STEM.svg alone."""
-    Path(f"{stem}.svg").write_text(to_svg(figure), encoding="utf-8")
+    write_atomically(Path(f"{stem}.svg"), to_svg(figure))

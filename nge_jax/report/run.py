@@ -134,9 +134,9 @@ def write(
         rows = [(key, _show(value)) for key, value in values.items()]
         sections.append(Section(title, [Table(("Key", "Value"), rows)], folded=True))
     document = Document(workdir.resolve().name, subtitle, list(facts.items()), sections)
-    (workdir / artifacts.REPORT_MARKDOWN).write_text(to_markdown(document), encoding="utf-8")
+    artifacts.write_atomically(workdir / artifacts.REPORT_MARKDOWN, to_markdown(document))
     path = workdir / artifacts.REPORT
-    path.write_text(to_html(document, workdir), encoding="utf-8")
+    artifacts.write_atomically(path, to_html(document, workdir))
     return path
 
 

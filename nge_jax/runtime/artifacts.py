@@ -54,7 +54,7 @@ def read_history(path: Path) -> SearchHistory:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             history = SearchHistory(*(arrays[name] for name in SearchHistory._fields))
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         expected = f"expected an archive of {', '.join(SearchHistory._fields)}"
         raise InputError(f"{path}: {expected}, found {error}") from None
     cells = DARTS.shape[:2]
@@ -117,7 +117,7 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             probs, operations, edges = (arrays[key] for key in ("probs", "operations", "edges"))
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         expected = "expected an archive of probs, operations and edges"
         raise InputError(f"{path}: {expected}, found {error}") from None
     for space in SPACES.values():
@@ -292,11 +292,15 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or, if killed, none: the old one stays until the new one is on disk."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a whole file or, if killed, none: the old one stays until the new one is on disk.
+
+    What UTF-8 has no form for, a byte of a file's name say, is written as an escape, which JSON reads back.
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     new = half_written(path)
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with new.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)

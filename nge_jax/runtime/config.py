@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Collection, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from reprlib import repr as brief
 from types import ModuleType
 from typing import Any
 
@@ -123,8 +124,8 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
         message = str(error).strip().splitlines()[-1]
         if match := re.match(r"flag --config\.([\w.]+)=(.*?): ", message):
             kind = describe_type(keys[match[1]])
-            message = f"config.{match[1]}: found {match[2]!r}, expected {kind}"
-        raise InputError(message) from error
+            message = f"config.{match[1]}: found {brief(match[2])}, expected {kind}"
+        raise InputError(message[:500]) from error
     return holder.value
 
 

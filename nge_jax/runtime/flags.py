@@ -8,7 +8,9 @@ import re
 import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from logging import LogRecord
 
 from absl import flags, logging
 
@@ -65,15 +67,26 @@ def refusals() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        in_threads = threading.excepthook
+        # Orbax writes in threads, and raises once more in this one.
+        threading.excepthook = lambda given: (
+            None if given.exc_value and _explain(given.exc_value) else in_threads(given)
+        )
+        before = sys.excepthook
+        sys.excepthook = lambda *given: None if _is_aftermath(given[1]) else before(*given)
+        absl_logger = logging.get_absl_logger()
+        absl_logger.addFilter(_is_news)
         try:
             yield
         except Exception as error:
             line = _explain(error)
             if line is None:
                 raise
-            print("error:", " ".join(line.split()), file=sys.stderr)
+            print("error:", " ".join(line.split())[:LONGEST], file=sys.stderr)
             sys.exit(2)
         finally:
+            threading.excepthook = in_threads
+            absl_logger.removeFilter(_is_news)
             sys.stdout.flush()
     except BrokenPipeError:
         if not _stdout_is_closed():
@@ -88,6 +101,7 @@ _USERS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO,
     errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EFBIG,
 )  # fmt: skip
+LONGEST = 2000  # characters of a refusal
 _FULL = re.compile("No space left on device|Disk quota exceeded")
 
 
@@ -115,6 +129,17 @@ def _explain(error: BaseException) -> str | None:
         platforms = os.environ.get("JAX_PLATFORMS", "")
         return f"JAX_PLATFORMS={platforms}: {found[0]}; JAX_PLATFORMS=cpu runs on the CPU"
     return None
+
+
+def _is_aftermath(error: BaseException) -> bool:
+    """Whether it is what TensorStore tells of writes that are still under way when Orbax has given up one of them."""
+    return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+
+
+def _is_news(record: LogRecord) -> bool:
+    """Whether a library's message is to be shown: not of what is raised besides, and then explained in one line."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (error and _explain(error)) and not _FULL.search(record.getMessage())
 
 
 def _stdout_is_closed():

@@ -238,7 +238,9 @@ def _remove_results(path):
     for entry in checkpoints.glob("[0-9]*"):
         _remove(entry)
     for entry in path.iterdir():  # also links that lead nowhere, which `glob` does not find
-        if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in RESULTS):
+        # Or what a killed process has left of one, see `half_written`.
+        name = entry.name.removesuffix(half_written(Path("-")).name[1:])
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULTS):
             _remove(entry)
 
 

@@ -145,7 +145,9 @@ def load(name_or_path: str) -> Genotype:
         path, name = (named[1], named[2]) if os.path.isfile(named[1]) else (path, "")
     if not os.path.isfile(path):
         expected = f"random:SEED, a file, Genotype(...) or one of {', '.join(KNOWN)}"
-        raise GenotypeError(f'genotype "{path}": no such file or known cell, expected {expected}')
+        raise GenotypeError(
+            f'genotype "{path[:200]}": no such file or known cell, expected {expected}'
+        )
     try:
         return from_text(files.read_text(path, MAX_BYTES), name)
     except (OSError, ValueError) as error:  # of from_text, or the file is not text
