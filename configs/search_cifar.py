@@ -4,12 +4,12 @@
   nge search search_cifar:small        a scaled-down search for a CPU
   nge search search_cifar:rnn          another edge model (Table 4)
   nge search search_cifar:rnn,small    both
-  nge search search_cifar:gumbel       another relaxation: steps take a third of the time
+  nge search search_cifar:gumbel       another relaxation, whose steps take less time; or :partial
   nge search search_cifar:evolution    another strategy
 
 Words after the colon, joined by commas, in any order: one strategy of `gradient` (the default), `reinforce`,
-`evolution`, `random`; one relaxation of the gradient's of `softmax` (the default), `gumbel`; one edge model of `nge`
-(the default), `alpha`, `plain`, `rnn`; one size of `small` and `smoke` (the paper's when neither is given).
+`evolution`, `random`; one relaxation of the gradient's of `softmax` (the default), `gumbel`, `partial`; one edge model
+of `nge` (the default), `alpha`, `plain`, `rnn`; one size of `small` and `smoke` (the paper's when neither is given).
 
 The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 3 to 5 seconds,
 which makes an epoch about 50 minutes; `small` takes about a quarter of an hour on one core.
@@ -59,6 +59,13 @@ ALPHA_RATES = {
 }
 
 
+def fit_share(config: ConfigDict) -> None:
+    """Gives `partial` the channels that it needs: the sizes for CPUs have too few to share."""
+    if config.search.relaxation == "partial":
+        least = 2 * config.partial.share
+        differ(config, {"network.channels": max(config.network.channels, least)})
+
+
 def get_config(words: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "search"
@@ -81,7 +88,8 @@ def get_config(words: str = "") -> ConfigDict:
     # How: by the gradient as the paper does, or asking for one cell after another, which the supernet evaluates.
     config.search.strategy = "gradient"
     config.search.space = "darts"  # the paper's; search_nas_bench_201.py searches the other
-    # How the gradient's steps mix operations: all of them by P, or one an edge, drawn from P ("gumbel", GDAS).
+    # How the gradient's steps mix operations: all by P, or one an edge, drawn from P ("gumbel", GDAS), or all by P on
+    # a part of the channels, with learned weights of the edges ("partial", PC-DARTS).
     config.search.relaxation = "softmax"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"  # Eq. 6 as printed; "predecessors" as probably meant
@@ -110,6 +118,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.gumbel = ConfigDict()
     config.gumbel.first_temperature = 10.0  # of the first epoch, falling along a line ...
     config.gumbel.last_temperature = 0.1  # ... to the last epoch's
+
+    config.partial = ConfigDict()
+    config.partial.share = 4  # of the channels the operations mix so many-th; PC-DARTS's value
 
     # The strategies that ask for cells. The paper promises reinforcement learning and evolution and gives no setting:
     # the values are those that did well on NAS-Bench-201 (experiments/nas_bench_201.py), untuned on a supernet.
@@ -144,6 +155,7 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.skip_nonfinite = 0
 
     apply_words(config, words, VARIANTS, __file__)
+    fit_share(config)
     if config.search.strategy != "gradient" and config.search.edge_model == "alpha":
         differ(config, ALPHA_RATES)
     return config

@@ -5,12 +5,13 @@
 Meant for two CPU cores: about two minutes from command to report, compilation included. The settings are the search
 of `search_cifar.py` made small (8x8 gray images need fewer channels and cells); they stand for no experiment of the
 paper. `search_digits.py:smoke` runs in a minute; `search_digits.py:evolution`, `:reinforce` and `:random` search by
-another strategy than the gradient, `:evolution,smoke` is both; `search_digits.py:gumbel` is another relaxation.
+another strategy than the gradient, `:evolution,smoke` is both; `search_digits.py:gumbel` and `:partial` relax in other
+ways.
 """
 
 from ml_collections import ConfigDict
 
-from nge_jax.runtime.config import apply_words
+from nge_jax.runtime.config import apply_words, differ
 from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.strategies import STRATEGIES
 
@@ -54,7 +55,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.search = ConfigDict()
     config.search.strategy = "gradient"
     config.search.space = "darts"  # the paper's; search_nas_bench_201.py searches the other
-    # How the gradient's steps mix operations: all of them by P, or one an edge, drawn from P ("gumbel", GDAS).
+    # How the gradient's steps mix operations: all by P, or one an edge, drawn from P ("gumbel", GDAS), or all by P on
+    # a part of the channels, with learned weights of the edges ("partial", PC-DARTS).
     config.search.relaxation = "softmax"
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"
@@ -81,6 +83,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.gumbel = ConfigDict()
     config.gumbel.first_temperature = 10.0  # of the first epoch, falling along a line ...
     config.gumbel.last_temperature = 0.1  # ... to the last epoch's
+
+    config.partial = ConfigDict()
+    config.partial.share = 4  # of the channels the operations mix so many-th; PC-DARTS's value
 
     # The strategies that ask for cells, as in search_cifar.py.
     config.reinforce = ConfigDict()
@@ -112,4 +117,8 @@ def get_config(words: str = "") -> ConfigDict:
     # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
     config.run.skip_nonfinite = 0
 
-    return apply_words(config, words, VARIANTS, __file__)
+    apply_words(config, words, VARIANTS, __file__)
+    if config.search.relaxation == "partial":  # the smoke run has too few channels to share
+        least = 2 * config.partial.share
+        differ(config, {"network.channels": max(config.network.channels, least)})
+    return config

@@ -69,6 +69,7 @@ def get_config(words: str = "") -> ConfigDict:
     # "small" is CIFAR's, "large" ImageNet's: it makes an eighth of the size. "auto": large from 96 pixels on.
     config.network.stem = "auto"
     apply_words(config, words, VARIANTS, __file__)
+    BASE.fit_share(config)
     if config.search.strategy != "gradient" and config.search.edge_model == "alpha":
         differ(config, BASE.ALPHA_RATES)
     return config

@@ -18,6 +18,7 @@ from flax import traverse_util
 from nge_jax.networks import network
 from nge_jax.networks.network import Network
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, Space
 from nge_jax.supernet.model import Supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
@@ -73,6 +74,13 @@ def part_costs(
     return parts
 
 
+def some_choices(net: Supernet | NasBench201Supernet, space: Space) -> Any:
+    """Makes what a supernet can be applied under, zeros: probabilities, and weights of edges where it reads them."""
+    probs, betas = jnp.zeros(space.shape), jnp.zeros(space.shape[:2])
+    reads_betas = isinstance(net, Supernet) and net.share > 1
+    return Mixture(probs, betas) if reads_betas else probs
+
+
 def supernet_part_costs(
     net: Supernet | NasBench201Supernet, image_shape: tuple[int, int, int], space: Space = DARTS
 ) -> dict[str, Cost]:
@@ -85,7 +93,7 @@ def supernet_part_costs(
         net.apply,
         weights,
         jax.ShapeDtypeStruct((1, *image_shape), jnp.float32),
-        jax.ShapeDtypeStruct(space.shape, jnp.float32),
+        jax.eval_shape(lambda: some_choices(net, space)),
     )
 
     def cost(params, positions):

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nge_jax.space.mixture import Mixture, normalized_edges
 from nge_jax.space.spaces import DARTS, Space
 
 EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
@@ -50,20 +51,26 @@ class EdgeModel(NamedTuple):
 
     Attributes:
         init: random key -> parameters, a tree of float32 arrays.
-        probs: parameters -> P [C, E, O]; the probabilities of an edge sum to 1.
+        probs: parameters -> P [C, E, O]; the probabilities of an edge sum to 1. Where edges are normalized, a
+            `Mixture` of P and of betas [C, E].
     """
 
     init: Callable[[jax.Array], Params]
-    probs: Callable[[Params], jax.Array]
+    probs: Callable[[Params], Any]
 
 
-def edge_model(name: str, adjacency: str = "printed", space: Space = DARTS) -> EdgeModel:
+def edge_model(
+    name: str, adjacency: str = "printed", space: Space = DARTS, *, betas: bool = False
+) -> EdgeModel:
     """Makes one of the edge models for a search space.
 
     Args:
         name: one of EDGE_MODELS.
         adjacency: one of ADJACENCIES; matters to "nge" alone but is always checked.
         space: whose cells the probabilities are for.
+        betas: whether edges are normalized, too, as in PC-DARTS. Paper silent: an edge's beta follows from its
+            embedding as its probabilities do, by a second classifier with one output (theta_b); in `alpha` it is a
+            free logit, as in PC-DARTS.
 
     Raises:
         ValueError: naming the argument that is unknown.
@@ -71,7 +78,7 @@ def edge_model(name: str, adjacency: str = "printed", space: Space = DARTS) -> E
     _check_known("name", name, EDGE_MODELS)
     _check_known("adjacency", adjacency, ADJACENCIES)
     if name == "alpha":
-        return _alpha_model(space.shape)
+        return _alpha_model(space, betas)
 
     num_cells, _, num_operations = space.shape
     a = adjacency_matrix(adjacency, space.num_nodes, space.num_inputs)
@@ -83,19 +90,25 @@ def edge_model(name: str, adjacency: str = "printed", space: Space = DARTS) -> E
 
     def init(key: jax.Array) -> Params:
         key_n, key_e, key_o = jax.random.split(key, 3)
-        return {
+        params = {
             "x": one_hot_nodes(num_cells, space.num_nodes),
             "theta_n": init_theta_n(key_n),
             "theta_e": _init_layers(EDGE_WIDTHS, key_e),
             "theta_o": _init_matrix(key_o, EDGE_WIDTHS[-1], num_operations),
         }
+        if betas:
+            params["theta_b"] = _init_matrix(jax.random.fold_in(key, 3), EDGE_WIDTHS[-1], 1)
+        return params
 
-    def probs(params: Params) -> jax.Array:
+    def probs(params: Params) -> Any:
         # Cheap at full precision, which keeps P and so the derived cell alike across devices.
         with jax.default_matmul_precision("float32"):
             z = embed_nodes(params["x"], params["theta_n"])
             e = edge_embedding(z, params["theta_e"], space.edges)
-            return operation_probs(e, params["theta_o"])
+            operations = operation_probs(e, params["theta_o"])
+            if not betas:
+                return operations
+            return Mixture(operations, normalized_edges((e @ params["theta_b"])[..., 0], space))
 
     return EdgeModel(init, probs)
 
@@ -171,12 +184,23 @@ def entropy(probs: jax.Array) -> jax.Array:
     return jax.scipy.special.entr(probs).sum(-1).mean(-1)
 
 
-def _alpha_model(shape: tuple[int, int, int]) -> EdgeModel:
-    """Makes the model of free logits, as small at first as those of DARTS: 1e-3 N(0, 1)."""
-    return EdgeModel(
-        init=lambda key: {"alpha": 1e-3 * jax.random.normal(key, shape)},
-        probs=lambda params: jax.nn.softmax(params["alpha"]),
-    )
+def _alpha_model(space: Space, betas: bool) -> EdgeModel:
+    """Makes the model of free logits, as small at first as those of DARTS and PC-DARTS: 1e-3 N(0, 1)."""
+
+    def init(key: jax.Array) -> Params:
+        params = {"alpha": 1e-3 * jax.random.normal(key, space.shape)}
+        if betas:
+            key = jax.random.fold_in(key, 3)
+            params["beta"] = 1e-3 * jax.random.normal(key, space.shape[:2])
+        return params
+
+    def probs(params: Params) -> Any:
+        operations = jax.nn.softmax(params["alpha"])
+        if not betas:
+            return operations
+        return Mixture(operations, normalized_edges(params["beta"], space))
+
+    return EdgeModel(init, probs)
 
 
 def _init_matrix(key: jax.Array, num_inputs: int, num_outputs: int) -> jax.Array:

@@ -268,3 +268,32 @@ def test_entropy_is_a_mean_over_edges_in_nats():
     certain, uniform, coin = np.eye(7)[0], np.full(7, 1 / 7), np.array([0.5, 0.5, 0, 0, 0, 0, 0])
     probs = np.stack([[uniform, certain], [coin, coin]])
     np.testing.assert_allclose(embedding.entropy(probs), [np.log(7) / 2, np.log(2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_of_edges_come_from_their_embeddings_and_leave_p_as_it_is(name):
+    """A softmax over the edges into each node: of a linear map of the edge embeddings, in alpha of free logits."""
+    model = embedding.edge_model(name, "printed", betas=True)
+    key = jax.random.key(3)
+    params, without = model.init(key), embedding.edge_model(name, "printed")
+    found = model.probs(params)
+    np.testing.assert_array_equal(found.probs, without.probs(without.init(key)))
+    (added,) = params.keys() - without.init(key).keys()
+    assert added == ("beta" if name == "alpha" else "theta_b")
+
+    logits = params[added]
+    if name != "alpha":
+        maps = {"nge": lambda x: embedding.graph_convolution(adjacency(), x, params["theta_n"])}
+        maps |= {"rnn": lambda x: embedding.recurrence(x, params["theta_n"]), "plain": lambda x: x}
+        e = embedding.edge_embedding(maps[name](params["x"]), params["theta_e"])
+        logits = (e @ logits)[..., 0]
+    expected = np.exp(np.asarray(logits, np.float64))
+    for node in range(2, 6):
+        into = [number for number, (_, k) in enumerate(EDGES) if k == node]
+        expected[:, into] /= expected[:, into].sum(1, keepdims=True)
+    np.testing.assert_allclose(found.betas, expected, rtol=1e-4)
+    assert np.ptp(found.betas[:, :2]) > 0
+
+
+def adjacency():
+    return embedding.adjacency_matrix("printed")

@@ -38,6 +38,8 @@ PROGRAMS = (
     "search_embedding",
     "gumbel_weights",
     "gumbel_embedding",
+    "partial_weights",
+    "partial_embedding",
     "sampled_weights",
     "train_cifar",
     "train_imagenet",

@@ -12,8 +12,8 @@ included, on random images. Every figure comes from a fresh process with an empt
 that of a dispatch of --steps_per_dispatch steps; of --dispatches such, after one that is not counted, the table tells
 the median and the fastest. Peak memory is that of the process when compilation ends. Flops and bytes accessed are XLA's
 cost analysis of the compiled step, in which loops count as often as they run (see measure/cost.py) and the dearest of
-several operations stands for the one that is computed. `gumbel` is the step of that relaxation, beside softmax's, which
-is "ours". Machines are noisy: compare figures of one run. PyTorch may live in another environment:
+several operations stands for the one that is computed. `gumbel` and `partial` are the steps of those relaxations,
+softmax's is "ours". Machines are noisy: compare figures of one run. PyTorch may live in another environment:
 --torch_python=ITS_PYTHON.
 """
 
@@ -38,6 +38,7 @@ HEADINGS = {
     "ours": "ours",
     "remat": "ours, remat",
     "gumbel": "gumbel",
+    "partial": "partial",
 }
 
 flags.adopt_module_key_flags(command)  # for --help

@@ -18,7 +18,10 @@ Series = Mapping[str, Sequence[float]]  # by name
 
 
 def probabilities_figure(
-    probs: np.ndarray, space: Space, kept: Mapping[tuple[int, int], str]
+    probs: np.ndarray,
+    space: Space,
+    kept: Mapping[tuple[int, int], str],
+    betas: np.ndarray | None = None,
 ) -> Figure:
     """Draws one cell type's probabilities: a row of panels for each inner node, a column for each source.
 
@@ -26,10 +29,12 @@ def probabilities_figure(
       probs: [epochs + 1, edge, operation], before training and after each epoch.
       space: names the edges and the operations.
       kept: the derived cell: the operation of each edge (source, target) that it keeps. These stand out.
+      betas: [epochs + 1, edge], weights of the edges, where a search learns them.
     """
     operations, edges = space.operations, space.edges
     sources, targets = (sorted(set(nodes)) for nodes in zip(*edges, strict=True))
-    margin = 0.05 * (float(np.ptp(probs)) or 1.0)
+    drawn = probs if betas is None else np.append(probs, betas)
+    margin = 0.05 * (float(np.ptp(drawn)) or 1.0)
     with rc_context(STYLE):
         figure = new_figure(2.0 * len(sources) + 0.7, 1.5 * len(targets) + 0.6)
         width, height = figure.get_size_inches()
@@ -42,7 +47,7 @@ def probabilities_figure(
             subplot_kw={
                 "visible": False,  # a node is no source of itself or of an earlier one
                 "xlim": (0, max(1, len(probs) - 1)),
-                "ylim": (probs.min() - margin, probs.max() + margin),
+                "ylim": (drawn.min() - margin, drawn.max() + margin),
             },
             gridspec_kw={
                 "left": 0.62 / width,
@@ -57,6 +62,8 @@ def probabilities_figure(
             axes = panels[targets.index(k), sources.index(i)]
             axes.set_visible(True)
             _draw_probabilities(axes, probs[:, e], operations, kept.get((i, k)))
+            if betas is not None:
+                axes.plot(betas[:, e], **_EDGE_WEIGHT)
             color = INK if (i, k) in kept else QUIET
             axes.set_title(
                 f"{node_name(i, space.num_inputs)} → {node_name(k, space.num_inputs)}", color=color
@@ -66,10 +73,15 @@ def probabilities_figure(
         figure.text(0.5, 0.1 / height, "epoch", ha="center", fontsize=9)
         figure.text(0.12 / width, 0.5, "probability", va="center", rotation="vertical", fontsize=9)
         names = [Line2D([], [], label=name, **_line(name)) for name in operations]
+        if betas is not None:
+            names.append(Line2D([], [], label="edge weight", **_EDGE_WEIGHT))
         corner = (1 - 0.1 / width, 1 - 0.1 / height)
         figure.legend(handles=names, loc="upper right", bbox_to_anchor=corner, fontsize=9)
         figure.draw_without_rendering()  # ticks take their style when they are first drawn
     return figure
+
+
+_EDGE_WEIGHT: dict[str, Any] = {"color": INK, "linestyle": "dotted", "linewidth": 1.2}
 
 
 def _line(operation: str) -> dict[str, Any]:

@@ -85,9 +85,14 @@ def write_search_report(
     entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
     curves = CURVES | {"Entropy of P, nats": entropies}
     curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
+    betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
+    if betas is not None:
+        curves["Entropy of edge weights, nats"] = {
+            kind: f"edge_entropy_{kind}" for kind in space.cell_types
+        }
     sections += [
         report_run.curves_section(workdir, epochs, curves),
-        _probabilities_section(workdir, cells, probs, space),
+        _probabilities_section(workdir, cells, probs, betas, space),
         _epochs_section(epochs, columns, count_columns),
     ]
     return report_run.write(workdir, "Architecture search", results | facts, sections)
@@ -151,17 +156,23 @@ def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
     return Section("Accuracies", blocks), headline
 
 
-def _probabilities_section(workdir: Path, cells: Found, probs: np.ndarray, space: Space) -> Section:
-    """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it."""
+def _probabilities_section(
+    workdir: Path, cells: Found, probs: np.ndarray, betas: np.ndarray | None, space: Space
+) -> Section:
+    """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it, with betas if there are any."""
     pictures = []
     for c, cell_type in enumerate(space.cell_types):
         stem = f"probabilities_{cell_type}"
         kept = {(e.source, e.target): e.operation for e in found.kept_edges(cells, cell_type)}
-        drawing = probabilities_figure(probs[:, c], space, kept)
+        drawing = probabilities_figure(
+            probs[:, c], space, kept, None if betas is None else betas[:, c]
+        )
         figure.save(drawing, workdir / stem)
         alt = f"Probability of each operation over the epochs, on each edge of the {cell_type} cell"
         caption = f"The {cell_type} cell: probabilities P over the epochs, a panel for each edge. "
         caption += "Kept edges are titled with their operation, which has the thick line."
+        if betas is not None:
+            caption += " Dotted: the edge's weight; those of the edges into a node sum to 1."
         pictures.append(Picture(stem, alt, caption))
     return Section("Probabilities", pictures)
 

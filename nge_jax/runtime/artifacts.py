@@ -15,6 +15,7 @@ import numpy as np
 from nge_jax import errors, files
 from nge_jax.errors import InputError
 from nge_jax.space import found, genotype
+from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
@@ -135,6 +136,18 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
             f"{path}: expected probs of shape [epochs + 1, {space.shape}], found {probs.shape}"
         )
     return probs, space
+
+
+def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
+    """Reads what the edges counted beside `probs`, as of `read_architecture`: [epochs + 1, cell type, edge].
+
+    None of a search that weighs no edges. Raises InputError where their shape is another.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        betas = arrays.get("betas")
+    if betas is not None and betas.shape != probs.shape[:-1]:
+        raise InputError(f"{path}: expected betas of shape {probs.shape[:-1]}, found {betas.shape}")
+    return betas
 
 
 def _read(path: Path) -> str:
@@ -268,9 +281,13 @@ def _is_count(value):
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def write_architecture(workdir: Path, probs: np.ndarray, space: Space) -> None:
-    """Writes P [epochs + 1, C, E, O], before the search and after each epoch, as architecture.npz in the workdir."""
-    _save_arrays(workdir / ARCHITECTURE, space, probs=probs)
+def write_architecture(workdir: Path, history: Any, space: Space) -> None:
+    """Writes P [epochs + 1, C, E, O], before the search and after each epoch, as architecture.npz in the workdir.
+
+    history: P, or a `Mixture` of P and betas [epochs + 1, C, E], which are written, too.
+    """
+    arrays = history._asdict() if isinstance(history, Mixture) else {"probs": history}
+    _save_arrays(workdir / ARCHITECTURE, space, **arrays)
 
 
 def write_history(

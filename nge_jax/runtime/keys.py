@@ -101,6 +101,7 @@ COMMON = {
     "network.output_stride": Limits(int, 1, 32),  # of three, see segment.build
     "network.rates": Limits(int, 1, 1024, length=(1, 16)),
     "network.width": Limits(int, 1, 8192),
+    "partial.share": Limits(int, 2, 2048),
     "reinforce.baseline_decay": FRACTION,
     "reinforce.entropy_weight": RATE,
     "reinforce.learning_rate": RATE,

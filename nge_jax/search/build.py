@@ -174,7 +174,12 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
 
     space = SPACES[config.search.space]
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
-    edge_model = embedding.edge_model(config.search.edge_model, config.search.adjacency, space)
+    edge_model = embedding.edge_model(
+        config.search.edge_model,
+        config.search.adjacency,
+        space,
+        betas=config.search.relaxation == "partial",
+    )
     strategy = None
     if config.search.strategy != "gradient":
         strategy = make_strategy(config, edge_model)
@@ -239,6 +244,8 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
         return NasBench201Supernet(cells, channels, num_classes, **options)
     options["schedule"] = "loop" if jax.default_backend() == "cpu" else "together"
     options["large_stem"] = has_large_stem(config)
+    if config.search.relaxation == "partial":
+        options["share"] = config.partial.share
     return make_supernet(cells, channels, num_classes, **options)
 
 
@@ -254,6 +261,8 @@ def make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relax
         if isinstance(net, NasBench201Supernet):
             return relaxation.gumbel(SampledNasBench201(net), temperatures)
         return relaxation.gumbel(SampledSupernet(net), temperatures)
+    if config.search.relaxation == "partial":
+        return relaxation.partial(net)
     return relaxation.softmax(net)
 
 

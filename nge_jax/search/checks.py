@@ -72,6 +72,18 @@ def _check_relaxation(config: ConfigDict) -> None:
             f"config.search.relaxation: found {chosen!r}, expected 'softmax' with strategy "
             f"{config.search.strategy!r}, which asks for whole cells"
         )
+    if chosen == "partial":
+        if config.search.space != "darts":
+            raise InputError(
+                f"config.search.relaxation: found 'partial', expected 'softmax' or 'gumbel' in the space "
+                f"{config.search.space!r}"
+            )
+        parts = 2 * config.partial.share
+        if config.network.channels % parts:
+            raise InputError(
+                f"config.network.channels: found {config.network.channels}, expected a multiple of {parts}, twice "
+                f"config.partial.share"
+            )
 
 
 def check_data(config: ConfigDict, data: small.SmallDataset) -> None:

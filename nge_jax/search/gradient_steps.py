@@ -32,14 +32,15 @@ class SearchState(NamedTuple):
     step: updates of either group so far.
     params, opt_state: {"weights": ..., "embedding": ...}.
     sums: of each group's half of the data since the epoch began.
-    history: [epochs + 1, 2, 14, 7], P before the search and after each epoch; zeros for those to come.
+    history: [epochs + 1, 2, 14, 7], P before the search and after each epoch; zeros for those to come. Of edge models
+      with betas a `Mixture` of such arrays.
     """
 
     step: jax.Array
     params: dict[str, Tree]
     opt_state: Tree
     sums: dict[str, Sums]
-    history: jax.Array
+    history: Any
 
 
 class Preprocessing(NamedTuple):
@@ -65,7 +66,7 @@ def init_state(
         params=params,
         opt_state=optimizer.init(params),
         sums={WEIGHTS: no_sums(), EMBEDDING: no_sums()},
-        history=jnp.zeros((epochs + 1, *probs.shape)).at[0].set(probs),
+        history=jax.tree.map(lambda p: jnp.zeros((epochs + 1, *p.shape)).at[0].set(p), probs),
     )
 
 

@@ -12,6 +12,7 @@ from nge_jax.runtime.progress import Columns
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.search.relaxation import Relaxation
 from nge_jax.space import architecture, found, nas_bench_201
+from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
 from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.strategies.base import History, Strategy
@@ -63,17 +64,29 @@ def epoch_metrics(
         row[f"{name}_loss"] = float(sums.loss / sums.count)
         row[f"{name}_accuracy"] = float(sums.correct / sums.count)
     row["learning_rate"] = learning_rate
-    probs = np.asarray(state.history)[epoch]
-    leader = found.derive(probs, space)
+    mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[epoch], state.history)
+    leader = found.derive(strengths(mixture), space)
     if history is not None:
         best = history.rewards.argmax()
         leader = architecture.to_genotype(np.asarray(history.architectures[best]))
         row |= {"queries": len(history.rewards), "best_reward": float(history.rewards[best])}
-    for cell_type, value in zip(space.cell_types, entropy(probs), strict=True):
+    if isinstance(mixture, Mixture):
+        row |= edge_entropies(mixture.betas, space)
+    entropies = entropy(operation_probs(mixture))
+    for cell_type, value in zip(space.cell_types, entropies, strict=True):
         row[f"entropy_{cell_type}"] = float(value)
         counts = found.operation_counts(leader, cell_type)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row
+
+
+def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
+    """Computes by cell type the entropy of betas [C, E] in nats, the mean over the inner nodes."""
+    values = -(betas * np.log(np.maximum(betas, 1e-30))).sum(-1) / len(space.inner_nodes)
+    return {
+        f"edge_entropy_{kind}": float(value)
+        for kind, value in zip(space.cell_types, values, strict=True)
+    }
 
 
 def skip_warnings(row: dict[str, Any], space: Space) -> Iterator[str]:

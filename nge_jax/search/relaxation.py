@@ -2,6 +2,7 @@
 
     softmax    every operation of every edge, weighted by P (the paper's Eq. 11)
     gumbel     one operation an edge, drawn from P in each step: GDAS (Dong and Yang, CVPR 2019)
+    partial    every operation, but on a part of the channels, and edges weighted too: PC-DARTS (Xu et al., ICLR 2020)
 
 A relaxation is a network, applied as (weights, images, choices) -> (logits, endpoints), and a function
 `mix`: (P, key, step) -> choices. The network knows nothing of P, and `mix` nothing of the network. So any edge
@@ -26,7 +27,7 @@ from jax import lax
 from nge_jax.space.architecture import finite_log
 from nge_jax.supernet.sampled import Drawn
 
-RELAXATIONS = ("softmax", "gumbel")
+RELAXATIONS = ("softmax", "gumbel", "partial")
 
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
 _DRAWS = 2**31 + 1  # begins a stream of random numbers beside the steps' and the strategies'
@@ -64,6 +65,11 @@ def mix_all(probs: Any, key: jax.Array, step: jax.Array) -> Any:
 
 def softmax(net: Applied) -> Relaxation:
     """Makes the paper's relaxation; `net` reads P."""
+    return Relaxation(net, mix_all, lambda epoch: {})
+
+
+def partial(net: Applied) -> Relaxation:
+    """Makes PC-DARTS's relaxation; `net` mixes a share of its channels (`Supernet.share`) and reads a `Mixture`."""
     return Relaxation(net, mix_all, lambda epoch: {})
 
 

@@ -47,6 +47,7 @@ from nge_jax.search.gradient_steps import SearchState
 from nge_jax.space import architecture, found, nas_bench_201
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.space.spaces import SPACES
 from nge_jax.supernet.model import Supernet
 
@@ -95,7 +96,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
-    history = np.asarray(state.history)
+    history = np.asarray(operation_probs(state.history))
     truth = None if table is None else search_record.true_accuracies(table, history)
     result = SearchResult(
         genotype=choose(config, search, data, state, path),
@@ -133,7 +134,9 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         train_images, train_labels = parallel.replicated((train_images, train_labels))
     read_probs = jax.jit(lambda state: search.edge_model.probs(state.params[EMBEDDING]))
     # Jitted, it is one program for all epochs; each would else compile, and keep, one of its own.
-    record_probs = jax.jit(lambda history, epoch, probs: history.at[epoch].set(probs))
+    record_probs = jax.jit(
+        lambda history, epoch, probs: jax.tree.map(lambda h, p: h.at[epoch].set(p), history, probs)
+    )
     weight_steps = next(p.steps for p in search.phases if p.name != EMBEDDING)
 
     def draw_batches(group, epoch, steps):
@@ -167,7 +170,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     def end_epoch(epoch, step, state):
         history = record_probs(state.history, epoch, read_probs(state))
         state = state._replace(history=history)
-        if not np.isfinite(np.asarray(history)[epoch]).all():
+        if not all(np.isfinite(np.asarray(leaf)[epoch]).all() for leaf in jax.tree.leaves(history)):
             raise NotFinite("P")
         # The epoch's last step's; the schedule counts steps of the weights alone.
         rate = float(np.asarray(search.schedule(epoch * weight_steps - 1)))
@@ -175,7 +178,8 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
         row |= search.relaxation.record(epoch)
         if distributed.is_first():
-            artifacts.write_architecture(path, np.asarray(history)[: epoch + 1], search.space)
+            so_far = jax.tree.map(lambda leaf: np.asarray(leaf)[: epoch + 1], history)
+            artifacts.write_architecture(path, so_far, search.space)
             if evaluated is not None:
                 artifacts.write_history(path, *evaluated)
         # The next epoch counts anew.
@@ -211,7 +215,8 @@ def choose(
 ) -> Found:
     """Returns what the search ends with; of a strategy that asks for cells, history.npz tells who competed."""
     if search.strategy is None:
-        return found.derive(np.asarray(state.history)[-1], search.space)
+        last = jax.tree.map(lambda leaf: np.asarray(leaf)[-1], state.history)
+        return found.derive(strengths(last), search.space)
     assert isinstance(search.net, Supernet), "the checks refuse strategies in another space"
     # The first number of the order's stream that no epoch has used.
     number, steps = 2 * config.search.epochs, config.final.batches
@@ -344,7 +349,7 @@ def summary(config: ConfigDict) -> str:
     parts = cost.supernet_part_costs(net, shape, space)
     _, endpoints = jax.eval_shape(
         lambda: net.apply(
-            net.init(jax.random.key(0)), jnp.zeros((1, *shape)), jnp.zeros(space.shape)
+            net.init(jax.random.key(0)), jnp.zeros((1, *shape)), cost.some_choices(net, space)
         )
     )
     return parts_table(

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 
 from nge_jax.kernels import convolution
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
+from nge_jax.space.mixture import strengths
 from nge_jax.space.spaces import DILATED, SEPARABLE
-from nge_jax.supernet import norm
+from nge_jax.supernet import norm, partial
 from nge_jax.supernet.edge import (
     ALL,
     INNER,
@@ -31,6 +32,7 @@ from nge_jax.supernet.edge import (
     SKIP,
     edges_from,
 )
+from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
 
 
@@ -40,6 +42,7 @@ def init_mixed_cell(
     channels: int,
     reduction: bool,
     reduction_before: bool,
+    share: int = 1,
 ) -> Params:
     """Draws the parameters of one cell; edges of one kind are stacked along a leading axis.
 
@@ -49,18 +52,19 @@ def init_mixed_cell(
         channels: C of every node.
         reduction: whether this is a reduction cell.
         reduction_before: whether cell k-1 is one, so that cell k-2's output has twice the size.
+        share: of a node's channels the operations mix so many-th: C / share; 1: all.
     """
-    keys = jax.random.split(key, 4)
+    keys, mixed = jax.random.split(key, 4), channels // share
     before = init_factorized_reduce if reduction_before else init_pointwise
     params: Params = {
         "preprocess_0": before(keys[0], channels_before[0], channels),
         "preprocess_1": init_pointwise(keys[1], channels_before[1], channels),
     }
     if reduction:
-        params["reducing_edges"] = _init_edges(keys[2], len(edges_from(INPUTS)), channels, 2)
-        params["edges"] = _init_edges(keys[3], len(edges_from(INNER)), channels, 1)
+        params["reducing_edges"] = _init_edges(keys[2], len(edges_from(INPUTS)), mixed, 2)
+        params["edges"] = _init_edges(keys[3], len(edges_from(INNER)), mixed, 1)
     else:
-        params["edges"] = _init_edges(keys[2], len(EDGES), channels, 1)
+        params["edges"] = _init_edges(keys[2], len(EDGES), mixed, 1)
     return params
 
 
@@ -108,7 +112,8 @@ def mixed_cell(
     probs: Any,
     *,
     reduction: bool,
-    mix_edges: Callable[..., jax.Array],
+    mix_edges: Callable[..., Any],
+    share: int = 1,
     axis_name: str | None = None,
 ) -> jax.Array:
     """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell, and rounded up).
@@ -120,6 +125,7 @@ def mixed_cell(
             else `mix_edges` reads in their place.
         reduction: whether this is a reduction cell.
         mix_edges: one of the three schedules, or `sampled.mix_chosen`.
+        share: as of `init_mixed_cell`; with 2 and more (see `partial`) probs is a `space.mixture.Mixture`.
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     inputs = jnp.stack(
@@ -128,6 +134,8 @@ def mixed_cell(
             preprocess(params["preprocess_1"], before[1], axis_name),
         ]
     )
+    if share > 1:
+        return _partial_cell(params, inputs, probs, reduction, mix_edges, share, axis_name)
     batch, height, width, channels = inputs.shape[1:]
     if reduction:
         shape = (NUM_NODES, batch, -(-height // 2), -(-width // 2), channels)
@@ -139,6 +147,24 @@ def mixed_cell(
         nodes = jnp.concatenate([inputs, inner])
         nodes = mix_edges(params["edges"], nodes, None, probs, ALL, axis_name)
     return jnp.concatenate(list(nodes[NUM_INPUTS:]), axis=-1)
+
+
+def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, axis_name):
+    """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where some channels pass the operations."""
+    factors = Factors(strengths(mixture), mixture.betas)
+    batch, height, width, channels = inputs.shape[1:]
+    mixed = channels // share
+    if reduction:
+        shape = (NUM_NODES, batch, -(-height // 2), -(-width // 2), channels)
+        nodes = Nodes(*partial.split(jnp.zeros(shape, inputs.dtype), mixed))
+        nodes = mix_edges(params["reducing_edges"], nodes, inputs, factors, INPUTS, axis_name)
+        nodes = mix_edges(params["edges"], nodes, None, factors, INNER, axis_name)
+    else:
+        inner = jnp.zeros((NUM_NODES - NUM_INPUTS, *inputs.shape[1:]), inputs.dtype)
+        nodes = partial.divided(jnp.concatenate([inputs, inner]), mixed)
+        nodes = mix_edges(params["edges"], nodes, None, factors, ALL, axis_name)
+    whole = partial.joined(nodes)
+    return jnp.concatenate(list(whole[NUM_INPUTS:]), axis=-1)
 
 
 def preprocess(weights: jax.Array, x: jax.Array, axis_name: str | None) -> jax.Array:

@@ -21,20 +21,21 @@ from nge_jax.kernels.depthwise import depthwise_input_gradient, depthwise_kernel
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet import norm
+from nge_jax.supernet import norm, partial
 from nge_jax.supernet.norm import affine, fold
+from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import PackedTrees, Params, put, take
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def mix_one_by_one(
     params: Params,
-    nodes: jax.Array,
+    nodes: jax.Array | Nodes,
     inputs: jax.Array | None,
-    probs: jax.Array,
+    probs: jax.Array | Factors,
     sources: range,
     axis_name: str | None,
-) -> jax.Array:
+) -> jax.Array | Nodes:
     """Adds to every node what its edges from `sources` bring; arguments as of `vmapped.mix_together`."""
     return _mix(params, nodes, inputs, probs, sources, axis_name)[0]
 
@@ -49,8 +50,8 @@ class _Wanted:
 
 
 def _forward(params, nodes, inputs, probs, sources, axis_name):
-    perturbed = jax.tree.leaves(jax.tree.map(lambda leaf: leaf.perturbed, params))
-    wanted = _Wanted(any(perturbed), probs.perturbed)
+    perturbed = jax.tree.map(lambda leaf: leaf.perturbed, (params, probs))
+    wanted = _Wanted(*(any(jax.tree.leaves(tree)) for tree in perturbed))
     values = jax.tree.map(lambda leaf: leaf.value, (params, nodes, inputs, probs))
     params, nodes, inputs, probs = values
     nodes, saved = _mix(params, nodes, inputs, probs, sources, axis_name)
@@ -62,23 +63,30 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
     """Computes the nodes, and the statistics of what the edges' 1x1 convolutions read."""
     stride = 1 if inputs is None else 2
     position = _positions(sources)
+    operation_probs = partial.probs_of(probs)
 
     def from_source(source, carry):
-        x = _source(carry[0], inputs, source)
+        x, rest = _read(carry[0], partial.source(carry[0], inputs, source))
         relu_x = jax.nn.relu(x)
         center = norm.pmean(relu_x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
         features = supernet_edge.weightless_operations(x, stride, axis_name)
 
         def along_edge(target, edge_params, carry):
             nodes, saved = carry
-            p = probs[jnp.asarray(_EDGE)[source, target]]
+            number, total = jnp.asarray(_EDGE)[source, target], partial.mixed_part(nodes)
+            p = operation_probs[number]
             mixed, kept = supernet_edge.mixed_convolutions(
                 edge_params, relu_x, center, p, stride, axis_name
             )
-            mixed = mixed.astype(nodes.dtype) + take(nodes, target)
+            mixed = mixed.astype(total.dtype) + take(total, target)
             for weight, feature in zip(supernet_edge.weightless(p, stride), features, strict=True):
-                mixed += weight.astype(nodes.dtype) * feature
-            nodes = put(nodes, mixed, target)
+                mixed += weight.astype(total.dtype) * feature
+            total = put(total, mixed, target)
+            if isinstance(nodes, Nodes):
+                passed = partial.add_passed(nodes, rest, probs.betas[number], target)
+                nodes = Nodes(total, passed)
+            else:
+                nodes = total
             return nodes, saved.put(position[source, target], kept)
 
         return _over_targets(source, along_edge, packed, position, carry)
@@ -95,12 +103,15 @@ def _backward(sources, axis_name, residuals, g_nodes):
     stride = 1 if inputs is None else 2
     position = _positions(sources)
     free = supernet_edge.weightless_numbers(stride)
+    operation_probs = partial.probs_of(probs)
     packed = PackedTrees.pack(params)
 
     def from_source(number, carry):
         source = sources.stop - 1 - number
         g_params, g_nodes, g_inputs, g_probs = carry
-        x = _source(nodes, inputs, source)
+        (x, rest), read_pull = jax.vjp(
+            functools.partial(_read, nodes), partial.source(nodes, inputs, source)
+        )
         relu_x = jax.nn.relu(x)
         features, features_pull = jax.vjp(
             lambda x: supernet_edge.weightless_operations(x, stride, axis_name), x
@@ -109,12 +120,12 @@ def _backward(sources, axis_name, residuals, g_nodes):
         def along_edge(target, edge_params, carry):
             g_relu_x, g_params, g_probs = carry
             edge, number = position[source, target], jnp.asarray(_EDGE)[source, target]
-            g = take(g_nodes, target)
+            g = take(partial.mixed_part(g_nodes), target)
             g_edge, g_p, g_x = _edge_gradient(
                 edge_params,
                 saved.take(edge),
                 relu_x,
-                probs[number],
+                operation_probs[number],
                 g,
                 stride,
                 axis_name,
@@ -125,7 +136,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
             if wanted.probs:
                 for o, feature in zip(free, features, strict=True):
                     g_p = g_p.at[o].add((g * feature).sum(dtype=jnp.float32))
-                g_probs = g_probs.at[number].add(g_p)
+                g_probs = _add_gradient(g_probs, g_p, g_nodes, rest, number, target)
             return g_relu_x + g_x, g_params, g_probs
 
         carry = jnp.zeros_like(relu_x), g_params, g_probs
@@ -134,21 +145,29 @@ def _backward(sources, axis_name, residuals, g_nodes):
 
         # The operations without weights: node_k += sum_o p[k, o] features[o], for all k at once.
         leaving = jnp.asarray(_EDGE)[source]  # [6], -1 where there is no edge
-        weights = jnp.where(leaving[:, None] >= 0, probs[leaving][:, free], 0).astype(x.dtype)
-        g_features = weights.T @ g_nodes.reshape(len(g_nodes), -1)
+        weights = operation_probs[leaving][:, free]
+        weights = jnp.where(leaving[:, None] >= 0, weights, 0).astype(x.dtype)
+        g_mixed = partial.mixed_part(g_nodes)
+        g_features = weights.T @ g_mixed.reshape(len(g_mixed), -1)
         g_features = g_features.reshape(features.shape)
         g_x = jnp.where(x > 0, g_relu_x, 0) + features_pull(g_features)[0]
+        g_rest = None
+        if isinstance(g_nodes, Nodes):  # what passes: node_k += beta_k rest
+            betas = jnp.where(leaving >= 0, probs.betas[leaving], 0).astype(x.dtype)
+            g_rest = jnp.tensordot(betas, g_nodes.passed, 1)
+        (g_source,) = read_pull((g_x, g_rest))
         if inputs is None:
-            g_nodes = put(g_nodes, take(g_nodes, source) + g_x, source)
+            added = jax.tree.map(jnp.add, take(g_nodes, source), g_source)
+            g_nodes = put(g_nodes, added, source)
         else:
-            g_inputs = put(g_inputs, g_x, source)
+            g_inputs = put(g_inputs, g_source, source)
         return g_params, g_nodes, g_inputs, g_probs
 
     start = (
         packed.zeros() if wanted.params else None,
         g_nodes,
         None if inputs is None else jnp.zeros_like(inputs),
-        jnp.zeros_like(probs) if wanted.probs else None,
+        jax.tree.map(jnp.zeros_like, probs) if wanted.probs else None,
     )
     g_params, *others = lax.fori_loop(0, len(sources), from_source, start)
     return g_params.stacked() if wanted.params else None, *others
@@ -286,8 +305,19 @@ def _over_targets(source, along_edge, packed, position, carry):
     return lax.fori_loop(first, NUM_NODES, body, start)[1]
 
 
-def _source(nodes, inputs, source):
-    return take(nodes if inputs is None else inputs, source)
+def _read(nodes, x):
+    """Returns what the edges that leave a source x mix of it, and what passes them: None in a whole cell."""
+    if isinstance(nodes, Nodes):
+        return partial.read(x, nodes.mixed.shape[-1])
+    return x, None
+
+
+def _add_gradient(g_probs, g_p, g_nodes, rest, number, target):
+    """Adds an edge's gradient to those of all probabilities, or of the factors of a partially connected cell."""
+    if not isinstance(g_probs, Factors):
+        return g_probs.at[number].add(g_p)
+    g_beta = (take(g_nodes.passed, target) * rest).sum(dtype=jnp.float32)
+    return Factors(g_probs.probs.at[number].add(g_p), g_probs.betas.at[number].add(g_beta))
 
 
 def _room(packed, nodes, inputs, stride, axis_name):
@@ -296,7 +326,7 @@ def _room(packed, nodes, inputs, stride, axis_name):
     def kept(params, x, center, p):
         return supernet_edge.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
 
-    x = (nodes if inputs is None else inputs)[0]
+    x, _ = jax.eval_shape(lambda: _read(nodes, partial.source(nodes, inputs, 0)))
     one = jax.eval_shape(
         kept, packed.take(0), x, jnp.zeros(x.shape[-1]), jnp.zeros(len(OPERATIONS))
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from nge_jax.kernels import convolution
 from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
+from nge_jax.space.mixture import Mixture
 from nge_jax.space.stack import CellSpec, cell_plan
 from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet.looped import mix_one_by_one
@@ -40,6 +41,8 @@ class Supernet(NamedTuple):
             the paper's multi-GPU runs have it.
         large_stem: for large images, ImageNet's stem of DARTS: three convolutions of stride 2. The plan's first cell
             then gets inputs of two sizes.
+        share: of a node's channels the operations mix so many-th, the others pass (`partial`; PC-DARTS: 4); 1: all are
+            mixed. A cell's channels are a multiple of twice the share.
     """
 
     plan: tuple[CellSpec, ...]
@@ -50,6 +53,7 @@ class Supernet(NamedTuple):
     remat: bool = False
     axis_name: str | None = None
     large_stem: bool = False
+    share: int = 1
 
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
@@ -60,7 +64,12 @@ class Supernet(NamedTuple):
             cell_key = jax.random.fold_in(key, number)
             cells.append(
                 cell.init_mixed_cell(
-                    cell_key, before, spec.channels, spec.reduction, spec.reduction_prev
+                    cell_key,
+                    before,
+                    spec.channels,
+                    spec.reduction,
+                    spec.reduction_prev,
+                    self.share,
                 )
             )
             before = before[1], (NUM_NODES - NUM_INPUTS) * spec.channels
@@ -76,14 +85,15 @@ class Supernet(NamedTuple):
         }
 
     def apply(
-        self, weights: Params, images: jax.Array, probs: jax.Array
+        self, weights: Params, images: jax.Array, probs: jax.Array | Mixture
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Computes class logits of normalized `images` under operation probabilities `probs`.
 
         Args:
             weights: as from `init`.
             images: [B, H, W, image_channels], of any size.
-            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation.
+            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation. With a `share` of
+                2 and more a `Mixture`, whose betas are [2, 14].
 
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
@@ -104,6 +114,7 @@ class Supernet(NamedTuple):
                 cell.mixed_cell,
                 reduction=spec.reduction,
                 mix_edges=mix_edges,
+                share=self.share,
                 axis_name=self.axis_name,
             )
             if self.remat:

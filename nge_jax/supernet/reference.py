@@ -11,20 +11,25 @@ from jax import lax
 
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import SEPARABLE
+from nge_jax.supernet import partial
 from nge_jax.supernet.edge import edges_from
 from nge_jax.supernet.norm import BATCH_NORM_EPSILON, pmean
+from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
 
 
 def mix_as_written(
     params: Params,
-    nodes: jax.Array,
+    nodes: jax.Array | Nodes,
     inputs: jax.Array | None,
-    probs: jax.Array,
+    probs: jax.Array | Factors,
     sources: range,
     axis_name: str | None,
-) -> jax.Array:
+) -> jax.Array | Nodes:
     """Adds to every node what its edges from `sources` bring; arguments as of `vmapped.mix_together`."""
+    if isinstance(nodes, Nodes):
+        return _mix_partially(params, nodes, inputs, probs, sources, axis_name)
+    assert not isinstance(probs, Factors), "those are for `Nodes`"
     stride = 1 if inputs is None else 2
     probs, mixed = probs.astype(nodes.dtype), list(nodes)
     for number, (i, k) in enumerate(edges_from(sources)):  # by k: node i is complete
@@ -34,6 +39,22 @@ def mix_as_written(
             p = probs[EDGES.index((i, k)), o]
             mixed[k] += p * operation(name, edge, x, stride, axis_name)
     return jnp.stack(mixed)
+
+
+def _mix_partially(params, nodes, inputs, factors, sources, axis_name):
+    """Computes `mix_as_written` of a partially connected cell."""
+    stride = 1 if inputs is None else 2
+    mixed, passed = map(list, nodes)
+    for number, (i, k) in enumerate(edges_from(sources)):
+        x = Nodes(mixed[i], passed[i]) if inputs is None else inputs[i]
+        first, rest = partial.read(x, nodes.mixed.shape[-1])
+        edge = _edge_params(params, number, first.dtype)
+        e = EDGES.index((i, k))
+        for o, name in enumerate(OPERATIONS):
+            p = factors.probs[e, o].astype(first.dtype)
+            mixed[k] += p * operation(name, edge, first, stride, axis_name)
+        passed[k] += factors.betas[e].astype(rest.dtype) * rest
+    return Nodes(jnp.stack(mixed), jnp.stack(passed))
 
 
 def _edge_params(stacked, number, dtype):

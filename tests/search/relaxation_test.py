@@ -1,6 +1,7 @@
 """Relaxations as functions: what is drawn, with what gradient; and searches that use them, whole and resumed."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.optim import EMBEDDING
 from nge_jax.search import relaxation
+from nge_jax.search import runner as search_runner
 from nge_jax.search.checks import check
+from nge_jax.space import genotype
 from nge_jax.space.architecture import ABSENT
 from tests.search import strategy_steps_test
 from tests.search.strategy_steps_test import data, leaves, make_config  # noqa: F401
@@ -90,11 +92,13 @@ def test_each_step_draws_anew_and_all_epochs_alike():
 
 
 def relaxed_config(name, **search_keys):
-    return make_config("gradient", relaxation=name, **search_keys)
+    config = make_config("gradient", relaxation=name, **search_keys)
+    config.network.channels = 8 if name == "partial" else 2
+    return config
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, alternation", [("gumbel", "epoch")])
+@pytest.mark.parametrize("name, alternation", [("gumbel", "epoch"), ("partial", "batch")])
 def test_a_search_killed_and_resumed_ends_the_same(
     name,
     alternation,
@@ -108,18 +112,43 @@ def test_a_search_killed_and_resumed_ends_the_same(
     resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 10))
     for a, b in zip(leaves(state), leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+    assert all(np.isfinite(leaf).all() for leaf in leaves(state.params))
+    for history in leaves(state.history):
+        assert not np.array_equal(history[1], history[2])  # P moved, and so did the edges' weights
     rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(row)["temperature"] for row in rows] == pytest.approx([10, 0.1])
+    rows = [json.loads(row) for row in rows]
     report = (tmp_path / "straight" / "report.md").read_text()
-    assert "Temperature of the draws" in report and name in report
-    history = np.asarray(state.history)
-    assert not np.array_equal(history[1], history[2])  # P moved
-    assert np.isfinite(leaves(state.params[EMBEDDING])[0]).all()
+    assert f"| Relaxation | {name} |" in report
+    if name == "gumbel":
+        assert [row["temperature"] for row in rows] == pytest.approx([10, 0.1])
+        assert "Temperature of the draws" in report
+        return
+    with np.load(tmp_path / "straight" / "architecture.npz") as arrays:
+        probs, betas = arrays["probs"], arrays["betas"]
+    np.testing.assert_array_equal(betas, state.history.betas)
+    assert all(row["edge_entropy_normal"] > 0 for row in rows)
+    assert "Entropy of edge weights" in report and "Dotted: the edge's weight" in report
+    found = genotype.from_json((tmp_path / "straight" / "genotype.json").read_text())
+    assert found == genotype.derive(probs[-1] * betas[-1][..., None])
+
+
+def test_the_summary_counts_the_operations_of_the_mixed_channels():
+    def parameters(name):
+        config = relaxed_config(name)
+        config.network.channels = 8
+        total = search_runner.summary(config).splitlines()[-1]
+        return int(re.search(r"[\d,]+", total)[0].replace(",", ""))
+
+    assert parameters("partial") < 0.5 * parameters("softmax")
 
 
 @pytest.mark.parametrize(
     "keys, message",
     [
+        (
+            {"search.relaxation": "partial"},
+            "config.network.channels: found 2, expected a multiple of 8",
+        ),
         ({"search.relaxation": "hard"}, "config.search.relaxation: found 'hard', expected one of"),
         (
             {"search.relaxation": "gumbel", "search.strategy": "random"},

@@ -129,6 +129,22 @@ def gumbel_embedding(size: Size) -> Program:
     return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
 
 
+def partial_weights(size: Size) -> Program:
+    """The step of the supernet's weights that mixes operations on a quarter of the channels."""
+    net, size, optimizer, preprocessing = _search(size)
+    net, embedding = net._replace(share=4), edge_model("nge", "printed", betas=True)
+    step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
+    return _weight_program(step, functools.partial(_search_state, net, embedding, optimizer), size)
+
+
+def partial_embedding(size: Size) -> Program:
+    """The step of the graph embedding, with weights of edges, on a quarter of the channels."""
+    net, size, optimizer, preprocessing = _search(size)
+    net, embedding = net._replace(share=4), edge_model("nge", "printed", betas=True)
+    step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
+    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
+
+
 def sampled_weights(size: Size) -> Program:
     """The step of the supernet's weights under one cell that a strategy has asked for."""
     net, size, optimizer, preprocessing = _search(size)
@@ -194,6 +210,8 @@ PROGRAMS = {
         search_embedding,
         gumbel_weights,
         gumbel_embedding,
+        partial_weights,
+        partial_embedding,
         sampled_weights,
         train_cifar,
         train_imagenet,

@@ -16,14 +16,14 @@ from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps
 
-RELAXED = ("gumbel",)  # words of the config: other relaxations than softmax
+RELAXED = ("gumbel", "partial")  # words of the config: other relaxations than softmax
 VARIANTS = ("plain", "ours", "remat", *RELAXED, "together")
 
 _VARIANT = flags.DEFINE_enum(
     "variant",
     "ours",
     VARIANTS,
-    "remat: ours, with config.network.remat; gumbel: another relaxation than softmax; "
+    "remat: ours, with config.network.remat; gumbel, partial: other relaxations than softmax; "
     "together: the accelerators' schedule, for its cost alone",
 )
 _STEP = flags.DEFINE_enum(
