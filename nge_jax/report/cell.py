@@ -15,7 +15,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from nge_jax.report import cell_layout, cell_routes
 from nge_jax.report.cell_layout import Layout
-from nge_jax.report.figure import COLORS, FONT, INK, PAPER, SOFT, TINT, new_figure, to_svg
+from nge_jax.report.figure import FONT, INK, PAPER, TINT, new_figure, operation_color, to_svg
 from nge_jax.space.genotype import CELL_TYPES, NONE, NUM_INPUTS, Genotype, Pair
 
 LABEL_FONT = FontProperties(family=FONT, size=8.5)
@@ -40,7 +40,22 @@ def cell_figure(pairs: Sequence[Pair], concat: Sequence[int], *, downwards: bool
       concat: the nodes concatenated in the output.
       downwards: draw it from top to bottom instead, which is often narrower.
     """
-    layout = cell_layout.cell_layout(pairs, concat, _label_width, downwards=downwards)
+    return _figure(cell_layout.cell_layout(pairs, concat, _label_width, downwards=downwards))
+
+
+def edges_figure(
+    edges: Sequence[tuple[str, int, int]],
+    concat: Sequence[int],
+    num_inputs: int,
+    *,
+    downwards: bool = False,
+) -> Figure:
+    """Draws a cell of one or two inputs by its edges (operation, i, k) from i to k, else as `cell_figure`."""
+    layout = cell_layout.edges_layout(edges, concat, num_inputs, _label_width, downwards=downwards)
+    return _figure(layout)
+
+
+def _figure(layout: Layout) -> Figure:
     width, height = _size(layout)
     figure = new_figure(width, height)
     _draw_cell(figure, layout, left=0.0, top=height)
@@ -105,15 +120,15 @@ def _draw_cell(figure: Figure, layout: Layout, *, left: float, top: float) -> No
         middle = turn(np.array([item.x, item.y]))
         size = np.array([item.width, item.height])[:: -1 if layout.downwards else 1]
         if item.kind == "label":
-            color = COLORS.get(str(item.name), SOFT)
+            color = operation_color(str(item.name))
             _draw_box(axes, middle, size, face=PAPER, line=color, rounding=size[1] / 2)
             _draw_text(axes, middle, str(item.name), LABEL_FONT, "center_baseline")
         elif item.kind == "node":
             is_output = item.name == cell_layout.OUTPUT
-            is_inner = not is_output and int(item.name) >= NUM_INPUTS
+            is_inner = not is_output and int(item.name) >= layout.num_inputs
             face = PAPER if is_inner else TINT
             _draw_box(axes, middle, size, face=face, line=INK, rounding=0.07)
-            name = "$c_k$" if is_output else node_name(int(item.name))
+            name = "$c_k$" if is_output else node_name(int(item.name), layout.num_inputs)
             _draw_text(axes, middle, name, NODE_FONT, "center")
 
 
@@ -131,7 +146,7 @@ def _draw_edge(
     turn: Callable[[np.ndarray], np.ndarray],
 ) -> None:
     """Draws the spline, piece by piece as Bézier curves, and its arrow head."""
-    color = SOFT if operation is None else COLORS.get(operation, SOFT)
+    color = operation_color(operation)
     x = spline.x.copy()
     tip = np.array([x[-1], spline(x[-1])])
     x[-1] -= ARROW[0] / 2  # the line ends inside of the head

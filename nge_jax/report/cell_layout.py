@@ -54,6 +54,7 @@ class Layout(NamedTuple):
     chains: the edges, each with its operation (None on the way to the output) and its items from the
     source node past labels and free places to the target node, one in every column.
     downwards: whether x runs downwards in the picture and y to the left.
+    num_inputs: how many of the nodes are inputs.
     """
 
     columns: Columns
@@ -61,6 +62,7 @@ class Layout(NamedTuple):
     width: float
     height: float
     downwards: bool
+    num_inputs: int
 
 
 def cell_layout(
@@ -78,8 +80,21 @@ def cell_layout(
       label_width: the width in inches of an operation's label as one reads it.
       downwards: whether x runs downwards in the picture and y to the left.
     """
-    columns, chains = _build(pairs, concat, label_width, downwards)
-    first, second = columns[0]
+    edges = [(operation, i, NUM_INPUTS + j // 2) for j, (operation, i) in enumerate(pairs)]
+    return edges_layout(edges, concat, NUM_INPUTS, label_width, downwards=downwards)
+
+
+def edges_layout(
+    labeled: Sequence[tuple[str, int, int]],
+    concat: Sequence[int],
+    num_inputs: int,
+    label_width: Callable[[str], float],
+    *,
+    downwards: bool = False,
+) -> Layout:
+    """Lays out a cell of one or two inputs by its edges (operation, i, k) from i to k, else as `cell_layout`."""
+    columns, chains = _build(labeled, concat, num_inputs, label_width, downwards)
+    first, *others = columns[0]
     best: _Placed | None = None
     tried = set()
     for start in range(STARTS):
@@ -90,7 +105,8 @@ def cell_layout(
         tried.add(order)
         _place_y(ordered, chains)
         heights = {item: item.y for column in ordered for item in column}
-        upwards = 1 if heights[first] > heights[second] else -1  # c_{k-2} above c_{k-1}
+        # c_{k-2} above c_{k-1}
+        upwards = -1 if others and heights[first] <= heights[others[0]] else 1
         climb = sum((a.y - b.y) ** 2 for a, b in _links(chains))
         climb = round(climb + 0.05 * _disorder(ordered, upwards), 6)
         if best is None or (crossings, climb) < (best.crossings, best.climb):
@@ -102,7 +118,7 @@ def cell_layout(
         item.y = upwards * y - bottom
     width = _place_x(columns, chains)
     height = max(item.y + item.height / 2 for item in heights)
-    return Layout(columns=columns, chains=chains, width=width, height=height, downwards=downwards)
+    return Layout(columns, chains, width, height, downwards, num_inputs)
 
 
 class _Placed(NamedTuple):
@@ -116,17 +132,16 @@ class _Placed(NamedTuple):
 
 
 def _build(
-    pairs: Sequence[Pair],
+    labeled: Sequence[tuple[str, int, int]],
     concat: Sequence[int],
+    num_inputs: int,
     label_width: Callable[[str], float],
     downwards: bool,
 ) -> tuple[Columns, Chains]:
     """Puts nodes into even columns by longest path, labels into odd ones, the output into the last."""
-    num_nodes = NUM_INPUTS + len(pairs) // 2
-    edges: list[tuple[str | None, int, int | str]] = [
-        (operation, i, NUM_INPUTS + j // 2) for j, (operation, i) in enumerate(pairs)
-    ]
-    column_of: dict[int | str, int] = dict.fromkeys(range(NUM_INPUTS), 0)
+    num_nodes = 1 + max(k for _, _, k in labeled)
+    edges: list[tuple[str | None, int, int | str]] = [*labeled]
+    column_of: dict[int | str, int] = dict.fromkeys(range(num_inputs), 0)
     for _, i, k in edges:
         column_of[k] = max(column_of.get(k, 0), column_of[i] + 2)
     column_of[OUTPUT] = max(column_of.values()) + 1  # its edges carry no label
@@ -134,7 +149,7 @@ def _build(
     nodes = {}
     for node in column_of:
         ports = max(sum(node == i for _, i, _ in edges), sum(node == k for _, _, k in edges))
-        is_inner = node in range(NUM_INPUTS, num_nodes)
+        is_inner = node in range(num_inputs, num_nodes)
         size = (NODE_SIZE[0] if is_inner else END_WIDTH, NODE_SIZE[1])
         width, height = _turn(size, downwards)
         height = max(height, PORT_GAP * (ports + 1))
@@ -144,7 +159,7 @@ def _build(
 
     # A long edge is labeled where fewest labels are, first of all towards its middle.
     label_at, load = {}, np.zeros([len(columns)])
-    for e in sorted(range(len(pairs)), key=lambda e: len(spans[e])):  # short edges have no choice
+    for e in sorted(range(len(labeled)), key=lambda e: len(spans[e])):  # short edges have no choice
         middle = (spans[e][0] + spans[e][-1]) / 2
         label_at[e] = min(spans[e][::2], key=lambda c: (load[c], abs(c - middle), -c))
         load[label_at[e]] += 1

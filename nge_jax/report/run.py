@@ -3,13 +3,14 @@
 A report reads what the run recorded and overwrites only its own files, so it can be made again at any time.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nge_jax.report import figure
-from nge_jax.report.cell import cell_figure
+from nge_jax.report.cell import edges_figure
 from nge_jax.report.curves import curves_figure
 from nge_jax.report.document import (
     Block,
@@ -24,8 +25,9 @@ from nge_jax.report.document import (
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.artifacts import EpochRows
 from nge_jax.runtime.config import flatten
+from nge_jax.space import found
 from nge_jax.space.found import Found
-from nge_jax.space.genotype import CELL_TYPES, NUM_INPUTS, Genotype, to_json
+from nge_jax.space.genotype import Genotype
 
 Curves = Mapping[str, Mapping[str, str]]  # for each panel: names of series, and keys of metrics
 Columns = Mapping[str, tuple[str, str]]  # for each column: a key of metrics, how it is written
@@ -69,29 +71,27 @@ def run_facts(workdir: Path, epochs: EpochRows) -> dict[str, str]:
 
 
 def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()) -> Section:
-    """Draws both cells into the workdir and shows them, under `cautions`, with the genotype's JSON."""
-    blocks = [*cautions]
-    if not isinstance(cells, Genotype):
-        return Section("Cell", [*blocks, Code(cells.cell)])
-    genotype = cells
-    for cell_type in CELL_TYPES:
-        pairs, concat = genotype.cell(cell_type)
+    """Draws the cells into the workdir and shows them, under `cautions`, with their JSON."""
+    blocks, space = [*cautions], found.space_of(cells)
+    name = functools.partial(_node_name, num_inputs=space.num_inputs)
+    for cell_type in space.cell_types:
+        edges, concat = found.kept_edges(cells, cell_type), found.outputs(cells, cell_type)
         stem, narrow_stem = f"cell_{cell_type}", ""
-        drawing = cell_figure(pairs, concat)
+        drawing = edges_figure(edges, concat, space.num_inputs)
         figure.save(drawing, workdir / stem)
-        narrow = cell_figure(pairs, concat, downwards=True)
+        narrow = edges_figure(edges, concat, space.num_inputs, downwards=True)
         if narrow.get_figwidth() < CLEARLY_NARROWER * drawing.get_figwidth():
             narrow_stem = f"{stem}_narrow"
             figure.save_svg(narrow, workdir / narrow_stem)
-        edges = [
-            f"{_node_name(i)} to {_node_name(NUM_INPUTS + j // 2)} {operation}"
-            for j, (operation, i) in enumerate(pairs)
-        ]
-        output = ", ".join(map(_node_name, concat))
-        alt = f"The {cell_type} cell: {'; '.join(edges)}; cₖ concatenates {output}"
-        caption = f"The {cell_type} cell, from the two cells before it, cₖ₋₂ and cₖ₋₁, to cₖ."
+        listed = "; ".join(f"{name(i)} to {name(k)} {operation}" for operation, i, k in edges)
+        if isinstance(cells, Genotype):
+            alt = f"The {cell_type} cell: {listed}; cₖ concatenates {', '.join(map(name, concat))}"
+            caption = f"The {cell_type} cell, from the two cells before it, cₖ₋₂ and cₖ₋₁, to cₖ."
+        else:
+            alt = f"The cell: {listed}; cₖ is {name(concat[0])}"
+            caption = "The cell, from what is before it, cₖ₋₁, to cₖ; a dashed edge brings nothing."
         blocks.append(Picture(stem, alt, caption, narrow_stem=narrow_stem))
-    return Section("Cells", [*blocks, Code(to_json(genotype), summary=artifacts.GENOTYPE)])
+    return Section("Cells", [*blocks, Code(found.to_json(cells), summary=artifacts.GENOTYPE)])
 
 
 def curves_section(workdir: Path, epochs: EpochRows, curves: Curves) -> Section:
@@ -140,8 +140,9 @@ def write(
     return path
 
 
-def _node_name(node: int) -> str:
-    return ("cₖ₋₂", "cₖ₋₁")[node] if node < NUM_INPUTS else str(node - NUM_INPUTS)
+def _node_name(node: int, num_inputs: int) -> str:
+    inputs = ("cₖ₋₂", "cₖ₋₁")[-num_inputs:]
+    return inputs[node] if node < num_inputs else str(node - num_inputs)
 
 
 def _duration(seconds: float) -> str:

@@ -55,6 +55,13 @@ def kept_edges(cell: Found, cell_type: str) -> tuple[KeptEdge, ...]:
     return tuple(KeptEdge(name, *edge) for name, edge in edges)
 
 
+def outputs(cell: Found, cell_type: str) -> tuple[int, ...]:
+    """Lists the nodes that a cell puts out: those that it concatenates, or the last one."""
+    if isinstance(cell, Genotype):
+        return cell.cell(cell_type)[1]
+    return (NAS_BENCH_201.num_nodes - 1,)
+
+
 def operation_counts(cell: Found, cell_type: str) -> dict[str, int]:
     """Counts how often each of the space's operations stands in the cell."""
     names = [edge.operation for edge in kept_edges(cell, cell_type)]

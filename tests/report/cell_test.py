@@ -10,6 +10,7 @@ import pytest
 from nge_jax.report import cell_layout, cell_routes, figure
 from nge_jax.report.cell import _label_width, cell_figure, genotype_figure, genotype_svg
 from nge_jax.space.genotype import CELL_TYPES, KNOWN, random_genotype
+from nge_jax.space.spaces import NAS_BENCH_201
 
 REPEATED = [  # two edges from the same predecessor at every node, twice with the same operation
     *[("sep_conv_3x3", 0), ("dil_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 1)],
@@ -21,10 +22,27 @@ CELLS["repeated"] = (REPEATED, (2, 3, 4, 5))
 CELLS["part of the nodes put out"] = (KNOWN["ENASNet"].normal, (4, 6))
 
 
+BENCH = {  # of NAS-Bench-201: one input, an edge from every node to every later one
+    f"{names[0]} ...": [
+        (operation, *edge) for operation, edge in zip(names, NAS_BENCH_201.edges, strict=True)
+    ]
+    for names in (
+        ("nor_conv_3x3",) * 6,
+        ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "none"),
+    )
+}
+
+
 @pytest.mark.parametrize("downwards", [False, True])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [*CELLS, *BENCH])
 def test_nothing_overlaps_in_any_cell(name, downwards):
-    cell = cell_layout.cell_layout(*CELLS[name], _label_width, downwards=downwards)
+    if name in BENCH:
+        given = BENCH[name], (3,), NAS_BENCH_201.num_inputs, _label_width
+        cell = cell_layout.edges_layout(*given, downwards=downwards)
+        labels = [item.name for item in itertools.chain(*cell.columns) if item.kind == "label"]
+        assert sorted(labels) == sorted(operation for operation, _, _ in BENCH[name])
+    else:
+        cell = cell_layout.cell_layout(*CELLS[name], _label_width, downwards=downwards)
     boxes = [item for item in itertools.chain(*cell.columns) if item.kind != "pass"]
     for a, b in itertools.combinations(boxes, 2):
         beside = abs(a.x - b.x) >= (a.width + b.width) / 2 + 0.1

@@ -51,6 +51,9 @@ def test_a_search_on_four_devices_ends_with_the_tables_accuracies(python, tmp_pa
     assert "set data.table" in (workdir / "report.md").read_text()
     assert not (workdir / "accuracies.json").exists()
 
+    assert (workdir / "cell_normal.png").stat().st_size > 5_000
+    assert not (workdir / "cell_reduction.png").exists()
+
     # A table that comes later is read by the same command.
     done = python(*SMOKE, f"--config.data.table={table}", f"--workdir={workdir}", devices=4)
     assert done.returncode == 0, done.stderr
