@@ -17,7 +17,8 @@ from nge_jax.strategies import STRATEGIES
 
 VARIANTS = (
     {name: {"search.strategy": name} for name in STRATEGIES},
-    {name: {"search.relaxation": name} for name in RELAXATIONS},
+    {name: {"search.relaxation": name} for name in RELAXATIONS}
+    | {"partial": {"search.relaxation": "partial", "search.warmup": 0.3}},
     {
         "smoke": {  # does it run? A minute on two CPU cores
             "network.channels": 2,
@@ -64,6 +65,19 @@ def get_config(words: str = "") -> ConfigDict:
     config.search.epochs = 15
     config.search.batch_size = 32
     config.search.images_per_epoch = 0  # of each half; 0: all of them
+    # Against skip connections, which such searches like too well. The first is DARTS+'s sign to stop early, the others
+    # P-DARTS's remedies.
+    config.search.stop_on_skips = (
+        0  # ends the search when the normal cell would have so many; 0: never
+    )
+    config.search.max_skips = (
+        8  # in the normal cell derived; the weakest beyond give way. 8: no limit
+    )
+    config.search.skip_dropout = (
+        0.0  # rate at which steps leave out skips, falling along a line to 0
+    )
+    # Of the epochs, the first in which the embedding is held and w alone learns; PC-DARTS: 0.3 (15 of 50).
+    config.search.warmup = 0.0
     # Trains the cell found; only named, not run.
     config.search.train_config = "configs/train_digits.py"
 

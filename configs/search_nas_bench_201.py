@@ -75,6 +75,19 @@ def get_config(words: str = "") -> ConfigDict:
     config.search.epochs = 25  # of the paper's search; the benchmark's authors 50
     config.search.batch_size = 64
     config.search.images_per_epoch = 0  # of each half; 0: all of them
+    # Against skip connections, which such searches like too well. The first is DARTS+'s sign to stop early, the others
+    # P-DARTS's remedies.
+    config.search.stop_on_skips = (
+        0  # ends the search when the normal cell would have so many; 0: never
+    )
+    config.search.max_skips = (
+        8  # in the normal cell derived; the weakest beyond give way. 8: no limit
+    )
+    config.search.skip_dropout = (
+        0.0  # rate at which steps leave out skips, falling along a line to 0
+    )
+    # Of the epochs, the first in which the embedding is held and w alone learns; PC-DARTS: 0.3 (15 of 50).
+    config.search.warmup = 0.0
 
     # SGD on the supernet's weights; cosine decay to 0 over the search.
     config.weights = ConfigDict()

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from nge_jax.report.document import Block, Caution, Code, Picture, Section, Tabl
 from nge_jax.report.run import COMMON_COLUMNS, Columns, Size
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.artifacts import EpochRows
-from nge_jax.space import found
+from nge_jax.space import found, skips
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import Space
@@ -33,7 +33,10 @@ COLUMNS = {
     "Validation accuracy": ("embedding_accuracy", ".2%"),
 }
 # What some relaxations record besides (`search.relaxation`): by key, the title and the format.
-RECORDED = {"temperature": ("Temperature of the draws", ".3g")}
+RECORDED = {
+    "temperature": ("Temperature of the draws", ".3g"),
+    "skip_dropout": ("Rate of skips left out", ".2f"),
+}
 NEAR_UNIFORM = 0.95  # of the entropy of equal probabilities: the choice is then a close one
 
 
@@ -69,7 +72,12 @@ def write_search_report(
         evaluated = artifacts.read_history(workdir / artifacts.HISTORY)
         results = history.facts(evaluated)
 
-    cautions = [*map(Caution, search_warnings(cells, epochs, by_gradient=by_gradient))]
+    betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
+    strengths = probs[-1] if betas is None else betas[-1][..., None] * probs[-1]
+    warnings = search_warnings(cells, epochs, by_gradient=by_gradient)
+    if by_gradient:
+        warnings += _limits_met(workdir, cells, strengths, epochs)
+    cautions = [*map(Caution, warnings)]
     sizes, sections = list(sizes), [report_run.cells_section(workdir, cells, cautions=cautions)]
     if not isinstance(cells, Genotype):
         truth, more = _accuracies_section(workdir)
@@ -83,15 +91,16 @@ def write_search_report(
     if sizes:
         sections.append(report_run.sizes_section(sizes))
     entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
-    curves = CURVES | {"Entropy of P, nats": entropies}
+    counts = {kind: f"skip_connect_{kind}" for kind in space.cell_types}
+    curves = CURVES | {"Entropy of P, nats": entropies, "Skip connections": counts}
     curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
-    betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
     if betas is not None:
         curves["Entropy of edge weights, nats"] = {
             kind: f"edge_entropy_{kind}" for kind in space.cell_types
         }
     sections += [
         report_run.curves_section(workdir, epochs, curves),
+        *([_margins_section(cells, strengths, betas is not None)] if by_gradient else []),
         _probabilities_section(workdir, cells, probs, betas, space),
         _epochs_section(epochs, columns, count_columns),
     ]
@@ -154,6 +163,45 @@ def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
     ]
     headline = {f"{name} test": show(a["test"]) for name, a in truth["found"].items()}
     return Section("Accuracies", blocks), headline
+
+
+def _limits_met(
+    workdir: Path, cells: Found, strengths: np.ndarray, epochs: EpochRows
+) -> Iterator[str]:
+    """Says where limits on skip connections have changed the search or its cells."""
+    settings = artifacts.read_json(workdir / artifacts.CONFIG, ("search",))["search"]
+    planned, done = settings.get("epochs", 0), epochs[-1]["epoch"]
+    if settings.get("stop_on_skips") and done < planned:
+        yield (
+            f"The search stopped after epoch {done} of {planned}: the normal cell had "
+            f"{settings['stop_on_skips']} skip connections or more (search.stop_on_skips)."
+        )
+    space = found.space_of(cells)
+    favored = skips.count_skips(found.derive(strengths, space), space)
+    kept = skips.count_skips(cells, space)
+    if kept < favored:
+        yield f"P favors {favored} skip connections in the normal cell, search.max_skips left {kept}."
+
+
+def _margins_section(cells: Found, strengths: np.ndarray, weighted: bool) -> Section:
+    """Says by how much the last P chose each operation and each edge."""
+    what = "weight of the edge times probability" if weighted else "probability"
+    text = f"A choice's strength is its {what} after the last epoch, a margin its lead over the strongest that lost."
+    blocks: list[Block] = [Text(text)]
+    for cell_type in found.space_of(cells).cell_types:
+        rows = []
+        for margin in skips.margins(strengths, cells, cell_type):
+            edge = margin.edge
+            rival = (
+                "none" if margin.rival is None else f"{margin.edge_margin:+.4f} ({margin.rival})"
+            )
+            lead = f"{margin.operation_margin:+.4f} ({margin.runner_up})"
+            arrow = f"{edge.source} → {edge.target}"
+            rows.append((arrow, edge.operation, f"{margin.strength:.4f}", lead, rival))
+        blocks.append(Text(f"The {cell_type} cell, by numbers of nodes:"))
+        heads = ("Edge", "Operation", "Strength", "Over operation", "Over edge from")
+        blocks.append(Table(heads, rows))
+    return Section("Margins", blocks)
 
 
 def _probabilities_section(

@@ -114,6 +114,10 @@ COMMON = {
     "search.batch_size": Limits(int, 1, 1_048_576),
     "search.epochs": Limits(int, 1, 100_000),
     "search.images_per_epoch": Limits(int, 0, COUNT),
+    "search.max_skips": Limits(int, 0, 8),  # a cell's edges
+    "search.skip_dropout": FRACTION,
+    "search.stop_on_skips": Limits(int, 0, 8),
+    "search.warmup": FRACTION,
     "train.accumulate": Limits(int, 1, 65_536),
     "train.auxiliary_weight": RATE,
     "train.batch_size": Limits(int, 1, 1_048_576),

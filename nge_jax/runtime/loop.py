@@ -78,6 +78,7 @@ class Task(NamedTuple):
     compile: `state -> programs` of all phases, where they are to be compiled ahead; the state is kept.
     numbers: `state -> what of it has to be finite`.
     skipped: `state -> how many updates were left out because they were not finite`; None: it leaves out none.
+    ended: `state -> whether the run ends here`, at the end of an epoch before the last; None: it never does.
     """
 
     state: State
@@ -93,6 +94,7 @@ class Task(NamedTuple):
     compile: Callable[[State], Sequence[Program]] | None = None
     numbers: Callable[[State], Any] = lambda state: state
     skipped: Callable[[State], int] | None = None
+    ended: Callable[[State], bool] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -133,7 +135,7 @@ def run(
         images = total_steps * task.batch_size, step * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
-            while step < total_steps:
+            while step < total_steps and not _has_ended(task, step, state):
                 epoch = step // task.steps_per_epoch + 1
                 left = _left_of_epoch(task, step, checkpoint_every_steps, steps_per_dispatch)
                 for phase, spans in left:
@@ -167,6 +169,12 @@ def run(
                         if stops:
                             raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
     return state
+
+
+def _has_ended(task: Task, step: int, state: State) -> bool:
+    """Whether the task ends before its last step; of the state alone, so that a run that has ended goes no further."""
+    between_epochs = step > 0 and step % task.steps_per_epoch == 0
+    return between_epochs and task.ended is not None and task.ended(state)
 
 
 def _left_of_epoch(

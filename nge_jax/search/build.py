@@ -21,6 +21,7 @@ from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, relaxation, strategy_steps
 from nge_jax.search.gradient_steps import Net, Preprocessing
 from nge_jax.search.relaxation import Relaxation
+from nge_jax.space import skips
 from nge_jax.space.spaces import DARTS, SPACES, Space
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
@@ -191,18 +192,25 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     optimizer = _make_optimizer(config, schedule)
     preprocessing = Preprocessing(data.mean, data.std, config.data.pad, config.data.flip)
     relaxed = make_relaxation(config, net, sum(steps.values()))
-    skips = {"skip_nonfinite": config.run.skip_nonfinite > 0}
+    options = {"skip_nonfinite": config.run.skip_nonfinite > 0}
+    warmup_epochs = count_warmup_epochs(config)
     if strategy is None:
         weight_step = gradient_steps.make_weight_step(
-            relaxed.net, optimizer, preprocessing, relaxed.mix, **skips
+            relaxed.net, optimizer, preprocessing, relaxed.mix, **options
         )
         embedding_step = gradient_steps.make_embedding_step(
-            relaxed.net, edge_model, optimizer, preprocessing, relaxed.mix, **skips
+            relaxed.net,
+            edge_model,
+            optimizer,
+            preprocessing,
+            relaxed.mix,
+            warmup_steps=warmup_epochs * sum(steps.values()),
+            **options,
         )
     else:
         assert isinstance(net, Supernet), "the checks refuse strategies in another space"
         weight_step = strategy_steps.make_weight_step(
-            net, strategy, optimizer, preprocessing, **skips
+            net, strategy, optimizer, preprocessing, **options
         )
         embedding_step = strategy_steps.make_query_step(net, strategy, preprocessing)
 
@@ -232,6 +240,24 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     )
 
 
+def count_warmup_epochs(config: ConfigDict) -> int:
+    """Counts the first epochs, in which the embedding is held: a part of all, the nearest number."""
+    return round(config.search.warmup * config.search.epochs)
+
+
+def count_held_steps(config: ConfigDict, phases: tuple[Phase, ...], step: int) -> int:
+    """Counts the steps before `step` that would have updated the embedding, were it not for the warm-up."""
+    per_epoch = sum(phase.steps * phase.updates for phase in phases)
+    epochs, left = divmod(step, per_epoch)
+    held = count_warmup_epochs(config)
+    if epochs >= held:
+        epochs, left = held, 0
+    if len(phases) == 1:  # every other step
+        return (epochs * per_epoch + left + 1) // 2
+    weight_steps = phases[0].steps
+    return epochs * phases[1].steps + max(left - weight_steps, 0)
+
+
 def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     """Makes the supernet of the space that a checked config names."""
     options = {
@@ -250,9 +276,19 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
 
 
 def make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relaxation:
-    """Makes the relaxation that a checked config names, of `net`. Here a new one gets its name."""
+    """Makes the relaxation that a checked config asks for, of `net`."""
+    relaxed = _make_relaxation(config, net, steps_per_epoch)
+    if not config.search.skip_dropout:
+        return relaxed
+    rates = relaxation.Line(config.search.skip_dropout, 0.0, config.search.epochs, steps_per_epoch)
+    skip = SPACES[config.search.space].operations.index(skips.SKIP)
+    return relaxation.with_skip_dropout(relaxed, rates, skip)
+
+
+def _make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relaxation:
+    """Makes that of the name. Here a new one gets its name."""
     if config.search.relaxation == "gumbel":
-        temperatures = relaxation.Temperatures(
+        temperatures = relaxation.Line(
             config.gumbel.first_temperature,
             config.gumbel.last_temperature,
             config.search.epochs,

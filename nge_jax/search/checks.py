@@ -72,6 +72,12 @@ def _check_relaxation(config: ConfigDict) -> None:
             f"config.search.relaxation: found {chosen!r}, expected 'softmax' with strategy "
             f"{config.search.strategy!r}, which asks for whole cells"
         )
+    for name in ("warmup", "skip_dropout", "stop_on_skips"):
+        value = config.search[name]
+        if value and config.search.strategy != "gradient":
+            raise InputError(
+                f"config.search.{name}: found {value}, expected 0 with strategy {config.search.strategy!r}"
+            )
     if chosen == "partial":
         if config.search.space != "darts":
             raise InputError(

@@ -106,22 +106,34 @@ def make_embedding_step(
     mix: Mix = mix_all,
     *,
     skip_nonfinite: bool = False,
+    warmup_steps: int = 0,
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
     P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix: of a
-    `relaxation.Relaxation`.
+    `relaxation.Relaxation`. Before step `warmup_steps` the batch tells the loss and nothing is updated.
     """
+
+    def loss_of(embedding, state, x, labels, key):
+        choices = mix(edge_model.probs(embedding), key, state.step)
+        return loss(net, state.params[WEIGHTS], x, labels, choices)
+
+    def update(state, x, labels, key):
+        grads, sums = jax.grad(loss_of, has_aux=True)(
+            state.params[EMBEDDING], state, x, labels, key
+        )
+        return _update(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
+
+    def evaluate(state, x, labels, key):
+        _, sums = loss_of(state.params[EMBEDDING], state, x, labels, key)
+        added = jax.tree.map(jnp.add, state.sums[EMBEDDING], lax.psum(sums, AXIS))
+        return state._replace(step=state.step + 1, sums=state.sums | {EMBEDDING: added})
 
     def embedding_step(state, images, labels, key):
         x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
-
-        def loss_fn(embedding):
-            choices = mix(edge_model.probs(embedding), key, state.step)
-            return loss(net, state.params[WEIGHTS], x, labels, choices)
-
-        grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[EMBEDDING])
-        return _update(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
+        if not warmup_steps:
+            return update(state, x, labels, key)
+        return lax.cond(state.step < warmup_steps, evaluate, update, state, x, labels, key)
 
     return embedding_step
 

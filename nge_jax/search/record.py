@@ -30,7 +30,10 @@ BEHIND = (
 )
 BEST_SO_FAR = ("best so far", "{best_reward:.2%}")
 # Of what a relaxation records (`Relaxation.record`).
-RELAXATION_COLUMNS = {"temperature": ("temperature", "{temperature:.2f}")}
+RELAXATION_COLUMNS = {
+    "temperature": ("temperature", "{temperature:.2f}"),
+    "skip_dropout": ("skips dropped", "{skip_dropout:.0%}"),
+}
 
 
 def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:

@@ -25,12 +25,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from nge_jax.space.architecture import finite_log
+from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.supernet.sampled import Drawn
 
 RELAXATIONS = ("softmax", "gumbel", "partial")
 
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
-_DRAWS = 2**31 + 1  # begins a stream of random numbers beside the steps' and the strategies'
+# Begin streams of random numbers beside the steps' and the strategies'.
+_DRAWS, _DROPS = 2**31 + 1, 2**31 + 2
 
 
 class Applied(Protocol):
@@ -73,11 +75,11 @@ def partial(net: Applied) -> Relaxation:
     return Relaxation(net, mix_all, lambda epoch: {})
 
 
-class Temperatures(NamedTuple):
-    """The temperature of each epoch, from the first to the last along a line (GDAS: 10 to 0.1).
+class Line(NamedTuple):
+    """A number that moves along a line from epoch to epoch, as GDAS's temperature from 10 to 0.1.
 
     Attributes:
-        first, last: of the first and of the last epoch.
+        first, last: in the first and in the last epoch.
         epochs: of the search.
         steps: updates in an epoch, of either group.
     """
@@ -88,12 +90,16 @@ class Temperatures(NamedTuple):
     steps: int
 
     def at(self, step: Any) -> Any:
-        """Computes the temperature of a step, counted from 0."""
+        """Computes the number at a step, counted from 0."""
         epoch = step // self.steps
         return self.first + (self.last - self.first) * epoch / max(self.epochs - 1, 1)
 
+    def in_epoch(self, epoch: int) -> float:
+        """Computes the number in an epoch, counted from 1."""
+        return self.at((epoch - 1) * self.steps)
 
-def gumbel(net: Applied, temperatures: Temperatures) -> Relaxation:
+
+def gumbel(net: Applied, temperatures: Line) -> Relaxation:
     """Makes GDAS's relaxation; `net` reads a `sampled.Drawn` and computes no operation but those drawn."""
 
     def mix(probs, key, step):
@@ -101,7 +107,7 @@ def gumbel(net: Applied, temperatures: Temperatures) -> Relaxation:
         return draw(probs, key, temperatures.at(step))
 
     def record(epoch):
-        return {"temperature": temperatures.at((epoch - 1) * temperatures.steps)}
+        return {"temperature": temperatures.in_epoch(epoch)}
 
     return Relaxation(net, mix, record)
 
@@ -113,3 +119,30 @@ def draw(probs: jax.Array, key: jax.Array, temperature: Any) -> Drawn:
     soft = jax.nn.softmax(noisy / temperature)
     p = jnp.take_along_axis(soft, operations[..., None], -1)[..., 0]
     return Drawn(operations, 1 + (p - lax.stop_gradient(p)))  # the difference first: 0 exactly
+
+
+def with_skip_dropout(relaxed: Relaxation, rates: Line, skip: int) -> Relaxation:
+    """Makes a relaxation that leaves out skip connections at random, against their early lead (P-DARTS).
+
+    In a step each edge's skip connection, number `skip` of the operations, is left out with the epoch's rate, and where
+    it stays it counts 1 / (1 - rate) as much. P-DARTS drops elements of its output instead; here it is the whole
+    operation, so that nothing need be drawn inside the supernet.
+    """
+
+    def mix(probs, key, step):
+        choices = relaxed.mix(probs, key, step)
+        rate = rates.at(step)
+        key = jax.random.fold_in(jax.random.fold_in(key, _DROPS), step)
+        shape = operation_probs(probs).shape[:-1]
+        factors = jax.random.bernoulli(key, 1 - rate, shape) / (1 - rate)
+        if isinstance(choices, Drawn):
+            scales = jnp.where(choices.operations == skip, factors, 1) * choices.scales
+            return choices._replace(scales=scales)
+        if isinstance(choices, Mixture):
+            return choices._replace(probs=choices.probs.at[..., skip].multiply(factors))
+        return choices.at[..., skip].multiply(factors)
+
+    def record(epoch):
+        return relaxed.record(epoch) | {"skip_dropout": rates.in_epoch(epoch)}
+
+    return Relaxation(relaxed.net, mix, record)

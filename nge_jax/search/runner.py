@@ -44,7 +44,7 @@ from nge_jax.search import gradient_steps, strategy_steps
 from nge_jax.search import record as search_record
 from nge_jax.search.build import Search, build, make_net
 from nge_jax.search.gradient_steps import SearchState
-from nge_jax.space import architecture, found, nas_bench_201
+from nge_jax.space import architecture, found, nas_bench_201, skips
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.mixture import operation_probs, strengths
@@ -96,7 +96,8 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
-    history = np.asarray(operation_probs(state.history))
+    # A search that its skip connections have stopped leaves the epochs behind as zeros.
+    history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
     truth = None if table is None else search_record.true_accuracies(table, history)
     result = SearchResult(
         genotype=choose(config, search, data, state, path),
@@ -184,7 +185,14 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
                 artifacts.write_history(path, *evaluated)
         # The next epoch counts anew.
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-        return EpochEnd(state, row, notes=tuple(search_record.skip_warnings(row, search.space)))
+        notes = [*search_record.skip_warnings(row, search.space)]
+        if epoch < epochs and ended(state):
+            notes.append(f"stopped after epoch {epoch} of {epochs} by search.stop_on_skips")
+        return EpochEnd(state, row, notes=notes)
+
+    def ended(state):
+        count = skips.count_skips(_leader(search, state), search.space)
+        return count >= config.search.stop_on_skips > 0
 
     def numbers(state):
         known = jax.tree.map(lambda leaf, known: leaf if known else None, state.params, is_known)
@@ -192,6 +200,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
 
     def skipped(state):
         asked = 0 if search.strategy is None else int(state.params[EMBEDDING].asked)
+        asked += search_build.count_held_steps(config, search.phases, int(state.step))
         return int(state.step) - asked - finite.updates_made(state.opt_state)
 
     return Task(
@@ -207,6 +216,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         compile=compile_ahead,
         numbers=numbers,
         skipped=skipped if config.run.skip_nonfinite else None,
+        ended=ended if config.search.stop_on_skips else None,
     )
 
 
@@ -215,8 +225,7 @@ def choose(
 ) -> Found:
     """Returns what the search ends with; of a strategy that asks for cells, history.npz tells who competed."""
     if search.strategy is None:
-        last = jax.tree.map(lambda leaf: np.asarray(leaf)[-1], state.history)
-        return found.derive(strengths(last), search.space)
+        return _leader(search, state, config.search.max_skips)
     assert isinstance(search.net, Supernet), "the checks refuse strategies in another space"
     # The first number of the order's stream that no epoch has used.
     number, steps = 2 * config.search.epochs, config.final.batches
@@ -269,6 +278,19 @@ def _recognize(
         spec = dataset_spec.agreed(path, spec, counts, data.held_out)
     files = {artifacts.DATASET: dataset_spec.to_json(spec, counts, data.held_out)}
     return data._replace(mean=spec.mean, std=spec.std), files
+
+
+def _epochs_done(search: Search, state: SearchState) -> int:
+    return int(state.step) // sum(phase.steps * phase.updates for phase in search.phases)
+
+
+def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Found:
+    """Derives the cell that the last whole epoch's P favors, with no more skip connections than asked for."""
+    done = _epochs_done(search, state)
+    last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
+    if max_skips is None:
+        return found.derive(last, search.space)
+    return skips.derive(last, search.space, max_skips)
 
 
 def _order(config: ConfigDict, half: np.ndarray, number: int, steps: int) -> np.ndarray:

@@ -88,6 +88,12 @@ def test_page_needs_nothing_but_itself(page):
     assert "@import" not in page.text
 
 
+def test_margins_are_of_the_kept_edges(page):
+    words = " ".join(page.text.split())
+    # Of the normal cell: 0.6 for the best operation of edge 0 -> 2, a sixth of the rest for each other.
+    assert "0→2skip_connect0.6000+0.5333(max_pool_3x3)none" in words.replace(" ", "")
+
+
 def test_page_says_what_the_files_say(page, workdir):
     words = " ".join(page.text.split())
     for said in (
@@ -107,7 +113,9 @@ def test_page_says_what_the_files_say(page, workdir):
         assert said.replace(" ", "") in words.replace(" ", ""), said
     assert COMMAND in page.text
     assert (workdir / "genotype.json").read_text() in page.text
-    assert page.tags.count("table") == 6  # sizes, three over the epochs, settings, environment
+    assert (
+        page.tags.count("table") == 8
+    )  # sizes, two of margins, three over the epochs, settings, environment
 
 
 def test_page_escapes_what_it_shows(page, workdir):

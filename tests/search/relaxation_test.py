@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
+from nge_jax.runtime.loop import Phase
+from nge_jax.search import build as search_build
 from nge_jax.search import relaxation
 from nge_jax.search import runner as search_runner
 from nge_jax.search.checks import check
-from nge_jax.space import genotype
+from nge_jax.space import genotype, skips
 from nge_jax.space.architecture import ABSENT
+from nge_jax.space.mixture import Mixture
+from nge_jax.space.spaces import DARTS
 from tests.search import strategy_steps_test
 from tests.search.strategy_steps_test import data, leaves, make_config  # noqa: F401
 
@@ -74,7 +78,7 @@ def test_an_impossible_operation_is_not_drawn_and_its_gradient_is_finite():
 
 
 def test_the_temperature_falls_along_a_line_from_the_first_epoch_to_the_last():
-    temperatures = relaxation.Temperatures(10.0, 0.1, epochs=4, steps=5)
+    temperatures = relaxation.Line(10.0, 0.1, epochs=4, steps=5)
     found = [float(temperatures.at(step)) for step in (0, 4, 5, 9, 15, 19)]
     np.testing.assert_allclose(found, [10, 10, 6.7, 6.7, 0.1, 0.1])
     assert temperatures._replace(epochs=1).at(4) == 10
@@ -83,7 +87,7 @@ def test_the_temperature_falls_along_a_line_from_the_first_epoch_to_the_last():
 
 
 def test_each_step_draws_anew_and_all_epochs_alike():
-    temperatures = relaxation.Temperatures(10.0, 0.1, epochs=4, steps=5)
+    temperatures = relaxation.Line(10.0, 0.1, epochs=4, steps=5)
     mix, probs = relaxation.gumbel(None, temperatures).mix, random_probs(2, 14, 7)
     first, again, next_one = (mix(probs, jax.random.key(0), jnp.int32(s)) for s in (3, 3, 4))
     np.testing.assert_array_equal(first.operations, again.operations)
@@ -107,6 +111,8 @@ def test_a_search_killed_and_resumed_ends_the_same(
     monkeypatch,
 ):
     config = relaxed_config(name, alternation=alternation)
+    if name == "partial":
+        config.search.update({"warmup": 0.5, "skip_dropout": 0.3, "max_skips": 0})
     run = strategy_steps_test.run
     state = run(config, data, tmp_path / "straight", monkeypatch)
     resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 10))
@@ -115,6 +121,7 @@ def test_a_search_killed_and_resumed_ends_the_same(
     assert all(np.isfinite(leaf).all() for leaf in leaves(state.params))
     for history in leaves(state.history):
         assert not np.array_equal(history[1], history[2])  # P moved, and so did the edges' weights
+        assert np.array_equal(history[0], history[1]) == (name == "partial")  # held in the warm-up
     rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in rows]
     report = (tmp_path / "straight" / "report.md").read_text()
@@ -129,7 +136,10 @@ def test_a_search_killed_and_resumed_ends_the_same(
     assert all(row["edge_entropy_normal"] > 0 for row in rows)
     assert "Entropy of edge weights" in report and "Dotted: the edge's weight" in report
     found = genotype.from_json((tmp_path / "straight" / "genotype.json").read_text())
-    assert found == genotype.derive(probs[-1] * betas[-1][..., None])
+    assert found == skips.derive(probs[-1] * betas[-1][..., None], DARTS, 0)
+    assert rows[0]["embedding_loss"] > 0  # told in the warm-up, too
+    assert [row["skip_dropout"] for row in rows] == pytest.approx([0.3, 0.0])
+    assert "Margins" in report
 
 
 def test_the_summary_counts_the_operations_of_the_mixed_channels():
@@ -165,3 +175,71 @@ def test_bad_values_are_refused(keys, message):
     config.update_from_flattened_dict(keys)
     with pytest.raises(InputError, match=message):
         check(config)
+
+
+def line(first, last=0.0):
+    return relaxation.Line(first, last, epochs=5, steps=10)
+
+
+@pytest.mark.parametrize("name", ["softmax", "gumbel", "partial"])
+def test_skips_are_left_out_at_the_epochs_rate_and_count_more_where_they_stay(name):
+    probs = random_probs(2, 14, 7)
+    given = probs
+    relaxed = relaxation.softmax(None)
+    if name == "gumbel":
+        relaxed = relaxation.gumbel(None, line(1.0, 1.0))
+    if name == "partial":
+        given = Mixture(probs, jnp.full((2, 14), 0.3))
+    dropped = relaxation.with_skip_dropout(relaxed, line(0.4), skip=0)
+    keys = jax.random.split(jax.random.key(5), 400)
+    for epoch, rate in ((0, 0.4), (4, 0.0)):
+        mixed, plain = (
+            jax.vmap(lambda key, r=r, step=10 * epoch: r.mix(given, key, jnp.int32(step)))(keys)
+            for r in (dropped, relaxed)
+        )
+        if name == "gumbel":
+            np.testing.assert_array_equal(mixed.operations, plain.operations)
+            is_skip = np.asarray(plain.operations) == 0
+            factors = np.asarray(mixed.scales)
+            assert (factors[~is_skip] == 1).all()
+            factors = factors[is_skip]
+        else:
+            if name == "partial":
+                np.testing.assert_array_equal(mixed.betas, plain.betas)
+                mixed, plain = mixed.probs, plain.probs
+            np.testing.assert_array_equal(mixed[..., 1:], plain[..., 1:])
+            factors = np.asarray(mixed[..., 0] / plain[..., 0])
+        stays = factors > 0
+        np.testing.assert_allclose(factors[stays], 1 / (1 - rate), rtol=1e-5)
+        assert abs(stays.mean() - (1 - rate)) < 0.04
+        assert dropped.record(epoch + 1)["skip_dropout"] == pytest.approx(rate)
+
+
+@pytest.mark.slow
+def test_a_search_stops_on_skips_and_stays_stopped(data, tmp_path, monkeypatch):  # noqa: F811
+    config = relaxed_config("gumbel", stop_on_skips=5)
+    monkeypatch.setattr(skips, "count_skips", lambda cell, space: 5)
+    run = strategy_steps_test.run
+    state = run(config, data, tmp_path / "run", monkeypatch)
+    assert state.step == 2 * strategy_steps_test.STEPS  # of the first of two epochs
+    again = run(config, data, tmp_path / "run", monkeypatch)
+    for a, b in zip(leaves(state), leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert "stopped after epoch 1 of 2" in (tmp_path / "run" / "report.md").read_text()
+    with np.load(tmp_path / "run" / "architecture.npz") as arrays:
+        last = arrays["probs"][-1]
+    assert last.any()
+    found = genotype.from_json((tmp_path / "run" / "genotype.json").read_text())
+    assert found == genotype.derive(last)
+
+
+def test_warm_up_steps_are_counted_as_held():
+    config = relaxed_config("softmax", warmup=0.5, epochs=4)
+    phases = Phase("weights", None, 5), Phase("embedding", None, 3)
+    steps = (0, 5, 6, 8, 13, 14, 16, 17, 24)
+    counts = [search_build.count_held_steps(config, phases, step) for step in steps]
+    assert counts == [0, 0, 1, 3, 3, 4, 6, 6, 6]
+    both = (Phase("both", None, 4, updates=2),)
+    counts = [search_build.count_held_steps(config, both, step) for step in (0, 2, 8, 16, 18)]
+    assert counts == [0, 1, 4, 8, 8]

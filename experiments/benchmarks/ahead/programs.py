@@ -234,7 +234,7 @@ def _search(size):
 
 
 def _gumbel(net):
-    temperatures = relaxation.Temperatures(10.0, 0.1, epochs=25, steps=2 * 390)
+    temperatures = relaxation.Line(10.0, 0.1, epochs=25, steps=2 * 390)
     return relaxation.gumbel(SampledSupernet(net), temperatures)
 
 
