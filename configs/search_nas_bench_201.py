@@ -13,7 +13,8 @@ The paper has no such experiment. The supernet is the benchmark's (16 channels, 
 that of `search_cifar.py`, and what the benchmark's authors did otherwise (DARTS on their space: 50 epochs, weight decay
 5e-4, Adam 3e-4) is marked. The network of the cell found needs no training: the table has its accuracies.
 
-The default is meant for a GPU. `small` takes about half an hour on two CPU cores, `smoke` a minute.
+The default is meant for a GPU and has not been run to its end yet. By the time of its steps `small` takes half an hour
+on two CPU cores that are busy with other work; `smoke` takes a minute.
 """
 
 from ml_collections import ConfigDict
