@@ -15,6 +15,9 @@ from tests.small_training import arrays, make_config, rows, small_config
 CLASSES, TRAIN, TEST = 3, 40, 7
 
 
+EPOCHS = 12  # in which the few images are learned, whatever the rounding
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """A folder of small images, of each class a color, and noise."""
@@ -109,11 +112,11 @@ def test_a_streamed_training_learns_and_resumes_in_the_middle_of_an_epoch(
     photographs, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
-    whole = photograph_config(tmp_path, photographs, **{"train.epochs": 3})
+    whole = photograph_config(tmp_path, photographs, **{"train.epochs": EPOCHS})
     train_runner.run(whole, tmp_path / "whole", overwrite=False)
     record = rows(tmp_path / "whole")
-    assert [row["step"] for row in record] == [7, 14, 21]
-    assert record[-1]["train_loss"] < record[0]["train_loss"]
+    assert [row["step"] for row in record] == [7 * (n + 1) for n in range(EPOCHS)]
+    assert record[-1]["train_loss"] < 0.8 * record[0]["train_loss"]
     assert record[-1]["test_examples"] == TEST and record[-1]["validation_examples"] == 9
     assert record[0]["learning_rate"] == pytest.approx(0.05)  # after an epoch of warm-up
 
@@ -126,7 +129,7 @@ def test_a_streamed_training_learns_and_resumes_in_the_middle_of_an_epoch(
             raise KeyboardInterrupt
 
     config = photograph_config(
-        tmp_path, photographs, **{"train.epochs": 3, "run.steps_per_dispatch": 3}
+        tmp_path, photographs, **{"train.epochs": EPOCHS, "run.steps_per_dispatch": 3}
     )
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
