@@ -8,7 +8,7 @@ output concatenates the inner nodes. In a reduction cell, edges that leave an in
 Three schedules compute the same sums (`model.SCHEDULES`):
 
 * `reference.mix_as_written`: one edge and one operation at a time, as the equation says.
-* `vmapped.mix_together`: all edges leaving a node at once, side by side as groups of channels. The edges'
+* `grouped.mix_together`: all edges leaving a node at once, side by side as groups of channels. The edges'
   depthwise convolutions become one library call with many groups: what a GPU or TPU wants.
 * `looped.mix_one_by_one`: one edge at a time in a loop with a derivative of its own. What XLA's CPU
   backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.

@@ -36,7 +36,7 @@ def mix_one_by_one(
     sources: range,
     axis_name: str | None,
 ) -> jax.Array | Nodes:
-    """Adds to every node what its edges from `sources` bring; arguments as of `vmapped.mix_together`."""
+    """Adds to every node what its edges from `sources` bring; arguments as of `grouped.mix_together`."""
     return _mix(params, nodes, inputs, probs, sources, axis_name)[0]
 
 

@@ -17,10 +17,10 @@ from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.stack import CellSpec, cell_plan
 from nge_jax.supernet import cell, norm, reference
+from nge_jax.supernet.grouped import mix_together
 from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.reference import mix_as_written
 from nge_jax.supernet.trees import Params
-from nge_jax.supernet.vmapped import mix_together
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
 SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_as_written}

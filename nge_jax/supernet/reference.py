@@ -26,7 +26,7 @@ def mix_as_written(
     sources: range,
     axis_name: str | None,
 ) -> jax.Array | Nodes:
-    """Adds to every node what its edges from `sources` bring; arguments as of `vmapped.mix_together`."""
+    """Adds to every node what its edges from `sources` bring; arguments as of `grouped.mix_together`."""
     if isinstance(nodes, Nodes):
         return _mix_partially(params, nodes, inputs, probs, sources, axis_name)
     assert not isinstance(probs, Factors), "those are for `Nodes`"

@@ -72,7 +72,7 @@ def mix_chosen(
     """Adds to every node what its kept edges from `sources` bring.
 
     `chosen`: int32 [14], one cell type's operations, or a `Drawn` of it; the other arguments as of
-    `vmapped.mix_together`.
+    `grouped.mix_together`.
     """
     branches = _branches(inputs, axis_name)
     operations, scales = _parts(chosen)
