@@ -8,9 +8,15 @@ writes
                          [N, classes], of a segmentation [N, H, W, classes]
   weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
   dataset.json           the images' shape, the labels of the classes
+and, where --formats asks for them,
+  network.onnx           the same function with its weights, images -> logits, for ONNX runtimes (the package onnx)
+  saved_model/           the same as a TensorFlow SavedModel
 """
 
 import argparse
+import importlib.util
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +25,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from nge_jax import onnx_graph
 from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import ArgumentError, InputError, arguments_as
-from nge_jax.runtime import artifacts, flags
+from nge_jax.runtime import artifacts, flags, host_tf
 from nge_jax.runtime.artifacts import write_atomically
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
+ONNX, SAVED_MODEL = "network.onnx", "saved_model"
+INPUT, OUTPUT = "images", "logits"  # of the graph
+# What each format writes, beside dataset.json.
+FORMATS = {"stablehlo": (PROGRAM, WEIGHTS), "onnx": (ONNX,), "saved_model": (SAVED_MODEL,)}
+DEFAULT = ("stablehlo",)
 
 
 def flat_weights(network: Trained) -> dict[str, np.ndarray]:
@@ -49,26 +61,61 @@ def program(network: Trained) -> jax.export.Exported:
     return jax.export.export(jax.jit(logits), platforms=PLATFORMS)(shapes, images)
 
 
-def write(network: Trained, output: Path) -> None:
-    """Writes the three files into the folder `output`, which may exist but hold none of them.
+def onnx_model(network: Trained) -> Any:
+    """Makes the `onnx.ModelProto` of `images -> logits`, for any number of images."""
+    logits = partial(trained.logits, network.module, network.spec, _without_auxiliary(network))
+    return onnx_graph.convert(logits, network.spec.shape, jnp.uint8, names=(INPUT, OUTPUT))
+
+
+def write_saved_model(network: Trained, folder: Path) -> None:
+    """Writes a TensorFlow SavedModel whose signature `serving_default` is `images -> logits`."""
+    tf = host_tf.tensorflow()
+    from jax.experimental import jax2tf
+
+    logits = partial(trained.logits, network.module, network.spec, _without_auxiliary(network))
+    height, width, channels = network.spec.shape
+    shapes = [f"(batch, {height}, {width}, {channels})"]
+    converted = jax2tf.convert(
+        logits, polymorphic_shapes=shapes, native_serialization_platforms=("cpu", "cuda")
+    )
+    model, images = tf.Module(), tf.TensorSpec((None, *network.spec.shape), tf.uint8, name=INPUT)
+    model.function = tf.function(
+        lambda images: {OUTPUT: converted(images)}, input_signature=[images], autograph=False
+    )
+    tf.saved_model.save(model, str(folder), signatures={"serving_default": model.function})
+
+
+def _without_auxiliary(network):
+    return unflatten_dict(flat_weights(network), sep="/")
+
+
+def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> None:
+    """Writes the files of some of FORMATS into the folder `output`, which may exist but hold none of them.
 
     Raises:
-      InputError: one of the files is there or cannot be written, or safetensors is not installed.
+      InputError: one of the files is there or cannot be written, or a package is not installed.
     """
-    try:
-        from safetensors.numpy import save_file
-    except ImportError:
-        raise InputError("safetensors is not installed, pip install safetensors") from None
-    for name in (PROGRAM, WEIGHTS, artifacts.DATASET):
+    for package, needs in (("safetensors", "stablehlo"), ("onnx", "onnx")):
+        if needs in formats and importlib.util.find_spec(package) is None:
+            raise InputError(f"{package} is not installed, pip install {package}")
+    names = [name for form in formats for name in FORMATS[form]]
+    for name in (*names, artifacts.DATASET):
         if (output / name).exists():
             raise ArgumentError("output", f"{output / name} exists, expected a folder without it")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError("output", f"{output} cannot be made ({error.strerror})") from error
-    serialized = program(network).serialize()
-    (output / PROGRAM).write_bytes(serialized)
-    save_file(flat_weights(network), output / WEIGHTS)
+    if "stablehlo" in formats:
+        from safetensors import numpy as safetensors
+
+        (output / PROGRAM).write_bytes(program(network).serialize())
+        # Its own writer would make a file that others cannot read.
+        (output / WEIGHTS).write_bytes(safetensors.save(flat_weights(network)))
+    if "onnx" in formats:
+        (output / ONNX).write_bytes(onnx_model(network).SerializeToString())
+    if "saved_model" in formats:
+        write_saved_model(network, output / SAVED_MODEL)
     write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))
 
 
@@ -82,12 +129,23 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m nge_jax.export", description="Exports a trained network."
     )
     trained.add_arguments(parser)
-    parser.add_argument("--output", required=True, type=Path, help="folder for the three files")
+    parser.add_argument("--output", required=True, type=Path, help="folder for the files")
+    parser.add_argument(
+        "--formats",
+        default=",".join(DEFAULT),
+        help=f"of {', '.join(FORMATS)}, joined by commas; default: {','.join(DEFAULT)}",
+    )
     given: Any = parser.parse_args(arguments)
+    formats = given.formats.split(",")
+    for form in formats:
+        if form not in FORMATS:
+            raise InputError(f"--formats: found {form!r}, expected some of {', '.join(FORMATS)}")
     network = trained.load(given.workdir, given.checkpoint)
+    output = given.output.expanduser()
     with arguments_as(output="--output"):
-        write(network, given.output)
-    print(f"{given.output}: the network of step {network.step} as {PROGRAM} and {WEIGHTS}")
+        write(network, output, formats)
+    names = [name for form in formats for name in FORMATS[form]]
+    print(f"{output}: the network of step {network.step} as {' and '.join(names)}")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from nge_jax.train.trained import Trained
 
 TOP = 5  # classes that a line tells of
 JSON_LINES, CSV = "jsonl", "csv"
-COLUMNS = ("file", "class", "label", "probability")
+COLUMNS: tuple[str, ...] = ("file", "class", "label", "probability")
 SHOWN = 10  # confusions that a summary tells of
 
 

@@ -14,7 +14,7 @@ LAYERS = [
     {"train", "search"},
     {"data", "report", "cost", "strategies"},
     {"runtime", "networks", "supernet", "embedding"},
-    {"space", "kernels", "optim", "metrics", "errors", "files"},
+    {"space", "kernels", "optim", "metrics", "errors", "onnx_graph", "files"},
 ]
 APART = [{"search", "train"}, {"search", "segment"}, {"embedding", "supernet", "networks"}]
 # All that these import of the package, where the layers would allow more; and of its dependencies.

@@ -13,7 +13,7 @@ from typing import Any
 
 from nge_jax.errors import GenotypeError
 
-FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
+FIELDS: tuple[str, ...] = ("normal", "normal_concat", "reduce", "reduce_concat")
 LONGEST = 20_000  # characters of one printed genotype
 BEGIN = re.compile(r"(?:\b(\w+)\s*(?:=|:)\s*)?\bGenotype\s*\(")
 RANGE = re.compile(r"range\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")

@@ -16,6 +16,7 @@ from nge_jax.data import augment, small
 from nge_jax.data import order as data_order
 from nge_jax.errors import InputError
 from nge_jax.report import train as train_report
+from nge_jax.runtime import host_tf
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from tests.conftest import ROOT
@@ -222,6 +223,41 @@ def test_the_exported_network_gives_the_same_logits_without_this_program(workdir
         export.main(arguments)
     with pytest.raises(InputError, match=r"^--output: .* cannot be made \(File exists\)"):
         export.main([arguments[0], f"--output={tmp_path / 'images.npy'}"])
+
+
+def test_onnx_and_saved_model_give_the_same_logits(workdir, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    _, path = workdir
+    output = tmp_path / "exported"
+    export.main([f"--workdir={path}", f"--output={output}", "--formats=onnx,saved_model"])
+    expected = logits(trained.load(path), DIGITS.test_images[:9])
+    session = onnxruntime.InferenceSession(output / "network.onnx")
+    model = host_tf.tensorflow().saved_model.load(str(output / "saved_model"))
+    for count in (9, 1):
+        images = DIGITS.test_images[:count]
+        (found,) = session.run(["logits"], {"images": images})
+        np.testing.assert_allclose(found, expected[:count], atol=1e-4)
+        found = model.signatures["serving_default"](images=images)["logits"].numpy()
+        np.testing.assert_allclose(found, expected[:count], atol=1e-4)
+    assert sorted(file.name for file in output.iterdir()) == [
+        "dataset.json", "network.onnx", "saved_model",
+    ]  # fmt: skip
+    export.main([f"--workdir={path}", f"--output={tmp_path / 'plain'}"])
+    modes = {oct(file.stat().st_mode & 0o777) for file in (tmp_path / "plain").iterdir()}
+    assert len(modes) == 1 and modes == {oct(0o666 & ~current_umask())}
+    with pytest.raises(
+        InputError, match="^--formats: found 'onx', expected some of stablehlo, onnx"
+    ):
+        export.main([f"--workdir={path}", f"--output={tmp_path / 'x'}", "--formats=onx"])
+    with pytest.raises(InputError, match="network.onnx exists, expected a folder without it"):
+        export.main([f"--workdir={path}", f"--output={output}", "--formats=onnx"])
+
+
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def test_a_workdir_of_something_else_is_refused(workdir, tmp_path):
