@@ -44,9 +44,10 @@ def confusion_figure(confusion: np.ndarray, labels: list[str]) -> Figure:
     parts = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = min(7.0, 1.6 + 0.32 * count)
     names = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}…" for name in labels]
-    with rc_context(STYLE | {"axes.grid": False}):
+    with rc_context(STYLE):
         drawing = new_figure(side + 1.0, side)
         axes = drawing.subplots()
+        axes.grid(False)
         edges = np.arange(count + 1) - 0.5
         axes.pcolormesh(edges, edges, parts, cmap=SHADES, vmin=0, vmax=1)
         axes.set_xlim(edges[0], edges[-1])
