@@ -95,6 +95,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"  # Eq. 6 as printed; "predecessors" as probably meant
     config.search.alternation = "epoch"  # Algorithm 1; "batch" alternates as DARTS does
+    config.search.order = (
+        1  # 2: DARTS's second order, by batches; an embedding step takes four gradients
+    )
     config.search.epochs = 25
     config.search.batch_size = 64  # paper silent, DARTS value
     config.search.images_per_epoch = 0  # of each half; 0: all of them

@@ -62,6 +62,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.search.edge_model = "nge"
     config.search.adjacency = "printed"
     config.search.alternation = "epoch"
+    config.search.order = (
+        1  # 2: DARTS's second order, by batches; an embedding step takes four gradients
+    )
     config.search.epochs = 15
     config.search.batch_size = 32
     config.search.images_per_epoch = 0  # of each half; 0: all of them

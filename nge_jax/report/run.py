@@ -73,7 +73,7 @@ def run_facts(workdir: Path, epochs: EpochRows) -> dict[str, str]:
 def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()) -> Section:
     """Draws the cells into the workdir and shows them, under `cautions`, with their JSON."""
     blocks, space = [*cautions], found.space_of(cells)
-    name = functools.partial(_node_name, num_inputs=space.num_inputs)
+    name = functools.partial(node_name, num_inputs=space.num_inputs)
     for cell_type in space.cell_types:
         edges, concat = found.kept_edges(cells, cell_type), found.outputs(cells, cell_type)
         stem, narrow_stem = f"cell_{cell_type}", ""
@@ -140,7 +140,8 @@ def write(
     return path
 
 
-def _node_name(node: int, num_inputs: int) -> str:
+def node_name(node: int, num_inputs: int) -> str:
+    """Returns what texts call a node, as `cell.node_name` does for pictures."""
     inputs = ("cₖ₋₂", "cₖ₋₁")[-num_inputs:]
     return inputs[node] if node < num_inputs else str(node - num_inputs)
 

@@ -188,17 +188,24 @@ def _margins_section(cells: Found, strengths: np.ndarray, weighted: bool) -> Sec
     what = "weight of the edge times probability" if weighted else "probability"
     text = f"A choice's strength is its {what} after the last epoch, a margin its lead over the strongest that lost."
     blocks: list[Block] = [Text(text)]
-    for cell_type in found.space_of(cells).cell_types:
+    space = found.space_of(cells)
+
+    def name(node: int) -> str:
+        return report_run.node_name(node, space.num_inputs)
+
+    for cell_type in space.cell_types:
         rows = []
         for margin in skips.margins(strengths, cells, cell_type):
             edge = margin.edge
             rival = (
-                "none" if margin.rival is None else f"{margin.edge_margin:+.4f} ({margin.rival})"
+                "none"
+                if margin.rival is None
+                else f"{margin.edge_margin:+.4f} ({name(margin.rival)})"
             )
             lead = f"{margin.operation_margin:+.4f} ({margin.runner_up})"
-            arrow = f"{edge.source} → {edge.target}"
+            arrow = f"{name(edge.source)} → {name(edge.target)}"
             rows.append((arrow, edge.operation, f"{margin.strength:.4f}", lead, rival))
-        blocks.append(Text(f"The {cell_type} cell, by numbers of nodes:"))
+        blocks.append(Text(f"The {cell_type} cell:"))
         heads = ("Edge", "Operation", "Strength", "Over operation", "Over edge from")
         blocks.append(Table(heads, rows))
     return Section("Margins", blocks)

@@ -115,6 +115,7 @@ COMMON = {
     "search.epochs": Limits(int, 1, 100_000),
     "search.images_per_epoch": Limits(int, 0, COUNT),
     "search.max_skips": Limits(int, 0, 8),  # a cell's edges
+    "search.order": Limits(int, 1, 2),
     "search.skip_dropout": FRACTION,
     "search.stop_on_skips": Limits(int, 0, 8),
     "search.warmup": FRACTION,

@@ -18,7 +18,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import distributed, parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
-from nge_jax.search import gradient_steps, relaxation, strategy_steps
+from nge_jax.search import gradient_steps, relaxation, second_order, strategy_steps
 from nge_jax.search.gradient_steps import Net, Preprocessing
 from nge_jax.search.relaxation import Relaxation
 from nge_jax.space import skips
@@ -198,15 +198,20 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         weight_step = gradient_steps.make_weight_step(
             relaxed.net, optimizer, preprocessing, relaxed.mix, **options
         )
-        embedding_step = gradient_steps.make_embedding_step(
-            relaxed.net,
-            edge_model,
-            optimizer,
-            preprocessing,
-            relaxed.mix,
-            warmup_steps=warmup_epochs * sum(steps.values()),
-            **options,
-        )
+        if config.search.order == 2:
+            embedding_step = second_order.make_embedding_step(
+                relaxed.net, edge_model, optimizer, schedule, preprocessing, relaxed.mix, **options
+            )
+        else:
+            embedding_step = gradient_steps.make_embedding_step(
+                relaxed.net,
+                edge_model,
+                optimizer,
+                preprocessing,
+                relaxed.mix,
+                warmup_steps=warmup_epochs * sum(steps.values()),
+                **options,
+            )
     else:
         assert isinstance(net, Supernet), "the checks refuse strategies in another space"
         weight_step = strategy_steps.make_weight_step(
@@ -215,7 +220,8 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         embedding_step = strategy_steps.make_query_step(net, strategy, preprocessing)
 
     if by_batch:
-        both = gradient_steps.make_alternating_phase(weight_step, embedding_step, edge_model)
+        maker = second_order if config.search.order == 2 else gradient_steps
+        both = maker.make_alternating_phase(weight_step, embedding_step, edge_model)
         program = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
         phases = (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)
     else:

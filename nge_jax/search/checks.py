@@ -72,6 +72,16 @@ def _check_relaxation(config: ConfigDict) -> None:
             f"config.search.relaxation: found {chosen!r}, expected 'softmax' with strategy "
             f"{config.search.strategy!r}, which asks for whole cells"
         )
+    if config.search.order == 2:
+        if config.search.alternation != "batch":
+            raise InputError(
+                f"config.search.order: found 2, expected 1 with alternation {config.search.alternation!r}: the second "
+                "order reads a batch of each half"
+            )
+        if config.search.warmup:
+            raise InputError(
+                f"config.search.warmup: found {config.search.warmup}, expected 0 with config.search.order=2"
+            )
     for name in ("warmup", "skip_dropout", "stop_on_skips"):
         value = config.search[name]
         if value and config.search.strategy != "gradient":

@@ -86,14 +86,14 @@ def make_weight_step(
     """
 
     def weight_step(state, probs, images, labels, key):
-        x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
+        x = augmented(preprocessing, images, jax.random.fold_in(key, state.step))
         choices = mix(probs, key, state.step)
 
         def loss_fn(weights):
             return loss(net, weights, x, labels, choices)
 
         grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
-        return _update(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
+        return updated(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
 
     return weight_step
 
@@ -122,7 +122,7 @@ def make_embedding_step(
         grads, sums = jax.grad(loss_of, has_aux=True)(
             state.params[EMBEDDING], state, x, labels, key
         )
-        return _update(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
+        return updated(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
 
     def evaluate(state, x, labels, key):
         _, sums = loss_of(state.params[EMBEDDING], state, x, labels, key)
@@ -130,7 +130,7 @@ def make_embedding_step(
         return state._replace(step=state.step + 1, sums=state.sums | {EMBEDDING: added})
 
     def embedding_step(state, images, labels, key):
-        x = _augment(preprocessing, images, jax.random.fold_in(key, state.step))
+        x = augmented(preprocessing, images, jax.random.fold_in(key, state.step))
         if not warmup_steps:
             return update(state, x, labels, key)
         return lax.cond(state.step < warmup_steps, evaluate, update, state, x, labels, key)
@@ -163,11 +163,21 @@ def make_alternating_phase(
     Row by row: an embedding step, then a weight step under the P that follows from it.
     """
 
+    def with_validation(state, training, validation, key):
+        del training
+        return embedding_step(state, *validation, key)
+
+    return alternate(weight_step, with_validation, edge_model)
+
+
+def alternate(weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel) -> Callable:
+    """Makes that of `make_alternating_phase`; `embedding_step`: (state, training, validation, key) -> state."""
+
     def alternating_phase(state, batches, key, start, stop):
         training, validation = batches
 
         def body(i, state):
-            state = embedding_step(state, *batch_at(validation, i), key)
+            state = embedding_step(state, batch_at(training, i), batch_at(validation, i), key)
             probs = edge_model.probs(state.params[EMBEDDING])
             return weight_step(state, probs, *batch_at(training, i), key)
 
@@ -176,7 +186,7 @@ def make_alternating_phase(
     return alternating_phase
 
 
-def _augment(preprocessing, images, key):
+def augmented(preprocessing: Preprocessing, images: jax.Array, key: jax.Array) -> jax.Array:
     """Draws for the global batch, so that an image's crop does not depend on the number of devices."""
     draws = augment.draw(
         key,
@@ -198,7 +208,7 @@ def loss(net, weights, x, labels, choices):
     return losses.mean(), count_correct(losses, logits, labels)
 
 
-def _update(state, group, optimizer, grads, sums, skip_nonfinite):
+def updated(state, group, optimizer, grads, sums, skip_nonfinite):
     grads, sums = lax.pmean(grads, AXIS), lax.psum(sums, AXIS)
     params, opt_state = optimizer.update(group, grads, state.opt_state, state.params)
     added = jax.tree.map(jnp.add, state.sums[group], sums)

@@ -91,7 +91,7 @@ def test_page_needs_nothing_but_itself(page):
 def test_margins_are_of_the_kept_edges(page):
     words = " ".join(page.text.split())
     # Of the normal cell: 0.6 for the best operation of edge 0 -> 2, a sixth of the rest for each other.
-    assert "0→2skip_connect0.6000+0.5333(max_pool_3x3)none" in words.replace(" ", "")
+    assert "cₖ₋₂→0skip_connect0.6000+0.5333(max_pool_3x3)none" in words.replace(" ", "")
 
 
 def test_page_says_what_the_files_say(page, workdir):
