@@ -11,6 +11,8 @@ writes
 and, where --formats asks for them,
   network.onnx           the same function with its weights, images -> logits, for ONNX runtimes (the package onnx)
   saved_model/           the same as a TensorFlow SavedModel
+  weights.npz            (npz) with config.json and genotype.json beside it: a small folder that this program loads like
+                         a workdir; the network in nge_jax/pretrained/digits was made so (see docs/commands.md)
 """
 
 import argparse
@@ -30,6 +32,8 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.runtime import artifacts, flags, host_tf
 from nge_jax.runtime.artifacts import write_atomically
+from nge_jax.runtime.config import to_values
+from nge_jax.space import genotype
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 
@@ -38,7 +42,12 @@ PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
 ONNX, SAVED_MODEL = "network.onnx", "saved_model"
 INPUT, OUTPUT = "images", "logits"  # of the graph
 # What each format writes, beside dataset.json.
-FORMATS = {"stablehlo": (PROGRAM, WEIGHTS), "onnx": (ONNX,), "saved_model": (SAVED_MODEL,)}
+FORMATS = {
+    "stablehlo": (PROGRAM, WEIGHTS),
+    "onnx": (ONNX,),
+    "saved_model": (SAVED_MODEL,),
+    "npz": (artifacts.WEIGHTS, artifacts.CONFIG, artifacts.GENOTYPE),
+}
 DEFAULT = ("stablehlo",)
 
 
@@ -114,6 +123,13 @@ def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> N
         (output / WEIGHTS).write_bytes(safetensors.save(flat_weights(network)))
     if "onnx" in formats:
         (output / ONNX).write_bytes(onnx_model(network).SerializeToString())
+    if "npz" in formats:
+        with (output / artifacts.WEIGHTS).open("wb") as file:
+            arrays: Any = flat_weights(network)
+            np.savez_compressed(file, **arrays)
+        artifacts.write_json(output / artifacts.CONFIG, to_values(network.config))
+        text = genotype.to_json(network.module.genotype)
+        artifacts.write_atomically(output / artifacts.GENOTYPE, text)
     if "saved_model" in formats:
         write_saved_model(network, output / SAVED_MODEL)
     write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))

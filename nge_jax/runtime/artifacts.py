@@ -24,6 +24,7 @@ DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
 ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
 ACCURACIES = "accuracies.json"  # of the cell found, where a table has them
+WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
 CONFUSION = "confusion.json"  # of a training's test
 EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
 REPORT_MARKDOWN, REPORT = (

@@ -7,6 +7,7 @@ Images are uint8 arrays as the data set has them, or files; they are normalized 
 """
 
 import argparse
+import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
@@ -34,6 +36,8 @@ from nge_jax.train import step as train_step
 from nge_jax.train.step import TrainState
 
 NEWEST, BEST = "newest", "best"
+# Networks that come with the program, by the names that `load` knows them by.
+PRETRAINED = {"digits:pretrained": Path(__file__).parents[1] / "pretrained" / "digits"}
 
 Files = Sequence[str | Path]
 
@@ -178,12 +182,16 @@ def _check_images(images, shape):
 def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     """Reads the network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
 
+    Args:
+      path: the workdir; or a folder that `export.write` made as "npz"; or a name in PRETRAINED.
+      checkpoint: NEWEST or BEST.
+
     Raises:
       InputError: the workdir is not that of a training, or holds no such checkpoint.
     """
     if checkpoint not in (NEWEST, BEST):
         raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
-    path = Path(path)
+    path = PRETRAINED.get(str(path), Path(path).expanduser())
     config = run_config.read(path)
     if config.task not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
@@ -198,6 +206,9 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     optimizer = train_build.make_optimizer(config, optax.constant_schedule(0.0))
     template = train_step.state_shapes(module, optimizer, spec.shape)
     folder = path / artifacts.CHECKPOINTS
+    if checkpoint == NEWEST and not folder.is_dir() and (path / artifacts.WEIGHTS).is_file():
+        state = template._replace(step=np.int32(0), opt_state=(), **_read_weights(path, template))
+        return Trained(config=config, spec=spec, module=module, state=state, step=0)
     restored = None
     if folder.is_dir():
         with Checkpoints(folder, config.run.keep_checkpoints, read_only=True) as checkpoints:
@@ -212,6 +223,23 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
             f"{folder / str(step)}: found NaN or infinity in {name}, expected a network"
         )
     return Trained(config=config, spec=spec, module=module, state=state, step=step)
+
+
+def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
+    """Reads weights and batch statistics from an .npz file; those of an auxiliary head are not in it."""
+    file = path / artifacts.WEIGHTS
+    wanted = flatten_dict({"params": template.params, "batch_stats": template.batch_stats}, sep="/")
+    wanted = {name: leaf for name, leaf in wanted.items() if name.split("/")[1] != "auxiliary"}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())})") from error
+    for name in wanted.keys() | found.keys():
+        shapes = [tree[name].shape if name in tree else "nothing" for tree in (found, wanted)]
+        if shapes[0] != shapes[1]:
+            raise InputError(f"{file}: {name}: found {shapes[0]}, expected {shapes[1]}")
+    return unflatten_dict(found, sep="/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -260,6 +260,34 @@ def current_umask():
     return mask
 
 
+def test_a_folder_of_weights_is_loaded_as_a_workdir_is(workdir, tmp_path):
+    _, path = workdir
+    output = tmp_path / "small"
+    export.main([f"--workdir={path}", f"--output={output}", "--formats=npz"])
+    network = trained.load(output)
+    expected = trained.load(path).predict(DIGITS.test_images[:9]).probabilities
+    found = network.predict(DIGITS.test_images[:9]).probabilities
+    np.testing.assert_array_equal(found, expected)
+    assert network.spec == trained.load(path).spec
+    arrays = dict(np.load(output / "weights.npz"))
+    name = next(name for name in arrays if name.endswith("kernel"))
+    np.savez(output / "weights.npz", **arrays | {name: np.zeros(3)})
+    with pytest.raises(InputError, match=rf"weights.npz: {name}: found \(3,\), expected"):
+        trained.load(output)
+    (output / "weights.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match="weights.npz: cannot be read"):
+        trained.load(output)
+
+
+def test_the_digits_network_that_comes_with_the_package_knows_digits():
+    network = trained.load("digits:pretrained")
+    found = network.predict(DIGITS.test_images, batch_size=355)
+    right = np.mean(found.probabilities.argmax(-1) == DIGITS.test_labels)
+    assert right > 0.97 and network.spec.labels == tuple("0123456789")
+    folder = trained.PRETRAINED["digits:pretrained"]
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 200_000
+
+
 def test_a_workdir_of_something_else_is_refused(workdir, tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="no such file"):
