@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from logging import LogRecord
 
@@ -123,12 +124,18 @@ def _explain(error: BaseException) -> str | None:
             )
     if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, RuntimeError) and (
-        found := re.search("Unable to initialize backend .*", str(error))
-    ):
+    found = re.search("Unable to initialize backend .*", str(error))
+    if (isinstance(error, RuntimeError) and found) or _is_of_backends(error):
+        reason = found[0] if found else "found no such device, or no jax that knows it"
         platforms = os.environ.get("JAX_PLATFORMS", "")
-        return f"JAX_PLATFORMS={platforms}: {found[0]}; JAX_PLATFORMS=cpu runs on the CPU"
+        return f"JAX_PLATFORMS={platforms}: {reason}; JAX_PLATFORMS=cpu runs on the CPU"
     return None
+
+
+def _is_of_backends(error: BaseException) -> bool:
+    """Whether jax has found no backend of those it was told of, which it says by an assertion."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, AssertionError) and frames[-1].filename.endswith("xla_bridge.py")
 
 
 def _is_aftermath(error: BaseException) -> bool:

@@ -53,3 +53,13 @@ def test_a_terminal_of_ascii_shows_what_it_can(monkeypatch):
     with flags.refusals():
         print("Bäume", os.fsdecode(b"\xff"))
     assert buffer.getvalue() == b"B\\xe4ume \\udcff\n"
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "abacus"])
+def test_a_platform_that_is_not_there_is_one_line(python, tmp_path, platform):
+    code = "from nge_jax import main; main.run()"
+    command = ["-c", code, "--config=train_digits", f"--workdir={tmp_path / 'w'}"]
+    done = python(*command, JAX_PLATFORMS=platform)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: JAX_PLATFORMS={platform}: ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,1 @@
+"""What fault_injection.py is made of."""
