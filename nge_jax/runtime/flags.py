@@ -73,8 +73,9 @@ def refusals() -> Iterator[None]:
         threading.excepthook = lambda given: (
             None if given.exc_value and _explain(given.exc_value) else in_threads(given)
         )
-        before = sys.excepthook
-        sys.excepthook = lambda *given: None if _is_aftermath(given[1]) else before(*given)
+        before = sys.unraisablehook
+        # It stays: threads of TensorStore's end after this.
+        sys.unraisablehook = lambda given: None if _is_aftermath(given.exc_value) else before(given)
         absl_logger = logging.get_absl_logger()
         absl_logger.addFilter(_is_news)
         try:
@@ -138,7 +139,7 @@ def _is_of_backends(error: BaseException) -> bool:
     return isinstance(error, AssertionError) and frames[-1].filename.endswith("xla_bridge.py")
 
 
-def _is_aftermath(error: BaseException) -> bool:
+def _is_aftermath(error: BaseException | None) -> bool:
     """Whether it is what TensorStore tells of writes that are still under way when Orbax has given up one of them."""
     return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
 
