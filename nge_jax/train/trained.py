@@ -228,7 +228,8 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
 def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
     """Reads weights and batch statistics from an .npz file; those of an auxiliary head are not in it."""
     file = path / artifacts.WEIGHTS
-    wanted = flatten_dict({"params": template.params, "batch_stats": template.batch_stats}, sep="/")
+    tree = {"params": template.params, "batch_stats": template.batch_stats}
+    wanted: dict[str, Any] = flatten_dict(tree, sep="/")
     wanted = {name: leaf for name, leaf in wanted.items() if name.split("/")[1] != "auxiliary"}
     try:
         with np.load(file, allow_pickle=False) as arrays:
@@ -236,7 +237,7 @@ def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())})") from error
     for name in wanted.keys() | found.keys():
-        shapes = [tree[name].shape if name in tree else "nothing" for tree in (found, wanted)]
+        shapes = [of[name].shape if name in of else "nothing" for of in (found, wanted)]
         if shapes[0] != shapes[1]:
             raise InputError(f"{file}: {name}: found {shapes[0]}, expected {shapes[1]}")
     return unflatten_dict(found, sep="/")
