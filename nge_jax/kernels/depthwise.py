@@ -85,7 +85,7 @@ def library_depthwise_conv(
         by_phase, kernel, 1
     )
     y = jnp.moveaxis(convolved, (1, 2), (2, 4)).reshape(
-        len(x), *(dilation * n for n in by_phase.shape[3:5]), x.shape[-1]
+        x.shape[0], *(dilation * n for n in by_phase.shape[3:5]), x.shape[-1]
     )[:, :height, :width]
     return y if stride == 1 else y[:, ::stride, ::stride]
 

@@ -137,15 +137,46 @@ def load_module(file: Path) -> ModuleType:
     return module
 
 
+# Keys that were not there yet when the first runs were recorded, with the values by which they change nothing.
+YOUNGER: dict[str, dict[str, Any]] = {
+    "search": {
+        "search.space": "darts",
+        "search.relaxation": "softmax",
+        "search.order": 1,
+        "search.stop_on_skips": 0,
+        "search.max_skips": 8,
+        "search.skip_dropout": 0.0,
+        "search.warmup": 0.0,
+        "gumbel.first_temperature": 10.0,
+        "gumbel.last_temperature": 0.1,
+        "partial.share": 4,
+    },
+    "train": {
+        "init_from": "",
+        "data.alternate_flip": False,
+        "data.test_fraction": 0.2,
+        "data.split_seed": 0,
+        "data.skip_damaged": False,
+        "train.class_weights": "none",
+    },
+}
+
+
 def read(workdir: Path) -> ConfigDict:
-    """Reads the config of the run whose workdir it is; keys of `run` that its version did not have get their defaults.
+    """Reads the config of the run whose workdir it is; keys that its version did not have get their defaults.
 
     Raises:
       InputError: there is none, or it names no task.
     """
     values = artifacts.read_json(workdir / artifacts.CONFIG, ("task",))
-    if values["task"] in FIRST_OF_TASK and isinstance(values.get("run"), dict):
-        values["run"] = _shipped_values(FIRST_OF_TASK[values["task"]])["run"] | values["run"]
+    task = values["task"]
+    if task in FIRST_OF_TASK and isinstance(values.get("run"), dict):
+        values["run"] = _shipped_values(FIRST_OF_TASK[task])["run"] | values["run"]
+    for key, value in YOUNGER.get(task, {}).items() if isinstance(task, str) else ():
+        *group, last = key.split(".")
+        holder = values.setdefault(group[0], {}) if group else values
+        if isinstance(holder, dict):  # else somebody has edited it, and it is refused later
+            holder.setdefault(last, value)
     return ConfigDict(values)
 
 

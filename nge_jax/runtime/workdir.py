@@ -252,8 +252,10 @@ def _remove(entry):
 
 
 def _differences(recorded, given):
-    """["key: workdir has X, now Y", ...] over the keys that matter."""
+    """["key: workdir has X, now Y", ...] over the keys that matter; those younger than the run change nothing."""
     absent = "nothing"
+    younger = config_checks.YOUNGER.get(str(given.get("task")), {})
+    recorded = {k: v for k, v in younger.items() if k in given} | recorded
     keys = sorted(
         key
         for key in recorded.keys() | given.keys()

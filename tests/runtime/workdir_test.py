@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import workdir
-from nge_jax.runtime.config import to_values
+from nge_jax.runtime.config import YOUNGER, flatten, load_config, read, to_values
 
 
 def config(**changes):
@@ -138,3 +138,28 @@ def test_a_broken_config_file_is_refused_until_overwritten(tmp_path):
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
         workdir.check(tmp_path, config(), overwrite=False)
     workdir.prepare(tmp_path, config(), overwrite=True)
+
+
+def test_a_run_of_before_a_key_goes_on_where_the_key_changes_nothing(tmp_path):
+    finished(tmp_path)
+    workdir.check(tmp_path, config() | {"search": {"relaxation": "softmax"}}, overwrite=False)
+    with pytest.raises(InputError, match="search.relaxation: workdir has 'softmax', now 'gumbel'"):
+        workdir.check(tmp_path, config() | {"search": {"relaxation": "gumbel"}}, overwrite=False)
+
+
+def test_a_config_of_before_a_key_is_read_with_it():
+    """Every key that is younger is one of a shipped config, where its value is the same."""
+    for task, name in (("search", "search_cifar"), ("train", "train_imagenet")):
+        shipped = flatten(to_values(load_config(name)))
+        shipped |= flatten(to_values(load_config("train_cifar10"))) if task == "train" else {}
+        for key, value in YOUNGER[task].items():
+            assert shipped[key] == value, key
+
+
+@pytest.mark.parametrize("task", YOUNGER)
+def test_a_recorded_config_gets_the_keys_that_it_lacks_and_keeps_others(tmp_path, task):
+    first = next(iter(YOUNGER[task]))
+    record = {"task": task} | ({"search": {"space": "x"}} if task == "search" else {first: "x"})
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    given = flatten(read(tmp_path).to_dict())
+    assert given == {"task": task} | YOUNGER[task] | {first: "x"}

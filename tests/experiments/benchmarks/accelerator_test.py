@@ -1,6 +1,6 @@
 """The measurement of an accelerator, on what is here."""
 
-import accelerator
+import pytest
 
 
 def test_a_program_is_measured_and_told(python, tmp_path):
@@ -27,13 +27,17 @@ def test_a_program_is_measured_and_told(python, tmp_path):
     assert repeats == "yes"
 
 
-def test_a_process_that_fails_or_finds_no_time_leaves_its_row(tmp_path):
-    request = {"program": "predict", "size": {"dtype": "no type"}, "cache": "", "seconds": 1}
-    figures = accelerator.start("measure.on_device", request, str(tmp_path), float("inf"))
-    assert figures["failure"].startswith("exit code 1: ")
-    assert accelerator.start("measure.on_device", request, str(tmp_path), 0.0) == {
-        "failure": "no time left"
-    }
-    size = {"dtype": "float32", "batch_size": 8}
-    cells = accelerator.cells({"program": "predict", "size": size}, figures)
-    assert len(cells) == len(accelerator.COLUMNS)
+@pytest.mark.parametrize(
+    "flag, said",
+    [
+        ("--dtypes=no_type", "exit code 1: TypeError"),
+        ("--limit_s=0.01", "no time left"),
+    ],
+)
+def test_a_process_that_fails_or_finds_no_time_leaves_its_row(python, flag, said):
+    small = ("--programs=predict", "--cells=1", "--channels=2", "--image_size=32", "--nodepthwise")
+    done = python("experiments/benchmarks/accelerator.py", *small, "--dtypes=float32", flag)
+    assert done.returncode == 0, done.stderr
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("| predict | "))
+    assert said in row
+    assert row.count(" | ") == 7  # as many columns as others
