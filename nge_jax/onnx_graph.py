@@ -7,7 +7,7 @@ undo. Only `export` needs this, and the package `onnx`.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -146,7 +146,7 @@ class _Graph:
 
     def _scan(self, params, inputs):
         """Unrolls a loop over the leading axis of constants; what it stacks must not be used."""
-        constants, carries = params["num_consts"], params["num_carry"]
+        constants, carries = scan_counts(params)
         fixed, carry, rows = (
             inputs[:constants], inputs[constants : constants + carries], inputs[constants + carries :],
         )  # fmt: skip
@@ -345,3 +345,11 @@ def _pads(padding):
 
 def _known(value):
     return np.asarray(value)
+
+
+def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
+    """Counts a scan's constants and what it carries; jax 0.12 has trees of them where versions before have numbers."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carried, _ = params["ft_in"].unpack()
+    return len(constants.vals), len(carried.vals)

@@ -14,6 +14,8 @@ import numpy as np
 from jax.extend.core import Literal, jaxprs_in_params
 from jaxlib import _hlo, _jax
 
+from nge_jax.onnx_graph import scan_counts
+
 KEYS = ("flops", "bytes accessed")
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%(\S+) \(.*?^\}$", re.MULTILINE | re.DOTALL)
@@ -168,7 +170,7 @@ def mean_iterations(traced, *known) -> float:
             rounds += 1
 
     def scan(params, ins, depth):
-        consts, carry = _scan_counts(params)
+        consts, carry = scan_counts(params)
         fixed, carried = ins[:consts], ins[consts : consts + carry]
         rows = ins[consts + carry :]
         body = params["jaxpr"]
@@ -183,14 +185,6 @@ def mean_iterations(traced, *known) -> float:
     consts = [c if np.size(c) <= _SMALL else None for c in traced.consts]
     run(traced.jaxpr, consts, [*unknown, *known], 0)
     return iterations / entries if entries else 1.0
-
-
-def _scan_counts(params):
-    """Counts a scan's constants and what it carries; jax 0.12 has trees of them where versions before have numbers."""
-    if "num_consts" in params:
-        return params["num_consts"], params["num_carry"]
-    consts, carry, _ = params["ft_in"].unpack()
-    return len(consts.vals), len(carry.vals)
 
 
 def _has_loop(jaxpr):
