@@ -172,12 +172,27 @@ def read(workdir: Path) -> ConfigDict:
     task = values["task"]
     if task in FIRST_OF_TASK and isinstance(values.get("run"), dict):
         values["run"] = _shipped_values(FIRST_OF_TASK[task])["run"] | values["run"]
-    for key, value in YOUNGER.get(task, {}).items() if isinstance(task, str) else ():
+    for key, value in _younger_keys(values).items():
         *group, last = key.split(".")
         holder = values.setdefault(group[0], {}) if group else values
         if isinstance(holder, dict):  # else somebody has edited it, and it is refused later
             holder.setdefault(last, value)
     return ConfigDict(values)
+
+
+def _younger_keys(values):
+    """Takes those of YOUNGER that a recorded config of its kind has in this version."""
+    data, search = (flatten({name: values.get(name) or {}}) for name in ("data", "search"))
+    names = {
+        "search": "search_cifar",
+        "train": "train_imagenet" if "data.image_size" in data else "train_cifar10",
+    }
+    task = values["task"]
+    # The space's own searches are as young as the key.
+    if task not in names or search.get("search.space", "darts") != "darts":
+        return {}
+    known = flatten(_shipped_values(names[task]))
+    return {key: value for key, value in YOUNGER[task].items() if key in known}
 
 
 def train_command(name: str, genotype: Path) -> str:

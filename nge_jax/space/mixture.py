@@ -7,12 +7,12 @@ PC-DARTS (Xu et al., ICLR 2020) weights the edges into a node by a softmax of th
 Where a search learns no betas, a plain array P [C, E, O] stands in the place of a `Mixture`.
 """
 
-from typing import Any, NamedTuple
-
-import jax
-import jax.numpy as jnp
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nge_jax.space.spaces import Space
+
+if TYPE_CHECKING:
+    import jax
 
 
 class Mixture(NamedTuple):
@@ -39,8 +39,11 @@ def strengths(mixture: Any) -> Any:
     return mixture.betas[..., None] * mixture.probs
 
 
-def normalized_edges(logits_CxE: jax.Array, space: Space) -> jax.Array:
+def normalized_edges(logits_CxE: "jax.Array", space: Space) -> "jax.Array":
     """Computes betas [C, E]: for each inner node the softmax over the edges into it."""
+    import jax  # here alone: what a workdir holds is read without it
+    import jax.numpy as jnp
+
     groups = (logits_CxE[:, list(space.incoming(node))] for node in space.inner_nodes)
     # Edges stand by their targets, so that the groups follow one another.
     return jnp.concatenate([jax.nn.softmax(group) for group in groups], axis=-1)

@@ -64,7 +64,7 @@ metrics = {
 }
 tests = {"test_accuracy": 0.70 + 0.02 * seed, "test_top5_accuracy": 0.9, "test_mean_iou": 0.25}
 side = 97 if path.parent.name == "voc" else 32
-spec = {"kind": "small", "shape": [side, side, 3], "mean": [0], "std": [1], "labels": [*range(10)]}
+spec = {"kind": "small", "shape": [side, side, 3], "mean": [0] * 3, "std": [1] * 3, "labels": [*map(str, range(10))]}
 network = {"cells": 3, "channels": 4} if name else {}
 files = {
     "config.json": {"seed": seed, "network": network},

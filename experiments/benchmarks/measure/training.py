@@ -5,6 +5,8 @@ prints the seconds a step took. With --losses=N the line tells the losses of N s
 instead of what compiling took. `train_step.py` starts it.
 """
 
+from pathlib import Path
+
 import jax
 from absl import app, flags
 
@@ -35,7 +37,9 @@ def main(_) -> None:
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
     )
     task = train_runner.make_task(
-        config, train_build.build(config, genotype.load(config.genotype), images)
+        config,
+        train_build.build(config, genotype.load(config.genotype), images),
+        Path("nowhere"),  # it gets a test's confusions, and here none is made
     )
     ((batches, *_),) = images.epoch(0, [(0, steps)])
     (phase,) = task.phases
