@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
-from nge_jax.errors import InputError, arguments_as
+from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
 from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, workdir
 from nge_jax.runtime.lock import holds_workdir
@@ -232,16 +232,7 @@ def _iou_name(label: str) -> str:
 def _read_backbone(config: ConfigDict, segmentation: Segmentation, path: Path) -> Variables:
     """Reads what the run `config.init_from` has trained, if this network can begin with it."""
     source = Path(config.init_from)
-    if source.resolve() == path.resolve():
-        raise InputError(f"config.init_from: found this run's own workdir, {path}")
-    try:
-        network = trained.load(source)
-    except InputError as error:
-        raise InputError(f"config.init_from: {error}") from error
-    if network.module.genotype != segmentation.model.genotype:
-        raise InputError(
-            f"config.init_from: {source / artifacts.GENOTYPE} is another cell than config.genotype"
-        )
+    network = trained.load_beginning(source, segmentation.model.genotype, path)
     shapes = train_step.state_shapes(
         segmentation.model, segmentation.optimizer, segmentation.source.spec.shape
     )

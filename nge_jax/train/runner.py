@@ -194,16 +194,7 @@ def _read_beginning(config: ConfigDict, training: Training, path: Path) -> Varia
     Of one with the same classes everything is taken, its head too, and with other classes the backbone.
     """
     folder, spec = Path(config.init_from).expanduser(), training.source.spec
-    if folder.resolve() == path.resolve():
-        raise InputError(f"config.init_from: found this run's own workdir, {path}")
-    try:
-        network = trained.load(folder)
-    except InputError as error:
-        raise InputError(f"config.init_from: {error}") from error
-    if network.module.genotype != training.model.genotype:
-        raise InputError(
-            f"config.init_from: {folder / artifacts.GENOTYPE} is another cell than config.genotype"
-        )
+    network = trained.load_beginning(folder, training.model.genotype, path)
     key, _ = jax.random.split(jax.random.key(config.seed))
     state = train_step.init_state(training.model, training.optimizer, key, spec.shape)
     fresh = {"params": state.params, "batch_stats": state.batch_stats}

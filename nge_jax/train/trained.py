@@ -30,6 +30,7 @@ from nge_jax.runtime import artifacts
 from nge_jax.runtime import config as run_config
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.finite import find_not_finite
+from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
@@ -223,6 +224,30 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
             f"{folder / str(step)}: found NaN or infinity in {name}, expected a network"
         )
     return Trained(config=config, spec=spec, module=module, state=state, step=step)
+
+
+def load_beginning(folder: Path, genotype: Genotype, workdir: Path) -> Trained:
+    """Reads the network of `config.init_from`, with which a run begins.
+
+    Args:
+      folder: what `config.init_from` names.
+      genotype: the run's cell, which has to be the network's too.
+      workdir: the run's own.
+
+    Raises:
+      InputError: it is the run's own workdir, `load` refuses it, or it has another cell.
+    """
+    if folder.resolve() == workdir.resolve():
+        raise InputError(f"config.init_from: found this run's own workdir, {workdir}")
+    try:
+        network = load(folder)
+    except InputError as error:
+        raise InputError(f"config.init_from: {error}") from error
+    if network.module.genotype != genotype:
+        raise InputError(
+            f"config.init_from: {folder / artifacts.GENOTYPE} is another cell than config.genotype"
+        )
+    return network
 
 
 def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
