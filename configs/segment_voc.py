@@ -9,7 +9,8 @@ Words after the colon, joined by commas: `small`, for a backbone of train_imagen
 
 `data.devkit=VOCdevkit` names the data the first time; it is prepared in TFDS's folder. SBD's
 annotations are used where they are there: VOC2012/SegmentationClassAug and train_aug.txt, or
-benchmark_RELEASE beside VOC2012 or VOCdevkit.
+benchmark_RELEASE beside VOC2012 or VOCdevkit. A folder with a labels.txt beside JPEGImages has classes
+of its own, named there line by line, and is read as it is (docs/data.md).
 
 The paper names DeepLabv3 and the pre-training on ImageNet, no more: "DeepLab" marks what its paper or public code have.
 It reports 75.96 % mIoU at 10.31 M parameters for its own cell, which it does not print; DARTS_V2 has 9.99 M.
@@ -61,7 +62,8 @@ def get_config(words: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.dir = ""  # tfds folder; empty: TFDS's own default, ~/tensorflow_datasets
-    config.data.devkit = ""  # VOCdevkit folder to prepare the data of; empty: it is prepared
+    # VOCdevkit folder to prepare the data of, or one with classes of its own; empty: VOC's is prepared.
+    config.data.devkit = ""
     config.data.crop = 513  # pixels of a side (DeepLab); a multiple of the output stride and 1
     config.data.test_size = 513  # whole images are padded to this; VOC's are at most 500 (DeepLab)
 

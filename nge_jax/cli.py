@@ -184,10 +184,15 @@ def _setting(text: str) -> str:
 
 def _evaluate(arguments: list[str]) -> None:
     parser = _parser("eval", "Tests the network of a training's newest checkpoint again.")
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run's workdir")
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="the run's workdir, or digits:pretrained"
+    )
     parser.add_argument("--data", metavar="DIR", help="folder of the data sets, if it has moved")
     given = parser.parse_args(arguments)
-    config = _recorded_config(given.run)
+
+    from nge_jax.runtime import artifacts
+
+    config = _recorded_config(artifacts.find_run(given.run))
     if given.data is not None:
         from nge_jax.runtime.config import differ
 
@@ -200,12 +205,17 @@ def _evaluate(arguments: list[str]) -> None:
 
 
 def _data_keys(config: "ConfigDict", place: str) -> dict[str, str]:
-    """Returns the key that --data sets: the data set itself where it is a folder or a file of the user's."""
+    """Returns the key that --data sets: the data set itself where it is the user's own folder or file, or a devkit."""
     expanded = str(Path(place).expanduser())
     name = config.data.get("name", "") if "data" in config else ""
     if name.startswith(("folder:", "npz:")):
         kind = "npz" if expanded.endswith(".npz") else "folder"
         return {"data.name": f"{kind}:{expanded}"}
+    if config.get("task") == "segment":
+        from nge_jax.data.voc_segmentation import devkit
+
+        if devkit.look_for(expanded) is not None:
+            return {"data.devkit": expanded}
     return {"data.dir": expanded}
 
 

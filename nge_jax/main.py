@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import small
 from nge_jax.errors import InputError
-from nge_jax.runtime import distributed, lock, workdir
+from nge_jax.runtime import artifacts, distributed, lock, workdir
 from nge_jax.runtime import flags as runtime_flags
 from nge_jax.runtime.config import FIRST_OF_TASK, check_keys, check_numbers, read_config, to_values
 from nge_jax.runtime.distributed import Preempted
@@ -87,7 +87,7 @@ def run_task(
 
     Args:
       config: of one of TASKS.
-      path: the workdir; "~" expands.
+      path: the workdir; "~" expands. With `eval_only` also an exported network, or the name of one in PRETRAINED.
       overwrite: removes the results of an earlier run.
       eval_only: tests the newest checkpoint of a training instead.
       summary: prints the sizes of the network's parts instead.
@@ -108,12 +108,13 @@ def run_task(
         print(runner.summary(config))
         return None
     distributed.initialize(**(processes or {}))
-    path = workdir.expand(path)
+    path = artifacts.find_run(path) if eval_only else workdir.expand(path)
     if not eval_only:
         lock.check_free(path)
     if task != "segment":
         config = importlib.import_module(f"nge_jax.{task}.build").resolve(config)
-    workdir.check(path, to_values(config), overwrite=overwrite)
+    if not (eval_only and artifacts.is_exported(path)):
+        workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:
         return runner.evaluate_only(config, path)

@@ -22,7 +22,7 @@ FORMATS = (
 # What PIL raises for a file that is no image, is damaged, or is much too large.
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 ORIENTATION = 0x0112  # EXIF's tag
-UPRIGHT = 1
+UPRIGHT, TURNED = 1, (5, 6, 7, 8)  # TURNED: height and width change places
 JPEG = b"\xff\xd8\xff"
 # Of a JPEG's segments: those without a length, the application's that holds EXIF, the beginning of the pixels, the end.
 # FRAMES: those that hold the size.
@@ -74,6 +74,21 @@ def size(data: bytes) -> tuple[int, int]:
     """
     with Image.open(io.BytesIO(data)) as image:
         return image.height, image.width
+
+
+def stored(data: bytes) -> tuple[int, int, int]:
+    """Returns height and width of an image as it is stored, and its EXIF orientation, 1 to 8; reads no pixels.
+
+    Raises:
+      one of UNREADABLE: it is no image.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        return image.height, image.width, _valid(image.getexif().get(ORIENTATION))
+
+
+def shown_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Returns height and width of an image of this orientation as a viewer shows it."""
+    return (width, height) if orientation in TURNED else (height, width)
 
 
 def is_gray(data: bytes) -> bool:

@@ -17,7 +17,6 @@ from nge_jax.data import small
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
 from nge_jax.data.voc_segmentation import batches as voc
-from nge_jax.data.voc_segmentation import devkit
 from nge_jax.runtime import parallel
 from nge_jax.runtime.parallel import Batches
 
@@ -210,7 +209,7 @@ def segmented(
     """Does the same with images and their masks; the test split's batches are `voc.TestBatch`.
 
     Args:
-      data: the prepared set.
+      data: the set.
       seed: of the run; it decides the order and the augmentation.
       batch_size: of all devices and processes together.
       steps_per_dispatch: how many batches a stack has room for.
@@ -230,13 +229,14 @@ def segmented(
             shape=(test_size, test_size, 3),
             mean=imagenet.MEAN,
             std=imagenet.STD,
-            labels=devkit.CLASSES,
+            labels=data.class_names,
         ),
         examples={"train": data.train_examples, "validation": 0, "test": data.test_examples},
         axes=STREAMED_AXES,
         batch_at=_streamed_batch_at,
         epoch=epoch,
         held_out=lambda _, batch_size: voc.test_batches(data, batch_size, test_size, *processes),
+        notes=data.notes,
     )
 
 

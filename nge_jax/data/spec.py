@@ -102,7 +102,7 @@ def check_labels(known: Sequence[str], found: Sequence[str], file: Path) -> None
         parts = [f"{', '.join(new[:4])} instead of {', '.join(gone[:4])}"]
     what = "; ".join(parts) or "in another order"
     raise InputError(
-        f"{file}: the data has other classes than this network ({what}); rename or remove the folders, choose another "
+        f"{file}: the data has other classes than this network ({what}); name them as they were, choose another "
         "--workdir, or pass --overwrite to start afresh"
     )
 

@@ -32,6 +32,9 @@ REPORT_MARKDOWN, REPORT = (
     "report.html",
 )  # the second is the last file that any task writes
 
+# Networks that come with the program, by the names that commands take for their folders.
+PRETRAINED = {"digits:pretrained": Path(__file__).parents[1] / "pretrained" / "digits"}
+
 EpochRows = list[dict[str, Any]]  # one for each epoch
 
 
@@ -47,6 +50,23 @@ class SearchHistory(NamedTuple):
         """Returns the largest that the cell ever got; None where it was never evaluated."""
         rewards = self.rewards[(self.architectures == cell).all((1, 2))]
         return rewards.max() if len(rewards) else None
+
+
+def find_run(name: str | Path) -> Path:
+    """Returns the folder of a run, or that of a network in PRETRAINED by its name; "~" expands.
+
+    Raises:
+      InputError: nobody knows where the home folder is.
+    """
+    try:
+        return PRETRAINED.get(str(name), Path(name).expanduser())
+    except RuntimeError as error:
+        raise InputError(f"{name}: no home folder is known ({error})") from error
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder is no workdir, but holds the weights of an exported network."""
+    return (folder / WEIGHTS).is_file() and not (folder / CHECKPOINTS).is_dir()
 
 
 def read_history(path: Path) -> SearchHistory:

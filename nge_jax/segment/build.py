@@ -1,5 +1,6 @@
 """What a config makes of a segmentation's training, before any array; what it may say is checked here."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.data.source import Source, segmented
 from nge_jax.data.voc_segmentation import batches as voc
+from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.runtime import config as config_checks
@@ -28,14 +30,18 @@ class Segmentation(NamedTuple):
     steps_per_epoch: int
 
 
-def open_source(config: ConfigDict) -> Source:
+def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
     """Opens the data set of a checked config; it is prepared if it has to be.
+
+    Args:
+      config: of the segmentation.
+      labels: the classes of the network, of which a devkit's own may be some, in any order.
 
     Raises:
       InputError: neither prepared nor a folder to prepare it of, or it does not suit the config.
     """
     with arguments_as(folder="config.data.devkit", data_dir="config.data.dir"):
-        data = voc.load(config.data.devkit, config.data.dir)
+        data = voc.load(config.data.devkit, config.data.dir, labels)
     if config.train.batch_size > data.train_examples:
         raise InputError(
             f"config.train.batch_size: found {config.train.batch_size}, expected no more than the "
@@ -53,13 +59,24 @@ def open_source(config: ConfigDict) -> Source:
     )
 
 
+def count_classes(config: ConfigDict) -> int:
+    """Counts the classes of a config's devkit: VOC's 21 where there is none, or none with classes of its own.
+
+    Raises:
+      InputError: the file of their names is refused.
+    """
+    root = devkit.look_for(config.data.devkit) if config.data.devkit else None
+    names = devkit.own_classes(root) if root is not None else None
+    return len(devkit.CLASSES if names is None else names)
+
+
 def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentation:
     """Makes the network of a checked config and its optimizer; the rate falls as DeepLab's "poly" policy."""
     rate = optax.polynomial_schedule(
         config.weights.learning_rate, 0.0, config.weights.power, config.train.steps
     )
     return Segmentation(
-        model=make_segmentation_network(config, genotype),
+        model=make_segmentation_network(config, genotype, len(source.spec.labels)),
         schedule=rate,
         optimizer=train_build.make_optimizer(config, rate),
         source=source,

@@ -1,4 +1,4 @@
-"""VOC's colors, and segmentations as palette PNGs and as rows of pictures."""
+"""Segmentations in VOC's colors, as palette PNGs and as rows of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,8 @@ from matplotlib import patches, rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nge_jax.data.voc_segmentation.devkit import CLASSES, IGNORE
+from nge_jax.data.voc_segmentation.devkit import IGNORE
+from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.report.figure import QUIET, STYLE, new_figure
 
 RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colors of an error
@@ -28,19 +29,6 @@ class SegmentedImage(NamedTuple):
     image: np.ndarray
     mask: np.ndarray
     prediction: np.ndarray
-
-
-def voc_palette() -> np.ndarray:
-    """Makes the colors of VOC's development kit, uint8 [256, 3]: 0 is black, 255 a light beige.
-
-    The bits of a class number go to red, green and blue in turn, the lowest ones to the highest bits.
-    """
-    numbers = np.arange(256)
-    palette = np.zeros([256, 3], np.int64)
-    for bit in range(8):
-        for channel in range(3):
-            palette[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
-    return palette.astype(np.uint8)
 
 
 def write_png(path: str | Path, labels: np.ndarray) -> None:
@@ -71,8 +59,8 @@ def side_by_side(example: SegmentedImage) -> np.ndarray:
     return np.concatenate(row[:-1], axis=1)
 
 
-def examples_figure(examples: Sequence[SegmentedImage]) -> Figure:
-    """Draws a row for each example, and below the classes that occur in them with their colors."""
+def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) -> Figure:
+    """Draws a row for each example, and below the classes that occur in them with their colors; `names`, of all."""
     with rc_context(STYLE):
         height = 1.6 * len(examples) + 0.8
         figure = new_figure(8.0, height)
@@ -88,7 +76,7 @@ def examples_figure(examples: Sequence[SegmentedImage]) -> Figure:
             axes.set_ylabel(example.name, color=QUIET, fontsize=7)
         labels = [e.mask for e in examples] + [e.prediction for e in examples]
         seen = sorted({int(label) for part in labels for label in np.unique(part)} - {IGNORE})
-        handles = [_handle(CLASSES[label], voc_palette()[label]) for label in seen]
+        handles = [_handle(names[label], voc_palette()[label]) for label in seen]
         handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
         figure.legend(handles=handles, loc="lower center", ncols=7, fontsize=7)
         figure.subplots_adjust(0.04, 0.6 / height, 0.99, 1 - 0.2 / height, 0.03, 0.03)

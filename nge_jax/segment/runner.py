@@ -67,6 +67,11 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     cells = genotype.load(config.genotype)
     segment_build.check(config)
     source = segment_build.open_source(config)
+    train_runner.show_notes(source)
+    if not overwrite:
+        source = source._replace(
+            spec=dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
+        )
     segmentation = segment_build.build(config, cells, source)
     begins = overwrite or not workdir.has_checkpoints(path)
     backbone = _read_backbone(config, segmentation, path) if config.init_from and begins else None
@@ -108,8 +113,9 @@ def report(path: str | Path) -> Path:
     path = Path(path)
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
-    model = train_model.make_segmentation_network(config, cells)
-    parameters, multiply_adds = model_cost(model, dataset_spec.read(path).shape)
+    spec = dataset_spec.read(path)
+    model = train_model.make_segmentation_network(config, cells, len(spec.labels))
+    parameters, multiply_adds = model_cost(model, spec.shape)
     return segment_report.write_segment_report(path, [(config.genotype, parameters, multiply_adds)])
 
 
@@ -147,7 +153,7 @@ def make_task(
     def test(state):
         evaluation = _test(config, segmentation, state)
         if distributed.is_first() and evaluation.shown:
-            figure = segment_pictures.examples_figure(evaluation.shown)
+            figure = segment_pictures.examples_figure(evaluation.shown, source.spec.labels)
             save(figure, path / artifacts.EXAMPLES)
             _write_events(path, int(state.step), evaluation.shown)
         return _metrics(evaluation, source.spec.labels)
@@ -174,9 +180,9 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluatio
     """
     segment_build.check(config)
     network = trained.load(path)
-    segmentation = segment_build.build(
-        config, network.module.genotype, segment_build.open_source(config)
-    )
+    source = segment_build.open_source(config, network.spec.labels)
+    train_runner.show_notes(source)
+    segmentation = segment_build.build(config, network.module.genotype, source)
     print(f"step {network.step}")
     return _test(config, segmentation, parallel.replicated(network.state))
 
@@ -253,6 +259,7 @@ def summary(config: ConfigDict) -> str:
       InputError, GenotypeError: the config is refused.
     """
     segment_build.check(config)
-    model = train_model.make_segmentation_network(config, genotype.load(config.genotype))
+    cells, classes = genotype.load(config.genotype), segment_build.count_classes(config)
+    model = train_model.make_segmentation_network(config, cells, classes)
     shape = (config.data.test_size, config.data.test_size, 3)
     return network_table(f"{config.genotype} as DeepLabv3's backbone", model, shape)

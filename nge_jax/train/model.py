@@ -4,7 +4,6 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from nge_jax.data.spec import LARGE, SMALL
-from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import Network, cifar_network, imagenet_network
 from nge_jax.runtime import parallel
@@ -13,13 +12,13 @@ from nge_jax.space.genotype import Genotype
 NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
 
 
-def make_segmentation_network(config: ConfigDict, genotype: Genotype) -> Network:
+def make_segmentation_network(config: ConfigDict, genotype: Genotype, classes: int) -> Network:
     """Makes the network of these cells as the backbone of DeepLabv3."""
     return deeplab_network(
         genotype,
         cells=config.network.cells,
         channels=config.network.channels,
-        classes=voc.NUM_CLASSES,
+        classes=classes,
         output_stride=config.network.output_stride,
         width=config.network.width,
         rates=tuple(config.network.rates),

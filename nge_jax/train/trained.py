@@ -37,8 +37,6 @@ from nge_jax.train import step as train_step
 from nge_jax.train.step import TrainState
 
 NEWEST, BEST = "newest", "best"
-# Networks that come with the program, by the names that `load` knows them by.
-PRETRAINED = {"digits:pretrained": Path(__file__).parents[1] / "pretrained" / "digits"}
 
 Files = Sequence[str | Path]
 
@@ -184,7 +182,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     """Reads the network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
 
     Args:
-      path: the workdir; or a folder that `export.write` made as "npz"; or a name in PRETRAINED.
+      path: the workdir; or a folder that `export.write` made as "npz"; or a name in `artifacts.PRETRAINED`.
       checkpoint: NEWEST or BEST.
 
     Raises:
@@ -192,7 +190,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     """
     if checkpoint not in (NEWEST, BEST):
         raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
-    path = PRETRAINED.get(str(path), Path(path).expanduser())
+    path = artifacts.find_run(path)
     config = run_config.read(path)
     if config.task not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
@@ -200,15 +198,18 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:
-        module = train_model.make_segmentation_network(config, genotype)
+        module = train_model.make_segmentation_network(config, genotype, len(spec.labels))
     else:
         module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
     optimizer = train_build.make_optimizer(config, optax.constant_schedule(0.0))
     template = train_step.state_shapes(module, optimizer, spec.shape)
     folder = path / artifacts.CHECKPOINTS
-    if checkpoint == NEWEST and not folder.is_dir() and (path / artifacts.WEIGHTS).is_file():
-        state = template._replace(step=np.int32(0), opt_state=(), **_read_weights(path, template))
+    if checkpoint == NEWEST and artifacts.is_exported(path):
+        sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template.sums)
+        state = template._replace(
+            step=np.int32(0), opt_state=(), sums=sums, **_read_weights(path, template)
+        )
         return Trained(config=config, spec=spec, module=module, state=state, step=0)
     restored = None
     if folder.is_dir():

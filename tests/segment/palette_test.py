@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.segment import pictures
 
 MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 
 
 def test_the_colors_are_vocs():
-    colors = pictures.voc_palette().tolist()
+    colors = voc_palette().tolist()
     assert len(colors) == 256
     # As VOC's development kit documents them: background, aeroplane, bicycle, bird, person, monitor, void.
     assert [colors[i] for i in (0, 1, 2, 3, 15, 20, 255)] == [
@@ -28,7 +29,7 @@ def test_the_colors_are_those_of_the_real_masks():
     folder = Path(os.environ["NGE_DATA_DIR"]) / "VOCdevkit/VOC2012/SegmentationClassAug"
     with Image.open(next(iter(sorted(folder.glob("*.png"))))) as mask:
         found = np.array(mask.getpalette()).reshape(-1, 3)
-    np.testing.assert_array_equal(pictures.voc_palette()[:21], found[:21])
+    np.testing.assert_array_equal(voc_palette()[:21], found[:21])
 
 
 def test_a_written_mask_reads_as_numbers_and_as_colors_and_overwrites_nothing(tmp_path):
@@ -37,6 +38,6 @@ def test_a_written_mask_reads_as_numbers_and_as_colors_and_overwrites_nothing(tm
     with Image.open(path) as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), MASK)
-        np.testing.assert_array_equal(picture.convert("RGB"), pictures.voc_palette()[MASK])
+        np.testing.assert_array_equal(picture.convert("RGB"), voc_palette()[MASK])
     with pytest.raises(FileExistsError):
         pictures.write_png(path, MASK)

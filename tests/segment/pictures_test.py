@@ -3,9 +3,11 @@
 import numpy as np
 from PIL import Image
 
+from nge_jax.data.voc_segmentation.devkit import CLASSES
+from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.report import figure
 from nge_jax.segment import pictures
-from nge_jax.segment.pictures import SegmentedImage, voc_palette
+from nge_jax.segment.pictures import SegmentedImage
 
 MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 PREDICTION = np.array([[0, 2, 2], [15, 0, 7]], np.uint8)
@@ -26,7 +28,7 @@ def test_side_by_side_shows_image_truth_prediction_and_error():
 
 
 def test_a_figure_has_a_row_for_each_example_and_names_the_classes_in_them(tmp_path):
-    drawing = pictures.examples_figure([EXAMPLE, EXAMPLE._replace(name="2007_2")])
+    drawing = pictures.examples_figure([EXAMPLE, EXAMPLE._replace(name="2007_2")], CLASSES)
     assert [len(axes.images) for axes in drawing.axes] == [1] * 8
     assert [axes.get_title(loc="left") for axes in drawing.axes[:4]] == list(pictures.TITLES)
     texts = [text.get_text() for text in drawing.legends[0].get_texts()]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
@@ -36,6 +37,7 @@ from tests.small_training import SMALL, arrays, make_config, rows
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
+NAMES = ("ground", "cell wall", "kern", "nowhere")  # of a folder's own classes
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
 
 
@@ -56,9 +58,15 @@ def small_config(folder, **changes):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With a VOCdevkit of 7 images to train on and 3 to test on, and `imagenet`, a classifier's workdir."""
+    """With a VOCdevkit of 7 images to train on and 3 to test on, one with classes of its own in `own`, and `imagenet`.
+
+    The last is a classifier's workdir.
+    """
     folder = tmp_path_factory.mktemp("segment")
     write_devkit(folder)
+    (folder / "own").mkdir()
+    root, _ = write_devkit(folder / "own")
+    (root / "labels.txt").write_text("\n".join(NAMES) + "\n")
     config = make_config("train_imagenet", "smoke")
     config.network.cells = 2
     path = folder / "imagenet"
@@ -80,8 +88,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    """(config, workdir) of a finished run that began with a classifier's backbone."""
-    config = small_config(folder, init_from=str(folder / "imagenet"))
+    """(config, workdir) of a finished run on classes of its own that began with a classifier's backbone."""
+    devkit = str(folder / "own")
+    config = small_config(folder, init_from=str(folder / "imagenet"), **{"data.devkit": devkit})
     segment_runner.run(config, folder / "run", overwrite=False)
     return config, folder / "run"
 
@@ -94,13 +103,14 @@ def test_a_run_trains_tests_and_reports(finished):
     assert record[-1]["test_examples"] == 3 and "test_mean_iou" not in record[0]
     network = trained.load(path)
     assert network.step == 7 and network.spec.shape == (49, 49, 3)
-    names = [f"test_iou_{devkit.CLASSES[label]}" for label in range(3)]
+    assert network.spec.labels == NAMES
+    names = [f"test_iou_{name}" for name in NAMES[:3]]
     assert [key for key in record[-1] if key.startswith("test_iou")] == names
     mean = np.mean([record[-1][name] for name in names])
     assert record[-1]["test_mean_iou"] == pytest.approx(mean)
     text = (path / "report.md").read_text()
     assert f"| mean | {record[-1]['test_mean_iou']:.2%} |" in text
-    assert "| tvmonitor | absent |" in text and "![" in text and "(examples.png)" in text
+    assert "| nowhere | absent |" in text and "![" in text and "(examples.png)" in text
     with Image.open(path / "examples.png") as picture:
         assert picture.size[0] == 1600
     events = b"".join(file.read_bytes() for file in path.glob("events.*"))
@@ -119,12 +129,12 @@ def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
     config, path = finished
     network = trained.load(path)
     leaves = jax.tree.leaves(network.state.params["head"]["classifier"])
-    (bias,) = (leaf for leaf in leaves if leaf.shape == (21,))
-    bias += np.where(np.arange(21) < 3, 0, -100)  # so that some predictions are right
+    (bias,) = (leaf for leaf in leaves if leaf.shape == (4,))
+    bias += np.where(np.arange(4) < 3, 0, -100)  # so that some predictions are right
     monkeypatch.setattr(trained, "load", lambda _: network)
     found = segment_runner.evaluate_only(config, path).iou
     masks, predictions = [], []
-    for batch in voc.test_batches(voc.load(data_dir=config.data.dir), 2, 49):
+    for batch in voc.test_batches(voc.load(config.data.devkit), 2, 49):
         masks.append(batch.masks)
         predictions.append(logits(network, batch.images).argmax(-1))
     masks, predictions = np.concatenate(masks), np.concatenate(predictions)
@@ -133,7 +143,7 @@ def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
     right = matrix.diagonal()
     iou = right / (matrix.sum(0) + matrix.sum(1) - right)
     assert found.pixels == labeled.sum() and iou.max() > 0.1
-    assert found.per_class[3:] == (None,) * 18
+    assert found.per_class[3:] == (None,)
     # Another program of the same network may round differently, and a pixel fall to another class.
     np.testing.assert_allclose(found.per_class[:3], iou, atol=0.002)
     assert found.mean == pytest.approx(iou.mean(), abs=0.002)
@@ -183,15 +193,49 @@ def test_a_run_begins_with_the_classifiers_backbone_and_its_own_head(folder, cap
     assert int(state.step) == 0
 
 
-def test_testing_alone_prints_the_same_and_writes_nothing(finished, capsys):
+def test_testing_alone_on_classes_in_another_order_finds_the_same_and_writes_nothing(
+    finished, tmp_path, capsys
+):
     config, path = finished
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    root, masks = write_devkit(tmp_path)
+    (root / "labels.txt").write_text("\n".join(NAMES[number] for number in (2, 0, 1)))
+    numbers = np.array([1, 2, 0, *range(3, 256)], np.uint8)
+    for name in sorted(masks)[7:]:
+        labels = numbers[masks[name]]
+        Image.fromarray(labels).save(root / f"SegmentationClass/{name}.png")
+    config = ConfigDict(config.to_dict())
+    config.data.devkit = str(tmp_path)
     result = segment_runner.evaluate_only(config, path)
     assert result.iou.mean == rows(path)[-1]["test_mean_iou"]
-    assert "over 3 of 21 classes" in capsys.readouterr().out
+    assert "over 3 of 4 classes" in capsys.readouterr().out
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     shapes = {example.name: example.image.shape for example in result.shown}
     assert shapes == {f"2007_{n:06d}": (24 + n, 40 - n, 3) for n in (7, 8, 9)}
+
+
+def test_a_run_does_not_go_on_with_other_classes(finished, tmp_path):
+    config, path = finished
+    root, _ = write_devkit(tmp_path)
+    config = ConfigDict(config.to_dict())
+    config.data.devkit = str(tmp_path)
+    before = (path / "dataset.json").read_text()
+    for names, message in (
+        (NAMES[::-1], "in another order"),
+        ((*NAMES[:3], "sky"), "sky instead of nowhere"),
+        (NAMES[:3], "without nowhere"),
+    ):
+        (root / "labels.txt").write_text("\n".join(names))
+        with pytest.raises(InputError, match=f"other classes than this network .{message}"):
+            segment_runner.run(config, path)
+    assert (path / "dataset.json").read_text() == before
+
+
+def test_the_summary_counts_a_folders_own_classes(folder):
+    config = small_config(folder, **{"data.devkit": str(folder / "own")})
+    assert segment_build.count_classes(config) == len(NAMES)
+    config.data.devkit = str(folder / "VOCdevkit")
+    assert segment_build.count_classes(config) == len(devkit.CLASSES)
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "a", "b"]], ids=["missing", "twice"])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax import export, predict
+from nge_jax import cli, export, predict
 from nge_jax.data import augment, small
 from nge_jax.data import order as data_order
 from nge_jax.errors import InputError
 from nge_jax.report import train as train_report
-from nge_jax.runtime import host_tf
+from nge_jax.runtime import artifacts, host_tf
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from tests.conftest import ROOT
@@ -279,12 +279,14 @@ def test_a_folder_of_weights_is_loaded_as_a_workdir_is(workdir, tmp_path):
         trained.load(output)
 
 
-def test_the_digits_network_that_comes_with_the_package_knows_digits():
+def test_the_digits_network_that_comes_with_the_package_knows_digits(capsys):
     network = trained.load("digits:pretrained")
     found = network.predict(DIGITS.test_images, batch_size=355)
     right = np.mean(found.probabilities.argmax(-1) == DIGITS.test_labels)
+    cli.run(["eval", "digits:pretrained"])
+    assert f"test accuracy: {right:.2%} of 355 images" in capsys.readouterr().out
     assert right > 0.97 and network.spec.labels == tuple("0123456789")
-    folder = trained.PRETRAINED["digits:pretrained"]
+    folder = artifacts.PRETRAINED["digits:pretrained"]
     assert sum(file.stat().st_size for file in folder.iterdir()) < 200_000
 
 

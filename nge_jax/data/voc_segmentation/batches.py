@@ -1,11 +1,13 @@
 """PASCAL VOC 2012's segmentation task as batches: prepared by TFDS, read and augmented by tf.data.
 
+A devkit with classes of its own gives the same batches, read from its files, see `own`.
+
 An epoch's order is a permutation drawn from (seed, epoch); how an image is scaled, cropped and flipped
 from (seed, epoch, its index). Neither depends on the number of processes, nor on where in the epoch a
 training resumes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,33 +17,37 @@ from nge_jax.data import prepare, record_index
 from nge_jax.data.imagenet.batches import MEAN
 from nge_jax.data.record_index import Records
 from nge_jax.data.voc_segmentation import augment as voc_augment
-from nge_jax.data.voc_segmentation import devkit
+from nge_jax.data.voc_segmentation import devkit, masks, own
+from nge_jax.data.voc_segmentation.own import Listed
 from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.runtime import host_tf
 
-NUM_CLASSES = len(devkit.CLASSES)
 READ = 16  # records read by one call from TensorFlow into Python
 
 
 class VocDataset(NamedTuple):
-    """A prepared data set; it trains on SBD's train_aug where the folder had it, else on train.
+    """A data set; it trains on train_aug, SBD's of VOC, where the folder had it, else on train.
 
     Attributes:
+      class_names: in the order of the numbers.
       train_split: name of the split to train on.
       train_examples: number of its images.
       test_examples: number of images of val.
-      train: where the encoded examples to train on lie.
+      train: where the encoded examples to train on lie; of a folder with classes of its own the examples.
       test: where those of val lie.
-      features: of TFDS; they decode an example.
+      features: of TFDS; they decode an example. Of own classes None.
+      notes: lines for the user.
     """
 
+    class_names: tuple[str, ...]
     train_split: str
     train_examples: int
     test_examples: int
-    train: Records
-    test: Records
+    train: Records | Listed
+    test: Records | Listed
     features: Any
+    notes: tuple[str, ...] = ()
 
 
 class TestBatch(NamedTuple):
@@ -60,17 +66,26 @@ class TestBatch(NamedTuple):
     sizes: np.ndarray
 
 
-def load(folder: str = "", data_dir: str = "") -> VocDataset:
-    """Opens the prepared data set; the first time prepares it from a VOCdevkit folder.
+def load(folder: str = "", data_dir: str = "", known: Sequence[str] | None = None) -> VocDataset:
+    """Opens a folder with classes of its own, else VOC's prepared data set, made of a VOCdevkit the first time.
 
     Args:
-      folder: VOCdevkit, see `devkit`; only read. Not needed once the data set is prepared.
+      folder: VOCdevkit, see `devkit`; only read. Of VOC's classes not needed once the data set is prepared.
       data_dir: tfds folder to prepare it in; "" means TFDS's own default.
+      known: classes of a network, where a folder's own may be some of them, in any order.
 
     Raises:
       InputError: nothing prepared and no folder, the folder is refused, or what is prepared was made
-        of another one.
+        of another one; or of other classes than `known`.
     """
+    names = devkit.own_classes(devkit.find(folder)) if folder else None
+    if names is not None:
+        return _own(own.open_folder(devkit.find(folder), names, known))
+    if known is not None and tuple(known) != devkit.CLASSES:
+        raise ArgumentError(
+            "folder",
+            f"found VOC's {len(devkit.CLASSES)} classes, expected {', '.join(known)} ({masks.OWN})",
+        )
     host_tf.tensorflow()
     with prepare.quietly():
         builder = Builder(data_dir=data_dir or None)
@@ -86,7 +101,8 @@ def load(folder: str = "", data_dir: str = "") -> VocDataset:
             record_index.tfrecords([str(p) for p in splits[n].filepaths], splits[n].shard_lengths)
             for n in (name, devkit.VAL)
         )
-    return VocDataset(
+    data = VocDataset(
+        class_names=devkit.CLASSES,
         train_split=name,
         train_examples=len(train.file),
         test_examples=len(test.file),
@@ -94,6 +110,34 @@ def load(folder: str = "", data_dir: str = "") -> VocDataset:
         test=test,
         features=builder.info.features,
     )
+    _check_classes(data, builder.data_dir)
+    return data
+
+
+def _own(found):
+    return VocDataset(
+        class_names=found.names,
+        train_split=found.train_split,
+        train_examples=len(found.train.examples),
+        test_examples=len(found.test.examples),
+        train=found.train,
+        test=found.test,
+        features=None,
+        notes=found.notes,
+    )
+
+
+def _check_classes(data, where):
+    """Refuses masks to train on that have fewer than two classes; reads on only until it has seen two."""
+    import tensorflow_datasets as tfds
+
+    seen, no_image = set(), {"image": tfds.decode.SkipDecoding()}
+    examples = _decoded(data.train, data.features, np.arange(data.train_examples), no_image)
+    for _, example in examples.as_numpy_iterator():
+        seen |= set(np.unique(example["mask"]).tolist())
+        if len(seen - {devkit.IGNORE}) > 1:
+            return
+    own.check_classes(where, data.train_split, seen, devkit.CLASSES)
 
 
 def train_batches(
@@ -122,9 +166,11 @@ def train_batches(
         draws = tf.stack([key, index])
         return voc_augment.augment(example["image"], example["mask"], draws, crop=crop, mean=MEAN)
 
+    # There is no Python control flow to translate.
+    augmented = tf.autograph.experimental.do_not_convert(augmented)
     examples = _decoded(data.train, data.features, mine.ravel())
     examples = examples.map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
-    return examples.batch(mine.shape[1]).prefetch(2).as_numpy_iterator()
+    return _read(data.train, mine.ravel(), examples.batch(mine.shape[1]).prefetch(2))
 
 
 def test_batches(
@@ -140,8 +186,8 @@ def test_batches(
     """
     steps, part = -(-data.test_examples // batch_size), batch_size // process_count
     order = np.arange(steps * batch_size).reshape(steps, process_count, part)[:, process_index]
-    examples = _decoded(data.test, data.features, order[order < data.test_examples])
-    examples = examples.prefetch(part).as_numpy_iterator()
+    mine = order[order < data.test_examples]
+    examples = _read(data.test, mine, _decoded(data.test, data.features, mine).prefetch(part))
     for _ in range(steps):
         batch = TestBatch(
             images=np.tile(voc_augment.padding_color(MEAN), (part, size, size, 1)),
@@ -161,6 +207,10 @@ def test_batches(
 
 def check_test_size(data: VocDataset, size: int) -> None:
     """Raises ArgumentError if an image of the validation split is larger than `size`; decodes none."""
+    if isinstance(data.test, Listed):
+        for image in own.sizes(data.test):
+            _check_fits(*image, size)
+        return
     tf = host_tf.tensorflow()
     import tensorflow_datasets as tfds
 
@@ -183,6 +233,8 @@ def _check_fits(name, height, width, size):
 def _decoded(records, features, indices, decoders=None):
     """Makes a tf.data.Dataset of (index, decoded example): the records `indices` in this order."""
     tf = host_tf.tensorflow()
+    if isinstance(records, Listed):
+        return own.decoded(records, indices, tf)
 
     def decoded(index, example):
         return index, features.deserialize_example(example, decoders=decoders)
@@ -191,6 +243,17 @@ def _decoded(records, features, indices, decoders=None):
     decoded = tf.autograph.experimental.do_not_convert(decoded)
     data = record_index.encoded(records, indices, READ).unbatch()
     return data.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _read(records, indices, data):
+    """Iterates over the arrays that are made of the examples `indices`; names the one that cannot be read."""
+    tf = host_tf.tensorflow()
+    try:
+        yield from data.as_numpy_iterator()
+    except tf.errors.OpError:
+        if isinstance(records, Listed):
+            own.refuse_unreadable(records, indices)
+        raise
 
 
 def _prepare(builder, folder):
@@ -203,7 +266,7 @@ def _prepare(builder, folder):
             "`folder` to name a VOCdevkit folder to make it of",
         )
     devkit.examples(devkit.find(folder))  # refuses a folder before anything is written
-    config = tfds.download.DownloadConfig(manual_dir=folder)
+    config = tfds.download.DownloadConfig(manual_dir=str(devkit.find(folder)))
     try:
         builder.download_and_prepare(download_config=config)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""A VOCdevkit folder of PASCAL VOC 2012: which images and masks it holds, read and checked.
+"""A VOCdevkit folder of PASCAL VOC 2012, or one laid out like it: which images and masks it holds.
 
-    VOCdevkit/VOC2012/JPEGImages/ID.jpg
+    VOCdevkit/VOC2012/JPEGImages/ID.jpg                or of another of ENDINGS
     VOCdevkit/VOC2012/SegmentationClass/ID.png         masks of train and val
     VOCdevkit/VOC2012/SegmentationClassAug/ID.png      masks of train_aug: VOC's, and SBD's of the others
     VOCdevkit/VOC2012/ImageSets/Segmentation/{train,train_aug,val}.txt
@@ -13,15 +13,16 @@ Without a train_aug.txt SBD may as well lie there as its authors distribute it, 
 benchmark_RELEASE in VOC2012, beside it or beside VOCdevkit. Then train_aug is what SBD and VOC's train
 list without what VOC's val does, sorted by name. A mask is VOC's if train lists it, else SBD's, an image
 VOC's if JPEGImages has it, else SBD's.
+
+With a file of class names beside JPEGImages, see `class_names`, the classes are the folder's own, and SBD is no part
+of it.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from nge_jax.data.voc_segmentation import sbd
+from nge_jax import files
+from nge_jax.data.voc_segmentation import class_names, sbd
 from nge_jax.errors import InputError
 
 CLASSES = (
@@ -33,6 +34,7 @@ IGNORE = 255  # borders of objects, and what nobody could tell
 TRAIN, TRAIN_AUG, VAL = "train", "train_aug", "val"
 LISTS, IMAGES, MASKS = "ImageSets/Segmentation", "JPEGImages", "SegmentationClass"
 MASKS_AUG = "SegmentationClassAug"
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of images, in small or in capital letters
 
 
 class DevkitExample(NamedTuple):
@@ -40,7 +42,7 @@ class DevkitExample(NamedTuple):
 
     Attributes:
       id: name without folder and ending.
-      image: JPEG file.
+      image: its file.
       mask: PNG whose pixels are class numbers, with a palette or gray; or SBD's .mat.
     """
 
@@ -49,18 +51,21 @@ class DevkitExample(NamedTuple):
     mask: Path
 
 
+def look_for(folder: str | Path) -> Path | None:
+    """Finds the folder that holds JPEGImages, see `find`; None where there is none."""
+    folder = Path(folder).expanduser()
+    candidates = folder / "VOCdevkit" / "VOC2012", folder / "VOC2012", folder
+    return next((root for root in candidates if (root / IMAGES).is_dir()), None)
+
+
 def find(folder: str | Path) -> Path:
-    """Finds the VOC2012 folder in `folder`, which may be it, VOCdevkit, or what VOCdevkit lies in.
+    """Finds the VOC2012 folder in `folder`, which may be it, VOCdevkit, or what VOCdevkit lies in; "~" expands.
 
     Raises:
       InputError: there is none, or it is not laid out as above.
     """
-    folder = Path(folder)
-    candidates = folder / "VOCdevkit" / "VOC2012", folder / "VOC2012", folder
-    for root in candidates:
-        if (root / IMAGES).is_dir():
-            break
-    else:
+    root = look_for(folder)
+    if root is None:
         raise InputError(f"{folder}: no VOC2012/{IMAGES} in it, expected a VOCdevkit folder")
     for needed in (LISTS, f"{LISTS}/{VAL}.txt"):
         if not (root / needed).exists():
@@ -68,6 +73,16 @@ def find(folder: str | Path) -> Path:
     if not ({TRAIN, TRAIN_AUG} & set(_lists(root))):
         raise InputError(f"{root / LISTS}: neither {TRAIN}.txt nor {TRAIN_AUG}.txt")
     return root
+
+
+def own_classes(root: Path) -> tuple[str, ...] | None:
+    """Reads the names of a folder's own classes; None where they are VOC's 21.
+
+    Raises:
+      InputError: as of `class_names.read`.
+    """
+    names = class_names.read(root)
+    return None if names == CLASSES else names
 
 
 def examples(root: Path) -> dict[str, list[DevkitExample]]:
@@ -85,45 +100,10 @@ def examples(root: Path) -> dict[str, list[DevkitExample]]:
             f"SBD's {sbd.RELEASE}"
         )
     splits = {split: _examples(root, split) for split in lists}
-    dataset = sbd.find(root)
+    dataset = sbd.find(root) if own_classes(root) is None else None
     if TRAIN_AUG not in splits and dataset is not None:
         splits[TRAIN_AUG] = _with_sbd(root, dataset, splits[TRAIN], splits[VAL])
     return splits
-
-
-def read_mask(example: DevkitExample) -> np.ndarray:
-    """Reads class numbers, uint8 [H, W]: 0 to 20, and 255 where there is no label.
-
-    Raises:
-      InputError: a file that is no picture, a mask in colors, of another size than its image, or
-        with an unknown label; or what `sbd.read_labels` raises it for.
-    """
-    read = sbd.read_labels if example.mask.suffix == ".mat" else _read_png
-    try:
-        with Image.open(example.image) as image:
-            size = image.size
-        labels = read(example.mask)
-    except OSError as error:
-        raise InputError(f"{example.mask} or its image cannot be read: {error}") from error
-    if labels.shape != size[::-1]:
-        found = "{1}x{0}".format(*labels.shape)
-        raise InputError(
-            f"{example.mask}: {found} pixels, expected {size[0]}x{size[1]} as {example.image} has"
-        )
-    unknown = np.setdiff1d(labels, [*range(len(CLASSES)), IGNORE])
-    if unknown.size:
-        raise InputError(
-            f"{example.mask}: unknown label {unknown[0]}, expected 0 to {len(CLASSES) - 1} or {IGNORE}"
-        )
-    return labels.astype(np.uint8)
-
-
-def _read_png(path):
-    with Image.open(path) as mask:
-        mode, labels = mask.mode, np.asarray(mask)
-    if mode not in ("P", "L"):
-        raise InputError(f"{path}: a picture of mode {mode}, expected a palette or gray PNG")
-    return labels
 
 
 def _lists(root):
@@ -135,7 +115,9 @@ def _examples(root, split):
     path = root / LISTS / f"{split}.txt"
     folders = [root / MASKS_AUG] if split == TRAIN_AUG else [root / MASKS, root / MASKS_AUG]
     return [
-        _example(path, n, [_image_path(root, n)], [folder / f"{n}.png" for folder in folders])
+        _example(
+            path, n, [_image_path(root, n)], [_file(folder, n, (".png",)) for folder in folders]
+        )
         for n in _ids(path)
     ]
 
@@ -153,14 +135,21 @@ def _with_sbd(root, dataset, train, val):
 
 
 def _image_path(root, name):
-    return root / IMAGES / f"{name}.jpg"
+    return _file(root / IMAGES, name, ENDINGS)
+
+
+def _file(folder, name, endings):
+    """Finds the file of this name; where there is none, returns what it would be with the first of the endings."""
+    paths = [folder / f"{name}{e}" for ending in endings for e in (ending, ending.upper())]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _ids(path):
     try:
-        ids = path.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+        lines = files.read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error})") from error
+    ids = [line.strip() for line in lines if line.strip()]
     if not ids or len(set(ids)) < len(ids):
         raise InputError(f"{path}: {len(ids)} images, {len(set(ids))} different ones")
     return ids
@@ -168,7 +157,7 @@ def _ids(path):
 
 def _example(path, name, images, masks):
     """Makes the example `name` that the list `path` has, of the first image and mask that are there."""
-    image, mask = (next((f for f in files if f.is_file()), None) for files in (images, masks))
+    image, mask = (next((f for f in ways if f.is_file()), None) for ways in (images, masks))
     if image is None or mask is None:
         missing = " nor ".join(map(str, images if image is None else masks))
         raise InputError(f"{path}: {name} is listed, but there is no {missing}")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from nge_jax.data.voc_segmentation import devkit
+from nge_jax.data import pixels
+from nge_jax.data.voc_segmentation import devkit, masks
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -48,5 +49,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self, examples: list[devkit.DevkitExample]
     ) -> Iterator[tuple[str, dict]]:
         for example in examples:
-            mask = devkit.read_mask(example)[..., None]
-            yield example.id, {"id": example.id, "image": example.image, "mask": mask}
+            mask = masks.read(example)[..., None]
+            yield example.id, {"id": example.id, "image": _image(example.image), "mask": mask}
+
+
+def _image(path):
+    """Returns a JPEG's path, whose bytes are then kept; what is stored turned, or is no JPEG, is decoded, upright."""
+    data = pixels.read_bytes(path)
+    if data.startswith(pixels.JPEG) and pixels.stored(data)[2] == pixels.UPRIGHT:
+        return path
+    return pixels.decode(data)

@@ -13,6 +13,8 @@ from nge_jax.data.imagenet.batches import MEAN
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
+from nge_jax.data.voc_segmentation import masks as voc_masks
+from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.errors import InputError, arguments_as
 
 SEED, CROP = 3, 33
@@ -31,7 +33,7 @@ def write_example(root, name, number, folder, mode="P"):
     Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg", quality=100, subsampling=0)
     mask = Image.fromarray(labels)
     if mode == "P":
-        mask.putpalette([*range(256)] * 3)
+        mask.putpalette(voc_palette().tobytes())
     mask.save(root / folder / f"{name}.png")
     return labels
 
@@ -87,9 +89,26 @@ def test_without_sbd_it_trains_on_train(tmp_path):
     found = devkit.examples(devkit.find(tmp_path))
     assert {split: len(examples) for split, examples in found.items()} == {"train": 2, "val": 3}
     assert {example.mask.parent.name for example in found["train"]} == {"SegmentationClass"}
-    np.testing.assert_array_equal(devkit.read_mask(found["val"][0]), masks["2007_000007"])
+    np.testing.assert_array_equal(voc_masks.read(found["val"][0]), masks["2007_000007"])
     data = voc.load(str(tmp_path), str(tmp_path / "tfds"))
     assert (data.train_split, data.train_examples) == ("train", 2)
+
+
+def test_what_is_stored_turned_or_is_no_jpeg_is_prepared_upright(tmp_path):
+    root, masks = write_devkit(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(root / "JPEGImages/2007_000007.jpg") as image:
+        turned = image.transpose(Image.Transpose.ROTATE_90)
+    turned.save(root / "JPEGImages/2007_000007.jpg", exif=exif)
+    with Image.open(root / "JPEGImages/2007_000008.jpg") as image:
+        image.save(root / "JPEGImages/2007_000008.jpg", "png")
+    data = voc.load(str(tmp_path), str(tmp_path / "tfds"))
+    voc.check_test_size(data, 40)
+    (batch,) = voc.test_batches(data, 3, 40)
+    for image, mask, name, (height, width) in zip(*batch, strict=True):
+        np.testing.assert_array_equal(mask[:height, :width], masks[name])
+        assert np.abs(image[:10, :14] - np.array([200, 0, 0])).max() < 50
 
 
 def test_an_epoch_is_the_same_wherever_it_starts_and_however_it_is_divided(small):
@@ -200,7 +219,7 @@ MASK = "SegmentationClassAug/2007_000003.png"
     (remove(MASK), "train_aug.txt: 2007_000003 is listed, but there is no .*Aug/2007_000003.png"),
     (save(MASK, np.zeros((9, 7))), "000003.png: 7x9 pixels, expected 37x27 as .*000003.jpg has"),
     (save(MASK, np.full((27, 37), 21)), "000003.png: unknown label 21, expected 0 to 20 or 255"),
-    (save(MASK, np.zeros((27, 37, 3))), "000003.png: a picture of mode RGB, expected a palette"),
+    (save(MASK, np.zeros((27, 37, 3))), "^[^:]*000003.png: a picture of mode RGB, expected a palette"),
     (lambda root: (root / MASK).write_text("none"), "000003.png or its image cannot be read"),
     (lambda root: (root / "ImageSets/Segmentation/train.txt").write_text("a\na\n"), "2 images, 1 diff"),
 ])  # fmt: skip
@@ -227,19 +246,20 @@ def test_what_was_prepared_of_another_folder_is_refused(small, tmp_path):
         voc.load("", str(tmp_path / "nothing"))
 
 
-@pytest.mark.parametrize("when", ["examples", "read_mask"])  # before it begins, and amid
-def test_processes_that_prepare_one_folder_at_once_end_alike(when, tmp_path, monkeypatch):
+@pytest.mark.parametrize("module, when", [(devkit, "examples"), (voc_masks, "read")])
+def test_processes_that_prepare_one_folder_at_once_end_alike(module, when, tmp_path, monkeypatch):
+    """The other one overtakes this before it begins, or amid."""
     write_devkit(tmp_path)
     arguments = str(tmp_path), str(tmp_path / "tfds")
-    function, faster = getattr(devkit, when), []
+    function, faster = getattr(module, when), []
 
     def overtaken(argument):
         if not faster:
-            monkeypatch.setattr(devkit, when, function)
+            monkeypatch.setattr(module, when, function)
             faster.append(voc.load(*arguments))
         return function(argument)
 
-    monkeypatch.setattr(devkit, when, overtaken)
+    monkeypatch.setattr(module, when, overtaken)
     data = voc.load(*arguments)
     assert (data.train_split, data.train_examples, data.test_examples) == ("train_aug", 7, 3)
     for split in ("train", "test"):
@@ -256,5 +276,5 @@ def test_the_real_folder():
         "train_aug": 240,
         "val": 120,
     }
-    labels = {int(label) for e in found["val"][:40] for label in np.unique(devkit.read_mask(e))}
+    labels = {int(label) for e in found["val"][:40] for label in np.unique(voc_masks.read(e))}
     assert {0, 255} < labels and len(labels) > 5

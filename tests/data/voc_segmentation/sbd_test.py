@@ -8,6 +8,7 @@ from scipy.io import savemat
 
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit, sbd
+from nge_jax.data.voc_segmentation import masks as voc_masks
 from nge_jax.errors import InputError
 from tests.data.voc_segmentation.batches_test import remove, write_devkit
 
@@ -69,7 +70,7 @@ def test_train_aug_is_sbd_and_train_without_val(tmp_path):
     images_of = [str(example.image.parent.relative_to(tmp_path)) for example in examples]
     assert images_of == ["VOCdevkit/VOC2012/JPEGImages"] * 6 + [f"{SBD}/img"]
     for example in examples:
-        mask = devkit.read_mask(example)
+        mask = voc_masks.read(example)
         assert mask.dtype == np.uint8 and (devkit.IGNORE in mask) == (example.id < name_of(2))
         np.testing.assert_array_equal(mask, masks[example.id])
 
@@ -160,4 +161,4 @@ def test_an_image_that_is_no_picture_is_refused(tmp_path):
     (root / f"JPEGImages/{name_of(3)}.jpg").write_text("none")
     example = devkit.examples(root)["train_aug"][3]
     with pytest.raises(InputError, match=r"000003.mat or its image cannot be read"):
-        devkit.read_mask(example)
+        voc_masks.read(example)

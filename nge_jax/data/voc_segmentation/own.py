@@ -1,0 +1,154 @@
+"""A devkit with classes of its own: checked as a whole at the start, then read from its files as they are used.
+
+VOC's is prepared once, and record files are read from then on. A user's own folder grows and is mended, so nothing is
+copied of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nge_jax.data import pixels, record_index
+from nge_jax.data.voc_segmentation import class_names, devkit, masks
+from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
+from nge_jax.errors import InputError
+
+SHOWN = 8  # names in a line
+
+
+class Listed(NamedTuple):
+    """The examples of a split.
+
+    Attributes:
+      examples: N of them.
+      names: of the folder's classes.
+      numbers: uint8 [256], what each of the folder's numbers is to the network.
+    """
+
+    examples: tuple[DevkitExample, ...]
+    names: tuple[str, ...]
+    numbers: np.ndarray
+
+
+class OwnDevkit(NamedTuple):
+    """A folder whose masks are all known to be right.
+
+    Attributes:
+      names: of the network's classes: the folder's, or those that it was opened with.
+      train_split: TRAIN or TRAIN_AUG.
+      train: what to train on.
+      test: val.
+      notes: lines for the user: what is used, warnings.
+    """
+
+    names: tuple[str, ...]
+    train_split: str
+    train: Listed
+    test: Listed
+    notes: tuple[str, ...]
+
+
+def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = None) -> OwnDevkit:
+    """Lists the examples of a folder and reads all masks.
+
+    Args:
+      root: of `devkit.find`.
+      own: names of its classes, of `devkit.own_classes`.
+      known: a network's classes: the folder's must be among them, and its numbers become those of these.
+
+    Raises:
+      InputError: a class that is not known, a mask that `masks.read` refuses, or masks to train on that have fewer than
+        two classes.
+    """
+    names = own if known is None else tuple(known)
+    numbers = np.full(256, IGNORE, np.uint8)
+    for number, name in enumerate(own):
+        if name not in names:
+            raise InputError(
+                f"{class_names.find(root)}: has the class {name}, expected one of {', '.join(names)}"
+            )
+        numbers[number] = names.index(name)
+    listed = devkit.examples(root)
+    split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in listed else devkit.TRAIN
+    train, test = (Listed(tuple(listed[s]), own, numbers) for s in (split, devkit.VAL))
+    seen = _labels(train)
+    _labels(test)
+    check_classes(root, split, seen, own)
+    counts = f"{len(train.examples):,} of {split} to train, {len(test.examples):,} of val, tested at the end"
+    notes = [f"data: {len(own)} classes in {root}: {counts}"]
+    if absent := [name for number, name in enumerate(own) if number not in seen]:
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        notes.append(
+            f"warning: no pixel of {split} is of the class {', '.join(absent[:SHOWN])}{more}"
+        )
+    return OwnDevkit(names, split, train, test, tuple(notes))
+
+
+def check_classes(where: object, split: str, seen: set[int], names: Sequence[str]) -> None:
+    """Refuses a training set whose masks have the labels `seen` only, of classes fewer than two."""
+    classes = sorted(seen - {IGNORE})
+    if len(classes) < 2:
+        found = f"no label but {classes[0]} ({names[classes[0]]})" if classes else "no label"
+        raise InputError(
+            f"{where}: the masks of {split} have {found}, expected two classes or more ({IGNORE} marks pixels without "
+            "a label)"
+        )
+
+
+def read(split: Listed, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reads an example: the image, upright, uint8 [H, W, 3], and the network's class numbers, uint8 [H, W, 1].
+
+    Raises:
+      InputError: one of the two files is refused.
+    """
+    example = split.examples[index]
+    labels = split.numbers[masks.read(example, split.names)]
+    try:
+        return pixels.decode(pixels.read_bytes(example.image)), labels[..., None]
+    except pixels.UNREADABLE as error:
+        raise InputError(pixels.refused(example.image, error).reason) from error
+
+
+def sizes(split: Listed) -> Iterator[tuple[str, int, int]]:
+    """Yields of each example its name and its image's height and width; reads no pixels."""
+    for example in split.examples:
+        yield example.id, *pixels.shown_size(*pixels.stored(pixels.read_bytes(example.image)))
+
+
+def decoded(split: Listed, indices: np.ndarray, tf: Any) -> Any:
+    """Makes a tf.data.Dataset of (index, {"id", "image", "mask"}): the examples `indices` in this order."""
+    ids = tf.constant([example.id for example in split.examples])
+
+    def read_index(index):
+        return read(split, int(index))
+
+    def with_shapes(index):
+        image, mask = tf.numpy_function(read_index, [index], (tf.uint8, tf.uint8))
+        image, mask = (
+            tf.ensure_shape(a, (None, None, channels)) for a, channels in ((image, 3), (mask, 1))
+        )
+        return index, {"id": ids[index], "image": image, "mask": mask}
+
+    data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
+    # There is no Python control flow to translate.
+    with_shapes = tf.autograph.experimental.do_not_convert(with_shapes)
+    return data.map(with_shapes, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def refuse_unreadable(split: Listed, indices: np.ndarray) -> None:
+    """Raises the InputError of the first of some examples that cannot be read: TensorFlow does not say which it was."""
+    for index in indices.tolist():
+        read(split, index)
+
+
+def _labels(split):
+    """Reads all masks of a split; returns the labels that they have."""
+
+    def of(example):
+        return set(np.unique(masks.read(example, split.names)).tolist())
+
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        return set().union(*pool.map(of, split.examples))
