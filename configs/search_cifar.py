@@ -49,6 +49,7 @@ VARIANTS = (
             "final.candidates": 2,
             "final.batches": 2,
             "run.steps_per_dispatch": 2,
+            "run.random_cells": 0,
         },
     },
 )
@@ -170,6 +171,8 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.keep_checkpoints = 2
     # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
     config.run.skip_nonfinite = 0
+    # Random cells that are evaluated at the end beside the one found, in the same weights, for the report. 0: none.
+    config.run.random_cells = 5
 
     apply_words(config, words, VARIANTS, __file__)
     fit_share(config)

@@ -36,6 +36,7 @@ VARIANTS = (
             "final.candidates": 2,
             "final.batches": 1,
             "run.steps_per_dispatch": 2,
+            "run.random_cells": 0,
         },
     },
 )

@@ -39,6 +39,7 @@ VARIANTS = (
             "search.batch_size": 8,
             "search.images_per_epoch": 32,
             "run.steps_per_dispatch": 2,
+            "run.random_cells": 0,
         },
     },
 )
@@ -119,5 +120,7 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.keep_checkpoints = 2
     # Updates that are not finite and may be left out, counted as skipped_updates; at one more the run stops.
     config.run.skip_nonfinite = 0
+    # Random cells that are evaluated at the end beside the one found, in the same weights, for the report. 0: none.
+    config.run.random_cells = 5
 
     return apply_words(config, words, VARIANTS, __file__)

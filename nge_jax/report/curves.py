@@ -1,6 +1,6 @@
-"""Plots over the epochs of a run: an architecture's probabilities, and learning curves."""
+"""Plots over the epochs of a run: an architecture's probabilities and operations, and learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,25 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from nge_jax.report.cell import node_name
-from nge_jax.report.figure import INK, LINES, QUIET, STYLE, new_figure, operation_color
+from nge_jax.report.figure import (
+    INK,
+    LINES,
+    PAPER,
+    QUIET,
+    STYLE,
+    hover,
+    new_figure,
+    operation_color,
+)
 from nge_jax.space.spaces import Space
 
-Series = Mapping[str, Sequence[float]]  # by name
+Series = Mapping[str, Sequence[float | None]]  # by name
+MOST_COLUMNS = 120  # of the areas of operations; of more epochs every so many-th has one
+DECADE = 5.0  # a logarithmic axis over less than this factor has ticks at equal distances
 
 
 def probabilities_figure(
@@ -34,7 +46,7 @@ def probabilities_figure(
     operations, edges = space.operations, space.edges
     sources, targets = (sorted(set(nodes)) for nodes in zip(*edges, strict=True))
     drawn = probs if betas is None else np.append(probs, betas)
-    margin = 0.05 * (float(np.ptp(drawn)) or 1.0)
+    equal = 1 / len(operations)
     with rc_context(STYLE):
         figure = new_figure(2.0 * len(sources) + 0.7, 1.5 * len(targets) + 0.6)
         width, height = figure.get_size_inches()
@@ -47,7 +59,10 @@ def probabilities_figure(
             subplot_kw={
                 "visible": False,  # a node is no source of itself or of an earlier one
                 "xlim": (0, max(1, len(probs) - 1)),
-                "ylim": (drawn.min() - margin, drawn.max() + margin),
+                "ylim": (
+                    0,
+                    1.05 * float(drawn.max()),
+                ),  # from nothing on: no chance looks like a choice
             },
             gridspec_kw={
                 "left": 0.62 / width,
@@ -61,9 +76,11 @@ def probabilities_figure(
         for e, (i, k) in enumerate(edges):
             axes = panels[targets.index(k), sources.index(i)]
             axes.set_visible(True)
+            axes.axhline(equal, **_EQUAL)
             _draw_probabilities(axes, probs[:, e], operations, kept.get((i, k)))
             if betas is not None:
-                axes.plot(betas[:, e], **_EDGE_WEIGHT)
+                (line,) = axes.plot(betas[:, e], **_EDGE_WEIGHT)
+                hover(line, f"edge weight: {betas[0, e]:.4f} at first, {betas[-1, e]:.4f} at last")
             color = INK if (i, k) in kept else QUIET
             axes.set_title(
                 f"{node_name(i, space.num_inputs)} → {node_name(k, space.num_inputs)}", color=color
@@ -75,6 +92,7 @@ def probabilities_figure(
         names = [Line2D([], [], label=name, **_line(name)) for name in operations]
         if betas is not None:
             names.append(Line2D([], [], label="edge weight", **_EDGE_WEIGHT))
+        names.append(Line2D([], [], label=f"1/{len(operations)}, all equal", **_EQUAL))
         corner = (1 - 0.1 / width, 1 - 0.1 / height)
         figure.legend(handles=names, loc="upper right", bbox_to_anchor=corner, fontsize=9)
         figure.draw_without_rendering()  # ticks take their style when they are first drawn
@@ -82,6 +100,7 @@ def probabilities_figure(
 
 
 _EDGE_WEIGHT: dict[str, Any] = {"color": INK, "linestyle": "dotted", "linewidth": 1.2}
+_EQUAL: dict[str, Any] = {"color": QUIET, "linestyle": (0, (6, 3)), "linewidth": 0.8}
 
 
 def _line(operation: str) -> dict[str, Any]:
@@ -96,24 +115,101 @@ def _draw_probabilities(
     """Draws a line for each operation of one edge, `probs` [epochs + 1, operation]; the kept one is thick."""
     for o, operation in enumerate(operations):
         (line,) = axes.plot(probs[:, o], **_line(operation))
+        hover(line, f"{operation}: {probs[0, o]:.4f} at first, {probs[-1, o]:.4f} at last")
         if operation == kept:
             line.set(linewidth=2.4, zorder=3)
     if kept:
         axes.set_title(kept, loc="right", fontsize=8, fontweight="bold")
 
 
-def curves_figure(
-    epochs: Sequence[int], panels: Mapping[str, Series], *, downwards: bool = False
+def operations_figure(
+    epochs: Sequence[int],
+    counts: Mapping[str, Mapping[str, Sequence[int]]],
+    *,
+    downwards: bool = False,
 ) -> Figure:
-    """Draws panels side by side or below each other, by title, each with one or two series over the epochs."""
+    """Draws for each cell type how often its cell has each operation, as areas on top of each other over the epochs.
+
+    Args:
+      epochs: of which each area has a column.
+      counts: by cell type, then by operation, one for each of the epochs.
+      downwards: the panels below each other instead of side by side.
+    """
+    stride = -(-len(epochs) // MOST_COLUMNS)
+    with rc_context(STYLE):
+        columns, rows = (1, len(counts)) if downwards else (len(counts), 1)
+        figure = new_figure(3.9 if downwards else 4.6 * columns, 2.3 * rows + 0.7)
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes, (cell_type, of) in zip(grid.flat, counts.items(), strict=True):
+            axes.grid(False)
+            for n in range(0, len(epochs), stride):
+                below, total = 0, sum(values[n] for values in of.values())
+                corner, width = epochs[n] - 0.5, min(stride, len(epochs) - n)
+                for operation, values in of.items():
+                    if count := values[n]:
+                        area = Rectangle(
+                            (corner, below), width, count, edgecolor=PAPER, linewidth=0.6
+                        )
+                        area.set_facecolor(operation_color(operation))
+                        hover(area, f"epoch {epochs[n]}: {count} of {total} are {operation}")
+                        axes.add_patch(area)
+                        below += count
+            axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+            axes.set_ylim(0, max(sum(at) for at in zip(*of.values(), strict=True)))
+            axes.set_title(f"{cell_type} cell, edges")
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        names = [o for o in next(iter(counts.values())) if any(any(c[o]) for c in counts.values())]
+        figure.legend(
+            handles=[Patch(color=operation_color(name), label=name) for name in names],
+            loc="upper left",
+            ncols=3 if downwards else 7,
+            fontsize=8,
+            handlelength=1.2,
+            columnspacing=1.2,
+        )
+        height = figure.get_figheight()
+        figure.tight_layout(
+            pad=0.6, w_pad=1.4, rect=(0, 0, 1, 1 - (0.62 if downwards else 0.3) / height)
+        )
+        figure.draw_without_rendering()
+    return figure
+
+
+def curves_figure(
+    epochs: Sequence[int],
+    panels: Mapping[str, Series],
+    *,
+    downwards: bool = False,
+    logarithmic: Collection[str] = (),
+) -> Figure:
+    """Draws panels side by side or below each other, by title, each with one or two series over the epochs.
+
+    Args:
+      epochs: of the values; a series may lack some, as None.
+      panels: by title the series by name.
+      downwards: below each other.
+      logarithmic: titles of panels whose values are shown so, where all are positive.
+    """
     with rc_context(STYLE):
         columns, rows = (1, len(panels)) if downwards else (len(panels), 1)
         figure = new_figure(3.4 * columns, 2.8 * rows)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, (title, series) in zip(grid.flat, panels.items(), strict=True):
             for (name, values), (color, dashes) in zip(series.items(), LINES, strict=False):
-                line = {"color": color, "linestyle": dashes, "marker": "o", "markersize": 2.5}
-                axes.plot(epochs, values, label=name, **line)
+                points = [(e, v) for e, v in zip(epochs, values, strict=True) if v is not None]
+                style = {"color": color, "linestyle": dashes, "marker": "o", "markersize": 2.5}
+                (line,) = axes.plot(*zip(*points, strict=True), label=name, **style)
+                hover(line, f"{name}: {points[0][1]:.4g} at first, {points[-1][1]:.4g} at last")
+            drawn = [v for values in series.values() for v in values if v is not None]
+            if title in logarithmic and min(drawn) > 0:
+                axes.set_yscale("log")
+                wide = max(drawn) > DECADE * min(drawn)
+                ticks = LogLocator(subs=(1, 2, 5), numticks=12) if wide else MaxNLocator(5)
+                axes.yaxis.set_major_locator(ticks)
+                axes.yaxis.set_minor_locator(NullLocator())
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.set_title(title)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

@@ -5,6 +5,7 @@ script, and follows the reader's light or dark setting. What it looks like stand
 whose engine escapes all that is shown.
 """
 
+import base64
 import functools
 import html
 import re
@@ -20,6 +21,8 @@ from nge_jax.report.figure import THEME
 
 # Of a picture in the HTML: on a screen too narrow for the first it would be illegible, and scrolls.
 SCALES = (0.55, 1.2)
+# Of files that a document carries; what a browser is to save and not to show has no other kind.
+KINDS = {".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png"}
 
 
 class Text(NamedTuple):
@@ -60,7 +63,13 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-Block = Text | Caution | Code | Picture | Table
+class Files(NamedTuple):
+    """Holds the names of files beside the document; the HTML carries them, to be saved."""
+
+    names: Sequence[str]
+
+
+Block = Text | Caution | Code | Picture | Table | Files
 
 
 class Section(NamedTuple):
@@ -83,8 +92,8 @@ class Document(NamedTuple):
 def to_html(document: Document, folder: Path) -> str:
     """Writes the whole HTML file; pictures are read from `folder`."""
     template = _environment().get_template("report.html.jinja")
-    svg = functools.partial(_inline_svg, folder)
-    return template.render(document=document, svg=svg)
+    svg, carried = (functools.partial(f, folder) for f in (_inline_svg, _carried))
+    return template.render(document=document, svg=svg, carried=carried)
 
 
 def to_markdown(document: Document) -> str:
@@ -109,7 +118,7 @@ def _environment() -> jinja2.Environment:
         "markdown": _markdown,
     }
     # "block is picture" in a template.
-    for kind in (Text, Caution, Code, Picture, Table):
+    for kind in (Text, Caution, Code, Picture, Table, Files):
         environment.tests[kind.__name__.lower()] = functools.partial(_is_a, kind)
     return environment
 
@@ -156,6 +165,14 @@ def _inline_svg(folder: Path, stem: str, alt: str) -> Markup:
     return Markup(
         f'{attributes} role="img" aria-label="{escape(alt)}" style="{style}"{svg[start:]}'
     )
+
+
+def _carried(folder: Path, name: str) -> tuple[str, str]:
+    """Returns a file as an address that holds it, and its size in words."""
+    content = (folder / name).read_bytes()
+    kind = KINDS.get(Path(name).suffix, "application/octet-stream")
+    size = f"{len(content) / 1000:,.0f} kB" if len(content) >= 1000 else f"{len(content)} B"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}", size
 
 
 def _markdown(text: str) -> Markup:

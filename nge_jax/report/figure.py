@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
@@ -61,6 +62,9 @@ STYLE: dict[RcKeyType, Any] = {
 }
 
 
+_HOVER = "hover: "  # begins the id of an artist that has a text
+
+
 def operation_color(operation: str | None) -> str:
     """Returns the color of an operation of any space, or of the lack of one."""
     return (COLORS | BENCH_COLORS).get(operation or "", SOFT)
@@ -73,6 +77,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def hover(artist: Artist, text: str) -> None:
+    """Has `to_svg` say the text where a pointer rests on the artist."""
+    artist.set_gid(f"{_HOVER}{text}")
+
+
 def to_svg(figure: Figure) -> str:
     """Draws a figure as an SVG document whose texts are texts; equal figures give equal documents."""
     file = io.StringIO()
@@ -81,6 +90,8 @@ def to_svg(figure: Figure) -> str:
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=metadata)
     svg = re.sub(f"'?{FONT}'?", FONT_STACK, file.getvalue())
+    group = rf"""<g id=(["']){_HOVER}(.*?)\1>"""
+    svg = re.sub(group, r'<g class="hover"><title>\2</title>', svg)
     # Matplotlib's style of all elements, `*{...}`, would hold for the whole of a page around the picture.
     rule = re.compile(r"<defs>\s*<style[^>]*>\*\{([^}]*)\}</style>\s*</defs>\s*")
     if strokes := rule.search(svg):

@@ -6,19 +6,22 @@ A report reads what the run recorded and overwrites only its own files, so it ca
 import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nge_jax.report import figure
+from nge_jax.report import figure, reproduce
 from nge_jax.report.cell import edges_figure
 from nge_jax.report.curves import curves_figure
 from nge_jax.report.document import (
     Block,
     Code,
     Document,
+    Files,
     Picture,
     Section,
     Table,
+    Text,
     to_html,
     to_markdown,
 )
@@ -39,9 +42,20 @@ COMMON_COLUMNS = {
     "Images/s": ("images_per_second", ".1f"),
     "Learning rate": ("learning_rate", ".3g"),
 }
-CLEARLY_NARROWER = (
-    0.85  # of the width of a cell from left to right: phones get it from top to bottom
+PHONE = 4.0  # inches, 384 pixels: a cell that is wider from left to right stands from top to bottom there
+LOGARITHMIC = ("Loss",)
+TIME = "%Y-%m-%dT%H:%M:%S%z"  # of environment.json
+# What a page carries to be saved, beside its pictures: it may be read far from the workdir.
+DOWNLOADS = (
+    artifacts.GENOTYPE,
+    artifacts.METRICS,
+    artifacts.CONFIG,
+    artifacts.ENVIRONMENT,
+    artifacts.ARCHITECTURE,
+    artifacts.RANDOM_CELLS,
+    artifacts.CONFUSION,
 )
+LARGEST_DOWNLOAD = 2**20  # bytes; what is larger stays in the workdir alone
 # Keys of the config that a reader asks for first; each task has some of them.
 SETTINGS = {
     "Data set": "data.name",
@@ -59,15 +73,62 @@ def read_epochs(workdir: Path, *columns: Columns) -> EpochRows:
     return artifacts.read_metrics(workdir / artifacts.METRICS, keys)
 
 
-def run_facts(workdir: Path, epochs: EpochRows) -> dict[str, str]:
-    """Reads what a report's headline says of every run: settings, device, epochs and duration."""
+def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[str, str]:
+    """Reads what a report's headline says of every run: settings, device, epochs, times and memory.
+
+    What an older version has not recorded is left out. `work`: what the epochs are.
+    """
     config = flatten(artifacts.read_json(workdir / artifacts.CONFIG))
-    device = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
+    runs = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
+    resumed = runs.get("resumed")
+    starts = [runs, *(resumed.values() if isinstance(resumed, dict) else ())]
     return {name: _show(config[key]) for name, key in SETTINGS.items() if key in config} | {
-        "Device": f"{device['device_count']} × {device['device_kind']}",
+        "Device": _device(runs),
         "Epochs": str(epochs[-1]["epoch"]),
-        "Duration": _duration(sum(epoch["seconds"] for epoch in epochs)),
+        **_times(starts, sum(epoch["seconds"] for epoch in epochs), work),
+        **_memory(starts),
     }
+
+
+def _device(start: Mapping[str, Any]) -> str:
+    count, kind = start["device_count"], start["device_kind"]
+    name = f"{count} × {kind}"
+    if start.get("device_platform") != "cpu" or not start.get("processor"):
+        return name
+    return f"{start['processor']}, {start.get('host_cpus')} CPUs" + (
+        f", as {count} devices" if count > 1 else ""
+    )
+
+
+def _times(starts: Sequence[Mapping[str, Any]], seconds: float, work: str) -> dict[str, str]:
+    """Says how long the starts of a run took, what of it was compiling and `work`, and when the last ended."""
+    times = {}
+    spans = [_span(start) for start in starts]
+    known = [span for span in spans if span is not None]
+    if known and spans[-1] is not None:
+        # A start that was killed has told no end.
+        least = "" if len(known) == len(spans) else "at least "
+        times["Total time"] = f"{least}{_duration(sum(known))}"
+    if compiling := [s["compile_seconds"] for s in starts if "compile_seconds" in s]:
+        times["Compiling"] = _duration(sum(compiling))
+    times[work] = _duration(seconds)
+    if "ended" in starts[-1]:
+        ended = datetime.strptime(starts[-1]["ended"], TIME)
+        times["Ended"] = f"{ended:%Y-%m-%d %H:%M %z}"
+    return times
+
+
+def _span(start: Mapping[str, Any]) -> float | None:
+    if "started" not in start or "ended" not in start:
+        return None
+    begin, end = (datetime.strptime(start[key], TIME) for key in ("started", "ended"))
+    return (end - begin).total_seconds()
+
+
+def _memory(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = {"Peak memory": "peak_memory_bytes", "Peak GPU memory": "peak_device_memory_bytes"}
+    found = {name: [s[key] for s in starts if key in s] for name, key in names.items()}
+    return {name: f"{max(peaks) / 1e9:.2f} GB" for name, peaks in found.items() if peaks}
 
 
 def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()) -> Section:
@@ -80,7 +141,7 @@ def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()
         drawing = edges_figure(edges, concat, space.num_inputs)
         figure.save(drawing, workdir / stem)
         narrow = edges_figure(edges, concat, space.num_inputs, downwards=True)
-        if narrow.get_figwidth() < CLEARLY_NARROWER * drawing.get_figwidth():
+        if PHONE < drawing.get_figwidth() > narrow.get_figwidth():
             narrow_stem = f"{stem}_narrow"
             figure.save_svg(narrow, workdir / narrow_stem)
         listed = "; ".join(f"{name(i)} to {name(k)} {operation}" for operation, i, k in edges)
@@ -95,15 +156,24 @@ def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()
 
 
 def curves_section(workdir: Path, epochs: EpochRows, curves: Curves) -> Section:
-    """Draws a panel for each of `curves` into the workdir and shows them."""
+    """Draws a panel for each of `curves` into the workdir and shows them; what no epoch has is left out."""
     panels = {
-        title: {name: [epoch[key] for epoch in epochs] for name, key in series.items()}
+        title: {
+            name: [epoch.get(key) for epoch in epochs]
+            for name, key in series.items()
+            if any(key in epoch for epoch in epochs)
+        }
         for title, series in curves.items()
     }
     numbers = [epoch["epoch"] for epoch in epochs]
-    figure.save(curves_figure(numbers, panels), workdir / "curves")
-    figure.save_svg(curves_figure(numbers, panels, downwards=True), workdir / "curves_narrow")
-    alt, caption = f"{', '.join(panels)} over the epochs", "After each epoch."
+    wide, narrow = (
+        curves_figure(numbers, panels, downwards=downwards, logarithmic=LOGARITHMIC)
+        for downwards in (False, True)
+    )
+    figure.save(wide, workdir / "curves")
+    figure.save_svg(narrow, workdir / "curves_narrow")
+    alt = f"{', '.join(panels)} over the epochs"
+    caption = "After each epoch; the loss on a logarithmic scale."
     return Section("Curves", [Picture("curves", alt, caption, narrow_stem="curves_narrow")])
 
 
@@ -128,7 +198,7 @@ def write(
     Returns:
       The path of report.html.
     """
-    sections = list(sections)
+    sections = [*sections, _reproduce_section(workdir), _downloads_section(workdir, sections)]
     for title, file in (("Settings", artifacts.CONFIG), ("Environment", artifacts.ENVIRONMENT)):
         values = flatten(artifacts.read_json(workdir / file))
         rows = [(key, _show(value)) for key, value in values.items()]
@@ -138,6 +208,34 @@ def write(
     path = workdir / artifacts.REPORT
     artifacts.write_atomically(path, to_html(document, workdir))
     return path
+
+
+def _reproduce_section(workdir: Path) -> Section:
+    """Says how the run is made again, with its versions."""
+    blocks: list[Block] = []
+    if (command := reproduce.command(workdir)) is not None:
+        blocks += [Text("Makes this run again, in a new folder:"), Code(command)]
+    if versions := ", ".join(reproduce.versions(workdir)):
+        text = f"With {versions}. On CPUs equal versions and device counts give equal numbers, bit for bit."
+        blocks.append(Text(text))
+    if started := reproduce.started(workdir):
+        blocks.append(Code(started, summary="the command as it was given"))
+    return Section("Reproduce", blocks)
+
+
+def _downloads_section(workdir: Path, sections: Sequence[Section]) -> Section:
+    """Offers the run's files and the sections' pictures: as SVG, or as PNG where that is too large."""
+
+    def size(name: str) -> float:
+        path = workdir / name
+        return path.stat().st_size if path.is_file() else float("inf")
+
+    names = [*DOWNLOADS]
+    for stem in [b.stem for section in sections for b in section.blocks if isinstance(b, Picture)]:
+        drawn, pixels = f"{stem}.svg", f"{stem}.png"
+        names.append(drawn if size(drawn) <= LARGEST_DOWNLOAD else pixels)
+    small = [name for name in names if size(name) <= LARGEST_DOWNLOAD]
+    return Section("Downloads", [Text("Within this page, wherever it is read:"), Files(small)])
 
 
 def node_name(node: int, num_inputs: int) -> str:

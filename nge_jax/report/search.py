@@ -10,8 +10,9 @@ import numpy as np
 from nge_jax.errors import InputError
 from nge_jax.report import figure, history
 from nge_jax.report import run as report_run
-from nge_jax.report.curves import probabilities_figure
+from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
+from nge_jax.report.heat import heat_figure
 from nge_jax.report.run import COMMON_COLUMNS, Columns, Size
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.artifacts import EpochRows
@@ -73,7 +74,7 @@ def write_search_report(
         results = history.facts(evaluated)
 
     betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
-    strengths = probs[-1] if betas is None else betas[-1][..., None] * probs[-1]
+    strengths = _strengths(probs, betas, -1)
     warnings = search_warnings(cells, epochs, by_gradient=by_gradient)
     if by_gradient:
         warnings += _limits_met(workdir, cells, strengths, epochs)
@@ -85,14 +86,16 @@ def write_search_report(
         sections.append(truth)
     if evaluated is not None:
         sections.append(history.section(workdir, evaluated))
+    if (beside := _random_cells_section(workdir)) is not None:
+        sections.append(beside)
     if train_command is not None:
         how = [Text("Trains the cells from scratch:"), Code(train_command)]
         sections.append(Section("Train it", how))
     if sizes:
         sections.append(report_run.sizes_section(sizes))
     entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
-    counts = {kind: f"skip_connect_{kind}" for kind in space.cell_types}
-    curves = CURVES | {"Entropy of P, nats": entropies, "Skip connections": counts}
+    before = found.derive(_strengths(probs, betas, 0), space) if by_gradient else None
+    curves = CURVES | {"Entropy of P, nats": entropies}
     curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
     if betas is not None:
         curves["Entropy of edge weights, nats"] = {
@@ -100,11 +103,17 @@ def write_search_report(
         }
     sections += [
         report_run.curves_section(workdir, epochs, curves),
+        _operations_section(workdir, epochs, space, before),
         *([_margins_section(cells, strengths, betas is not None)] if by_gradient else []),
         _probabilities_section(workdir, cells, probs, betas, space),
         _epochs_section(epochs, columns, count_columns),
     ]
     return report_run.write(workdir, "Architecture search", results | facts, sections)
+
+
+def _strengths(probs: np.ndarray, betas: np.ndarray | None, epoch: int) -> np.ndarray:
+    """Returns what cells are derived from, [cell type, edge, operation]."""
+    return probs[epoch] if betas is None else betas[epoch][..., None] * probs[epoch]
 
 
 def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
@@ -165,6 +174,26 @@ def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
     return Section("Accuracies", blocks), headline
 
 
+def _random_cells_section(workdir: Path) -> Section | None:
+    """Shows the cell found beside random ones, all in the search's weights; None where they were not evaluated."""
+    path = workdir / artifacts.RANDOM_CELLS
+    if not path.is_file():
+        return None
+    compared = artifacts.read_json(path, ("found", "random"))
+    others = compared["random"]
+    found_row = ("the cell found", f"{compared['found']:.2%}")
+    rows = [found_row, *((name, f"{accuracy:.2%}") for name, accuracy in others.items())]
+    rows.append(("mean of the random cells", f"{sum(others.values()) / len(others):.2%}"))
+    better = sum(accuracy < compared["found"] for accuracy in others.values())
+    text = (
+        "Validation accuracy of single cells in the weights that the search ended with, on the same images. The cell "
+        f"found is better than {better} of the {len(others)} random ones."
+    )
+    if 2 * better <= len(others):
+        text += " These weights do not tell it from a random cell."
+    return Section("Beside random cells", [Text(text), Table(("Cell", "Accuracy"), rows)])
+
+
 def _limits_met(
     workdir: Path, cells: Found, strengths: np.ndarray, epochs: EpochRows
 ) -> Iterator[str]:
@@ -181,6 +210,31 @@ def _limits_met(
     kept = skips.count_skips(cells, space)
     if kept < favored:
         yield f"P favors {favored} skip connections in the normal cell, search.max_skips left {kept}."
+
+
+def _operations_section(
+    workdir: Path, epochs: EpochRows, space: Space, before: Found | None
+) -> Section:
+    """Draws how often the cell that leads has each operation, over the epochs; `before`: the search, if one led."""
+    numbers = [epoch["epoch"] for epoch in epochs]
+    counts = {
+        kind: {name: [epoch[f"{name}_{kind}"] for epoch in epochs] for name in space.operations}
+        for kind in space.cell_types
+    }
+    if before is not None:
+        numbers = [0, *numbers]
+        for kind, of in counts.items():
+            first = found.operation_counts(before, kind)
+            counts[kind] = {name: [first[name], *values] for name, values in of.items()}
+    figure.save(operations_figure(numbers, counts), workdir / "operations")
+    narrow = operations_figure(numbers, counts, downwards=True)
+    figure.save_svg(narrow, workdir / "operations_narrow")
+    alt = "Operations of the cell that leads, over the epochs"
+    caption = "The cell that leads after each epoch: how many of its edges have which operation."
+    if before is not None:
+        caption += " Epoch 0 is before the search."
+    picture = Picture("operations", alt, caption, narrow_stem="operations_narrow")
+    return Section("Operations", [picture])
 
 
 def _margins_section(cells: Found, strengths: np.ndarray, weighted: bool) -> Section:
@@ -215,12 +269,19 @@ def _probabilities_section(
     workdir: Path, cells: Found, probs: np.ndarray, betas: np.ndarray | None, space: Space
 ) -> Section:
     """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it, with betas if there are any."""
-    pictures = []
+    kept = {
+        kind: {(e.source, e.target): e.operation for e in found.kept_edges(cells, kind)}
+        for kind in space.cell_types
+    }
+    figure.save(heat_figure(probs, space, kept), workdir / "heat")
+    figure.save_svg(heat_figure(probs, space, kept, downwards=True), workdir / "heat_narrow")
+    alt = "Probability of each operation on each edge after the last epoch"
+    caption = "Probabilities P after the last epoch; what the cell keeps has a frame. A pointer tells more digits."
+    pictures = [Picture("heat", alt, caption, narrow_stem="heat_narrow")]
     for c, cell_type in enumerate(space.cell_types):
         stem = f"probabilities_{cell_type}"
-        kept = {(e.source, e.target): e.operation for e in found.kept_edges(cells, cell_type)}
         drawing = probabilities_figure(
-            probs[:, c], space, kept, None if betas is None else betas[:, c]
+            probs[:, c], space, kept[cell_type], None if betas is None else betas[:, c]
         )
         figure.save(drawing, workdir / stem)
         alt = f"Probability of each operation over the epochs, on each edge of the {cell_type} cell"

@@ -10,14 +10,18 @@ from nge_jax.report.run import COMMON_COLUMNS, Size
 from nge_jax.runtime import artifacts
 
 CURVES = {
-    "Loss": {"training": "train_loss"},
-    "Accuracy": {"training": "train_accuracy"},
+    "Loss": {"training": "train_loss", "validation": "validation_loss"},
+    "Accuracy": {"training": "train_accuracy", "validation": "validation_accuracy"},
     "Learning rate": {"learning rate": "learning_rate"},
 }
 COLUMNS = {
     **COMMON_COLUMNS,
     "Loss": ("train_loss", ".4f"),
     "Accuracy": ("train_accuracy", ".2%"),
+}
+VALIDATED = {  # where images are held out
+    "Validation loss": ("validation_loss", ".4f"),
+    "Validation accuracy": ("validation_accuracy", ".2%"),
 }
 
 
@@ -46,7 +50,7 @@ def write_train_report(
     """
     workdir = Path(workdir)
     epochs = report_run.read_epochs(workdir, COLUMNS)
-    facts = report_run.run_facts(workdir, epochs)
+    facts = report_run.run_facts(workdir, epochs, "Training")
     genotype = None
     if (workdir / artifacts.GENOTYPE).exists():
         genotype = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
@@ -63,5 +67,7 @@ def write_train_report(
     if genotype is not None:
         sections.append(report_run.cells_section(workdir, genotype))
     sections.append(report_run.sizes_section(sizes))
-    sections.append(Section("Epochs", [report_run.epoch_table(epochs, COLUMNS)]))
+    validated = all(key in e for e in epochs for key, _ in VALIDATED.values())
+    columns = COLUMNS | (VALIDATED if validated else {})
+    sections.append(Section("Epochs", [report_run.epoch_table(epochs, columns)]))
     return report_run.write(workdir, title, results | facts, sections)

@@ -109,6 +109,7 @@ COMMON = {
     "run.eval_batch_size": Limits(int, 1, 65_536),
     "run.keep_checkpoints": Limits(int, 1, 100_000),
     "run.pictures": Limits(int, 0, 1000),
+    "run.random_cells": Limits(int, 0, 1000),
     "run.skip_nonfinite": Limits(int, 0, COUNT),
     "run.steps_per_dispatch": Limits(int, 1, COUNT),
     "search.batch_size": Limits(int, 1, 1_048_576),

@@ -11,13 +11,14 @@ each goes through the same loop, and the first one writes.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from nge_jax.runtime import artifacts, finite, parallel
+from nge_jax.runtime import artifacts, finite, parallel, starts
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
 from nge_jax.runtime.finite import Diverged, NotFinite
@@ -142,7 +143,9 @@ def run(
                     dispatches = task.batches(epoch - 1, phase.name, spans, state)
                     work = next(dispatches)
                     if programs is None:
+                        began = time.monotonic()
                         state, programs = _compile(task, state, work)
+                        starts.record(workdir, compile_seconds=time.monotonic() - began)
                     log.begin_epoch(epoch)
                     for first, last in spans:
                         assert work is not None, "there is work for every span"

@@ -7,19 +7,12 @@ listed in RESULTS, never anything else that lies there.
 
 import contextlib
 import fnmatch
-import importlib.metadata
 import json
 import os
-import platform
-import shlex
 import shutil
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from nge_jax import files
 from nge_jax.errors import InputError
@@ -36,12 +29,15 @@ from nge_jax.runtime.artifacts import (
     GENOTYPE,
     HISTORY,
     METRICS,
+    RANDOM_CELLS,
     REPORT,
     REPORT_MARKDOWN,
+    SIZES,
     half_written,
     write_atomically,
 )
 from nge_jax.runtime.lock import RUN_LOCK
+from nge_jax.runtime.starts import environment
 
 # Everything a run writes besides its config, its environment and its checkpoints.
 RESULTS = (
@@ -50,6 +46,7 @@ RESULTS = (
     DATASET,
     GENOTYPE,
     ACCURACIES,
+    RANDOM_CELLS,
     CONFUSION,
     "confusion.png",
     "confusion.svg",
@@ -66,14 +63,20 @@ RESULTS = (
     "curves.png",
     "curves.svg",
     "curves_narrow.svg",
+    "heat.png",
+    "heat.svg",
+    "heat_narrow.svg",
+    "operations.png",
+    "operations.svg",
+    "operations_narrow.svg",
     "examples.png",
     "examples.svg",
+    SIZES,
     REPORT_MARKDOWN,
     REPORT,
 )
 # Keys (or groups of them) that do not change a result: a run may be resumed with other values.
 HARMLESS = ("data.dir", "data.devkit", "data.table", "run.")
-PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -192,29 +195,6 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
 def has_checkpoints(path: Path) -> bool:
     """Whether a run in the workdir `path` would go on from one."""
     return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*"))
-
-
-def environment() -> dict:
-    """Returns program, versions, device, command line and time of this process, ready for JSON."""
-    devices = jax.devices()
-    return {
-        "program": "nge_jax",
-        "command": shlex.join(sys.argv),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": {"python": platform.python_version()}
-        | {name: _version(name) for name in PACKAGES},
-        "device_platform": devices[0].platform,
-        "device_kind": devices[0].device_kind,
-        "device_count": len(devices),
-        "host_cpus": os.cpu_count(),
-    }
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # this program, run from a checkout
-        return "not installed"
 
 
 def _is_ours(path):

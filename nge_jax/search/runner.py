@@ -11,6 +11,8 @@ than "gradient", keeps this loop and puts other steps into it: see `strategy_ste
 gradient's steps mix operations under P.
 """
 
+import contextlib
+import functools
 import shlex
 import sys
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, starts, workdir
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.lock import holds_workdir
@@ -40,7 +42,7 @@ from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
-from nge_jax.search import gradient_steps, strategy_steps
+from nge_jax.search import gradient_steps, random_cells, strategy_steps
 from nge_jax.search import record as search_record
 from nge_jax.search.build import Search, build, make_net
 from nge_jax.search.gradient_steps import SearchState
@@ -49,7 +51,6 @@ from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.space.spaces import SPACES
-from nge_jax.supernet.model import Supernet
 
 
 class SearchResult(NamedTuple):
@@ -111,6 +112,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
         print(text)
+        starts.end(path)
         print(f"report: {report(path)}")
         if isinstance(result.genotype, Genotype):
             print(f"to train this cell: {_train_command(config, path)}")
@@ -223,31 +225,47 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
 def choose(
     config: ConfigDict, search: Search, data: small.SmallDataset, state: SearchState, path: Path
 ) -> Found:
-    """Returns what the search ends with; of a strategy that asks for cells, history.npz tells who competed."""
+    """Returns what the search ends with; history.npz and random_cells.json tell who competed."""
+    score = strategy_steps.make_score(random_cells.of_one_cell(search.net), search.preprocessing)
+    drawn = functools.cache(lambda: _final_batches(config, search, data))
     if search.strategy is None:
-        return _leader(search, state, config.search.max_skips)
-    assert isinstance(search.net, Supernet), "the checks refuse strategies in another space"
+        cell = _leader(search, state, config.search.max_skips)
+    else:
+        cells, accuracies = strategy_steps.choose(
+            score,
+            state,
+            drawn(),
+            count=config.final.candidates,
+            policy=config.search.strategy == "reinforce",
+        )
+        if distributed.is_first():
+            history = state.params[EMBEDDING].evaluated()
+            artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
+        cell = architecture.to_genotype(cells[accuracies.argmax()])
+    count, record = config.run.random_cells, path / artifacts.RANDOM_CELLS
+    # A search that had ended before has it; every process looks before the first one writes.
+    if count and not record.exists():
+        weights = state.params[WEIGHTS]
+        beside = random_cells.compare(search.net, score, weights, drawn(), cell, count)
+        if distributed.is_first():
+            artifacts.write_json(record, beside)
+            print(random_cells.line(beside), flush=True)
+    return cell
+
+
+def _final_batches(config: ConfigDict, search: Search, data: small.SmallDataset) -> Batches:
+    """Draws the batches of the validation half on which cells are compared when the search has ended."""
     # The first number of the order's stream that no epoch has used.
-    number, steps = 2 * config.search.epochs, config.final.batches
-    order = _order(config, search.halves[EMBEDDING], number, steps)
+    number, half = 2 * config.search.epochs, search.halves[EMBEDDING]
+    steps = min(random_cells.BATCHES, len(half) // config.search.batch_size)
+    if search.strategy is not None:
+        steps = config.final.batches
+    order = _order(config, half, number, steps)
     batches = Batches(data.train_images, data.train_labels, order)
     if search_build.streams(config, data):
-        batches = source.gathered(batches, 0, steps, steps)
-    else:
-        images, labels = parallel.replicated((data.train_images, data.train_labels))
-        batches = Batches(images, labels, order)
-    cells, accuracies = strategy_steps.choose(
-        search.net,
-        state,
-        batches,
-        search.preprocessing,
-        count=config.final.candidates,
-        policy=config.search.strategy == "reinforce",
-    )
-    if distributed.is_first():
-        history = state.params[EMBEDDING].evaluated()
-        artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
-    return architecture.to_genotype(cells[accuracies.argmax()])
+        return source.gathered(batches, 0, steps, steps)
+    images, labels = parallel.replicated((data.train_images, data.train_labels))
+    return Batches(images, labels, order)
 
 
 def _gathered(config: ConfigDict, work: Any, first: int, last: int) -> Any:
@@ -311,7 +329,8 @@ def report(path: str | Path) -> Path:
     cells = artifacts.read_found(path / artifacts.GENOTYPE)
     if not isinstance(cells, Genotype):
         return search_report.write_search_report(path)
-    sizes = _sizes(cells, config.data.name, path)
+    sizes = [*_sizes(config, cells, path)]
+    artifacts.write_json(path / artifacts.SIZES, sizes)
     return search_report.write_search_report(path, sizes, _train_command(config, path))
 
 
@@ -332,23 +351,27 @@ def _train_command(config: ConfigDict, path: Path) -> str:
     return command
 
 
-def _sizes(cells: Genotype, data_name: str, path: Path) -> Iterator[Size]:
-    """Yields rows of the report's table of sizes."""
-    of_data_set = cost.cifar_cost
-    if data_name in small.SHAPES:
-        size = {"classes": small.NUM_CLASSES[data_name], "image_shape": small.SHAPES[data_name]}
+def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
+    """Yields rows of the report's table of sizes, the first for the network that the printed command trains."""
+    name = config.data.name
+    of_data_set, data_set = cost.cifar_cost, name
+    if name in small.SHAPES:
+        classes, shape = small.NUM_CLASSES[name], small.SHAPES[name]
     else:
         spec = dataset_spec.read(path)
-        size = {"classes": len(spec.labels), "image_shape": spec.shape}
+        classes, shape, data_set = len(spec.labels), spec.shape, "these images"
         of_data_set = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
-    for network, (parameters, multiply_adds) in (
-        (
-            "20 cells, 36 channels, this data set",
-            of_data_set(cells, cells=20, channels=36, **size),
-        ),
-        ("14 cells, 48 channels, ImageNet", cost.imagenet_cost(cells)),
-    ):
-        yield network, parameters, multiply_adds
+    networks = {(20, 36): ""}
+    with contextlib.suppress(InputError):  # a user's file, which may be gone
+        network = config_checks.load_config(config.search.train_config).network
+        networks = {(network.cells, network.channels): ", as the command trains it", **networks}
+    for (depth, channels), what in networks.items():
+        parameters, multiply_adds = of_data_set(
+            cells, cells=depth, channels=channels, classes=classes, image_shape=shape
+        )
+        yield f"{depth} cells, {channels} channels, {data_set}{what}", parameters, multiply_adds
+    parameters, multiply_adds = cost.imagenet_cost(cells)
+    yield "14 cells, 48 channels, ImageNet", parameters, multiply_adds
 
 
 def summary(config: ConfigDict) -> str:

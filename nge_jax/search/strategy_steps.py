@@ -9,8 +9,8 @@ The steps have the form of the gradient's (see `gradient_steps`), and the loop a
 state and the history of what was evaluated take the embedding's place in the search's parameters.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.runtime.parallel import AXIS, BATCHES_AXES, Batches, batch_at
 from nge_jax.search import gradient_steps
 from nge_jax.search.gradient_steps import Preprocessing, SearchState
+from nge_jax.search.relaxation import Applied
 from nge_jax.space import architecture, genotype
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History, State, Strategy
@@ -92,11 +93,12 @@ def make_query_step(net: Supernet, strategy: Strategy, preprocessing: Preprocess
 
     A reward is the accuracy on the whole batch, unaugmented.
     """
+    sampled = SampledSupernet(net)
 
     def query_step(state, images, labels, key):
         searcher = state.params[EMBEDDING]
         asked = _ask(strategy, state, key)
-        sums = _evaluate(net, preprocessing, state.params[WEIGHTS], asked[0], images, labels)
+        sums = _evaluate(sampled, preprocessing, state.params[WEIGHTS], asked[0], images, labels)
         sums = lax.psum(sums, AXIS)
         rewards = (sums.correct / sums.count)[None]
         history = History(
@@ -117,15 +119,16 @@ def make_query_step(net: Supernet, strategy: Strategy, preprocessing: Preprocess
 
 
 def choose(
-    net: Supernet,
+    score: Callable,
     state: SearchState,
     batches: Batches,
-    preprocessing: Preprocessing,
     *,
     count: int,
     policy: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluates on `batches` the `count` cells with the largest rewards, and of a policy its own most probable one.
+
+    `score`: of `make_score` for the sampled supernet.
 
     Returns:
       The candidates [K, 2, 14] and their accuracies [K]; of equals the first wins.
@@ -135,7 +138,7 @@ def choose(
         cell = architecture.from_genotype(genotype.derive(np.asarray(state.history)[-1]))
         if not (cells == cell).all((1, 2)).any():
             cells = np.concatenate([cells, cell[None]])
-    return cells, score(net, preprocessing, state.params[WEIGHTS], batches, cells)
+    return cells, score(state.params[WEIGHTS], batches, cells)
 
 
 def leaders(history: History, count: int) -> np.ndarray:
@@ -146,14 +149,11 @@ def leaders(history: History, count: int) -> np.ndarray:
     return cells[np.sort(first)[:count]]
 
 
-def score(
-    net: Supernet,
-    preprocessing: Preprocessing,
-    weights: Params,
-    batches: Batches,
-    cells: np.ndarray,
-) -> np.ndarray:
-    """Returns the accuracy of each of the cells [K, 2, 14] over all batches, on all devices: float32 [K]."""
+def make_score(net: Applied, preprocessing: Preprocessing) -> Callable:
+    """Makes `(weights, batches, cells) -> accuracies`: of each cell over all batches, on all devices, float32 [K].
+
+    cells: a sequence of what `net` is applied under; they share one program.
+    """
 
     def total(weights, cell, batches):
         def add(i, sums):
@@ -163,8 +163,12 @@ def score(
         return lax.psum(lax.fori_loop(0, len(batches.indices), add, no_sums()), AXIS)
 
     on_all = jax.pmap(total, AXIS, in_axes=(None, None, BATCHES_AXES), out_axes=None)
-    sums = jax.device_get([on_all(weights, cell, batches) for cell in cells])
-    return np.array([s.correct / s.count for s in sums], np.float32)
+
+    def score(weights: Params, batches: Batches, cells: Sequence[Any]) -> np.ndarray:
+        sums = jax.device_get([on_all(weights, cell, batches) for cell in cells])
+        return np.array([s.correct / s.count for s in sums], np.float32)
+
+    return score
 
 
 def _ask(strategy, state, key):
@@ -174,4 +178,4 @@ def _ask(strategy, state, key):
 
 def _evaluate(net, preprocessing, weights, cell, images, labels):
     x = augment.normalize(images, preprocessing.mean, preprocessing.std)
-    return gradient_steps.loss(SampledSupernet(net), weights, x, labels, cell)[1]
+    return gradient_steps.loss(net, weights, x, labels, cell)[1]

@@ -14,7 +14,7 @@ from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
-from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, starts, workdir
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import build as segment_build
@@ -91,6 +91,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
+    starts.end(path)
     if distributed.is_first():
         print(f"report: {report(path)}")
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
@@ -116,7 +117,9 @@ def report(path: str | Path) -> Path:
     spec = dataset_spec.read(path)
     model = train_model.make_segmentation_network(config, cells, len(spec.labels))
     parameters, multiply_adds = model_cost(model, spec.shape)
-    return segment_report.write_segment_report(path, [(config.genotype, parameters, multiply_adds)])
+    sizes = [(config.genotype, parameters, multiply_adds)]
+    artifacts.write_json(path / artifacts.SIZES, sizes)
+    return segment_report.write_segment_report(path, sizes)
 
 
 def make_task(

@@ -23,7 +23,7 @@ from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, workdir
+from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, starts, workdir
 from nge_jax.runtime.config import to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
@@ -89,6 +89,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
+    starts.end(path)
     if distributed.is_first():
         print(f"report: {report(path)}")
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
@@ -103,7 +104,10 @@ def report(path: str | Path) -> Path:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a training writes.
     """
-    return train_report.write_train_report(Path(path), [_size(Path(path))])
+    path = Path(path)
+    sizes = [_size(path)]
+    artifacts.write_json(path / artifacts.SIZES, sizes)
+    return train_report.write_train_report(path, sizes)
 
 
 def _size(path: Path) -> Size:

@@ -93,7 +93,7 @@ def test_columns_of_numbers_are_set_to_the_right(tmp_path):
         [["a", "1,234", "-1.5%"], ["1", "5e-06", "0.1 ± 0.02"], ["", "–", "absent"]],
     )
     text = to_html(Document("a", "b", [], [Section("c", [table])]), tmp_path)
-    assert '<td class="text">a</td><td class="number">1,234</td>' in text
+    assert '<td class="text short">a</td><td class="number">1,234</td>' in text
     assert text.count('<th scope="col" class="number">') == 2
     empty = to_html(Document("a", "b", [], [Section("c", [Table(["name"], [])])]), tmp_path)
     assert '<th scope="col" class="text">name</th>' in empty

@@ -1,12 +1,17 @@
 """What the reports of all tasks share."""
 
+import base64
 import json
+import re
+import shlex
 
 import pytest
 
 from nge_jax.errors import InputError
+from nge_jax.report import reproduce
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Code, Picture, Section, Text
+from nge_jax.runtime import config as configs
 from nge_jax.space.genotype import random_genotype, to_json
 
 
@@ -57,3 +62,78 @@ def test_a_report_ends_with_settings_and_environment(tmp_path):
     assert "data.name" in text and "&lt;script&gt;" in text and "<script>" not in text
     markdown = (tmp_path / "report.md").read_text()
     assert "| data.name | &lt;script&gt; |\n" in markdown and "| versions.jax | 1 |\n" in markdown
+
+
+START = {
+    "device_kind": "cpu",
+    "device_count": 1,
+    "device_platform": "cpu",
+    "processor": "Abacus 3000",
+    "host_cpus": 2,
+    "started": "2026-01-01T10:00:00+0000",
+    "ended": "2026-01-01T10:01:30+0000",
+    "compile_seconds": 20.4,
+    "peak_memory_bytes": 1.5e9,
+}
+
+
+def facts(folder, environment):
+    (folder / "config.json").write_text("{}")
+    (folder / "environment.json").write_text(json.dumps(environment))
+    return report_run.run_facts(folder, [{"epoch": 1, "seconds": 60.0}])
+
+
+def test_times_and_memory_are_of_all_starts(tmp_path):
+    again = START | {"ended": "2026-01-02T10:00:10+0000", "started": "2026-01-02T10:00:00+0000"}
+    assert facts(tmp_path, START | {"resumed": {"1": again | {"peak_memory_bytes": 2e9}}}) == {
+        "Device": "Abacus 3000, 2 CPUs",
+        "Epochs": "1",
+        "Total time": "1 min 40 s",
+        "Compiling": "41 s",
+        "Search": "1 min 0 s",
+        "Ended": "2026-01-02 10:00 +0000",
+        "Peak memory": "2.00 GB",
+    }
+    killed = {key: value for key, value in START.items() if key != "ended"}
+    assert facts(tmp_path, killed | {"resumed": {"1": again}})["Total time"] == "at least 10 s"
+
+
+def test_an_older_run_tells_what_it_has(tmp_path):
+    old = {"device_kind": "NVIDIA H100", "device_count": 2}
+    assert facts(tmp_path, old) == {
+        "Device": "2 × NVIDIA H100",
+        "Epochs": "1",
+        "Search": "1 min 0 s",
+    }
+
+
+def test_a_page_carries_the_runs_files(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "environment.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}')
+    (tmp_path / "architecture.npz").write_bytes(b"x" * (report_run.LARGEST_DOWNLOAD + 1))
+    path = report_run.write(tmp_path, "Title", {}, [])
+    links = re.findall('<a download="(.*?)" href="data:(.*?);base64,(.*?)">', path.read_text())
+    assert [name for name, *_ in links] == ["metrics.jsonl", "config.json", "environment.json"]
+    for name, _, content in links:
+        assert base64.b64decode(content) == (tmp_path / name).read_bytes()
+    assert "[metrics.jsonl](metrics.jsonl)" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "task, given, settings",
+    [
+        ("search", "search_digits:evolution,smoke", ["seed=3", "weights.learning_rate=0.5"]),
+        ("train", "train_imagenet:imagenette", ["data.jitter=(0.1,0.2,0.3,0.0)", "data.dir=a b"]),
+        ("segment", "segment_voc", ["run.pictures=3"]),
+    ],
+)
+def test_the_command_makes_the_settings_again(tmp_path, task, given, settings):
+    config = configs.read_config(given, [f"--config.{setting}" for setting in settings])
+    recorded = configs.to_values(config)
+    (tmp_path / "config.json").write_text(json.dumps(recorded))
+    nge, said, name, *rest = shlex.split(reproduce.command(tmp_path))
+    assert (nge, said) == ("nge", task)
+    assert len(rest) == len(settings) + 1 and rest.pop().startswith("--workdir=runs/")
+    again = configs.read_config(name, [f"--config.{setting}" for setting in rest])
+    assert configs.to_values(again) == recorded

@@ -19,6 +19,7 @@ def write_training(workdir: Path) -> None:
     environment = {"versions": {}, "device_kind": "NVIDIA H100", "device_count": 2}
     (workdir / "environment.json").write_text(json.dumps(environment))
     line = {"seconds": 10.0, "images_per_second": 99.0, "learning_rate": 0.025}
+    line |= {"validation_loss": 2.0, "validation_accuracy": 0.5}
     epochs = [{"epoch": e, "train_loss": 1 / e, "train_accuracy": e / 4, **line} for e in (1, 2, 3)]
     epochs[-1] |= {"test_accuracy": 0.9722, "test_examples": 360}
     (workdir / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
@@ -30,10 +31,12 @@ def test_training_report(tmp_path):
     (tmp_path / "genotype.json").write_text(cells)
     page = Page(write_train_report(tmp_path, SIZES).read_text())
     words = page.text.replace("\n", "")
-    assert "Test accuracy97.22% of 360 images" in words and "Duration30 s" in words
-    assert page.tags.count("svg") == 4  # the cells, and the curves for wide and narrow screens
+    assert "Test accuracy97.22% of 360 images" in words and "Training30 s" in words
+    # The cells, and for narrow screens again one of them; the curves for both.
+    assert page.tags.count("svg") == 5
+    assert "Validation accuracy" in words and "25.00%2.000050.00%" in words
     assert cells in page.text and "3,349,342" in page.text
-    assert all(reference.startswith("#") for reference in page.references)
+    assert all(reference.startswith(("#", "data:")) for reference in page.references)
 
 
 def test_a_genotype_that_is_none_is_refused_before_anything_is_drawn(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import workdir
+from nge_jax.runtime import starts, workdir
 from nge_jax.runtime.config import YOUNGER, flatten, load_config, read, to_values
 
 
@@ -173,3 +173,19 @@ def test_a_recorded_config_gets_the_keys_that_it_lacks_and_keeps_others(tmp_path
     added = {key: value for key, value in given.items() if key not in recorded}
     assert added.items() <= YOUNGER.get(record["task"], {}).items()
     assert len(added) == lacking
+
+
+def test_each_start_tells_what_it_took(tmp_path):
+    workdir.prepare(tmp_path, config(), overwrite=False)
+    starts.record(tmp_path, compile_seconds=1.5)
+    starts.end(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    workdir.prepare(tmp_path, config(), overwrite=False)
+    starts.record(tmp_path, compile_seconds=2.5)
+    told = json.loads((tmp_path / "environment.json").read_text())
+    assert list(told)[-1] == "resumed" and told["processor"]
+    assert told["compile_seconds"] == 1.5 and told["started"] <= told["ended"]
+    assert told["peak_memory_bytes"] > 1e7
+    assert told["resumed"]["1"]["compile_seconds"] == 2.5 and "ended" not in told["resumed"]["1"]
+    starts.record(tmp_path / "nowhere", compile_seconds=1.0)  # no run's folder: nothing is told
+    assert not (tmp_path / "nowhere").exists()

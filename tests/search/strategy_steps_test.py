@@ -40,6 +40,7 @@ def make_config(strategy, **search_keys):
     config.evolution.memory = 3
     config.run.steps_per_dispatch = 1
     config.run.checkpoint_every_steps = 1
+    config.run.random_cells = 2
     return config
 
 
@@ -122,6 +123,10 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
     assert found == (tmp_path / "killed" / "genotype.json").read_text()
     best = arrays["candidates"][arrays["accuracies"].argmax()]
     assert genotype.from_json(found) == architecture.to_genotype(best)
+
+    beside = json.loads((tmp_path / "straight" / "random_cells.json").read_text())
+    assert list(beside["random"]) == ["random:0", "random:1"]
+    assert beside["found"] == arrays["accuracies"].max()
 
     rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in rows]

@@ -1,0 +1,89 @@
+"""The command that repeats a run: the shipped config that is nearest to its settings, and the keys that differ."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nge_jax.errors import InputError
+from nge_jax.runtime import config as configs
+from nge_jax.runtime.artifacts import CONFIG, ENVIRONMENT, read_json
+from nge_jax.runtime.config import flatten
+
+Values = Mapping[str, Any]  # by keys joined by dots
+
+
+def command(workdir: Path) -> str | None:
+    """Returns `nge TASK CONFIG KEY=VALUE ...`, which repeats the run in another workdir.
+
+    It is made of the recorded settings, so that it says all of them however the run was started: by a config of the
+    user's, from Python, or by an older version, whose missing keys have the values that change nothing. None where no
+    shipped config has all the keys that it needs.
+    """
+    settings = flatten(read_json(workdir / CONFIG))
+    task = str(settings.get("task"))
+    found = [
+        _nearest_variant(name, settings)
+        for name, file in configs.shipped_configs().items()
+        if _fits(name, task, settings)
+    ]
+    if not found:
+        return None
+    name, differences = min(found, key=lambda pair: (len(" ".join(pair[1])), pair[0]))
+    again = f"runs/{workdir.resolve().name}-again"
+    return shlex.join(["nge", task, name, *differences, f"--workdir={again}"])
+
+
+def started(workdir: Path) -> str:
+    """Returns the command line that began the run, as it was given."""
+    return str(read_json(workdir / ENVIRONMENT).get("command", ""))
+
+
+def _fits(name: str, task: str, settings: Values) -> bool:
+    """Whether a shipped config is one of the task that has all keys of the settings."""
+    values = _values(name)
+    return values.get("task") == task and settings.keys() <= values.keys()
+
+
+def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
+    """Chooses of each of a config's tables of variants the word, if any, that leaves fewest settings to name."""
+    words: list[str] = []
+    best = _differences(name, words, settings)
+    tables = getattr(configs.load_module(configs.find_config(name)), "VARIANTS", ())
+    for table in tables:
+        for word in table:
+            try:
+                left = _differences(name, [*words, word], settings)
+            except InputError:  # the word does not go with the others
+                continue
+            if len(" ".join(left)) + len(word) < len(" ".join(best)):
+                chosen, best = word, left
+                words = [*[w for w in words if w not in table], chosen]
+    return name + (f":{','.join(words)}" if words else ""), best
+
+
+def _differences(name: str, words: list[str], settings: Values) -> list[str]:
+    values = _values(name, ",".join(words))
+    return [
+        f"{key}={_written(value)}"
+        for key, value in settings.items()
+        if key in values and value != values[key]
+    ]
+
+
+def _values(name: str, words: str = "") -> Values:
+    return flatten(configs.to_values(configs.load_config(name, words)))
+
+
+def _written(value: Any) -> str:
+    """Writes a value as the command line takes it."""
+    if isinstance(value, list):
+        return "(" + "".join(f"{_written(v)}," for v in value) + ")"
+    return value if isinstance(value, str) else repr(value)
+
+
+def versions(workdir: Path) -> Iterator[str]:
+    """Yields "jax 0.10.2" for each package that the run recorded."""
+    recorded = read_json(workdir / ENVIRONMENT).get("versions", {})
+    for name, version in recorded.items():
+        yield f"{name} {version}"
