@@ -1,12 +1,9 @@
 """The files of a workdir: their names, and who writes and reads each; what is missing or broken is refused."""
 
 import json
-import math
 import os
-import socket
-import time
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +25,9 @@ RANDOM_CELLS = "random_cells.json"  # how others do in a search's weights, besid
 SIZES = "sizes.json"  # of the network trained, or that the cell found would be trained in
 WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
 CONFUSION = "confusion.json"  # of a training's test
+# For TensorBoard, pictures of the run's end: written as a whole, and by their names read after all others.
+EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
+EVENT_EXAMPLES = "events.out.tfevents.9999999998.examples"
 EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
 REPORT_MARKDOWN, REPORT = (
     "report.md",
@@ -119,7 +119,7 @@ def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
     epochs: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(_read(path).splitlines(), 1):
         metrics = _parse(line, f"{path}, line {number}", ("epoch",))
-        if not _is_count(metrics["epoch"]):
+        if not is_count(metrics["epoch"]):
             raise InputError(
                 f"{path}, line {number}: found the epoch {metrics['epoch']!r}, expected a number"
             )
@@ -199,108 +199,8 @@ def _check(value: dict[str, Any], place: str, keys: Collection[str]) -> None:
             raise InputError(f"{place}: expected the key {key}, found {', '.join(value) or 'none'}")
 
 
-class MetricsLog:
-    """metrics.jsonl and TensorBoard events in a workdir, a row per epoch.
-
-    Write a row before saving the checkpoint of its step: then none can be lost, and those that a
-    resumed run will write again (of steps later than the checkpoint's) are dropped here. TensorBoard's
-    files cannot be cut: it is given the repeated steps, whose values are equal, a second time.
-
-    Args:
-      workdir: the run's directory.
-      step: the step that the run starts from, 0 or the restored one.
-
-    Raises:
-      InputError: a line of metrics.jsonl, other than a half-written last one, is no JSON object with
-        a step.
-    """
-
-    def __init__(self, workdir: str | Path, step: int):
-        self._path = Path(workdir) / METRICS
-        _drop_after(self._path, step)
-        self._events = ScalarEvents(Path(workdir))
-
-    def write(self, metrics: Mapping[str, float | int | str]) -> None:
-        """Appends a row (with a "step"), on disk before it returns.
-
-        Raises:
-          FloatingPointError: a value is infinite or not a number; nothing is written.
-        """
-        row = {key: getattr(value, "item", lambda v=value: v)() for key, value in metrics.items()}
-        for key, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise FloatingPointError(f"{key} is {value} at step {row['step']}")
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        numbers = {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)}
-        self._events.write(int(row["step"]), numbers)
-
-    def close(self) -> None:
-        """Ends the TensorBoard file."""
-        self._events.close()
-
-
-class ScalarEvents:
-    """A file of TensorBoard events in a workdir, written as TensorFlow does but without it.
-
-    TensorFlow would take a search half a gigabyte and seconds to import, for this alone.
-    """
-
-    def __init__(self, workdir: Path):
-        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        self._event, self._scalar = Event, scalar_pb
-        now = time.time()
-        # Of two runs within a second, one after the other in one process, each has a file.
-        name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._records = RecordWriter((workdir / name).open("wb"))
-        self._records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-
-    def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Adds numbers of a step, readable at once."""
-        for tag, value in numbers.items():
-            event = self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value))
-            self._records.write(event.SerializeToString())
-        self._records.flush()
-
-    def close(self) -> None:
-        """Ends the file."""
-        self._records.close()
-
-
-def _drop_after(path, step):
-    """Cuts the rows after `step`, and a last line that a killed process left half-written."""
-    if not os.path.lexists(path):
-        return
-    # What follows the last newline is half a line; it may end within a character.
-    try:
-        whole = files.read_bytes(path, files.TEXT_BYTES)
-        text = whole[: whole.rfind(b"\n") + 1].decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read, {error}; pass --overwrite to start afresh"
-        ) from None
-    lines = text.splitlines(keepends=True)
-    keep = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row_step = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            row_step = None
-        if not _is_count(row_step):
-            raise InputError(
-                f"{path}, line {number}: expected a JSON object with a step, found {line.strip()[:60]!r}"
-            )
-        if row_step <= step:
-            keep.append(line)
-    write_atomically(path, "".join(keep))
-
-
-def _is_count(value):
+def is_count(value: Any) -> bool:
+    """Whether a value of JSON is a number of steps or epochs."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

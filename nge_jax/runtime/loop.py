@@ -12,11 +12,13 @@ each goes through the same loop, and the first one writes.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from nge_jax.runtime import artifacts, finite, parallel, starts
 from nge_jax.runtime.checkpoint import Checkpoints
@@ -55,12 +57,14 @@ class EpochEnd(NamedTuple):
     row: the epoch's metrics.
     score: of the examples held out, more being better; None where there are none.
     notes: lines to show below the row.
+    arrays: [H, W], of which TensorBoard shows pictures, by tag.
     """
 
     state: State
     row: dict[str, Any]
     score: float | None = None
     notes: Sequence[str] = ()
+    arrays: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Task(NamedTuple):
@@ -233,7 +237,7 @@ def _end_epoch(
     for key, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise check.diverged(key, step, f"epoch {epoch}")
-    log.write(row)
+    log.write(row, end.arrays)
     return end.state, end.score
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TextIO
 from tqdm import tqdm
 
 from nge_jax.runtime import distributed
-from nge_jax.runtime.artifacts import MetricsLog
+from nge_jax.runtime.metrics_log import MetricsLog
 
 # Titles of a table's columns and what stands below them, of a row's metrics: ("loss", "{train_loss:.3f}").
 Columns = Sequence[tuple[str, str]]
@@ -151,10 +151,10 @@ class EpochLog:
         for line in (table_row(self._columns, row), *notes):
             self._progress.print(line)
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Adds the row to metrics.jsonl."""
+    def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        """Adds the row to metrics.jsonl, and it and pictures of the arrays [H, W] to what TensorBoard shows."""
         if self._metrics is not None:
-            self._metrics.write(row)
+            self._metrics.write(row, arrays)
 
 
 def table_header(columns: Columns) -> str:

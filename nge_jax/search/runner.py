@@ -34,7 +34,16 @@ from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, starts, workdir
+from nge_jax.runtime import (
+    artifacts,
+    distributed,
+    finite,
+    loop,
+    metrics_log,
+    parallel,
+    starts,
+    workdir,
+)
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.lock import holds_workdir
@@ -190,7 +199,9 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         notes = [*search_record.skip_warnings(row, search.space)]
         if epoch < epochs and ended(state):
             notes.append(f"stopped after epoch {epoch} of {epochs} by search.stop_on_skips")
-        return EpochEnd(state, row, notes=notes)
+        last = np.asarray(operation_probs(history))[epoch]
+        arrays = {f"P/{k}": p for k, p in zip(search.space.cell_types, last, strict=True)}
+        return EpochEnd(state, row, notes=notes, arrays=arrays)
 
     def ended(state):
         count = skips.count_skips(_leader(search, state), search.space)
@@ -327,11 +338,13 @@ def report(path: str | Path) -> Path:
     path = Path(path)
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
     cells = artifacts.read_found(path / artifacts.GENOTYPE)
-    if not isinstance(cells, Genotype):
-        return search_report.write_search_report(path)
-    sizes = [*_sizes(config, cells, path)]
-    artifacts.write_json(path / artifacts.SIZES, sizes)
-    return search_report.write_search_report(path, sizes, _train_command(config, path))
+    sizes, command = [], None
+    if isinstance(cells, Genotype):
+        sizes, command = [*_sizes(config, cells, path)], _train_command(config, path)
+        artifacts.write_json(path / artifacts.SIZES, sizes)
+    page = search_report.write_search_report(path, sizes, command)
+    metrics_log.show_pictures(path)
+    return page
 
 
 def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:

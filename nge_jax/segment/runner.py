@@ -14,7 +14,16 @@ from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
-from nge_jax.runtime import artifacts, distributed, host_tf, loop, parallel, starts, workdir
+from nge_jax.runtime import (
+    artifacts,
+    distributed,
+    events,
+    loop,
+    metrics_log,
+    parallel,
+    starts,
+    workdir,
+)
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import build as segment_build
@@ -119,7 +128,9 @@ def report(path: str | Path) -> Path:
     parameters, multiply_adds = model_cost(model, spec.shape)
     sizes = [(config.genotype, parameters, multiply_adds)]
     artifacts.write_json(path / artifacts.SIZES, sizes)
-    return segment_report.write_segment_report(path, sizes)
+    page = segment_report.write_segment_report(path, sizes)
+    metrics_log.show_pictures(path)
+    return page
 
 
 def make_task(
@@ -213,15 +224,11 @@ def _test(
 
 def _write_events(path: Path, step: int, shown: list[SegmentedImage]) -> None:
     """Writes the pictures for TensorBoard, in a file of their own."""
-    host_tf.tensorflow()
-    from clu import metric_writers
-
-    events = metric_writers.SummaryWriter(str(path))
-    pictures = {
-        f"{artifacts.EXAMPLES}/{e.name}": segment_pictures.side_by_side(e)[None] for e in shown
+    pngs = {
+        f"{artifacts.EXAMPLES}/{e.name}": events.encode_png(segment_pictures.side_by_side(e))
+        for e in shown
     }
-    events.write_images(step, pictures)
-    events.close()
+    artifacts.write_atomically(path / artifacts.EVENT_EXAMPLES, events.pictures(step, pngs))
 
 
 def _metrics(evaluation: SegmentationEvaluation, labels: tuple[str, ...]) -> dict[str, Any]:

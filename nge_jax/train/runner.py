@@ -23,7 +23,16 @@ from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.report.run import Size
-from nge_jax.runtime import artifacts, distributed, finite, loop, parallel, starts, workdir
+from nge_jax.runtime import (
+    artifacts,
+    distributed,
+    finite,
+    loop,
+    metrics_log,
+    parallel,
+    starts,
+    workdir,
+)
 from nge_jax.runtime.config import to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
@@ -107,7 +116,9 @@ def report(path: str | Path) -> Path:
     path = Path(path)
     sizes = [_size(path)]
     artifacts.write_json(path / artifacts.SIZES, sizes)
-    return train_report.write_train_report(path, sizes)
+    page = train_report.write_train_report(path, sizes)
+    metrics_log.show_pictures(path)
+    return page
 
 
 def _size(path: Path) -> Size:

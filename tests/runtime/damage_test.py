@@ -9,8 +9,8 @@ import pytest
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts, distributed, workdir
-from nge_jax.runtime.artifacts import MetricsLog
 from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.runtime.metrics_log import MetricsLog
 
 CONFIG = {"task": "train", "seed": 0, "run": {"keep_checkpoints": 2}}
 TEMPLATE = {"a": np.zeros(3, np.float32)}

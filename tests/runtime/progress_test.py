@@ -5,9 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts, progress
+from nge_jax.runtime import events, progress
+from nge_jax.runtime.metrics_log import MetricsLog, show_pictures
 
 
 class Terminal(io.StringIO):
@@ -85,40 +87,117 @@ def rows(path):
 
 def test_a_resumed_run_ends_with_the_same_rows(tmp_path):
     written = [{"epoch": e, "step": 10 * e, "loss": 1 / e} for e in (1, 2, 3)]
-    metrics = artifacts.MetricsLog(tmp_path, 0)
+    metrics = MetricsLog(tmp_path, 0)
     for row in written:
         metrics.write(row)
     metrics.close()
     assert rows(tmp_path) == written
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "st')  # killed here
-    metrics = artifacts.MetricsLog(tmp_path, 20)  # the checkpoint of step 20 was the last
+    metrics = MetricsLog(tmp_path, 20)  # the checkpoint of step 20 was the last
     assert rows(tmp_path) == written[:2]
     metrics.write(written[2])
     metrics.close()
     assert rows(tmp_path) == written
-    artifacts.MetricsLog(tmp_path, 0).close()  # no checkpoint at all
+    MetricsLog(tmp_path, 0).close()  # no checkpoint at all
     assert rows(tmp_path) == []
 
 
-def test_tensorboard_gets_the_numbers_and_json_plain_ones(tmp_path):
+def read_events(path):
+    """What TensorBoard shows of a workdir: by tag, (step, value) of numbers, the tensors of all else."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
-    metrics = artifacts.MetricsLog(tmp_path, 0)
-    metrics.write({"step": np.int64(7), "loss": np.float32(0.5), "cell": "text", "count": 2})
+    events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+    shown = {
+        tag: [(event.step, make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+    }
+    return {
+        tag: [(step, value.item() if not value.shape else value) for step, value in points]
+        for tag, points in shown.items()
+    }
+
+
+def test_tensorboard_gets_the_numbers_in_groups_and_json_plain_ones(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 3, "data": {"mean": [0.5], "flip": true}}')
+    metrics = MetricsLog(tmp_path, 0)
+    row = {"step": np.int64(7), "weight_loss": np.float32(0.5), "cell": "text", "count": 2}
+    metrics.write(row | {"sep_conv_3x3_normal": 4}, {"P/normal": np.array([[0.25, 1.0]])})
     metrics.close()
-    assert rows(tmp_path) == [{"step": 7, "loss": 0.5, "cell": "text", "count": 2}]
-    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
-    assert sorted(events.Tags()["tensors"]) == ["count", "loss"]
-    (event,) = events.Tensors("loss")
-    assert event.step == 7
-    assert make_ndarray(event.tensor_proto) == 0.5
+    plain = {"step": 7, "weight_loss": 0.5, "cell": "text", "count": 2, "sep_conv_3x3_normal": 4}
+    assert rows(tmp_path) == [plain]
+    shown = read_events(tmp_path)
+    (_, (width, height, png)), *_ = shown.pop("P/normal")
+    (_, buckets), *_ = shown.pop("P/normal/values")
+    shown.pop("_hparams_/session_start_info")
+    assert shown == {"loss/train": [(7, 0.5)], "count": [(7, 2.0)], "ops_normal/sep_conv_3x3": [(7, 4.0)]}  # fmt: skip
+    assert buckets[:, 2].sum() == 2
+    with Image.open(io.BytesIO(png)) as picture:
+        assert picture.size == (int(width), int(height)) == (2 * events.SIDE, events.SIDE)
+        light, dark = (picture.getpixel((x, 5)) for x in (5, events.SIDE + 5))
+    assert dark == (20, 96, 155) and light == (196, 214, 229)  # a quarter of the way from white
+
+
+def test_tensorboard_knows_the_settings(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    (tmp_path / "config.json").write_text('{"seed": 3, "data": {"mean": [0.5], "flip": true}}')
+    MetricsLog(tmp_path, 0).close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    settings = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert settings["seed"].number_value == 3 and settings["data.flip"].bool_value
+    assert settings["data.mean"].string_value == "[0.5]"
+
+
+def test_a_resumed_run_shows_each_step_once(tmp_path):
+    for step, written in ((0, (10, 20, 30)), (20, (30, 40)), (40, ())):
+        before = {*tmp_path.glob("events.*")}
+        metrics = MetricsLog(tmp_path, step)
+        for at in written:
+            metrics.write({"step": at, "train_loss": at + step})
+        metrics.close()
+        (newest,) = {*tmp_path.glob("events.*")} - before
+        with newest.open("ab") as file:  # killed within a record
+            file.write((100).to_bytes(8, "little") + b"half")
+    assert read_events(tmp_path)["loss/train"] == [(10, 10), (20, 20), (30, 50), (40, 60)]
+
+
+@pytest.mark.parametrize(
+    "name, tag",
+    [
+        ("weight_accuracy", "accuracy/train"),
+        ("train_loss", "loss/train"),
+        ("embedding_loss", "loss/valid"),
+        ("validation_top5_accuracy", "top5_accuracy/valid"),
+        ("test_accuracy", "accuracy/test"),
+        ("test_iou_dining table", "iou_test/dining table"),
+        ("entropy_reduction", "entropy/reduction"),
+        ("edge_entropy_normal", "edge_entropy/normal"),
+        ("nor_conv_3x3_normal", "ops_normal/nor_conv_3x3"),
+        ("images_per_second", "speed/images_per_second"),
+        ("something_new", "something_new"),
+    ],
+)
+def test_tags_stand_in_groups(name, tag):
+    assert events.tag(name) == tag
+
+
+def test_the_pictures_of_the_end_are_shown_and_replaced(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "step": 5}\n')
+    for shade in (0, 255):
+        png = events.encode_png(np.full([2, 3, 3], shade, np.uint8))
+        (tmp_path / "cell_normal.png").write_bytes(png)
+        show_pictures(tmp_path)
+        ((step, (width, height, shown)),) = read_events(tmp_path)["cell/normal"]
+        assert (step, width, height, shown) == (5, b"3", b"2", png)
 
 
 @pytest.mark.parametrize("value", [float("nan"), np.float32("inf")])
 def test_a_value_that_is_no_number_stops_the_run(tmp_path, value):
-    metrics = artifacts.MetricsLog(tmp_path, 0)
+    metrics = MetricsLog(tmp_path, 0)
     with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step 3"):
         metrics.write({"step": 3, "loss": value})
     metrics.close()
@@ -130,5 +209,5 @@ def test_a_broken_line_is_refused_and_kept(tmp_path, line):
     text = f'{{"step": 1}}\n{line}\n{{"step": 3}}\n'
     (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(InputError, match=r"metrics\.jsonl, line 2: expected a JSON object"):
-        artifacts.MetricsLog(tmp_path, 1)
+        MetricsLog(tmp_path, 1)
     assert (tmp_path / "metrics.jsonl").read_text() == text
