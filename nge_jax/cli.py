@@ -7,6 +7,7 @@ mistakes are answered at once, without JAX.
 import argparse
 import ast
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from nge_jax.errors import InputError
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
+
+    from nge_jax.runtime.artifacts import Size
 
 HELP = """\
 usage: nge COMMAND ...            Neural Graph Embedding for architecture search
@@ -246,8 +249,12 @@ def _compare(arguments: list[str]) -> None:
 
     from nge_jax.report import compare
 
-    runs = compare.read_runs([run.expanduser() for run in given.runs])
-    print(compare.to_text(compare.results_table(runs)))
+    runs = compare.read_runs([run.expanduser() for run in given.runs], _count_sizes)
+    results = compare.results_table(runs)
+    text = compare.to_text(results)
+    columns, _ = shutil.get_terminal_size()
+    fits = max(map(len, text.splitlines())) <= columns
+    print(text if fits else compare.to_text(compare.turned(results)))
     for table in (compare.differences_table(runs), compare.operations_table(runs)):
         if table.rows:
             print(f"\n{compare.to_text(table)}")
@@ -259,6 +266,19 @@ def _compare(arguments: list[str]) -> None:
     except OSError as error:
         raise InputError(f"--html: {output} cannot be written ({error.strerror})") from error
     print(f"\npage: {output}")
+
+
+def _count_sizes(run: Path) -> "list[Size] | None":
+    """Counts the network of a run whose report has not; None where its files do not tell."""
+    import importlib
+
+    from nge_jax import main
+    from nge_jax.errors import GenotypeError
+
+    try:
+        return importlib.import_module(main.TASKS[main.task_of(_recorded_config(run))]).sizes(run)
+    except (InputError, GenotypeError, AttributeError, KeyError):  # of an older version, or damaged
+        return None
 
 
 def _recorded_config(run: Path) -> "ConfigDict":
@@ -305,30 +325,32 @@ def _show(arguments: list[str]) -> None:
     parser.add_argument(
         "cell",
         metavar="CELL",
-        help="a published name, random:SEED, a file or a log with a genotype, DARTS's printed Genotype(...), or a run",
+        help="a published name, random:SEED, a file or a log with a genotype, DARTS's printed Genotype(...), a cell of "
+        "NAS-Bench-201 in its notation ('|nor_conv_3x3~0|+...'), or a run",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help=f"a picture: {', '.join(PICTURES)}"
     )
     given = parser.parse_args(arguments)
 
-    from nge_jax.space import genotype
+    from nge_jax.space import found
 
-    shown = genotype.load(given.cell)
+    shown = found.load(given.cell)
     if given.output is None:
-        print(genotype.to_json(shown), end="")
+        print(found.to_json(shown), end="")
         return
     output = given.output.expanduser()
     if output.suffix not in PICTURES:
         raise InputError(f"--output: found {output}, expected a name in {', '.join(PICTURES)}")
 
-    from nge_jax.report import cell
+    from nge_jax.report import cell, figure
 
+    drawing = cell.found_figure(shown)
     try:
         if output.suffix == ".svg":
-            output.write_text(cell.genotype_svg(shown), encoding="utf-8")
+            output.write_text(figure.to_svg(drawing), encoding="utf-8")
         else:
-            cell.genotype_figure(shown).savefig(output, dpi=200)
+            drawing.savefig(output, dpi=200)
     except OSError as error:
         raise InputError(f"--output: {output} cannot be written ({error.strerror})") from error
     print(output)

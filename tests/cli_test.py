@@ -95,6 +95,7 @@ def test_eval_takes_the_config_that_the_run_recorded(calls, tmp_path):
         ("show DARTS_V3", "DARTS_V3.*DARTS_V2"),
         ("show DARTS_V2 -o cell.gif", "found cell.gif, expected a name in .svg, .png, .pdf"),
         ("show DARTS_V2 -o nowhere/cell.svg", "nowhere/cell.svg cannot be written"),
+        ("show |nor_conv_7x7~0|", r"field \"cell\": expected a cell such as \|none~0\|"),
         ("configs search_cifr", "did you mean search_cifar"),
         ("report nowhere", "nowhere: no such folder"),
     ],
@@ -128,6 +129,21 @@ def test_show_prints_a_cell_that_is_read_again(capsys, tmp_path):
     for cell in (tmp_path, tmp_path / "genotype.json"):
         cli.run(["show", str(cell)])
         assert capsys.readouterr().out == to_json(random_genotype(3))
+
+
+def test_show_reads_and_draws_a_cell_of_nas_bench_201(capsys, tmp_path):
+    notation = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+    cli.run(["show", notation])
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"cell": notation}
+    (tmp_path / "genotype.json").write_text(text)
+    for cell in (text, str(tmp_path / "genotype.json"), str(tmp_path)):
+        cli.run(["show", cell])
+        assert capsys.readouterr().out == text
+    path = tmp_path / "cell.svg"
+    cli.run(["show", notation, "-o", str(path)])
+    labels = re.findall(r">(nor_conv_\dx\d|none|skip_connect)</text>", path.read_text())
+    assert sorted(labels) == sorted(re.findall(r"(\w+)~", notation))
 
 
 @pytest.mark.parametrize("suffix", cli.PICTURES)

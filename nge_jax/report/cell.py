@@ -16,6 +16,8 @@ from scipy.interpolate import CubicHermiteSpline
 from nge_jax.report import cell_layout, cell_routes
 from nge_jax.report.cell_layout import Layout
 from nge_jax.report.figure import FONT, INK, PAPER, TINT, new_figure, operation_color, to_svg
+from nge_jax.space import found
+from nge_jax.space.found import Found
 from nge_jax.space.genotype import CELL_TYPES, NONE, NUM_INPUTS, Genotype, Pair
 
 LABEL_FONT = FontProperties(family=FONT, size=8.5)
@@ -23,6 +25,8 @@ NODE_FONT = FontProperties(family=FONT, size=10.5)
 INCH = 72  # points
 MARGIN, LABEL_PADDING = 0.1, 0.16  # inches
 ARROW = (0.1, 0.038)  # inches: length and half width
+# inches: where a cell is wider from left to right, phones get it from top to bottom
+PHONE = 4.0
 TITLE_HEIGHT, CELL_GAP = 0.3, 0.3  # inches, of a cell's title and between two cells
 
 
@@ -75,6 +79,15 @@ def genotype_figure(genotype: Genotype) -> Figure:
         _draw_cell(figure, layout, left=left, top=height - TITLE_HEIGHT)
         left += _size(layout)[0] + CELL_GAP
     return figure
+
+
+def found_figure(cell: Found) -> Figure:
+    """Draws what a search of any space ends with: both cells of a genotype, or the one of NAS-Bench-201."""
+    if isinstance(cell, Genotype):
+        return genotype_figure(cell)
+    (kind,) = found.space_of(cell).cell_types
+    inputs = found.space_of(cell).num_inputs
+    return edges_figure(found.kept_edges(cell, kind), found.outputs(cell, kind), inputs)
 
 
 def genotype_svg(genotype: Genotype) -> str:

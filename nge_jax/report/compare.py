@@ -1,23 +1,33 @@
 """Runs side by side: their results, the settings that differ, curves and cells, as a table or a page."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from nge_jax.errors import InputError
 from nge_jax.report import figure
-from nge_jax.report.cell import cell_figure
-from nge_jax.report.document import Document, Picture, Section, Table, Text, to_html
+from nge_jax.report.cell import PHONE, edges_figure
+from nge_jax.report.curves import logarithmic
+from nge_jax.report.document import (
+    Beside,
+    Document,
+    Picture,
+    Section,
+    Table,
+    Text,
+    to_html,
+)
 from nge_jax.report.figure import COLORS, STYLE, new_figure, save_svg
 from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import EpochRows
+from nge_jax.runtime.artifacts import EpochRows, Size
 from nge_jax.runtime.config import flatten
-from nge_jax.space.found import Found, kept_edges, space_of
+from nge_jax.space.found import Found, kept_edges, outputs, space_of
 from nge_jax.space.genotype import CELL_TYPES, Genotype
 
 # Metrics of a last row: a name, the keys that different tasks have for it, how it is written.
@@ -30,11 +40,18 @@ RESULTS = (
     ("Mean IoU", ("test_mean_iou",), ".2%"),
     ("Seconds", ("seconds",), ".0f"),
 )
+# What a run has in twos: its field, their titles, how they are written.
+PAIRS = (
+    ("beside", ("Cell in its weights", "Random cells"), ".2%"),
+    ("sizes", ("Parameters", "Multiply-adds"), ",d"),
+)
 PANELS = (
     ("Training loss", ("train_loss", "weight_loss")),
+    ("Validation loss", ("validation_loss", "embedding_loss")),
     ("Training accuracy", ("train_accuracy", "weight_accuracy")),
     ("Validation accuracy", ("validation_accuracy", "embedding_accuracy")),
 )
+LOGARITHMIC = ("Training loss", "Validation loss")
 # Where a run is, how it is executed: no settings that one compares.
 PLACES = ("run.", "data.dir", "data.devkit")
 ABSENT = "–"
@@ -49,34 +66,57 @@ class Run(NamedTuple):
       settings: of its config, by keys joined by dots.
       epochs: rows of metrics.
       cell: found or trained; None where there is none yet.
+      sizes: parameters and multiply-adds of the network trained, or that a search's command trains; None: unknown.
+      beside: of a search, accuracies in its weights: of its cell, and the mean of random ones; None: not evaluated.
     """
 
     name: str
     settings: dict[str, Any]
     epochs: EpochRows
     cell: Found | None
+    sizes: tuple[int, int] | None = None
+    beside: tuple[float, float] | None = None
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """Reads runs by their workdirs; raises InputError where one is none, or has no epoch behind it."""
+def read_runs(
+    paths: Sequence[Path], count: Callable[[Path], list[Size] | None] | None = None
+) -> list[Run]:
+    """Reads runs by their workdirs; `count`: counts the sizes of one whose report has not.
+
+    Raises:
+      InputError: one is no run, or has no epoch behind it.
+    """
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder, expected the workdir of a run")
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = list(map(str, paths))
-    return [_read(name, path) for name, path in zip(names, paths, strict=True)]
+    return [_read(name, path, count) for name, path in zip(names, paths, strict=True)]
 
 
-def _read(name, path):
+def _read(name, path, count):
     settings = flatten(artifacts.read_json(path / artifacts.CONFIG, ("task",)))
     epochs = artifacts.read_metrics(path / artifacts.METRICS, ())
     file = path / artifacts.GENOTYPE
-    return Run(name, settings, epochs, artifacts.read_found(file) if file.exists() else None)
+    cell = artifacts.read_found(file) if file.exists() else None
+    sizes = artifacts.read_sizes(path)
+    if sizes is None and count is not None:
+        sizes = count(path)
+    return Run(name, settings, epochs, cell, sizes[0][1:] if sizes else None, _read_beside(path))
+
+
+def _read_beside(path: Path) -> tuple[float, float] | None:
+    file = path / artifacts.RANDOM_CELLS
+    if not file.exists():
+        return None
+    values = artifacts.read_json(file, ("found", "random"))
+    others = values["random"].values()
+    return values["found"], sum(others) / len(others)
 
 
 def results_table(runs: Sequence[Run]) -> Table:
-    """Makes a row for each run: its task, its data and its results; a column that no run has is left out."""
+    """Makes a row for each run: its task, its data, its sizes and its results; a column that no run has is left out."""
     columns = {"Run": [run.name for run in runs]}
     for name, key in (("Task", "task"), ("Data", "data.name")):
         columns[name] = [str(run.settings.get(key, ABSENT)) for run in runs]
@@ -84,17 +124,22 @@ def results_table(runs: Sequence[Run]) -> Table:
         values = [_result(run, keys) for run in runs]
         if any(value is not None for value in values):
             columns[name] = [ABSENT if value is None else format(value, form) for value in values]
+    for field, titles, form in PAIRS:
+        pairs = [getattr(run, field) for run in runs]
+        if any(pair is not None for pair in pairs):
+            for n, title in enumerate(titles):
+                columns[title] = [ABSENT if p is None else format(p[n], form) for p in pairs]
     return Table(list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def differences_table(runs: Sequence[Run]) -> Table:
-    """Makes a row for each setting that is not the same in all runs."""
+    """Makes a row for each setting that is not the same in all runs that have it: tasks have keys of their own."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     rows = []
     for key in keys:
-        values = [run.settings.get(key, ABSENT) for run in runs]
+        values = [run.settings[key] for run in runs if key in run.settings]
         if not key.startswith(PLACES) and any(value != values[0] for value in values):
-            rows.append([key, *map(str, values)])
+            rows.append([key, *(str(run.settings.get(key, ABSENT)) for run in runs)])
     return Table(["Setting", *(run.name for run in runs)], rows)
 
 
@@ -107,6 +152,12 @@ def operations_table(runs: Sequence[Run]) -> Table:
     width = max(map(len, rows), default=1)
     rows = [[*row, *[ABSENT] * (width - len(row))] for row in rows]
     return Table(["Cell", *map(str.capitalize, CELL_TYPES)][:width], rows)
+
+
+def turned(table: Table) -> Table:
+    """Makes the table whose rows are the columns of another one."""
+    (first, *header), *rows = zip(table.header, *table.rows, strict=True)
+    return Table([first, *header], rows)
 
 
 def to_text(table: Table) -> str:
@@ -126,48 +177,73 @@ def page(runs: Sequence[Run]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         save_svg(curves_figure(runs), place / "curves")
+        save_svg(curves_figure(runs, downwards=True), place / "curves_narrow")
         titles = ", ".join(title for title, _ in _panels(runs))
-        curves = Picture("curves", f"{titles} of {len(runs)} runs", "After each epoch.")
+        alt, caption = (
+            f"{titles} of {len(runs)} runs",
+            "After each epoch; losses on a logarithmic scale.",
+        )
+        curves = Picture("curves", alt, caption, narrow_stem="curves_narrow")
         sections = [
-            Section("Results", [results_table(runs)]),
+            Section("Results", [turned(results_table(runs))]),
             Section("Settings that differ", [settings]),
             Section("Curves", [curves]),
         ]
-        cells = [block for n, run in enumerate(runs) for block in _cell_pictures(run, n, place)]
-        if cells:
-            sections.append(Section("Cells", [operations_table(runs), *cells]))
+        rows = [row for kind in CELL_TYPES if (row := _cell_pictures(runs, kind, place)).pictures]
+        if rows:
+            sections.append(Section("Cells", [operations_table(runs), *rows]))
         names = ", ".join(run.name for run in runs)
         document = Document("Comparison", names, [("Runs", str(len(runs)))], sections)
         return to_html(document, place)
 
 
-def curves_figure(runs: Sequence[Run]) -> Figure:
-    """Draws a panel for each of the metrics that some run has, with a line for each run over its epochs."""
-    panels = _panels(runs)
-    colors = list(COLORS.values())
+def curves_figure(runs: Sequence[Run], *, downwards: bool = False) -> Figure:
+    """Draws a panel for each of the metrics that some run has, with a line for each run over its epochs.
+
+    Four stand in two rows, or all below each other; the names of the runs stand above them.
+    """
+    panels, names = _panels(runs), [run.name for run in runs]
+    columns = 1 if downwards else min(2, max(1, len(panels)))
+    rows = -(-max(1, len(panels)) // columns)
+    lines = [_style(number) for number in range(len(runs))]
+    # Names stand in as many columns as the longest leaves room for.
+    width = 3.9 if downwards else 5.0 * columns
+    across = max(1, min(len(runs), int(width / (0.6 + 0.075 * max(map(len, names))))))
+    above = 0.12 + 0.19 * -(-len(runs) // across)
     with rc_context(STYLE):
-        drawing = new_figure(3.4 * max(1, len(panels)), 2.9)
-        axes = drawing.subplots(1, max(1, len(panels)), squeeze=False)[0]
-        for ax, (title, keys) in zip(axes, panels, strict=False):
-            for number, run in enumerate(runs):
+        drawing = new_figure(width, 2.7 * rows + above)
+        grid = drawing.subplots(rows, columns, squeeze=False)
+        for ax, (title, keys) in zip(grid.flat, panels, strict=False):
+            for run, style in zip(runs, lines, strict=True):
                 points = [(row["epoch"], _of(row, keys)) for row in run.epochs]
                 points = [(x, y) for x, y in points if y is not None]
-                ax.plot(
-                    *zip(*points, strict=True) if points else ([], []),
-                    label=run.name,
-                    color=colors[number * 3 % len(colors)],
-                    linestyle=DASHES[number // len(colors) % len(DASHES)],
-                    marker="o",
-                    markersize=2.5,
-                )
+                if not points:
+                    continue
+                (line,) = ax.plot(*zip(*points, strict=True), marker="o", markersize=2.5, **style)
+                figure.hover(line, f"{run.name}: {points[-1][1]:.4g} after epoch {points[-1][0]}")
+            if title in LOGARITHMIC:
+                logarithmic(ax)
             ax.set_title(title)
             ax.set_xlabel("epoch")
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-        if panels:
-            axes[0].legend(loc="best")
-        drawing.tight_layout(pad=0.6, w_pad=1.2)
+        for ax in grid.flat[len(panels) :]:
+            ax.set_visible(False)
+        handles = [
+            Line2D([], [], label=run.name, **style) for run, style in zip(runs, lines, strict=True)
+        ]
+        drawing.legend(handles=handles, loc="upper left", ncols=across)
+        drawing.tight_layout(
+            pad=0.6, w_pad=1.2, rect=(0, 0, 1, 1 - above / drawing.get_figheight())
+        )
         drawing.draw_without_rendering()
     return drawing
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Returns how the line of a run is drawn, by its number: first the colors change, then the dashes."""
+    colors = list(COLORS.values())
+    dashes = DASHES[number // len(colors) % len(DASHES)]
+    return {"color": colors[number * 3 % len(colors)], "linestyle": dashes}
 
 
 def _panels(runs):
@@ -196,12 +272,24 @@ def _operations(cell: Found, kind: str) -> str:
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(sorted(names)))
 
 
-def _cell_pictures(run, number, place):
-    """Draws the cells of a run's genotype; those of other spaces are told by their operations alone."""
-    if not isinstance(run.cell, Genotype):
-        return
-    for kind in CELL_TYPES:
-        stem = f"cell_{number}_{kind}"
-        figure.save_svg(cell_figure(*run.cell.cell(kind)), place / stem)
+def _cell_pictures(runs: Sequence[Run], kind: str, place: Path) -> Beside:
+    """Draws the cells of a kind, for narrow screens from top to bottom where that is narrower."""
+    pictures = []
+    for number, run in enumerate(runs):
+        if run.cell is None or kind not in _kinds(run.cell):
+            continue
+        stem, edges = f"cell_{number}_{kind}", kept_edges(run.cell, kind)
+        inputs = space_of(run.cell).num_inputs
+        wide, narrow = (
+            edges_figure(edges, outputs(run.cell, kind), inputs, downwards=downwards)
+            for downwards in (False, True)
+        )
+        save_svg(wide, place / stem)
+        narrow_stem = ""
+        if PHONE < wide.get_figwidth() > narrow.get_figwidth():
+            narrow_stem = f"{stem}_narrow"
+            save_svg(narrow, place / narrow_stem)
         alt = f"The {kind} cell of {run.name}: {_operations(run.cell, kind)}"
-        yield Picture(stem, alt, f"{run.name}: the {kind} cell.")
+        caption = f"{run.name}: the {kind} cell."
+        pictures.append(Picture(stem, alt, caption, narrow_stem=narrow_stem))
+    return Beside(pictures)

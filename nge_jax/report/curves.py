@@ -182,7 +182,7 @@ def curves_figure(
     panels: Mapping[str, Series],
     *,
     downwards: bool = False,
-    logarithmic: Collection[str] = (),
+    logarithmic_panels: Collection[str] = (),
 ) -> Figure:
     """Draws panels side by side or below each other, by title, each with one or two series over the epochs.
 
@@ -190,7 +190,7 @@ def curves_figure(
       epochs: of the values; a series may lack some, as None.
       panels: by title the series by name.
       downwards: below each other.
-      logarithmic: titles of panels whose values are shown so, where all are positive.
+      logarithmic_panels: titles of panels whose values are shown so, where all are positive.
     """
     with rc_context(STYLE):
         columns, rows = (1, len(panels)) if downwards else (len(panels), 1)
@@ -202,14 +202,8 @@ def curves_figure(
                 style = {"color": color, "linestyle": dashes, "marker": "o", "markersize": 2.5}
                 (line,) = axes.plot(*zip(*points, strict=True), label=name, **style)
                 hover(line, f"{name}: {points[0][1]:.4g} at first, {points[-1][1]:.4g} at last")
-            drawn = [v for values in series.values() for v in values if v is not None]
-            if title in logarithmic and min(drawn) > 0:
-                axes.set_yscale("log")
-                wide = max(drawn) > DECADE * min(drawn)
-                ticks = LogLocator(subs=(1, 2, 5), numticks=12) if wide else MaxNLocator(5)
-                axes.yaxis.set_major_locator(ticks)
-                axes.yaxis.set_minor_locator(NullLocator())
-                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            if title in logarithmic_panels:
+                logarithmic(axes)
             axes.set_title(title)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -218,3 +212,17 @@ def curves_figure(
         figure.tight_layout(pad=0.6, w_pad=1.2)
         figure.draw_without_rendering()
     return figure
+
+
+def logarithmic(axes: Axes) -> None:
+    """Gives a panel that is drawn a logarithmic scale with plain numbers, if all its values are positive."""
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    if not values.size or values.min() <= 0:
+        return
+    axes.set_yscale("log")
+    wide = values.max() > DECADE * values.min()
+    axes.yaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5), numticks=12) if wide else MaxNLocator(5)
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -56,6 +56,12 @@ class Picture(NamedTuple):
     narrow_stem: str = ""
 
 
+class Beside(NamedTuple):
+    """Holds pictures that stand side by side where there is room."""
+
+    pictures: Sequence[Picture]
+
+
 class Table(NamedTuple):
     """Holds the names of columns, and rows of as many cells."""
 
@@ -69,7 +75,7 @@ class Files(NamedTuple):
     names: Sequence[str]
 
 
-Block = Text | Caution | Code | Picture | Table | Files
+Block = Text | Caution | Code | Picture | Beside | Table | Files
 
 
 class Section(NamedTuple):
@@ -118,7 +124,7 @@ def _environment() -> jinja2.Environment:
         "markdown": _markdown,
     }
     # "block is picture" in a template.
-    for kind in (Text, Caution, Code, Picture, Table, Files):
+    for kind in (Text, Caution, Code, Picture, Beside, Table, Files):
         environment.tests[kind.__name__.lower()] = functools.partial(_is_a, kind)
     return environment
 

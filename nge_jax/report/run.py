@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nge_jax.report import figure, reproduce
-from nge_jax.report.cell import edges_figure
+from nge_jax.report.cell import PHONE, edges_figure
 from nge_jax.report.curves import curves_figure
 from nge_jax.report.document import (
     Block,
@@ -26,7 +26,7 @@ from nge_jax.report.document import (
     to_markdown,
 )
 from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import EpochRows
+from nge_jax.runtime.artifacts import EpochRows, Size
 from nge_jax.runtime.config import flatten
 from nge_jax.space import found
 from nge_jax.space.found import Found
@@ -34,7 +34,6 @@ from nge_jax.space.genotype import Genotype
 
 Curves = Mapping[str, Mapping[str, str]]  # for each panel: names of series, and keys of metrics
 Columns = Mapping[str, tuple[str, str]]  # for each column: a key of metrics, how it is written
-Size = tuple[str, int, int]  # a network's name, its parameters, multiply-adds for one image
 
 COMMON_COLUMNS = {
     "Epoch": ("epoch", ".0f"),
@@ -42,7 +41,6 @@ COMMON_COLUMNS = {
     "Images/s": ("images_per_second", ".1f"),
     "Learning rate": ("learning_rate", ".3g"),
 }
-PHONE = 4.0  # inches, 384 pixels: a cell that is wider from left to right stands from top to bottom there
 LOGARITHMIC = ("Loss",)
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # of environment.json
 # What a page carries to be saved, beside its pictures: it may be read far from the workdir.
@@ -167,7 +165,7 @@ def curves_section(workdir: Path, epochs: EpochRows, curves: Curves) -> Section:
     }
     numbers = [epoch["epoch"] for epoch in epochs]
     wide, narrow = (
-        curves_figure(numbers, panels, downwards=downwards, logarithmic=LOGARITHMIC)
+        curves_figure(numbers, panels, downwards=downwards, logarithmic_panels=LOGARITHMIC)
         for downwards in (False, True)
     )
     figure.save(wide, workdir / "curves")

@@ -13,9 +13,9 @@ from nge_jax.report import run as report_run
 from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.heat import heat_figure
-from nge_jax.report.run import COMMON_COLUMNS, Columns, Size
+from nge_jax.report.run import COMMON_COLUMNS, Columns
 from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import EpochRows
+from nge_jax.runtime.artifacts import EpochRows, Size
 from nge_jax.space import found, skips
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype

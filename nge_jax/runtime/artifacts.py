@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ REPORT_MARKDOWN, REPORT = (
 # Networks that come with the program, by the names that commands take for their folders.
 PRETRAINED = {"digits:pretrained": Path(__file__).parents[1] / "pretrained" / "digits"}
 
+Size = tuple[str, int, int]  # a network's name, its parameters, multiply-adds for one image
+SIZE_FIELDS = ("name", "parameters", "multiply_adds")
 EpochRows = list[dict[str, Any]]  # one for each epoch
 
 
@@ -171,6 +173,26 @@ def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
     if betas is not None and betas.shape != probs.shape[:-1]:
         raise InputError(f"{path}: expected betas of shape {probs.shape[:-1]}, found {betas.shape}")
     return betas
+
+
+def write_sizes(workdir: Path, sizes: Iterable[Size]) -> None:
+    """Writes the sizes of networks as sizes.json in the workdir, the first that of the run's own."""
+    networks = [dict(zip(SIZE_FIELDS, size, strict=True)) for size in sizes]
+    write_json(workdir / SIZES, {"networks": networks})
+
+
+def read_sizes(workdir: Path) -> list[Size] | None:
+    """Reads what `write_sizes` writes; None where there is no such file, InputError where it is another."""
+    path = workdir / SIZES
+    if not path.exists():
+        return None
+    networks = read_json(path, ("networks",))["networks"]
+    try:
+        return [(str(n["name"]), int(n["parameters"]), int(n["multiply_adds"])) for n in networks]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected networks with {', '.join(SIZE_FIELDS)}, found {error!r}"
+        ) from None
 
 
 def _read(path: Path) -> str:

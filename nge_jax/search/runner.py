@@ -33,7 +33,6 @@ from nge_jax.data.spec import LARGE
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
-from nge_jax.report.run import Size
 from nge_jax.runtime import (
     artifacts,
     distributed,
@@ -45,6 +44,7 @@ from nge_jax.runtime import (
     workdir,
 )
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.artifacts import Size
 from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Task
@@ -336,15 +336,27 @@ def report(path: str | Path) -> Path:
       InputError, GenotypeError: a file is missing or is not what a search writes.
     """
     path = Path(path)
-    config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
-    cells = artifacts.read_found(path / artifacts.GENOTYPE)
-    sizes, command = [], None
-    if isinstance(cells, Genotype):
-        sizes, command = [*_sizes(config, cells, path)], _train_command(config, path)
-        artifacts.write_json(path / artifacts.SIZES, sizes)
-    page = search_report.write_search_report(path, sizes, command)
+    counted, command = sizes(path), None
+    if counted:
+        artifacts.write_sizes(path, counted)
+        command = _train_command(_recorded(path), path)
+    page = search_report.write_search_report(path, counted, command)
     metrics_log.show_pictures(path)
     return page
+
+
+def sizes(path: Path) -> list[Size]:
+    """Counts networks of the cells found, the first that which the printed command trains; none of NAS-Bench-201.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a search writes.
+    """
+    cells = artifacts.read_found(path / artifacts.GENOTYPE)
+    return [*_sizes(_recorded(path), cells, path)] if isinstance(cells, Genotype) else []
+
+
+def _recorded(path: Path) -> ConfigDict:
+    return ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
 
 
 def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:

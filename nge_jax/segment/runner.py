@@ -24,6 +24,7 @@ from nge_jax.runtime import (
     starts,
     workdir,
 )
+from nge_jax.runtime.artifacts import Size
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import build as segment_build
@@ -121,16 +122,21 @@ def report(path: str | Path) -> Path:
       InputError, GenotypeError: a file is missing or is not what a segmentation writes.
     """
     path = Path(path)
+    counted = sizes(path)
+    artifacts.write_sizes(path, counted)
+    page = segment_report.write_segment_report(path, counted)
+    metrics_log.show_pictures(path)
+    return page
+
+
+def sizes(path: Path) -> list[Size]:
+    """Counts the network that is trained; raises InputError, GenotypeError where a file is missing or is another."""
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
     spec = dataset_spec.read(path)
     model = train_model.make_segmentation_network(config, cells, len(spec.labels))
     parameters, multiply_adds = model_cost(model, spec.shape)
-    sizes = [(config.genotype, parameters, multiply_adds)]
-    artifacts.write_json(path / artifacts.SIZES, sizes)
-    page = segment_report.write_segment_report(path, sizes)
-    metrics_log.show_pictures(path)
-    return page
+    return [(config.genotype, parameters, multiply_adds)]
 
 
 def make_task(

@@ -1,10 +1,13 @@
 """The cell that a search ends with, whatever its space: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
 
 import json
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.errors import GenotypeError
 from nge_jax.space import genotype, nas_bench_201
 from nge_jax.space.genotype import NUM_INPUTS, Genotype
@@ -87,8 +90,35 @@ def from_json(text: str) -> Found:
         fields = None
     if not isinstance(fields, dict) or set(fields) != {"cell"}:
         return genotype.from_json(text)
+    return _bench_cell(str(fields["cell"]))
+
+
+def load(name_or_path: str) -> Found:
+    """Finds a cell as `genotype.load` does, or one of NAS-Bench-201: its notation, or what `to_json` writes of it.
+
+    Raises:
+        GenotypeError: naming the file.
+    """
+    if name_or_path.startswith("|"):
+        return _bench_cell(name_or_path)
+    path = Path(name_or_path)
     try:
-        nas_bench_201.parse(str(fields["cell"]))
+        path = path / "genotype.json" if path.is_dir() else path
+        text = files.read_text(path, genotype.MAX_BYTES) if path.is_file() else name_or_path
+    except (OSError, ValueError):  # no path at all, or no text, which is refused by its name
+        text = name_or_path
+    if re.match(r'\s*\{\s*"cell"', text):
+        try:
+            return from_json(text)
+        except GenotypeError as error:
+            place = "" if text == name_or_path else f"{path}: "
+            raise GenotypeError(f"{place}{error}") from None
+    return genotype.load(name_or_path)
+
+
+def _bench_cell(text: str) -> BenchCell:
+    try:
+        nas_bench_201.parse(text)
     except ValueError as error:
         raise GenotypeError(f'genotype field "cell": {error}') from None
-    return BenchCell(fields["cell"])
+    return BenchCell(text)

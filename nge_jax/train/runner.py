@@ -22,7 +22,6 @@ from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
-from nge_jax.report.run import Size
 from nge_jax.runtime import (
     artifacts,
     distributed,
@@ -33,6 +32,7 @@ from nge_jax.runtime import (
     starts,
     workdir,
 )
+from nge_jax.runtime.artifacts import Size
 from nge_jax.runtime.config import to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
@@ -114,20 +114,21 @@ def report(path: str | Path) -> Path:
       InputError, GenotypeError: a file is missing or is not what a training writes.
     """
     path = Path(path)
-    sizes = [_size(path)]
-    artifacts.write_json(path / artifacts.SIZES, sizes)
-    page = train_report.write_train_report(path, sizes)
+    counted = sizes(path)
+    artifacts.write_sizes(path, counted)
+    page = train_report.write_train_report(path, counted)
     metrics_log.show_pictures(path)
     return page
 
 
-def _size(path: Path) -> Size:
+def sizes(path: Path) -> list[Size]:
+    """Counts the network that is trained; raises InputError, GenotypeError where a file is missing or is another."""
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     spec = dataset_spec.read(path)
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
     model = train_model.make_network(config, cells, spec.kind, len(spec.labels))
     parameters, multiply_adds = model_cost(model, spec.shape)
-    return config.genotype, parameters, multiply_adds
+    return [(config.genotype, parameters, multiply_adds)]
 
 
 def show_notes(source: Source) -> None:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from nge_jax import cli
+from nge_jax.errors import InputError
 from nge_jax.report import compare
+from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 
 
@@ -59,13 +61,47 @@ def test_results_and_differences_stand_side_by_side(runs):
     assert operations.rows[0][:2] == ["one", "1 dil_conv_3x3, 5 sep_conv_3x3, 2 skip_connect"]
 
 
+def test_sizes_and_random_cells_stand_beside_where_they_were_counted(runs):
+    one, two = runs
+    artifacts.write_sizes(one, [("the network", 1234, 56789), ("another", 1, 2)])
+    values = {"found": 0.5, "random": {"random:0": 0.25, "random:1": 0.5}}
+    artifacts.write_json(one / "random_cells.json", values)
+    table = compare.results_table(compare.read_runs(runs))
+    columns = {head: cells for head, *cells in compare.turned(table).rows}
+    assert columns["Parameters"] == ["1,234", "–"] and columns["Multiply-adds"] == ["56,789", "–"]
+    assert columns["Cell in its weights"] == ["50.00%", "–"]
+    assert columns["Random cells"] == ["37.50%", "–"]
+    counted = compare.read_runs(runs, lambda path: [(path.name, 3, 4)])
+    assert [run.sizes for run in counted] == [
+        (1234, 56789),
+        (3, 4),
+    ]  # what a report has counted stays
+    (two / "sizes.json").write_text('{"networks": [{"name": "x"}]}')
+    with pytest.raises(InputError, match="sizes.json: expected networks with name, parameters"):
+        compare.read_runs(runs)
+
+
+def test_a_setting_that_one_task_alone_has_is_no_difference(runs):
+    one, _ = runs
+    config = json.loads((one / "config.json").read_text())
+    (one / "config.json").write_text(
+        json.dumps(config | {"task": "search", "search": {"epochs": 3}})
+    )
+    rows = compare.differences_table(compare.read_runs(runs)).rows
+    assert [row[0] for row in rows] == ["task", "seed", "genotype"]
+
+
 def test_the_command_prints_the_tables_and_writes_a_page(runs, tmp_path, capsys):
     page = tmp_path / "page.html"
     cli.run(["compare", *map(str, runs), "--html", str(page)])
     printed = capsys.readouterr().out
-    assert "one  train  cifar10  2" in printed and "genotype  DARTS_V2  random:1" in printed
+    # Of a terminal's 80 columns the results take more, and are turned.
+    assert "Task               train    train\n" in printed
+    assert "genotype  DARTS_V2  random:1" in printed
     text = page.read_text()
-    assert text.count("<svg") == 5  # curves, and two cells of each
+    assert text.count("<figure>") == 5  # the curves and two cells of each
+    narrow = text.count('<div class="scroll narrow"')
+    assert text.count("<svg") == 5 + narrow and narrow
     assert "Settings that differ" in text
     assert "one: the normal cell." in text
     with pytest.raises(SystemExit):

@@ -74,7 +74,7 @@ def test_areas_of_operations_stand_on_each_other_and_say_what_they_are():
 
 def test_a_loss_is_drawn_on_a_logarithmic_scale_where_it_can_be():
     for values, scale in (([2.0, 0.01], "log"), ([2.0, 0.0], "linear")):
-        (axes,) = curves_figure([1, 2], {"Loss": {"a": values}}, logarithmic=["Loss"]).axes
+        (axes,) = curves_figure([1, 2], {"Loss": {"a": values}}, logarithmic_panels=["Loss"]).axes
         assert axes.get_yscale() == scale
     (axes,) = curves_figure([1, 2], {"Loss": {"a": [None, 0.5]}}).axes
     assert list(axes.lines[0].get_xdata()) == [2]

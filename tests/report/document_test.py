@@ -6,6 +6,7 @@ import pytest
 
 from nge_jax.errors import InputError
 from nge_jax.report.document import (
+    Beside,
     Caution,
     Code,
     Document,
@@ -29,24 +30,25 @@ def document(*blocks) -> Document:
 
 def every_block() -> list:
     blocks = [Text(EVIL), Caution(EVIL), Code(EVIL), Code(EVIL, summary=EVIL)]
-    return [*blocks, Picture("p", EVIL, EVIL), Table([EVIL], [[EVIL]])]
+    pictures = [Picture("p", EVIL, EVIL), Beside([Picture("p", EVIL, EVIL)] * 2)]
+    return [*blocks, *pictures, Table([EVIL], [[EVIL]])]
 
 
 def test_every_block_is_escaped_in_html(tmp_path):
     (tmp_path / "p.svg").write_text(SVG)
     page = Page(to_html(document(*every_block()), tmp_path))
     assert "script" not in page.tags
-    # title, headline and links; then for each section its own title, eight texts and an aria-label
-    assert page.text.count(EVIL) == 2 + 4 + 2 + 2 * (1 + 8)
-    assert page.labels.count(EVIL) == 2
+    # title, headline and links; then for each section its own title, ten texts and three aria-labels
+    assert page.text.count(EVIL) == 2 + 4 + 2 + 2 * (1 + 10)
+    assert page.labels.count(EVIL) == 2 * 3
 
 
 def test_every_block_is_escaped_in_markdown():
     blocks = [block for block in every_block() if not isinstance(block, Code)]
     text = to_markdown(document(*blocks))
     assert "<" not in text
-    # the headline's four; then for each section its own title and six texts
-    assert text.count(html.escape(EVIL, quote=False)) == 4 + 2 * (1 + 6)
+    # the headline's four; then for each section its own title and ten texts
+    assert text.count(html.escape(EVIL, quote=False)) == 4 + 2 * (1 + 10)
 
 
 def test_code_in_markdown_cannot_end_its_block():
