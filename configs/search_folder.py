@@ -63,6 +63,9 @@ def get_config(words: str = "") -> ConfigDict:
     # in train_folder.py, so that what is tested there has not been searched on.
     config.data.test_fraction = 0.2
     config.data.split_seed = 0
+    # Of each class's images to search on, the part that is used, drawn by the same seed. Below 1 each class is divided
+    # between the weights and P as `data.train_fraction` says, else all images together are.
+    config.data.class_fraction = 1.0
     # Decode every image once before the search, and leave out those that are damaged. Else they end it.
     config.data.skip_damaged = False
     # Of a device's memory, in gigabytes, for the resized images. Beyond that they stay on the host.

@@ -197,12 +197,19 @@ def _hold_out(root, part, seed, fraction):
     return splits, tuple(os.path.relpath(path, root) for path in splits[TEST].paths)
 
 
-def hold_out(labels: np.ndarray, seed: int, fraction: float) -> np.ndarray:
-    """Chooses examples to hold out, the same part of each class, at least one of two: bool [N] by the labels [N]."""
+def hold_out(labels: np.ndarray, seed: int, fraction: float, *, leave: int = 1) -> np.ndarray:
+    """Chooses examples to hold out, the same part of each class, at least one of two: bool [N] by the labels [N].
+
+    Args:
+      labels: integers [N].
+      seed: decides which.
+      fraction: the part of each class, rounded.
+      leave: how many of each class are not chosen, at least.
+    """
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        count = min(max(1, round(fraction * len(members))), len(members) - leave)
         # RandomState, because numpy promises its stream for good.
         order = np.random.RandomState((seed, int(label))).permutation(len(members))
         chosen[members[order[:count]]] = True

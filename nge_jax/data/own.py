@@ -77,14 +77,23 @@ def open_images(
     seed: int = 0,
     test_fraction: float = 0.2,
     class_names: Sequence[str] | None = None,
+    class_fraction: float = 1.0,
 ) -> OwnImages:
     """Opens "folder:DIR", "npz:FILE" or a set of TFDS; arguments as of `imagenet.load`.
+
+    Of the images to train on the part `class_fraction` of each class is taken, drawn by `seed`, at least one.
 
     Raises:
       ArgumentError: there is no such data set, or it is refused.
     """
+    images = _open(name, data_dir, skip_damaged, seed, test_fraction, class_names)
+    return images if class_fraction == 1 else _drawn(images, seed, class_fraction)
+
+
+def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
     if name.startswith(NPZ):
-        return _open_npz(Path(name.removeprefix(NPZ)).expanduser(), seed, test_fraction)
+        path = Path(name.removeprefix(NPZ)).expanduser()
+        return _open_npz(path, seed, test_fraction, class_names)
     images = imagenet.load(
         name,
         data_dir,
@@ -102,6 +111,17 @@ def open_images(
         notes = (f"data: {name}, {images.num_classes} classes: {counts}", *notes)
     side, channels = _judge(images.train)
     return OwnImages(images.class_names, parts, images.held_out, notes, side, channels)
+
+
+def _drawn(images, seed, fraction):
+    """Leaves out of each class but a part of the images to train on."""
+    train = images.parts[TRAIN]
+    is_read = isinstance(train, Arrays)
+    labels = train.labels if is_read else imagenet.read_labels(train)
+    chosen = image_folder.hold_out(labels, seed, fraction, leave=0)
+    subset = Arrays._make(a[chosen] for a in train) if is_read else imagenet.subset(train, chosen)
+    note = f"data: {chosen.sum():,} of the {len(chosen):,} images to train on are used, {fraction:.3g} of each class"
+    return images._replace(parts={**images.parts, TRAIN: subset}, notes=(*images.notes, note))
 
 
 def image_size(side: int) -> int:
@@ -251,7 +271,7 @@ def _resized(images, shape):
     return resized
 
 
-def _open_npz(path, seed, fraction):
+def _open_npz(path, seed, fraction, known):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -278,10 +298,23 @@ def _open_npz(path, seed, fraction):
     names = tuple(map(str, arrays.get("names", range(classes))))
     if len(names) < classes:
         raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
+    if known is not None:
+        numbers = _numbers_of(names, tuple(known), path)
+        parts = {part: a._replace(labels=numbers[a.labels]) for part, a in parts.items()}
+        names = tuple(known)
     counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in parts.items())
     notes.append(f"data: {len(names)} classes in {path}: {counts}")
     shape = parts[TRAIN].images.shape
     return OwnImages(names, dict(parts), held_out, tuple(notes), min(shape[1:3]), shape[3])
+
+
+def _numbers_of(names, known, path):
+    """Finds the numbers, int32 [N], that classes of these names have among those known."""
+    for name in names:
+        if name not in known:
+            expected = ", ".join(known)
+            raise ArgumentError("name", f"{path} has the class {name}, expected one of {expected}")
+    return np.array([known.index(name) for name in names], np.int32)
 
 
 def _checked(path, arrays, images_name, labels_name):

@@ -241,7 +241,8 @@ def _row_windows(rows, count, step, height):
     does, where slices would be stacked in memory.
     """
     length = len(rows)
-    repeated = jnp.broadcast_to(rows, (count + 1, *rows.shape)).reshape(-1, rows.shape[-1])
+    times = -(-count * (length + step) // length)  # count + 1, but for few rows
+    repeated = jnp.broadcast_to(rows, (times, *rows.shape)).reshape(-1, rows.shape[-1])
     later = repeated[: count * (length + step)].reshape(count, length + step, -1)
     return later[:, :height]
 

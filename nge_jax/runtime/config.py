@@ -140,6 +140,7 @@ def load_module(file: Path) -> ModuleType:
 # Keys that were not there yet when the first runs were recorded, with the values by which they change nothing.
 YOUNGER: dict[str, dict[str, Any]] = {
     "search": {
+        "data.class_fraction": 1.0,
         "search.space": "darts",
         "search.relaxation": "softmax",
         "search.order": 1,
@@ -184,7 +185,7 @@ def _younger_keys(values):
     """Takes those of YOUNGER that a recorded config of its kind has in this version."""
     data, search = (flatten({name: values.get(name) or {}}) for name in ("data", "search"))
     names = {
-        "search": "search_cifar",
+        "search": "search_folder" if "data.image_size" in data else "search_cifar",
         "train": "train_imagenet" if "data.image_size" in data else "train_cifar10",
     }
     task = values["task"]

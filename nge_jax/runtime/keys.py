@@ -68,6 +68,7 @@ PART = Limits(float, 0, 1, above=True, below=True)
 # Of every task that has the key.
 COMMON = {
     "seed": Limits(int, 0, SEED),
+    "data.class_fraction": Limits(float, 0, 1, above=True),
     "data.crop": Limits(int, 1, 4097),
     "data.cutout": Limits(int, 0, 4096),
     "data.device_budget_gb": Limits(float, 0, 1e6),

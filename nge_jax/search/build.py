@@ -9,11 +9,11 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import embedding, optim
-from nge_jax.data import order, own, small
+from nge_jax.data import folder, order, own, small
 from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.embedding import EdgeModel
-from nge_jax.errors import arguments_as
+from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import distributed, parallel
 from nge_jax.runtime.loop import Phase
@@ -58,6 +58,7 @@ def open_own(config: ConfigDict) -> OwnImages:
             skip_damaged=config.data.skip_damaged,
             seed=config.data.split_seed,
             test_fraction=config.data.test_fraction,
+            class_fraction=config.data.class_fraction,
         )
 
 
@@ -107,6 +108,21 @@ def load_data(config: ConfigDict) -> small.SmallDataset:
             )
     with arguments_as(**DATA_KEYS):
         return small.load(config.data.name, config.data.dir)
+
+
+def split(config: ConfigDict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divides the training images, by their labels [N], into those for the weights and those for the embedding.
+
+    Raises:
+      ArgumentError: one of the two would be empty.
+    """
+    fraction = config.data.train_fraction
+    if not is_own(config) or config.data.class_fraction == 1:
+        return order.split(len(labels), fraction, config.seed)
+    second = folder.hold_out(labels, config.seed, 1 - fraction)
+    if not second.any():
+        raise ArgumentError("train_fraction", "found one image of each class, expected two or more")
+    return np.flatnonzero(~second).astype(np.int32), np.flatnonzero(second).astype(np.int32)
 
 
 def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
@@ -164,7 +180,7 @@ class Search(NamedTuple):
 
 def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     """Makes the supernet, the edge model, their optimizer and the phases of a checked config."""
-    first, second = order.split(len(data.train_images), config.data.train_fraction, config.seed)
+    first, second = split(config, data.train_labels)
     halves: dict[str, np.ndarray] = {WEIGHTS: first, EMBEDDING: second}
     images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}

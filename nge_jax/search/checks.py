@@ -6,7 +6,7 @@ That all keys are there is checked before (`runtime.config.check_keys`).
 import jax
 from ml_collections import ConfigDict
 
-from nge_jax.data import order, small
+from nge_jax.data import small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
@@ -109,7 +109,7 @@ def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
       InputError: names the key.
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
-        halves = order.split(len(data.train_images), config.data.train_fraction, config.seed)
+        halves = search_build.split(config, data.train_labels)
     config_checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
     images = config.search.images_per_epoch or smallest

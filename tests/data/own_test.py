@@ -5,8 +5,11 @@ import pytest
 from PIL import Image
 
 from nge_jax.data import own, small, source
+from nge_jax.data.imagenet.batches import read_labels
 from nge_jax.errors import InputError
+from nge_jax.runtime.config import load_config
 from nge_jax.runtime.parallel import Batches
+from nge_jax.search import build as search_build
 
 
 def noise(count, *shape, seed=0):
@@ -98,6 +101,45 @@ def test_an_npz_file_is_a_data_set(tmp_path, shape):
     assert data.notes == (f"data: 2 classes in {tmp_path / 'a.npz'}: 16 train, 4 test",)
 
 
+def test_classes_of_an_npz_file_are_found_by_their_names(tmp_path):
+    images, labels = noise(20, 8, 8), np.arange(20) % 2
+    np.savez(tmp_path / "a.npz", images=images, labels=labels, names=np.array(["a", "b"]))
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=("b", "c", "a"))
+    assert opened.names == ("b", "c", "a")
+    given = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    numbers = np.array([2, 0])
+    for part, arrays in given.parts.items():
+        np.testing.assert_array_equal(opened.parts[part].labels, numbers[arrays.labels])
+    with pytest.raises(InputError, match="has the class b, expected one of a, c"):
+        own.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=("a", "c"))
+
+
+def test_a_part_of_each_class_is_drawn_and_divided(photos, tmp_path):
+    whole = own.open_images(f"folder:{photos}")
+    drawn = own.open_images(f"folder:{photos}", class_fraction=0.5)
+    assert np.bincount(drawn.parts["train"].labels).tolist() == [4, 4]
+    assert drawn.notes[-1].endswith("8 of the 16 images to train on are used, 0.5 of each class")
+    assert set(files_of(drawn)) < set(files_of(whole)) and files_of(drawn) == files_of(
+        own.open_images(f"folder:{photos}", class_fraction=0.5)
+    )
+    assert drawn.parts["test"] is not None and drawn.count("test") == 4
+    labels = np.repeat(np.arange(3), (40, 20, 1))
+    np.savez(tmp_path / "a.npz", train_images=noise(61, 8, 8), train_labels=labels,
+             test_images=noise(3, 8, 8), test_labels=np.arange(3))  # fmt: skip
+    drawn = own.open_images(f"npz:{tmp_path / 'a.npz'}", class_fraction=0.25)
+    labels = drawn.parts["train"].labels
+    assert np.bincount(labels).tolist() == [10, 5, 1]
+    config = load_config("search_imagenet")
+    first, second = search_build.split(config, labels)
+    assert np.bincount(labels[first]).tolist() == [8, 4, 1]
+    assert np.bincount(labels[second]).tolist() == [2, 1]
+    assert sorted([*first, *second]) == [*range(16)] and first.dtype == np.int32
+
+
+def files_of(images):
+    return [images.parts["train"].records.paths[i] for i in images.parts["train"].records.file]
+
+
 def test_an_npz_file_may_have_its_own_splits(tmp_path):
     arrays = {}
     for name, count in (("train", 6), ("val", 3), ("test", 4)):
@@ -172,4 +214,6 @@ def test_gray_photos_have_one_channel_and_a_set_of_tfds_is_read(tmp_path, tfds_d
     data = own.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
     assert data.train_images.shape == (400, 16, 16, 3)
     assert np.bincount(data.train_labels).tolist() == [40] * 10 and len(data.labels) == 10
+    part = own.open_images("imagenette/320px-v2", tfds_dir, class_fraction=0.1)
+    assert np.bincount(read_labels(part.parts["train"])).tolist() == [4] * 10
     np.testing.assert_allclose(data.mean, (0.46, 0.45, 0.42), atol=0.02)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nge_jax.kernels.depthwise import library_depthwise_conv
+from nge_jax.kernels.depthwise import depthwise_kernel_gradient, library_depthwise_conv
 
 
 def dilated(x, kernel, stride, dilation):
@@ -36,6 +36,19 @@ def test_phases_give_the_dilated_convolution_and_its_derivatives(size, stride, d
     pairs = zip((found, *pull(g)), (expected, *expected_pull(g)), strict=True)
     for one, other in pairs:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_a_kernels_gradient_is_right_on_few_pixels(k):
+    """Of the last cells of a network on small images: a pixel is left, and the taps reach far beyond."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    kernel = jax.random.normal(keys[1], (k, k, 3))
+    for size in ((1, 1), (1, 3)):
+        x = jax.random.normal(keys[0], (2, *size, 3))
+        y, pull = jax.vjp(lambda kernel, x=x: dilated(x, kernel, 1, 2), kernel)
+        g = jax.random.normal(keys[2], y.shape)
+        found = depthwise_kernel_gradient(x, g, k, 1, 2)
+        np.testing.assert_allclose(found, pull(g)[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

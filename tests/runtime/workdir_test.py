@@ -151,7 +151,8 @@ def test_a_config_of_before_a_key_is_read_with_it():
     """Every key that is younger is one of a shipped config, where its value is the same."""
     for task, name in (("search", "search_cifar"), ("train", "train_imagenet")):
         shipped = flatten(to_values(load_config(name)))
-        shipped |= flatten(to_values(load_config("train_cifar10"))) if task == "train" else {}
+        other = {"search": "search_folder", "train": "train_cifar10"}[task]
+        shipped = flatten(to_values(load_config(other))) | shipped
         for key, value in YOUNGER[task].items():
             assert shipped[key] == value, key
 
@@ -160,6 +161,7 @@ def test_a_config_of_before_a_key_is_read_with_it():
     "record, lacking",
     [
         ({"task": "search", "search": {"warmup": 0.5}}, 9),
+        ({"task": "search", "data": {"image_size": 32}}, 11),
         ({"task": "search", "search": {"space": "nas_bench_201"}}, 0),
         ({"task": "train", "data": {"pad": 4}}, 3),
         ({"task": "train", "data": {"image_size": 224, "split_seed": 7}}, 4),

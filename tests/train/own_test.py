@@ -136,6 +136,19 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     assert train_build.open_source(config).drawn == held_out(path)
 
 
+def test_a_search_on_a_part_of_each_class(folder, capsys, monkeypatch):
+    monkeypatch.setattr(search_report, "write_search_report", lambda *_: None)
+    path = folder / "search_imagenet"
+    cli.run(
+        ["search", "search_imagenet:smoke", f"data.name=folder:{folder / 'photos'}"]
+        + ["network.cells=1", "search.epochs=1", f"--workdir={path}"]
+    )
+    printed = capsys.readouterr().out
+    assert "16 of the 32 images to train on are used, 0.5 of each class" in printed
+    assert f"nge train train_imagenet genotype={path}/genotype.json data.name=folder:" in printed
+    assert rows(path)[-1]["step"] == 8 and genotype.load(str(path))
+
+
 def held_out(path):
     from nge_jax.runtime import artifacts
 

@@ -225,12 +225,16 @@ def read_labels(split: Split) -> np.ndarray:
     tf = host_tf.tensorflow()
     assert split.features is not None, "records without labels of their own have features"
     _, label = split.features
-    parts = [np.zeros(0, np.int32)]
-    for start in range(0, len(split.records.file), 1024):
-        indices = range(start, min(start + 1024, len(split.records.file)))
+
+    def of(start):
+        indices = range(start, min(start + READ, len(split.records.file)))
         examples = tf.io.parse_example(record_index.read(split.records, indices), split.features)
-        parts.append(examples[label].numpy().astype(np.int32))
-    return np.concatenate(parts)
+        return examples[label].numpy().astype(np.int32)
+
+    # Beside the labels lie the images: of a large set this is a long time of waiting for the disk.
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        parts = pool.map(of, range(0, len(split.records.file), READ))
+        return np.concatenate([np.zeros(0, np.int32), *parts])
 
 
 def sample(images: ImageSet, most: int) -> np.ndarray:
