@@ -14,6 +14,7 @@ from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.report.figure import QUIET, STYLE, new_figure
 
 RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colors of an error
+LONGEST = 30  # characters of a class's name in the legend
 GAP = 8  # pixels between the pictures of a row
 TITLES = ("image", "truth", "prediction", "error")
 
@@ -61,8 +62,16 @@ def side_by_side(example: SegmentedImage) -> np.ndarray:
 
 def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) -> Figure:
     """Draws a row for each example, and below the classes that occur in them with their colors; `names`, of all."""
+    labels = [e.mask for e in examples] + [e.prediction for e in examples]
+    seen = sorted({int(label) for part in labels for label in np.unique(part)} - {IGNORE})
+    handles = [_handle(_shortened(names[label]), voc_palette()[label]) for label in seen]
+    handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = min(7, max(1, 120 // (longest + 5)))
+    # Two rows of the legend have room below the pictures, in inches.
+    legend = 0.6 + 0.17 * max(0, -(-len(handles) // columns) - 2)
     with rc_context(STYLE):
-        height = 1.6 * len(examples) + 0.8
+        height = 1.6 * len(examples) + 0.2 + legend
         figure = new_figure(8.0, height)
         rows = figure.subplots(len(examples), len(TITLES), squeeze=False)
         for row, example in zip(rows, examples, strict=True):
@@ -74,13 +83,13 @@ def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) ->
             axes.set_title(title, loc="left")
         for axes, example in zip(rows[:, 0], examples, strict=True):
             axes.set_ylabel(example.name, color=QUIET, fontsize=7)
-        labels = [e.mask for e in examples] + [e.prediction for e in examples]
-        seen = sorted({int(label) for part in labels for label in np.unique(part)} - {IGNORE})
-        handles = [_handle(names[label], voc_palette()[label]) for label in seen]
-        handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
-        figure.legend(handles=handles, loc="lower center", ncols=7, fontsize=7)
-        figure.subplots_adjust(0.04, 0.6 / height, 0.99, 1 - 0.2 / height, 0.03, 0.03)
+        figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=7)
+        figure.subplots_adjust(0.04, legend / height, 0.99, 1 - 0.2 / height, 0.03, 0.03)
     return figure
+
+
+def _shortened(name):
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _handle(name: str, color: Sequence[int] | np.ndarray) -> patches.Patch:
