@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nge_jax.report.document import Picture, Section, Table, Text
-from nge_jax.report.figure import LINES, STYLE, new_figure, save
+from nge_jax.report.figure import LINES, STYLE, new_figure, save, save_svg
 from nge_jax.runtime.artifacts import SearchHistory
 from nge_jax.space import architecture
 from nge_jax.space.genotype import CELL_TYPES, Genotype, operation_counts
@@ -26,6 +26,7 @@ def facts(history: SearchHistory) -> dict[str, str]:
 def section(workdir: Path, history: SearchHistory) -> Section:
     """Draws the rewards into the workdir, and shows them and the candidates of the last choice."""
     save(rewards_figure(history.rewards), workdir / "rewards")
+    save_svg(rewards_figure(history.rewards, width=3.9), workdir / "rewards_narrow")
     best = np.maximum.accumulate(history.rewards)
     since = 1 + int(history.rewards.argmax())
     alt = f"Best validation reward so far against evaluated cells: {best[0]:.1%} to {best[-1]:.1%}"
@@ -35,15 +36,16 @@ def section(workdir: Path, history: SearchHistory) -> Section:
         "training meanwhile: later cells had better ones."
     )
     text = "These cells were compared on further validation batches, the same for all; the first row is the one found."
-    return Section("Search", [Picture("rewards", alt, caption), Text(text), _candidates(history)])
+    picture = Picture("rewards", alt, caption, narrow_stem="rewards_narrow")
+    return Section("Search", [picture, Text(text), _candidates(history)])
 
 
-def rewards_figure(rewards: np.ndarray) -> Figure:
-    """Draws each evaluated cell's reward, `rewards` [queries], and the best so far."""
+def rewards_figure(rewards: np.ndarray, width: float = 6.8) -> Figure:
+    """Draws each evaluated cell's reward, `rewards` [queries], and the best so far; `width` in inches."""
     queries = np.arange(1, len(rewards) + 1)
     (color, _), (best_color, _) = LINES
     with rc_context(STYLE):
-        figure = new_figure(6.8, 2.8)
+        figure = new_figure(width, 2.8)
         axes = figure.subplots()
         dots = {"linestyle": "none", "marker": "o", "markersize": 3, "alpha": 0.7}
         axes.plot(queries, rewards, color=color, label="a cell", **dots)

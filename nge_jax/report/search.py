@@ -86,8 +86,10 @@ def write_search_report(
         sections.append(truth)
     if evaluated is not None:
         sections.append(history.section(workdir, evaluated))
-    if (beside := _random_cells_section(workdir)) is not None:
-        sections.append(beside)
+    if (compared := _random_cells(workdir)) is not None:
+        section, more = compared
+        results |= more
+        sections.append(section)
     if train_command is not None:
         how = [Text("Trains the cells from scratch:"), Code(train_command)]
         sections.append(Section("Train it", how))
@@ -174,8 +176,11 @@ def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
     return Section("Accuracies", blocks), headline
 
 
-def _random_cells_section(workdir: Path) -> Section | None:
-    """Shows the cell found beside random ones, all in the search's weights; None where they were not evaluated."""
+def _random_cells(workdir: Path) -> tuple[Section, dict[str, str]] | None:
+    """Shows the cell found beside random ones, all in the search's weights, and the headline's part.
+
+    None where they were not evaluated.
+    """
     path = workdir / artifacts.RANDOM_CELLS
     if not path.is_file():
         return None
@@ -183,7 +188,8 @@ def _random_cells_section(workdir: Path) -> Section | None:
     others = compared["random"]
     found_row = ("the cell found", f"{compared['found']:.2%}")
     rows = [found_row, *((name, f"{accuracy:.2%}") for name, accuracy in others.items())]
-    rows.append(("mean of the random cells", f"{sum(others.values()) / len(others):.2%}"))
+    mean = f"{sum(others.values()) / len(others):.2%}"
+    rows.append(("mean of the random cells", mean))
     better = sum(accuracy < compared["found"] for accuracy in others.values())
     text = (
         "Validation accuracy of single cells in the weights that the search ended with, on the same images. The cell "
@@ -191,7 +197,8 @@ def _random_cells_section(workdir: Path) -> Section | None:
     )
     if 2 * better <= len(others):
         text += " These weights do not tell it from a random cell."
-    return Section("Beside random cells", [Text(text), Table(("Cell", "Accuracy"), rows)])
+    facts = {"Cell in its weights": f"{compared['found']:.2%}, random ones {mean}"}
+    return Section("Beside random cells", [Text(text), Table(("Cell", "Accuracy"), rows)]), facts
 
 
 def _limits_met(

@@ -56,6 +56,7 @@ RESULTS = (
     "history.new.npz",
     "rewards.png",
     "rewards.svg",
+    "rewards_narrow.svg",
     "cell_*.png",
     "cell_*.svg",
     "probabilities_*.png",

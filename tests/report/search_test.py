@@ -56,6 +56,8 @@ def write_search(workdir: Path) -> None:
             line["skip_connect_normal"] = 3
         lines.append(json.dumps(line))
     (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    beside = {"found": 0.5, "random": {"random:0": 0.25, "random:1": 0.5, "random:2": 0.75}}
+    (workdir / "random_cells.json").write_text(json.dumps(beside))
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,8 @@ def test_page_says_what_the_files_say(page, workdir):
         "Epochs 3",
         "Search 1 h 5 min",
         "Supernet accuracy 28.00%",
+        "Cell in its weights 50.00%, random ones 50.00%",
+        "better than 1 of the 3 random ones. These weights do not tell it from a random cell.",
         "3,349,342",
         "539,123,456",
         "search.betas",
@@ -115,8 +119,8 @@ def test_page_says_what_the_files_say(page, workdir):
         assert said.replace(" ", "") in words.replace(" ", ""), said
     assert COMMAND in page.text
     assert (workdir / "genotype.json").read_text() in page.text
-    # sizes, two of margins, three over the epochs, settings, environment
-    assert page.tags.count("table") == 8
+    # random cells, sizes, two of margins, three over the epochs, settings, environment
+    assert page.tags.count("table") == 9
 
 
 def test_page_escapes_what_it_shows(page, workdir):
@@ -186,7 +190,7 @@ def test_report_can_be_made_again_to_the_same_bytes(workdir, tmp_path):
     again = tmp_path / workdir.name
     inputs = ("config.json", "environment.json", "metrics.jsonl", "genotype.json")
     again.mkdir()
-    for name in (*inputs, "architecture.npz"):
+    for name in (*inputs, "architecture.npz", "random_cells.json"):
         shutil.copy(workdir / name, again)
     for name in ("report.html", "cell_normal.svg"):
         (again / name).write_text("old")

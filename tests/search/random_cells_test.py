@@ -1,0 +1,63 @@
+"""The cell found beside random ones: what they are, and under what a supernet is each of them."""
+
+import jax
+import numpy as np
+import pytest
+
+from nge_jax.search import random_cells
+from nge_jax.space import architecture, found, genotype
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201
+from nge_jax.supernet.model import make_supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+
+NETS = {
+    "darts": make_supernet(1, 4, 3, image_channels=1),
+    "partial": make_supernet(1, 8, 3, image_channels=1, share=4),
+    "nas_bench_201": NasBench201Supernet(1, 4, 3, image_channels=1),
+}
+
+
+@pytest.mark.parametrize("space", [DARTS, NAS_BENCH_201])
+def test_random_cells_are_the_same_for_all_searches_and_load_by_their_names(space):
+    like = found.derive(np.zeros(space.shape), space)
+    cells = random_cells.draw(like, 5)
+    assert cells == random_cells.draw(like, 5) and len({*cells.values()}) == 5
+    for name, cell in cells.items():
+        assert found.load(name) == cell and found.space_of(cell) == space
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_supernet_can_be_a_single_cell(name):
+    net, space = NETS[name], NAS_BENCH_201 if name == "nas_bench_201" else DARTS
+    like = found.derive(np.zeros(space.shape), space)
+    (cell,) = random_cells.draw(like, 1).values()
+    choices = random_cells.choices(net, cell)
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, 8, 8, 1), np.float32)
+    one = random_cells.of_one_cell(net)
+    logits, _ = jax.eval_shape(one.apply, weights, images, jax.eval_shape(lambda: choices))
+    assert logits.shape == (2, 3)
+
+
+def test_a_mixing_supernet_gets_the_cells_operations_and_edges_that_sum_to_one():
+    cell = genotype.random_genotype(3)
+    probs, betas = random_cells.choices(NETS["partial"], cell)
+    chosen = architecture.from_genotype(cell)
+    np.testing.assert_array_equal(probs, architecture.one_hot(chosen, DARTS))
+    for node in DARTS.inner_nodes:
+        np.testing.assert_array_equal(betas[:, list(DARTS.incoming(node))].sum(-1), 1)
+    np.testing.assert_array_equal(betas > 0, chosen != architecture.ABSENT)
+
+
+def test_each_cell_is_scored_once_and_the_found_one_is_told_apart():
+    asked = []
+
+    def score(weights, batches, cells):
+        asked.extend(cells)
+        return np.arange(1, len(cells) + 1) / 4
+
+    cell = genotype.KNOWN["DARTS_V2"]
+    compared = random_cells.compare(NETS["darts"], score, {}, None, cell, 2)
+    assert compared == {"found": 0.25, "random": {"random:0": 0.5, "random:1": 0.75}}
+    np.testing.assert_array_equal(asked[0], architecture.from_genotype(cell))
+    assert "25.00%, 2 random ones 50.00% to 75.00%" in random_cells.line(compared)
