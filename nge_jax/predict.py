@@ -10,7 +10,8 @@ are named as classes are, the accuracy and the confusions follow on stderr.
 A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
 middle is resized; the digits are gray, white on black.
 
-Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image.
+Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image, and
+labels.txt with the names of these numbers.
 """
 
 import argparse

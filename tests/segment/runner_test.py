@@ -406,8 +406,14 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
             assert (np.asarray(picture) == expected).mean() > 0.99
             (classes,) = network.segment([np.asarray(Image.open(images / name))])
             np.testing.assert_array_equal(picture, classes)
+    assert (tmp_path / "output/labels.txt").read_text() == "".join(f"{n}\n" for n in NAMES)
     with pytest.raises(InputError, match="exists, expected a folder without it"):
         predict.main(arguments)
+    (tmp_path / "other_names").mkdir()
+    (tmp_path / "other_names/labels.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match="--output: .*labels.txt exists and names other classes"):
+        predict.main([*arguments[:2], f"--output={tmp_path / 'other_names'}"])
+    assert len(list((tmp_path / "other_names").iterdir())) == 1
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(images / "a.jpg")
     with pytest.raises(InputError, match="would both become"):
         predict.main([*arguments[:2], f"--output={tmp_path / 'other'}"])
