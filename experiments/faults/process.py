@@ -1,5 +1,7 @@
 """A run as a process of its own, hit by a signal at a moment of its choice, and what it has left."""
 
+import gc
+import io
 import json
 import os
 import signal
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 
 from nge_jax import main
 
-SECONDS = 300  # a run that takes longer hangs
+SECONDS = 900  # a run that takes longer hangs, on a machine however busy
 DISK = "disk"
 MOMENTS = ("any", "in a checkpoint", "a rename", "a small file")
 
@@ -19,16 +21,36 @@ class Fault(NamedTuple):
     """When a run is hit, and by what.
 
     Attributes:
-      signal: that the run is sent.
+      signal: that the run is sent; 0 for none.
       moment: one of MOMENTS.
       number: how many such moments pass before.
       delay: seconds after the moment; of "any" after the start.
+      moves: (a folder, where it is moved to), which is done instead of a signal.
     """
 
     signal: int
     moment: str
     number: int
     delay: float
+    moves: tuple[Path, Path] | None = None
+
+
+def preload() -> None:
+    """Has this process do what every run would do by itself before it differs: import, and read fonts."""
+    import matplotlib.backends.backend_svg  # noqa: F401
+    import sklearn.datasets
+    from matplotlib.figure import Figure
+
+    from nge_jax.search import runner as search_runner  # noqa: F401
+    from nge_jax.segment import runner as segment_runner  # noqa: F401
+    from nge_jax.train import runner as train_runner  # noqa: F401
+
+    sklearn.datasets.load_digits()
+    axes = Figure().subplots()
+    axes.set_title("$2^3$ text")
+    for kind in ("svg", "png"):
+        axes.figure.savefig(io.BytesIO(), format=kind)
+    gc.freeze()  # what is here stays, and need not be looked through again and again
 
 
 def start(config: Any, workdir: Path, fault: Fault | None = None) -> int:
@@ -66,7 +88,10 @@ def install(fault: Fault, workdir: Path) -> None:
     """Makes this process send itself the fault's signal, by what Python tells of files before it touches them."""
 
     def hit():
-        os.kill(os.getpid(), fault.signal)
+        if fault.moves is not None:
+            os.rename(*fault.moves)
+        else:
+            os.kill(os.getpid(), fault.signal)
 
     if fault.moment == "any":
         signal.signal(signal.SIGALRM, lambda *_: hit())

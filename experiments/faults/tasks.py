@@ -13,6 +13,9 @@ from nge_jax.space.genotype import Genotype
 
 PAIRS = (("dil_conv_3x3", 0), ("skip_connect", 1))
 CELL = Genotype(PAIRS, (2,), PAIRS, (2,))
+IMAGES, PREPARED = "images", "tfds"
+# What a run reads as it goes, of tasks that do so: it may be taken away.
+DATA = {"train on a folder": IMAGES, "segment": PREPARED}
 
 
 def search_config(folder: Path, alternation: str = "epoch", strategy: str = "gradient") -> Any:
@@ -35,13 +38,27 @@ def train_config(folder: Path) -> Any:
     return config
 
 
+def folder_config(folder: Path) -> Any:
+    """A training that reads its images as it goes."""
+    config = load_config("train_folder", "smoke")
+    if not (folder / IMAGES).exists():
+        write_folder(folder / IMAGES)
+    config.genotype = str(folder / "cell.json")
+    (folder / "cell.json").write_text(genotype.to_json(CELL))
+    config.data.name, config.network.stem = f"folder:{folder / IMAGES}", "large"
+    config.network.cells, config.train.epochs, config.train.batch_size = 1, 3, 4
+    config.run.steps_per_dispatch = config.run.checkpoint_every_steps = 1
+    config.run.eval_batch_size = 4
+    return config
+
+
 def segment_config(folder: Path) -> Any:
     config = load_config("segment_voc", "smoke")
     if not (folder / "VOCdevkit").exists():
         write_devkit(folder / "VOCdevkit" / "VOC2012")
     config.genotype = str(folder / "cell.json")
     (folder / "cell.json").write_text(genotype.to_json(CELL))
-    config.data.devkit, config.data.dir = str(folder / "VOCdevkit"), str(folder / "tfds")
+    config.data.devkit, config.data.dir = str(folder / "VOCdevkit"), str(folder / PREPARED)
     config.data.crop, config.data.test_size = 33, 49
     config.network.cells, config.network.width, config.network.rates = 2, 4, (1, 2)
     config.train.steps, config.train.batch_size = 6, 2
@@ -52,11 +69,22 @@ def segment_config(folder: Path) -> Any:
 
 TASKS: dict[str, Callable[[Path], Any]] = {
     "train": train_config,
+    "train on a folder": folder_config,
     "search": search_config,
     "search by batch": lambda folder: search_config(folder, alternation="batch"),
     "evolution": lambda folder: search_config(folder, strategy="evolution"),
     "segment": segment_config,
 }
+
+
+def write_folder(root: Path) -> None:
+    """Writes a folder of two classes, of which each has some images held out."""
+    rng = np.random.RandomState(0)
+    for label in ("ant", "bee"):
+        (root / label).mkdir(parents=True)
+        for number in range(12):
+            image = rng.randint(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(image).save(root / label / f"{number}.png")
 
 
 def write_devkit(root: Path) -> None:

@@ -20,9 +20,10 @@ def test_a_training_survives_some_of_each_fault(python):
     rows = re.findall(
         r"^\| train \| (.*?) \| (\d+) \| (\d+) \| (\d+) \|$", done.stdout, re.MULTILINE
     )
-    assert [row[0] for row in rows][:2] == ["SIGKILL", "SIGTERM"] and len(rows) == 5
-    assert all(tried == survived and lost == "0" for _, tried, survived, lost in rows)
-    assert int(rows[0][1]) > 0
+    names = [row[0] for row in rows]
+    assert names[:4] == ["two runs at once", "SIGKILL", "SIGTERM", "SIGINT"] and len(rows) == 5
+    assert all(int(tried) > 0 and tried == survived for _, tried, survived, _ in rows)
+    assert all(lost == "0" for *_, lost in rows)
 
 
 def test_what_is_no_fault_is_refused(python):
