@@ -5,6 +5,7 @@ TFRecord files are made to be read from their beginning to their end. Where each
 be divided among processes, each reading its own records only. A file of its own for each image is the same thing.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Sequence
@@ -14,13 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nge_jax.data import pixels
-from nge_jax.errors import ArgumentError
+from nge_jax.errors import ArgumentError, InputError
 from nge_jax.runtime import host_tf
 
 # Length of the data, checksum of the length; the data and its checksum follow.
 HEADER = struct.Struct("<QI")
 FOOTER_BYTES = 4
 THREADS = 32  # they wait for the disk, or for a file server
+# What the system says where a disk or a folder has been taken away.
+AWAY = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT)
 
 
 class Records(NamedTuple):
@@ -78,7 +81,24 @@ def read(records: Records, indices: Sequence[int]) -> list[bytes]:
         with open(path, "rb", buffering=0) as file:
             file.seek(records.offset[index])
             contents.append(file.read(records.length[index]))
+        if len(contents[-1]) < records.length[index]:
+            raise OSError(errno.EIO, "the file is cut off", path)
     return contents
+
+
+def gone(records: Records, index: int) -> InputError | None:
+    """Returns the refusal of a record that was there when the data set was opened and is no more; else None."""
+    try:
+        read(records, [index])
+    except OSError as error:
+        # A link that leads nowhere may have been so from the beginning.
+        if error.errno not in AWAY or os.path.islink(records.paths[records.file[index]]):
+            return None
+        return InputError(
+            f"{name(records, index)}: {error.strerror}, expected the data that was there when the run began; when it "
+            "is back the same command goes on from the newest checkpoint"
+        )
+    return None
 
 
 def name(records: Records, index: int) -> str:

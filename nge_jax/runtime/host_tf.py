@@ -9,7 +9,9 @@ from types import ModuleType
 
 def tensorflow() -> ModuleType:
     """Imports `tensorflow`, quiet and kept away from GPUs and TPUs, which belong to JAX."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # jax sets 1, by which TensorFlow tells of each file that cannot be read by a traceback of its own.
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # Announced on stderr at every import when on; decoding images gains nothing from it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf

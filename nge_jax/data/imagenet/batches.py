@@ -317,6 +317,8 @@ def _batches(split, indices, batch_size, crop):
     except tf.errors.OpError as error:
         # Which image it was TensorFlow does not say; it is one of the next.
         for index in indices[done * batch_size :]:
+            if gone := record_index.gone(split.records, index):
+                raise gone from error
             damage = _damage(split, index)
             if damage is not None:
                 raise InputError(

@@ -20,7 +20,7 @@ from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import devkit, masks, own
 from nge_jax.data.voc_segmentation.own import Listed
 from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
-from nge_jax.errors import ArgumentError, arguments_as
+from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.runtime import host_tf
 
 READ = 16  # records read by one call from TensorFlow into Python
@@ -155,6 +155,9 @@ def train_batches(
 
     `batch_size` counts the images of all processes, B those of this one. Images that do not fill a
     batch are left out, others each epoch; each process has its part of every batch.
+
+    Raises:
+      InputError: an example that was there cannot be read any more.
     """
     tf = host_tf.tensorflow()
     processes = process_index, process_count
@@ -183,6 +186,7 @@ def test_batches(
 
     Raises:
       ArgumentError: an image is larger.
+      InputError: an example that was there cannot be read any more.
     """
     steps, part = -(-data.test_examples // batch_size), batch_size // process_count
     order = np.arange(steps * batch_size).reshape(steps, process_count, part)[:, process_index]
@@ -250,10 +254,15 @@ def _read(records, indices, data):
     tf = host_tf.tensorflow()
     try:
         yield from data.as_numpy_iterator()
-    except tf.errors.OpError:
+    except tf.errors.OpError as error:
         if isinstance(records, Listed):
             own.refuse_unreadable(records, indices)
-        raise
+            raise
+        for index in indices:
+            if gone := record_index.gone(records, index):
+                raise gone from error
+        reason = " ".join(error.message.split())[:200]
+        raise InputError(f"cannot read an example of {records.paths[0]} ({reason})") from error
 
 
 def _prepare(builder, folder):

@@ -200,6 +200,18 @@ def test_a_damaged_file_of_records_is_refused(prepared, tmp_path):
         record_index.tfrecords([str(tmp_path / "absent")], [4])
 
 
+def test_data_taken_away_while_it_is_read_is_told_in_one_line(image_set, tmp_path, capfd):
+    paths = image_set.train.records.paths
+    away = tuple(str(tmp_path / Path(path).relative_to("/")) for path in paths)
+    records = image_set.train.records._replace(paths=away)
+    gone = image_set._replace(train=image_set.train._replace(records=records))
+    with pytest.raises(InputError, match=r"No such file or directory, expected the data") as error:
+        epoch(gone)
+    assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+    assert "goes on from the newest checkpoint" in str(error.value)
+    assert "Traceback" not in capfd.readouterr().err  # of TensorFlow's own log
+
+
 def test_records_are_those_that_tensorflow_reads(prepared):
     tf = host_tf.tensorflow()
     found = imagenet.load(*prepared, SIZE).train.records

@@ -149,6 +149,17 @@ def test_image_and_mask_move_together(small):
     assert seen == {*COLORS, "padding"}
 
 
+def test_data_taken_away_or_cut_off_while_it_is_read_is_told_in_one_line(small, tmp_path):
+    data = voc.load(data_dir=small[2])
+    file = Path(data.train.paths[0])
+    (tmp_path / "cut").write_bytes(file.read_bytes()[:100])
+    for name, message in (("gone", "No such file"), ("cut", "the file is cut off")):
+        train = data.train._replace(paths=(str(tmp_path / name),))
+        with pytest.raises(InputError, match=f"{name}: {message}.*, expected the data") as error:
+            epoch_of(data._replace(train=train), 0, 2)
+        assert "\n" not in str(error.value)
+
+
 def test_scaling_pads_and_flips_by_the_key_alone():
     image = np.random.RandomState(0).randint(0, 256, (40, 30, 3)).astype(np.uint8)
     mask = image[..., :1] % 21
