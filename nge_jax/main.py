@@ -18,11 +18,11 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from nge_jax.data import small
+from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts, distributed, lock, workdir
 from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime.config import FIRST_OF_TASK, check_keys, check_numbers, read_config, to_values
+from nge_jax.runtime.config import read_config, to_values
 from nge_jax.runtime.distributed import Preempted
 
 TASKS = {
@@ -98,9 +98,7 @@ def run_task(
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     task = task_of(config)
-    _check_kind(task, config)
-    check_keys(config, like=_shipped_config(task, config))
-    check_numbers(config)
+    check_complete(config, task)
     if eval_only and task == "search":
         raise InputError("config.task: found a search, expected a training or a segmentation")
     runner = importlib.import_module(TASKS[task])
@@ -131,48 +129,6 @@ def task_of(config: ConfigDict) -> str:
     if task not in TASKS:
         raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
     return task
-
-
-def _check_kind(task: str, config: ConfigDict) -> None:
-    """Refuses a data set's name in a config of the other kind, which lacks that kind's keys."""
-    data = config.get("data", {})
-    name = data.get("name") if isinstance(data, ConfigDict) else None
-    if task == "segment" or name is None:
-        return
-    is_small = name in small.NUM_CLASSES
-    if task == "search" and not is_small and "image_size" not in data:
-        raise InputError(
-            f"config.data.name: found {name!r}, expected one of {', '.join(small.NUM_CLASSES)} (search_folder takes "
-            "other images)"
-        )
-    if task == "search":
-        return
-    if is_small and "image_size" in data and "cutout" not in data:
-        raise InputError(
-            f"config.data.name: found {name!r}, expected a set of photographs (a config such as train_cifar10 "
-            f"or train_digits takes {', '.join(small.NUM_CLASSES)})"
-        )
-    if not is_small and "cutout" in data and "image_size" not in data:
-        raise InputError(
-            f"config.data.name: found {name!r}, expected one of {', '.join(small.NUM_CLASSES)} (a config such as "
-            "train_imagenet takes photographs)"
-        )
-
-
-def _shipped_config(task: str, config: ConfigDict) -> str:
-    """Returns the name of a shipped config with all keys that the task reads."""
-    data_name = config.get("data", {}).get("name")
-    if task == "search" and config.get("search", {}).get("space") == "nas_bench_201":
-        return "search_nas_bench_201"
-    if task == "search" and data_name not in small.NUM_CLASSES:
-        return "search_folder"
-    if task != "train":
-        return FIRST_OF_TASK[task]
-    if data_name in small.NUM_CLASSES:
-        return "train_cifar10"
-    # With the keys of both it chooses between their ways.
-    data = config.get("data", {})
-    return "train_folder" if "pad" in data and "image_size" in data else "train_imagenet"
 
 
 def default_workdir(given: str) -> Path:

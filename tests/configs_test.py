@@ -1,16 +1,24 @@
 """Every config file is complete: it loads, keeps its promises, and has no key that nothing reads."""
 
 import ast
+import functools
 import itertools
 import re
+import types
 
 import pytest
 from ml_collections import ConfigDict
 
+import nge_jax
+from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import keys
 from nge_jax.runtime.config import check_keys, find_config, load_config
 from nge_jax.runtime.config import load_module as load
+from nge_jax.search import build as search_build
+from nge_jax.space.genotype import load as load_genotype
+from nge_jax.train import build as train_build
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -174,3 +182,63 @@ def test_missing_keys_and_values_of_another_type_are_named():
     values["train"]["epochs"] = "3"
     with pytest.raises(InputError, match=r"config\.train\.epochs: found '3', expected an integer"):
         check_keys(ConfigDict(values), like="train_cifar10")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_config_without_one_of_its_keys_is_refused_by_its_name(path):
+    whole = load(path).get_config()
+    for key in config_checks.flatten(whole.to_dict()):
+        config = whole.copy_and_resolve_references()
+        *groups, last = key.split(".")
+        group = functools.reduce(ConfigDict.__getitem__, groups, config)
+        del group[last]
+        with pytest.raises(InputError, match=rf"^config\.{re.escape(key)}: ") as error:
+            check_complete(config, whole.task)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("task", ["search", "train", "segment"])
+def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
+    runner, path = getattr(nge_jax, task), tmp_path / "run"
+    whole = load_config(config_checks.FIRST_OF_TASK[task])
+    without = whole.copy_and_resolve_references()
+    del without.run.keep_checkpoints
+    other = load_config(config_checks.FIRST_OF_TASK["train" if task == "search" else "search"])
+    for config, message in (
+        (without, r"^config\.run\.keep_checkpoints: missing, expected as in "),
+        (ConfigDict({"task": task}), r"^config\.\S+, .* and \d+ others: missing"),
+        (ConfigDict({"task": task, "data": 3, "search": None}), r"^config\.\S+, .*: missing"),
+        (ConfigDict({"task": task, "data": {"name": [1]}}), r"^config\.\S+, .*: missing"),
+        (other, rf"^config\.task: found '{other.task}', expected '{task}'"),
+        (ConfigDict(), rf"^config\.task: found None, expected '{task}'"),
+        (whole.to_dict(), "^config: found dict, expected a ConfigDict"),
+    ):
+        with pytest.raises(InputError, match=message):
+            runner.run(config, path)
+        with pytest.raises(InputError, match=message):
+            runner.summary(config)
+    assert not path.exists()
+
+
+def test_more_steps_than_are_counted_are_refused():
+    check_steps = config_checks.check_steps
+    check_steps("train.epochs", 1, keys.COUNT)
+    check_steps("train.epochs", keys.COUNT // 12, 12)
+    message = (
+        "found 178,956,971, expected at most 178,956,970 of 12 steps each: .* to 2,147,483,647$"
+    )
+    with pytest.raises(InputError, match=rf"^config\.train\.epochs: {message}"):
+        check_steps("train.epochs", keys.COUNT // 12 + 1, 12)
+
+
+def test_a_training_and_a_search_of_too_many_steps_are_refused_before_any_array():
+    images = types.SimpleNamespace(
+        train_images=range(50_000), train_labels=range(50_000), examples={"train": 50_000}
+    )
+    training, search = load_config("train_cifar10"), load_config("search_cifar")
+    training.train.epochs, training.train.batch_size = 1_000_000, 1
+    with pytest.raises(InputError, match=r"^config\.train\.epochs: found 1,000,000, .* 42,949 of"):
+        train_build.build(training, load_genotype("DARTS_V2"), images)
+    search.search.epochs, search.search.batch_size = 100_000, 1
+    with pytest.raises(InputError, match=r"^config\.search\.epochs: found 100,000, .* 42,949 of"):
+        search_build.build(search, images)

@@ -355,6 +355,16 @@ def fits_in_memory(key: str, value: int, bytes_each: int, what: str) -> None:
         )
 
 
+def check_steps(key: str, epochs: int, steps_per_epoch: int) -> None:
+    """Refuses a number of epochs with more steps than are counted."""
+    if epochs * steps_per_epoch > keys.COUNT:
+        most = keys.COUNT // steps_per_epoch
+        raise InputError(
+            f"config.{key}: found {epochs:,}, expected at most {most:,} of {steps_per_epoch:,} steps each: steps are "
+            f"counted up to {keys.COUNT:,}"
+        )
+
+
 def one_of(key: str, value: str, known: Collection[str]) -> None:
     """Refuses a value that is not known."""
     if value not in known:

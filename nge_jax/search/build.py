@@ -15,6 +15,7 @@ from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.embedding import EdgeModel
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import config as config_checks
 from nge_jax.runtime import distributed, parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
@@ -179,7 +180,11 @@ class Search(NamedTuple):
 
 
 def build(config: ConfigDict, data: small.SmallDataset) -> Search:
-    """Makes the supernet, the edge model, their optimizer and the phases of a checked config."""
+    """Makes the supernet, the edge model, their optimizer and the phases of a checked config.
+
+    Raises:
+      InputError: it has more steps than are counted, or asks for more cells than fit in memory.
+    """
     first, second = split(config, data.train_labels)
     halves: dict[str, np.ndarray] = {WEIGHTS: first, EMBEDDING: second}
     images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
@@ -188,6 +193,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     if by_batch:
         fewest = min(steps.values())
         steps = {WEIGHTS: fewest, EMBEDDING: fewest}
+    config_checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
 
     space = SPACES[config.search.space]
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
@@ -201,6 +207,8 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     if config.search.strategy != "gradient":
         strategy = make_strategy(config, edge_model)
         queries = config.search.epochs * steps[EMBEDDING]
+        each = strategy_steps.QUERY_BYTES * steps[EMBEDDING]
+        config_checks.fits_in_memory("search.epochs", config.search.epochs, each, "the cells asked")
         edge_model = strategy_steps.as_edge_model(strategy, queries)
     schedule = optax.cosine_decay_schedule(
         config.weights.learning_rate, config.search.epochs * steps[WEIGHTS]

@@ -29,6 +29,7 @@ from nge_jax.cost import parts_table
 from nge_jax.data import order as data_order
 from nge_jax.data import small, source
 from nge_jax.data import spec as dataset_spec
+from nge_jax.data.checks import check_complete
 from nge_jax.data.spec import LARGE
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
@@ -85,6 +86,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    check_complete(config, "search")
     config = search_build.resolve(config)
     search_checks.check(config)
     path = Path(path)
@@ -405,7 +407,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError: the config names no data set of a search.
     """
-    config_checks.check_numbers(config)
+    check_complete(config, "search")
     name = config.data.name
     config = search_build.resolve(config)
     if search_build.is_own(config):

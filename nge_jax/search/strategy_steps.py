@@ -9,6 +9,7 @@ The steps have the form of the gradient's (see `gradient_steps`), and the loop a
 state and the history of what was evaluated take the embedding's place in the search's parameters.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -49,6 +50,10 @@ class Searcher(NamedTuple):
     def evaluated(self) -> History:
         """Returns what was evaluated so far, as NumPy arrays."""
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(self.asked)], self.history)
+
+
+# Of a cell and its reward in a `History`.
+QUERY_BYTES = 4 * (math.prod(DARTS.shape[:2]) + 1)
 
 
 def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
+from nge_jax.data.checks import check_complete
 from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
 from nge_jax.runtime import (
@@ -73,6 +74,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
       InputError, GenotypeError: the config, the data or a workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    check_complete(config, "segment")
     path = Path(path)
     cells = genotype.load(config.genotype)
     segment_build.check(config)
@@ -198,6 +200,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluatio
     Raises:
       InputError: there is no checkpoint, or what `run` raises it for.
     """
+    check_complete(config, "segment")
     segment_build.check(config)
     network = trained.load(path)
     source = segment_build.open_source(config, network.spec.labels)
@@ -274,6 +277,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
+    check_complete(config, "segment")
     segment_build.check(config)
     cells, classes = genotype.load(config.genotype), segment_build.count_classes(config)
     model = train_model.make_segmentation_network(config, cells, classes)

@@ -178,9 +178,14 @@ def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
 
 
 def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
-    """Makes the network, its optimizer and the recipe of a checked config."""
+    """Makes the network, its optimizer and the recipe of a checked config.
+
+    Raises:
+      InputError: it has more steps than are counted.
+    """
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
+    config_checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
     total_steps = config.train.epochs * steps_per_epoch
     rate = make_schedule(
         config.train.decay,

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
+from nge_jax.data.checks import check_complete
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError, arguments_as
@@ -70,6 +71,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    check_complete(config, "train")
     config, path = train_build.resolve(config), Path(path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
@@ -234,6 +236,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     Raises:
       InputError: there is no checkpoint, or what `run` raises it for.
     """
+    check_complete(config, "train")
     train_build.check(config)
     network = trained.load(path)
     labels = network.spec.labels
@@ -302,6 +305,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
+    check_complete(config, "train")
     config = train_build.resolve(config)
     train_build.check(config)
     name = config.data.name
