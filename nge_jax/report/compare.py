@@ -107,12 +107,11 @@ def _read(name, path, count):
 
 
 def _read_beside(path: Path) -> tuple[float, float] | None:
-    file = path / artifacts.RANDOM_CELLS
-    if not file.exists():
+    compared = artifacts.read_random_cells(path)
+    if compared is None:
         return None
-    values = artifacts.read_json(file, ("found", "random"))
-    others = values["random"].values()
-    return values["found"], sum(others) / len(others)
+    accuracy, others = compared
+    return accuracy, sum(others.values()) / len(others)
 
 
 def results_table(runs: Sequence[Run]) -> Table:

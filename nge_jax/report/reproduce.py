@@ -84,6 +84,6 @@ def _written(value: Any) -> str:
 
 def versions(workdir: Path) -> Iterator[str]:
     """Yields "jax 0.10.2" for each package that the run recorded."""
-    recorded = read_json(workdir / ENVIRONMENT).get("versions", {})
-    for name, version in recorded.items():
+    recorded = read_json(workdir / ENVIRONMENT).get("versions")
+    for name, version in recorded.items() if isinstance(recorded, dict) else ():
         yield f"{name} {version}"

@@ -74,12 +74,13 @@ def read_epochs(workdir: Path, *columns: Columns) -> EpochRows:
 def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[str, str]:
     """Reads what a report's headline says of every run: settings, device, epochs, times and memory.
 
-    What an older version has not recorded is left out. `work`: what the epochs are.
+    What an older version has not recorded, or somebody has edited, is left out. `work`: what the epochs are.
     """
     config = flatten(artifacts.read_json(workdir / artifacts.CONFIG))
     runs = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
     resumed = runs.get("resumed")
-    starts = [runs, *(resumed.values() if isinstance(resumed, dict) else ())]
+    later = resumed.values() if isinstance(resumed, dict) else ()
+    starts = [runs, *(start for start in later if isinstance(start, dict))]
     return {name: _show(config[key]) for name, key in SETTINGS.items() if key in config} | {
         "Device": _device(runs),
         "Epochs": str(epochs[-1]["epoch"]),
@@ -90,43 +91,45 @@ def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[st
 
 def _device(start: Mapping[str, Any]) -> str:
     count, kind = start["device_count"], start["device_kind"]
-    name = f"{count} × {kind}"
     if start.get("device_platform") != "cpu" or not start.get("processor"):
-        return name
-    return f"{start['processor']}, {start.get('host_cpus')} CPUs" + (
-        f", as {count} devices" if count > 1 else ""
-    )
+        return f"{count} × {kind}"
+    devices = f", as {count} devices" if count != 1 else ""
+    return f"{start['processor']}, {start.get('host_cpus')} CPUs{devices}"
 
 
 def _times(starts: Sequence[Mapping[str, Any]], seconds: float, work: str) -> dict[str, str]:
     """Says how long the starts of a run took, what of it was compiling and `work`, and when the last ended."""
     times = {}
-    spans = [_span(start) for start in starts]
-    known = [span for span in spans if span is not None]
-    if known and spans[-1] is not None:
+    moments = [(_moment(start, "started"), _moment(start, "ended")) for start in starts]
+    spans = [(end - begin).total_seconds() for begin, end in moments if begin and end]
+    ended = moments[-1][1]
+    if spans and ended:
         # A start that was killed has told no end.
-        least = "" if len(known) == len(spans) else "at least "
-        times["Total time"] = f"{least}{_duration(sum(known))}"
-    if compiling := [s["compile_seconds"] for s in starts if "compile_seconds" in s]:
+        least = "" if len(spans) == len(starts) else "at least "
+        times["Total time"] = f"{least}{_duration(sum(spans))}"
+    if compiling := _numbers(starts, "compile_seconds"):
         times["Compiling"] = _duration(sum(compiling))
     times[work] = _duration(seconds)
-    if "ended" in starts[-1]:
-        ended = datetime.strptime(starts[-1]["ended"], TIME)
+    if ended:
         times["Ended"] = f"{ended:%Y-%m-%d %H:%M %z}"
     return times
 
 
-def _span(start: Mapping[str, Any]) -> float | None:
-    if "started" not in start or "ended" not in start:
-        return None
-    begin, end = (datetime.strptime(start[key], TIME) for key in ("started", "ended"))
-    return (end - begin).total_seconds()
-
-
 def _memory(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     names = {"Peak memory": "peak_memory_bytes", "Peak GPU memory": "peak_device_memory_bytes"}
-    found = {name: [s[key] for s in starts if key in s] for name, key in names.items()}
+    found = {name: _numbers(starts, key) for name, key in names.items()}
     return {name: f"{max(peaks) / 1e9:.2f} GB" for name, peaks in found.items() if peaks}
+
+
+def _moment(start: Mapping[str, Any], key: str) -> datetime | None:
+    try:
+        return datetime.strptime(start[key], TIME)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _numbers(starts: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [s[key] for s in starts if isinstance(s.get(key), int | float)]
 
 
 def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()) -> Section:

@@ -73,6 +73,7 @@ def write_search_report(
         evaluated = artifacts.read_history(workdir / artifacts.HISTORY)
         results = history.facts(evaluated)
 
+    compared = artifacts.read_random_cells(workdir)
     betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
     strengths = _strengths(probs, betas, -1)
     warnings = search_warnings(cells, epochs, by_gradient=by_gradient)
@@ -86,8 +87,8 @@ def write_search_report(
         sections.append(truth)
     if evaluated is not None:
         sections.append(history.section(workdir, evaluated))
-    if (compared := _random_cells(workdir)) is not None:
-        section, more = compared
+    if compared is not None:
+        section, more = _random_cells_section(*compared)
         results |= more
         sections.append(section)
     if train_command is not None:
@@ -176,28 +177,22 @@ def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
     return Section("Accuracies", blocks), headline
 
 
-def _random_cells(workdir: Path) -> tuple[Section, dict[str, str]] | None:
-    """Shows the cell found beside random ones, all in the search's weights, and the headline's part.
-
-    None where they were not evaluated.
-    """
-    path = workdir / artifacts.RANDOM_CELLS
-    if not path.is_file():
-        return None
-    compared = artifacts.read_json(path, ("found", "random"))
-    others = compared["random"]
-    found_row = ("the cell found", f"{compared['found']:.2%}")
-    rows = [found_row, *((name, f"{accuracy:.2%}") for name, accuracy in others.items())]
+def _random_cells_section(
+    accuracy: float, others: dict[str, float]
+) -> tuple[Section, dict[str, str]]:
+    """Shows the cell found beside random ones, all in the search's weights, and makes the headline's part."""
+    found_row = ("the cell found", f"{accuracy:.2%}")
+    rows = [found_row, *((name, f"{other:.2%}") for name, other in others.items())]
     mean = f"{sum(others.values()) / len(others):.2%}"
     rows.append(("mean of the random cells", mean))
-    better = sum(accuracy < compared["found"] for accuracy in others.values())
+    better = sum(other < accuracy for other in others.values())
     text = (
         "Validation accuracy of single cells in the weights that the search ended with, on the same images. The cell "
         f"found is better than {better} of the {len(others)} random ones."
     )
     if 2 * better <= len(others):
         text += " These weights do not tell it from a random cell."
-    facts = {"Cell in its weights": f"{compared['found']:.2%}, random ones {mean}"}
+    facts = {"Cell in its weights": f"{accuracy:.2%}, random ones {mean}"}
     return Section("Beside random cells", [Text(text), Table(("Cell", "Accuracy"), rows)]), facts
 
 

@@ -195,6 +195,24 @@ def read_sizes(workdir: Path) -> list[Size] | None:
         ) from None
 
 
+def read_random_cells(workdir: Path) -> tuple[float, dict[str, float]] | None:
+    """Reads random_cells.json: the accuracy of the cell found, and those of others by name; None where there is none.
+
+    Raises InputError where it is another file.
+    """
+    path = workdir / RANDOM_CELLS
+    if not path.exists():
+        return None
+    values = read_json(path, ("found", "random"))
+    others = values["random"] if isinstance(values["random"], dict) else {}
+    numbers = [values["found"], *others.values()]
+    if not others or not all(isinstance(n, int | float) for n in numbers):
+        raise InputError(
+            f"{path}: expected accuracies of the cell found and of random ones, by name"
+        )
+    return values["found"], others
+
+
 def _read(path: Path) -> str:
     try:
         return files.read_text(path)

@@ -107,6 +107,21 @@ def test_an_older_run_tells_what_it_has(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("started", "yesterday"),
+        ("ended", 7),
+        ("compile_seconds", "long"),
+        ("peak_memory_bytes", None),
+        ("resumed", {"1": "x"}),
+        ("resumed", [1]),
+    ],
+)
+def test_what_somebody_has_edited_is_left_out(tmp_path, key, value):
+    assert facts(tmp_path, START | {key: value})["Search"] == "1 min 0 s"
+
+
 def test_a_page_carries_the_runs_files(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "environment.json").write_text("{}")

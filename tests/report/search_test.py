@@ -221,6 +221,7 @@ def test_missing_file_is_refused_by_name(tmp_path, name):
         ("metrics.jsonl", "17", "line 1"),
         ("metrics.jsonl", '{"epoch": 4}', "epoch 4: expected the key seconds"),
         ("architecture.npz", "text", "archive"),
+        ("random_cells.json", '{"found": 1, "random": {"x": "y"}}', "expected accuracies"),
     ],
 )
 def test_broken_file_is_refused_by_name(tmp_path, name, text, found):
