@@ -14,7 +14,7 @@ from nge_jax import optim
 from nge_jax.data import order as data_order
 from nge_jax.embedding import edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import parallel
+from nge_jax.runtime import artifacts, parallel
 from nge_jax.search import gradient_steps
 from nge_jax.supernet.model import make_supernet
 
@@ -272,6 +272,11 @@ def test_a_search_runs_on_four_devices(python, tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["device_count"] == 4
+    assert environment["compile_seconds"] > 0 and environment["ended"] >= environment["started"]
+    shown = (tmp_path / "run" / artifacts.EVENT_PICTURES).read_bytes()
+    assert b"cell/normal" in shown and b"P/last" in shown
+    ((name, parameters, _), *_) = artifacts.read_sizes(tmp_path / "run")
+    assert name == "3 cells, 16 channels, digits, as the command trains it" and parameters > 1000
 
 
 @pytest.mark.parametrize(
