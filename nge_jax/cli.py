@@ -174,6 +174,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
             given.workdir or main.default_workdir(given.config),
             overwrite=given.overwrite,
             summary=given.summary,
+            name=given.config,
             processes={name: getattr(given, name) for name in processes},
         )
 

@@ -4,14 +4,20 @@ Exit codes: 0 done; 2 bad input, one line on stderr; 75 asked to stop by SIGTERM
 command goes on from it; 130 interrupted; 1 a bug, with its traceback.
 """
 
+import os
+
+# Before jax is imported, which sets it otherwise: XLA's alarms about slow compilers are messages of level 2, and a run
+# says itself for how long it compiles. What ends the process is of level 3.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import contextlib
 import errno
 import importlib
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -20,10 +26,11 @@ from ml_collections import ConfigDict
 
 from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts, distributed, lock, workdir
+from nge_jax.runtime import artifacts, banner, distributed, lock, workdir
 from nge_jax.runtime import flags as runtime_flags
 from nge_jax.runtime.config import read_config, to_values
 from nge_jax.runtime.distributed import Preempted
+from nge_jax.runtime.waiting import Waiting
 
 TASKS = {
     "search": "nge_jax.search.runner",
@@ -70,6 +77,7 @@ def main(argv: list[str]) -> None:
         overwrite=_OVERWRITE.value,
         eval_only=_EVAL_ONLY.value,
         summary=_SUMMARY.value,
+        name=_CONFIG.value,
         processes={name: flag.value for name, flag in _PROCESSES.items()},
     )
 
@@ -81,6 +89,7 @@ def run_task(
     overwrite: bool = False,
     eval_only: bool = False,
     summary: bool = False,
+    name: str = "",
     processes: Mapping[str, Any] | None = None,
 ) -> Any:
     """Runs the task of a config in the workdir `path`, or goes on where it stopped; returns the runner's result.
@@ -91,6 +100,7 @@ def run_task(
       overwrite: removes the results of an earlier run.
       eval_only: tests the newest checkpoint of a training instead.
       summary: prints the sizes of the network's parts instead.
+      name: the config's, as the user gave it; shown.
       processes: arguments of `distributed.initialize`.
 
     Raises:
@@ -101,22 +111,40 @@ def run_task(
     check_complete(config, task)
     if eval_only and task == "search":
         raise InputError("config.task: found a search, expected a training or a segmentation")
-    runner = importlib.import_module(TASKS[task])
     if summary:
-        print(runner.summary(config))
+        print(importlib.import_module(TASKS[task]).summary(config))
         return None
-    distributed.initialize(**(processes or {}))
     path = artifacts.find_run(path) if eval_only else workdir.expand(path)
+    line = "" if eval_only else banner.opening(task, path, name)
+    runner = _start(task, path, line, processes or {})
     if not eval_only:
         lock.check_free(path)
+    opened = {}
     if task != "segment":
-        config = importlib.import_module(f"nge_jax.{task}.build").resolve(config)
+        build = importlib.import_module(f"nge_jax.{task}.build")
+        if build.leaves_open(config):
+            opened["images"] = build.open_own(config)
+            config = build.resolve(config, **opened)
     if not (eval_only and artifacts.is_exported(path)):
         workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:
         return runner.evaluate_only(config, path)
-    return runner.run(config, path, overwrite=overwrite)
+    return runner.run(config, path, overwrite=overwrite, **opened)
+
+
+def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:
+    """Shows the banner's first line, before what takes seconds: importing the task's runner, starting the devices."""
+    alone = distributed.is_alone(**processes)
+    if line and alone:  # others do not know yet which of them is the first
+        workdir.check_place(path)
+        banner.show(line, alone=True)
+    with Waiting("starting", at_once=False) if alone else contextlib.nullcontext():
+        runner = importlib.import_module(TASKS[task])
+        distributed.initialize(**processes)
+    if line and not alone:
+        banner.show(line)
+    return runner
 
 
 def task_of(config: ConfigDict) -> str:

@@ -10,6 +10,7 @@ import jax
 import pytest
 from absl.testing import flagsaver
 
+import nge_jax
 from nge_jax import main
 from nge_jax.errors import InputError
 from nge_jax.runtime import flags as runtime_flags
@@ -156,6 +157,28 @@ def test_a_refusal_is_one_line_and_exit_code_2(python):
         assert done.returncode == 2 and done.stdout == ""
         assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
     assert not (CONFIGS.parent / "runs" / "search_cifar-foo").exists()
+
+
+def test_the_first_line_says_what_is_run_and_where(run, tmp_path, capsys):
+    run(f"--config={CONFIGS / 'search_cifar.py'}:rnn", f"--workdir={tmp_path}/w")
+    words = capsys.readouterr().out.split()
+    line = f"nge_jax {nge_jax.__version__}: architecture search, {CONFIGS}/search_cifar.py:rnn -> "
+    assert words == f"{line} {tmp_path}/w".split()
+
+
+def test_alarms_of_compilers_are_silenced_unless_the_user_has_chosen(python, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    code = """
+import os, sys
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "jax":  # which would set it, and reads it only once
+            print(os.environ.get("TF_CPP_MIN_LOG_LEVEL"))
+sys.meta_path.insert(0, Watch())
+from nge_jax import main
+"""
+    assert python("-c", code).stdout == "3\n"
+    assert python("-c", code, TF_CPP_MIN_LOG_LEVEL="0").stdout == "0\n"
 
 
 def test_without_a_config_it_says_what_to_type(python):

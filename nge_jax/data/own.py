@@ -54,6 +54,7 @@ class OwnImages(NamedTuple):
       notes: lines for the user.
       side: the median of the images' shorter sides, in pixels, of a sample.
       channels: 1 where a sample is all gray, else 3.
+      images: all of these as `imagenet.load` gives them; None of a file's.
     """
 
     names: tuple[str, ...]
@@ -62,6 +63,7 @@ class OwnImages(NamedTuple):
     notes: tuple[str, ...]
     side: int
     channels: int
+    images: imagenet.ImageSet | None = None
 
     def count(self, part: str) -> int:
         """Returns how many images a part has."""
@@ -110,7 +112,7 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         counts = f"{images.train_examples:,} to train, {images.test_examples:,} held out"
         notes = (f"data: {name}, {images.num_classes} classes: {counts}", *notes)
     side, channels = _judge(images.train)
-    return OwnImages(images.class_names, parts, images.held_out, notes, side, channels)
+    return OwnImages(images.class_names, parts, images.held_out, notes, side, channels, images)
 
 
 def _drawn(images, seed, fraction):

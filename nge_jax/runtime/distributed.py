@@ -25,6 +25,16 @@ OPEN_MPI = "OMPI_COMM_WORLD_SIZE"
 KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")  # of an indexed Job
 
 
+def is_alone(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> bool:
+    """Tells whether `initialize` of the same will find no other processes to join; asks nothing of jax."""
+    given = coordinator, num_processes, process_id
+    if given in ((None, 1, None), (None, 1, 0)):
+        return True
+    return given == (None, None, None) and not _told_of_others()
+
+
 def initialize(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
@@ -37,7 +47,7 @@ def initialize(
     Raises:
       InputError: the three are given in part or disagree, or the others cannot be found.
     """
-    if num_processes == 1 and coordinator is None and process_id in (None, 0):
+    if is_alone(coordinator, num_processes, process_id):
         return
     if coordinator is not None and num_processes is not None and process_id is not None:
         if not 0 <= process_id < num_processes:
@@ -49,8 +59,6 @@ def initialize(
             raise InputError(f"--coordinator: found {coordinator!r}, expected HOST:PORT")
     elif (coordinator, num_processes, process_id) != (None, None, None):
         raise InputError("--coordinator, --num_processes, --process_id: expected all three or none")
-    elif not _told_of_others():
-        return
     # The processes of a CPU run need somebody to carry their sums; others ignore it.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:

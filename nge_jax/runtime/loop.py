@@ -25,6 +25,7 @@ from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
 from nge_jax.runtime.finite import Diverged, NotFinite
 from nge_jax.runtime.progress import Columns, EpochLog
+from nge_jax.runtime.waiting import program_key
 
 # A NamedTuple of arrays, with a `step`; its `sums`, if it has any, tell of NaN in what was computed.
 State = Any
@@ -84,6 +85,7 @@ class Task(NamedTuple):
     numbers: `state -> what of it has to be finite`.
     skipped: `state -> how many updates were left out because they were not finite`; None: it leaves out none.
     ended: `state -> whether the run ends here`, at the end of an epoch before the last; None: it never does.
+    settings: the run's, a tree of plain values; with the state's shapes they decide on the programs.
     """
 
     state: State
@@ -100,6 +102,7 @@ class Task(NamedTuple):
     numbers: Callable[[State], Any] = lambda state: state
     skipped: Callable[[State], int] | None = None
     ended: Callable[[State], bool] | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def steps_per_epoch(self) -> int:
@@ -140,6 +143,8 @@ def run(
         images = total_steps * task.batch_size, step * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
+            if step:
+                log.resumed(step, total_steps, task.steps_per_epoch)
             while step < total_steps and not _has_ended(task, step, state):
                 epoch = step // task.steps_per_epoch + 1
                 left = _left_of_epoch(task, step, checkpoint_every_steps, steps_per_dispatch)
@@ -148,7 +153,7 @@ def run(
                     work = next(dispatches)
                     if programs is None:
                         began = time.monotonic()
-                        state, programs = _compile(task, state, work)
+                        state, programs = _compile(task, state, work, log)
                         starts.record(workdir, compile_seconds=time.monotonic() - began)
                     log.begin_epoch(epoch)
                     for first, last in spans:
@@ -208,15 +213,20 @@ def _spans(phase: Phase, begin: int, step: int, total: int, every: int, most: in
     return spans
 
 
-def _compile(task: Task, state: State, work: Work) -> tuple[State, dict[str, Program]]:
+def _compile(
+    task: Task, state: State, work: Work, log: EpochLog
+) -> tuple[State, dict[str, Program]]:
     """Compiles all phases before any clock starts; returns the programs by the phases' names."""
-    if task.compile is not None:
-        programs = task.compile(state)
-    else:
-        ((_, program, _, _),) = task.phases
-        batches, start, _ = work
-        state = program(state, batches, task.key, start, start)  # no step yet
-        programs = [program]
+    key = program_key(task.settings, state)
+    with log.compiling(len(task.phases), key):
+        if task.compile is not None:
+            programs = task.compile(state)
+        else:
+            ((_, program, _, _),) = task.phases
+            batches, start, _ = work
+            state = program(state, batches, task.key, start, start)  # no step yet
+            state.step.block_until_ready()
+            programs = [program]
     parallel.give_back_freed_memory()
     return state, {phase.name: p for phase, p in zip(task.phases, programs, strict=True)}
 
@@ -233,7 +243,8 @@ def _end_epoch(
     row |= end.row | check.skipped(state)
     log.show(row, end.notes)
     if step == task.total_steps and task.test is not None:
-        row |= task.test(end.state)
+        with log.waiting("testing"):
+            row |= task.test(end.state)
     for key, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise check.diverged(key, step, f"epoch {epoch}")

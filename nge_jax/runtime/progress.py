@@ -3,28 +3,49 @@
 Results go to stdout, speed to stderr, so that either can be kept without the other.
 """
 
+import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 from tqdm import tqdm
 
 from nge_jax.runtime import distributed
 from nge_jax.runtime.metrics_log import MetricsLog
+from nge_jax.runtime.waiting import (
+    SECONDS_BETWEEN_LINES,
+    Ticker,
+    Waiting,
+    remember_seconds,
+    say,
+    usual_seconds,
+)
 
-# Titles of a table's columns and what stands below them, of a row's metrics: ("loss", "{train_loss:.3f}").
-Columns = Sequence[tuple[str, str]]
-SECONDS_BETWEEN_LINES = 30
+
+class Column(NamedTuple):
+    """Of the table of epochs.
+
+    title: its lines joined by newlines.
+    form: what stands below it, of a row's metrics: "{train_loss:.3f}".
+    width: characters that the values usually take.
+    """
+
+    title: str
+    form: str
+    width: int = 8
+
+
+Columns = Sequence[Column]
 
 
 class Progress:
     """How far a run is, its rate, and the time it will still take.
 
-    On a terminal one bar that moves; elsewhere (a log file) a line every half minute. The first
-    call compiles, so that its images count as done but not for the rate.
+    On a terminal one bar, drawn anew every second; elsewhere (a log file) a line every half minute.
 
     Args:
       total: images that the whole run will process.
@@ -42,15 +63,19 @@ class Progress:
     ):
         self._total, self._done = total, done
         self._stream, self._clock = stream or sys.stderr, clock
-        self._line_done: int | None = None  # at the last line; None before the first call
-        self._line_time = 0.0
-        self._bar = None
-        note = "compiling" if done < total else "nothing left to compute"
+        self._line_done, self._line_time = done, 0.0  # at the last line
+        self._bar = self._ticker = None
+        if done >= total:
+            self.print("nothing left to compute", self._stream)
+
+    def begin(self, note: str) -> None:
+        """Starts the clock; `note` says where the run is, "epoch 3/25" say."""
+        self._line_time = self._clock()
         if self._stream.isatty():
             columns, lines = shutil.get_terminal_size()  # 80 x 24 where the terminal gives 0 x 0
             self._bar = tqdm(
-                total=total,
-                initial=done,
+                total=self._total,
+                initial=self._done,
                 file=self._stream,
                 unit=" images",
                 unit_scale=True,
@@ -58,43 +83,50 @@ class Progress:
                 nrows=lines,
                 desc=note,
             )
-        else:
-            self.print(note, self._stream)
+            self._ticker = Ticker(self._bar.refresh, 1)
 
     def advance(self, images: int, note: str) -> None:
         """Counts `images` more; `note` says where the run is, "epoch 3/25, weights" say."""
         self._done += images
-        first = self._line_done is None
-        if first:
-            self._line_done, self._line_time = self._done, self._clock()
         if self._bar is not None:
             self._bar.set_description_str(note, refresh=False)
-            if first:
-                self._bar.n = self._bar.initial = self._bar.last_print_n = self._done
-                self._bar.unpause()
-                self._bar.refresh()
-            else:
-                self._bar.update(images)
+            self._bar.update(images)
             return
         now = self._clock()
         seconds = now - self._line_time
         if seconds >= SECONDS_BETWEEN_LINES:
-            rate = (self._done - (self._line_done or 0)) / seconds
+            rate = (self._done - self._line_done) / seconds
             left = tqdm.format_interval((self._total - self._done) / rate)
             percent = 100 * self._done / self._total
             line = f"{note}: {percent:.1f} % done, {rate:,.0f} images/s, {left} left"
             self.print(line, self._stream)
             self._line_done, self._line_time = self._done, now
 
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Shows what is waited for, as `Waiting` does; where there is a bar, in it."""
+        if self._bar is not None:
+            self._bar.set_description_str(what)
+            yield
+            return
+        with Waiting(what, stream=self._stream):
+            yield
+
     def print(self, line: str, file: TextIO | None = None) -> None:
         """Prints a line (to stdout, or `file`) without breaking the bar."""
-        tqdm.write(line, file=file or sys.stdout)
-        (file or sys.stdout).flush()
+        say(line, file)
 
     def close(self) -> None:
         """Leaves the bar as it is and the cursor below it."""
+        if self._ticker is not None:
+            self._ticker.stop()
         if self._bar is not None:
             self._bar.close()
+
+
+def waiting(what: str) -> Waiting:
+    """Makes a context in which the first process shows what the run waits for, before the loop or behind it."""
+    return Waiting(what, stream=sys.stderr if distributed.is_first() else sys.stdout, at_once=False)
 
 
 class EpochLog:
@@ -113,7 +145,8 @@ class EpochLog:
     def __init__(self, workdir: Path, columns: Columns, step: int, images: int, done: int):
         first = distributed.is_first()
         # The stdout of the other processes leads nowhere, see `distributed`.
-        self._progress = Progress(images, done, sys.stderr if first else sys.stdout)
+        self._stream = sys.stderr if first else sys.stdout
+        self._progress = Progress(images, done, self._stream)
         self._metrics = MetricsLog(workdir, step) if first else None
         self._columns = columns
         self._epoch: int | None = None
@@ -133,8 +166,31 @@ class EpochLog:
             return
         if self._epoch is None:
             self._progress.print(table_header(self._columns))
+            self._progress.begin(f"epoch {epoch}")
         self._epoch = epoch
         self._began, self._images = time.monotonic(), 0
+
+    def resumed(self, step: int, total: int, per_epoch: int) -> None:
+        """Says where the run goes on from: of `total` steps `step` are done."""
+        done, epochs = -(-step // per_epoch), -(-total // per_epoch)
+        where = "from" if step % per_epoch == 0 or step == total else "within"
+        self._progress.print(
+            f"resumed {where} epoch {done} of {epochs} (step {step:,} of {total:,})"
+        )
+
+    @contextlib.contextmanager
+    def compiling(self, programs: int, key: str) -> Iterator[None]:
+        """Shows that so many programs are compiled, and for how long, beside the last time's; see `program_key`."""
+        what = "a program" if programs == 1 else f"{programs} programs"
+        usual, stream = usual_seconds(key), self._stream
+        with Waiting(f"compiling {what}", usual, stream=stream, ended=f"compiled {what}") as line:
+            yield
+        if self._metrics is not None:
+            remember_seconds(key, line.seconds())
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """Shows what is waited for, until the context ends."""
+        return self._progress.waiting(what)
 
     def advance(self, images: int, note: str) -> None:
         """Counts `images` more; `note` says where the run is."""
@@ -158,14 +214,20 @@ class EpochLog:
 
 
 def table_header(columns: Columns) -> str:
-    """Returns the header over `table_row`s."""
-    return "  ".join(title.rjust(_width(title)) for title, _ in columns)
+    """Returns the header over `table_row`s, as many lines as the longest title has."""
+    titles = [column.title.split("\n") for column in columns]
+    height = max(map(len, titles))
+    titles = [[""] * (height - len(lines)) + lines for lines in titles]
+    return "\n".join(
+        "  ".join(text.rjust(_width(c)) for text, c in zip(line, columns, strict=True)).rstrip()
+        for line in zip(*titles, strict=True)
+    )
 
 
 def table_row(columns: Columns, row: Mapping[str, Any]) -> str:
     """Returns one epoch's metrics below `table_header`."""
-    return "  ".join(form.format(**row).rjust(_width(title)) for title, form in columns)
+    return "  ".join(column.form.format(**row).rjust(_width(column)) for column in columns)
 
 
-def _width(title):
-    return max(len(title), 8)
+def _width(column: Column) -> int:
+    return max(column.width, *map(len, column.title.split("\n")))

@@ -37,7 +37,7 @@ def environment() -> dict[str, Any]:
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),
         "host_cpus": os.cpu_count(),
-        "processor": _processor(),
+        "processor": processor(),
     }
 
 
@@ -75,7 +75,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _processor() -> str:
+def processor() -> str:
     """Returns the name of the processor, such as "AMD EPYC 7B13", or that of its kind."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()

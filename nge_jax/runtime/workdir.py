@@ -80,18 +80,12 @@ RESULTS = (
 HARMLESS = ("data.dir", "data.devkit", "data.table", "run.")
 
 
-def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Refuses a workdir that `prepare` would refuse; reads only.
-
-    Args:
-      path: the directory.
-      config: the values of a run's config, see `runtime.config.to_values`.
-      overwrite: whether an earlier run's results are to be removed.
+def check_place(path: Path) -> None:
+    """Refuses a path where no run of any config could have its workdir; reads only, and asks nothing of jax.
 
     Raises:
-      InputError: it is a file, or holds files of somebody else, or results of a different config.
+      InputError: it is a file, or holds files of somebody else.
     """
-    path = Path(path)
     if not path.exists():
         return
     if not path.is_dir():
@@ -106,7 +100,22 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
             f"--workdir: {path} is not empty and was not written by nge_jax (no {ENVIRONMENT} of its), "
             "expected a new or empty directory or a workdir"
         )
-    if overwrite or not _has_results(path):
+
+
+def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Refuses a workdir that `prepare` would refuse; reads only.
+
+    Args:
+      path: the directory.
+      config: the values of a run's config, see `runtime.config.to_values`.
+      overwrite: whether an earlier run's results are to be removed.
+
+    Raises:
+      InputError: it is a file, or holds files of somebody else, or results of a different config.
+    """
+    path = Path(path)
+    check_place(path)
+    if overwrite or not path.exists() or not _has_results(path):
         return
     try:
         recorded = config_checks.flatten(json.loads(files.read_text(path / CONFIG)))

@@ -63,18 +63,27 @@ def open_own(config: ConfigDict) -> OwnImages:
         )
 
 
-def resolve(config: ConfigDict) -> ConfigDict:
+def leaves_open(config: ConfigDict) -> bool:
+    """Whether a search leaves to a user's own images what `resolve` chooses."""
+    if not is_own(config):
+        return False
+    return not all((config.data.image_size, config.search.batch_size, config.search.epochs))
+
+
+def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
     """Chooses by the data what a config leaves open as 0, and says so.
+
+    Args:
+      config: of a search.
+      images: of `open_own`, where they are open by now.
 
     Raises:
       InputError: what `open_own` raises it for.
     """
-    if not is_own(config):
+    if not leaves_open(config):
         return config
-    left_open = config.data.image_size, config.search.batch_size, config.search.epochs
-    if all(left_open):
-        return config
-    config, images = config.copy_and_resolve_references(), open_own(config)
+    images = images or open_own(config)
+    config = config.copy_and_resolve_references()
     chosen = {}
     if not config.data.image_size:
         config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
@@ -91,14 +100,18 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def load_data(config: ConfigDict) -> small.SmallDataset:
+def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.SmallDataset:
     """Reads the training images of a resolved config.
+
+    Args:
+      config: of a search.
+      images: of `open_own`, where they are open by now.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
     if is_own(config):
-        images = open_own(config)
+        images = images or open_own(config)
         with arguments_as(**DATA_KEYS):
             return own.load(
                 images,

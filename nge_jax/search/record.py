@@ -8,7 +8,7 @@ import numpy as np
 
 from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime.progress import Columns
+from nge_jax.runtime.progress import Column, Columns
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.search.relaxation import Relaxation
 from nge_jax.space import architecture, found, nas_bench_201
@@ -18,34 +18,41 @@ from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.strategies.base import History, Strategy
 
 BEFORE = (
-    ("epoch", "{epoch}"),
-    ("train loss", "{weight_loss:.4f}"),
-    ("accuracy", "{weight_accuracy:.2%}"),
-    ("valid loss", "{embedding_loss:.4f}"),
-    ("accuracy", "{embedding_accuracy:.2%}"),
+    Column("epoch", "{epoch}", 5),
+    Column("train\nloss", "{weight_loss:.4f}", 6),
+    Column("train\nacc.", "{weight_accuracy:.1%}", 6),
+    Column("valid\nloss", "{embedding_loss:.4f}", 6),
+    Column("valid\nacc.", "{embedding_accuracy:.1%}", 6),
 )
-BEHIND = (
-    ("images/s", "{images_per_second:.1f}"),
-    ("seconds", "{seconds:.1f}"),
-)
-BEST_SO_FAR = ("best so far", "{best_reward:.2%}")
+SPEED = Column("images/s", "{images_per_second:.1f}")
+SECONDS = Column("time\n(s)", "{seconds:.1f}", 6)
+BEST_SO_FAR = Column("best\nso far", "{best_reward:.1%}", 6)
 # Of what a relaxation records (`Relaxation.record`).
 RELAXATION_COLUMNS = {
-    "temperature": ("temperature", "{temperature:.2f}"),
-    "skip_dropout": ("skips dropped", "{skip_dropout:.0%}"),
+    "temperature": Column("temp.", "{temperature:.2f}", 5),
+    "skip_dropout": Column("skips\ndrop", "{skip_dropout:.0%}", 5),
 }
 
 
 def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:
-    """Returns the table of epochs, with a column for what a strategy or the relaxation records besides."""
+    """Returns the table of epochs, 80 characters at most, with what a strategy or the relaxation records besides.
+
+    Where that is something there is no room for the speed, which the bar shows, too.
+    """
     kinds = space.cell_types
-    entropies = ((f"H {kind}", f"{{entropy_{kind}:.4f}}") for kind in kinds)
-    initials = "/".join(kind[0] for kind in kinds)
-    skips = f"skips {initials}", "/".join(f"{{skip_connect_{kind}}}" for kind in kinds)
-    columns = (*BEFORE, *entropies, skips, *BEHIND)
+    below = "\n" + "/".join(kind[0] for kind in kinds) if len(kinds) > 1 else ""
+    entropies = "/".join(f"{{entropy_{kind}:.3f}}" for kind in kinds)
+    skips = "/".join(f"{{skip_connect_{kind}}}" for kind in kinds)
+    by_kind = (
+        Column(f"entropy{below}", entropies, 6 * len(kinds) - 1),
+        Column(f"skips{below}", skips, 5),
+    )
     if strategy is not None:
-        return (*columns, BEST_SO_FAR)
-    return (*columns, *(RELAXATION_COLUMNS[name] for name in relaxation.record(1)))
+        others = (BEST_SO_FAR,)
+    else:
+        others = tuple(RELAXATION_COLUMNS[name] for name in relaxation.record(1))
+    speed = () if others else (SPEED,)
+    return (*BEFORE, *by_kind, *speed, SECONDS, *others)
 
 
 def epoch_metrics(

@@ -30,12 +30,14 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small, source
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
+from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.runtime import (
     artifacts,
+    banner,
     distributed,
     finite,
     loop,
@@ -50,6 +52,8 @@ from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
+from nge_jax.runtime.progress import waiting
+from nge_jax.runtime.waiting import say
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
 from nge_jax.search import gradient_steps, random_cells, strategy_steps
@@ -79,18 +83,34 @@ class SearchResult(NamedTuple):
 
 
 @holds_workdir
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SearchResult:
+def run(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    images: OwnImages | None = None,
+) -> SearchResult:
     """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
+
+    Args:
+      config: of a search.
+      path: the workdir.
+      overwrite: removes the results of an earlier run.
+      images: of `build.open_own`, where a user's own are open by now.
 
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     check_complete(config, "search")
-    config = search_build.resolve(config)
+    if images is None and search_build.leaves_open(config):
+        images = search_build.open_own(config)
+    config = search_build.resolve(config, images)
     search_checks.check(config)
     path = Path(path)
-    data = search_build.load_data(config)
+    banner.show(banner.device())
+    with waiting("reading the data"):
+        data = search_build.load_data(config, images)
     files = {}
     if search_build.is_own(config):
         data, files = _recognize(config, data, path, overwrite=overwrite)
@@ -99,7 +119,10 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
     search = build(config, data)
     path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite, files=files)
 
-    task = make_task(config, search, data, path)
+    _show_plan(config, search, data)
+    with waiting("making the supernet"):
+        task = make_task(config, search, data, path)
+    banner.show(_describe_net(config, task.state))
     state = loop.run(
         task,
         path,
@@ -111,8 +134,10 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
     # A search that its skip connections have stopped leaves the epochs behind as zeros.
     history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
     truth = None if table is None else search_record.true_accuracies(table, history)
+    with waiting("choosing the cell"):
+        genotype = choose(config, search, data, state, path)
     result = SearchResult(
-        genotype=choose(config, search, data, state, path),
+        genotype=genotype,
         probabilities=history[-1],
         workdir=path,
         accuracies=truth and truth["found"],
@@ -122,14 +147,36 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
         artifacts.write_atomically(path / artifacts.GENOTYPE, text)
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
-        print(text)
+        print(text, flush=True)
         starts.end(path)
-        print(f"report: {report(path)}")
+        with waiting("writing the report"):
+            page = report(path)
+        print(f"report: {page}")
         if isinstance(result.genotype, Genotype):
             print(f"to train this cell: {_train_command(config, path)}")
         elif truth is not None:
             print(search_record.accuracy_line(truth["found"]))
     return result
+
+
+def _show_plan(config: ConfigDict, search: Search, data: small.SmallDataset) -> None:
+    """Shows what is searched on and for how long; what of a user's own images is used has been said by then."""
+    if not search_build.is_own(config):
+        half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
+        counts = {what: len(search.halves[group]) for group, what in half.items()}
+        shape = data.train_images.shape[1:]
+        banner.show(banner.data(config.data.name, data.num_classes, shape, counts))
+    steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
+    plan = config.search.epochs, steps, config.search.batch_size, config.seed
+    banner.show(banner.steps(*plan), banner.TO_STOP)
+
+
+def _describe_net(config: ConfigDict, state: SearchState) -> str:
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params[WEIGHTS]))
+    cells, channels = config.network.cells, config.network.channels
+    return (
+        f"network: {parameters:,} parameters of {cells} cells that begin with {channels} channels"
+    )
 
 
 def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:
@@ -232,6 +279,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         numbers=numbers,
         skipped=skipped if config.run.skip_nonfinite else None,
         ended=ended if config.search.stop_on_skips else None,
+        settings=config_checks.to_values(config),
     )
 
 
@@ -262,7 +310,7 @@ def choose(
         beside = random_cells.compare(search.net, score, weights, drawn(), cell, count)
         if distributed.is_first():
             artifacts.write_json(record, beside)
-            print(random_cells.line(beside), flush=True)
+            say(random_cells.line(beside))
     return cell
 
 
@@ -409,9 +457,10 @@ def summary(config: ConfigDict) -> str:
     """
     check_complete(config, "search")
     name = config.data.name
-    config = search_build.resolve(config)
+    opened = search_build.open_own(config) if search_build.leaves_open(config) else None
+    config = search_build.resolve(config, opened)
     if search_build.is_own(config):
-        images = search_build.open_own(config)
+        images = opened or search_build.open_own(config)
         classes = len(images.names)
         shape = (config.data.image_size, config.data.image_size, images.channels)
     else:

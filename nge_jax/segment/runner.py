@@ -17,6 +17,7 @@ from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
 from nge_jax.runtime import (
     artifacts,
+    banner,
     distributed,
     events,
     loop,
@@ -26,8 +27,11 @@ from nge_jax.runtime import (
     workdir,
 )
 from nge_jax.runtime.artifacts import Size
+from nge_jax.runtime.config import to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.runtime.progress import waiting
+from nge_jax.runtime.waiting import say
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
 from nge_jax.segment import pictures as segment_pictures
@@ -78,7 +82,9 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     path = Path(path)
     cells = genotype.load(config.genotype)
     segment_build.check(config)
-    source = segment_build.open_source(config)
+    banner.show(banner.device())
+    with waiting("reading the data"):
+        source = segment_build.open_source(config)
     train_runner.show_notes(source)
     if not overwrite:
         source = source._replace(
@@ -89,14 +95,13 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     backbone = _read_backbone(config, segmentation, path) if config.init_from and begins else None
     path = train_runner.begin(config, path, cells, source, overwrite=overwrite)
 
-    cost = model_cost(segmentation.model, source.spec.shape)
-    print(
-        f"{config.genotype} as DeepLabv3's backbone: {cost.parameters:,} parameters, "
-        f"{cost.multiply_adds:,} multiply-adds an image of {config.data.test_size} pixels",
-        flush=True,
+    train_runner.show_plan(
+        config, segmentation.model, source, config.train.steps, segmentation.steps_per_epoch
     )
+    with waiting("making the network"):
+        task = make_task(config, segmentation, path, backbone)
     loop.run(
-        make_task(config, segmentation, path, backbone),
+        task,
         path,
         checkpoint_every_steps=config.run.checkpoint_every_steps,
         keep_checkpoints=config.run.keep_checkpoints,
@@ -105,7 +110,9 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     )
     starts.end(path)
     if distributed.is_first():
-        print(f"report: {report(path)}")
+        with waiting("writing the report"):
+            page = report(path)
+        print(f"report: {page}")
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
     labels = [label for label in source.spec.labels if _iou_name(label) in last]
     return SegmentationResult(
@@ -156,7 +163,7 @@ def make_task(
             _variables(state), backbone, config.init_from
         )
         state = state._replace(**variables)
-        print(f"{config.init_from}: {transfer}", flush=True)
+        say(f"{config.init_from}: {transfer}")
     state, key = parallel.replicated((state, key))
     step = segment_step.make_segment_step(
         model,
@@ -191,6 +198,7 @@ def make_task(
         columns=train_record.make_columns(validates=False),
         test=test,
         skipped=train_runner.skipped_updates if config.run.skip_nonfinite else None,
+        settings=to_values(config),
     )
 
 
@@ -223,10 +231,9 @@ def _test(
         config.run.pictures,
     )
     present = sum(iou is not None for iou in evaluation.iou.per_class)
-    print(
+    say(
         f"mean IoU: {evaluation.iou.mean:.2%} of {evaluation.examples:,} images, over {present} of "
-        f"{len(source.spec.labels)} classes (pixel accuracy: {evaluation.iou.accuracy:.2%})",
-        flush=True,
+        f"{len(source.spec.labels)} classes (pixel accuracy: {evaluation.iou.accuracy:.2%})"
     )
     return evaluation
 

@@ -59,18 +59,27 @@ def is_own(config: ConfigDict) -> bool:
     return chooses and config.data.name not in small.NUM_CLASSES
 
 
-def resolve(config: ConfigDict) -> ConfigDict:
+def leaves_open(config: ConfigDict) -> bool:
+    """Whether a training leaves to a user's own images what `resolve` chooses."""
+    if not is_own(config):
+        return False
+    return not all((config.data.image_size, config.train.batch_size, config.train.epochs))
+
+
+def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
     """Chooses by the data what a config leaves open as 0, and says so.
+
+    Args:
+      config: of the training.
+      images: of `open_own`, where they are open by now.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
-    if not is_own(config):
+    if not leaves_open(config):
         return config
-    left_open = config.data.image_size, config.train.batch_size, config.train.epochs
-    if all(left_open):
-        return config
-    config, images = config.copy_and_resolve_references(), _open_own(config)
+    images = images or open_own(config)
+    config = config.copy_and_resolve_references()
     chosen = {}
     if not config.data.image_size:
         config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
@@ -93,12 +102,15 @@ def has_large_stem(config: ConfigDict) -> bool:
     return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
 
 
-def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
+def open_source(
+    config: ConfigDict, labels: Sequence[str] | None = None, opened: OwnImages | None = None
+) -> Source:
     """Opens the data set that a checked config names.
 
     Args:
       config: of the training.
       labels: the classes of the network, where a folder's may be some of them.
+      opened: of `open_own` with these, where a user's own images are open by now.
 
     Raises:
       InputError: unknown, or neither there nor downloadable, or too small for the config.
@@ -115,10 +127,14 @@ def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Sour
         _check_validation(config, len(data.train_images))
         source = resident(data, _label_names(name, folder), numbered=alternates(config), **options)
     elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
-        source = _open_resident(config, labels, options)
+        source = _open_resident(config, opened or open_own(config, labels), options)
     else:
+        size = config.data.image_size
         with arguments_as(**DATA_KEYS):
-            images = imagenet.load(name, folder, config.data.image_size, **_loading(config, labels))
+            if opened is not None and opened.images is not None:
+                images = opened.images._replace(image_size=size)
+            else:
+                images = imagenet.load(name, folder, size, **_loading(config, labels))
             if is_own(config):
                 images = _normalized(config, images)
         _check_validation(config, images.train_examples, own=images.validation is not None)
@@ -130,7 +146,8 @@ def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Sour
     return source
 
 
-def _open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
+def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
+    """Opens a user's own images; reads none of them but a sample's sizes. Arguments and errors as of `open_source`."""
     with arguments_as(**DATA_KEYS):
         return own.open_images(config.data.name, config.data.dir, **_loading(config, labels))
 
@@ -144,11 +161,9 @@ def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]
     }
 
 
-def _open_resident(
-    config: ConfigDict, labels: Sequence[str] | None, options: dict[str, Any]
-) -> Source:
+def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any]) -> Source:
     """Reads own images, each resized once."""
-    images, large = _open_own(config, labels), has_large_stem(config)
+    large = has_large_stem(config)
     if large:
         images = images._replace(channels=3)  # as the jitter of colors wants them
     with arguments_as(**DATA_KEYS):

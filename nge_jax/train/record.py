@@ -1,17 +1,17 @@
 """What a training records of each epoch: its row of metrics, and the table that shows it."""
 
-from nge_jax.runtime.progress import Columns
+from nge_jax.runtime.progress import Column, Columns
 from nge_jax.train.step import TrainState
 
 COLUMNS = (
-    ("epoch", "{epoch}"),
-    ("loss", "{train_loss:.4f}"),
-    ("accuracy", "{train_accuracy:.2%}"),
-    ("rate", "{learning_rate:.3g}"),
-    ("images/s", "{images_per_second:.1f}"),
-    ("seconds", "{seconds:.1f}"),
+    Column("epoch", "{epoch}"),
+    Column("loss", "{train_loss:.4f}"),
+    Column("accuracy", "{train_accuracy:.2%}"),
+    Column("rate", "{learning_rate:.3g}"),
+    Column("images/s", "{images_per_second:.1f}"),
+    Column("seconds", "{seconds:.1f}"),
 )
-VALIDATED = ("validated", "{validation_accuracy:.2%}")
+VALIDATED = Column("validated", "{validation_accuracy:.2%}")
 
 
 def make_columns(*, validates: bool) -> Columns:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,12 +20,14 @@ from nge_jax.cost import model_cost, network_table
 from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
+from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.runtime import (
     artifacts,
+    banner,
     distributed,
     finite,
     loop,
@@ -37,6 +40,8 @@ from nge_jax.runtime.artifacts import Size
 from nge_jax.runtime.config import to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.runtime.progress import waiting
+from nge_jax.runtime.waiting import say
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
@@ -64,18 +69,34 @@ class TrainResult(NamedTuple):
 
 
 @holds_workdir
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> TrainResult:
+def run(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    images: OwnImages | None = None,
+) -> TrainResult:
     """Trains `config.genotype` in the workdir `path`, or goes on where it stopped, tests and reports.
+
+    Args:
+      config: of a training.
+      path: the workdir.
+      overwrite: removes the results of an earlier run.
+      images: of `build.open_own`, where a user's own are open by now.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     check_complete(config, "train")
-    config, path = train_build.resolve(config), Path(path)
+    if images is None and train_build.leaves_open(config):
+        images = train_build.open_own(config)
+    config, path = train_build.resolve(config, images), Path(path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
-    source = train_build.open_source(config)
+    banner.show(banner.device())
+    with waiting("reading the data"):
+        source = train_build.open_source(config, opened=images)
     show_notes(source)
     if not overwrite:
         spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
@@ -86,14 +107,12 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
         begins_with = _read_beginning(config, training, path)
     path = begin(config, path, cells, source, overwrite=overwrite)
 
-    cost = model_cost(training.model, source.spec.shape)
-    print(
-        f"{config.genotype} on {config.data.name}: {cost.parameters:,} parameters, "
-        f"{cost.multiply_adds:,} multiply-adds an image",
-        flush=True,
-    )
+    recipe = training.recipe
+    show_plan(config, training.model, source, recipe.total_steps, recipe.steps_per_epoch)
+    with waiting("making the network"):
+        task = make_task(config, training, path, begins_with)
     loop.run(
-        make_task(config, training, path, begins_with),
+        task,
         path,
         checkpoint_every_steps=config.run.checkpoint_every_steps,
         keep_checkpoints=config.run.keep_checkpoints,
@@ -102,7 +121,9 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
     )
     starts.end(path)
     if distributed.is_first():
-        print(f"report: {report(path)}")
+        with waiting("writing the report"):
+            page = report(path)
+        print(f"report: {page}")
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
     found: dict[str, Any] = {name: last.get(f"test_{name}") for name in Evaluation._fields}
     evaluation = Evaluation(**found)
@@ -137,6 +158,32 @@ def show_notes(source: Source) -> None:
     """Prints what of the data is used and what is left out; warnings to stderr."""
     for note in source.notes if distributed.is_first() else ():
         print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
+
+
+def show_plan(
+    config: ConfigDict, model: nn.Module, source: Source, steps: int, per_epoch: int
+) -> None:
+    """Shows what is trained, on what and for how long.
+
+    Args:
+      config: of a training or a segmentation.
+      model: the network.
+      source: what it learns from, which may have notes that say so themselves.
+      steps: of the whole run.
+      per_epoch: those of an epoch.
+    """
+    shape, classes = source.spec.shape, len(source.spec.labels)
+    if not any(note.startswith("data: ") for note in source.notes):
+        to_do = {"train": "to train", "validation": "to validate", "test": "to test"}
+        counts = {what: source.examples[split] for split, what in to_do.items()}
+        name = config.data.get("name", "PASCAL VOC")
+        banner.show(banner.data(name, classes, shape, counts))
+    cost = model_cost(model, shape)
+    banner.show(
+        f"network: {config.genotype}, {cost.parameters:,} parameters, {cost.multiply_adds:,} multiply-adds",
+        banner.steps(-(-steps // per_epoch), per_epoch, config.train.batch_size, config.seed),
+        banner.TO_STOP,
+    )
 
 
 def begin(
@@ -203,6 +250,7 @@ def make_task(
         columns=train_record.make_columns(validates=validates),
         test=test,
         skipped=skipped_updates if config.run.skip_nonfinite else None,
+        settings=to_values(config),
     )
 
 
@@ -256,10 +304,9 @@ def _test(config: ConfigDict, score: Callable, state: TrainState, source: Source
     others = [f"balanced: {evaluation.balanced_accuracy:.2%}", f"loss: {evaluation.loss:.4f}"]
     if evaluation.top5_accuracy is not None:
         others.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
-    print(
+    say(
         f"test accuracy: {evaluation.accuracy:.2%} of {evaluation.examples:,} images "
-        f"({', '.join(others)})",
-        flush=True,
+        f"({', '.join(others)})"
     )
     return scores
 
@@ -306,13 +353,14 @@ def summary(config: ConfigDict) -> str:
       InputError, GenotypeError: the config is refused.
     """
     check_complete(config, "train")
-    config = train_build.resolve(config)
+    opened = train_build.open_own(config) if train_build.leaves_open(config) else None
+    config = train_build.resolve(config, opened)
     train_build.check(config)
     name = config.data.name
     if name in small.SHAPES:
         kind, shape, classes = SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
     else:
-        spec = train_build.open_source(config).spec
+        spec = train_build.open_source(config, opened=opened).spec
         kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
     return network_table(f"{config.genotype} on {name}", model, shape)

@@ -14,6 +14,7 @@ from nge_jax.runtime import loop, parallel
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.runtime.progress import Column
 
 
 class State(NamedTuple):
@@ -57,7 +58,7 @@ def make_task(calls, **changes):
         batch_size=8,
         batches=batches,
         end_epoch=end_epoch,
-        columns=(("epoch", "{epoch}"), ("total", "{total:.1f}")),
+        columns=(Column("epoch", "{epoch}"), Column("total", "{total:.1f}")),
         compile=lambda state: PROGRAMS,
     )
     return task._replace(**changes)
@@ -144,7 +145,7 @@ def test_one_phase_compiles_without_a_step(tmp_path):
 
 
 @pytest.mark.parametrize("stop", range(1, 28, 4))
-def test_asked_to_stop_anywhere_it_goes_on_as_if_it_had_not(tmp_path, monkeypatch, stop):
+def test_asked_to_stop_anywhere_it_goes_on_as_if_it_had_not(tmp_path, monkeypatch, capsys, stop):
     expected = run(tmp_path / "whole", most=1)
     advance, steps = loop.EpochLog.advance, [0]
 
@@ -155,9 +156,14 @@ def test_asked_to_stop_anywhere_it_goes_on_as_if_it_had_not(tmp_path, monkeypatc
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(loop.EpochLog, "advance", advance_and_signal)
-    with pytest.raises(Preempted, match=r"after step \d+ of 30"):
+    with pytest.raises(Preempted, match=r"after step \d+ of 30") as stopped:
         run(tmp_path / "parts", most=1)
+    assert "resumed" not in capsys.readouterr().out
     state = run(tmp_path / "parts", most=1)
+    step = int(str(stopped.value).split()[3])
+    where = "from" if step in (10, 20) else "within"
+    resumed = f"resumed {where} epoch {-(-step // 10)} of 3 (step {step} of 30)"
+    assert capsys.readouterr().out.splitlines()[0] == resumed
     jax.tree.map(np.testing.assert_array_equal, state, expected)
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 

@@ -2,13 +2,14 @@
 
 import io
 import json
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import events, progress
+from nge_jax.runtime import events, progress, waiting
 from nge_jax.runtime.metrics_log import MetricsLog, show_pictures
 
 
@@ -28,57 +29,81 @@ def test_without_a_terminal_a_line_every_half_minute():
     stream, clock = io.StringIO(), Clock()
     shown = progress.Progress(100_000, done=20_000, stream=stream, clock=clock)
     clock.now = 1000.0  # compiling
-    shown.advance(400, "epoch 3/25, weights")
+    shown.begin("epoch 3")
     for second in range(1, 66):  # 400 images a second, then half as many
         clock.now = 1000.0 + second
         shown.advance(400 if second <= 30 else 200, "epoch 3/25, weights")
     shown.close()
     assert stream.getvalue().splitlines() == [
-        "compiling",
-        # 67,600 are left at 400 a second, then 61,600 at 200.
-        "epoch 3/25, weights: 32.4 % done, 400 images/s, 02:49 left",
-        "epoch 3/25, weights: 38.4 % done, 200 images/s, 05:08 left",
+        # 68,000 are left at 400 a second, then 62,000 at 200.
+        "epoch 3/25, weights: 32.0 % done, 400 images/s, 02:50 left",
+        "epoch 3/25, weights: 38.0 % done, 200 images/s, 05:10 left",
     ]
 
 
-def test_a_finished_run_does_not_claim_to_compile():
+def test_a_finished_run_says_that_nothing_is_left():
     stream = io.StringIO()
     progress.Progress(100, done=100, stream=stream).close()
     assert stream.getvalue() == "nothing left to compute\n"
 
 
 def test_on_a_terminal_a_bar_that_lines_do_not_break(capsys):
-    clock = Clock()
-    stream = Terminal()
-    shown = progress.Progress(1000, done=400, stream=stream)
-    shown._bar._time = clock
-    shown._bar.start_t = shown._bar.last_print_t = 0
-    clock.now = 100.0  # compiling
-    shown.advance(100, "epoch 1/2, weights")
-    clock.now = 101.0
+    stream, clock = Terminal(), Clock()
+    shown = progress.Progress(1000, done=500, stream=stream)
+    shown.begin("epoch 1")
+    assert shown._bar is not None
+    shown._bar._time, shown._bar.start_t, shown._bar.last_print_t = clock, 0.0, 0.0
+    clock.now = 1.0
     shown.advance(250, "epoch 1/2, weights")
     assert stream.getvalue().split("\r")[-1].startswith("epoch 1/2, weights:  75%")
     assert " 250 images/s]" in stream.getvalue().split("\r")[-1]
     shown.print("a row")
-    clock.now = 102.0
+    clock.now = 2.0
     shown.advance(250, "epoch 2/2, embedding")
+    with shown.waiting("testing"):
+        assert stream.getvalue().split("\r")[-1].startswith("testing: 100%")
     shown.close()
     assert capsys.readouterr().out == "a row\n"
     last = stream.getvalue().split("\r")[-1]
-    assert last.startswith("epoch 2/2, embedding: 100%") and "1.00k/1.00k" in last
-    assert "compiling" in stream.getvalue() and last.endswith("\n")
+    assert "1.00k/1.00k" in last and last.endswith("\n")
+
+
+def test_on_a_terminal_the_bar_moves_while_a_dispatch_computes(monkeypatch):
+    stream, seconds = Terminal(), []
+
+    class Ticker(waiting.Ticker):
+        def __init__(self, call, every):
+            seconds.append(every)
+            super().__init__(call, every / 100)
+
+    monkeypatch.setattr(progress, "Ticker", Ticker)
+    shown = progress.Progress(1000, stream=stream)
+    shown.begin("epoch 1")
+    assert shown._bar is not None
+    clock = Clock()
+    shown._bar._time, shown._bar.start_t = clock, 0.0
+    clock.now = 5.0
+    deadline = time.monotonic() + 10
+    while "[00:05<" not in stream.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    shown.close()
+    assert "[00:05<" in stream.getvalue() and seconds == [1]
+    assert shown._ticker is not None and not shown._ticker._thread.is_alive()
 
 
 def test_table_rows_stand_below_their_titles():
     columns = (
-        ("epoch", "{epoch}"),
-        ("loss", "{loss:.3f}"),
-        ("validation acc.", "{accuracy:.1%}"),
+        progress.Column("epoch", "{epoch}", 5),
+        progress.Column("loss", "{loss:.3f}"),
+        progress.Column("validation\nacc.", "{accuracy:.1%}"),
     )
     header = progress.table_header(columns)
     row = progress.table_row(columns, {"epoch": 3, "loss": 1.23456, "accuracy": 0.5, "other": 1})
-    assert header == "   epoch      loss  validation acc."
-    assert row == "       3     1.235            50.0%"
+    assert header.splitlines() == [
+        "                 validation",
+        "epoch      loss        acc.",
+    ]
+    assert row == "    3     1.235       50.0%"
 
 
 def rows(path):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from nge_jax import cli, main
+from nge_jax.data import folder as image_folder
 from nge_jax.report import search as search_report
 from nge_jax.report import train as train_report
 from nge_jax.runtime.config import flatten, load_config
@@ -115,6 +116,8 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     folder, capsys, monkeypatch
 ):
     monkeypatch.setattr(search_report, "write_search_report", lambda *_: None)
+    scan, scans = image_folder.scan, []
+    monkeypatch.setattr(image_folder, "scan", lambda *a, **k: scans.append(a) or scan(*a, **k))
     settings = [
         "data.device_budget_gb=0.0",
         "search.batch_size=0",
@@ -126,7 +129,7 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     cli.run(["search", "search_folder:smoke", *settings, *given])
     printed = capsys.readouterr().out
     assert "chosen by the data: search.batch_size=4" in printed
-    assert "32 to train, 8 held out by the seed" in printed
+    assert printed.count("32 to train, 8 held out by the seed") == len(scans) == 1
     assert f"nge train train_folder genotype={path}/genotype.json data.name=folder:" in printed
     row = rows(path)[-1]
     assert row["step"] == 8 and np.isfinite(row["weight_loss"])
