@@ -37,7 +37,7 @@ from faults.tasks import TASKS
 from faults.trials import Tally, Trial
 from nge_jax import main
 
-KINDS = ("two", "kill", "stop", "data", "damage", "disk")
+KINDS = ("two", "kill", "stop", "interrupt", "data", "damage", "disk")
 Wanted = dict[str, tuple[int, Trial]]  # of each fault, by its name in the table
 
 
@@ -46,11 +46,13 @@ def plan(kinds: Sequence[str], damages: Sequence[str], kills: int, stops: int) -
     wanted: Wanted = {}
     if "two" in kinds:
         wanted["two runs at once"] = 1, trials.two_at_once
-    if "kill" in kinds:
-        wanted["SIGKILL"] = kills, trials.hit(signal.SIGKILL)
-    if "stop" in kinds:
-        for sent in (signal.SIGTERM, signal.SIGINT):
-            wanted[sent.name] = stops, trials.hit(sent)
+    for kind, count, sent in (
+        ("kill", kills, signal.SIGKILL),
+        ("stop", stops, signal.SIGTERM),
+        ("interrupt", stops, signal.SIGINT),
+    ):
+        if kind in kinds:
+            wanted[sent.name] = count, trials.hit(sent)
     if "data" in kinds:
         wanted["data folder removed"] = 2, trials.data_gone
     if "damage" in kinds:

@@ -9,7 +9,7 @@ import pytest
 def test_a_training_survives_some_of_each_fault(python):
     done = python(
         "experiments/fault_injection.py",
-        "--kinds=kill,stop,two,damage",
+        "--kinds=two,kill,interrupt,damage",  # SIGTERM is sent by the tests of each task
         "--kills=2",
         "--stops=1",
         "--damages=1",
@@ -21,7 +21,7 @@ def test_a_training_survives_some_of_each_fault(python):
         r"^\| train \| (.*?) \| (\d+) \| (\d+) \| (\d+) \|$", done.stdout, re.MULTILINE
     )
     names = [row[0] for row in rows]
-    assert names[:4] == ["two runs at once", "SIGKILL", "SIGTERM", "SIGINT"] and len(rows) == 5
+    assert names == ["two runs at once", "SIGKILL", "SIGINT", "newest checkpoint truncated"]
     assert all(int(tried) > 0 and tried == survived for _, tried, survived, _ in rows)
     assert all(lost == "0" for *_, lost in rows)
 
