@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from logging import LogRecord
+from logging import LogRecord, getLogger
 
 from absl import flags, logging
 
@@ -63,6 +63,9 @@ def refusals() -> Iterator[None]:
     A reader of stdout that has read enough (`| head -1`) ends the command without a word.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
+    getLogger("matplotlib").setLevel(
+        "ERROR"
+    )  # and this of a home that is not there or cannot be written
     try:
         # What a terminal cannot show is shown as an escape, instead of ending the run.
         for stream in (sys.stdout, sys.stderr):

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -27,6 +28,13 @@ MENDABLE = [
     (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), "xx: File name too long"),
     (RuntimeError("Unable to initialize backend 'cuda': no"), "JAX_PLATFORMS=.*: Unable to init"),
 ]  # fmt: skip
+
+
+def test_libraries_show_errors_only(caplog):
+    with flags.refusals():
+        logging.getLogger("matplotlib").warning("there is no home")
+        logging.getLogger("matplotlib.font_manager").warning("nor any font")
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("error, line", MENDABLE, ids=lambda value: str(value)[:30])
