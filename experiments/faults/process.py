@@ -60,6 +60,8 @@ def start(config: Any, workdir: Path, fault: Fault | None = None) -> int:
         return child
     code = 1
     try:
+        # A shell has what it starts in the background ignore it, and so would this.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         log = os.open(log_of(workdir), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(log, stream)
