@@ -112,13 +112,15 @@ class Waiting:
 
     def text(self) -> str:
         """Returns the line: "compiling 2 programs: 23 s of about 48 s (the last time)"."""
-        usual = self._usual
-        seconds, parts = self.seconds(), []
-        if seconds >= 1:
-            parts.append(duration(seconds))
-        if usual is not None:
-            parts.append(f"{'of ' if parts else ''}about {duration(usual)} (the last time)")
-        return f"{self._what}: {' '.join(parts)}" if parts else self._what
+        seconds, usual = self.seconds(), self._usual
+        if usual is None:
+            return self._what if seconds < 1 else f"{self._what}: {duration(seconds)}"
+        last = f"about {duration(usual)} (the last time)"
+        if seconds < 1:
+            return f"{self._what}: {last}"
+        if seconds > usual:
+            return f"{self._what}: {duration(seconds)} ({duration(usual)} the last time)"
+        return f"{self._what}: {duration(seconds)} of {last}"
 
     def seconds(self) -> float:
         """Returns for how long it has been waited."""

@@ -56,7 +56,7 @@ def test_on_a_terminal_a_line_that_ticks_and_goes_away(tickers):
     assert shown == [
         "compiling: about 48 s (the last time)",
         "compiling: 23 s of about 48 s (the last time)",
-        "compiling: 2 min 10 s of about 48 s (the last time)",
+        "compiling: 2 min 10 s (48 s the last time)",
         "compiled in 2 min 10 s",
     ]
     assert all(len(text) <= 80 for text in shown)
