@@ -143,7 +143,7 @@ def run(
         images = total_steps * task.batch_size, step * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
-            if step:
+            if 0 < step < total_steps:
                 log.resumed(step, total_steps, task.steps_per_epoch)
             while step < total_steps and not _has_ended(task, step, state):
                 epoch = step // task.steps_per_epoch + 1
