@@ -19,7 +19,7 @@ from nge_jax.runtime import (
     artifacts,
     banner,
     distributed,
-    events,
+    host_tf,
     loop,
     metrics_log,
     parallel,
@@ -239,12 +239,16 @@ def _test(
 
 
 def _write_events(path: Path, step: int, shown: list[SegmentedImage]) -> None:
-    """Writes the pictures for TensorBoard, in a file of their own."""
-    pngs = {
-        f"{artifacts.EXAMPLES}/{e.name}": events.encode_png(segment_pictures.side_by_side(e))
-        for e in shown
+    """Writes the pictures for TensorBoard in a file of their own, by TensorFlow, which has read them."""
+    host_tf.tensorflow()
+    from clu import metric_writers
+
+    writer = metric_writers.SummaryWriter(str(path))
+    pictures = {
+        f"{artifacts.EXAMPLES}/{e.name}": segment_pictures.side_by_side(e)[None] for e in shown
     }
-    artifacts.write_atomically(path / artifacts.EVENT_EXAMPLES, events.pictures(step, pngs))
+    writer.write_images(step, pictures)
+    writer.close()
 
 
 def _metrics(evaluation: SegmentationEvaluation, labels: tuple[str, ...]) -> dict[str, Any]:
