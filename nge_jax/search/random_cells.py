@@ -83,12 +83,3 @@ def compare(
     tried = [choices(net, each) for each in (cell, *others.values())]
     first, *rest = map(float, score(weights, batches, tried))
     return {"found": first, "random": dict(zip(others, rest, strict=True))}
-
-
-def line(compared: dict[str, Any]) -> str:
-    """Returns a line that says what `compare` has found."""
-    others = compared["random"].values()
-    return (
-        f"in the search's weights the cell has {compared['found']:.2%}, {len(others)} random ones "
-        f"{min(others):.2%} to {max(others):.2%}"
-    )

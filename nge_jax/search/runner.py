@@ -53,7 +53,6 @@ from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Task
 from nge_jax.runtime.parallel import Batches
 from nge_jax.runtime.progress import waiting
-from nge_jax.runtime.waiting import say
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
 from nge_jax.search import gradient_steps, random_cells, strategy_steps
@@ -310,7 +309,6 @@ def choose(
         beside = random_cells.compare(search.net, score, weights, drawn(), cell, count)
         if distributed.is_first():
             artifacts.write_json(record, beside)
-            say(random_cells.line(beside))
     return cell
 
 

@@ -60,4 +60,3 @@ def test_each_cell_is_scored_once_and_the_found_one_is_told_apart():
     compared = random_cells.compare(NETS["darts"], score, {}, None, cell, 2)
     assert compared == {"found": 0.25, "random": {"random:0": 0.5, "random:1": 0.75}}
     np.testing.assert_array_equal(asked[0], architecture.from_genotype(cell))
-    assert "25.00%, 2 random ones 50.00% to 75.00%" in random_cells.line(compared)
