@@ -23,7 +23,7 @@ from nge_jax.report.document import (
     Text,
     to_html,
 )
-from nge_jax.report.figure import COLORS, STYLE, new_figure, save_svg
+from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
 from nge_jax.runtime import artifacts
 from nge_jax.runtime.artifacts import EpochRows, Size
 from nge_jax.runtime.config import flatten
@@ -209,7 +209,7 @@ def curves_figure(runs: Sequence[Run], *, downwards: bool = False) -> Figure:
     width = 3.9 if downwards else 5.0 * columns
     across = max(1, min(len(runs), int(width / (0.6 + 0.075 * max(map(len, names))))))
     above = 0.12 + 0.19 * -(-len(runs) // across)
-    with rc_context(STYLE):
+    with rc_context(NAMED):
         drawing = new_figure(width, 2.7 * rows + above)
         grid = drawing.subplots(rows, columns, squeeze=False)
         for ax, (title, keys) in zip(grid.flat, panels, strict=False):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nge_jax.errors import InputError
 from nge_jax.report.document import Picture, Section, Table, Text
-from nge_jax.report.figure import INK, STYLE, new_figure, save
+from nge_jax.report.figure import INK, NAMED, new_figure, save
 from nge_jax.runtime import artifacts
 
 DRAWN = 40  # classes; more would be dots
@@ -44,7 +44,7 @@ def confusion_figure(confusion: np.ndarray, labels: list[str]) -> Figure:
     parts = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = min(7.0, 1.6 + 0.32 * count)
     names = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}…" for name in labels]
-    with rc_context(STYLE):
+    with rc_context(NAMED):
         drawing = new_figure(side + 1.0, side)
         axes = drawing.subplots()
         axes.grid(False)

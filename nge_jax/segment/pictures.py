@@ -11,7 +11,7 @@ from PIL import Image
 
 from nge_jax.data.voc_segmentation.devkit import IGNORE
 from nge_jax.data.voc_segmentation.palette import voc_palette
-from nge_jax.report.figure import QUIET, STYLE, new_figure
+from nge_jax.report.figure import NAMED, QUIET, new_figure
 
 RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colors of an error
 LONGEST = 30  # characters of a class's name in the legend
@@ -70,7 +70,7 @@ def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) ->
     columns = min(7, max(1, 120 // (longest + 5)))
     # Two rows of the legend have room below the pictures, in inches.
     legend = 0.6 + 0.17 * max(0, -(-len(handles) // columns) - 2)
-    with rc_context(STYLE):
+    with rc_context(NAMED):
         height = 1.6 * len(examples) + 0.2 + legend
         figure = new_figure(8.0, height)
         rows = figure.subplots(len(examples), len(TITLES), squeeze=False)

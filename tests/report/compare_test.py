@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from nge_jax import cli
 from nge_jax.errors import InputError
-from nge_jax.report import compare
+from nge_jax.report import compare, confusion
 from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 
@@ -115,6 +116,14 @@ def test_runs_of_one_name_are_told_apart_and_one_run_has_no_differences(tmp_path
     assert [run.name for run in compare.read_runs([first, second])] == [str(first), str(second)]
     cli.run(["compare", str(first)])
     assert "Setting" not in capsys.readouterr().out
+
+
+def test_dollar_signs_of_a_name_make_no_formula(tmp_path):
+    runs = compare.read_runs([workdir(tmp_path, "$_$", [0.5])])
+    drawing = compare.curves_figure(runs)
+    (name,) = drawing.legends[0].get_texts()
+    assert name.get_text() == "$_$" and not name.get_parse_math()
+    confusion.confusion_figure(np.eye(2, dtype=int), ["$_$", "b"])
 
 
 @pytest.mark.parametrize("missing", ["", "metrics.jsonl", "config.json"])

@@ -35,10 +35,15 @@ def test_a_figure_has_a_row_for_each_example_and_names_the_classes_in_them(tmp_p
     assert texts == [
         "background", "aeroplane", "bicycle", "car", "person", "tvmonitor", "wrong", "no label",
     ]  # fmt: skip
-    many = [f"class {number}" for number in range(99)] + ["a name " * 9] * 100
+    many = [f"class {number}" for number in range(99)] + ["a $_$ name " * 9] * 100
     mask = np.arange(150, dtype=np.uint8).reshape(10, 15)
     taller = pictures.examples_figure(
-        [EXAMPLE._replace(mask=mask, prediction=mask, image=np.zeros((10, 15, 3), np.uint8))], many
+        [
+            EXAMPLE._replace(
+                name="$_$", mask=mask, prediction=mask, image=np.zeros((10, 15, 3), np.uint8)
+            )
+        ],
+        many,
     )
     taller.canvas.draw()
     legend, below = taller.legends[0].get_window_extent(), taller.axes[0].get_window_extent().y0
