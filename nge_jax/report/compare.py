@@ -53,7 +53,7 @@ PANELS = (
 )
 LOGARITHMIC = ("Training loss", "Validation loss")
 # Where a run is, how it is executed: no settings that one compares.
-PLACES = ("run.", "data.dir", "data.devkit")
+PLACES = ("run.", "data.dir", "data.devkit", "data.table")
 ABSENT = "–"
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
 
