@@ -140,10 +140,12 @@ def run(
         state, step = checkpoints.restore_latest(task.state) or (task.state, 0)
         check = _Finite(task, checkpoints, skip_nonfinite)
         check.restored(state, step)
-        images = total_steps * task.batch_size, step * task.batch_size
+        is_over = step >= total_steps or _has_ended(task, step, state)
+        done = total_steps if is_over else step
+        images = total_steps * task.batch_size, done * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
-            if 0 < step < total_steps:
+            if step > 0 and not is_over:
                 log.resumed(step, total_steps, task.steps_per_epoch)
             while step < total_steps and not _has_ended(task, step, state):
                 epoch = step // task.steps_per_epoch + 1

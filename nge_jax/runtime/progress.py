@@ -173,7 +173,7 @@ class EpochLog:
     def resumed(self, step: int, total: int, per_epoch: int) -> None:
         """Says where the run goes on from: of `total` steps `step` are done."""
         done, epochs = -(-step // per_epoch), -(-total // per_epoch)
-        where = "from" if step % per_epoch == 0 or step == total else "within"
+        where = "within" if step % per_epoch else "from"
         self._progress.print(
             f"resumed {where} epoch {done} of {epochs} (step {step:,} of {total:,})"
         )

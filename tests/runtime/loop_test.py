@@ -174,3 +174,11 @@ def test_a_run_that_is_done_computes_nothing(tmp_path, saved):
     state = run(tmp_path, calls, compile=None)
     jax.tree.map(np.testing.assert_array_equal, state, expected)
     assert not calls and len(saved) == 1 and len(rows(tmp_path)) == 3
+
+
+def test_a_run_that_has_ended_early_resumes_nothing(tmp_path, capsys):
+    for _ in range(2):
+        run(tmp_path, ended=lambda state: True, save_epochs=True)
+    assert len(rows(tmp_path)) == 1
+    out, err = capsys.readouterr()
+    assert "resumed" not in out and err.count("nothing left to compute") == 1
