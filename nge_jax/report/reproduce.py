@@ -64,9 +64,12 @@ def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
 
 def _differences(name: str, words: list[str], settings: Values) -> list[str]:
     values = _values(name, ",".join(words))
+    younger = configs.YOUNGER.get(str(settings.get("task")), {})
+    # A config may be younger than the run, and have another value for a key that the run did not know.
+    known = {**settings, **{k: v for k, v in younger.items() if k not in settings}}
     return [
         f"{key}={_written(value)}"
-        for key, value in settings.items()
+        for key, value in known.items()
         if key in values and value != values[key]
     ]
 

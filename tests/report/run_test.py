@@ -152,3 +152,15 @@ def test_the_command_makes_the_settings_again(tmp_path, task, given, settings):
     assert len(rest) == len(settings) + 1 and rest.pop().startswith("--workdir=runs/")
     again = configs.read_config(name, [f"--config.{setting}" for setting in rest])
     assert configs.to_values(again) == recorded
+
+
+def test_the_command_says_what_an_older_run_did_not_know(tmp_path):
+    config = configs.read_config("search_imagenet", ["--config.data.class_fraction=1.0"])
+    recorded = configs.to_values(config)
+    older = recorded | {
+        "data": {k: v for k, v in recorded["data"].items() if k != "class_fraction"}
+    }
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    _, _, name, *rest = shlex.split(reproduce.command(tmp_path))
+    again = configs.read_config(name, [f"--config.{setting}" for setting in rest[:-1]])
+    assert name == "search_imagenet" and configs.to_values(again) == recorded
