@@ -61,7 +61,7 @@ def record(workdir: Path, **values: Any) -> None:
         return
     runs = json.loads(files.read_text(path))
     resumed = runs.get("resumed")
-    this = resumed[str(len(resumed))] if resumed else runs
+    this = [*resumed.values()][-1] if resumed else runs
     this |= values
     if "resumed" in runs:  # stays last
         runs["resumed"] = runs.pop("resumed")

@@ -189,7 +189,8 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
         runs = json.loads(files.read_text(path / ENVIRONMENT))
         if not isinstance(runs.get("resumed"), dict):  # somebody has edited it
             runs["resumed"] = {}
-        runs["resumed"][str(len(runs["resumed"]) + 1)] = this_run
+        numbers = [int(number) for number in runs["resumed"] if number.isdecimal()]
+        runs["resumed"][str(max(numbers, default=0) + 1)] = this_run
     else:
         _remove_results(path)  # check has made sure that they are ours
         runs = this_run | {"resumed": {}}

@@ -191,5 +191,11 @@ def test_each_start_tells_what_it_took(tmp_path):
     assert told["compile_seconds"] == 1.5 and told["started"] <= told["ended"]
     assert told["peak_memory_bytes"] > 1e7
     assert told["resumed"]["1"]["compile_seconds"] == 2.5 and "ended" not in told["resumed"]["1"]
+    told["resumed"] = {"2": {}}  # as somebody has edited it
+    (tmp_path / "environment.json").write_text(json.dumps(told))
+    workdir.prepare(tmp_path, config(), overwrite=False)
+    starts.record(tmp_path, compile_seconds=3.5)
+    resumed = json.loads((tmp_path / "environment.json").read_text())["resumed"]
+    assert resumed["2"] == {} and resumed["3"]["compile_seconds"] == 3.5
     starts.record(tmp_path / "nowhere", compile_seconds=1.0)  # no run's folder: nothing is told
     assert not (tmp_path / "nowhere").exists()
