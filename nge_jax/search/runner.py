@@ -130,6 +130,7 @@ def run(
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
+    del task  # and with it the images on the devices, where choosing the cell may put them anew
     # A search that its skip connections have stopped leaves the epochs behind as zeros.
     history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
     truth = None if table is None else search_record.true_accuracies(table, history)
