@@ -61,7 +61,7 @@ STYLE: dict[RcKeyType, Any] = {
     "ytick.labelcolor": INK,
 }
 # Of pictures with names that a user gives: between two of their dollar signs stands no formula.
-NAMED: dict[RcKeyType, Any] = STYLE | {"text.parse_math": False}
+NAMED: dict[RcKeyType, Any] = {**STYLE, "text.parse_math": False}
 
 
 _HOVER = "hover: "  # begins the id of an artist that has a text
