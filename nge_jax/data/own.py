@@ -5,6 +5,7 @@ is held out by a seed as of a flat folder; or `train_images`, `train_labels`, `t
 `val_images`, `val_labels`, as those of MedMNIST have. `names`, if there, are those of the classes.
 """
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from nge_jax.data.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.imagenet.batches import FOLDER, READ, Split
 from nge_jax.data.small import SmallDataset
-from nge_jax.errors import ArgumentError
+from nge_jax.errors import ArgumentError, InputError
 
 NPZ = "npz:"
 SAMPLE = 64  # images by which sizes and colors of all are judged
@@ -164,6 +165,7 @@ def load(
 
     Raises:
       ArgumentError: an image cannot be read.
+      InputError: there is no room for the file.
     """
     shape = size, size, images.channels
     arrays = {
@@ -239,9 +241,11 @@ def _read(part, shape, budget_gb):
         return _resized(part.images, shape), part.labels
     count = len(part.records.file)
     size = (count, *shape)
-    if np.prod(size, dtype=np.int64) <= budget_gb * GIGABYTE:
+    total = int(np.prod(size, dtype=np.int64))
+    if total <= budget_gb * GIGABYTE:
         images = np.empty(size, np.uint8)
     else:  # gone with the process
+        _check_room(total)
         with tempfile.TemporaryFile() as file:
             images = np.memmap(file, np.uint8, shape=size)
 
@@ -259,6 +263,17 @@ def _read(part, shape, budget_gb):
     with ThreadPoolExecutor() as pool:
         list(pool.map(fill, range(0, count, READ)))
     return images, imagenet.read_labels(part)
+
+
+def _check_room(total):
+    """Refuses a disk without room for a file of so many bytes: what is mapped and does not fit ends the process."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < total:
+        raise InputError(
+            f"{folder}: found {free / GIGABYTE:.1f} GB free, expected {total / GIGABYTE:.1f} GB for the resized "
+            "images; TMPDIR=DIR names another folder for temporary files"
+        )
 
 
 def _resized(images, shape):

@@ -1,5 +1,7 @@
 """A user's images in memory: what a folder, a TFDS set and an .npz file give, and what is chosen by them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,6 +54,14 @@ def test_images_beyond_the_budget_stay_in_a_file_and_are_the_same(photos):
     assert isinstance(filed.train_images, np.memmap)
     assert not isinstance(kept.train_images, np.memmap)
     np.testing.assert_array_equal(filed.train_images, kept.train_images)
+
+
+def test_a_disk_without_room_for_the_file_is_refused(photos, monkeypatch):
+    opened = own.open_images(f"folder:{photos}")
+    monkeypatch.setattr(own.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"found 0.0 GB free, expected 0.0 GB for .*TMPDIR"):
+        own.load(opened, 24, budget_gb=1e-6)
+    own.load(opened, 24)
 
 
 def test_a_dispatch_gets_the_images_of_its_steps():
