@@ -13,6 +13,7 @@ import pytest
 from nge_jax.errors import InputError
 from nge_jax.report import document
 from nge_jax.runtime import artifacts
+from nge_jax.search import runner as search_runner
 from nge_jax.space import genotype, nas_bench_201
 from tests.conftest import ROOT
 
@@ -48,6 +49,18 @@ def test_nothing_runs_what_it_reads():
             if name.endswith("exec_module"):
                 runs_files.add(path.relative_to(ROOT).as_posix())
     assert runs_files == {"nge_jax/runtime/config.py"}
+
+
+def test_a_record_that_names_a_program_does_not_run_it(tmp_path, monkeypatch):
+    trap = tmp_path / "trap.py"
+    trap.write_text(f"import os\nos.mkdir({str(tmp_path / 'sprung')!r})\n")
+    values = {"data": {"name": "cifar10"}, "search": {"train_config": str(trap)}}
+    artifacts.write_json(tmp_path / artifacts.CONFIG, values)
+    (tmp_path / artifacts.GENOTYPE).write_text(genotype.to_json(genotype.load("DARTS_V2")))
+    for name in ("cifar_cost", "imagenet_cost"):
+        monkeypatch.setattr(search_runner.cost, name, lambda *_, **__: (1, 2))
+    assert len(search_runner.sizes(tmp_path)) == 2
+    assert not (tmp_path / "sprung").exists()
 
 
 class Trap:

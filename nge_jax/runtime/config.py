@@ -198,12 +198,16 @@ def _younger_keys(values):
 
 def train_command(name: str, genotype: Path) -> str:
     """Returns the command that trains a cell by a config, which is named by its name if it is a shipped one."""
+    return shlex.join(["nge", "train", shipped_name(name) or name, f"genotype={genotype}"])
+
+
+def shipped_name(name: str) -> str | None:
+    """Returns the name of the shipped config that a name or a path leads to; None where it is a user's, or none."""
     try:
         file = find_config(name)
     except InputError:  # a user's file, seen from another folder
-        file = Path(name)
-    is_shipped = file.stem in shipped_configs() and file.resolve() == shipped_configs()[file.stem]
-    return shlex.join(["nge", "train", file.stem if is_shipped else name, f"genotype={genotype}"])
+        return None
+    return file.stem if file.resolve() == shipped_configs().get(file.stem) else None
 
 
 def to_values(config: ConfigDict) -> dict[str, Any]:

@@ -11,7 +11,6 @@ than "gradient", keeps this loop and puts other steps into it: see `strategy_ste
 gradient's steps mix operations under P.
 """
 
-import contextlib
 import functools
 import shlex
 import sys
@@ -436,8 +435,9 @@ def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
         classes, shape, data_set = len(spec.labels), spec.shape, "these images"
         of_data_set = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
     networks = {(20, 36): ""}
-    with contextlib.suppress(InputError):  # a user's file, which may be gone
-        network = config_checks.load_config(config.search.train_config).network
+    # A user's own is a program, and a record that names it is no reason to run it.
+    if (shipped := config_checks.shipped_name(config.search.train_config)) is not None:
+        network = config_checks.load_config(shipped).network
         networks = {(network.cells, network.channels): ", as the command trains it", **networks}
     for (depth, channels), what in networks.items():
         parameters, multiply_adds = of_data_set(
