@@ -137,7 +137,8 @@ def _run_task(task: str, arguments: list[str]) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of the data sets: the key data.dir; of search_folder and train_folder the images themselves",
+        help="folder of the data sets: the key data.dir; of search_folder and train_folder the images themselves, of "
+        "segment_voc also a VOCdevkit",
     )
     parser.add_argument(
         "--workdir", metavar="W", help="where the run's files go; default: runs/NAME[-WORDS]"
