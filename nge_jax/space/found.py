@@ -94,24 +94,25 @@ def from_json(text: str) -> Found:
 
 
 def load(name_or_path: str) -> Found:
-    """Finds a cell as `genotype.load` does, or one of NAS-Bench-201: its notation, or what `to_json` writes of it.
+    """Finds a cell as `genotype.load` does, or one of NAS-Bench-201.
+
+    That is its notation, or what `to_json` writes of it, given or in a file.
 
     Raises:
         GenotypeError: naming the file.
     """
-    if name_or_path.startswith("|"):
-        return _bench_cell(name_or_path)
     path = Path(name_or_path)
     try:
         path = path / "genotype.json" if path.is_dir() else path
         text = files.read_text(path, genotype.MAX_BYTES) if path.is_file() else name_or_path
     except (OSError, ValueError):  # no path at all, or no text, which is refused by its name
         text = name_or_path
-    if re.match(r'\s*\{\s*"cell"', text):
+    text = text.removeprefix("\ufeff").strip()
+    if text.startswith("|") or re.match(r'\{\s*"cell"', text):
         try:
-            return from_json(text)
+            return _bench_cell(text) if text.startswith("|") else from_json(text)
         except GenotypeError as error:
-            place = "" if text == name_or_path else f"{path}: "
+            place = "" if text == name_or_path.strip() else f"{path}: "
             raise GenotypeError(f"{place}{error}") from None
     return genotype.load(name_or_path)
 

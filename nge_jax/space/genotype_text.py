@@ -3,7 +3,8 @@
     Genotype(normal=[('sep_conv_3x3', 1), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=[2, 3, 4, 5])
 
 is what DARTS, PC-DARTS, P-DARTS and others print. It is taken apart by Python's parser and never evaluated. Of a log
-the last one counts. Formats that say less than a genotype does are refused by their name. No jax.
+the last one counts. Formats that say less than a genotype does are refused by their name, and so are AutoDL-Projects'
+operations that are not among DARTS's under another name. No jax.
 """
 
 import ast
@@ -21,6 +22,13 @@ NNI_KEY = re.compile(r"(normal|reduce)/(op|input)_(\d{1,2})_(\d)")
 CONVERT = (
     "expected DARTS's Genotype(normal=[('sep_conv_3x3', 0), ...], ...) or JSON with these fields"
 )
+# AutoDL-Projects' names (its models/cell_operations.py) of operations of DARTS
+AUTODL = {
+    f"{kind}_{size}": f"{ours}_{size}"
+    for kind, ours in (("dua_sepc", "sep_conv"), ("dil_sepc", "dil_conv"))
+    for size in ("3x3", "5x5")
+}
+AUTODL_ALONE = re.compile(r"nor_conv_\dx\d")  # its plain convolutions
 
 
 def read_fields(text: str, name: str = "") -> dict[str, Any]:
@@ -33,7 +41,26 @@ def read_fields(text: str, name: str = "") -> dict[str, Any]:
     Raises:
       GenotypeError: there is none, or it is of a format that is no genotype.
     """
-    text = text.removeprefix("\ufeff").strip()
+    fields = _read_any(text.removeprefix("\ufeff").strip(), name)
+    for cell in ("normal", "reduce"):
+        if isinstance(fields.get(cell), list | tuple):
+            fields[cell] = tuple(_of_darts(f"{cell}[{j}]", p) for j, p in enumerate(fields[cell]))
+    return fields
+
+
+def _of_darts(place, pair):
+    """Returns the pair with DARTS's name of its operation, where it has another."""
+    if not isinstance(pair, list | tuple) or not pair or not isinstance(pair[0], str):
+        return pair
+    if AUTODL_ALONE.fullmatch(pair[0]):
+        raise GenotypeError(
+            f"genotype field {json.dumps(place)}: found {pair[0]}, a plain convolution of AutoDL-Projects and "
+            "NAS-Bench-201, which is no operation of DARTS; expected one of these in its place, such as sep_conv_3x3"
+        )
+    return (AUTODL.get(pair[0], pair[0]), *pair[1:])
+
+
+def _read_any(text, name):
     found = [(match[1] or "", match.end() - 1) for match in BEGIN.finditer(text)]
     if found:
         return _read_printed(text, found, name)

@@ -115,7 +115,7 @@ def parse(cell: str) -> np.ndarray:
     known = all(name in NAS_BENCH_201.operations for name in names)
     if not known or [match[2] for match in matches if match] != expected:
         form = to_string(np.zeros(NUM_EDGES, int))
-        raise ValueError(f"expected a cell such as {form}, found {cell!r}")
+        raise ValueError(f"expected a cell such as {form}, found {cell[:100]!r}")
     return np.array([NAS_BENCH_201.operations.index(name) for name in names])
 
 

@@ -51,6 +51,21 @@ def test_json_and_back(cell):
     assert found.from_json(found.to_json(cell)) == cell
 
 
+@pytest.mark.parametrize("text", [CELL.cell, f"\ufeff{CELL.cell}\n", found.to_json(CELL)])
+def test_a_cell_of_the_benchmark_is_read_from_a_file_as_from_its_text(tmp_path, text):
+    (tmp_path / "cell.txt").write_text(text, encoding="utf-8")
+    assert found.load(str(tmp_path / "cell.txt")) == found.load(text) == CELL
+
+
+def test_a_file_that_begins_like_a_cell_is_refused_by_its_name_in_a_short_line(tmp_path):
+    (tmp_path / "table.md").write_text("| a | b |\n" * 9000)
+    with pytest.raises(
+        GenotypeError, match=r"table\.md: genotype field \"cell\": expected"
+    ) as error:
+        found.load(str(tmp_path / "table.md"))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

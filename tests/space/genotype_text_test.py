@@ -79,6 +79,13 @@ def test_what_nni_exports_is_read():
         genotype.from_text(json.dumps(exported))
 
 
+def test_autodl_projects_names_of_operations_are_read():
+    text = f"Genotype({PAIRS.format('[2]')})".replace("sep_conv_3x3", "dua_sepc_3x3")
+    assert genotype.from_text(text) == SMALL
+    fields = SMALL._asdict() | {"reduce": [["dil_sepc_5x5", 0], ["none", 1]]}
+    assert genotype.from_text(json.dumps(fields)).reduce == (("dil_conv_5x5", 0), ("none", 1))
+
+
 COMPACT = json.dumps([[[0, 5], [1, 2]], [[0, 0], [1, 1]]])
 
 
@@ -99,7 +106,8 @@ COMPACT = json.dumps([[[0, 5], [1, 2]], [[0, 0], [1, 1]]])
     ("Genotype(normal_concat=range(2, 10**9))", "expected pairs and numbers"),
     ("Genotype(" + "(" * 9000 + ")" * 9000 + ")", "found Genotype|expected pairs|recursion"),
     ("Genotype(" + "1," * 20_000 + ")", "does not end"),
-    (f"Genotype({PAIRS.format('[2]')})".replace("sep_conv", "nor_conv"), "unknown operation 'nor_conv_3x3'"),
+    (f"Genotype({PAIRS.format('[2]')})".replace("sep_conv", "nor_conv"), "found nor_conv_3x3, .* AutoDL"),
+    (f"Genotype({PAIRS.format('[2]')})".replace("sep_conv", "sep"), "unknown operation 'sep_3x3'"),
 ])  # fmt: skip
 def test_all_else_is_refused_in_one_line_and_nothing_is_run(text, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
