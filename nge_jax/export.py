@@ -17,6 +17,7 @@ and, where --formats asks for them,
 
 import argparse
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,11 @@ def onnx_model(network: Trained) -> Any:
 
 
 def write_saved_model(network: Trained, folder: Path) -> None:
-    """Writes a TensorFlow SavedModel whose signature `serving_default` is `images -> logits`."""
+    """Writes a TensorFlow SavedModel whose signature `serving_default` is `images -> logits`, and reads it again.
+
+    Raises:
+      InputError: this TensorFlow cannot read the programs of this jax; nothing is left of the folder.
+    """
     tf = host_tf.tensorflow()
     from jax.experimental import jax2tf
 
@@ -92,6 +97,16 @@ def write_saved_model(network: Trained, folder: Path) -> None:
         lambda images: {OUTPUT: converted(images)}, input_signature=[images], autograph=False
     )
     tf.saved_model.save(model, str(folder), signatures={"serving_default": model.function})
+    try:
+        classify = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        classify(tf.zeros((1, *network.spec.shape), tf.uint8))
+    except tf.errors.InvalidArgumentError as error:
+        # TensorFlow brings a reader of StableHLO of its own, which may be older than what jax writes for it.
+        shutil.rmtree(folder)
+        raise InputError(
+            f"saved_model: TensorFlow {tf.__version__} cannot read a program of jax {jax.__version__}, expected "
+            "versions nearer to each other; the other formats do not need it"
+        ) from error
 
 
 def _without_auxiliary(network):
@@ -130,9 +145,9 @@ def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> N
         artifacts.write_json(output / artifacts.CONFIG, to_values(network.config))
         text = genotype.to_json(network.module.genotype)
         artifacts.write_atomically(output / artifacts.GENOTYPE, text)
-    if "saved_model" in formats:
-        write_saved_model(network, output / SAVED_MODEL)
     write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))
+    if "saved_model" in formats:  # the last: it may be refused when the others are of use
+        write_saved_model(network, output / SAVED_MODEL)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from nge_jax.runtime import finite, loop, parallel
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.finite import Diverged
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.runtime.progress import Column
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
@@ -71,7 +72,7 @@ def run(path, numbers, *, skip=0, every=2, most=1):
             (parallel.divided(table[epoch][None]), *span) for span in spans
         ),
         end_epoch=end_epoch,
-        columns=(("epoch", "{epoch}"),),
+        columns=(Column("epoch", "{epoch}"),),
         skipped=train_runner.skipped_updates if skip else None,
     )
     return loop.run(

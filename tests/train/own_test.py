@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax import cli, main
+from nge_jax import cli
 from nge_jax.data import folder as image_folder
+from nge_jax.data.checks import check_complete
 from nge_jax.report import search as search_report
 from nge_jax.report import train as train_report
 from nge_jax.runtime.config import flatten, load_config
@@ -178,4 +179,4 @@ def test_summaries_know_own_images(folder):
         config = load_config(name)
         config.data.name = f"folder:{folder / 'photos'}"
         assert "classifier" in runner.summary(config)
-        assert main.check_keys(config, like=name) is None
+        assert check_complete(config, config.task) is None
