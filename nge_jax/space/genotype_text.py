@@ -43,8 +43,9 @@ def read_fields(text: str, name: str = "") -> dict[str, Any]:
     """
     fields = _read_any(text.removeprefix("\ufeff").strip(), name)
     for cell in ("normal", "reduce"):
-        if isinstance(fields.get(cell), list | tuple):
-            fields[cell] = tuple(_of_darts(f"{cell}[{j}]", p) for j, p in enumerate(fields[cell]))
+        pairs = fields.get(cell)
+        if isinstance(pairs, list | tuple):
+            fields[cell] = tuple(_of_darts(f"{cell}[{j}]", pair) for j, pair in enumerate(pairs))
     return fields
 
 
