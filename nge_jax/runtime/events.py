@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nge_jax.runtime.artifacts import write_atomically
+from nge_jax.runtime.artifacts import half_written, write_atomically
 from nge_jax.space.spaces import SPACES
 
 NAMES = "events.out.tfevents."  # begin those of the files
@@ -61,8 +61,15 @@ class Events:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event = Event
-        for file in workdir.glob(f"{NAMES}*"):
-            _cut(file, step)
+        files = list(workdir.glob(f"{NAMES}*"))
+        halves = [file for file in files if file.suffix == half_written(file).suffix]
+        for (
+            half
+        ) in halves:  # of a start that was killed while it cut; TensorBoard would read them, too
+            half.unlink()
+        for file in files:
+            if file not in halves:
+                _cut(file, step)
         now = time.time()
         # Of two runs within a second, one after the other in one process, each has a file.
         name = f"{NAMES}{now:.6f}.{socket.gethostname()}.{os.getpid()}"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import events, progress, waiting
+from nge_jax.runtime.artifacts import half_written
 from nge_jax.runtime.metrics_log import MetricsLog, show_pictures
 
 
@@ -187,6 +188,9 @@ def test_a_resumed_run_shows_each_step_once(tmp_path):
         (newest,) = {*tmp_path.glob("events.*")} - before
         with newest.open("ab") as file:  # killed within a record
             file.write((100).to_bytes(8, "little") + b"half")
+        half_written(newest).write_bytes(newest.read_bytes())  # killed while it cut an earlier file
+    MetricsLog(tmp_path, 40).close()
+    assert not [*tmp_path.glob("*.new")]
     assert read_events(tmp_path)["loss/train"] == [(10, 10), (20, 20), (30, 50), (40, 60)]
 
 
