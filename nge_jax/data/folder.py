@@ -73,6 +73,27 @@ def walk(root: Path) -> tuple[list[Path], Counter[str]]:
     return sorted(images), others
 
 
+def is_images(root: str | Path) -> bool:
+    """Whether a folder is one of images alone: all folders in it, or in its train, hold some.
+
+    These are two at least: a folder that keeps other things beside some pictures is none. No image is read.
+    """
+    root = Path(root).expanduser()
+    try:
+        place = root / TRAIN if (root / TRAIN).is_dir() else root
+        classes = _subfolders(place) if place.is_dir() else []
+        return len(classes) > 1 and all(_holds_image(place / name) for name in classes)
+    except OSError:  # closed to this user
+        return False
+
+
+def _holds_image(folder):
+    return any(
+        entry.suffix.lower() in pixels.FORMATS and not is_hidden(entry.name)
+        for entry in folder.iterdir()
+    )
+
+
 def is_hidden(name: str) -> bool:
     """Whether an entry of this name is no data, but what an editor or a system keeps there."""
     return name.startswith(".") or name.lower() in LITTER

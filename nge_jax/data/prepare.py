@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import logging
 
+from nge_jax.data import folder
 from nge_jax.errors import ArgumentError
 from nge_jax.runtime import host_tf
 
@@ -38,6 +39,7 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
         if dataset.is_prepared():
             return dataset
         _refuse_too_deep(dataset, data_dir)
+        _refuse_images(name, data_dir)
         if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
             archives = f"{dataset.data_dir.removesuffix(dataset.info.full_name)}downloads/manual"
             raise ArgumentError(
@@ -69,6 +71,17 @@ def _refuse_too_deep(dataset, data_dir):
                 "data_dir",
                 f"found the folder of the data set itself, {given}, expected the one that {full_name} lies in: {root}",
             )
+
+
+def _refuse_images(name, data_dir):
+    """Refuses a folder of the user's own images, into which a data set would be downloaded."""
+    if data_dir and folder.is_images(data_dir):
+        raise ArgumentError(
+            "data_dir",
+            f"found images in folders of classes in {data_dir}, expected the folder of TFDS where {name} is or may be "
+            f"prepared; images of your own are trained on by nge train train_folder --data {data_dir} (and searched on "
+            "by search_folder)",
+        )
 
 
 def _what_lies_there(dataset):

@@ -165,7 +165,10 @@ def test_a_damaged_image_is_named_or_skipped_and_counted(tmp_path):
     assert "\n" not in str(error.value)
     images = imagenet.load(f"folder:{tmp_path}", "", 8, skip_damaged=True)
     assert images.train_examples == 7 and images.test_examples == 8
-    assert images.notes[1] == f"warning: 1 damaged images of train are skipped, such as {damaged}"
+    assert (
+        images.notes[1]
+        == f"warning: damaged and skipped: 1 of the 8 images of train, such as {damaged}"
+    )
     assert sum(len(labels) for _, labels in imagenet.train_batches(images, 0, 0, 1)) == 7
 
 

@@ -45,3 +45,17 @@ def test_another_version_and_half_a_download_are_named(tmp_path, name, info, mes
     lay(tmp_path, name, info)
     with pytest.raises(ArgumentError, match=message + ".*cannot be downloaded"):
         prepare.builder("cifar10", str(tmp_path))
+
+
+def test_images_of_ones_own_are_no_place_to_prepare_in(tmp_path):
+    for place in ("ant/1.jpg", "bee/1.PNG"):
+        (tmp_path / "flat" / place).parent.mkdir(parents=True)
+        (tmp_path / "flat" / place).touch()
+    (tmp_path / "split" / "val").mkdir(parents=True)
+    (tmp_path / "flat").rename(tmp_path / "split" / "train")
+    for images in (tmp_path / "split" / "train", tmp_path / "split"):
+        with pytest.raises(ArgumentError, match=r"data_dir: found images .* train_folder --data"):
+            prepare.builder("cifar10", str(images))
+    (tmp_path / "split" / "train" / "cifar100").mkdir()  # pictures beside data sets
+    with pytest.raises(ArgumentError, match="cannot be downloaded"):
+        prepare.builder("cifar10", str(tmp_path / "split" / "train"))

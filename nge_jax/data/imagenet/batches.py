@@ -119,8 +119,10 @@ def load(
         for split, examples in splits.items():
             splits[split], damaged = _intact(examples)
             if damaged:
+                total = len(damaged) + len(splits[split].records.file)
                 notes.append(
-                    f"warning: {len(damaged):,} damaged images of {split} are skipped, such as {damaged[0]}"
+                    f"warning: damaged and skipped: {len(damaged):,} of the {total:,} images of {split}, such as "
+                    f"{damaged[0]}"
                 )
             if not len(splits[split].records.file):
                 raise ArgumentError("name", f"all images of {split} are damaged")

@@ -275,6 +275,7 @@ def _prepare(builder, folder):
             "`folder` to name a VOCdevkit folder to make it of",
         )
     devkit.examples(devkit.find(folder))  # refuses a folder before anything is written
+    tfds.disable_progress_bar()  # a run says by itself how long it reads, and a refusal stands on its own line
     config = tfds.download.DownloadConfig(manual_dir=str(devkit.find(folder)))
     try:
         builder.download_and_prepare(download_config=config)
