@@ -6,6 +6,7 @@ mistakes are answered at once, without JAX.
 
 import argparse
 import ast
+import os
 import re
 import shutil
 import sys
@@ -66,6 +67,8 @@ TASKS = {"search": "search", "train": "training", "segment": "segmentation"}
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Runs the command on these arguments (None: the process's own); exit codes are those of `nge_jax.main`."""
+    # As `nge_jax.main` does, which reading a config comes before, and with it jax.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         print(HELP, end="", file=sys.stderr)

@@ -166,7 +166,14 @@ def test_the_first_line_says_what_is_run_and_where(run, tmp_path, capsys):
     assert words == f"{line} {tmp_path}/w".split()
 
 
-def test_alarms_of_compilers_are_silenced_unless_the_user_has_chosen(python, monkeypatch):
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from nge_jax import main",
+        "from nge_jax import cli; cli.run(['search', 'search_digits', 'seed=-1'])",
+    ],
+)
+def test_alarms_of_compilers_are_silenced_unless_the_user_has_chosen(python, monkeypatch, start):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     code = """
 import os, sys
@@ -175,8 +182,8 @@ class Watch:
         if name == "jax":  # which would set it, and reads it only once
             print(os.environ.get("TF_CPP_MIN_LOG_LEVEL"))
 sys.meta_path.insert(0, Watch())
-from nge_jax import main
 """
+    code += start
     assert python("-c", code).stdout == "3\n"
     assert python("-c", code, TF_CPP_MIN_LOG_LEVEL="0").stdout == "0\n"
 
