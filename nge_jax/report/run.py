@@ -42,7 +42,6 @@ COMMON_COLUMNS = {
     "Learning rate": ("learning_rate", ".3g"),
 }
 LOGARITHMIC = ("Loss",)
-TIME = "%Y-%m-%dT%H:%M:%S%z"  # of environment.json
 # What a page carries to be saved, beside its pictures: it may be read far from the workdir.
 DOWNLOADS = (
     artifacts.GENOTYPE,
@@ -123,7 +122,7 @@ def _memory(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def _moment(start: Mapping[str, Any], key: str) -> datetime | None:
     try:
-        return datetime.strptime(start[key], TIME)
+        return datetime.strptime(start[key], artifacts.TIME)
     except (KeyError, TypeError, ValueError):
         return None
 

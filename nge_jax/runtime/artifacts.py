@@ -16,6 +16,7 @@ from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
+TIME = "%Y-%m-%dT%H:%M:%S%z"  # in environment.json
 METRICS = "metrics.jsonl"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"

@@ -4,6 +4,7 @@ A line as soon as each is known, on stdout, where the results follow; of several
 """
 
 import os
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,12 @@ def show(*lines: str, alone: bool = False) -> None:
     for line in lines if alone or distributed.is_first() else ():
         for part in wrapped(line):
             say(part)
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Prints what of the data is used and what is left out, each on one line; warnings to stderr."""
+    for note in notes if distributed.is_first() else ():
+        print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
 
 
 def wrapped(line: str) -> Sequence[str]:

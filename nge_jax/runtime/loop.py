@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nge_jax.runtime import artifacts, finite, parallel, starts
+from nge_jax.runtime import artifacts, distributed, finite, parallel, starts
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.distributed import Preempted, PreemptionNotice
 from nge_jax.runtime.finite import Diverged, NotFinite
-from nge_jax.runtime.progress import Columns, EpochLog
+from nge_jax.runtime.progress import Columns, EpochLog, waiting
 from nge_jax.runtime.waiting import program_key
 
 # A NamedTuple of arrays, with a `step`; its `sums`, if it has any, tell of NaN in what was computed.
@@ -183,6 +183,20 @@ def run(
                         if stops:
                             raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
     return state
+
+
+def finish(workdir: Path, report: Callable[[Path], Path]) -> None:
+    """Records that the run has done all but its report, has that written, and says where it is; the first process does.
+
+    Args:
+      workdir: the run's directory.
+      report: `workdir -> path of the page`, which it writes.
+    """
+    starts.end(workdir)
+    if distributed.is_first():
+        with waiting("writing the report"):
+            page = report(workdir)
+        print(f"report: {page}")
 
 
 def _has_ended(task: Task, step: int, state: State) -> bool:

@@ -18,10 +18,9 @@ import jax
 
 from nge_jax import files
 from nge_jax.runtime import distributed
-from nge_jax.runtime.artifacts import ENVIRONMENT, write_json
+from nge_jax.runtime.artifacts import ENVIRONMENT, TIME, write_json
 
 PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
 def environment() -> dict[str, Any]:

@@ -13,7 +13,6 @@ gradient's steps mix operations under P.
 
 import functools
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +41,6 @@ from nge_jax.runtime import (
     loop,
     metrics_log,
     parallel,
-    starts,
     workdir,
 )
 from nge_jax.runtime import config as config_checks
@@ -147,10 +145,7 @@ def run(
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
         print(text, flush=True)
-        starts.end(path)
-        with waiting("writing the report"):
-            page = report(path)
-        print(f"report: {page}")
+        loop.finish(path, report)
         if isinstance(result.genotype, Genotype):
             print(f"to train this cell: {_train_command(config, path)}")
         elif truth is not None:
@@ -348,8 +343,7 @@ def _recognize(
     Returns:
       The data with the mean and the deviation to go on with, and the files by which later starts recognize it.
     """
-    for note in data.notes if distributed.is_first() else ():
-        print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
+    banner.show_notes(data.notes)
     spec, counts = search_build.make_spec(config, data), {"train": len(data.train_labels)}
     if not overwrite:
         spec = dataset_spec.agreed(path, spec, counts, data.held_out)

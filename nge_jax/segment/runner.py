@@ -23,7 +23,6 @@ from nge_jax.runtime import (
     loop,
     metrics_log,
     parallel,
-    starts,
     workdir,
 )
 from nge_jax.runtime.artifacts import Size
@@ -85,7 +84,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     banner.show(banner.device())
     with waiting("reading the data"):
         source = segment_build.open_source(config)
-    train_runner.show_notes(source)
+    banner.show_notes(source.notes)
     if not overwrite:
         source = source._replace(
             spec=dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
@@ -108,11 +107,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
-    starts.end(path)
-    if distributed.is_first():
-        with waiting("writing the report"):
-            page = report(path)
-        print(f"report: {page}")
+    loop.finish(path, report)
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
     labels = [label for label in source.spec.labels if _iou_name(label) in last]
     return SegmentationResult(
@@ -212,7 +207,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluatio
     segment_build.check(config)
     network = trained.load(path)
     source = segment_build.open_source(config, network.spec.labels)
-    train_runner.show_notes(source)
+    banner.show_notes(source.notes)
     segmentation = segment_build.build(config, network.module.genotype, source)
     print(f"step {network.step}")
     return _test(config, segmentation, parallel.replicated(network.state))

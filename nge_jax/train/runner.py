@@ -6,7 +6,6 @@ batch are left out, others each time.
 """
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +32,6 @@ from nge_jax.runtime import (
     loop,
     metrics_log,
     parallel,
-    starts,
     workdir,
 )
 from nge_jax.runtime.artifacts import Size
@@ -97,7 +95,7 @@ def run(
     banner.show(banner.device())
     with waiting("reading the data"):
         source = train_build.open_source(config, opened=images)
-    show_notes(source)
+    banner.show_notes(source.notes)
     if not overwrite:
         spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
         source = source._replace(spec=spec)
@@ -119,11 +117,7 @@ def run(
         steps_per_dispatch=config.run.steps_per_dispatch,
         skip_nonfinite=config.run.skip_nonfinite,
     )
-    starts.end(path)
-    if distributed.is_first():
-        with waiting("writing the report"):
-            page = report(path)
-        print(f"report: {page}")
+    loop.finish(path, report)
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
     found: dict[str, Any] = {name: last.get(f"test_{name}") for name in Evaluation._fields}
     evaluation = Evaluation(**found)
@@ -152,12 +146,6 @@ def sizes(path: Path) -> list[Size]:
     model = train_model.make_network(config, cells, spec.kind, len(spec.labels))
     parameters, multiply_adds = model_cost(model, spec.shape)
     return [(config.genotype, parameters, multiply_adds)]
-
-
-def show_notes(source: Source) -> None:
-    """Prints what of the data is used and what is left out; warnings to stderr."""
-    for note in source.notes if distributed.is_first() else ():
-        print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
 
 
 def show_plan(
@@ -289,7 +277,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     network = trained.load(path)
     labels = network.spec.labels
     source = train_build.open_source(config, labels)
-    show_notes(source)
+    banner.show_notes(source.notes)
     dataset_spec.check_labels(labels, source.spec.labels, Path(path) / artifacts.DATASET)
     # The network's own mean and deviation, not those of data that may have changed.
     score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)

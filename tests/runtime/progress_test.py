@@ -12,18 +12,7 @@ from nge_jax.errors import InputError
 from nge_jax.runtime import events, progress, waiting
 from nge_jax.runtime.artifacts import half_written
 from nge_jax.runtime.metrics_log import MetricsLog, show_pictures
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from tests.runtime.terminal import Clock, Terminal
 
 
 def test_without_a_terminal_a_line_every_half_minute():

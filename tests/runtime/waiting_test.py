@@ -10,18 +10,7 @@ import pytest
 
 from nge_jax.runtime import waiting
 from nge_jax.runtime.waiting import Waiting
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from tests.runtime.terminal import Clock, Terminal
 
 
 class Tickers:
