@@ -19,6 +19,7 @@ devices together. The columns:
 * GFLOP: of products and convolutions; GB: that the kernels read and write.
 * estimate: the sum over kernels of the time that each takes at the chip's peak rates and at least (see ahead/chips.py).
   How much slower a step is only the chip can tell, that of depthwise convolutions above all.
+* Mcycles: those that a TPU's compiler expects of the kernels that it has a model of: what tells one form from another.
 """
 
 import json
@@ -55,6 +56,7 @@ COLUMNS = (
     "GFLOP",
     "GB",
     "estimate ms",
+    "Mcycles",
 )
 
 _PLUGINS = flags.DEFINE_string("plugins", None, "folder of the compilers")
@@ -135,6 +137,7 @@ def cells(figures: dict) -> list[str]:
         f"{figures['flops'] / 1e9:.4g}",
         f"{figures['bytes'] / 1e9:.3g}",
         f"{1e3 * figures['step_s']:.2f}",
+        f"{figures['cycles'] / 1e6:.1f}" if figures["cycles"] else "",
     ]
 
 

@@ -32,6 +32,7 @@ def main() -> None:
         "flops": sum(k.times * k.flops for k in kernels),
         "bytes": sum(k.times * k.nbytes for k in kernels),
         "step_s": sum(least),
+        "cycles": sum(k.times * k.cycles for k in kernels),
     }
     print(json.dumps(figures))
 

@@ -1,8 +1,9 @@
 """The kernels of a compiled program, read off its text: how many a run starts, and the least time that they take.
 
-A kernel reads each of its operands and writes its results once, whole, which counts too much where it reads a part. A
-loop's kernels count as often as it runs, if its length is known, else once; of a conditional's branches each is as
-likely as the others.
+A kernel reads each of its operands and writes its results once, whole, which counts too much where it reads a part. On
+a TPU arrays have the size of the tiles that they fill, those on the chip count for less, and what a copy moves there or
+back counts once. A loop's kernels count as often as it runs, if its length is known, else once; of a conditional's
+branches each is as likely as the others.
 """
 
 import functools
@@ -30,12 +31,17 @@ _FREE = {
 _COMPUTATION = re.compile(r"^(ENTRY )?%(\S+) \([^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(\S+) = (.+?) ([a-z][\w\-]*)\((.*?)\)(.*)$", re.MULTILINE)
 _OPERAND = re.compile(r"%([^\s,()]+)")
-_ARRAY = re.compile(r"\b(pred|[a-z]+\d\w*)\[([\d,]*)\]")
+_ARRAY = re.compile(r"\b(pred|[a-z]+\d\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
+_TILE = re.compile(r"([\d,]+):T\((\d+),(\d+)\)")
+# The TPU's vector memory, about 22 times as fast as that of the chip's board: "How to Scale Your Model", on TPUs.
+_ON_CHIP, _ON_CHIP_SPEED = "S(1)", 22
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_WINDOW = re.compile(r"window=\{([^}]*)\}")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.\-]+)")
 _BRANCH_LIST = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
-_LABELS = re.compile(r"dim_labels=\w+_\w+->(\w+)")
+_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
 _CONTRACTED = re.compile(r"lhs_contracting_dim(?:ension)?s\"?[=:][\[{]([\d,\"]*)[\]}]")
 
 
@@ -48,7 +54,7 @@ class Instruction(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """times: in a run; kind: one of KINDS; dtype: of what it reads.
+    """times: in a run; kind: one of KINDS; dtype: of what it reads; cycles: that a TPU's compiler expects, else 0.
 
     A product or convolution is the library's or the root of what is fused with it.
     """
@@ -58,6 +64,7 @@ class Kernel(NamedTuple):
     flops: float
     nbytes: float
     dtype: str
+    cycles: int = 0
 
 
 def list_kernels(text: str) -> list[Kernel]:
@@ -118,14 +125,18 @@ def _kernel(computations, types, instruction, times):
     else:
         kind = "fusion" if opcode == "fusion" else "other"
     dtypes = [
-        dtype for type_ in read for dtype, _ in _ARRAY.findall(type_) if dtype in ("f32", "bf16")
+        dtype for type_ in read for dtype, *_ in _ARRAY.findall(type_) if dtype in ("f32", "bf16")
     ]
+    cycles = _CYCLES.search(rest)
     return Kernel(
         times,
         kind,
         sum(_flops(i, types) for i in inner),
-        sum(map(_nbytes, (instruction.result, *read))),
+        _moved(instruction.result)
+        if opcode in ("copy-start", "slice-start")
+        else sum(map(_nbytes, (instruction.result, *read))),
         max(set(dtypes), key=dtypes.count, default="f32"),
+        int(cycles[1]) if cycles else 0,
     )
 
 
@@ -141,16 +152,49 @@ def _flops(instruction, types):
         sizes = _shape(types[instruction.operands[0]])
         axes = re.findall(r"\d+", contracted[1])
         return 2.0 * math.prod(_shape(instruction.result)) * math.prod(sizes[int(a)] for a in axes)
-    if opcode == "convolution" or target.startswith("__cudnn$conv"):
+    if opcode == "convolution":
+        return _convolution_flops(instruction, types)
+    if target.startswith("__cudnn$conv"):
         result, (first, second) = instruction.result, (types[o] for o in instruction.operands[:2])
         output, kernel = {  # of the convolution whose derivative it may be
             "__cudnn$convBackwardFilter": (second, result),
             "__cudnn$convBackwardInput": (first, second),
         }.get(target, (result, second))
         output, kernel = _shape(output), _shape(kernel)
-        channels = output[_LABELS.search(rest)[1].index("f")]
+        channels = output[_LABELS.search(rest)[3].index("f")]
         return 2.0 * math.prod(output) * math.prod(kernel) / channels
     return 0.0
+
+
+def _convolution_flops(instruction, types):
+    """Counts the taps that fall on the input, not those on padding or between its pixels.
+
+    TPUs write a product with a batch dimension so: its other operand is a window that lies on padding but for one tap.
+    """
+    read, taps, written = _LABELS.search(instruction.attributes).groups()
+    x, kernel = (_shape(types[o]) for o in instruction.operands[:2])
+    y = _shape(instruction.result)
+    window = _WINDOW.search(instruction.attributes)
+    window = dict(part.split("=") for part in window[1].split()) if window else {}
+    products = y[written.index("b")] * y[written.index("f")] * kernel[taps.index("i")]
+    for axis in range(len(y) - 2):
+
+        def of_axis(name, default, axis=axis):
+            return window[name].split("x")[axis] if name in window else default
+
+        name = str(axis)
+        low = int(of_axis("pad", "0_0").split("_")[0])
+        step, apart, spread = (
+            int(of_axis(key, 1)) for key in ("stride", "rhs_dilate", "lhs_dilate")
+        )
+        positions = (
+            out * step + tap * apart - low
+            for out in range(y[written.index(name)])
+            for tap in range(kernel[taps.index(name)])
+        )
+        reach = x[read.index(name)] * spread
+        products *= sum(0 <= position < reach and position % spread == 0 for position in positions)
+    return 2.0 * products
 
 
 @functools.cache
@@ -162,9 +206,32 @@ def _shape(type_):
 @functools.cache
 def _nbytes(type_):
     return sum(
-        _width(dtype) * math.prod(map(int, filter(None, shape.split(","))))
-        for dtype, shape in _ARRAY.findall(type_)
+        size / _ON_CHIP_SPEED if _ON_CHIP in layout else size for size, layout in _sizes(type_)
     )
+
+
+def _moved(type_):
+    """Counts the bytes that a copy or the copy of a slice moves: its result is a tuple of both ends and a flag."""
+    return sorted(size for size, _ in _sizes(type_))[1]
+
+
+@functools.cache
+def _sizes(type_):
+    """Lists bytes and layout of each array of a type."""
+    return [
+        (_width(dtype) * math.prod(_tiled(shape, layout)), layout)
+        for dtype, shape, layout in _ARRAY.findall(type_)
+    ]
+
+
+def _tiled(shape, layout):
+    """Lists the sizes of an array, the two innermost as many as its tiles have."""
+    sizes = list(map(int, filter(None, shape.split(","))))
+    tile = _TILE.match(layout)
+    if tile:
+        for axis, size in zip(tile[1].split(","), (int(tile[3]), int(tile[2])), strict=False):
+            sizes[int(axis)] = -(-sizes[int(axis)] // size) * size
+    return sizes
 
 
 def _width(dtype):

@@ -168,6 +168,30 @@ def test_kernels_count_as_often_as_a_step_runs_them():
     ]
 
 
+# A TPU's: a batch of four products as a convolution whose windows lie on padding but for a tap, and a part of its
+# result, which is on the chip, copied off it.
+TPU_HLO = """HloModule step
+
+ENTRY %main (a: bf16[4,32,32,1,1], b: bf16[64,16,16,4,32]) -> bf16[2,32,64,16,16] {
+  %a = bf16[4,32,32,1,1]{2,1,4,3,0:T(8,128)(2,1)} parameter(0)
+  %b = bf16[64,16,16,4,32]{0,4,2,1,3:T(8,128)(2,1)} parameter(1)
+  %c = bf16[4,32,64,16,16]{2,1,4,3,0:T(8,128)(2,1)S(1)} convolution(%a, %b), window={size=4x16x16 stride=3x1x1 pad=0_0x15_15x15_15 lhs_dilate=4x1x1 rhs_reversal=0x1x1}, dim_labels=0fb12_o120i->0bf12, backend_config={"window_config":{"estimated_cycles":"1832"}}
+  %s = ((bf16[4,32,64,16,16]{2,1,4,3,0:T(8,128)(2,1)S(1)}), bf16[2,32,64,16,16]{2,1,4,3,0:T(8,128)(2,1)}, s32[]{:S(2)}) slice-start(%c), slice={[0:2], [0:32], [0:64], [0:16], [0:16]}
+  ROOT %d = bf16[2,32,64,16,16]{2,1,4,3,0:T(8,128)(2,1)} slice-done(%s)
+}
+"""  # noqa: E501
+
+
+def test_a_tpus_products_are_counted_without_padding_and_its_arrays_with_tiles():
+    image = 2 * 32 * 128 * 16 * 16  # a batch of 64 fills a tile's 128 columns by half
+    on_board = 2 * 4 * 32 * 128 + 4 * image
+    product, copy = list_kernels(TPU_HLO)
+    assert product.flops == 2.0 * 4 * 32 * 64 * 16 * 16 * 32
+    assert product.nbytes == pytest.approx(on_board + 4 * image / 22)
+    assert (product.cycles, copy.cycles) == (1832, 0)
+    assert copy == Kernel(1.0, "other", 0.0, 2 * image, "bf16")
+
+
 def test_a_kernel_takes_what_bounds_it():
     h100 = chips.CHIPS["h100"]
     assert h100.seconds(1e9, 3.35e9, "f32") == pytest.approx(1e-3)
