@@ -4,7 +4,8 @@ What the operations make of a node lies as [B, H, W, E C], the channels of edge 
 convolutions are one of E C channels, their batch normalizations are one, and their 1x1 convolutions one product with a
 batch dimension. Measured on an H200 (float32, a normal cell of 16 channels at 32 x 32, batch 64, forward and backward):
 5.7 ms in a sketch of this; 52 ms before, when a convolution of C channels made E from each and dilated ones were
-the library's.
+the library's. A v5e's compiler expects 20.3 million cycles of the weight step of one reduction cell (bfloat16), and
+24.6 of that form by `jax.vmap` over the edges.
 """
 
 from typing import Any

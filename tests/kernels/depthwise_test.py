@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nge_jax.kernels.depthwise import depthwise_kernel_gradient, library_depthwise_conv
+from nge_jax.kernels.depthwise import (
+    depthwise_conv,
+    depthwise_kernel_gradient,
+    library_depthwise_conv,
+)
 
 
 def dilated(x, kernel, stride, dilation):
@@ -51,11 +55,15 @@ def test_a_kernels_gradient_is_right_on_few_pixels(k):
         np.testing.assert_allclose(found, pull(g)[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dilation", [1, 2])
-def test_no_dilation_reaches_an_accelerators_compiler(dilation):
+@pytest.mark.parametrize("platform, dilations", [("cuda", 0), ("tpu", 3)])
+def test_a_dilation_reaches_the_compiler_of_tpus_alone(platform, dilations):
+    """Once forward; and back of the kernel, whose gradient is a convolution with steps, and of the input."""
     x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3))
-    step = jax.grad(lambda *a: library_depthwise_conv(*a, 1, dilation).sum(), (0, 1))
-    text = jax.jit(step).lower(x, kernel).as_text()
-    assert "stablehlo.convolution" in text
-    assert "rhs_dilate = [2, 2]" not in text
-    assert "rhs_dilate = [2, 2]" in jax.jit(lambda *a: dilated(*a, 1, 2)).lower(x, kernel).as_text()
+    step = jax.value_and_grad(lambda *a: depthwise_conv(*a, 1, 2).sum(), (0, 1))
+    text = jax.jit(step).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    found = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert len(found) == 3
+    assert (
+        sum("rhs_dilate = [2, 2]" in line or "stride = [2, 2]" in line for line in found)
+        == dilations
+    )

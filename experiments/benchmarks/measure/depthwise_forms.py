@@ -2,7 +2,7 @@
 
 `accelerator.py` starts it. Forward and backward, for input and kernel:
 
-* dilated: the library's convolution, its dilation too.
+* dilated: the library's convolution, its dilation too: `kernels.depthwise.dilated_depthwise_conv`.
 * by_phases: `kernels.depthwise.library_depthwise_conv`, where a dilation becomes phases.
 * shifts: a sum of shifted products, as CPUs have it, derived by jax.
 * dense: the library's of a kernel that is as large as the dilated one reaches, with zeros between its taps.
@@ -23,19 +23,6 @@ from nge_jax.kernels import depthwise
 ROUNDS = 20
 
 
-def dilated(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
-    pad = dilation * (kernel.shape[0] // 2)
-    return lax.conv_general_dilated(
-        x,
-        kernel[:, :, None, :],
-        (stride, stride),
-        [(pad, pad)] * 2,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
-
-
 def dense(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
     reach = (kernel.shape[0] - 1) * dilation + 1
     spread = jnp.zeros((reach, reach, x.shape[-1]), kernel.dtype)
@@ -44,7 +31,7 @@ def dense(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Ar
 
 
 FORMS = {
-    "dilated": dilated,
+    "dilated": depthwise.dilated_depthwise_conv,
     "by_phases": depthwise.library_depthwise_conv,
     "shifts": depthwise.sum_of_shifts,
     "dense": dense,
