@@ -4,15 +4,51 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 WEIGHTS, EMBEDDING = "weights", "embedding"
 
 
+class Cosine(NamedTuple):
+    """A learning rate that falls along half a cosine: optax's, of numbers that may be a program's arguments.
+
+    Attributes:
+        peak: the rate of the first step.
+        steps: after so many it is 0.
+    """
+
+    peak: Any
+    steps: Any
+
+    def __call__(self, step: Any) -> Any:
+        """Computes the rate of a step, counted from 0."""
+        # XLA makes this of optax's constants: it divides by one by multiplying with its inverse. So both round alike.
+        turn = np.float32(np.pi) * inverse(self.steps)
+        return self.peak * (0.5 * (1 + jnp.cos(jnp.minimum(step, self.steps) * turn)))
+
+
+def inverse(number: Any) -> jax.Array:
+    """Computes 1 / number in float32."""
+    return 1 / jnp.asarray(number, jnp.float32)
+
+
+class SgdNumbers(NamedTuple):
+    """The numbers of `sgd`, but for its rate; they may be a program's arguments."""
+
+    momentum: Any
+    weight_decay: Any
+    clip_norm: Any
+
+
 def sgd(
-    learning_rate: optax.ScalarOrSchedule, *, momentum: float, weight_decay: float, clip_norm: float
+    learning_rate: optax.ScalarOrSchedule, *, momentum: Any, weight_decay: Any, clip_norm: Any
 ) -> optax.GradientTransformation:
-    """Makes SGD as DARTS has it: clip the loss's gradient, then add weight decay, then momentum."""
+    """Makes SGD as DARTS has it: clip the loss's gradient, then add weight decay, then momentum.
+
+    The numbers, here and but for b1 and b2 in `adam`, may be values of a program; the optimizer is made inside it then.
+    """
     return optax.chain(
         optax.clip_by_global_norm(clip_norm),
         optax.add_decayed_weights(weight_decay),
@@ -21,7 +57,7 @@ def sgd(
 
 
 def adam(
-    learning_rate: optax.ScalarOrSchedule, *, b1: float, b2: float, weight_decay: float
+    learning_rate: Any, *, b1: float, b2: float, weight_decay: Any
 ) -> optax.GradientTransformation:
     """Makes Adam with the weight decay in the gradient (PyTorch's `Adam(weight_decay=...)`, as DARTS)."""
     return optax.chain(
@@ -50,7 +86,7 @@ class Optimizer(NamedTuple):
 
         Zero gradients alone would not do: momentum and weight decay move parameters without any.
         """
-        zeros = {name: jax.tree.map(jax.numpy.zeros_like, params[name]) for name in params}
+        zeros = {name: jax.tree.map(jnp.zeros_like, params[name]) for name in params}
         updates: Any
         updates, state = self._partition(group).update(zeros | {group: grads}, state, params)
         return params | {group: optax.apply_updates(params[group], updates[group])}, state

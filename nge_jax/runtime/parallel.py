@@ -67,6 +67,20 @@ def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
     return phase
 
 
+def of_numbers(make: Callable) -> Callable:
+    """Makes `(state, batches, (key, numbers), start, stop) -> state`, the phase that `make(numbers)` is.
+
+    The phase is made inside the program, of the numbers as its arguments (a tree: rates, numbers of steps). So one
+    compiled program serves them all, and the cache has it for a run with others.
+    """
+
+    def phase(state, batches, key_and_numbers, start, stop):
+        key, numbers = key_and_numbers
+        return make(numbers)(state, batches, key, start, stop)
+
+    return phase
+
+
 def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
     """Puts the phase on all devices; the state stays replicated without leading axes, and is donated.
 

@@ -1,6 +1,7 @@
 """What a config and a data set make of a search, before any array."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, relaxation, second_order, strategy_steps
 from nge_jax.search.gradient_steps import Net, Preprocessing
-from nge_jax.search.relaxation import Relaxation
+from nge_jax.search.numbers import Numbers
+from nge_jax.search.relaxation import Line, Relaxation
 from nge_jax.space import skips
 from nge_jax.space.spaces import DARTS, SPACES, Space
 from nge_jax.strategies import evolution, reinforce
@@ -173,9 +175,9 @@ class Search(NamedTuple):
     edge_model: of the group EMBEDDING; what a strategy other than the gradient makes and reads as its state.
     strategy: None: the gradient's.
     relaxation: the gradient's; no other strategy uses it.
-    schedule: learning rate of the weights at each of their steps.
+    numbers: what the phases are given beside the run's key.
     optimizer: of both groups.
-    phases: of an epoch.
+    phases: of an epoch; their programs are `(state, batches, (key, numbers), start, stop) -> state`.
     preprocessing: of the images.
     halves: of each group, indices of its half of the training images.
     """
@@ -185,7 +187,7 @@ class Search(NamedTuple):
     edge_model: EdgeModel
     strategy: Strategy | None
     relaxation: Relaxation
-    schedule: optax.Schedule
+    numbers: Numbers
     optimizer: optim.Optimizer
     phases: tuple[Phase, ...]
     preprocessing: Preprocessing
@@ -202,84 +204,123 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     halves: dict[str, np.ndarray] = {WEIGHTS: first, EMBEDDING: second}
     images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
-    by_batch = config.search.alternation == "batch"
-    if by_batch:
+    if config.search.alternation == "batch":
         fewest = min(steps.values())
         steps = {WEIGHTS: fewest, EMBEDDING: fewest}
     config_checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
 
     space = SPACES[config.search.space]
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
-    edge_model = embedding.edge_model(
-        config.search.edge_model,
-        config.search.adjacency,
-        space,
-        betas=config.search.relaxation == "partial",
-    )
+    numbers = make_numbers(config, steps)
+    edge_model = _make_edge_model(config)
     strategy = None
     if config.search.strategy != "gradient":
-        strategy = make_strategy(config, edge_model)
+        strategy = make_strategy(config, edge_model, numbers.embedding)
         queries = config.search.epochs * steps[EMBEDDING]
         each = strategy_steps.QUERY_BYTES * steps[EMBEDDING]
         config_checks.fits_in_memory("search.epochs", config.search.epochs, each, "the cells asked")
         edge_model = strategy_steps.as_edge_model(strategy, queries)
-    schedule = optax.cosine_decay_schedule(
-        config.weights.learning_rate, config.search.epochs * steps[WEIGHTS]
-    )
-    optimizer = _make_optimizer(config, schedule)
-    preprocessing = Preprocessing(data.mean, data.std, config.data.pad, config.data.flip)
-    relaxed = make_relaxation(config, net, sum(steps.values()))
-    options = {"skip_nonfinite": config.run.skip_nonfinite > 0}
-    warmup_epochs = count_warmup_epochs(config)
-    if strategy is None:
-        weight_step = gradient_steps.make_weight_step(
-            relaxed.net, optimizer, preprocessing, relaxed.mix, **options
-        )
-        if config.search.order == 2:
-            embedding_step = second_order.make_embedding_step(
-                relaxed.net, edge_model, optimizer, schedule, preprocessing, relaxed.mix, **options
-            )
-        else:
-            embedding_step = gradient_steps.make_embedding_step(
-                relaxed.net,
-                edge_model,
-                optimizer,
-                preprocessing,
-                relaxed.mix,
-                warmup_steps=warmup_epochs * sum(steps.values()),
-                **options,
-            )
-    else:
-        assert isinstance(net, Supernet), "the checks refuse strategies in another space"
-        weight_step = strategy_steps.make_weight_step(
-            net, strategy, optimizer, preprocessing, **options
-        )
-        embedding_step = strategy_steps.make_query_step(net, strategy, preprocessing)
-
-    if by_batch:
-        maker = second_order if config.search.order == 2 else gradient_steps
-        both = maker.make_alternating_phase(weight_step, embedding_step, edge_model)
-        program = parallel.on_all_devices(both, (BATCHES_AXES, BATCHES_AXES))
-        phases = (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)
-    else:
-        weight_phase = gradient_steps.make_weight_phase(weight_step)
-        embedding_phase = parallel.make_phase(embedding_step)
-        programs = {
-            WEIGHTS: parallel.on_all_devices(weight_phase, (None, BATCHES_AXES)),
-            EMBEDDING: parallel.on_all_devices(embedding_phase),
-        }
-        phases = tuple(Phase(group, program, steps[group]) for group, program in programs.items())
-    return Search(
+    search = Search(
         net=net,
         space=space,
         edge_model=edge_model,
         strategy=strategy,
-        relaxation=relaxed,
-        schedule=schedule,
-        optimizer=optimizer,
-        phases=phases,
-        preprocessing=preprocessing,
+        relaxation=make_relaxation(config, net, numbers),
+        numbers=numbers,
+        optimizer=_make_optimizer(config, numbers),
+        phases=(),
+        preprocessing=Preprocessing(data.mean, data.std, config.data.pad, config.data.flip),
         halves=halves,
+    )
+    return search._replace(phases=_make_phases(config, search, steps))
+
+
+def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> tuple[Phase, ...]:
+    """Makes the phases of an epoch, in each of which a group has so many steps."""
+
+    def make_steps(numbers):
+        return _make_steps(config, search, numbers)
+
+    def alternating(numbers):
+        maker = second_order if config.search.order == 2 else gradient_steps
+        return maker.make_alternating_phase(*make_steps(numbers), search.edge_model)
+
+    def of_weights(numbers):
+        return gradient_steps.make_weight_phase(make_steps(numbers)[0])
+
+    def of_embedding(numbers):
+        return parallel.make_phase(make_steps(numbers)[1])
+
+    def on_all_devices(make, *axes):
+        return parallel.on_all_devices(parallel.of_numbers(make), *axes)
+
+    if config.search.alternation == "batch":
+        program = on_all_devices(alternating, (BATCHES_AXES, BATCHES_AXES))
+        return (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)
+    return (
+        Phase(WEIGHTS, on_all_devices(of_weights, (None, BATCHES_AXES)), steps[WEIGHTS]),
+        Phase(EMBEDDING, on_all_devices(of_embedding), steps[EMBEDDING]),
+    )
+
+
+def _make_steps(config: ConfigDict, search: Search, numbers: Numbers) -> tuple[Callable, Callable]:
+    """Makes the steps of the weights and of the embedding, inside a program and of its numbers."""
+    preprocessing, options = search.preprocessing, {"skip_nonfinite": config.run.skip_nonfinite > 0}
+    optimizer = _make_optimizer(config, numbers)
+    if search.strategy is not None:
+        net = search.net
+        assert isinstance(net, Supernet), "the checks refuse strategies in another space"
+        strategy = make_strategy(config, _make_edge_model(config), numbers.embedding)
+        return (
+            strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing, **options),
+            strategy_steps.make_query_step(net, strategy, preprocessing),
+        )
+    net, mix, _ = make_relaxation(config, search.net, numbers)
+    weight_step = gradient_steps.make_weight_step(net, optimizer, preprocessing, mix, **options)
+    if config.search.order == 2:
+        embedding_step = second_order.make_embedding_step(
+            net, search.edge_model, optimizer, numbers.rate, preprocessing, mix, **options
+        )
+    else:
+        embedding_step = gradient_steps.make_embedding_step(
+            net,
+            search.edge_model,
+            optimizer,
+            preprocessing,
+            mix,
+            warmup_steps=numbers.warmup_steps,
+            **options,
+        )
+    return weight_step, embedding_step
+
+
+def make_numbers(config: ConfigDict, steps: dict[str, int]) -> Numbers:
+    """Collects the numbers that the programs of a checked config are given; `steps`: of each group in an epoch."""
+    epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
+    own = {
+        "gradient": ("embedding", ("learning_rate", "weight_decay")),
+        "reinforce": ("reinforce", ("learning_rate",)),
+        "evolution": ("evolution", ("learning_rate", "rank_scale")),
+        "random": ("embedding", ()),
+    }
+    section, keys = own[config.search.strategy]
+    temperatures = skip_rates = None
+    if config.search.relaxation == "gumbel":
+        first, last = config.gumbel.first_temperature, config.gumbel.last_temperature
+        temperatures = Line(float(first), float(last), epochs, steps_per_epoch)
+    if config.search.skip_dropout:
+        skip_rates = Line(float(config.search.skip_dropout), 0.0, epochs, steps_per_epoch)
+    return Numbers(
+        rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),
+        weights=optim.SgdNumbers(
+            momentum=float(config.weights.momentum),
+            weight_decay=float(config.weights.weight_decay),
+            clip_norm=float(config.weights.clip_norm),
+        ),
+        embedding={key: float(config[section][key]) for key in keys},
+        warmup_steps=count_warmup_epochs(config) * steps_per_epoch or None,
+        temperatures=temperatures,
+        skip_rates=skip_rates,
     )
 
 
@@ -318,43 +359,50 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     return make_supernet(cells, channels, num_classes, **options)
 
 
-def make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relaxation:
+def make_relaxation(config: ConfigDict, net: Net, numbers: Numbers) -> Relaxation:
     """Makes the relaxation that a checked config asks for, of `net`."""
-    relaxed = _make_relaxation(config, net, steps_per_epoch)
-    if not config.search.skip_dropout:
+    relaxed = _make_relaxation(config, net, numbers)
+    if numbers.skip_rates is None:
         return relaxed
-    rates = relaxation.Line(config.search.skip_dropout, 0.0, config.search.epochs, steps_per_epoch)
     skip = SPACES[config.search.space].operations.index(skips.SKIP)
-    return relaxation.with_skip_dropout(relaxed, rates, skip)
+    return relaxation.with_skip_dropout(relaxed, numbers.skip_rates, skip)
 
 
-def _make_relaxation(config: ConfigDict, net: Net, steps_per_epoch: int) -> Relaxation:
-    """Makes that of the name. Here a new one gets its name."""
+def _make_relaxation(config: ConfigDict, net: Net, numbers: Numbers) -> Relaxation:
+    """Makes that of the name. Here a new one gets its name, and in `make_numbers` its numbers."""
     if config.search.relaxation == "gumbel":
-        temperatures = relaxation.Line(
-            config.gumbel.first_temperature,
-            config.gumbel.last_temperature,
-            config.search.epochs,
-            steps_per_epoch,
-        )
+        assert numbers.temperatures is not None, "a search by gumbel has temperatures"
         if isinstance(net, NasBench201Supernet):
-            return relaxation.gumbel(SampledNasBench201(net), temperatures)
-        return relaxation.gumbel(SampledSupernet(net), temperatures)
+            return relaxation.gumbel(SampledNasBench201(net), numbers.temperatures)
+        return relaxation.gumbel(SampledSupernet(net), numbers.temperatures)
     if config.search.relaxation == "partial":
         return relaxation.partial(net)
     return relaxation.softmax(net)
 
 
-def make_strategy(config: ConfigDict, edge_model: EdgeModel) -> Strategy:
-    """Makes the strategy that a checked config names, one cell at a time. Here a new one gets its name."""
+def _make_edge_model(config: ConfigDict) -> EdgeModel:
+    return embedding.edge_model(
+        config.search.edge_model,
+        config.search.adjacency,
+        SPACES[config.search.space],
+        betas=config.search.relaxation == "partial",
+    )
+
+
+def make_strategy(config: ConfigDict, edge_model: EdgeModel, numbers: dict[str, Any]) -> Strategy:
+    """Makes the strategy that a checked config names, one cell at a time, of its `Numbers.embedding`.
+
+    Here a new one gets its name, and in `make_numbers` its numbers.
+    """
     if config.search.strategy == "reinforce":
         settings = reinforce.Settings(
             batch_size=1,
             entropy_weight=config.reinforce.entropy_weight,
             baseline_decay=config.reinforce.baseline_decay,
         )
-        optimizer = optax.adam(config.reinforce.learning_rate)
-        return reinforce.reinforce(edge_model, DARTS, optimizer, settings)
+        return reinforce.reinforce(
+            edge_model, DARTS, optax.adam(numbers["learning_rate"]), settings
+        )
     if config.search.strategy == "evolution":
         settings = evolution.Settings(
             population=config.evolution.population,
@@ -362,30 +410,23 @@ def make_strategy(config: ConfigDict, edge_model: EdgeModel) -> Strategy:
             proposals=config.evolution.proposals,
             memory=config.evolution.memory,
             train_steps=config.evolution.train_steps,
-            rank_scale=config.evolution.rank_scale,
+            rank_scale=numbers["rank_scale"],
             entropy_weight=config.evolution.entropy_weight,
         )
-        optimizer = optax.adam(config.evolution.learning_rate)
-        return evolution.evolution(edge_model, DARTS, optimizer, settings)
+        return evolution.evolution(
+            edge_model, DARTS, optax.adam(numbers["learning_rate"]), settings
+        )
     if config.search.strategy == "random":
         return random_search(DARTS)
     raise ValueError(f"search.strategy: found {config.search.strategy!r}")
 
 
-def _make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optim.Optimizer:
+def _make_optimizer(config: ConfigDict, numbers: Numbers) -> optim.Optimizer:
     """Makes that of both groups; a strategy other than the gradient teaches its embedding itself."""
-    weight_optimizer = optim.sgd(
-        schedule,
-        momentum=config.weights.momentum,
-        weight_decay=config.weights.weight_decay,
-        clip_norm=config.weights.clip_norm,
-    )
     embedding_optimizer = optax.identity()
     if config.search.strategy == "gradient":
         embedding_optimizer = optim.adam(
-            config.embedding.learning_rate,
-            b1=config.embedding.b1,
-            b2=config.embedding.b2,
-            weight_decay=config.embedding.weight_decay,
+            **numbers.embedding, b1=config.embedding.b1, b2=config.embedding.b2
         )
+    weight_optimizer = optim.sgd(numbers.rate, **numbers.weights._asdict())
     return optim.Optimizer({WEIGHTS: weight_optimizer, EMBEDDING: embedding_optimizer})

@@ -106,12 +106,12 @@ def make_embedding_step(
     mix: Mix = mix_all,
     *,
     skip_nonfinite: bool = False,
-    warmup_steps: int = 0,
+    warmup_steps: Any = None,
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
     P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix: of a
-    `relaxation.Relaxation`. Before step `warmup_steps` the batch tells the loss and nothing is updated.
+    `relaxation.Relaxation`. Before step `warmup_steps`, unless it is None, a batch tells the loss and updates nothing.
     """
 
     def loss_of(embedding, state, x, labels, key):
@@ -131,7 +131,7 @@ def make_embedding_step(
 
     def embedding_step(state, images, labels, key):
         x = augmented(preprocessing, images, jax.random.fold_in(key, state.step))
-        if not warmup_steps:
+        if warmup_steps is None:
             return update(state, x, labels, key)
         return lax.cond(state.step < warmup_steps, evaluate, update, state, x, labels, key)
 

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from nge_jax.optim import inverse
 from nge_jax.space.architecture import finite_log
 from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.supernet.sampled import Drawn
@@ -82,21 +83,23 @@ class Line(NamedTuple):
         first, last: in the first and in the last epoch.
         epochs: of the search.
         steps: updates in an epoch, of either group.
+
+    They may be a program's arguments, for which `at` is; `in_epoch` is for plain numbers.
     """
 
-    first: float
-    last: float
-    epochs: int
-    steps: int
+    first: Any
+    last: Any
+    epochs: Any
+    steps: Any
 
     def at(self, step: Any) -> Any:
         """Computes the number at a step, counted from 0."""
-        epoch = step // self.steps
-        return self.first + (self.last - self.first) * epoch / max(self.epochs - 1, 1)
+        slope = (self.last - self.first) * inverse(jnp.maximum(self.epochs - 1, 1))
+        return self.first + slope * (step // self.steps)
 
     def in_epoch(self, epoch: int) -> float:
         """Computes the number in an epoch, counted from 1."""
-        return self.at((epoch - 1) * self.steps)
+        return self.first + (self.last - self.first) * (epoch - 1) / max(self.epochs - 1, 1)
 
 
 def gumbel(net: Applied, temperatures: Line) -> Relaxation:

@@ -52,7 +52,7 @@ from nge_jax.runtime.parallel import Batches
 from nge_jax.runtime.progress import waiting
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
-from nge_jax.search import gradient_steps, random_cells, strategy_steps
+from nge_jax.search import gradient_steps, parts, random_cells, strategy_steps
 from nge_jax.search import record as search_record
 from nge_jax.search.build import Search, build, make_net
 from nge_jax.search.gradient_steps import SearchState
@@ -182,7 +182,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     )
     # With NaN and infinity a strategy begins what it does not know yet.
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
-    state, key = parallel.replicated((state, key))
+    state, key = parallel.replicated((state, (key, search.numbers)))
     train_images, train_labels = data.train_images, data.train_labels
     streams = search_build.streams(config, data)
     if not streams:
@@ -219,8 +219,10 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         work = [epoch_batches(0, phase.name, state) for phase in search.phases]
         if streams:
             work = [_gathered(config, batches, 0, 1) for batches in work]
-        arguments = [(state, batches, key, 0, 0) for batches in work]
-        return parallel.compile_ahead([phase.program for phase in search.phases], arguments)
+        rows = search.phases[-1].steps
+        arguments = [(parts.seen(state, rows), batches, key, 0, 0) for batches in work]
+        programs = parallel.compile_ahead([phase.program for phase in search.phases], arguments)
+        return [parts.of_whole(program, rows) for program in programs]
 
     def end_epoch(epoch, step, state):
         history = record_probs(state.history, epoch, read_probs(state))
@@ -228,7 +230,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         if not all(np.isfinite(np.asarray(leaf)[epoch]).all() for leaf in jax.tree.leaves(history)):
             raise NotFinite("P")
         # The epoch's last step's; the schedule counts steps of the weights alone.
-        rate = float(np.asarray(search.schedule(epoch * weight_steps - 1)))
+        rate = float(np.asarray(search.numbers.rate(epoch * weight_steps - 1)))
         evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
         row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
         row |= search.relaxation.record(epoch)

@@ -39,7 +39,7 @@ class Searcher(NamedTuple):
     """What the strategy carries from step to step.
 
     state: the strategy's own.
-    history: of the whole search; zeros for what is still to come.
+    history: of the whole search, or of an epoch in what a program sees; zeros for what is still to come.
     asked: how many cells have been evaluated.
     """
 
@@ -106,9 +106,10 @@ def make_query_step(net: Supernet, strategy: Strategy, preprocessing: Preprocess
         sums = _evaluate(sampled, preprocessing, state.params[WEIGHTS], asked[0], images, labels)
         sums = lax.psum(sums, AXIS)
         rewards = (sums.correct / sums.count)[None]
+        row = searcher.asked % len(searcher.history.rewards)
         history = History(
-            architectures=searcher.history.architectures.at[searcher.asked].set(asked[0]),
-            rewards=searcher.history.rewards.at[searcher.asked].set(rewards[0]),
+            architectures=searcher.history.architectures.at[row].set(asked[0]),
+            rewards=searcher.history.rewards.at[row].set(rewards[0]),
         )
         searcher = Searcher(
             strategy.tell(searcher.state, asked, rewards), history, searcher.asked + 1

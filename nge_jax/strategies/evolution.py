@@ -30,6 +30,7 @@ import optax
 from jax import lax
 
 from nge_jax.embedding import EdgeModel, Params
+from nge_jax.optim import inverse
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import Space
@@ -147,7 +148,7 @@ def evolution(
         lives = state.rewards > -jnp.inf
         members = jnp.where(lives[:, None, None], state.members, architectures[0])
         rank = (state.rewards[None] > state.rewards[:, None]).sum(-1)
-        weights = jax.nn.softmax(-rank / settings.rank_scale, where=lives)
+        weights = jax.nn.softmax(-rank * inverse(settings.rank_scale), where=lives)
 
         def loss(params):
             probs_CxExO = edge_model.probs(params)

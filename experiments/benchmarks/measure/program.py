@@ -22,12 +22,12 @@ class SearchInputs(NamedTuple):
 
     state: of the search, at its start.
     batches: by the name of a phase.
-    key: of all random choices.
+    key: of all random choices, and the search's numbers.
     """
 
     state: Any
     batches: dict[str, Any]
-    key: jax.Array
+    key: tuple[jax.Array, Any]
 
 
 def random_images(count: int) -> small.SmallDataset:
@@ -67,7 +67,7 @@ def search_inputs(
             search.net, search.edge_model, search.optimizer, epochs, key
         )
     )(jax.random.key(0))
-    state, key = parallel.replicated((state, jax.random.key(1)))
+    state, key = parallel.replicated((state, (jax.random.key(1), search.numbers)))
     images, labels = parallel.replicated((data.train_images, data.train_labels))
     order = data_order.epoch_order(0, 0, len(data.train_images), steps, batch_size)
     batches = parallel.Batches(images, labels, parallel.by_device(order))

@@ -92,12 +92,13 @@ def make_phase(variant, step, search):
     net = search.net._replace(schedule=schedules[variant])
     if step == WEIGHTS:
         weight_step = gradient_steps.make_weight_step(net, search.optimizer, search.preprocessing)
-        axes = (None, parallel.BATCHES_AXES)
-        return parallel.on_all_devices(gradient_steps.make_weight_phase(weight_step), axes)
-    embedding_step = gradient_steps.make_embedding_step(
-        net, search.edge_model, search.optimizer, search.preprocessing
-    )
-    return parallel.on_all_devices(parallel.make_phase(embedding_step))
+        phase, axes = gradient_steps.make_weight_phase(weight_step), (None, parallel.BATCHES_AXES)
+    else:
+        embedding_step = gradient_steps.make_embedding_step(
+            net, search.edge_model, search.optimizer, search.preprocessing
+        )
+        phase, axes = parallel.make_phase(embedding_step), None
+    return parallel.on_all_devices(parallel.of_numbers(lambda numbers: phase), axes)
 
 
 if __name__ == "__main__":
