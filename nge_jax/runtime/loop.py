@@ -71,7 +71,8 @@ class EpochEnd(NamedTuple):
 class Task(NamedTuple):
     """What a run computes. Steps are updates of the state, unless they are called a phase's.
 
-    state, key: before the first step, on every device.
+    state: before the first step, on every device.
+    key: what every dispatch is given: of all random choices, or a pair of it and of numbers, see `parallel.of_numbers`.
     phases: of an epoch, in their order.
     total_steps: of the whole run; its last epoch ends with the last step, be it whole or not.
     batch_size: images of an update.
