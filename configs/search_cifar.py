@@ -113,6 +113,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.search.skip_dropout = (
         0.0  # rate at which steps leave out skips, falling along a line to 0
     )
+    # Of P's entropy in nats, added to the embedding's loss: a weight that grows along a line from 0 in the first epoch
+    # to this in the last, by which a search ends in a choice (DA2S). The paper has none.
+    config.search.entropy_weight = 0.0
     # Of the epochs, the first in which the embedding is held and w alone learns; PC-DARTS: 0.3 (15 of 50).
     config.search.warmup = 0.0
     # Trains the cell found; only named, not run.

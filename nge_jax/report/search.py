@@ -36,6 +36,7 @@ COLUMNS = {
 # What some relaxations record besides (`search.relaxation`): by key, the title and the format.
 RECORDED = {
     "temperature": ("Temperature of the draws", ".3g"),
+    "entropy_weight": ("Weight of P's entropy in the loss", ".2f"),
     "skip_dropout": ("Rate of skips left out", ".2f"),
 }
 NEAR_UNIFORM = 0.95  # of the entropy of equal probabilities: the choice is then a close one

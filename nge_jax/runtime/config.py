@@ -147,6 +147,7 @@ YOUNGER: dict[str, dict[str, Any]] = {
         "search.stop_on_skips": 0,
         "search.max_skips": 8,
         "search.skip_dropout": 0.0,
+        "search.entropy_weight": 0.0,
         "search.warmup": 0.0,
         "gumbel.first_temperature": 10.0,
         "gumbel.last_temperature": 0.1,

@@ -114,6 +114,7 @@ COMMON = {
     "run.skip_nonfinite": Limits(int, 0, COUNT),
     "run.steps_per_dispatch": Limits(int, 1, COUNT),
     "search.batch_size": Limits(int, 1, 1_048_576),
+    "search.entropy_weight": RATE,
     "search.epochs": Limits(int, 1, 100_000),
     "search.images_per_epoch": Limits(int, 0, COUNT),
     "search.max_skips": Limits(int, 0, 8),  # a cell's edges

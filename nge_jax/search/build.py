@@ -275,11 +275,18 @@ def _make_steps(config: ConfigDict, search: Search, numbers: Numbers) -> tuple[C
             strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing, **options),
             strategy_steps.make_query_step(net, strategy, preprocessing),
         )
-    net, mix, _ = make_relaxation(config, search.net, numbers)
+    net, mix, _, penalty = make_relaxation(config, search.net, numbers)
     weight_step = gradient_steps.make_weight_step(net, optimizer, preprocessing, mix, **options)
     if config.search.order == 2:
         embedding_step = second_order.make_embedding_step(
-            net, search.edge_model, optimizer, numbers.rate, preprocessing, mix, **options
+            net,
+            search.edge_model,
+            optimizer,
+            numbers.rate,
+            preprocessing,
+            mix,
+            penalty=penalty,
+            **options,
         )
     else:
         embedding_step = gradient_steps.make_embedding_step(
@@ -288,6 +295,7 @@ def _make_steps(config: ConfigDict, search: Search, numbers: Numbers) -> tuple[C
             optimizer,
             preprocessing,
             mix,
+            penalty=penalty,
             warmup_steps=numbers.warmup_steps,
             **options,
         )
@@ -297,19 +305,23 @@ def _make_steps(config: ConfigDict, search: Search, numbers: Numbers) -> tuple[C
 def make_numbers(config: ConfigDict, steps: dict[str, int]) -> Numbers:
     """Collects the numbers that the programs of a checked config are given; `steps`: of each group in an epoch."""
     epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
-    own = {
-        "gradient": ("embedding", ("learning_rate", "weight_decay")),
-        "reinforce": ("reinforce", ("learning_rate",)),
-        "evolution": ("evolution", ("learning_rate", "rank_scale")),
-        "random": ("embedding", ()),
-    }
-    section, keys = own[config.search.strategy]
-    temperatures = skip_rates = None
+    own = {}  # of the random search there are none
+    if config.search.strategy == "gradient":
+        own["learning_rate"] = config.embedding.learning_rate
+        own["weight_decay"] = config.embedding.weight_decay
+    elif config.search.strategy == "reinforce":
+        own["learning_rate"] = config.reinforce.learning_rate
+    elif config.search.strategy == "evolution":
+        own["learning_rate"] = config.evolution.learning_rate
+        own["rank_scale"] = config.evolution.rank_scale
+    temperatures = skip_rates = entropy_weights = None
     if config.search.relaxation == "gumbel":
         first, last = config.gumbel.first_temperature, config.gumbel.last_temperature
         temperatures = Line(float(first), float(last), epochs, steps_per_epoch)
     if config.search.skip_dropout:
         skip_rates = Line(float(config.search.skip_dropout), 0.0, epochs, steps_per_epoch)
+    if config.search.entropy_weight:
+        entropy_weights = Line(0.0, float(config.search.entropy_weight), epochs, steps_per_epoch)
     return Numbers(
         rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),
         weights=optim.SgdNumbers(
@@ -317,10 +329,11 @@ def make_numbers(config: ConfigDict, steps: dict[str, int]) -> Numbers:
             weight_decay=float(config.weights.weight_decay),
             clip_norm=float(config.weights.clip_norm),
         ),
-        embedding={key: float(config[section][key]) for key in keys},
+        embedding={key: float(value) for key, value in own.items()},
         warmup_steps=count_warmup_epochs(config) * steps_per_epoch or None,
         temperatures=temperatures,
         skip_rates=skip_rates,
+        entropy_weights=entropy_weights,
     )
 
 
@@ -362,10 +375,12 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
 def make_relaxation(config: ConfigDict, net: Net, numbers: Numbers) -> Relaxation:
     """Makes the relaxation that a checked config asks for, of `net`."""
     relaxed = _make_relaxation(config, net, numbers)
-    if numbers.skip_rates is None:
-        return relaxed
-    skip = SPACES[config.search.space].operations.index(skips.SKIP)
-    return relaxation.with_skip_dropout(relaxed, numbers.skip_rates, skip)
+    if numbers.skip_rates is not None:
+        skip = SPACES[config.search.space].operations.index(skips.SKIP)
+        relaxed = relaxation.with_skip_dropout(relaxed, numbers.skip_rates, skip)
+    if numbers.entropy_weights is not None:
+        relaxed = relaxation.with_entropy(relaxed, numbers.entropy_weights)
+    return relaxed
 
 
 def _make_relaxation(config: ConfigDict, net: Net, numbers: Numbers) -> Relaxation:

@@ -18,7 +18,7 @@ from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.runtime import finite
 from nge_jax.runtime.parallel import AXIS, batch_at, make_phase, my_part
-from nge_jax.search.relaxation import Applied, Mix, mix_all
+from nge_jax.search.relaxation import Applied, Mix, Penalty, mix_all
 from nge_jax.supernet.model import Supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 
@@ -105,18 +105,21 @@ def make_embedding_step(
     preprocessing: Preprocessing,
     mix: Mix = mix_all,
     *,
+    penalty: Penalty | None = None,
     skip_nonfinite: bool = False,
     warmup_steps: Any = None,
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
-    P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix: of a
-    `relaxation.Relaxation`. Before step `warmup_steps`, unless it is None, a batch tells the loss and updates nothing.
+    P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix, penalty: of a
+    `relaxation.Relaxation`; the loss that is told is without the penalty. Before step `warmup_steps`, unless it is
+    None, a batch tells the loss and updates nothing.
     """
 
     def loss_of(embedding, state, x, labels, key):
-        choices = mix(edge_model.probs(embedding), key, state.step)
-        return loss(net, state.params[WEIGHTS], x, labels, choices)
+        probs = edge_model.probs(embedding)
+        value, sums = loss(net, state.params[WEIGHTS], x, labels, mix(probs, key, state.step))
+        return (value if penalty is None else value + penalty(probs, state.step)), sums
 
     def update(state, x, labels, key):
         grads, sums = jax.grad(loss_of, has_aux=True)(

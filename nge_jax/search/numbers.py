@@ -22,6 +22,7 @@ class Numbers(NamedTuple):
         warmup_steps: updates of either group before the embedding's first.
         temperatures: of `relaxation.gumbel`.
         skip_rates: of `relaxation.with_skip_dropout`.
+        entropy_weights: of `relaxation.with_entropy`.
     """
 
     rate: Cosine
@@ -30,3 +31,4 @@ class Numbers(NamedTuple):
     warmup_steps: Any
     temperatures: Line | None
     skip_rates: Line | None
+    entropy_weights: Line | None

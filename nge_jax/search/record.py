@@ -50,7 +50,8 @@ def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space
     if strategy is not None:
         others = (BEST_SO_FAR,)
     else:
-        others = tuple(RELAXATION_COLUMNS[name] for name in relaxation.record(1))
+        recorded = relaxation.record(1)
+        others = tuple(column for name, column in RELAXATION_COLUMNS.items() if name in recorded)
     speed = () if others else (SPEED,)
     return (*BEFORE, *by_kind, *speed, SECONDS, *others)
 

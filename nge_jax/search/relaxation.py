@@ -32,6 +32,7 @@ from nge_jax.supernet.sampled import Drawn
 RELAXATIONS = ("softmax", "gumbel", "partial")
 
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
+Penalty = Callable[[Any, jax.Array], jax.Array]
 # Begin streams of random numbers beside the steps' and the strategies'.
 _DRAWS, _DROPS = 2**31 + 1, 2**31 + 2
 
@@ -53,11 +54,13 @@ class Relaxation(NamedTuple):
         net: see `Applied`.
         mix: (P, the run's key, number of the step) -> choices of `net`; differentiable by P. The same on all devices.
         record: number of an epoch, from 1 -> what the epoch's row of metrics shows of the relaxation.
+        penalty: (P, number of the step) -> what the embedding's loss has besides; None: nothing.
     """
 
     net: Applied
     mix: Mix
     record: Callable[[int], dict[str, float]]
+    penalty: Penalty | None = None
 
 
 def mix_all(probs: Any, key: jax.Array, step: jax.Array) -> Any:
@@ -148,4 +151,22 @@ def with_skip_dropout(relaxed: Relaxation, rates: Line, skip: int) -> Relaxation
     def record(epoch):
         return relaxed.record(epoch) | {"skip_dropout": rates.in_epoch(epoch)}
 
-    return Relaxation(relaxed.net, mix, record)
+    return relaxed._replace(mix=mix, record=record)
+
+
+def with_entropy(relaxed: Relaxation, weights: Line) -> Relaxation:
+    """Makes a relaxation whose embedding pays for P's entropy, so that a search ends in a choice.
+
+    What is added to the loss is the entropy of an edge's operations in nats, the mean over all edges, times the
+    epoch's weight, which grows: at first the data decide, at last P gives up what it hardly uses (DA2S, Tian et al.,
+    Pattern Recognition 2021). The paper has no such term.
+    """
+
+    def penalty(probs, step):
+        p = operation_probs(probs)
+        return weights.at(step) * -(p * finite_log(p)).sum(-1).mean()
+
+    def record(epoch):
+        return relaxed.record(epoch) | {"entropy_weight": weights.in_epoch(epoch)}
+
+    return relaxed._replace(record=record, penalty=penalty)

@@ -21,7 +21,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.runtime.parallel import AXIS
 from nge_jax.search import gradient_steps
 from nge_jax.search.gradient_steps import Preprocessing
-from nge_jax.search.relaxation import Applied, Mix, mix_all
+from nge_jax.search.relaxation import Applied, Mix, Penalty, mix_all
 
 DIFFERENCE = 0.01  # eps times the norm of what it is a step along; DARTS's value
 
@@ -34,6 +34,7 @@ def make_embedding_step(
     preprocessing: Preprocessing,
     mix: Mix = mix_all,
     *,
+    penalty: Penalty | None = None,
     skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, (images, labels), images, labels, key) -> state`: a training and a validation batch update X etc.
@@ -54,8 +55,10 @@ def make_embedding_step(
             return gradient_steps.loss(net, weights, training_x, training_labels, choices)[0]
 
         def validation_loss(weights, embedding):
-            choices = mix(edge_model.probs(embedding), key, state.step)
-            return gradient_steps.loss(net, weights, x, labels, choices)
+            probs = edge_model.probs(embedding)
+            choices = mix(probs, key, state.step)
+            value, sums = gradient_steps.loss(net, weights, x, labels, choices)
+            return (value if penalty is None else value + penalty(probs, state.step)), sums
 
         # All devices step to the same weights.
         grads = lax.pmean(jax.grad(training_loss)(weights, embedding), AXIS)

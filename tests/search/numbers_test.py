@@ -21,6 +21,7 @@ ARGUMENTS = {
         "search.epochs": 3,
         "search.warmup": 0.3,
         "search.skip_dropout": 0.1,
+        "search.entropy_weight": 0.4,
         "weights.learning_rate": 0.01,
         "weights.momentum": 0.8,
         "weights.weight_decay": 1e-4,
@@ -59,7 +60,7 @@ def lowered(config, data, path, monkeypatch):  # noqa: F811
 def test_other_numbers_are_given_to_the_same_programs(strategy, data, tmp_path, monkeypatch):  # noqa: F811
     config = make_config(strategy)
     if strategy == "gradient":
-        config.search.update(relaxation="gumbel", skip_dropout=0.3, warmup=0.5)
+        config.search.update(relaxation="gumbel", skip_dropout=0.3, entropy_weight=0.2, warmup=0.5)
     texts = lowered(config, data, tmp_path, monkeypatch)
     assert len(texts) == 2
     flat = config.copy_and_resolve_references()

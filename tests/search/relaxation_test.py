@@ -97,6 +97,26 @@ def test_each_step_draws_anew_and_all_epochs_alike():
     assert (first.operations != ABSENT).all()
 
 
+@pytest.mark.parametrize("name", ["softmax", "gumbel", "partial"])
+def test_the_embedding_pays_for_entropy_by_a_weight_that_grows(name):
+    probs = random_probs(2, 14, 7)
+    given = Mixture(probs, jnp.full((2, 14), 0.3)) if name == "partial" else probs
+    relaxed = relaxation.Relaxation(None, relaxation.mix_all, lambda epoch: {"other": 1.0})
+    weights = relaxation.Line(0.0, 0.5, epochs=3, steps=10)
+    with_entropy = relaxation.with_entropy(relaxed, weights)
+    assert with_entropy.mix is relaxed.mix
+    p = np.asarray(probs, np.float64)
+    entropy = -(p * np.log(p)).sum(-1).mean()
+    for epoch, weight in ((0, 0.0), (1, 0.25), (2, 0.5)):
+        found = with_entropy.penalty(given, jnp.int32(10 * epoch))
+        np.testing.assert_allclose(found, weight * entropy, rtol=1e-5)
+        assert with_entropy.record(epoch + 1) == {"other": 1.0, "entropy_weight": weight}
+    # Also where an operation has become impossible.
+    certain = jnp.zeros((2, 14, 7)).at[..., 2].set(1.0)
+    grads = jax.grad(lambda p: with_entropy.penalty(p, jnp.int32(20)))(certain)
+    assert np.isfinite(grads).all() and with_entropy.penalty(certain, jnp.int32(20)) == 0
+
+
 def relaxed_config(name, **search_keys):
     config = make_config("gradient", relaxation=name, **search_keys)
     config.network.channels = 8 if name == "partial" else 2
@@ -112,7 +132,7 @@ def test_a_search_killed_and_resumed_ends_the_same(
     tmp_path,
     monkeypatch,
 ):
-    config = relaxed_config(name, alternation=alternation)
+    config = relaxed_config(name, alternation=alternation, entropy_weight=100.0)
     if name == "partial":
         config.search.update({"warmup": 0.5, "skip_dropout": 0.3, "max_skips": 0})
     run = strategy_steps_test.run
@@ -126,6 +146,8 @@ def test_a_search_killed_and_resumed_ends_the_same(
         assert np.array_equal(history[0], history[1]) == (name == "partial")  # held in the warm-up
     rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in rows]
+    assert [row["entropy_weight"] for row in rows] == pytest.approx([0, 100])
+    assert rows[1]["embedding_loss"] < 10  # told without the penalty
     report = (tmp_path / "straight" / "report.md").read_text()
     assert f"| Relaxation | {name} |" in report
     if name == "gumbel":
