@@ -19,7 +19,6 @@ from nge_jax.strategies import STRATEGIES
 BY_CELLS = {
     "search.epochs": 15,
     "search.batch_size": 32,
-    "search.entropy_weight": 0.0,
     "run.steps_per_dispatch": 11,
 }
 VARIANTS = (

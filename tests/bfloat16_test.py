@@ -56,6 +56,7 @@ def test_the_loss_curve_stays_within_two_percent_of_float32s_over_200_steps(rela
     """
     data = small.load("digits")
     single, half = (loss_curve(data, dtype, relaxation) for dtype in ("float32", "bfloat16"))
-    assert single[-1] < single[0] / 2, single  # or there would be no curve to follow
+    # Or there would be no curve to follow; these learn less in so many steps than all operations on all channels.
+    assert single[-1] < (0.5 if relaxation == "softmax" else 0.8) * single[0], single
     between = np.abs(half - single).sum() / single.sum()
     assert 0 < between < 0.02, (between, single, half)  # 0: it did not compute in bfloat16

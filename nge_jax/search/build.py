@@ -320,7 +320,7 @@ def make_numbers(config: ConfigDict, steps: dict[str, int]) -> Numbers:
         temperatures = Line(float(first), float(last), epochs, steps_per_epoch)
     if config.search.skip_dropout:
         skip_rates = Line(float(config.search.skip_dropout), 0.0, epochs, steps_per_epoch)
-    if config.search.entropy_weight:
+    if config.search.entropy_weight and config.search.strategy == "gradient":
         entropy_weights = Line(0.0, float(config.search.entropy_weight), epochs, steps_per_epoch)
     return Numbers(
         rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),

@@ -82,7 +82,7 @@ def _check_relaxation(config: ConfigDict) -> None:
             raise InputError(
                 f"config.search.warmup: found {config.search.warmup}, expected 0 with config.search.order=2"
             )
-    for name in ("warmup", "skip_dropout", "entropy_weight", "stop_on_skips"):
+    for name in ("warmup", "skip_dropout", "stop_on_skips"):
         value = config.search[name]
         if value and config.search.strategy != "gradient":
             raise InputError(
