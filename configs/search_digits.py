@@ -2,7 +2,7 @@
 
   nge search search_digits             or: python -m nge_jax.main --config=configs/search_digits.py
 
-Meant for two CPU cores: about two minutes from command to report, compilation included. The settings are the search
+Meant for two CPU cores: about three minutes from command to report, compilation included. The settings are the search
 of `search_cifar.py` made small (8x8 gray images need fewer channels and cells); they stand for no experiment of the
 paper. `search_digits.py:smoke` runs in a minute; `search_digits.py:evolution`, `:reinforce` and `:random` search by
 another strategy than the gradient, `:evolution,smoke` is both; `search_digits.py:gumbel` and `:partial` relax in other
