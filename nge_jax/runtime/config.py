@@ -163,6 +163,9 @@ YOUNGER: dict[str, dict[str, Any]] = {
     },
 }
 
+# Of a search's, those that were not there yet when a second space was.
+YOUNGER_THAN_SPACES = ("search.entropy_weight",)
+
 
 def read(workdir: Path) -> ConfigDict:
     """Reads the config of the run whose workdir it is; keys that its version did not have get their defaults.
@@ -190,11 +193,13 @@ def _younger_keys(values):
         "train": "train_imagenet" if "data.image_size" in data else "train_cifar10",
     }
     task = values["task"]
-    # The space's own searches are as young as the key.
-    if task not in names or search.get("search.space", "darts") != "darts":
+    if task not in names:
         return {}
     known = flatten(_shipped_values(names[task]))
-    return {key: value for key, value in YOUNGER[task].items() if key in known}
+    younger = {key: value for key, value in YOUNGER[task].items() if key in known}
+    if search.get("search.space", "darts") != "darts":  # such searches are as young as their space
+        younger = {key: younger[key] for key in YOUNGER_THAN_SPACES}
+    return younger
 
 
 def train_command(name: str, genotype: Path) -> str:
