@@ -50,7 +50,8 @@ def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
     words: list[str] = []
     best = _differences(name, words, settings)
     tables = getattr(configs.load_module(configs.find_config(name)), "VARIANTS", ())
-    for table in tables:
+    # Twice: a word may leave fewer settings to name only beside another one of a later table.
+    for table in (*tables, *tables):
         for word in table:
             try:
                 left = _differences(name, [*words, word], settings)
