@@ -314,14 +314,17 @@ def make_numbers(config: ConfigDict, steps: dict[str, int]) -> Numbers:
     elif config.search.strategy == "evolution":
         own["learning_rate"] = config.evolution.learning_rate
         own["rank_scale"] = config.evolution.rank_scale
+
+    def line(first, last):
+        return Line(float(first), float(last), epochs, steps_per_epoch)
+
     temperatures = skip_rates = entropy_weights = None
     if config.search.relaxation == "gumbel":
-        first, last = config.gumbel.first_temperature, config.gumbel.last_temperature
-        temperatures = Line(float(first), float(last), epochs, steps_per_epoch)
+        temperatures = line(config.gumbel.first_temperature, config.gumbel.last_temperature)
     if config.search.skip_dropout:
-        skip_rates = Line(float(config.search.skip_dropout), 0.0, epochs, steps_per_epoch)
+        skip_rates = line(config.search.skip_dropout, 0)
     if config.search.entropy_weight and config.search.strategy == "gradient":
-        entropy_weights = Line(0.0, float(config.search.entropy_weight), epochs, steps_per_epoch)
+        entropy_weights = line(0, config.search.entropy_weight)
     return Numbers(
         rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),
         weights=optim.SgdNumbers(

@@ -117,9 +117,8 @@ def make_embedding_step(
     """
 
     def loss_of(embedding, state, x, labels, key):
-        probs = edge_model.probs(embedding)
-        value, sums = loss(net, state.params[WEIGHTS], x, labels, mix(probs, key, state.step))
-        return (value if penalty is None else value + penalty(probs, state.step)), sums
+        choices = edge_model.probs(embedding), mix, penalty
+        return relaxed_loss(net, state.params[WEIGHTS], x, labels, *choices, key, state.step)
 
     def update(state, x, labels, key):
         grads, sums = jax.grad(loss_of, has_aux=True)(
@@ -209,6 +208,12 @@ def loss(net, weights, x, labels, choices):
     logits, _ = net.apply(weights, x, choices)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), count_correct(losses, logits, labels)
+
+
+def relaxed_loss(net, weights, x, labels, probs, mix, penalty, key, step):
+    """Returns what the embedding's gradient is of: the loss under P with the penalty, and the sums of that without."""
+    value, sums = loss(net, weights, x, labels, mix(probs, key, step))
+    return (value if penalty is None else value + penalty(probs, step)), sums
 
 
 def updated(state, group, optimizer, grads, sums, skip_nonfinite):

@@ -55,10 +55,8 @@ def make_embedding_step(
             return gradient_steps.loss(net, weights, training_x, training_labels, choices)[0]
 
         def validation_loss(weights, embedding):
-            probs = edge_model.probs(embedding)
-            choices = mix(probs, key, state.step)
-            value, sums = gradient_steps.loss(net, weights, x, labels, choices)
-            return (value if penalty is None else value + penalty(probs, state.step)), sums
+            choices = edge_model.probs(embedding), mix, penalty
+            return gradient_steps.relaxed_loss(net, weights, x, labels, *choices, key, state.step)
 
         # All devices step to the same weights.
         grads = lax.pmean(jax.grad(training_loss)(weights, embedding), AXIS)
