@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from nge_jax.networks import layers
 from nge_jax.networks.network import Network, imagenet_network
@@ -65,12 +66,37 @@ def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     A feature of output stride s is centered on every s-th pixel, from the first: for images of a
     multiple of s pixels plus 1 it stays where it is (so DeepLab's crop of 513).
     """
-    rows, columns = (
-        jnp.asarray(_interpolation(before, after), x.dtype)
-        for before, after in zip(x.shape[1:3], size, strict=True)
+    return lax.platform_dependent(
+        x,
+        cpu=partial(_upsample_by_products, size=size),
+        tpu=partial(_upsample_by_products, size=size),
+        default=partial(_upsample_by_sums, size=size),
     )
+
+
+def _upsample_by_products(x, size):
+    rows, columns = _lines(x, size)
     x = jnp.einsum("yh,nhwc->nywc", rows, x, precision="highest")
     return jnp.einsum("xw,nywc->nyxc", columns, x, precision="highest")
+
+
+def _upsample_by_sums(x, size):
+    """Computes `upsample` without a product, for GPUs.
+
+    XLA's GPU compiler (jaxlib 0.10.2) refuses ("couldn't find output tile sizes") a product over an axis with others
+    on both sides, such as these, unless a power of two divides what lies behind; the interpolation's sizes are odd.
+    """
+    rows, columns = _lines(x, size)
+    x = (x[:, None] * rows[:, :, None, None]).sum(2)
+    return (x[:, :, None] * columns[:, :, None]).sum(3)
+
+
+def _lines(x, size):
+    """Computes the weights [after, before] of both axes of x [N, h, w, C]."""
+    return [
+        jnp.asarray(_interpolation(before, after), x.dtype)
+        for before, after in zip(x.shape[1:3], size, strict=True)
+    ]
 
 
 def _interpolation(before, after):

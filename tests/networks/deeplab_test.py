@@ -163,6 +163,27 @@ def test_upsampling_keeps_features_where_they_are_and_is_linear_between():
     assert upsample(x, (20, 7)).shape == (1, 20, 7, 2)
 
 
+def test_gpus_upsample_without_a_product_and_alike():
+    """XLA's GPU compiler refuses the products: see `deeplab._upsample_by_sums`."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 5, 7)), jnp.float32)
+    size = 33, 20
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(2, *size, 7)), jnp.float32)
+
+    def loss(form, x):
+        return (form(x, size=size) * weights).sum()
+
+    for ours, theirs in zip(
+        jax.value_and_grad(partial(loss, deeplab._upsample_by_sums))(x),
+        jax.value_and_grad(partial(loss, upsample))(x),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    traced = jax.jit(jax.grad(partial(loss, upsample))).trace(x)
+    for platform, products in (("cuda", 0), ("cpu", 2), ("tpu", 2)):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert text.count("stablehlo.dot_general") == products, platform
+
+
 def test_dropout_is_each_samples_own_and_keeps_the_mean():
     x = jnp.ones((3, 30, 30, 40))
     keys = jax.random.split(jax.random.key(0), 3)
