@@ -29,6 +29,46 @@ class Cosine(NamedTuple):
         return self.peak * (0.5 * (1 + jnp.cos(jnp.minimum(step, self.steps) * turn)))
 
 
+class Linear(NamedTuple):
+    """A learning rate that moves along a line, or a power of one, and then stays: optax's, as `Cosine`.
+
+    Attributes:
+        change: of the first step's rate from the last one's. Not that rate itself: a program would take their
+            difference in float32.
+        last: the rate when it stays.
+        steps: after so many it stays.
+    """
+
+    change: Any
+    last: Any
+    steps: Any
+
+    def __call__(self, step: Any, power: float = 1) -> Any:
+        """Computes the rate of a step, counted from 0.
+
+        `power` stays a constant of a program: of a variable one XLA makes other code, whose last bits differ.
+        """
+        part = jnp.clip(step, 0, self.steps) * inverse(jnp.maximum(self.steps, 1))
+        return self.change * (1 - part) ** power + self.last
+
+
+class WarmedUp(NamedTuple):
+    """A learning rate that rises along a line, whose last step is its peak, and then falls.
+
+    Attributes:
+        warmup: the rise; its steps are one less than those before the fall.
+        decay: the fall, whose steps count anew.
+    """
+
+    warmup: Linear
+    decay: Cosine | Linear
+
+    def __call__(self, step: Any) -> Any:
+        """Computes the rate of a step, counted from 0."""
+        begin = self.warmup.steps + 1
+        return jnp.where(step < begin, self.warmup(step), self.decay(step - begin))
+
+
 def inverse(number: Any) -> jax.Array:
     """Computes 1 / number in float32."""
     return 1 / jnp.asarray(number, jnp.float32)

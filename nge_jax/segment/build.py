@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import optax
 from ml_collections import ConfigDict
 
 from nge_jax.data.source import Source, segmented
@@ -12,22 +11,30 @@ from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
+from nge_jax.optim import Linear
 from nge_jax.runtime import config as config_checks
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train.model import make_segmentation_network
+from nge_jax.train.numbers import Numbers
 
 OUTPUT_STRIDES = (8, 16, 32)
 
 
 class Segmentation(NamedTuple):
-    """What a config and a data set make of a segmentation's training."""
+    """What a config and a data set make of a segmentation's training.
+
+    Attributes:
+      model: the network.
+      numbers: what its program is given beside the run's key.
+      power: by which the rate falls, DeepLab's "poly" policy; a constant of the program, see `optim.Linear`.
+      source: what it learns from.
+    """
 
     model: Network
-    schedule: optax.Schedule
-    optimizer: optax.GradientTransformation
+    numbers: Numbers
+    power: float
     source: Source
-    steps_per_epoch: int
 
 
 def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
@@ -71,16 +78,17 @@ def count_classes(config: ConfigDict) -> int:
 
 
 def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentation:
-    """Makes the network of a checked config and its optimizer; the rate falls as DeepLab's "poly" policy."""
-    rate = optax.polynomial_schedule(
-        config.weights.learning_rate, 0.0, config.weights.power, config.train.steps
+    """Makes the network of a checked config and the numbers of its training."""
+    numbers = Numbers(
+        rate=Linear(float(config.weights.learning_rate), 0.0, config.train.steps),
+        weights=train_build.make_sgd_numbers(config),
+        steps_per_epoch=source.examples["train"] // config.train.batch_size,
     )
     return Segmentation(
         model=make_segmentation_network(config, genotype, len(source.spec.labels)),
-        schedule=rate,
-        optimizer=train_build.make_optimizer(config, rate),
+        numbers=numbers,
+        power=config.weights.power,
         source=source,
-        steps_per_epoch=source.examples["train"] // config.train.batch_size,
     )
 
 

@@ -3,11 +3,13 @@
 The workdir begins as that of `train`; what is trained, and how it is tested at the end, differs.
 """
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from nge_jax.cost import model_cost, network_table
@@ -46,6 +48,7 @@ from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train import transfer as train_transfer
+from nge_jax.train.numbers import Numbers, make_optimizer
 from nge_jax.train.step import TrainState
 from nge_jax.train.transfer import Variables
 
@@ -94,9 +97,8 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     backbone = _read_backbone(config, segmentation, path) if config.init_from and begins else None
     path = train_runner.begin(config, path, cells, source, overwrite=overwrite)
 
-    train_runner.show_plan(
-        config, segmentation.model, source, config.train.steps, segmentation.steps_per_epoch
-    )
+    steps = config.train.steps, segmentation.numbers.steps_per_epoch
+    train_runner.show_plan(config, segmentation.model, source, *steps)
     with waiting("making the network"):
         task = make_task(config, segmentation, path, backbone)
     loop.run(
@@ -150,28 +152,34 @@ def make_task(
 
     The pictures of the test go into the workdir `path`.
     """
-    model, source = segmentation.model, segmentation.source
+    model, source, numbers = segmentation.model, segmentation.source, segmentation.numbers
     init_key, key = jax.random.split(jax.random.key(config.seed))
-    state = train_step.init_state(model, segmentation.optimizer, init_key, source.spec.shape)
+    state = train_step.init_state(
+        model, _make_optimizer(segmentation, numbers), init_key, source.spec.shape
+    )
     if backbone is not None:
         variables, transfer = train_transfer.restore_backbone(
             _variables(state), backbone, config.init_from
         )
         state = state._replace(**variables)
         say(f"{config.init_from}: {transfer}")
-    state, key = parallel.replicated((state, key))
-    step = segment_step.make_segment_step(
-        model,
-        segmentation.optimizer,
-        source.spec,
-        accumulate=config.train.accumulate,
-        steps_per_epoch=segmentation.steps_per_epoch,
-        skip_nonfinite=config.run.skip_nonfinite > 0,
-    )
-    phase = parallel.on_all_devices(parallel.make_phase(step, source.batch_at), source.axes)
+    state, key = parallel.replicated((state, (key, numbers)))
+
+    def make_phase(numbers):
+        step = segment_step.make_segment_step(
+            model,
+            _make_optimizer(segmentation, numbers),
+            source.spec,
+            accumulate=config.train.accumulate,
+            steps_per_epoch=numbers.steps_per_epoch,
+            skip_nonfinite=config.run.skip_nonfinite > 0,
+        )
+        return parallel.make_phase(step, source.batch_at)
+
+    phase = parallel.on_all_devices(parallel.of_numbers(make_phase), source.axes)
 
     def end_epoch(epoch, step, state):
-        rate = float(np.asarray(segmentation.schedule(step - 1)))
+        rate = float(np.asarray(_make_rate(segmentation, numbers)(step - 1)))
         return EpochEnd(state, train_record.epoch_metrics(state, rate))
 
     def test(state):
@@ -185,7 +193,7 @@ def make_task(
     return Task(
         state=state,
         key=key,
-        phases=(Phase("", phase, segmentation.steps_per_epoch),),
+        phases=(Phase("", phase, numbers.steps_per_epoch),),
         total_steps=config.train.steps,
         batch_size=config.train.batch_size,
         batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
@@ -195,6 +203,16 @@ def make_task(
         skipped=train_runner.skipped_updates if config.run.skip_nonfinite else None,
         settings=to_values(config),
     )
+
+
+def _make_rate(segmentation: Segmentation, numbers: Numbers) -> optax.Schedule:
+    """Makes the rate of numbers on the host or in a program."""
+    return functools.partial(numbers.rate, power=segmentation.power)
+
+
+def _make_optimizer(segmentation: Segmentation, numbers: Numbers) -> optax.GradientTransformation:
+    """Makes that of the network's weights, of numbers on the host or in a program."""
+    return make_optimizer(numbers.weights, _make_rate(segmentation, numbers))
 
 
 def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluation:
@@ -264,9 +282,8 @@ def _read_backbone(config: ConfigDict, segmentation: Segmentation, path: Path) -
     """Reads what the run `config.init_from` has trained, if this network can begin with it."""
     source = Path(config.init_from)
     network = trained.load_beginning(source, segmentation.model.genotype, path)
-    shapes = train_step.state_shapes(
-        segmentation.model, segmentation.optimizer, segmentation.source.spec.shape
-    )
+    optimizer = _make_optimizer(segmentation, segmentation.numbers)
+    shapes = train_step.state_shapes(segmentation.model, optimizer, segmentation.source.spec.shape)
     saved = _variables(network.state)
     with arguments_as(saved="config.init_from"):
         train_transfer.restore_backbone(_variables(shapes), saved, source)

@@ -39,7 +39,7 @@ def make_segment_step(
     spec: DatasetSpec,
     *,
     accumulate: int,
-    steps_per_epoch: int,
+    steps_per_epoch: jax.Array | int,
     skip_nonfinite: bool = False,
 ) -> Callable:
     """Makes `(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".

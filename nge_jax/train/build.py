@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
-from nge_jax import optim
 from nge_jax.data import own, prepare, small
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.imagenet.batches import ImageSet
@@ -17,10 +15,12 @@ from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
+from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime import distributed
 from nge_jax.space.genotype import Genotype
 from nge_jax.train.model import make_network
+from nge_jax.train.numbers import DropPath, Numbers
 from nge_jax.train.step import Recipe
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
@@ -37,19 +37,16 @@ DATA_KEYS = {
 MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
 CLASS_WEIGHTS = ("none", "balanced")
 STEMS = ("auto", "small", "large")
-DECAYS = {
-    "cosine": optax.cosine_decay_schedule,
-    "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
-}
+DECAYS = {"cosine": Cosine, "linear": lambda rate, steps: Linear(rate, 0.0, steps)}
 
 
 class Training(NamedTuple):
-    """What a config and a data set make of a training."""
+    """What a config and a data set make of a training; `numbers` are what its program is given beside the run's key."""
 
     model: Network
-    schedule: optax.Schedule
-    optimizer: optax.GradientTransformation
     recipe: Recipe
+    numbers: Numbers
+    total_steps: int
     source: Source
 
 
@@ -201,17 +198,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
     config_checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
-    total_steps = config.train.epochs * steps_per_epoch
-    rate = make_schedule(
-        config.train.decay,
-        config.weights.learning_rate,
-        total_steps,
-        config.train.warmup_epochs * steps_per_epoch,
-    )
     recipe = Recipe(
-        total_steps=total_steps,
-        steps_per_epoch=steps_per_epoch,
-        drop_path=config.train.drop_path,
         auxiliary_weight=config.train.auxiliary_weight,
         label_smoothing=config.train.label_smoothing,
         flip=config.data.flip,
@@ -222,14 +209,49 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
         class_weights=_class_weights(config, source),
         **_augmentation(config, source),
     )
-    model = make_network(config, genotype, source.spec.kind, len(source.spec.labels))
     return Training(
-        model=model,
-        schedule=rate,
-        optimizer=make_optimizer(config, rate),
+        model=make_network(config, genotype, source.spec.kind, len(source.spec.labels)),
         recipe=recipe,
+        numbers=make_numbers(config, steps_per_epoch),
+        total_steps=config.train.epochs * steps_per_epoch,
         source=source,
     )
+
+
+def make_numbers(config: ConfigDict, steps_per_epoch: int) -> Numbers:
+    """Collects the numbers that the program of a checked config is given."""
+    train, total_steps = config.train, config.train.epochs * steps_per_epoch
+    rate = make_rate(
+        train.decay,
+        float(config.weights.learning_rate),
+        total_steps,
+        train.warmup_epochs * steps_per_epoch,
+    )
+    return Numbers(
+        rate=rate,
+        weights=make_sgd_numbers(config),
+        steps_per_epoch=steps_per_epoch,
+        drop_path=DropPath(float(train.drop_path), total_steps) if train.drop_path else None,
+    )
+
+
+def make_sgd_numbers(config: ConfigDict) -> SgdNumbers:
+    """Collects those of the optimizer of the weights, but for its rate."""
+    return SgdNumbers(
+        momentum=float(config.weights.momentum),
+        weight_decay=float(config.weights.weight_decay),
+        clip_norm=float(config.weights.clip_norm),
+    )
+
+
+def make_rate(
+    decay: str, peak: float, total_steps: int, warmup_steps: int
+) -> Cosine | Linear | WarmedUp:
+    """Makes the rate of each step: up to `peak` in equal steps, none of them 0, then down to 0 as `decay` says."""
+    falling = DECAYS[decay](peak, total_steps - warmup_steps)
+    if not warmup_steps:
+        return falling
+    return WarmedUp(Linear(peak / warmup_steps - peak, peak, warmup_steps - 1), falling)
 
 
 def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | None:
@@ -240,25 +262,6 @@ def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | No
     present = counts > 0
     weights = counts.sum() / (present.sum() * np.where(present, counts, 1))
     return tuple(np.where(present, weights, 0.0).tolist())
-
-
-def make_optimizer(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
-    """Makes the optimizer of a network's weights that a config names, with this learning rate."""
-    return optim.sgd(
-        rate,
-        momentum=config.weights.momentum,
-        weight_decay=config.weights.weight_decay,
-        clip_norm=config.weights.clip_norm,
-    )
-
-
-def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
-    """Makes the rate of each step: up to `peak` in equal steps, none of them 0, then down to 0 as `name` says."""
-    decay = DECAYS[name](peak, total_steps - warmup_steps)
-    if not warmup_steps:
-        return decay
-    warmup = optax.linear_schedule(peak / warmup_steps, peak, warmup_steps - 1)
-    return optax.join_schedules([warmup, decay], [warmup_steps])
 
 
 def check(config: ConfigDict) -> None:

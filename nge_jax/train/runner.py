@@ -51,6 +51,7 @@ from nge_jax.train import trained
 from nge_jax.train import transfer as train_transfer
 from nge_jax.train.build import Training
 from nge_jax.train.evaluate import Evaluation, Scores
+from nge_jax.train.numbers import make_optimizer
 from nge_jax.train.step import TrainState
 from nge_jax.train.transfer import Variables
 
@@ -105,8 +106,8 @@ def run(
         begins_with = _read_beginning(config, training, path)
     path = begin(config, path, cells, source, overwrite=overwrite)
 
-    recipe = training.recipe
-    show_plan(config, training.model, source, recipe.total_steps, recipe.steps_per_epoch)
+    steps = training.total_steps, training.numbers.steps_per_epoch
+    show_plan(config, training.model, source, *steps)
     with waiting("making the network"):
         task = make_task(config, training, path, begins_with)
     loop.run(
@@ -203,19 +204,25 @@ def make_task(
       path: the workdir, which gets the test's confusions.
       begins_with: weights and batch statistics in the place of random ones.
     """
-    model, source, recipe = training.model, training.source, training.recipe
+    model, source, numbers = training.model, training.source, training.numbers
     init_key, key = jax.random.split(jax.random.key(config.seed))
-    state = train_step.init_state(model, training.optimizer, init_key, source.spec.shape)
+    optimizer = make_optimizer(numbers.weights, numbers.rate)
+    state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
     if begins_with is not None:
         state = state._replace(**begins_with)
-    state, key = parallel.replicated((state, key))
-    step = train_step.make_train_step(model, training.optimizer, recipe)
-    phase = parallel.on_all_devices(parallel.make_phase(step, source.batch_at), source.axes)
+    state, key = parallel.replicated((state, (key, numbers)))
+
+    def make_phase(numbers):
+        optimizer = make_optimizer(numbers.weights, numbers.rate)
+        step = train_step.make_train_step(model, optimizer, training.recipe, numbers)
+        return parallel.make_phase(step, source.batch_at)
+
+    phase = parallel.on_all_devices(parallel.of_numbers(make_phase), source.axes)
     score = train_evaluate.make_score(model, source.spec.mean, source.spec.std)
     validates = source.examples["validation"] > 0
 
     def end_epoch(epoch, step, state):
-        row = train_record.epoch_metrics(state, float(np.asarray(training.schedule(step - 1))))
+        row = train_record.epoch_metrics(state, float(np.asarray(numbers.rate(step - 1))))
         if not validates:
             return EpochEnd(state, row)
         evaluation = train_evaluate.means(_score(config, score, state, source, "validation"))
@@ -230,8 +237,8 @@ def make_task(
     return Task(
         state=state,
         key=key,
-        phases=(Phase("", phase, recipe.steps_per_epoch),),
-        total_steps=recipe.total_steps,
+        phases=(Phase("", phase, numbers.steps_per_epoch),),
+        total_steps=training.total_steps,
         batch_size=config.train.batch_size,
         batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
         end_epoch=end_epoch,
@@ -250,7 +257,9 @@ def _read_beginning(config: ConfigDict, training: Training, path: Path) -> Varia
     folder, spec = Path(config.init_from).expanduser(), training.source.spec
     network = trained.load_beginning(folder, training.model.genotype, path)
     key, _ = jax.random.split(jax.random.key(config.seed))
-    state = train_step.init_state(training.model, training.optimizer, key, spec.shape)
+    numbers = training.numbers
+    optimizer = make_optimizer(numbers.weights, numbers.rate)
+    state = train_step.init_state(training.model, optimizer, key, spec.shape)
     fresh = {"params": state.params, "batch_stats": state.batch_stats}
     with arguments_as(saved="config.init_from"):
         variables, transfer = train_transfer.restore_backbone(

@@ -20,6 +20,7 @@ from nge_jax.networks.cell import draw_path_scales
 from nge_jax.networks.network import Network
 from nge_jax.runtime import finite
 from nge_jax.runtime.parallel import AXIS, my_part, sum_over_devices
+from nge_jax.train.numbers import DropPath, Numbers
 
 Tree = Any
 _FLIPS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller
@@ -39,7 +40,7 @@ class TrainState(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a training step needs to know besides the network and the optimizer.
+    """What a training step needs to know besides the network, the optimizer and `Numbers`.
 
     jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
     accumulate: micro-batches of which a step sums the gradients.
@@ -48,9 +49,6 @@ class Recipe(NamedTuple):
     alternate_flip: whether each image is mirrored in every second epoch, instead of by chance.
     """
 
-    total_steps: int
-    steps_per_epoch: int
-    drop_path: float  # rate reached at the end of training, growing linearly from 0
     auxiliary_weight: float  # of the auxiliary head's loss; 0: the network has none
     label_smoothing: float
     pad: int
@@ -88,12 +86,13 @@ def state_shapes(
 
 
 def make_train_step(
-    model: Network, optimizer: optax.GradientTransformation, recipe: Recipe
+    model: Network, optimizer: optax.GradientTransformation, recipe: Recipe, numbers: Numbers
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
 
     images: uint8 [B, H, W, C], labels: int32 [B], this device's part of the batch; key: the run's. With
-    `recipe.alternate_flip` it is `(state, images, labels, numbers, key) -> state`, with the number of each image.
+    `recipe.alternate_flip` it is `(state, images, labels, places, key) -> state`, with the number of each image.
+    The optimizer's numbers and `numbers` may be arguments of the program; the step is made inside it then.
 
     With `recipe.accumulate` a device takes its part in that many micro-batches one after the other, each
     with its own batch statistics, and holds the activations of one. It does so inside the step (where
@@ -106,15 +105,15 @@ def make_train_step(
             return losses.mean()
         return (losses * jnp.array(recipe.class_weights)[labels]).mean()
 
-    def train_step(state, images, labels, *numbers_and_key):
-        *numbers, key = numbers_and_key
+    def train_step(state, images, labels, *places_and_key):
+        *places, key = places_and_key
         augment_key, path_key = jax.random.split(jax.random.fold_in(key, state.step))
         draws = _draw(recipe, images, augment_key)
         if recipe.alternate_flip:
-            (numbers,), epoch = numbers, state.step // recipe.steps_per_epoch
+            (places,), epoch = places, state.step // numbers.steps_per_epoch
             flip_key = jax.random.fold_in(key, _FLIPS)
-            draws = draws._replace(flip=augment.alternating_flip(flip_key, numbers, epoch))
-        scales = path_scales(model, recipe, state.step, len(images), path_key)
+            draws = draws._replace(flip=augment.alternating_flip(flip_key, places, epoch))
+        scales = path_scales(model, numbers.drop_path, state.step, len(images), path_key)
 
         def loss_fn(params, batch_stats, images, labels, draws, scales):
             (logits, endpoints), updated = model.apply(
@@ -142,7 +141,7 @@ def make_train_step(
             optimizer,
             accumulate=recipe.accumulate,
             divisor=lax.axis_size(AXIS) * recipe.accumulate,
-            steps_per_epoch=recipe.steps_per_epoch,
+            steps_per_epoch=numbers.steps_per_epoch,
             skip_nonfinite=recipe.skip_nonfinite,
         )
 
@@ -157,7 +156,7 @@ def update(
     *,
     accumulate: int,
     divisor: jax.Array | int,
-    steps_per_epoch: int,
+    steps_per_epoch: jax.Array | int,
     skip_nonfinite: bool = False,
 ) -> TrainState:
     """Goes a step down the gradient of a loss, summed over micro-batches and devices and divided by `divisor`.
@@ -205,17 +204,13 @@ def update(
 
 
 def path_scales(
-    model: Network, recipe: Recipe, step: jax.Array, count: int, key: jax.Array
+    model: Network, drop_path: DropPath | None, step: jax.Array, count: int, key: jax.Array
 ) -> jax.Array | None:
-    """Draws the drop-path of a step for this device's `count` images, [cells, edges, count]; None for none.
-
-    The rate grows with the step, from 0 to `recipe.drop_path`.
-    """
-    if not recipe.drop_path:
+    """Draws the drop-path of a step for this device's `count` images, [cells, edges, count]; None for none."""
+    if drop_path is None:
         return None
-    rate = recipe.drop_path * step / recipe.total_steps
     batch = lax.axis_size(AXIS) * count
-    scales = draw_path_scales(key, model.genotype, len(model.plan), batch, rate)
+    scales = draw_path_scales(key, model.genotype, len(model.plan), batch, drop_path.at(step))
     return my_part(scales, count, axis=2)
 
 

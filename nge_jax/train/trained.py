@@ -34,6 +34,7 @@ from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
+from nge_jax.train.numbers import make_optimizer
 from nge_jax.train.step import TrainState
 
 NEWEST, BEST = "newest", "best"
@@ -202,7 +203,8 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     else:
         module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
-    optimizer = train_build.make_optimizer(config, optax.constant_schedule(0.0))
+    weights = train_build.make_sgd_numbers(config)
+    optimizer = make_optimizer(weights, optax.constant_schedule(0.0))
     template = train_step.state_shapes(module, optimizer, spec.shape)
     folder = path / artifacts.CHECKPOINTS
     if checkpoint == NEWEST and artifacts.is_exported(path):

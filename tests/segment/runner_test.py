@@ -32,6 +32,7 @@ from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
+from nge_jax.train.numbers import make_optimizer
 from tests.data.voc_segmentation.batches_test import write_devkit
 from tests.small_training import SMALL, arrays, make_config, rows
 
@@ -72,7 +73,8 @@ def folder(tmp_path_factory):
     path = folder / "imagenet"
     spec = DatasetSpec(LARGE, (32, 32, 3), MEAN, STD, ("a", "b", "c"))
     model = train_model.make_network(config, SMALL, spec.kind, len(spec.labels))
-    optimizer = train_build.make_optimizer(config, optax.constant_schedule(0.0))
+    weights = train_build.make_sgd_numbers(config)
+    optimizer = make_optimizer(weights, optax.constant_schedule(0.0))
     random = np.random.RandomState(0)
     state = jax.tree.map(
         lambda a: np.asarray(abs(random.standard_normal(a.shape)), a.dtype),
@@ -93,6 +95,26 @@ def finished(folder):
     config = small_config(folder, init_from=str(folder / "imagenet"), **{"data.devkit": devkit})
     segment_runner.run(config, folder / "run", overwrite=False)
     return config, folder / "run"
+
+
+def test_other_numbers_are_given_to_the_same_program(folder, tmp_path):
+    numbers = {
+        "train.steps": 8,
+        "weights.learning_rate": 0.1,
+        "weights.momentum": 0.8,
+        "weights.weight_decay": 1e-3,
+        "weights.clip_norm": 1.0,
+    }
+    texts = []
+    for changes in ({}, numbers):
+        config = small_config(folder, **{"data.devkit": str(folder / "own")}, **changes)
+        source = segment_build.open_source(config)
+        segmentation = segment_build.build(config, SMALL, source)
+        task = segment_runner.make_task(config, segmentation, tmp_path, None)
+        batches, _, _ = next(task.batches(0, "", [(0, 1)], task.state))
+        ((_, program, _, _),) = task.phases
+        texts.append(program.lower(task.state, batches, task.key, 0, 1).as_text())
+    assert texts[0] == texts[1]
 
 
 def test_a_run_trains_tests_and_reports(finished):

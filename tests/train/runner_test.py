@@ -19,6 +19,7 @@ from nge_jax.data import augment, small, source
 from nge_jax.data import order as data_order
 from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
+from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint, parallel
 from nge_jax.runtime import config as config_checks
@@ -29,19 +30,20 @@ from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained as train_trained
+from nge_jax.train.numbers import DropPath, Numbers
 from tests.small_training import SMALL, arrays, make_config, rows, small_config
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
 DIGITS = small.load("digits", test=True)
 RECIPE = train_step.Recipe(
-    total_steps=4, steps_per_epoch=2, drop_path=0.0, auxiliary_weight=0.0, label_smoothing=0.0,
-    pad=0, flip=False, cutout=0, mean=(0.3,), std=(0.4,),
+    auxiliary_weight=0.0, label_smoothing=0.0, pad=0, flip=False, cutout=0, mean=(0.3,), std=(0.4,)
 )  # fmt: skip
+NUMBERS = Numbers(Cosine(0.1, 4), SgdNumbers(0.9, 0.0, 5.0), steps_per_epoch=2)
 
 
-def make_phase(model, optimizer, recipe):
-    step = train_step.make_train_step(model, optimizer, recipe)
+def make_phase(model, optimizer, recipe, numbers=NUMBERS):
+    step = train_step.make_train_step(model, optimizer, recipe, numbers)
     return parallel.on_all_devices(parallel.make_phase(step))
 
 
@@ -211,11 +213,11 @@ def test_a_step_of_micro_batches_descends_their_mean_gradient():
 
 def test_drop_path_grows_from_nothing_to_its_rate():
     model = cifar_network(SMALL, cells=4, channels=4)
-    recipe = RECIPE._replace(drop_path=0.6, total_steps=100)
+    drop_path = DropPath(0.6, 100)
 
     def dropped(step):  # part of the paths, on two devices
         def scales(_):
-            return train_step.path_scales(model, recipe, step, 500, jax.random.key(0))
+            return train_step.path_scales(model, drop_path, step, 500, jax.random.key(0))
 
         scales = jax.vmap(scales, axis_name=parallel.AXIS)(jnp.arange(2))
         assert scales.shape == (2, 4, 2, 500)
@@ -237,7 +239,7 @@ def test_alternating_flips_mirror_each_image_in_every_second_epoch():
         return train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))
 
     recipe = RECIPE._replace(flip=True, alternate_flip=True)
-    step = train_step.make_train_step(model, optimizer, recipe)
+    step = train_step.make_train_step(model, optimizer, recipe, NUMBERS)
     phase = parallel.on_all_devices(parallel.make_phase(step, parallel.numbered_batch_at))
     batches = parallel.Batches(images, labels, parallel.by_device(order))
     found = phase(state(), batches, key, 0, 4)
@@ -279,10 +281,11 @@ def run_two_steps(batch_norm_axis=parallel.AXIS):
     For any number of devices, BN over all of them.
     """
     model = cifar_network(SMALL, cells=1, channels=4, bn_axis_name=batch_norm_axis)
-    recipe = RECIPE._replace(drop_path=0.5, pad=1, flip=True, cutout=2, steps_per_epoch=1)
+    recipe = RECIPE._replace(pad=1, flip=True, cutout=2)
+    numbers = NUMBERS._replace(drop_path=DropPath(0.5, 4), steps_per_epoch=1)
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))
-    phase = make_phase(model, optimizer, recipe)
+    phase = make_phase(model, optimizer, recipe, numbers)
     order = parallel.by_device(data_order.epoch_order(0, 0, 1442, 2, 8))
     batches = parallel.Batches(DIGITS.train_images, DIGITS.train_labels, order)
     key, sums = jax.random.key(1), []

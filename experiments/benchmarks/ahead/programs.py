@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nge_jax import optim
@@ -29,6 +28,7 @@ from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.train import step as train_step
+from nge_jax.train.numbers import DropPath, Numbers, make_optimizer
 
 CELL = genotype.load("DARTS_V2")
 PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -158,8 +158,8 @@ def train_cifar(size: Size) -> Program:
     """The training step of DARTS_V2 on CIFAR-10, with its auxiliary head, drop-path and cutout."""
     size = size.over(cells=20, channels=36, batch_size=128, image_size=32)
     model = cifar_network(CELL, auxiliary=True, **_network(size))
-    recipe = _recipe(drop_path=0.3, pad=4, cutout=16)
-    return _train_program(model, recipe, size)
+    recipe, numbers = _recipe(pad=4, cutout=16), _numbers(drop_path=DropPath(0.3, 1000))
+    return _train_program(model, recipe, numbers, size)
 
 
 def train_imagenet(size: Size) -> Program:
@@ -167,7 +167,7 @@ def train_imagenet(size: Size) -> Program:
     size = size.over(cells=14, channels=48, batch_size=128, image_size=224)
     model = imagenet_network(CELL, auxiliary=True, **_network(size))
     recipe = _recipe(label_smoothing=0.1, jitter=(0.4, 0.4, 0.4, 0.2))
-    return _train_program(model, recipe, size)
+    return _train_program(model, recipe, _numbers(), size)
 
 
 def segmentation(size: Size) -> Program:
@@ -251,8 +251,8 @@ def _weight_program(step, make_state, size):
     return Program(step, make_arguments, (EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE))
 
 
-def _train_program(model, recipe, size):
-    step = train_step.make_train_step(model, _sgd(), recipe)
+def _train_program(model, recipe, numbers, size):
+    step = train_step.make_train_step(model, _sgd(), recipe, numbers)
 
     def make_arguments():
         images, labels = _images(size)
@@ -273,20 +273,22 @@ def _network(size):
 
 
 def _recipe(**changes):
-    nothing = {"drop_path": 0.0, "label_smoothing": 0.0, "pad": 0, "cutout": 0}
-    return train_step.Recipe(
-        total_steps=1000,
+    nothing = {"label_smoothing": 0.0, "pad": 0, "cutout": 0}
+    return train_step.Recipe(auxiliary_weight=0.4, flip=True, **PIXELS, **nothing | changes)
+
+
+def _numbers(drop_path=None):
+    return Numbers(
+        rate=optim.Cosine(0.025, 1000),
+        weights=optim.SgdNumbers(momentum=0.9, weight_decay=3e-4, clip_norm=5.0),
         steps_per_epoch=100,
-        auxiliary_weight=0.4,
-        flip=True,
-        **PIXELS,
-        **nothing | changes,
+        drop_path=drop_path,
     )
 
 
 def _sgd():
-    rate = optax.cosine_decay_schedule(0.025, 1000)
-    return optim.sgd(rate, momentum=0.9, weight_decay=3e-4, clip_norm=5.0)
+    numbers = _numbers()
+    return make_optimizer(numbers.weights, numbers.rate)
 
 
 def _images(size):
