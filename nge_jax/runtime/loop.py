@@ -86,7 +86,8 @@ class Task(NamedTuple):
     numbers: `state -> what of it has to be finite`.
     skipped: `state -> how many updates were left out because they were not finite`; None: it leaves out none.
     ended: `state -> whether the run ends here`, at the end of an epoch before the last; None: it never does.
-    settings: the run's, a tree of plain values; with the state's shapes they decide on the programs.
+    settings: the run's, a tree of plain values; with the shapes of what the programs see they decide on these.
+    seen: `state -> what of it the programs see`.
     """
 
     state: State
@@ -104,6 +105,7 @@ class Task(NamedTuple):
     skipped: Callable[[State], int] | None = None
     ended: Callable[[State], bool] | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
+    seen: Callable[[State], Any] = lambda state: state
 
     @property
     def steps_per_epoch(self) -> int:
@@ -234,7 +236,7 @@ def _compile(
     task: Task, state: State, work: Work, log: EpochLog
 ) -> tuple[State, dict[str, Program]]:
     """Compiles all phases before any clock starts; returns the programs by the phases' names."""
-    key = program_key(task.settings, state)
+    key = program_key(task.settings, (jax.eval_shape(task.seen, state), task.key))
     with log.compiling(len(task.phases), key):
         if task.compile is not None:
             programs = task.compile(state)

@@ -25,7 +25,32 @@ from nge_jax.runtime.workdir import HARMLESS
 SECONDS_BETWEEN_LINES = 30
 COMPILE_SECONDS = "nge_jax_compile_seconds.json"  # in the folder of compiled programs
 MOST_KEPT = 500
-INDIFFERENT = (*HARMLESS, "seed", "init_from")  # settings that change no program
+# Settings that change no program: what none sees, and numbers that are arguments, see `search/numbers.py` and
+# `train/numbers.py`. Whether there is such an argument at all is told by the arguments themselves.
+INDIFFERENT = (
+    *HARMLESS,
+    "seed",
+    "init_from",
+    "embedding.learning_rate",
+    "embedding.weight_decay",
+    "evolution.learning_rate",
+    "evolution.rank_scale",
+    "gumbel.",
+    "reinforce.learning_rate",
+    "search.entropy_weight",
+    "search.epochs",
+    "search.skip_dropout",
+    "search.warmup",
+    "train.drop_path",
+    "train.epochs",
+    "train.images_per_epoch",
+    "train.steps",
+    "train.warmup_epochs",
+    "weights.clip_norm",
+    "weights.learning_rate",
+    "weights.momentum",
+    "weights.weight_decay",
+)
 
 
 class Ticker:
@@ -141,17 +166,17 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
 
 
-def program_key(settings: Mapping[str, Any], state: Any) -> str:
+def program_key(settings: Mapping[str, Any], arguments: Any) -> str:
     """Returns a name for a run's programs, by all that decides on them and a little more.
 
     Args:
       settings: of the run.
-      state: a tree of arrays, of which the shapes count.
+      arguments: a tree of arrays, or of their types, that the programs are given; shapes count, and where None is.
     """
     devices = jax.devices()
     about = [
         {k: v for k, v in flatten(settings).items() if not k.startswith(INDIFFERENT)},
-        str(jax.tree.map(lambda leaf: str(jax.typeof(leaf)), state)),
+        str(jax.tree.map(lambda leaf: str(jax.typeof(leaf)), arguments)),
         [devices[0].device_kind, len(devices), jax.__version__, __version__],
     ]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]

@@ -193,6 +193,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         lambda history, epoch, probs: jax.tree.map(lambda h, p: h.at[epoch].set(p), history, probs)
     )
     weight_steps = next(p.steps for p in search.phases if p.name != EMBEDDING)
+    rows = search.phases[-1].steps
 
     def draw_batches(group, epoch, steps):
         # Two epochs of the order's stream for one of the search: each half has an order of its own.
@@ -219,7 +220,6 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         work = [epoch_batches(0, phase.name, state) for phase in search.phases]
         if streams:
             work = [_gathered(config, batches, 0, 1) for batches in work]
-        rows = search.phases[-1].steps
         arguments = [(parts.seen(state, rows), batches, key, 0, 0) for batches in work]
         programs = parallel.compile_ahead([phase.program for phase in search.phases], arguments)
         return [parts.of_whole(program, rows) for program in programs]
@@ -276,6 +276,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         skipped=skipped if config.run.skip_nonfinite else None,
         ended=ended if config.search.stop_on_skips else None,
         settings=config_checks.to_values(config),
+        seen=lambda state: parts.seen(state, rows),
     )
 
 

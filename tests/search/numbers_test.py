@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from nge_jax.optim import Cosine
-from nge_jax.runtime import parallel
+from nge_jax.runtime import parallel, waiting
 from nge_jax.search import build as search_build
 from nge_jax.search import parts
 from nge_jax.search import runner as search_runner
@@ -41,7 +41,7 @@ ARGUMENTS = {
 
 
 def lowered(config, data, path, monkeypatch):  # noqa: F811
-    """The texts of the programs that the search would compile."""
+    """The texts of the programs that the search would compile, and the name of all by which they are known again."""
     texts = []
 
     def compile_ahead(phases, arguments):
@@ -53,7 +53,8 @@ def lowered(config, data, path, monkeypatch):  # noqa: F811
     task = search_runner.make_task(config, search_build.build(config, data), data, path)
     assert task.compile is not None
     task.compile(task.state)
-    return texts
+    seen = jax.eval_shape(task.seen, task.state)
+    return texts, waiting.program_key(task.settings, (seen, task.key))
 
 
 @pytest.mark.parametrize("strategy", ARGUMENTS)
@@ -61,14 +62,14 @@ def test_other_numbers_are_given_to_the_same_programs(strategy, data, tmp_path, 
     config = make_config(strategy)
     if strategy == "gradient":
         config.search.update(relaxation="gumbel", skip_dropout=0.3, entropy_weight=0.2, warmup=0.5)
-    texts = lowered(config, data, tmp_path, monkeypatch)
+    texts, name = lowered(config, data, tmp_path, monkeypatch)
     assert len(texts) == 2
     flat = config.copy_and_resolve_references()
     flat.update_from_flattened_dict(ARGUMENTS[strategy])
-    for number, (one, other) in enumerate(
-        zip(texts, lowered(flat, data, tmp_path, monkeypatch), strict=True)
-    ):
+    others, others_name = lowered(flat, data, tmp_path, monkeypatch)
+    for number, (one, other) in enumerate(zip(texts, others, strict=True)):
         assert one == other, f"the program of phase {number} is another"
+    assert others_name == name
 
 
 @pytest.mark.parametrize("rate, steps", [(0.025, 390), (0.1, 777)])

@@ -8,6 +8,7 @@ import pytest
 
 from nge_jax.data import small, source
 from nge_jax.optim import Linear
+from nge_jax.runtime import waiting
 from nge_jax.train import build as train_build
 from nge_jax.train import runner as train_runner
 from nge_jax.train.numbers import DropPath
@@ -35,7 +36,7 @@ def images():
 
 
 def lowered(images, path, decay, **changes):
-    """The text of the program that the training would compile."""
+    """The text of the program that the training would compile, and the name by which it is known again."""
     config = make_config()
     config.network.update(cells=1)
     config.train.update(epochs=3, images_per_epoch=64, batch_size=16, warmup_epochs=1, decay=decay)
@@ -44,16 +45,19 @@ def lowered(images, path, decay, **changes):
     task = train_runner.make_task(config, train_build.build(config, SMALL, images), path)
     ((batches, *_),) = task.batches(0, "", [(0, 1)], task.state)
     ((_, program, _, _),) = task.phases
-    return program.lower(task.state, batches, task.key, 0, 1).as_text()
+    name = waiting.program_key(task.settings, (task.state, task.key))
+    return program.lower(task.state, batches, task.key, 0, 1).as_text(), name
 
 
 def test_other_numbers_are_given_to_the_same_program(images, tmp_path):
-    text = lowered(images, tmp_path, "cosine")
-    assert lowered(images, tmp_path, "cosine", **ARGUMENTS) == text
-    smoothed = {"train.label_smoothing": 0.2}  # a constant, see `train/numbers.py`
-    assert lowered(images, tmp_path, "cosine", **smoothed) != text
-    text = lowered(images, tmp_path, "linear")
-    assert lowered(images, tmp_path, "linear", **ARGUMENTS) == text
+    text, name = lowered(images, tmp_path, "cosine")
+    assert lowered(images, tmp_path, "cosine", **ARGUMENTS) == (text, name)
+    # A constant, see `train/numbers.py`, and what is computed at all.
+    for changes in ({"train.label_smoothing": 0.2}, {"train.warmup_epochs": 0}):
+        other, others_name = lowered(images, tmp_path, "cosine", **changes)
+        assert other != text and others_name != name
+    found = lowered(images, tmp_path, "linear")
+    assert lowered(images, tmp_path, "linear", **ARGUMENTS) == found
 
 
 def both(of_constants, numbers, of_numbers, steps):
