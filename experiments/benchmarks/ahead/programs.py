@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nge_jax import optim
 from nge_jax.data import augment
-from nge_jax.data.spec import MASKS, DatasetSpec
+from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
 from nge_jax.embedding import edge_model
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
@@ -27,6 +27,7 @@ from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.sampled import SampledSupernet
+from nge_jax.train import build as train_build
 from nge_jax.train import step as train_step
 from nge_jax.train.numbers import DropPath, Numbers, make_optimizer
 
@@ -40,7 +41,7 @@ class Size(NamedTuple):
 
     batch_size: images a step, over all devices.
     dtype: of the activations.
-    image_size: pixels of a side.
+    image_size: pixels of a side; a training on images too small for the auxiliary head has none.
     """
 
     cells: int | None = None
@@ -157,16 +158,19 @@ def sampled_weights(size: Size) -> Program:
 def train_cifar(size: Size) -> Program:
     """The training step of DARTS_V2 on CIFAR-10, with its auxiliary head, drop-path and cutout."""
     size = size.over(cells=20, channels=36, batch_size=128, image_size=32)
-    model = cifar_network(CELL, auxiliary=True, **_network(size))
-    recipe, numbers = _recipe(pad=4, cutout=16), _numbers(drop_path=DropPath(0.3, 1000))
-    return _train_program(model, recipe, numbers, size)
+    auxiliary = _auxiliary(size, SMALL)
+    model = cifar_network(CELL, auxiliary=auxiliary > 0, **_network(size))
+    recipe = _recipe(auxiliary_weight=auxiliary, pad=4, cutout=16)
+    return _train_program(model, recipe, _numbers(drop_path=DropPath(0.3, 1000)), size)
 
 
 def train_imagenet(size: Size) -> Program:
     """The training step of DARTS_V2 on ImageNet; of its batch of 512 what one of 4 devices takes."""
     size = size.over(cells=14, channels=48, batch_size=128, image_size=224)
-    model = imagenet_network(CELL, auxiliary=True, **_network(size))
-    recipe = _recipe(label_smoothing=0.1, jitter=(0.4, 0.4, 0.4, 0.2))
+    auxiliary = _auxiliary(size, LARGE)
+    model = imagenet_network(CELL, auxiliary=auxiliary > 0, **_network(size))
+    jitter = (0.4, 0.4, 0.4, 0.2)
+    recipe = _recipe(auxiliary_weight=auxiliary, label_smoothing=0.1, jitter=jitter)
     return _train_program(model, recipe, _numbers(), size)
 
 
@@ -272,9 +276,14 @@ def _network(size):
     return {"cells": size.cells, "channels": size.channels, "dtype": jnp.dtype(size.dtype)}
 
 
+def _auxiliary(size, kind):
+    """The weight of the auxiliary head's loss: 0 for none, where images leave it nothing to pool."""
+    return 0.4 if size.image_size >= train_build.AUXILIARY_SIZES[kind] else 0.0
+
+
 def _recipe(**changes):
     nothing = {"label_smoothing": 0.0, "pad": 0, "cutout": 0}
-    return train_step.Recipe(auxiliary_weight=0.4, flip=True, **PIXELS, **nothing | changes)
+    return train_step.Recipe(flip=True, **PIXELS, **nothing | changes)
 
 
 def _numbers(drop_path=None):

@@ -52,6 +52,13 @@ def test_no_product_reads_a_strided_slice(name):
     assert STRIDED.findall(program) == []
 
 
+@pytest.mark.parametrize("image_size", [8, 32])
+def test_a_training_on_images_too_small_for_the_auxiliary_head_has_none(image_size):
+    size = Size(cells=3, channels=4, batch_size=2, image_size=image_size)
+    state, *_ = jax.eval_shape(PROGRAMS["train_cifar"](size).make_arguments)
+    assert ("auxiliary" in state.params) == (image_size == 32)
+
+
 # Of a size that tiny programs do not stand for: with a few channels the compiler takes other ways.
 COMPILED = {
     ("h100", "search_weights"): ("--cells=2", "--channels=16", "--batch_size=64"),
