@@ -126,6 +126,9 @@ def get_config(words: str = "") -> ConfigDict:
     config.search.entropy_weight = 0.0
     # Of the epochs, the first in which the embedding is held and w alone learns; PC-DARTS: 0.3 (15 of 50).
     config.search.warmup = 0.0
+    # (0, 1, 2, 3): a search of each of these seeds, all in one program, and a folder for each in the workdir; `seed` is
+    # not used then. (): one search, of `seed`.
+    config.search.seeds = ()
     # Trains the cell found; only named, not run.
     config.search.train_config = "configs/train_cifar10.py"
 

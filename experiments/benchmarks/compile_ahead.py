@@ -3,6 +3,7 @@
   python experiments/benchmarks/compile_ahead.py --plugins=DIR                                   all of it: hours
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --chips=h100 --programs=search_weights
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --cells=2 --batch_size=8 --dtype=bfloat16 --devices=4
+  python experiments/benchmarks/compile_ahead.py --plugins=DIR --chips=h100 --programs=search_weights --seeds=1,4,8
 
 DIR holds the compilers, which are no dependencies of the project. With the version of jax in use (0.10.2):
 
@@ -10,8 +11,8 @@ DIR holds the compilers, which are no dependencies of the project. With the vers
   pip install --target=DIR/tpu --no-deps 'libtpu==0.0.42.*'       as jax's extra `tpu` names it
 
 Each program is compiled in a process of its own, since a compiler may end its process. Exit code 1: one of them did
-not compile. Sizes are the paper's where no flag says otherwise (see ahead/programs.py), `batch_size` is that of all
-devices together. The columns:
+not compile. With --seeds a search's step is that of so many searches in one program (`search.seeds`). Sizes are the
+paper's where no flag says otherwise (see ahead/programs.py), `batch_size` is that of all devices together. The columns:
 
 * compile s: tracing and lowering, and XLA, on this machine, without a cache.
 * temporaries: memory beside arguments and results, on one device.
@@ -22,6 +23,7 @@ devices together. The columns:
 * Mcycles: those that a TPU's compiler expects of the kernels that it has a model of: what tells one form from another.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -47,6 +49,7 @@ PROGRAMS = (
     "segmentation",
     "predict",
 )
+OF_SEARCH = PROGRAMS[:6]  # by the gradient
 COLUMNS = (
     "program",
     "chip",
@@ -70,6 +73,7 @@ _SIZE = {
     "dtype": flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "of the activations"),
 }
 _DEVICES = flags.DEFINE_integer("devices", 1, "that divide a batch", lower_bound=1)
+_SEEDS = flags.DEFINE_list("seeds", ["1"], "of steps of a search: how many searches side by side")
 _LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "a process that takes longer is stopped")
 
 
@@ -80,22 +84,30 @@ def main(_) -> None:
         for name in flag.value:
             if name not in known:
                 sys.exit(f"--{flag.name}: found {name!r}, expected some of {', '.join(known)}")
+    if not all(text.isdecimal() and int(text) for text in _SEEDS.value):
+        sys.exit(f"--seeds: found {','.join(_SEEDS.value)!r}, expected numbers such as 1,4,8")
+    several = [int(text) for text in _SEEDS.value]
+    if max(several) > 1 and (others := [p for p in _PROGRAMS.value if p not in OF_SEARCH]):
+        sys.exit(
+            f"--seeds: found {max(several)} with {', '.join(others)}, expected 1: no gradient's search"
+        )
     size = {name: flag.value for name, flag in _SIZE.items()}
     print(f"{size['dtype']}, {_DEVICES.value} device(s)\n")
     print(row(*COLUMNS))
     print(row(*("---" for _ in COLUMNS)), flush=True)
     failures = 0
     for chip in _CHIPS.value:
-        for program in _PROGRAMS.value:
-            figures = compile_one(chip, program, size)
+        for program, seeds in itertools.product(_PROGRAMS.value, several):
+            figures = compile_one(chip, program, seeds, size)
             failures += "failure" in figures
-            print(row(program, chip, *cells(figures)), flush=True)
+            name = program if seeds == 1 else f"{program}, {seeds} seeds"
+            print(row(name, chip, *cells(figures)), flush=True)
     sys.exit(failures > 0)
 
 
-def compile_one(chip: str, program: str, size: dict) -> dict:
+def compile_one(chip: str, program: str, seeds: int, size: dict) -> dict:
     """Returns the figures of `ahead/compile_one.py`, or a `failure`; the compiler's last words go to stderr."""
-    arguments = json.dumps([chip, program, _DEVICES.value, size])
+    arguments = json.dumps([chip, program, _DEVICES.value, seeds, size])
     environment = chips.environment(chip, Path(_PLUGINS.value).resolve())
     environment["PYTHONPATH"] = os.pathsep.join((str(HERE), environment.get("PYTHONPATH", "")))
     try:

@@ -147,7 +147,7 @@ def operations_table(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
         if run.cell is not None:
-            rows.append([run.name, *(_operations(run.cell, kind) for kind in _kinds(run.cell))])
+            rows.append([run.name, *(operations(run.cell, kind) for kind in _kinds(run.cell))])
     width = max(map(len, rows), default=1)
     rows = [[*row, *[ABSENT] * (width - len(row))] for row in rows]
     return Table(["Cell", *map(str.capitalize, CELL_TYPES)][:width], rows)
@@ -188,7 +188,7 @@ def page(runs: Sequence[Run]) -> str:
             Section("Settings that differ", [settings]),
             Section("Curves", [curves]),
         ]
-        rows = [row for kind in CELL_TYPES if (row := _cell_pictures(runs, kind, place)).pictures]
+        rows = [row for kind in CELL_TYPES if (row := cell_pictures(runs, kind, place)).pictures]
         if rows:
             sections.append(Section("Cells", [operations_table(runs), *rows]))
         names = ", ".join(run.name for run in runs)
@@ -266,13 +266,16 @@ def _kinds(cell: Found) -> Sequence[str]:
     return CELL_TYPES if isinstance(cell, Genotype) else space_of(cell).cell_types
 
 
-def _operations(cell: Found, kind: str) -> str:
+def operations(cell: Found, kind: str) -> str:
+    """Returns how often a cell of this kind has which operation: "2 max_pool_3x3, 6 sep_conv_3x3"."""
     names = [edge.operation for edge in kept_edges(cell, kind)]
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(sorted(names)))
 
 
-def _cell_pictures(runs: Sequence[Run], kind: str, place: Path) -> Beside:
-    """Draws the cells of a kind, for narrow screens from top to bottom where that is narrower."""
+def cell_pictures(
+    runs: Sequence[Run], kind: str, place: Path, save: Callable[[Figure, Path], None] = save_svg
+) -> Beside:
+    """Draws the cells of a kind, for narrow screens from top to bottom where that is narrower; `save`: the former."""
     pictures = []
     for number, run in enumerate(runs):
         if run.cell is None or kind not in _kinds(run.cell):
@@ -283,12 +286,12 @@ def _cell_pictures(runs: Sequence[Run], kind: str, place: Path) -> Beside:
             edges_figure(edges, outputs(run.cell, kind), inputs, downwards=downwards)
             for downwards in (False, True)
         )
-        save_svg(wide, place / stem)
+        save(wide, place / stem)
         narrow_stem = ""
         if PHONE < wide.get_figwidth() > narrow.get_figwidth():
             narrow_stem = f"{stem}_narrow"
             save_svg(narrow, place / narrow_stem)
-        alt = f"The {kind} cell of {run.name}: {_operations(run.cell, kind)}"
+        alt = f"The {kind} cell of {run.name}: {operations(run.cell, kind)}"
         caption = f"{run.name}: the {kind} cell."
         pictures.append(Picture(stem, alt, caption, narrow_stem=narrow_stem))
     return Beside(pictures)

@@ -50,6 +50,7 @@ DOWNLOADS = (
     artifacts.ENVIRONMENT,
     artifacts.ARCHITECTURE,
     artifacts.RANDOM_CELLS,
+    artifacts.SEEDS,
     artifacts.CONFUSION,
 )
 LARGEST_DOWNLOAD = 2**20  # bytes; what is larger stays in the workdir alone

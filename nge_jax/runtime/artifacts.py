@@ -22,6 +22,7 @@ DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
 ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
 ACCURACIES = "accuracies.json"  # of the cell found, where a table has them
+SEEDS = "seeds.json"  # of the searches of several seeds, each in a folder of its own
 RANDOM_CELLS = "random_cells.json"  # how others do in a search's weights, beside the cell found
 SIZES = "sizes.json"  # of the network trained, or that the cell found would be trained in
 WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
@@ -66,6 +67,23 @@ def find_run(name: str | Path) -> Path:
         return PRETRAINED.get(str(name), Path(name).expanduser())
     except RuntimeError as error:
         raise InputError(f"{name}: no home folder is known ({error})") from error
+
+
+def of_seed(seed: int) -> str:
+    """Returns the name of a seed's folder within the workdir of several searches."""
+    return f"seed-{seed}"
+
+
+def read_seeds(workdir: Path) -> list[int]:
+    """Reads of which seeds a workdir holds searches, each in a folder of its own; none where it holds a single run.
+
+    Raises InputError where its config is no JSON object, or these are no seeds.
+    """
+    search = read_json(workdir / CONFIG).get("search")
+    seeds = search.get("seeds", []) if isinstance(search, dict) else []
+    if not isinstance(seeds, list) or not all(map(is_count, seeds)):
+        raise InputError(f"{workdir / CONFIG}: found {seeds!r} as search.seeds, expected numbers")
+    return seeds
 
 
 def is_exported(folder: Path) -> bool:

@@ -70,8 +70,9 @@ def data(name: str, classes: int, shape: Sequence[int], counts: Mapping[str, int
     return f"data: {name}, {classes} classes, images of {'x'.join(map(str, shape))}: {of_each}"
 
 
-def steps(epochs: int, steps: int | str, batch_size: int, seed: int) -> str:
-    """Returns how long the run is."""
+def steps(epochs: int, steps: int | str, batch_size: int, *seeds: int) -> str:
+    """Returns how long the run is, and of which seed, or of which searches of several."""
     steps = f"{steps:,}" if isinstance(steps, int) else steps
     many = f"{epochs:,} epochs" if epochs > 1 else "1 epoch"
-    return f"run: {many} of {steps} steps of {batch_size:,} images, seed {seed}"
+    of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return f"run: {many} of {steps} steps of {batch_size:,} images, {of}"

@@ -5,6 +5,7 @@ commas, choose among its variants. The files of this project come with the progr
 (`search_cifar`), wherever it is installed. This module imports no jax.
 """
 
+import copy
 import difflib
 import functools
 import json
@@ -148,6 +149,7 @@ YOUNGER: dict[str, dict[str, Any]] = {
         "search.max_skips": 8,
         "search.skip_dropout": 0.0,
         "search.entropy_weight": 0.0,
+        "search.seeds": [],  # as JSON has it
         "search.warmup": 0.0,
         "gumbel.first_temperature": 10.0,
         "gumbel.last_temperature": 0.1,
@@ -164,7 +166,7 @@ YOUNGER: dict[str, dict[str, Any]] = {
 }
 
 # Of a search's, those that were not there yet when a second space was.
-YOUNGER_THAN_SPACES = ("search.entropy_weight",)
+YOUNGER_THAN_SPACES = ("search.entropy_weight", "search.seeds")
 
 
 def read(workdir: Path) -> ConfigDict:
@@ -181,7 +183,7 @@ def read(workdir: Path) -> ConfigDict:
         *group, last = key.split(".")
         holder = values.setdefault(group[0], {}) if group else values
         if isinstance(holder, dict):  # else somebody has edited it, and it is refused later
-            holder.setdefault(last, value)
+            holder.setdefault(last, copy.copy(value))
     return ConfigDict(values)
 
 

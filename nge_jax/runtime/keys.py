@@ -119,6 +119,7 @@ COMMON = {
     "search.images_per_epoch": Limits(int, 0, COUNT),
     "search.max_skips": Limits(int, 0, 8),  # a cell's edges
     "search.order": Limits(int, 1, 2),
+    "search.seeds": Limits(int, 0, SEED, length=(0, 64)),
     "search.skip_dropout": FRACTION,
     "search.stop_on_skips": Limits(int, 0, 8),
     "search.warmup": FRACTION,

@@ -51,6 +51,16 @@ class Phase(NamedTuple):
     updates: int = 1
 
 
+class Part(NamedTuple):
+    """What an epoch was for one of several runs in one.
+
+    row, arrays: as of `EpochEnd`, of this one alone.
+    """
+
+    row: dict[str, Any]
+    arrays: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
 class EpochEnd(NamedTuple):
     """What a task makes of an epoch that has ended.
 
@@ -59,6 +69,7 @@ class EpochEnd(NamedTuple):
     score: of the examples held out, more being better; None where there are none.
     notes: lines to show below the row.
     arrays: [H, W], of which TensorBoard shows pictures, by tag.
+    parts: of a run that is several in one, each one's by its folder within the workdir, where its rows are written.
     """
 
     state: State
@@ -66,6 +77,7 @@ class EpochEnd(NamedTuple):
     score: float | None = None
     notes: Sequence[str] = ()
     arrays: Mapping[str, np.ndarray] = MappingProxyType({})
+    parts: Mapping[str, Part] = MappingProxyType({})
 
 
 class Task(NamedTuple):
@@ -254,12 +266,12 @@ def _end_epoch(
     task: Task, log: EpochLog, epoch: int, step: int, state: State, check: "_Finite"
 ) -> tuple[State, float | None]:
     """Shows and writes the epoch's row; returns the state to go on with and the epoch's score."""
-    row = {"epoch": epoch, "step": step} | log.speed()
+    began = {"epoch": epoch, "step": step} | log.speed()
     try:
         end = task.end_epoch(epoch, step, state)
     except NotFinite as error:
         raise check.diverged(str(error), step, f"epoch {epoch}") from error
-    row |= end.row | check.skipped(state)
+    row = began | end.row | check.skipped(state)
     log.show(row, end.notes)
     if step == task.total_steps and task.test is not None:
         with log.waiting("testing"):
@@ -267,6 +279,9 @@ def _end_epoch(
     for key, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise check.diverged(key, step, f"epoch {epoch}")
+    for folder, part in end.parts.items():  # first: a part's rows may be read beside the whole's
+        speed = {"images_per_second": began["images_per_second"] / len(end.parts)}
+        log.write(began | speed | part.row, part.arrays, folder)
     log.write(row, end.arrays)
     return end.state, end.score
 

@@ -147,7 +147,9 @@ class EpochLog:
         # The stdout of the other processes leads nowhere, see `distributed`.
         self._stream = sys.stderr if first else sys.stdout
         self._progress = Progress(images, done, self._stream)
+        self._workdir, self._step = workdir, step
         self._metrics = MetricsLog(workdir, step) if first else None
+        self._of_parts: dict[str, MetricsLog] = {}
         self._columns = columns
         self._epoch: int | None = None
         self._began, self._images = time.monotonic(), 0
@@ -157,8 +159,9 @@ class EpochLog:
 
     def __exit__(self, *_) -> None:
         self._progress.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        for log in (self._metrics, *self._of_parts.values()):
+            if log is not None:
+                log.close()
 
     def begin_epoch(self, epoch: int) -> None:
         """Starts the clock of an epoch, or of what is left of it, unless it runs."""
@@ -207,10 +210,19 @@ class EpochLog:
         for line in (table_row(self._columns, row), *notes):
             self._progress.print(line)
 
-    def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-        """Adds the row to metrics.jsonl, and it and pictures of the arrays [H, W] to what TensorBoard shows."""
-        if self._metrics is not None:
-            self._metrics.write(row, arrays)
+    def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any], part: str = "") -> None:
+        """Adds the row to metrics.jsonl, and it and pictures of the arrays [H, W] to what TensorBoard shows.
+
+        `part`: a folder within the workdir, to whose files they are added instead.
+        """
+        if self._metrics is None:
+            return
+        log = self._metrics
+        if part:
+            if part not in self._of_parts:
+                self._of_parts[part] = MetricsLog(self._workdir / part, self._step)
+            log = self._of_parts[part]
+        log.write(row, arrays)
 
 
 def table_header(columns: Columns) -> str:

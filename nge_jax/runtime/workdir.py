@@ -32,6 +32,7 @@ from nge_jax.runtime.artifacts import (
     RANDOM_CELLS,
     REPORT,
     REPORT_MARKDOWN,
+    SEEDS,
     SIZES,
     half_written,
     write_atomically,
@@ -47,6 +48,7 @@ RESULTS = (
     GENOTYPE,
     ACCURACIES,
     RANDOM_CELLS,
+    SEEDS,
     CONFUSION,
     "confusion.png",
     "confusion.svg",
@@ -201,6 +203,18 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
             (path / CONFIG).rmdir()
         write_atomically(path / CONFIG, json.dumps(config, indent=2) + "\n")
     return path
+
+
+def remove(path: Path) -> None:
+    """Takes a workdir away, but for what is none of this program's files; nothing happens where it is none."""
+    if not _is_ours(path):
+        return
+    _remove_results(path)
+    for name in (CONFIG, ENVIRONMENT):
+        (path / name).unlink(missing_ok=True)
+    for folder in (path / CHECKPOINTS, path):
+        with contextlib.suppress(OSError):  # it holds something else
+            folder.rmdir()
 
 
 def has_checkpoints(path: Path) -> bool:

@@ -20,7 +20,7 @@ from nge_jax.runtime import config as config_checks
 from nge_jax.runtime import distributed, parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
-from nge_jax.search import gradient_steps, relaxation, second_order, strategy_steps
+from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps
 from nge_jax.search.gradient_steps import Net, Preprocessing
 from nge_jax.search.numbers import Numbers
 from nge_jax.search.relaxation import Line, Relaxation
@@ -141,6 +141,12 @@ def split(config: ConfigDict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.flatnonzero(~second).astype(np.int32), np.flatnonzero(second).astype(np.int32)
 
 
+def split_halves(config: ConfigDict, data: small.SmallDataset) -> dict[str, np.ndarray]:
+    """Returns what `split` makes of a data set, by the group that each half is for."""
+    first, second = split(config, data.train_labels)
+    return {WEIGHTS: first, EMBEDDING: second}
+
+
 def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
     """Whether the images are too many for the part of a device's memory that they may take."""
     if not is_own(config):
@@ -197,11 +203,13 @@ class Search(NamedTuple):
 def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     """Makes the supernet, the edge model, their optimizer and the phases of a checked config.
 
+    With `search.seeds` the phases are those of all seeds, and what else there is belongs to each of them, but for the
+    halves, which are those of `seed`.
+
     Raises:
       InputError: it has more steps than are counted, or asks for more cells than fit in memory.
     """
-    first, second = split(config, data.train_labels)
-    halves: dict[str, np.ndarray] = {WEIGHTS: first, EMBEDDING: second}
+    halves = split_halves(config, data)
     images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
     if config.search.alternation == "batch":
@@ -251,15 +259,21 @@ def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> t
     def of_embedding(numbers):
         return parallel.make_phase(make_steps(numbers)[1])
 
-    def on_all_devices(make, *axes):
-        return parallel.on_all_devices(parallel.of_numbers(make), *axes)
+    def on_all_devices(make, axes, axes_of_seeds):
+        phase = parallel.of_numbers(make)
+        if config.search.seeds:
+            one_by_one = jax.default_backend() == "cpu"  # see `side_by_side.mapped`
+            phase = side_by_side.mapped(phase, axes_of_seeds, one_by_one=one_by_one)
+        return parallel.on_all_devices(phase, axes)
 
+    of_seeds = side_by_side.BATCHES_AXES
     if config.search.alternation == "batch":
-        program = on_all_devices(alternating, (BATCHES_AXES, BATCHES_AXES))
+        program = on_all_devices(alternating, (BATCHES_AXES, BATCHES_AXES), (of_seeds, of_seeds))
         return (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)
+    weights = on_all_devices(of_weights, (None, BATCHES_AXES), (0, of_seeds))
     return (
-        Phase(WEIGHTS, on_all_devices(of_weights, (None, BATCHES_AXES)), steps[WEIGHTS]),
-        Phase(EMBEDDING, on_all_devices(of_embedding), steps[EMBEDDING]),
+        Phase(WEIGHTS, weights, steps[WEIGHTS]),
+        Phase(EMBEDDING, on_all_devices(of_embedding, BATCHES_AXES, of_seeds), steps[EMBEDDING]),
     )
 
 

@@ -30,6 +30,7 @@ def check(config: ConfigDict) -> None:
     config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
     _check_relaxation(config)
+    _check_seeds(config)
     if config.search.space == "darts":  # of the other the table tells how a cell trains
         try:
             config_checks.find_config(config.search.train_config)
@@ -100,6 +101,23 @@ def _check_relaxation(config: ConfigDict) -> None:
                 f"config.network.channels: found {config.network.channels}, expected a multiple of {parts}, twice "
                 f"config.partial.share"
             )
+
+
+def _check_seeds(config: ConfigDict) -> None:
+    seeds = config.search.seeds
+    if not seeds:
+        return
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"config.search.seeds: found {tuple(seeds)}, expected each seed once")
+    if config.search.strategy != "gradient":
+        raise InputError(
+            f"config.search.strategy: found {config.search.strategy!r}, expected 'gradient' with config.search.seeds"
+        )
+    if config.search.stop_on_skips:
+        raise InputError(
+            f"config.search.stop_on_skips: found {config.search.stop_on_skips}, expected 0 with config.search.seeds, "
+            "whose searches end together"
+        )
 
 
 def check_data(config: ConfigDict, data: small.SmallDataset) -> None:

@@ -1,6 +1,7 @@
 """What a search records of each epoch: its row of metrics, the table that shows it, and warnings."""
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.report.seeds import spread
 from nge_jax.runtime.progress import Column, Columns
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.search.relaxation import Relaxation
@@ -26,6 +28,9 @@ BEFORE = (
 )
 SPEED = Column("images/s", "{images_per_second:.1f}")
 SECONDS = Column("time\n(s)", "{seconds:.1f}", 6)
+VALID_OF_SEEDS = Column(
+    "valid acc.\n± sd", "{embedding_accuracy:.1%} ±{embedding_accuracy_sd:.1%}", 12
+)
 BEST_SO_FAR = Column("best\nso far", "{best_reward:.1%}", 6)
 # Of what a relaxation records (`Relaxation.record`).
 RELAXATION_COLUMNS = {
@@ -54,6 +59,31 @@ def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space
         others = tuple(column for name, column in RELAXATION_COLUMNS.items() if name in recorded)
     speed = () if others else (SPEED,)
     return (*BEFORE, *by_kind, *speed, SECONDS, *others)
+
+
+def make_columns_of_seeds(relaxation: Relaxation, space: Space) -> Columns:
+    """Returns the table of epochs of several seeds: means, and what one accuracy is spread by.
+
+    There is room for the first alone of what the relaxation records besides.
+    """
+    *losses, _ = BEFORE
+    _, _, _, _, _, entropies, skips, *_ = single = make_columns(None, relaxation, space)
+    kinds = "/".join(f"{{skip_connect_{kind}:.1f}}" for kind in space.cell_types)
+    skips = skips._replace(form=kinds, width=4 * len(space.cell_types) - 1)
+    others = [column for column in RELAXATION_COLUMNS.values() if column in single]
+    return (*losses, VALID_OF_SEEDS, entropies, skips, SECONDS, *others[:1])
+
+
+def row_of_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the mean of an epoch's rows of several seeds, and as KEY_sd the spread of what differs (see `spread`)."""
+    row = {}
+    for key, value in rows[0].items():
+        if isinstance(value, int | float):
+            values = [float(each[key]) for each in rows]
+            row[key] = statistics.fmean(values)
+            if len(set(values)) > 1 or key.endswith(("_loss", "_accuracy")):
+                row[f"{key}_sd"] = spread(values)
+    return row
 
 
 def epoch_metrics(
@@ -100,13 +130,25 @@ def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
     }
 
 
-def skip_warnings(row: dict[str, Any], space: Space) -> Iterator[str]:
+def skip_warnings(row: Mapping[str, Any], space: Space) -> Iterator[str]:
     """Yields a line for each cell type that skip connections are taking over, the known failure of such searches."""
     for cell_type in space.cell_types:
         edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
         skips = row[f"skip_connect_{cell_type}"]
         if 2 * skips >= edges:
             yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
+
+
+def skip_warnings_of_seeds(rows: Mapping[int, Mapping[str, Any]], space: Space) -> Iterator[str]:
+    """Yields a line for each cell type that skip connections are taking over, which names the seeds."""
+    for cell_type in space.cell_types:
+        of_type = space._replace(cell_types=(cell_type,))
+        seeds = [str(seed) for seed, row in rows.items() if any(skip_warnings(row, of_type))]
+        if seeds:
+            yield (
+                f"warning: skip_connect takes half of the {cell_type} cell's edges or more now, of seed"
+                f"{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+            )
 
 
 def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:

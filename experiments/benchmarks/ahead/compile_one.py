@@ -14,8 +14,8 @@ from ahead.programs import PROGRAMS, Size
 
 
 def main() -> None:
-    chip, program, devices, size = json.loads(sys.argv[1])
-    built = PROGRAMS[program](Size(**size))
+    chip, program, devices, seeds, size = json.loads(sys.argv[1])
+    built = PROGRAMS[program](Size(**size)).of_seeds(seeds)
     begin = time.monotonic()
     lowered = built.trace(chips.devices(chip, devices)).lower()
     traced = time.monotonic()

@@ -20,7 +20,8 @@ from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.parallel import AXIS
-from nge_jax.search import gradient_steps, relaxation, strategy_steps
+from nge_jax.search import gradient_steps, relaxation, side_by_side, strategy_steps
+from nge_jax.search.gradient_steps import SearchState
 from nge_jax.segment import step as segment_step
 from nge_jax.space import genotype
 from nge_jax.space.spaces import DARTS
@@ -76,6 +77,27 @@ class Program(NamedTuple):
     specs: tuple[PartitionSpec, ...]
     returns: PartitionSpec = EVERYWHERE
     donated: tuple[int, ...] = (0,)
+
+    def of_seeds(self, count: int) -> "Program":
+        """The same step of `count` searches side by side, each with a state, a key and batches of its own."""
+        if count == 1:
+            return self
+        made = jax.eval_shape(self.make_arguments)
+        axes = tuple(side_by_side.STATE_AXES if isinstance(a, SearchState) else 0 for a in made)
+        if axes[0] == 0:
+            raise ValueError("only steps of a search are computed for several seeds")
+
+        def make_arguments():
+            state, *others = self.make_arguments()
+            stacked = side_by_side.stacked([state] * count)
+            return stacked, *jax.tree.map(lambda a: jnp.stack([a] * count), others)
+
+        def spec(spec):
+            return spec if spec == EVERYWHERE else PartitionSpec(None, *spec)
+
+        function = jax.vmap(self.function, axes, out_axes=side_by_side.STATE_AXES)
+        specs = tuple(map(spec, self.specs))
+        return self._replace(function=function, make_arguments=make_arguments, specs=specs)
 
     def trace(self, devices: Sequence[jax.Device]) -> jax.stages.Traced:
         """The program for a mesh of devices, which need not exist."""
