@@ -25,6 +25,7 @@ SHADES = np.array([[254, 254, 254], [20, 96, 155]], float)  # of 0, and of an ar
 _KINDS = "|".join(kind for space in SPACES.values() for kind in space.cell_types)
 _OPERATIONS = "|".join({name: 0 for space in SPACES.values() for name in space.operations})
 TAGS = (
+    (r"(.+)_sd", r"sd/\1"),
     (rf"({_OPERATIONS})_({_KINDS})", r"ops_\2/\1"),
     (rf"((?:edge_)?entropy)_({_KINDS})", r"\1/\2"),
     (r"test_iou_(.+)", r"iou_test/\1"),

@@ -2,7 +2,8 @@
 
 Read `gradient_steps` first: one update of the weights under fixed P, one of the embedding under fixed weights.
 `strategy_steps` replaces both where a strategy searches; `build` makes the parts that a config describes, `checks`
-refuses configs, `runner` runs an entire search, `record` writes what it found.
+refuses configs, `task` is a search as the loop runs it, `seeds` are several as one, `runner` runs an entire search, and
+`record` writes what it found.
 """
 
 from etils import epy as _epy

@@ -262,7 +262,9 @@ def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> t
     def on_all_devices(make, axes, axes_of_seeds):
         phase = parallel.of_numbers(make)
         if config.search.seeds:
-            one_by_one = jax.default_backend() == "cpu"  # see `side_by_side.mapped`
+            # Seeds that draw operations of their own would, side by side, compute all of each edge: by the compiler's
+            # estimate for an H100 (`compile_ahead.py`, 2 cells) 35 ms for four of them, where four steps take 25.
+            one_by_one = jax.default_backend() == "cpu" or config.search.relaxation == "gumbel"
             phase = side_by_side.mapped(phase, axes_of_seeds, one_by_one=one_by_one)
         return parallel.on_all_devices(phase, axes)
 

@@ -32,6 +32,8 @@ VALID_OF_SEEDS = Column(
     "valid acc.\n± sd", "{embedding_accuracy:.1%} ±{embedding_accuracy_sd:.1%}", 12
 )
 BEST_SO_FAR = Column("best\nso far", "{best_reward:.1%}", 6)
+# Of a row: what searches of several seeds have in common.
+SHARED = ("learning_rate", "temperature", "skip_dropout", "entropy_weight", "skipped_updates")
 # Of what a relaxation records (`Relaxation.record`).
 RELAXATION_COLUMNS = {
     "temperature": Column("temp.", "{temperature:.2f}", 5),
@@ -75,13 +77,13 @@ def make_columns_of_seeds(relaxation: Relaxation, space: Space) -> Columns:
 
 
 def row_of_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the mean of an epoch's rows of several seeds, and as KEY_sd the spread of what differs (see `spread`)."""
+    """Returns the mean of an epoch's rows of several seeds, and as KEY_sd the spread of what may differ."""
     row = {}
     for key, value in rows[0].items():
         if isinstance(value, int | float):
             values = [float(each[key]) for each in rows]
             row[key] = statistics.fmean(values)
-            if len(set(values)) > 1 or key.endswith(("_loss", "_accuracy")):
+            if key not in SHARED:
                 row[f"{key}_sd"] = spread(values)
     return row
 

@@ -28,7 +28,8 @@ def mapped(phase: Callable, batches: Any, *, one_by_one: bool) -> Callable:
       phase: `(state, batches, (key, numbers), start, stop) -> state`.
       batches: in_axes of its batches over seeds.
       one_by_one: computes one seed after the other, which gives the same but for the last bits. For CPUs, which one
-        search keeps busy, and whose forms of the kernels would grow out of the caches (`kernels/depthwise.py`).
+        search keeps busy, and whose forms of the kernels would grow out of the caches (`kernels/depthwise.py`); and for
+        steps that branch, which all seeds would have to take every branch of.
     """
     axes = (STATE_AXES, batches, (0, None), None, None)
     if not one_by_one:

@@ -15,7 +15,7 @@ from nge_jax.data import order as data_order
 from nge_jax.embedding import edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import artifacts, parallel
-from nge_jax.search import gradient_steps
+from nge_jax.search import gradient_steps, side_by_side
 from nge_jax.supernet.model import make_supernet
 
 # One reduction cell: the least that has both kinds of edges, and the fastest to compile.
@@ -110,8 +110,41 @@ def test_the_weights_learn(phases):
     assert losses[-1] < 0.8 * losses[0], losses
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
+def test_seeds_side_by_side_learn_as_each_alone(phases):
+    """Mapped by `vmap`, as GPUs and TPUs run them, here with the kernels' forms for CPUs."""
+    phase = gradient_steps.make_weight_phase(
+        gradient_steps.make_weight_step(NET, OPTIMIZER, PREPROCESSING)
+    )
+
+    def with_numbers(state, batches, key_and_numbers, start, stop):
+        return phase(state, batches, key_and_numbers[0], start, stop)
+
+    of_seeds = (0, side_by_side.BATCHES_AXES)
+    mapped = side_by_side.mapped(with_numbers, of_seeds, one_by_one=False)
+    program = parallel.on_all_devices(mapped, (None, parallel.BATCHES_AXES))
+    state, batches, key = fresh()
+    other = gradient_steps.init_state(NET, EDGES, OPTIMIZER, 2, jax.random.key(7))
+    states, keys = [state, other], jax.random.split(key)
+    probs = [EDGES.probs(s.params[EMBEDDING]) for s in states]
+    orders = [batches.indices, batches.indices[:, ::-1]]
+    indices = np.stack(orders, 1)
+    together = program(
+        side_by_side.stacked(states),
+        (jnp.stack(probs), batches._replace(indices=indices)),
+        (keys, ()),
+        0,
+        3,
+    )
+    for n, single in enumerate(states):
+        work = probs[n], batches._replace(indices=orders[n])
+        alone = phases[WEIGHTS](parallel.replicated(single), work, keys[n], 0, 3)
+        found = side_by_side.of_seed(together, n)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("platform, seeds", [("cuda", 1), ("tpu", 1), ("cuda", 2)])
+def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, seeds):
     net = NET._replace(schedule="together")
     mesh = Mesh(jax.devices()[:1], (parallel.AXIS,))
     state, batches, key = fresh()
@@ -119,10 +152,16 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
     weight_step = gradient_steps.make_weight_step(net, OPTIMIZER, PREPROCESSING)
     embedding_step = gradient_steps.make_embedding_step(net, EDGES, OPTIMIZER, PREPROCESSING)
     probs = EDGES.probs(state.params[EMBEDDING])
-    for step, args in (
+    steps = [
         (weight_step, (state, probs, images, labels, key)),
         (embedding_step, (state, images, labels, key)),
-    ):
+    ]
+    for step, args in steps[: 3 - seeds]:
+        if seeds > 1:
+            axes = (side_by_side.STATE_AXES, *(0,) * (len(args) - 1))
+            step = jax.vmap(step, axes, side_by_side.STATE_AXES)
+            several = jax.tree.map(lambda a: jnp.stack([a] * seeds), args)
+            args = several[0]._replace(step=state.step), *several[1:]
         everywhere = PartitionSpec()
         on_mesh = jax.shard_map(
             step, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
@@ -130,8 +169,9 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform):
         shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
         exported = jax.export.export(jax.jit(on_mesh), platforms=[platform])(*shapes)
         program = exported.mlir_module()
-        # Depthwise convolutions of the four edges that leave an input, as one with many groups.
-        assert "feature_group_count = 8" in program or "batch_group_count = 8" in program
+        # Depthwise convolutions of the four edges that leave an input, of all seeds, as one with many groups.
+        groups = f"group_count = {8 * seeds}"
+        assert f"feature_{groups}" in program or f"batch_{groups}" in program
         assert "stablehlo.while" not in program
 
 
