@@ -48,12 +48,14 @@ def wrong_values(limit, value):
     if limit.length is None:
         return [*over, (1,)]
     fewest, most = limit.length
+    none = [()] if fewest else []
+    value = value or (limit.least,)
     several = [(*value[:-1], bad) for bad in over]
     return [
         *several,
+        *none,
         value[0],
         "abc",
-        (),
         value * (most + 1),
         *([value[:-1]] if fewest == len(value) else []),
     ]

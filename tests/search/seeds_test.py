@@ -143,7 +143,7 @@ def test_the_report_shows_every_seed(searched, monkeypatch):
         "| seed-0 |",
         "The reduction cell of seed-3",
         "search.seeds=(0,3,)",
-        "22.50%",
+        "20.00% ± 10.61%",
     ):
         assert expected in text
     shown = seeds_report.to_text(whole)
