@@ -48,7 +48,7 @@ def mapped(phase: Callable, batches: Any, *, one_by_one: bool) -> Callable:
 def stacked(states: Sequence[SearchState]) -> SearchState:
     """Makes the state of several seeds of those of single searches that have made as many steps."""
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    return together._replace(step=states[0].step)
+    return together._replace(step=together.step[0])  # and no alias: a program uses it up
 
 
 @jax.jit
