@@ -110,39 +110,6 @@ def test_the_weights_learn(phases):
     assert losses[-1] < 0.8 * losses[0], losses
 
 
-def test_seeds_side_by_side_learn_as_each_alone(phases):
-    """Mapped by `vmap`, as GPUs and TPUs run them, here with the kernels' forms for CPUs."""
-    phase = gradient_steps.make_weight_phase(
-        gradient_steps.make_weight_step(NET, OPTIMIZER, PREPROCESSING)
-    )
-
-    def with_numbers(state, batches, key_and_numbers, start, stop):
-        return phase(state, batches, key_and_numbers[0], start, stop)
-
-    of_seeds = (0, side_by_side.BATCHES_AXES)
-    mapped = side_by_side.mapped(with_numbers, of_seeds, one_by_one=False)
-    program = parallel.on_all_devices(mapped, (None, parallel.BATCHES_AXES))
-    state, batches, key = fresh()
-    other = gradient_steps.init_state(NET, EDGES, OPTIMIZER, 2, jax.random.key(7))
-    states, keys = [state, other], jax.random.split(key)
-    probs = [EDGES.probs(s.params[EMBEDDING]) for s in states]
-    orders = [batches.indices, batches.indices[:, ::-1]]
-    indices = np.stack(orders, 1)
-    together = program(
-        side_by_side.stacked(states),
-        (jnp.stack(probs), batches._replace(indices=indices)),
-        (keys, ()),
-        0,
-        3,
-    )
-    for n, single in enumerate(states):
-        work = probs[n], batches._replace(indices=orders[n])
-        alone = phases[WEIGHTS](parallel.replicated(single), work, keys[n], 0, 3)
-        found = side_by_side.of_seed(together, n)
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("platform, seeds", [("cuda", 1), ("tpu", 1), ("cuda", 2)])
 def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, seeds):
     net = NET._replace(schedule="together")
