@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
+from jax.flatten_util import ravel_pytree
 
 WEIGHTS, EMBEDDING = "weights", "embedding"
 
@@ -90,10 +92,33 @@ def sgd(
     The numbers, here and but for b1 and b2 in `adam`, may be values of a program; the optimizer is made inside it then.
     """
     return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
+        clip_by_global_norm(clip_norm),
         optax.add_decayed_weights(weight_decay),
         optax.sgd(learning_rate, momentum=momentum),
     )
+
+
+def clip_by_global_norm(largest: Any) -> optax.GradientTransformation:
+    """Makes optax's transformation of this name, off CPUs in a few kernels instead of two for each array.
+
+    On CPUs it is optax's, whose sums are in another order.
+    """
+
+    def update(updates, state, params=None):
+        del params
+        norm = lax.platform_dependent(updates, cpu=optax.tree.norm, default=_norm_of_one_array)
+
+        def clipped(update):
+            small = jnp.squeeze(norm < largest)
+            return lax.select(small, update, (update / norm.astype(update.dtype)) * largest)
+
+        return jax.tree.map(clipped, updates), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)
+
+
+def _norm_of_one_array(tree):
+    return jnp.linalg.norm(ravel_pytree(tree)[0])
 
 
 def adam(

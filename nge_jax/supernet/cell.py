@@ -114,6 +114,7 @@ def mixed_cell(
     reduction: bool,
     mix_edges: Callable[..., Any],
     share: int = 1,
+    normalize: Callable[..., Any] = norm.batch_norm,
     axis_name: str | None = None,
 ) -> jax.Array:
     """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell, and rounded up).
@@ -126,12 +127,13 @@ def mixed_cell(
         reduction: whether this is a reduction cell.
         mix_edges: one of the three schedules, or `sampled.mix_chosen`.
         share: as of `init_mixed_cell`; with 2 and more (see `partial`) probs is a `space.mixture.Mixture`.
+        normalize: of the inputs; the schedules have their own.
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     inputs = jnp.stack(
         [
-            preprocess(params["preprocess_0"], before[0], axis_name),
-            preprocess(params["preprocess_1"], before[1], axis_name),
+            preprocess(params[f"preprocess_{number}"], x, axis_name, normalize)
+            for number, x in enumerate(before)
         ]
     )
     if share > 1:
@@ -167,13 +169,18 @@ def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, axis_nam
     return jnp.concatenate(list(whole[NUM_INPUTS:]), axis=-1)
 
 
-def preprocess(weights: jax.Array, x: jax.Array, axis_name: str | None) -> jax.Array:
+def preprocess(
+    weights: jax.Array,
+    x: jax.Array,
+    axis_name: str | None,
+    normalize: Callable[..., Any] = norm.batch_norm,
+) -> jax.Array:
     """Applies ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN."""
     x = jax.nn.relu(x)
     if weights.ndim == 2:
-        return norm.batch_norm(x @ weights.astype(x.dtype), axis_name)
+        return normalize(x @ weights.astype(x.dtype), axis_name)
     halves: list[Any] = [
         convolution.strided_pointwise(x, w.astype(x.dtype), step=2, shift=shift, product=jnp.matmul)
         for shift, w in enumerate(weights)
     ]
-    return norm.batch_norm(jnp.concatenate(halves, -1), axis_name)
+    return normalize(jnp.concatenate(halves, -1), axis_name)

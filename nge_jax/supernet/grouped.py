@@ -4,24 +4,32 @@ What the operations make of a node lies as [B, H, W, E C], the channels of edge 
 convolutions are one of E C channels, their batch normalizations are one, and their 1x1 convolutions one product with a
 batch dimension. Measured on an H200 (float32, a normal cell of 16 channels at 32 x 32, batch 64, forward and backward):
 5.7 ms in a sketch of this; 52 ms before, when a convolution of C channels made E from each and dilated ones were
-the library's. A v5e's compiler expects 20.3 million cycles of the weight step of one reduction cell (bfloat16), and
-24.6 of that form by `jax.vmap` over the edges.
+the library's.
+
+The 3x3 and the 5x5 convolution of a kind are bundled, too, into one of 2 E C channels, the smaller kernel among zeros.
+At these sizes starting a kernel costs more than products with zeros: for a step of 16 channels and 2 cells, batch 64,
+float32, an H100 starts 770 kernels and not 1,232, which by its compiler and peak rates takes 3.6 ms and not 4.1. A
+v5e's compiler expects 44.0 million cycles of that step in bfloat16, and 45.9 of one without the bundles.
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.kernels import convolution
+from nge_jax.kernels import convolution, pooling
 from nge_jax.kernels.depthwise import depthwise_conv
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm, partial
-from nge_jax.supernet.edge import SKIP, edges_from, weightless, weightless_operations
+from nge_jax.supernet.edge import POOLS, SKIP, edges_from
 from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
+
+# Neighbors in OPERATIONS, of one kind, that are computed as one.
+BUNDLES = tuple(SEPARABLE), tuple(DILATED)
 
 
 def mix_together(
@@ -46,39 +54,37 @@ def mix_together(
         [6, B, H, W, C], or `Nodes`.
     """
     if isinstance(nodes, Nodes):
-        return _mix_partially(params, nodes, inputs, probs, sources, axis_name)
-    mixed = list(nodes)
+        assert isinstance(probs, Factors), "a partially connected cell has factors"
+        by_source = _by_source(bundled(params), probs.probs, sources)
+        return _mix_partially(by_source, nodes, inputs, probs.betas, axis_name)
+    mixed, by_source = list(nodes), _by_source(bundled(params), probs, sources)
     for source in sources:
         x = mixed[source] if inputs is None else inputs[source]
-        brought = _brought(params, x, source, probs, inputs is not None, sources, axis_name)
+        brought = _brought(by_source[source], x, source, inputs is not None, axis_name)
         for target, more in brought.items():
             mixed[target] = mixed[target] + more
     return jnp.stack(mixed)
 
 
-def _mix_partially(params, nodes, inputs, factors, sources, axis_name):
-    """Computes `mix_together` of a partially connected cell."""
+def _mix_partially(by_source, nodes, inputs, betas, axis_name):
+    """Computes `mix_together` of a partially connected cell; by_source: of `_by_source`."""
     mixed, passed = map(list, nodes)
-    for source in sources:
+    for source in by_source:
         x = Nodes(mixed[source], passed[source]) if inputs is None else inputs[source]
         first, rest = partial.read(x, nodes.mixed.shape[-1])
-        brought = _brought(
-            params, first, source, factors.probs, inputs is not None, sources, axis_name
-        )
+        brought = _brought(by_source[source], first, source, inputs is not None, axis_name)
         for target, more in brought.items():
-            beta = factors.betas[EDGES.index((source, target))].astype(rest.dtype)
+            beta = betas[EDGES.index((source, target))].astype(rest.dtype)
             mixed[target] = mixed[target] + more
             passed[target] = passed[target] + beta * rest
     return Nodes(jnp.stack(mixed), jnp.stack(passed))
 
 
-def _brought(params, x, source, probs, reducing, sources, axis_name):
+def _brought(edges, x, source, reducing, axis_name):
     """Computes what the edges that leave `source`, of which they mix x, bring to each of their targets."""
+    params, p = edges
+    brought = mixed_edges(params, x, p, 2 if reducing else 1, axis_name)
     targets = [k for i, k in EDGES if i == source]
-    leaving = np.array([n for n, (i, _) in enumerate(edges_from(sources)) if i == source])
-    p = probs[np.array([EDGES.index((source, k)) for k in targets])]
-    mine = _edges_params(params, leaving)
-    brought = mixed_edges(mine, x, p, 2 if reducing else 1, axis_name)
     return {target: brought[..., number, :] for number, target in enumerate(targets)}
 
 
@@ -88,7 +94,7 @@ def mixed_edges(
     """Computes what E edges of one source bring: the sum of their operations, weighted by `p` (paper Eq. 11).
 
     Args:
-        params: parameters of the edges, stacked.
+        params: parameters of the edges, as of `bundled`.
         x: [B, H, W, C], the source.
         p: [E, 7], probabilities of each edge's operations.
         stride: 1 or 2.
@@ -97,41 +103,106 @@ def mixed_edges(
     Returns:
         [B, H / stride, W / stride, E, C].
     """
-    edges = len(p)
+    edges, channels = len(p), x.shape[-1]
     p = p.astype(x.dtype)
     relu_x = jax.nn.relu(x)
-    repeated = jnp.tile(relu_x, edges)
 
     def normalize(y):
         return norm.batch_norm_in_one_pass(y, axis_name)
 
     def convolve(x, weights, stride, dilation):
-        """Applies depthwise and 1x1 convolution, and BN, to [B, H, W, E C]."""
-        kernels = jnp.moveaxis(weights["depthwise"], 0, 2)  # [k, k, E, C]
+        """Applies depthwise and 1x1 convolution, and BN, to [B, H, W, E n C], for each edge those of its bundle."""
+        kernels = jnp.moveaxis(weights["depthwise"], (0, 1), (2, 3))  # [k, k, E, n, C]
         h = depthwise_conv(x, kernels.reshape(*kernels.shape[:2], -1), stride, dilation)
-        y = jnp.einsum("bhwec,ecd->bhwed", _split(h), weights["pointwise"].astype(h.dtype))
-        return normalize(_merge(y))
+        pointwise = weights["pointwise"].reshape(-1, channels, channels)
+        h = h.reshape(*h.shape[:-1], -1, channels)
+        return normalize(_merge(jnp.einsum("bhwec,ecd->bhwed", h, pointwise.astype(h.dtype))))
 
-    def _split(y: Any) -> Any:
-        return y.reshape(*y.shape[:-1], edges, -1)
+    def weighted(y, names):
+        """Weights an edge's operations `names`, neighbors in y [..., E names C], by p and sums them: [..., E, C]."""
+        first = OPERATIONS.index(names[0])
+        weights = p[:, first : first + len(names), None]
+        return (y.reshape(*y.shape[:-1], edges, -1, channels) * weights).sum(-2)
 
-    results = {}
-    for name in SEPARABLE:
-        z = jax.nn.relu(convolve(repeated, params[name]["first"], stride, 1))
-        results[name] = convolve(z, params[name]["second"], 1, 1)
-    for name in DILATED:
-        results[name] = convolve(repeated, params[name], stride, 2)
+    total: Any = 0.0
+    for names, weights in params["bundles"].items():
+        repeated = jnp.tile(relu_x, len(names) * edges)
+        if "first" in weights:
+            z = jax.nn.relu(convolve(repeated, weights["first"], stride, 1))
+            total += weighted(convolve(z, weights["second"], 1, 1), names)
+        else:
+            total += weighted(convolve(repeated, weights, stride, 2), names)
     if stride == 2:
         halves = [
             _strided_pointwise(relu_x, half, shift)
             for shift, half in enumerate(params[SKIP].swapaxes(0, 1))
         ]
-        results[SKIP] = normalize(_merge(jnp.concatenate(halves, -1)))
-    total: Any = sum(_split(y) * p[:, OPERATIONS.index(name), None] for name, y in results.items())
-    shared = weightless_operations(x, stride, axis_name)
-    for feature, weight in zip(shared, weightless(p, stride).T, strict=True):
-        total += feature[..., None, :] * weight[:, None]
+        total += weighted(normalize(_merge(jnp.concatenate(halves, -1))), (SKIP,))
+    # Both pools are one normalization, too; `edge.weightless_operations` is what CPUs take.
+    pools = jnp.concatenate([pooling.max_pool(x, stride), pooling.avg_pool(x, stride)], -1)
+    for name, feature in zip(POOLS, jnp.split(normalize(pools), len(POOLS), -1), strict=True):
+        total += feature[..., None, :] * p[:, OPERATIONS.index(name), None]
+    if stride == 1:
+        total += x[..., None, :] * p[:, OPERATIONS.index(SKIP), None]
     return total
+
+
+def bundled(params: Params) -> Params:
+    """Lays the n convolutions of each bundle side by side, smaller kernels among zeros.
+
+    Args:
+        params: stacked parameters of E edges.
+
+    Returns:
+        "bundles": names -> depthwise kernels [E, n, k, k, C] and 1x1 convolutions [E, n, C, C], of the first and of
+        the second half where they are separable; and the others as they are.
+    """
+
+    def lay(parts):
+        size = max(part["depthwise"].shape[1] for part in parts)
+        margins = [(size - part["depthwise"].shape[1]) // 2 for part in parts]
+        kernels = [
+            jnp.pad(part["depthwise"], ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+            for part, margin in zip(parts, margins, strict=True)
+        ]
+        pointwise = [part["pointwise"] for part in parts]
+        return {"depthwise": jnp.stack(kernels, 1), "pointwise": jnp.stack(pointwise, 1)}
+
+    def of_kind(names):
+        if names[0] in DILATED:
+            return lay([params[name] for name in names])
+        return {half: lay([params[name][half] for name in names]) for half in ("first", "second")}
+
+    rest = {SKIP: params[SKIP]} if SKIP in params else {}
+    return {"bundles": {names: of_kind(names) for names in BUNDLES}} | rest
+
+
+def _by_source(params, probs, sources):
+    """Lists (parameters of `bundled`, probabilities) of the edges that leave each source, taken of all at once."""
+    edges = edges_from(sources)
+    # By source, and those of one in the order of their targets, as they are.
+    order = sorted(range(len(edges)), key=lambda number: edges[number][0])
+    ordered = (
+        jax.tree.map(lambda a: _in_order(a, tuple(order)), params),
+        probs[np.array([EDGES.index(edges[number]) for number in order])],
+    )
+    found, begin = {}, 0
+    for source in sources:
+        end = begin + sum(i == source for i, _ in edges)
+        found[source] = jax.tree.map(lambda a, rows=slice(begin, end): a[rows], ordered)
+        begin = end
+    return found
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _in_order(a, order):
+    """Takes the rows of a in another order. The derivative is by hand: the automatic one is a sum over rows."""
+    return a[np.array(order)]
+
+
+_in_order.defvjp(
+    lambda a, order: (_in_order(a, order), None), lambda order, _, g: (g[np.argsort(order)],)
+)
 
 
 def _strided_pointwise(x, weights, shift):
@@ -145,7 +216,3 @@ def _strided_pointwise(x, weights, shift):
 def _merge(y: Any) -> jax.Array:
     """Lays [..., E, C] as [..., E C]."""
     return y.reshape(*y.shape[:-2], -1)
-
-
-def _edges_params(stacked, numbers):
-    return jax.tree.map(lambda a: a[numbers], stacked)

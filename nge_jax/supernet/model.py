@@ -115,6 +115,7 @@ class Supernet(NamedTuple):
                 reduction=spec.reduction,
                 mix_edges=mix_edges,
                 share=self.share,
+                normalize=self._normalize,
                 axis_name=self.axis_name,
             )
             if self.remat:
@@ -126,6 +127,11 @@ class Supernet(NamedTuple):
         pooled = x.mean((1, 2), dtype=jnp.float32)
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
+
+    @property
+    def _normalize(self) -> Callable[..., Any]:
+        """Picks the batch normalization that is fast where the schedule is."""
+        return norm.batch_norm_in_one_pass if self.schedule == "together" else norm.batch_norm
 
     def _init_stem(self, key, channels):
         """Draws the stem's convolution, or its three, each with the affine part of its BN."""
@@ -163,7 +169,7 @@ class Supernet(NamedTuple):
             x = reference.conv(x, kernel)
         else:
             x = convolution.conv(x, kernel)
-        x = norm.batch_norm(x, self.axis_name)
+        x = self._normalize(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 
 

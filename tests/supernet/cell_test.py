@@ -189,3 +189,21 @@ def test_batch_norm_in_one_pass_equals_that_in_two(key, mean):
     np.testing.assert_allclose(found[..., 1:], expected[..., 1:], atol=2e-5)
     np.testing.assert_allclose(pull(g)[0][..., 1:], expected_pull(g)[0][..., 1:], atol=2e-5)
     assert jnp.isfinite(found).all() and jnp.isfinite(pull(g)[0]).all()
+
+
+def test_both_batch_norms_share_statistics_between_devices_alike(key):
+    x = 1 + jax.random.normal(key, (2, 3, 4, 4, 5))
+    g = jax.random.normal(jax.random.fold_in(key, 1), x.shape)
+
+    def normalized(normalize):
+        def on_device(x, g):
+            y, pull = jax.vjp(lambda x: normalize(x, "batch"), x)
+            return y, *pull(g)
+
+        return jax.vmap(on_device, axis_name="batch")(x, g)
+
+    found, expected = map(normalized, (norm.batch_norm_in_one_pass, norm.batch_norm))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    whole = norm.batch_norm(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
+    np.testing.assert_allclose(found[0], whole, atol=2e-5)
