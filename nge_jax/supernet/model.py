@@ -36,7 +36,8 @@ class Supernet(NamedTuple):
         schedule: "loop" (fast on CPU), "together" (fast on GPU and TPU) or "reference" (as the paper
             writes it), see `cell`.
         dtype: of the activations; parameters and statistics are float32 always.
-        remat: recompute each cell's inside in the backward pass instead of storing it.
+        remat: recompute each cell's inside in the backward pass instead of storing it; by "together" all but what
+            convolutions bring.
         axis_name: mapped axis over which batch statistics are averaged; None: each device its own, as
             the paper's multi-GPU runs have it.
         large_stem: for large images, ImageNet's stem of DARTS: three convolutions of stride 2. The plan's first cell
@@ -107,6 +108,9 @@ class Supernet(NamedTuple):
 
         They are a tree of arrays [2, ...]: (normal, reduction) cell.
         """
+        of_whole_cells = self.remat
+        if self.remat and mix_edges is mix_together:  # which knows what to keep
+            mix_edges, of_whole_cells = functools.partial(mix_together, remat=True), False
         before = self._stem(weights["stem"], images.astype(self.dtype))
         x, endpoints = before[1], {"stem": before[1]}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
@@ -118,7 +122,7 @@ class Supernet(NamedTuple):
                 normalize=self._normalize,
                 axis_name=self.axis_name,
             )
-            if self.remat:
+            if of_whole_cells:
                 mixed_cell = jax.checkpoint(mixed_cell)
             of_type = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
             x = mixed_cell(params, before, of_type)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 BATCH_NORM_EPSILON = 1e-5
+STATISTICS = "statistics"  # their name where a backward pass keeps some arrays by name
 
 
 def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
@@ -45,6 +47,7 @@ def _one_pass_forward(x, axis_name):
     wide = x.astype(jnp.float32)
     mean, square = pmean(_mean_of_both(wide, jnp.square(wide)), axis_name)
     scale = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0) + BATCH_NORM_EPSILON)
+    mean, scale = checkpoint_name((mean, scale), STATISTICS)
     return ((wide - mean) * scale).astype(x.dtype), (x, mean, scale)
 
 

@@ -57,8 +57,9 @@ def test_bfloat16_activations_leave_float32_logits(schedule):
     assert {x.dtype for x in endpoints.values()} == {jnp.dtype(jnp.bfloat16)}
 
 
-def test_computing_a_cell_again_gives_the_same_gradients():
-    plain = make_supernet(cells=1, channels=2, num_classes=3)
+@pytest.mark.parametrize("schedule", ["loop", "together"])
+def test_computing_a_cell_again_gives_the_same_gradients(schedule):
+    plain = make_supernet(cells=1, channels=2, num_classes=3, schedule=schedule)
     again = plain._replace(remat=True)
     weights = plain.init(jax.random.key(0))
     images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
