@@ -3,7 +3,7 @@
   python experiments/benchmarks/compile_ahead.py --plugins=DIR                                   all of it: hours
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --chips=h100 --programs=search_weights
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --cells=2 --batch_size=8 --dtype=bfloat16 --devices=4
-  python experiments/benchmarks/compile_ahead.py --plugins=DIR --chips=h100 --programs=search_weights --seeds=1,4,8
+  python experiments/benchmarks/compile_ahead.py --plugins=DIR --programs=search_weights --side_by_side=1,4,8
 
 DIR holds the compilers, which are no dependencies of the project. With the version of jax in use (0.10.2):
 
@@ -11,7 +11,7 @@ DIR holds the compilers, which are no dependencies of the project. With the vers
   pip install --target=DIR/tpu --no-deps 'libtpu==0.0.42.*'       as jax's extra `tpu` names it
 
 Each program is compiled in a process of its own, since a compiler may end its process. Exit code 1: one of them did
-not compile. With --seeds a search's step is that of so many searches in one program (`search.seeds`). Sizes are the
+not compile. With --side_by_side a search's step is that of so many in one program (`search.seeds`). Sizes are the
 paper's where no flag says otherwise (see ahead/programs.py), `batch_size` is that of all devices together. The columns:
 
 * compile s: tracing and lowering, and XLA, on this machine, without a cache.
@@ -71,9 +71,12 @@ _SIZE = {
     "batch_size": flags.DEFINE_integer("batch_size", None, "images a step"),
     "image_size": flags.DEFINE_integer("image_size", None, "pixels of a side"),
     "dtype": flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "of the activations"),
+    "remat": flags.DEFINE_bool("remat", False, "of a supernet, as config.network.remat"),
 }
 _DEVICES = flags.DEFINE_integer("devices", 1, "that divide a batch", lower_bound=1)
-_SEEDS = flags.DEFINE_list("seeds", ["1"], "of steps of a search: how many searches side by side")
+_SIDE_BY_SIDE = flags.DEFINE_list(
+    "side_by_side", ["1"], "of steps of a search: how many searches side by side"
+)
 _LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "a process that takes longer is stopped")
 
 
@@ -84,12 +87,14 @@ def main(_) -> None:
         for name in flag.value:
             if name not in known:
                 sys.exit(f"--{flag.name}: found {name!r}, expected some of {', '.join(known)}")
-    if not all(text.isdecimal() and int(text) for text in _SEEDS.value):
-        sys.exit(f"--seeds: found {','.join(_SEEDS.value)!r}, expected numbers such as 1,4,8")
-    several = [int(text) for text in _SEEDS.value]
+    if not all(text.isdecimal() and int(text) for text in _SIDE_BY_SIDE.value):
+        sys.exit(
+            f"--side_by_side: found {','.join(_SIDE_BY_SIDE.value)!r}, expected numbers such as 1,4,8"
+        )
+    several = [int(text) for text in _SIDE_BY_SIDE.value]
     if max(several) > 1 and (others := [p for p in _PROGRAMS.value if p not in OF_SEARCH]):
         sys.exit(
-            f"--seeds: found {max(several)} with {', '.join(others)}, expected 1: no gradient's search"
+            f"--side_by_side: found {max(several)} with {', '.join(others)}, expected 1: no gradient's search"
         )
     size = {name: flag.value for name, flag in _SIZE.items()}
     print(f"{size['dtype']}, {_DEVICES.value} device(s)\n")

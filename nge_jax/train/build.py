@@ -220,18 +220,19 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
 
 def make_numbers(config: ConfigDict, steps_per_epoch: int) -> Numbers:
     """Collects the numbers that the program of a checked config is given."""
-    train, total_steps = config.train, config.train.epochs * steps_per_epoch
+    total_steps = config.train.epochs * steps_per_epoch
     rate = make_rate(
-        train.decay,
+        config.train.decay,
         float(config.weights.learning_rate),
         total_steps,
-        train.warmup_epochs * steps_per_epoch,
+        config.train.warmup_epochs * steps_per_epoch,
     )
+    drop_path = float(config.train.drop_path)
     return Numbers(
         rate=rate,
         weights=make_sgd_numbers(config),
         steps_per_epoch=steps_per_epoch,
-        drop_path=DropPath(float(train.drop_path), total_steps) if train.drop_path else None,
+        drop_path=DropPath(drop_path, total_steps) if drop_path else None,
     )
 
 

@@ -50,6 +50,7 @@ class Size(NamedTuple):
     batch_size: int | None = None
     dtype: str = "float32"
     image_size: int | None = None
+    remat: bool = False
 
     def over(self, cells: int, channels: int, batch_size: int, image_size: int) -> "Size":
         """With the paper's sizes where there is None."""
@@ -251,7 +252,12 @@ def _search(size):
     """The supernet as accelerators run it, all sizes, the optimizer of both groups, how images enter."""
     size = size.over(cells=8, channels=16, batch_size=64, image_size=32)
     net = make_supernet(
-        size.cells, size.channels, 10, schedule="together", dtype=jnp.dtype(size.dtype)
+        size.cells,
+        size.channels,
+        10,
+        schedule="together",
+        dtype=jnp.dtype(size.dtype),
+        remat=size.remat,
     )
     optimizer = optim.Optimizer(
         {WEIGHTS: _sgd(), EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3)}
