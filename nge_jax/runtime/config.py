@@ -223,6 +223,16 @@ def to_values(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
 
 
+def loop_settings(config: ConfigDict) -> dict[str, int]:
+    """Returns what a checked config tells `loop.run`."""
+    return {
+        "checkpoint_every_steps": config.run.checkpoint_every_steps,
+        "keep_checkpoints": config.run.keep_checkpoints,
+        "steps_per_dispatch": config.run.steps_per_dispatch,
+        "skip_nonfinite": config.run.skip_nonfinite,
+    }
+
+
 def differ(config: ConfigDict, differences: Differences) -> None:
     """Gives keys of a config other values.
 

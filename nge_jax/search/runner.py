@@ -35,7 +35,6 @@ from nge_jax.runtime import artifacts, banner, distributed, lock, loop, metrics_
 from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.artifacts import Size
 from nge_jax.runtime.lock import holds_workdir
-from nge_jax.runtime.loop import Task
 from nge_jax.runtime.progress import waiting
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
@@ -93,7 +92,7 @@ def run(
     with waiting("making the supernet"):
         task = make_task(config, search, data, path)
     banner.show(_describe_net(config, task.state))
-    state = _loop(config, task, path)
+    state = loop.run(task, path, **config_checks.loop_settings(config))
     del task  # and with it the images on the devices, where choosing the cell may put them anew
     with waiting("choosing the cell"):
         score = search_task.make_score(search)
@@ -126,7 +125,7 @@ def _run_several(
         with waiting("making the supernets"):
             task = search_seeds.make_task(config, search, data, singles)
         banner.show(_describe_net(config, search_seeds.first_state(task.state)))
-        state = _loop(config, task, path)
+        state = loop.run(task, path, **config_checks.loop_settings(config))
         del task
         with waiting("choosing the cells"):
             results = search_seeds.conclude(singles, data, state, table)
@@ -176,17 +175,6 @@ def _recorded_seeds(path: Path) -> list[int]:
         return artifacts.read_seeds(path)
     except InputError:
         return []
-
-
-def _loop(config: ConfigDict, task: Task, path: Path) -> SearchState:
-    return loop.run(
-        task,
-        path,
-        checkpoint_every_steps=config.run.checkpoint_every_steps,
-        keep_checkpoints=config.run.keep_checkpoints,
-        steps_per_dispatch=config.run.steps_per_dispatch,
-        skip_nonfinite=config.run.skip_nonfinite,
-    )
 
 
 def _show_plan(config: ConfigDict, search: Search, data: small.SmallDataset) -> None:

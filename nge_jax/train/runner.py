@@ -35,7 +35,7 @@ from nge_jax.runtime import (
     workdir,
 )
 from nge_jax.runtime.artifacts import Size
-from nge_jax.runtime.config import to_values
+from nge_jax.runtime.config import loop_settings, to_values
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.runtime.progress import waiting
@@ -110,14 +110,7 @@ def run(
     show_plan(config, training.model, source, *steps)
     with waiting("making the network"):
         task = make_task(config, training, path, begins_with)
-    loop.run(
-        task,
-        path,
-        checkpoint_every_steps=config.run.checkpoint_every_steps,
-        keep_checkpoints=config.run.keep_checkpoints,
-        steps_per_dispatch=config.run.steps_per_dispatch,
-        skip_nonfinite=config.run.skip_nonfinite,
-    )
+    loop.run(task, path, **loop_settings(config))
     loop.finish(path, report)
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
     found: dict[str, Any] = {name: last.get(f"test_{name}") for name in Evaluation._fields}

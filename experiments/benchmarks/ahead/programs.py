@@ -43,6 +43,7 @@ class Size(NamedTuple):
     batch_size: images a step, over all devices.
     dtype: of the activations.
     image_size: pixels of a side; a training on images too small for the auxiliary head has none.
+    remat: of a supernet, as config.network.remat.
     """
 
     cells: int | None = None
