@@ -31,6 +31,8 @@ HERE = Path(__file__).resolve().parent
 # Images a step where --batch_sizes does not say.
 BATCH_SIZES = {"train_cifar": 96, "train_imagenet": 128, "segmentation": 16, "predict": 64}
 SEARCH = ("search_weights", "search_embedding", "sampled_weights")
+# Those of other relaxations, which `--programs` may name.
+RELAXED = ("gumbel_weights", "gumbel_embedding", "partial_weights", "partial_embedding")
 COLUMNS = (
     "program",
     "type",
@@ -43,7 +45,9 @@ COLUMNS = (
 )
 FORMS = ("dilated", "by_phases", "shifts", "dense")
 
-_PROGRAMS = flags.DEFINE_list("programs", [*SEARCH, *BATCH_SIZES], "which of ahead/programs.py")
+_PROGRAMS = flags.DEFINE_list(
+    "programs", [*SEARCH, *BATCH_SIZES], f"of ahead/programs.py; also {', '.join(RELAXED)}"
+)
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "of the activations")
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["64", "256"], "of the search's steps")
 _CELLS = flags.DEFINE_integer("cells", None, "number of cells, else the paper's")
@@ -86,7 +90,7 @@ def main(_) -> None:
 def requests():
     """Lists what to measure, as on_device.py reads it, the longest to compile first."""
     for program in _PROGRAMS.value:
-        sizes = map(int, _BATCH_SIZES.value) if program in SEARCH else [BATCH_SIZES[program]]
+        sizes = [BATCH_SIZES[program]] if program in BATCH_SIZES else map(int, _BATCH_SIZES.value)
         for batch_size in sizes:
             for dtype in _DTYPES.value:
                 size = {"batch_size": batch_size, "dtype": dtype, "image_size": _IMAGE_SIZE.value}
