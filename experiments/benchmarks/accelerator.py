@@ -2,6 +2,7 @@
 
   python experiments/benchmarks/accelerator.py --out=accelerator.md
   python experiments/benchmarks/accelerator.py --programs=search_weights,search_embedding --batch_sizes=64,512
+  python experiments/benchmarks/accelerator.py --programs=search_weights --dtypes=float32 --batch_sizes=64 --kernels=30
   JAX_PLATFORMS=cpu python experiments/benchmarks/accelerator.py --cells=1 --channels=4 --batch_sizes=8 --dtypes=float32
 
 Each row is measured in a process of its own (see measure/on_device.py): some compile at once, one at a time is
@@ -13,7 +14,9 @@ have one each. The columns:
 * memory: the most that the device had in use.
 * the same twice: whether five steps from one state ended alike, bit by bit, in two runs.
 
-The second table times the forms of a depthwise convolution, forward and backward, at the shapes of the supernet.
+The second table times the forms of a depthwise convolution, forward and backward, at the shapes of the supernet. With
+--kernels=30 a table for each program sums its kernels by their kinds and lists the 30 that take longest, as JAX's
+profiler tells, beside the least that the chip could take (see ahead/chips.py).
 """
 
 import concurrent.futures
@@ -26,6 +29,9 @@ import time
 from pathlib import Path
 
 from absl import app, flags
+
+from ahead.kernels import KINDS
+from measure.profile import Measured
 
 HERE = Path(__file__).resolve().parent
 # Images a step where --batch_sizes does not say.
@@ -54,6 +60,7 @@ _CELLS = flags.DEFINE_integer("cells", None, "number of cells, else the paper's"
 _CHANNELS = flags.DEFINE_integer("channels", None, "channels of the first cells, else the paper's")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels of a side, else the paper's")
 _DEPTHWISE = flags.DEFINE_bool("depthwise", True, "time the forms of depthwise convolutions too")
+_KERNELS = flags.DEFINE_integer("kernels", 0, "of each program, listed by the time they take")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "that each step is timed for")
 _LIMIT_S = flags.DEFINE_float("limit_s", 540.0, "after which what is not done is given up")
 _AT_ONCE = flags.DEFINE_integer("at_once", max(1, (os.cpu_count() or 1) // 3), "processes")
@@ -81,6 +88,9 @@ def main(_) -> None:
                 forms = pool.submit(start, "measure.depthwise_forms", shapes(), folder, end)
             for request, figures in rows:
                 say(row(*cells(request, figures.result())))
+            for request, figures in rows:
+                if "kernels" in figures.result():
+                    say_kernels(say, request, [Measured(*k) for k in figures.result()["kernels"]])
             if forms is not None:
                 say_forms(say, forms.result())
     if _OUT.value:
@@ -95,7 +105,8 @@ def requests():
             for dtype in _DTYPES.value:
                 size = {"batch_size": batch_size, "dtype": dtype, "image_size": _IMAGE_SIZE.value}
                 size |= {"cells": _CELLS.value, "channels": _CHANNELS.value}
-                yield {"program": program, "size": size, "seconds": _SECONDS.value}
+                request = {"program": program, "size": size, "seconds": _SECONDS.value}
+                yield request | {"kernels": _KERNELS.value > 0}
 
 
 def shapes() -> dict:
@@ -138,6 +149,9 @@ def start(module: str, request: dict, folder: str, end: float) -> dict:
         # Several processes share the device.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
+    if request.get("kernels"):  # the profiler sees a graph of kernels as one
+        options = os.environ.get("XLA_FLAGS", ""), "--xla_gpu_enable_command_buffer="
+        environment["XLA_FLAGS"] = " ".join(options)
     request = request | {"lock": str(Path(folder) / "lock")}
     left = min(end - time.monotonic(), 1e6)
     if left <= 0:
@@ -175,6 +189,31 @@ def cells(request: dict, figures: dict) -> list[str]:
         f"{memory / 1e9:.2f}" if memory else "not told",
         "yes" if figures["repeats"] else "no",
     ]
+
+
+def say_kernels(say, request: dict, kernels: list[Measured]) -> None:
+    """Says what the kernels of a program take, summed by kinds, and those that take longest."""
+    size = request["size"]
+    say()
+    name = f"{request['program']}, {size['dtype']}, {size['batch_size']} images"
+    say(row(name, "in a step", "ms", "least ms", "result", "from"))
+    say(row(*("---" for _ in range(6))))
+    for kind in KINDS:
+        of_kind = [kernel for kernel in kernels if kernel.kind == kind]
+        if of_kind:
+            say(kernel_row(f"all of kind {kind}", of_kind))
+    for kernel in kernels[: _KERNELS.value]:
+        origin = "/".join(kernel.origin.split("/")[-3:])
+        say(kernel_row(kernel.name, [kernel], kernel.result, origin))
+
+
+def kernel_row(name: str, kernels: list[Measured], *more: str) -> str:
+    """Returns a row of sums over kernels."""
+    times = sum(kernel.times for kernel in kernels)
+    seconds = sum(kernel.seconds for kernel in kernels)
+    least = [kernel.least for kernel in kernels if kernel.least is not None]
+    figures = f"{times:g}", f"{1e3 * seconds:.3f}", f"{1e3 * sum(least):.3f}" if least else ""
+    return row(name, *figures, *(more or ("", "")))
 
 
 def say_forms(say, figures: dict) -> None:

@@ -36,6 +36,8 @@ _TILE = re.compile(r"([\d,]+):T\((\d+),(\d+)\)")
 # The TPU's vector memory, about 22 times as fast as that of the chip's board: "How to Scale Your Model", on TPUs.
 _ON_CHIP, _ON_CHIP_SPEED = "S(1)", 22
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_ORIGIN = re.compile(r'op_name="([^"]*)"')
+_LAYOUT = re.compile(r"\{[^{}]*\}")
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.\-]+)")
@@ -54,17 +56,21 @@ class Instruction(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """times: in a run; kind: one of KINDS; dtype: of what it reads; cycles: that a TPU's compiler expects, else 0.
+    """name: in the text; times: in a run; kind: one of KINDS; dtype: of what it reads.
 
-    A product or convolution is the library's or the root of what is fused with it.
+    cycles: that a TPU's compiler expects, else 0; result: its type, without layouts; origin: the operation it comes
+    from, as JAX names it. A product or convolution is the library's or the root of what is fused with it.
     """
 
+    name: str
     times: float
     kind: str
     flops: float
     nbytes: float
     dtype: str
-    cycles: int = 0
+    cycles: int
+    result: str
+    origin: str
 
 
 def list_kernels(text: str) -> list[Kernel]:
@@ -127,8 +133,9 @@ def _kernel(computations, types, instruction, times):
     dtypes = [
         dtype for type_ in read for dtype, *_ in _ARRAY.findall(type_) if dtype in ("f32", "bf16")
     ]
-    cycles = _CYCLES.search(rest)
+    cycles, origin = _CYCLES.search(rest), _ORIGIN.search(rest)
     return Kernel(
+        instruction.name,
         times,
         kind,
         sum(_flops(i, types) for i in inner),
@@ -137,6 +144,8 @@ def _kernel(computations, types, instruction, times):
         else sum(map(_nbytes, (instruction.result, *read))),
         max(set(dtypes), key=dtypes.count, default="f32"),
         int(cycles[1]) if cycles else 0,
+        _LAYOUT.sub("", instruction.result),
+        origin[1] if origin else "",
     )
 
 

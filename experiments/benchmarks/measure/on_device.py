@@ -9,14 +9,17 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ahead.programs import PROGRAMS, Size
+from measure.profile import Measured, measure_kernels
 
 STEPS = 10  # of a dispatch that is timed
+PROFILED = 3  # steps
 
 
 def main() -> None:
@@ -41,6 +44,8 @@ def main() -> None:
         )()
         with alone(request["lock"]):
             figures |= speed(compiled, made, bool(built.donated), request["seconds"])
+            if request.get("kernels"):
+                figures["kernels"] = kernels(compiled, built.make_arguments)
     print(json.dumps(figures))
 
 
@@ -80,6 +85,17 @@ def speed(compiled, made: tuple, donated: bool, seconds: float) -> dict:
         "repeats": repeats,
         "peak_bytes": memory.get("peak_bytes_in_use"),
     }
+
+
+def kernels(compiled, make_arguments: Callable[[], tuple]) -> list[Measured]:
+    """Profiles a few runs of the program, after one that warms up; each has arguments of its own, made before."""
+    made = [jax.block_until_ready(jax.jit(make_arguments)()) for _ in range(PROFILED + 1)]
+
+    def run():
+        jax.block_until_ready(compiled(*made.pop()))
+
+    run()
+    return measure_kernels(compiled.as_text(), run, PROFILED)
 
 
 def host_arrays(tree):

@@ -14,6 +14,7 @@ def test_a_program_is_measured_and_told(python, tmp_path):
         "--image_size=32",
         "--seconds=0.1",
         "--nodepthwise",
+        "--kernels=2",
         f"--out={out}",
     )
     assert done.returncode == 0, done.stderr
@@ -25,6 +26,13 @@ def test_a_program_is_measured_and_told(python, tmp_path):
     assert 0 < fastest <= median
     assert float(images.replace(",", "")) > 0
     assert repeats == "yes"
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    first = next(n for n, row in enumerate(rows) if row[0] == "predict, float32, 64 images")
+    times = {name: float(ms) for name, _, ms, *_ in rows[first + 2 :]}
+    sums = {name: ms for name, ms in times.items() if name.startswith("all of kind ")}
+    assert {"all of kind convolution", "all of kind fusion"} <= sums.keys()
+    longest, second = (ms for name, ms in times.items() if name not in sums)
+    assert sum(sums.values()) >= longest >= second > 0
 
 
 @pytest.mark.parametrize(

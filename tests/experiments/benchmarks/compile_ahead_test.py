@@ -144,7 +144,7 @@ HLO = """HloModule step
   %x = f32[8,4]{1,0} get-tuple-element(%s), index=0
   %y = bf16[8,4]{1,0} get-tuple-element(%s), index=1
   %z = bf16[4,2]{1,0} get-tuple-element(%s), index=2
-  %sum = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%fused
+  %sum = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%fused, metadata={op_name="step/add" stack_frame_id=7}
   %gemm = bf16[8,2]{1,0} fusion(%y, %z), kind=kCustom, calls=%product
   ROOT %t = (f32[8,4]{1,0}, bf16[8,4]{1,0}, bf16[4,2]{1,0}) tuple(%sum, %y, %z)
 }
@@ -169,11 +169,24 @@ ENTRY %main (s: (f32[8,4], bf16[8,4], bf16[4,2]), i: f32[2,8,8,6], k: f32[4,3,3,
 def test_kernels_count_as_often_as_a_step_runs_them():
     output = 4 * 2 * 8 * 8 * 4
     read = 4 * (2 * 8 * 8 * 6 + 4 * 3 * 3 * 3)
+    both = "(f32[2,8,8,4], u8[0])"
     assert list_kernels(HLO) == [
-        Kernel(3.0, "fusion", 0.0, 2 * 4 * 32, "f32"),
-        Kernel(3.0, "product", 2.0 * 8 * 4 * 2, 2 * (32 + 8 + 16), "bf16"),
-        Kernel(1.0, "convolution", 2.0 * 2 * 8 * 8 * 4 * 3 * 3 * 3, output + read, "f32"),
-        Kernel(1.0, "collective", 0.0, 2 * output, "f32"),
+        Kernel("sum", 3.0, "fusion", 0.0, 2 * 4 * 32, "f32", 0, "f32[8,4]", "step/add"),
+        Kernel(
+            "gemm", 3.0, "product", 2.0 * 8 * 4 * 2, 2 * (32 + 8 + 16), "bf16", 0, "bf16[8,2]", ""
+        ),
+        Kernel(
+            "conv",
+            1.0,
+            "convolution",
+            2.0 * 2 * 8 * 8 * 4 * 3 * 3 * 3,
+            output + read,
+            "f32",
+            0,
+            both,
+            "",
+        ),
+        Kernel("all", 1.0, "collective", 0.0, 2 * output, "f32", 0, "f32[2,8,8,4]", ""),
     ]
 
 
@@ -198,7 +211,7 @@ def test_a_tpus_products_are_counted_without_padding_and_its_arrays_with_tiles()
     assert product.flops == 2.0 * 4 * 32 * 64 * 16 * 16 * 32
     assert product.nbytes == pytest.approx(on_board + 4 * image / 22)
     assert (product.cycles, copy.cycles) == (1832, 0)
-    assert copy == Kernel(1.0, "other", 0.0, 2 * image, "bf16")
+    assert (copy.times, copy.kind, copy.flops, copy.nbytes) == (1.0, "other", 0.0, 2 * image)
 
 
 def test_a_kernel_takes_what_bounds_it():
