@@ -143,6 +143,11 @@ def load(name_or_path: str) -> Genotype:
     name = ""
     if not os.path.isfile(path) and (named := re.fullmatch(r"(.+):(\w+)", path)):
         path, name = (named[1], named[2]) if os.path.isfile(named[1]) else (path, "")
+    if is_folder and not os.path.isfile(path) and (folders := _folders_of_seeds(name_or_path)):
+        raise GenotypeError(
+            f"genotype {json.dumps(name_or_path[:200])}: found searches of several seeds, expected one: "
+            f"{', '.join(folders)}"
+        )
     if not os.path.isfile(path):
         expected = f"random:SEED, a file, Genotype(...) or one of {', '.join(KNOWN)}"
         raise GenotypeError(
@@ -152,6 +157,13 @@ def load(name_or_path: str) -> Genotype:
         return from_text(files.read_text(path, MAX_BYTES), name)
     except (OSError, ValueError) as error:  # of from_text, or the file is not text
         raise GenotypeError(f"{path}: {error}") from None
+
+
+def _folders_of_seeds(path: str) -> list[str]:
+    """Lists the folders in a workdir of several searches that hold a genotype, by their seeds; none in another."""
+    seeds = [name[5:] for name in os.listdir(path) if re.fullmatch("seed-[0-9]{1,18}", name)]
+    folders = [os.path.join(path, f"seed-{seed}") for seed in sorted(seeds, key=int)]
+    return [f for f in folders if os.path.isfile(os.path.join(f, "genotype.json"))]
 
 
 def derive(probs: np.ndarray) -> Genotype:

@@ -248,6 +248,18 @@ def test_load_refuses_an_unknown_name(name, tmp_path, monkeypatch):
     assert all(known in message for known in space_genotype.KNOWN) and "\n" not in message
 
 
+def test_load_names_the_seeds_of_which_one_is_meant(tmp_path):
+    for seed in (10, 2, 3):
+        (tmp_path / f"seed-{seed}").mkdir()
+        if seed != 3:  # which has not ended
+            (tmp_path / f"seed-{seed}/genotype.json").write_text(space_genotype.to_json(DARTS_V2))
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.load(str(tmp_path))
+    assert str(error.value) == (
+        f'genotype "{tmp_path}": found searches of several seeds, expected one: {tmp_path}/seed-2, {tmp_path}/seed-10'
+    )
+
+
 def test_load_names_the_file_that_is_wrong(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text(edited("normal", 3, 1, 5))
