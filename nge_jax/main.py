@@ -121,10 +121,10 @@ def run_task(
         lock.check_free(path)
     opened = {}
     if task != "segment":
-        build = importlib.import_module(f"nge_jax.{task}.build")
-        if build.leaves_open(config):
-            opened["images"] = build.open_own(config)
-            config = build.resolve(config, **opened)
+        images = importlib.import_module(f"nge_jax.{task}.images")
+        if images.leaves_open(config):
+            opened["images"] = images.open_own(config)
+            config = images.resolve(config, **opened)
     if not (eval_only and artifacts.is_exported(path)):
         workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()

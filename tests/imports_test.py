@@ -21,7 +21,7 @@ APART = [{"search", "train"}, {"search", "segment"}, {"embedding", "supernet", "
 ONLY = {"report": ("runtime.artifacts", "runtime.config", "space", "errors"), "kernels": ()}
 LIBRARIES = {"kernels": {"jax", "numpy"}}
 # What sees a config: these files of a task's folder, these modules, and the commands.
-CONFIG_FILES = {"runner", "build", "checks"}
+CONFIG_FILES = {"runner", "build", "checks", "images"}
 CONFIG_MODULES = {"train.model", "runtime.config", "search.task", "search.seeds"}
 
 # Violations that are still there, each to go: (module, what it imports).

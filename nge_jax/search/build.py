@@ -10,17 +10,15 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import embedding, optim
-from nge_jax.data import folder, order, own, small
-from nge_jax.data.own import OwnImages
-from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
+from nge_jax.data import small
 from nge_jax.embedding import EdgeModel
-from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import distributed, parallel
+from nge_jax.runtime import parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps
+from nge_jax.search import images as search_images
 from nge_jax.search.gradient_steps import Net, Preprocessing
 from nge_jax.search.numbers import Numbers
 from nge_jax.search.relaxation import Line, Relaxation
@@ -32,145 +30,6 @@ from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import SampledSupernet
-
-STEMS = ("auto", "small", "large")
-DATA_KEYS = {
-    name: f"config.data.{key}"
-    for name, key in (
-        ("name", "name"), ("data_dir", "dir"), ("test_fraction", "test_fraction"), ("mean", "mean"),
-        ("std", "std"), ("images", "name"),
-    )
-}  # fmt: skip
-
-
-def is_own(config: ConfigDict) -> bool:
-    """Whether a search is on a user's own images: a folder, a file, or a set of TFDS."""
-    return config.data.name not in small.NUM_CLASSES
-
-
-def open_own(config: ConfigDict) -> OwnImages:
-    """Opens a user's own images; reads none of them but a sample's sizes.
-
-    Raises:
-      InputError: there is no such data set, or it is refused.
-    """
-    with arguments_as(**DATA_KEYS):
-        return own.open_images(
-            config.data.name,
-            config.data.dir,
-            skip_damaged=config.data.skip_damaged,
-            seed=config.data.split_seed,
-            test_fraction=config.data.test_fraction,
-            class_fraction=config.data.class_fraction,
-        )
-
-
-def leaves_open(config: ConfigDict) -> bool:
-    """Whether a search leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.search.batch_size, config.search.epochs))
-
-
-def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
-    """Chooses by the data what a config leaves open as 0, and says so.
-
-    Args:
-      config: of a search.
-      images: of `open_own`, where they are open by now.
-
-    Raises:
-      InputError: what `open_own` raises it for.
-    """
-    if not leaves_open(config):
-        return config
-    images = images or open_own(config)
-    config = config.copy_and_resolve_references()
-    chosen = {}
-    if not config.data.image_size:
-        config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
-    first = round(images.count("train") * config.data.train_fraction)
-    half = max(1, min(first, images.count("train") - first))
-    if not config.search.batch_size:
-        size = own.batch_size(half, jax.device_count())
-        config.search.batch_size = chosen["search.batch_size"] = size
-    if not config.search.epochs:
-        steps = (config.search.images_per_epoch or half) // config.search.batch_size
-        config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
-    if distributed.is_first():
-        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
-    return config
-
-
-def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.SmallDataset:
-    """Reads the training images of a resolved config.
-
-    Args:
-      config: of a search.
-      images: of `open_own`, where they are open by now.
-
-    Raises:
-      InputError: there is no such data set, or it is refused.
-    """
-    if is_own(config):
-        images = images or open_own(config)
-        with arguments_as(**DATA_KEYS):
-            return own.load(
-                images,
-                config.data.image_size,
-                mean=config.data.mean,
-                std=config.data.std,
-                budget_gb=config.data.device_budget_gb,
-            )
-    with arguments_as(**DATA_KEYS):
-        return small.load(config.data.name, config.data.dir)
-
-
-def split(config: ConfigDict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divides the training images, by their labels [N], into those for the weights and those for the embedding.
-
-    Raises:
-      ArgumentError: one of the two would be empty.
-    """
-    fraction = config.data.train_fraction
-    if not is_own(config) or config.data.class_fraction == 1:
-        return order.split(len(labels), fraction, config.seed)
-    second = folder.hold_out(labels, config.seed, 1 - fraction)
-    if not second.any():
-        raise ArgumentError("train_fraction", "found one image of each class, expected two or more")
-    return np.flatnonzero(~second).astype(np.int32), np.flatnonzero(second).astype(np.int32)
-
-
-def split_halves(config: ConfigDict, data: small.SmallDataset) -> dict[str, np.ndarray]:
-    """Returns what `split` makes of a data set, by the group that each half is for."""
-    first, second = split(config, data.train_labels)
-    return {WEIGHTS: first, EMBEDDING: second}
-
-
-def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
-    """Whether the images are too many for the part of a device's memory that they may take."""
-    if not is_own(config):
-        return False
-    return data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
-
-
-def has_large_stem(config: ConfigDict) -> bool:
-    """Whether the supernet begins as ImageNet's network does; only own images have the choice."""
-    if not is_own(config):
-        return False
-    stem = config.network.stem
-    return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
-
-
-def make_spec(config: ConfigDict, data: small.SmallDataset) -> DatasetSpec:
-    """Says what the supernet knows of its images."""
-    return DatasetSpec(
-        kind=LARGE if has_large_stem(config) else SMALL,
-        shape=data.train_images.shape[1:],
-        mean=data.mean,
-        std=data.std,
-        labels=data.labels,
-    )
 
 
 class Search(NamedTuple):
@@ -209,7 +68,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     Raises:
       InputError: it has more steps than are counted, or asks for more cells than fit in memory.
     """
-    halves = split_halves(config, data)
+    halves = search_images.split_halves(config, data)
     images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
     steps = {group: count // config.search.batch_size for group, count in images.items()}
     if config.search.alternation == "batch":
@@ -385,7 +244,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     if config.search.space == "nas_bench_201":
         return NasBench201Supernet(cells, channels, num_classes, **options)
     options["schedule"] = "loop" if jax.default_backend() == "cpu" else "together"
-    options["large_stem"] = has_large_stem(config)
+    options["large_stem"] = search_images.has_large_stem(config)
     if config.search.relaxation == "partial":
         options["share"] = config.partial.share
     return make_supernet(cells, channels, num_classes, **options)

@@ -10,7 +10,7 @@ from nge_jax.data import small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
-from nge_jax.search import build as search_build
+from nge_jax.search import images as search_images
 from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.space.spaces import SPACES
 from nge_jax.strategies import STRATEGIES
@@ -36,8 +36,8 @@ def check(config: ConfigDict) -> None:
             config_checks.find_config(config.search.train_config)
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
-    if search_build.is_own(config):
-        config_checks.one_of("network.stem", config.network.stem, search_build.STEMS)
+    if search_images.is_own(config):
+        config_checks.one_of("network.stem", config.network.stem, search_images.STEMS)
     devices = jax.device_count()
     config_checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
@@ -127,7 +127,7 @@ def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
       InputError: names the key.
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
-        halves = search_build.split(config, data.train_labels)
+        halves = search_images.split(config, data.train_labels)
     config_checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
     images = config.search.images_per_epoch or smallest

@@ -36,8 +36,8 @@ from nge_jax.runtime import config as config_checks
 from nge_jax.runtime.artifacts import Size
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.progress import waiting
-from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
+from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
 from nge_jax.search import seeds as search_seeds
 from nge_jax.search import task as search_task
@@ -63,23 +63,23 @@ def run(
       config: of a search.
       path: the workdir.
       overwrite: removes the results of an earlier run.
-      images: of `build.open_own`, where a user's own are open by now.
+      images: of `images.open_own`, where a user's own are open by now.
 
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     check_complete(config, "search")
-    if images is None and search_build.leaves_open(config):
-        images = search_build.open_own(config)
-    config = search_build.resolve(config, images)
+    if images is None and search_images.leaves_open(config):
+        images = search_images.open_own(config)
+    config = search_images.resolve(config, images)
     search_checks.check(config)
     path = Path(path)
     banner.show(banner.device())
     with waiting("reading the data"):
-        data = search_build.load_data(config, images)
+        data = search_images.load_data(config, images)
     files = {}
-    if search_build.is_own(config):
+    if search_images.is_own(config):
         data, files = _recognize(config, data, path, overwrite=overwrite)
     search_checks.check_data(config, data)
     table = _load_table(config)
@@ -179,7 +179,7 @@ def _recorded_seeds(path: Path) -> list[int]:
 
 def _show_plan(config: ConfigDict, search: Search, data: small.SmallDataset) -> None:
     """Shows what is searched on and for how long; what of a user's own images is used has been said by then."""
-    if not search_build.is_own(config):
+    if not search_images.is_own(config):
         half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
         counts = {what: len(search.halves[group]) for group, what in half.items()}
         shape = data.train_images.shape[1:]
@@ -207,7 +207,7 @@ def _recognize(
       The data with the mean and the deviation to go on with, and the files by which later starts recognize it.
     """
     banner.show_notes(data.notes)
-    spec, counts = search_build.make_spec(config, data), {"train": len(data.train_labels)}
+    spec, counts = search_images.make_spec(config, data), {"train": len(data.train_labels)}
     if not overwrite:
         spec = dataset_spec.agreed(path, spec, counts, data.held_out)
     files = {artifacts.DATASET: dataset_spec.to_json(spec, counts, data.held_out)}
@@ -262,7 +262,7 @@ def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
 
 def _train_command(config: ConfigDict, path: Path) -> str:
     command = config_checks.train_command(config.search.train_config, path / artifacts.GENOTYPE)
-    if search_build.is_own(config):
+    if search_images.is_own(config):
         command += f" {shlex.quote(f'data.name={config.data.name}')}"
     return command
 
@@ -299,10 +299,10 @@ def summary(config: ConfigDict) -> str:
     """
     check_complete(config, "search")
     name = config.data.name
-    opened = search_build.open_own(config) if search_build.leaves_open(config) else None
-    config = search_build.resolve(config, opened)
-    if search_build.is_own(config):
-        images = opened or search_build.open_own(config)
+    opened = search_images.open_own(config) if search_images.leaves_open(config) else None
+    config = search_images.resolve(config, opened)
+    if search_images.is_own(config):
+        images = opened or search_images.open_own(config)
         classes = len(images.names)
         shape = (config.data.image_size, config.data.image_size, images.channels)
     else:

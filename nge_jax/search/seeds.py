@@ -20,7 +20,7 @@ from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.loop import EpochEnd, Part, Task, Work
 from nge_jax.runtime.parallel import Batches
-from nge_jax.search import build as search_build
+from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
 from nge_jax.search import side_by_side
 from nge_jax.search import task as search_task
@@ -51,7 +51,7 @@ def split(
     for seed in config.search.seeds:
         own = config.copy_and_resolve_references()
         own.seed, own.search.seeds = int(seed), ()
-        halves = search_build.split_halves(own, data)
+        halves = search_images.split_halves(own, data)
         folder = path / artifacts.of_seed(seed)
         singles[int(seed)] = Single(own, search._replace(halves=halves), folder)
     return singles
@@ -61,7 +61,7 @@ def make_task(
     config: ConfigDict, search: Search, data: small.SmallDataset, singles: Mapping[int, Single]
 ) -> Task:
     """Makes what the loop runs; of each search `search.task.make_task` does."""
-    streams = search_build.streams(config, data)
+    streams = search_images.streams(config, data)
     if not streams:  # on the devices once for all
         images, labels = parallel.replicated((data.train_images, data.train_labels))
         data = data._replace(train_images=images, train_labels=labels)

@@ -22,6 +22,7 @@ from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
 from nge_jax.runtime.parallel import Batches
 from nge_jax.search import build as search_build
 from nge_jax.search import gradient_steps, parts, random_cells, strategy_steps
+from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
 from nge_jax.search.build import Search
 from nge_jax.search.gradient_steps import SearchState
@@ -61,7 +62,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
     state, key = parallel.replicated((state, (key, search.numbers)))
     train_images, train_labels = data.train_images, data.train_labels
-    streams = search_build.streams(config, data)
+    streams = search_images.streams(config, data)
     if not streams:
         train_images, train_labels = parallel.replicated((train_images, train_labels))
     read_probs = functools.partial(_read_probs, search.edge_model)
@@ -244,7 +245,7 @@ def _final_batches(config: ConfigDict, search: Search, data: small.SmallDataset)
         steps = config.final.batches
     order = _order(config, half, number, steps)
     batches = Batches(data.train_images, data.train_labels, order)
-    if search_build.streams(config, data):
+    if search_images.streams(config, data):
         return source.gathered(batches, 0, steps, steps)
     images, labels = parallel.replicated((data.train_images, data.train_labels))
     return Batches(images, labels, order)

@@ -1,42 +1,24 @@
 """What a config makes of a training, before any array; what the config may say is checked here."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import own, prepare, small
-from nge_jax.data.imagenet import batches as imagenet
-from nge_jax.data.imagenet.batches import ImageSet
-from nge_jax.data.own import OwnImages
-from nge_jax.data.source import Source, resident, streamed
-from nge_jax.data.spec import LARGE, SMALL
-from nge_jax.errors import InputError, arguments_as
+from nge_jax.data.source import Source
+from nge_jax.data.spec import SMALL
+from nge_jax.errors import InputError
 from nge_jax.networks.network import Network
 from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import distributed
 from nge_jax.space.genotype import Genotype
+from nge_jax.train import images as training_images
 from nge_jax.train.model import make_network
 from nge_jax.train.numbers import DropPath, Numbers
 from nge_jax.train.step import Recipe
 
-# Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
-AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
-DATA_KEYS = {
-    "name": "config.data.name",
-    "data_dir": "config.data.dir",
-    "image_size": "config.data.image_size",
-    "test_fraction": "config.data.test_fraction",
-    "mean": "config.data.mean",
-    "std": "config.data.std",
-    "images": "config.data.name",
-}
-MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
 CLASS_WEIGHTS = ("none", "balanced")
-STEMS = ("auto", "small", "large")
 DECAYS = {"cosine": Cosine, "linear": lambda rate, steps: Linear(rate, 0.0, steps)}
 
 
@@ -48,145 +30,6 @@ class Training(NamedTuple):
     numbers: Numbers
     total_steps: int
     source: Source
-
-
-def is_own(config: ConfigDict) -> bool:
-    """Whether the config leaves to a user's own images how they are trained on."""
-    chooses = "pad" in config.data and "image_size" in config.data
-    return chooses and config.data.name not in small.NUM_CLASSES
-
-
-def leaves_open(config: ConfigDict) -> bool:
-    """Whether a training leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.train.batch_size, config.train.epochs))
-
-
-def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
-    """Chooses by the data what a config leaves open as 0, and says so.
-
-    Args:
-      config: of the training.
-      images: of `open_own`, where they are open by now.
-
-    Raises:
-      InputError: there is no such data set, or it is refused.
-    """
-    if not leaves_open(config):
-        return config
-    images = images or open_own(config)
-    config = config.copy_and_resolve_references()
-    chosen = {}
-    if not config.data.image_size:
-        config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
-    count = config.train.images_per_epoch or images.count("train") - config.data.validation
-    if not config.train.batch_size:
-        parts = jax.device_count() * config.train.accumulate
-        size = own.batch_size(count, parts)
-        config.train.batch_size = chosen["train.batch_size"] = size
-    if not config.train.epochs:
-        epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
-        config.train.epochs = chosen["train.epochs"] = epochs
-    if distributed.is_first():
-        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
-    return config
-
-
-def has_large_stem(config: ConfigDict) -> bool:
-    """Whether own images are trained on by ImageNet's network, or by CIFAR's."""
-    stem = config.network.stem
-    return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
-
-
-def open_source(
-    config: ConfigDict, labels: Sequence[str] | None = None, opened: OwnImages | None = None
-) -> Source:
-    """Opens the data set that a checked config names.
-
-    Args:
-      config: of the training.
-      labels: the classes of the network, where a folder's may be some of them.
-      opened: of `open_own` with these, where a user's own images are open by now.
-
-    Raises:
-      InputError: unknown, or neither there nor downloadable, or too small for the config.
-    """
-    name, folder = config.data.name, config.data.dir
-    options = {
-        "seed": config.seed,
-        "validation": config.data.validation,
-        "batch_size": config.train.batch_size,
-    }
-    if name in small.NUM_CLASSES:
-        with arguments_as(**DATA_KEYS):
-            data = small.load(name, folder, test=True)
-        _check_validation(config, len(data.train_images))
-        source = resident(data, _label_names(name, folder), numbered=alternates(config), **options)
-    elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
-        source = _open_resident(config, opened or open_own(config, labels), options)
-    else:
-        size = config.data.image_size
-        with arguments_as(**DATA_KEYS):
-            if opened is not None and opened.images is not None:
-                images = opened.images._replace(image_size=size)
-            else:
-                images = imagenet.load(name, folder, size, **_loading(config, labels))
-            if is_own(config):
-                images = _normalized(config, images)
-        _check_validation(config, images.train_examples, own=images.validation is not None)
-        steps_per_dispatch = config.run.steps_per_dispatch
-        source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
-    if len(source.spec.labels) < 2:
-        raise InputError(f"config.data.name: {name} has one class, expected two or more")
-    _check_images(config, source)
-    return source
-
-
-def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
-    """Opens a user's own images; reads none of them but a sample's sizes. Arguments and errors as of `open_source`."""
-    with arguments_as(**DATA_KEYS):
-        return own.open_images(config.data.name, config.data.dir, **_loading(config, labels))
-
-
-def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:
-    return {
-        "skip_damaged": config.data.skip_damaged,
-        "seed": config.data.split_seed,
-        "test_fraction": config.data.test_fraction,
-        "class_names": labels,
-    }
-
-
-def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any]) -> Source:
-    """Reads own images, each resized once."""
-    large = has_large_stem(config)
-    if large:
-        images = images._replace(channels=3)  # as the jitter of colors wants them
-    with arguments_as(**DATA_KEYS):
-        data = own.load(
-            images,
-            config.data.image_size,
-            mean=config.data.mean,
-            std=config.data.std,
-            test=True,
-            budget_gb=config.data.device_budget_gb,
-        )
-    _check_validation(config, len(data.train_images), own=data.validation_images is not None)
-    too_many = data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
-    stream = config.run.steps_per_dispatch if too_many else 0
-    kind = LARGE if large else SMALL
-    return resident(data, data.labels, kind=kind, stream=stream, **options)
-
-
-def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
-    """Takes mean and deviation from the config or, where it has none, from a sample of the training images."""
-    mean, std = tuple(config.data.mean), tuple(config.data.std)
-    if not mean or not std:
-        own_mean, own_std = own.mean_and_std(imagenet.sample(images, MEAN_SAMPLE))
-        mean, std = mean or own_mean, std or own_std
-    own.check_mean_and_std(mean, std, 3)
-    return images._replace(mean=mean, std=std)
 
 
 def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
@@ -271,14 +114,14 @@ def check(config: ConfigDict) -> None:
     config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
     config_checks.one_of("train.decay", config.train.decay, DECAYS)
     config_checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
-    if is_own(config):
-        config_checks.one_of("network.stem", config.network.stem, STEMS)
+    if training_images.is_own(config):
+        config_checks.one_of("network.stem", config.network.stem, training_images.STEMS)
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
             f"expected 0 or more and less than the {config.train.epochs} epochs"
         )
-    if alternates(config) and not config.data.flip:
+    if training_images.alternates(config) and not config.data.flip:
         raise InputError(
             "config.data.alternate_flip: found True, expected False where data.flip is"
         )
@@ -300,54 +143,11 @@ def check_memory(config: ConfigDict, batch_bytes: int, image_bytes: int) -> None
     config_checks.fits_in_memory("run.eval_batch_size", count, image_bytes, "the images of a batch")
 
 
-def _label_names(name: str, folder: str) -> tuple[str, ...]:
-    if name == "digits":
-        return tuple(map(str, range(small.DIGITS_NUM_CLASSES)))
-    return tuple(prepare.builder(name, folder).info.features["label"].names)
-
-
-def alternates(config: ConfigDict) -> bool:
-    """Whether each image is mirrored in every second epoch; configs of a user's own images have no such key."""
-    return "alternate_flip" in config.data and config.data.alternate_flip
-
-
 def _augmentation(config: ConfigDict, source: Source) -> dict:
     if source.spec.kind == SMALL:
         return {
             "pad": config.data.pad,
             "cutout": config.data.cutout,
-            "alternate_flip": alternates(config),
+            "alternate_flip": training_images.alternates(config),
         }
     return {"pad": 0, "cutout": 0, "jitter": tuple(config.data.jitter)}
-
-
-def _check_validation(config: ConfigDict, count: int, *, own: bool = False) -> None:
-    """Refuses a number of images to hold out; `own`: the data set has validation images of its own."""
-    if own and config.data.validation:
-        raise InputError(
-            f"config.data.validation: found {config.data.validation}, expected 0: {config.data.name} has images of "
-            "its own to choose the best checkpoint by"
-        )
-    if config.data.validation >= count:
-        raise InputError(
-            f"config.data.validation: found {config.data.validation}, expected less than the {count} "
-            f"training images of {config.data.name}"
-        )
-
-
-def _check_images(config: ConfigDict, source: Source) -> None:
-    count, (height, width, _) = source.examples["train"], source.spec.shape
-    images = config.train.images_per_epoch or count
-    if not config.train.batch_size <= images <= count:
-        raise InputError(
-            f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "
-            f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
-        )
-    if source.spec.kind == SMALL:
-        config_checks.check_padding(config.data.pad, source.spec.shape)
-    least = AUXILIARY_SIZES[source.spec.kind]
-    if config.train.auxiliary_weight > 0 and min(height, width) < least:
-        raise InputError(
-            f"config.train.auxiliary_weight: found {config.train.auxiliary_weight}, expected 0 for images "
-            f"under {least}x{least} ({config.data.name} has {height}x{width})"
-        )

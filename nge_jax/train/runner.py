@@ -44,6 +44,7 @@ from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
+from nge_jax.train import images as training_images
 from nge_jax.train import model as train_model
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
@@ -81,21 +82,21 @@ def run(
       config: of a training.
       path: the workdir.
       overwrite: removes the results of an earlier run.
-      images: of `build.open_own`, where a user's own are open by now.
+      images: of `images.open_own`, where a user's own are open by now.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     check_complete(config, "train")
-    if images is None and train_build.leaves_open(config):
-        images = train_build.open_own(config)
-    config, path = train_build.resolve(config, images), Path(path)
+    if images is None and training_images.leaves_open(config):
+        images = training_images.open_own(config)
+    config, path = training_images.resolve(config, images), Path(path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
     banner.show(banner.device())
     with waiting("reading the data"):
-        source = train_build.open_source(config, opened=images)
+        source = training_images.open_source(config, opened=images)
     banner.show_notes(source.notes)
     if not overwrite:
         spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
@@ -278,7 +279,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     train_build.check(config)
     network = trained.load(path)
     labels = network.spec.labels
-    source = train_build.open_source(config, labels)
+    source = training_images.open_source(config, labels)
     banner.show_notes(source.notes)
     dataset_spec.check_labels(labels, source.spec.labels, Path(path) / artifacts.DATASET)
     # The network's own mean and deviation, not those of data that may have changed.
@@ -343,14 +344,14 @@ def summary(config: ConfigDict) -> str:
       InputError, GenotypeError: the config is refused.
     """
     check_complete(config, "train")
-    opened = train_build.open_own(config) if train_build.leaves_open(config) else None
-    config = train_build.resolve(config, opened)
+    opened = training_images.open_own(config) if training_images.leaves_open(config) else None
+    config = training_images.resolve(config, opened)
     train_build.check(config)
     name = config.data.name
     if name in small.SHAPES:
         kind, shape, classes = SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
     else:
-        spec = train_build.open_source(config, opened=opened).spec
+        spec = training_images.open_source(config, opened=opened).spec
         kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
     return network_table(f"{config.genotype} on {name}", model, shape)

@@ -11,7 +11,7 @@ from nge_jax.data.imagenet.batches import read_labels
 from nge_jax.errors import InputError
 from nge_jax.runtime.config import load_config
 from nge_jax.runtime.parallel import Batches
-from nge_jax.search import build as search_build
+from nge_jax.search import images as search_images
 
 
 def noise(count, *shape, seed=0):
@@ -140,7 +140,7 @@ def test_a_part_of_each_class_is_drawn_and_divided(photos, tmp_path):
     labels = drawn.parts["train"].labels
     assert np.bincount(labels).tolist() == [10, 5, 1]
     config = load_config("search_imagenet")
-    first, second = search_build.split(config, labels)
+    first, second = search_images.split(config, labels)
     assert np.bincount(labels[first]).tolist() == [8, 4, 1]
     assert np.bincount(labels[second]).tolist() == [2, 1]
     assert sorted([*first, *second]) == [*range(16)] and first.dtype == np.int32

@@ -13,6 +13,7 @@ from nge_jax.report import train as train_report
 from nge_jax.runtime import artifacts
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
+from nge_jax.train import images as training_images
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained, transfer
 from nge_jax.train.evaluate import Scores
@@ -65,7 +66,7 @@ def test_confusions_that_are_no_matrix_are_refused(tmp_path):
 
 def test_balanced_weights_make_classes_count_alike(tmp_path):
     config = small_config(tmp_path, **{"train.class_weights": "balanced"})
-    source = train_build.open_source(config)
+    source = training_images.open_source(config)
     uneven = source._replace(train_labels=lambda: np.array([0] * 30 + [1] * 10))
     cells = train_runner.genotype.load(config.genotype)
     weights = train_build.build(config, cells, uneven).recipe.class_weights

@@ -12,10 +12,10 @@ from nge_jax.data.checks import check_complete
 from nge_jax.report import search as search_report
 from nge_jax.report import train as train_report
 from nge_jax.runtime.config import flatten, load_config
-from nge_jax.search import build as search_build
+from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
 from nge_jax.space import genotype
-from nge_jax.train import build as train_build
+from nge_jax.train import images as training_images
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from tests.small_training import SMALL, rows
@@ -136,8 +136,8 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     assert row["step"] == 8 and np.isfinite(row["weight_loss"])
     assert genotype.load(str(path))
     # The held-out images are those that the training tests on.
-    config = train_build.resolve(train_config(folder))
-    assert train_build.open_source(config).drawn == held_out(path)
+    config = training_images.resolve(train_config(folder))
+    assert training_images.open_source(config).drawn == held_out(path)
 
 
 def test_a_search_on_a_part_of_each_class(folder, capsys, monkeypatch):
@@ -167,11 +167,11 @@ def train_config(folder):
 
 def test_what_is_left_open_is_chosen_by_the_data(folder):
     config = train_config(folder)
-    chosen = flatten(train_build.resolve(config).to_dict())
+    chosen = flatten(training_images.resolve(config).to_dict())
     given = flatten(config.to_dict())
     changed = {key: chosen[key] for key in given if chosen[key] != given[key]}
     assert changed == {"data.image_size": 32, "train.batch_size": 8, "train.epochs": 200}
-    assert search_build.resolve(load_config("search_digits")) == load_config("search_digits")
+    assert search_images.resolve(load_config("search_digits")) == load_config("search_digits")
 
 
 def test_summaries_know_own_images(folder):

@@ -28,7 +28,7 @@ from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.sampled import SampledSupernet
-from nge_jax.train import build as train_build
+from nge_jax.train import images as training_images
 from nge_jax.train import step as train_step
 from nge_jax.train.numbers import DropPath, Numbers, make_optimizer
 
@@ -307,7 +307,7 @@ def _network(size):
 
 def _auxiliary(size, kind):
     """The weight of the auxiliary head's loss: 0 for none, where images leave it nothing to pool."""
-    return 0.4 if size.image_size >= train_build.AUXILIARY_SIZES[kind] else 0.0
+    return 0.4 if size.image_size >= training_images.AUXILIARY_SIZES[kind] else 0.0
 
 
 def _recipe(**changes):
