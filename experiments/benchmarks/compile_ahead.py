@@ -10,6 +10,10 @@ DIR holds the compilers, which are no dependencies of the project. With the vers
   pip install --target=DIR/cuda --no-deps jax-cuda12-plugin==0.10.2 jax-cuda12-pjrt==0.10.2 nvidia-cuda-nvcc-cu12
   pip install --target=DIR/tpu --no-deps 'libtpu==0.0.42.*'       as jax's extra `tpu` names it
 
+With later ones jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, nvidia-nvvm and nvidia-cuda-crt. With 0.11.2 most
+steps of 8 cells need XLA_FLAGS=--xla_gpu_enable_triton_gemm=false here: its tuner finds no configuration of some
+products where it may not time them. On an H100, where it may, they compile without.
+
 Each program is compiled in a process of its own, since a compiler may end its process. Exit code 1: one of them did
 not compile. With --side_by_side a search's step is that of so many in one program (`search.seeds`). Sizes are the
 paper's where no flag says otherwise (see ahead/programs.py), `batch_size` is that of all devices together. The columns:

@@ -51,7 +51,8 @@ def environment(chip: str, plugins: Path) -> dict[str, str]:
     if CHIPS[chip].platform == "tpu":
         library = plugins / "tpu" / "libtpu" / "libtpu.so"
         return here | {"TPU_LIBRARY_PATH": str(library), "TPU_SKIP_MDS_QUERY": "1"}
-    toolkit = plugins / "cuda" / "nvidia" / "cuda_nvcc"
+    folders = [plugins / "cuda" / "nvidia" / name for name in ("cuda_nvcc", "cu13")]  # CUDA 12, 13
+    toolkit = next((folder for folder in folders if folder.is_dir()), folders[0])
     # Tuning would time kernels, which takes a GPU.
     options = f"--xla_gpu_cuda_data_dir={toolkit} --xla_gpu_autotune_level=0"
     return here | {
