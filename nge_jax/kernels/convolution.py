@@ -154,8 +154,9 @@ def _pointwise_backward(residuals, gradient):
     def by_products(x, weights, gradient):
         # Stored before both products read it. Else XLA fuses what the gradient comes from into a transposed copy
         # for one of them, which takes several times as long as the product.
-        gradient = lax.optimization_barrier(gradient)
-        return gradient @ weights.T, _product_over_pixels(x, gradient).astype(weights.dtype)
+        flat = lax.optimization_barrier(gradient.reshape(-1, gradient.shape[-1]))
+        g_x = (flat @ weights.T).reshape(x.shape)
+        return g_x, _product_over_pixels(x, flat).astype(weights.dtype)
 
     return lax.platform_dependent(*residuals, gradient, cpu=by_products, default=by_library)
 

@@ -225,10 +225,30 @@ def _strided_kernel_gradient(padded, gradient, k, stride, dilation):
 
 
 def _tap_sums(moving, fixed, taps, step):
-    """Sums for tap (a, b), over pixels, `fixed` times `moving` from (a * step, b * step) on: [*taps, C].
+    """Sums for tap (a, b), over pixels, `fixed` times `moving` from (a * step, b * step) on: [*taps, C]."""
+    rows = moving.reshape(chunks_of(len(moving)), -1, moving.shape[1], math.prod(moving.shape[2:]))
+    return tap_sums(rows, fixed, taps, step)
+
+
+def chunks_of(batch: int) -> int:
+    """Finds the number of equal parts of a batch that `tap_sums` takes one by one."""
+    return _divisor_near(batch, _CHUNKS)
+
+
+def tap_sums(rows: jax.Array, fixed: jax.Array, taps: tuple[int, int], step: int) -> jax.Array:
+    """Sums for tap (a, b), over pixels, `fixed` times what moves over it, from (a * step, b * step) on.
 
     Sums over images first, a few at a time, in one expression an element: XLA's CPU backend vectorizes that,
     and not a sum over pixels. Rows are flattened to [W C], so that vectors are long also when channels are few.
+
+    Args:
+        rows: what moves, [chunks, B / chunks, H', W' C], B of them in `chunks_of(B)` parts.
+        fixed: [B, H, W, C].
+        taps: numbers of rows and of columns.
+        step: pixels from one tap to the next.
+
+    Returns:
+        [*taps, C], float32.
     """
     height, width, channels = fixed.shape[1:]
 
@@ -245,8 +265,8 @@ def _tap_sums(moving, fixed, taps, step):
         return totals
 
     zeros = jnp.zeros((taps[0], height, width * channels), jnp.float32)
-    rows = [a.reshape(*a.shape[:2], -1) for a in (moving, fixed)]
-    totals = _over_chunks(add_images, [zeros] * taps[1], rows, _divisor_near(len(fixed), _CHUNKS))
+    parts = rows, fixed.reshape(*rows.shape[:2], height, width * channels)
+    totals = _over_chunks(add_images, [zeros] * taps[1], parts, len(rows))
     sums = [total.sum(1).reshape(taps[0], width, channels).sum(1) for total in totals]
     return jnp.stack(sums, axis=1)
 
@@ -265,12 +285,11 @@ def _row_windows(rows, count, step, height):
 
 
 def _over_chunks(body, carry, arrays, chunks):
-    """Runs `carry = body(carry, chunk)` for each of `chunks` equal parts of `arrays` [B, ...].
+    """Runs `carry = body(carry, chunk)` for each of `chunks` equal parts, the rows of `arrays` [chunks, ...].
 
     A chunk is small enough for the caches, and it is carried from the iteration before, which makes it an
     array of its own: XLA would fuse its dynamic slice into every use of it, which are then not vectorized.
     """
-    arrays = jax.tree.map(lambda a: a.reshape(chunks, -1, *a.shape[1:]), arrays)
 
     def take(i):
         return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False), arrays)

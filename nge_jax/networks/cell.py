@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nge_jax.kernels.stored import stored, stored_gradient
 from nge_jax.networks import layers
 from nge_jax.space.genotype import NUM_INPUTS, Genotype
 from nge_jax.space.stack import CellSpec
@@ -33,7 +34,8 @@ def draw_path_scales(
     """
     edges = max(len(genotype.normal), len(genotype.reduce))
     keep = jax.random.bernoulli(key, 1.0 - rate, (cells, edges, batch))
-    return keep / (1.0 - rate)
+    # Stored, or all that multiply by one of them would each draw it anew.
+    return stored(keep / (1.0 - rate), jnp.asarray(rate))
 
 
 class FixedCell(nn.Module):
@@ -61,6 +63,7 @@ class FixedCell(nn.Module):
             first(channels, self.norm, self.dtype, name="input_0")(s0),
             layers.ReluConvNorm(channels, self.norm, self.dtype, name="input_1")(s1),
         ]
+        pools = {}  # two of the same array are one, whose derivative is taken once
         for index, (operation, source) in enumerate(edges):
             if source < NUM_INPUTS:
                 stride, spacing = 2 if reduction else 1, (before, after)
@@ -68,13 +71,17 @@ class FixedCell(nn.Module):
                 stride, spacing = 1, (after, after)
             name = f"edge_{index}_{operation}"
             build = layers.OPS[operation]
-            y = build(channels, stride, self.norm, self.dtype, name, spacing)(nodes[source])
+            y = pools.get((operation, source))
+            if y is None:
+                y = build(channels, stride, self.norm, self.dtype, name, spacing)(nodes[source])
+            if operation in layers.POOLS:
+                pools[operation, source] = y
             if path_scales is not None and not layers.is_identity(operation, stride):
                 y *= path_scales[index, :, None, None, None].astype(y.dtype)
             if index % 2 == 0:
                 nodes.append(y)
             else:
-                nodes[-1] += y
+                nodes[-1] = stored_gradient(nodes[-1] + y)
         return jnp.concatenate([nodes[node] for node in concat], axis=-1)
 
 

@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from nge_jax.kernels import convolution, pooling
-from nge_jax.kernels.depthwise import depthwise_conv
+from nge_jax.kernels import convolution, normalization, pooling
+from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
 from nge_jax.space.spaces import DILATED, SEPARABLE
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -61,8 +61,32 @@ def step_of(stride: int, spacing: Spacing) -> int:
     return stride * before // after
 
 
+class BatchNorm(nn.BatchNorm):
+    """Is Flax's module, of which training takes a derivative that is fast on CPUs too: [..., C] -> [..., C]."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.use_running_average or self.is_initializing():
+            return super().__call__(x)
+        shape = x.shape[-1:]
+        scale = self.param("scale", self.scale_init, shape, self.param_dtype)
+        bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        y, *statistics = normalization.batch_norm(
+            x,
+            scale,
+            bias,
+            epsilon=self.epsilon,
+            dtype=self.dtype or jnp.result_type(x, scale, bias),
+            axis_name=self.axis_name,
+        )
+        for name, new in zip(("mean", "var"), statistics, strict=True):
+            running = self.variable("batch_stats", name, jnp.zeros, shape)
+            running.value = self.momentum * running.value + (1 - self.momentum) * new
+        return y
+
+
 class DepthwiseConv(nn.Module):
-    """Convolves each channel: [N, H, W, C] -> [N, ceil(H/stride), ceil(W/stride), C]."""
+    """Applies ReLU and convolves each channel: [N, H, W, C] -> [N, ceil(H/stride), ceil(W/stride), C]."""
 
     size: int
     stride: int = 1
@@ -73,7 +97,7 @@ class DepthwiseConv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", depthwise_init, (self.size, self.size, x.shape[-1]))
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        return depthwise_conv(x, kernel, stride=self.stride, dilation=self.dilation)
+        return relu_depthwise_conv(x, kernel, self.stride, self.dilation)
 
 
 class ReluConvNorm(nn.Module):
@@ -126,7 +150,7 @@ class SepConv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         before, after = self.spacing
         for step, dilation in ((step_of(self.stride, self.spacing), before), (1, after)):
-            x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(nn.relu(x))
+            x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(x)
             x = self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
         return x
 
@@ -144,7 +168,7 @@ class DilConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         step, dilation = step_of(self.stride, self.spacing), 2 * self.spacing[0]
-        x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(nn.relu(x))
+        x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(x)
         return self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
 
 
@@ -184,6 +208,8 @@ def _pool_apart(pool, spacing, x):
 def _conv(module, size, channels, stride, norm, dtype, name, spacing=(1, 1)):
     return module(channels, stride, norm, dtype, size, spacing, name=name)
 
+
+POOLS = "max_pool_3x3", "avg_pool_3x3"  # have no weights
 
 OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
     "none": _none,

@@ -80,7 +80,7 @@ class Network(nn.Module):
         # PyTorch's BatchNorm: its momentum 0.1 is 0.9 here. (Its running variance is the unbiased
         # estimate, Flax's the biased one: they differ by a factor of 1 - 1 / (N H W).)
         norm = partial(
-            nn.BatchNorm,
+            layers.BatchNorm,
             use_running_average=not train,
             momentum=0.9,
             epsilon=1e-5,

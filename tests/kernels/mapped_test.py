@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from nge_jax.kernels import convolution, depthwise, pooling
+from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
 
 # (x, weights) -> y, and the shape of the weights for 3 channels.
 KERNELS = {
     "depthwise": (functools.partial(depthwise.depthwise_conv, dilation=2), (3, 3, 3)),
     "strided depthwise": (functools.partial(depthwise.depthwise_conv, stride=2), (3, 3, 3)),
+    "relu depthwise": (functools.partial(relu_depthwise_conv, dilation=2), (3, 3, 3)),
     "by phases": (functools.partial(depthwise.library_depthwise_conv, dilation=2), (3, 3, 3)),
     "dense": (convolution.dense_conv, (3, 3, 3, 4)),
     "pointwise": (convolution.pointwise, (3, 4)),
