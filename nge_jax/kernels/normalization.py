@@ -39,11 +39,15 @@ def batch_norm(
     Returns:
         The result [..., C], and E[x] and the (biased) variance [C], float32, through which no gradient goes.
     """
-    forms = (functools.partial(form, epsilon, dtype, axis_name) for form in (_by_rows, _plain))
-    by_rows, plain = forms
-    y, *statistics = lax.platform_dependent(x, scale, bias, cpu=by_rows, default=plain)
-    mean, variance = map(lax.stop_gradient, statistics)
-    return y, mean, variance
+
+    def by(form):
+        def normalize(*arrays):
+            y, *statistics = form(epsilon, dtype, axis_name, *arrays)
+            return y, *map(lax.stop_gradient, statistics)
+
+        return normalize
+
+    return lax.platform_dependent(x, scale, bias, cpu=by(_by_rows), default=by(_plain))
 
 
 def _plain(epsilon, dtype, axis_name, x, scale, bias):
@@ -96,8 +100,10 @@ def _moments(x, axis_name):
 
 
 def _averaged(axis_name, *vectors):
-    vectors = jnp.stack(vectors)
-    return vectors if axis_name is None else lax.pmean(vectors, axis_name)
+    if axis_name is None:
+        return vectors
+    means = lax.pmean(jnp.stack(vectors), axis_name)  # crosses the devices once
+    return tuple(means[i] for i in range(len(vectors)))
 
 
 def _rows(x):
