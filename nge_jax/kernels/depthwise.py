@@ -231,8 +231,8 @@ def _tap_sums(moving, fixed, taps, step):
 
 
 def chunks_of(batch: int) -> int:
-    """Finds the number of equal parts of a batch that `tap_sums` takes one by one."""
-    return _divisor_near(batch, _CHUNKS)
+    """Finds the number of equal parts of a batch that `tap_sums` takes one by one; 1 where the size is a symbol."""
+    return _divisor_near(batch, _CHUNKS) if isinstance(batch, int) else 1
 
 
 def tap_sums(rows: jax.Array, fixed: jax.Array, taps: tuple[int, int], step: int) -> jax.Array:

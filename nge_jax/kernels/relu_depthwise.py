@@ -57,8 +57,9 @@ _by_rows.defvjp(_forward, _backward)
 
 def _rows(x):
     """Flattens rows: [B, H, W, C] -> [chunks, B / chunks, H, W C]."""
-    chunks = depthwise.chunks_of(len(x))
-    return x.reshape(chunks, -1, x.shape[1], x.shape[2] * x.shape[3])
+    batch, height, width, channels = x.shape
+    chunks = depthwise.chunks_of(batch)
+    return x.reshape(chunks, batch // chunks, height, width * channels)
 
 
 def _padded(rows, kernel, dilation):
