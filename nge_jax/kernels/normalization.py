@@ -42,8 +42,8 @@ def batch_norm(
 
     def by(form):
         def normalize(*arrays):
-            y, *statistics = form(epsilon, dtype, axis_name, *arrays)
-            return y, *map(lax.stop_gradient, statistics)
+            y, mean, variance = form(epsilon, dtype, axis_name, *arrays)
+            return y, lax.stop_gradient(mean), lax.stop_gradient(variance)
 
         return normalize
 
