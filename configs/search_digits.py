@@ -6,7 +6,7 @@ Meant for two CPU cores: about three minutes from command to report, compilation
 of `search_cifar.py` made small (8x8 gray images need fewer channels and cells); they stand for no experiment of the
 paper. `search_digits.py:smoke` runs in a minute; `search_digits.py:evolution`, `:reinforce` and `:random` search by
 another strategy than the gradient, `:evolution,smoke` is both; `search_digits.py:gumbel` and `:partial` relax in other
-ways.
+ways, the first with free logits, as GDAS has them.
 """
 
 from ml_collections import ConfigDict
@@ -21,11 +21,19 @@ BY_CELLS = {
     "search.batch_size": 32,
     "run.steps_per_dispatch": 11,
 }
+# Drawn operations need more steps, which are short, and a larger rate (GDAS: 3e-4, 240 epochs); and logits that edges
+# do not share: what is drawn more often is trained more, and one edge's preference becomes that of all where they do.
+BY_DRAWN = {
+    "search.relaxation": "gumbel",
+    "search.edge_model": "alpha",
+    "search.epochs": 60,
+    "embedding.learning_rate": 5e-3,
+}
 VARIANTS = (
     {name: {"search.strategy": name} | BY_CELLS for name in STRATEGIES}
     | {"gradient": {"search.strategy": "gradient"}},
     {name: {"search.relaxation": name} for name in RELAXATIONS}
-    | {"partial": {"search.relaxation": "partial", "search.warmup": 0.3}},
+    | {"gumbel": BY_DRAWN, "partial": {"search.relaxation": "partial", "search.warmup": 0.3}},
     {
         "smoke": {  # does it run? A minute on two CPU cores
             "network.channels": 2,
