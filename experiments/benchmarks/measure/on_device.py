@@ -39,13 +39,13 @@ def main() -> None:
     figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
     if request["seconds"]:
         # Hundreds of small draws that run once: unoptimized they compile sooner.
-        made = jax.jit(
-            built.make_arguments, compiler_options={"xla_backend_optimization_level": 0}
-        )()
+        options = {"xla_backend_optimization_level": 0}
+        make_arguments = jax.jit(built.make_arguments, compiler_options=options)
+        made = make_arguments()
         with alone(request["lock"]):
             figures |= speed(compiled, made, bool(built.donated), request["seconds"])
             if request.get("kernels"):
-                figures["kernels"] = kernels(compiled, built.make_arguments)
+                figures["kernels"] = kernels(compiled, make_arguments)
     print(json.dumps(figures))
 
 
@@ -89,7 +89,7 @@ def speed(compiled, made: tuple, donated: bool, seconds: float) -> dict:
 
 def kernels(compiled, make_arguments: Callable[[], tuple]) -> list[Measured]:
     """Profiles a few runs of the program, after one that warms up; each has arguments of its own, made before."""
-    made = [jax.block_until_ready(jax.jit(make_arguments)()) for _ in range(PROFILED + 1)]
+    made = [jax.block_until_ready(make_arguments()) for _ in range(PROFILED + 1)]
 
     def run():
         jax.block_until_ready(compiled(*made.pop()))
