@@ -30,6 +30,7 @@ SAMPLE = 64  # images by which sizes and colors of all are judged
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
+STEMS = ("auto", "small", "large")  # how a network begins
 GIGABYTE = 1e9
 
 
@@ -125,6 +126,11 @@ def _drawn(images, seed, fraction):
     subset = Arrays._make(a[chosen] for a in train) if is_read else imagenet.subset(train, chosen)
     note = f"data: {chosen.sum():,} of the {len(chosen):,} images to train on are used, {fraction:.3g} of each class"
     return images._replace(parts={**images.parts, TRAIN: subset}, notes=(*images.notes, note))
+
+
+def has_large_stem(stem: str, image_size: int) -> bool:
+    """Whether a network begins as ImageNet's, or as CIFAR's: by one of STEMS, "auto" by the side of the images."""
+    return stem == "large" or (stem == "auto" and image_size >= LARGE_FROM)
 
 
 def image_size(side: int) -> int:

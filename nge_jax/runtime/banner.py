@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -31,6 +32,11 @@ def show_notes(notes: Sequence[str]) -> None:
     """Prints what of the data is used and what is left out, each on one line; warnings to stderr."""
     for note in notes if distributed.is_first() else ():
         print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
+
+
+def show_chosen(values: Mapping[str, Any]) -> None:
+    """Prints by key what the data decided on where a config left it open, on one line."""
+    show_notes([f"chosen by the data: {' '.join(f'{k}={v}' for k, v in values.items())}"])
 
 
 def wrapped(line: str) -> Sequence[str]:

@@ -6,7 +6,7 @@ That all keys are there is checked before (`runtime.config.check_keys`).
 import jax
 from ml_collections import ConfigDict
 
-from nge_jax.data import small
+from nge_jax.data import own, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.runtime import config as config_checks
@@ -37,7 +37,7 @@ def check(config: ConfigDict) -> None:
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
     if search_images.is_own(config):
-        config_checks.one_of("network.stem", config.network.stem, search_images.STEMS)
+        config_checks.one_of("network.stem", config.network.stem, own.STEMS)
     devices = jax.device_count()
     config_checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"

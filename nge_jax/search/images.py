@@ -9,9 +9,8 @@ from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import distributed
+from nge_jax.runtime import banner
 
-STEMS = ("auto", "small", "large")
 DATA_KEYS = {
     name: f"config.data.{key}"
     for name, key in (
@@ -75,8 +74,7 @@ def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
     if not config.search.epochs:
         steps = (config.search.images_per_epoch or half) // config.search.batch_size
         config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
-    if distributed.is_first():
-        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
+    banner.show_chosen(chosen)
     return config
 
 
@@ -136,8 +134,7 @@ def has_large_stem(config: ConfigDict) -> bool:
     """Whether the supernet begins as ImageNet's network does; only own images have the choice."""
     if not is_own(config):
         return False
-    stem = config.network.stem
-    return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
+    return own.has_large_stem(config.network.stem, config.data.image_size)
 
 
 def make_spec(config: ConfigDict, data: small.SmallDataset) -> DatasetSpec:

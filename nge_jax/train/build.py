@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from nge_jax.data import own
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
@@ -115,7 +116,7 @@ def check(config: ConfigDict) -> None:
     config_checks.one_of("train.decay", config.train.decay, DECAYS)
     config_checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
     if training_images.is_own(config):
-        config_checks.one_of("network.stem", config.network.stem, training_images.STEMS)
+        config_checks.one_of("network.stem", config.network.stem, own.STEMS)
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "

@@ -13,8 +13,8 @@ from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
+from nge_jax.runtime import banner
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import distributed
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
@@ -28,7 +28,6 @@ DATA_KEYS = {
     "images": "config.data.name",
 }
 MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
-STEMS = ("auto", "small", "large")
 
 
 def is_own(config: ConfigDict) -> bool:
@@ -69,15 +68,13 @@ def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
     if not config.train.epochs:
         epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
         config.train.epochs = chosen["train.epochs"] = epochs
-    if distributed.is_first():
-        print(f"chosen by the data: {' '.join(f'{k}={v}' for k, v in chosen.items())}", flush=True)
+    banner.show_chosen(chosen)
     return config
 
 
 def has_large_stem(config: ConfigDict) -> bool:
     """Whether own images are trained on by ImageNet's network, or by CIFAR's."""
-    stem = config.network.stem
-    return stem == "large" or (stem == "auto" and config.data.image_size >= own.LARGE_FROM)
+    return own.has_large_stem(config.network.stem, config.data.image_size)
 
 
 def open_source(
