@@ -8,8 +8,9 @@
   nge train train_cifar10:lr0.025,smoke
 
 Words after the colon, joined by commas: `lr0.025`; one recipe of `small` and `tiny`, scaled down, by which cells are
-compared on a CPU, `fast`, by which they are on a GPU (after the public CIFAR speed runs), and `smoke`, two short epochs
-that show that it runs (the paper's when none is given). Which of two cells is better may depend on the recipe.
+compared on a CPU, `fast`, by which they are on a GPU (after the public CIFAR speed runs), `fast_small` and `fast_tiny`,
+that one scaled down as much, `smoke` and `fast_smoke`, two short epochs that show that it runs (the paper's when none
+is given). Which of two cells is better may depend on the recipe: `experiments/recipes.py` tells how much.
 
 The setting is that of DARTS (Liu et al., ICLR 2019), which the paper follows; "paper" marks where it departs.
 
@@ -37,39 +38,52 @@ SMALL = {
     "run.steps_per_dispatch": 20,
     "run.checkpoint_every_steps": 300,
 }
+TINY = SMALL | {"network.channels": 8, "train.epochs": 4}  # three to four of those minutes
+SMOKE = {  # does it run? A minute on two CPU cores, most of it compilation
+    "network.cells": 3,
+    "network.channels": 4,
+    "train.epochs": 2,
+    "train.batch_size": 32,
+    "train.images_per_epoch": 256,
+    "run.steps_per_dispatch": 4,
+}
 # After the public speed runs on CIFAR-10, which train another kind of network: a one-cycle rate, batches of 512, weight
 # decay and cutout of D. Page's "How to train your ResNet" (2018), label smoothing and alternating flip of K. Jordan's
 # "94% on CIFAR-10 in 3.29 seconds" (2024). Untuned on cells; no experiment of the paper.
-FAST = {
-    "data.cutout": 8,
+ONE_CYCLE = {
     "data.alternate_flip": True,
+    "train.decay": "linear",
+    "train.drop_path": 0.0,
+    "train.auxiliary_weight": 0.0,
+    "train.label_smoothing": 0.2,
+    "weights.weight_decay": 5e-4,
+}
+FAST = ONE_CYCLE | {
+    "data.cutout": 8,
     "network.cells": 8,  # of the search's size
     "network.channels": 16,
     "train.epochs": 24,
     "train.batch_size": 512,
     "train.warmup_epochs": 5,
-    "train.decay": "linear",
-    "train.drop_path": 0.0,
-    "train.auxiliary_weight": 0.0,
-    "train.label_smoothing": 0.2,
     "weights.learning_rate": 0.4,
-    "weights.weight_decay": 5e-4,
+}
+# Of the networks and images of the scaled-down recipes. So few steps leave no room for batches of 512; the rate is as
+# large for an image, and the warm-up as large a part.
+FEW_STEPS = ONE_CYCLE | {
+    "train.batch_size": 128,
+    "train.warmup_epochs": 1,
+    "weights.learning_rate": 0.1,
 }
 VARIANTS = (
     {"lr0.025": {"weights.learning_rate": 0.025}},
     {
         "small": SMALL,
-        "tiny": SMALL
-        | {"network.channels": 8, "train.epochs": 4},  # three to four of those minutes
+        "tiny": TINY,
+        "smoke": SMOKE,
         "fast": FAST,
-        "smoke": {  # does it run? A minute on two CPU cores, most of it compilation
-            "network.cells": 3,
-            "network.channels": 4,
-            "train.epochs": 2,
-            "train.batch_size": 32,
-            "train.images_per_epoch": 256,
-            "run.steps_per_dispatch": 4,
-        },
+        "fast_small": SMALL | FEW_STEPS,
+        "fast_tiny": TINY | FEW_STEPS,
+        "fast_smoke": SMOKE | ONE_CYCLE,
     },
 )
 

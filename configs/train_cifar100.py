@@ -6,7 +6,8 @@
   nge train train_cifar100:small         scaled down, for a CPU
   nge train train_cifar100:lr0.025,smoke
 
-Words after the colon are those of `train_cifar10.py`: `lr0.025`; one recipe of `small`, `tiny`, `fast` and `smoke`.
+Words after the colon are those of `train_cifar10.py`: `lr0.025`; one recipe of `small`, `tiny` and `smoke`, or of
+`fast`, `fast_small`, `fast_tiny` and `fast_smoke`.
 
 The setting is that of DARTS (Liu et al., ICLR 2019), which the paper follows: `train_cifar10.py` but for the data set
 and the weight decay.

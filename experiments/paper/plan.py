@@ -3,7 +3,7 @@
 All tables of a scale share one folder, so that no run is made twice:
 
   OUT/searches/MODEL-SEED     MODEL: nge, nge_predecessors, alpha, plain, rnn; by another strategy: STRATEGY_MODEL
-  OUT/TASK/CELL-SEED          TASK: cifar10, cifar10_tiny, cifar100, imagenet, voc
+  OUT/TASK/CELL-SEED          TASK: cifar10, cifar10_tiny, cifar10_fast, cifar10_fast_tiny, cifar100, imagenet, voc
                               CELL: nge-0 (of the search nge-0), DARTS_V2, random_0 (the genotype random:0)
   OUT/table1.md, .html, .png  and so on
 """
@@ -33,10 +33,13 @@ MODELS = {  # rows of Table 4: edge model, adjacency
 }
 # For each task its config and, for each scale, the words of its variant.
 SIZES = dict(zip(SCALES, ("smoke", "small", ""), strict=True))
+FAST_SIZES = dict(zip(SCALES, ("fast_smoke", "fast_small", "fast"), strict=True))
 TASKS = {
     "searches": ("configs/search_cifar.py", SIZES),
     "cifar10": ("configs/train_cifar10.py", SIZES),
     "cifar10_tiny": ("configs/train_cifar10.py", {"small": "tiny"}),
+    "cifar10_fast": ("configs/train_cifar10.py", FAST_SIZES),
+    "cifar10_fast_tiny": ("configs/train_cifar10.py", {"small": "fast_tiny"}),
     "cifar100": ("configs/train_cifar100.py", SIZES),
     "imagenet": (
         "configs/train_imagenet.py",
@@ -46,6 +49,8 @@ TASKS = {
 }
 # What trains the many cells of a comparison of searches.
 COMPARISON = {"smoke": "cifar10", "small": "cifar10_tiny", "paper": "cifar10"}
+# The same cells by another recipe, see configs/train_cifar10.py.
+FAST_COMPARISON = {"smoke": "cifar10_fast", "small": "cifar10_fast_tiny", "paper": "cifar10_fast"}
 Options = argparse.Namespace
 Name = TypeVar("Name")  # of a table's row
 

@@ -15,6 +15,7 @@ import pytest
 import figure4_cells
 import nas_bench_201 as bench_201
 import nas_bench_301 as bench_301
+import recipes
 import strategies
 import table1_cifar
 import table2_imagenet
@@ -137,24 +138,83 @@ def test_table4_runs_what_is_missing_and_nothing_twice(tmp_path):
     assert make(table4_ablation, out) == (text, ["cifar10/plain-1-1"])
 
 
+def recipes_flags(*cells):
+    flags = plan.parser("")
+    flags.add_argument("--cells", type=str)
+    flags.set_defaults(cells=list(cells), random=2)
+    return flags
+
+
+def test_two_recipes_are_compared_by_the_ranks_of_cells(tmp_path, monkeypatch):
+    several = tmp_path / "several"
+    for seed in (0, 1):
+        cell = several / f"seed-{seed}" / "genotype.json"
+        cell.parent.mkdir(parents=True)
+        cell.write_text(genotype.to_json(genotype.load(f"random:{7 + seed}")))
+    (several / "config.json").write_text(json.dumps({"search": {"seeds": [0, 1]}}))
+    out, named = tmp_path / "out", ["DARTS_V2", str(several), str(several / "seed-0/genotype.json")]
+    text, started = make(recipes, out, flags=recipes_flags(*named))
+    names = ["DARTS_V2", "several-seed-0", "several-seed-1", "genotype", "random_1", "random_2"]
+    trainings = [f"{name}-{seed}" for name in names for seed in (0, 1)]
+    assert started == sorted(
+        f"{task}/{t}" for task in ("cifar10", "cifar10_fast") for t in trainings
+    )
+    assert row_of(text, r"DARTS\_V2")[1:] == ["71.00 ± 1.41", "71.00 ± 1.41"]
+    assert "none, a recipe gives all cells the same accuracy" in text
+    assert row_of(text, "random cells together")[1:] == ["71.00 ± 1.15", "71.00 ± 1.15"]
+    assert make(recipes, out, flags=recipes_flags(*named)) == (text, [])
+
+    # All the stand-in's cells are alike; told apart, the ranks of the two recipes are opposite but for the middle.
+    accuracy = {("cifar10", name): n for n, name in enumerate(names)}
+    accuracy |= {("cifar10_fast", name): -n for n, name in enumerate(names)}
+
+    def read(trainings, key):
+        return [
+            accuracy[t.workdir.parent.name, t.workdir.name.rsplit("-", 1)[0]] for t in trainings
+        ]
+
+    monkeypatch.setattr(tables, "results", read)
+    text, _ = make(recipes, out, flags=recipes_flags(*named))
+    assert "over 6 cells: -1.00 (p =" in text
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["nowhere"], "nowhere"),
+        (["DARTS_V2", "DARTS_V2"], "--cells: found two cells of one name"),
+    ],
+)
+def test_cells_to_compare_recipes_by_are_refused_before_a_run(tmp_path, cells, says):
+    with pytest.raises(SystemExit, match="2"):
+        make(recipes, tmp_path / "out", flags=recipes_flags(*cells))
+    assert not (tmp_path / "out" / "started").exists()
+
+
 @pytest.mark.slow
 def test_tables_1_to_3_share_their_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(table1_cifar, "RANDOM", 2)
+    monkeypatch.setattr(table1_cifar, "RANDOM", 1)
     out = tmp_path / "out"
     flags = plan.parser("")
     flags.add_argument("--rates", action="store_true")
-    flags.add_argument("--sets", type=plan.some_of(table1_cifar.PAPER))
-    text, started = make(table1_cifar, out, "--rates", flags=flags)
-    names = ["nge-0", "DARTS_V2", "random_0", "random_1", "DARTS_V2_lr0.025"]
-    trainings = [f"cifar10/{name}-{seed}" for name in names for seed in (0, 1)]
+    flags.add_argument("--sets", type=plan.some_of(table1_cifar.COLUMNS))
+    text, started = make(table1_cifar, out, "--rates", "--sets=cifar10,cifar10_fast", flags=flags)
+    names = ["nge-0", "DARTS_V2", "random_0", "DARTS_V2_lr0.025"]
+    trainings = [
+        f"{task}/{name}-{seed}"
+        for task in ("cifar10", "cifar10_fast")
+        for name in names
+        for seed in (0, 1)
+    ]
     assert started == sorted(["searches/nge-0", *trainings])
     sizes = ["3.35 M", "–"]
     cell = row_of(text, r"DARTS\_V2")
-    assert cell[:3] == [r"DARTS\_V2", "29.00 ± 1.41", "2"] and cell[4:] == sizes
-    assert row_of(text, "nge (our search)")[5] == "0.0200 device-days (abacus)"
-    assert row_of(text, "the random cells together")[1:3] == ["29.00 ± 1.15", "4"]
+    assert cell[:4] == [r"DARTS\_V2", "29.00 ± 1.41", "29.00 ± 1.41", "2"] and cell[5:] == sizes
+    assert row_of(text, "nge (our search)")[6] == "0.0200 device-days (abacus)"
+    assert row_of(text, "the random cells together")[1:4] == ["29.00 ± 1.41", "29.00 ± 1.41", "2"]
     assert row_of(text, "NGE, the paper's figure")[1:] == [
         "2.60",
+        "–",
         "–",
         "–",
         "3.5 M",

@@ -1,0 +1,158 @@
+"""Trains cells by two recipes and tells whether they rank them alike.
+
+  python experiments/recipes.py --data_dir=DIR --cells=runs/search_cifar-small,DARTS_V2 --random=10
+  python experiments/recipes.py --data_dir=DIR --scale=smoke          does it run?
+
+The recipes are that by which the searches of a scale are compared, and the second one of configs/train_cifar10.py:
+`tiny` and `fast_tiny` at scale small, the paper's and `fast` at scale paper. Runs what is missing; stopped, it goes on
+when started again. Writes OUT/recipes.md, .html and a picture.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from scipy import stats
+
+from nge_jax.errors import InputError
+from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.report.figure import LINES, STYLE, new_figure
+from nge_jax.runtime import artifacts
+from nge_jax.space import genotype
+from paper import plan, runs, tables
+from paper.runs import Run
+
+SEEDS = {"smoke": [0], "small": [0], "paper": [0, 1]}
+FEWEST = 3  # finished cells, of which a rank correlation says anything
+
+
+def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
+    """Names the cells of the rows: those of `named`, each seed's of a search of several, and so many random ones.
+
+    Raises:
+        InputError: there is no such cell, or two of them have one name.
+    """
+    cells = []
+    for name in named:
+        path = Path(name)
+        if path.is_dir() and (seeds := _seeds(path)):
+            folders = [path / artifacts.of_seed(seed) for seed in seeds]
+            cells += [_cell_at(f"{path.name}-{f.name}", f / artifacts.GENOTYPE) for f in folders]
+        elif path.is_dir():
+            cells.append(_cell_at(path.name, path / artifacts.GENOTYPE))
+        elif path.is_file():
+            cells.append(_cell_at(path.stem, path))
+        else:
+            genotype.load(name)  # refuses what is none
+            cells.append(plan.named_cell(name))
+    cells += [plan.named_cell(f"random:{number}") for number in range(1, random + 1)]
+    rows = {cell.name: cell for cell in cells}
+    if len(rows) < len(cells):
+        raise InputError(
+            f"--cells: found two cells of one name among {', '.join(c.name for c in cells)}, expected different ones"
+        )
+    return rows
+
+
+def rank_correlation(trainings: Mapping[str, tuple[Sequence[Run], Sequence[Run]]]) -> str:
+    """Tells Spearman's rank correlation of the cells' mean accuracies by the two recipes, of those that have both."""
+    means = [
+        [statistics.mean(values) for values in map(accuracies, both)]
+        for both in trainings.values()
+        if all(map(accuracies, both))
+    ]
+    if len(means) < FEWEST:
+        return f"Spearman's rank correlation: of {FEWEST} cells or more; {len(means)} are finished."
+    if any(len(set(of_recipe)) == 1 for of_recipe in zip(*means, strict=True)):
+        return "Spearman's rank correlation: none, a recipe gives all cells the same accuracy."
+    found = stats.spearmanr(*zip(*means, strict=True))
+    return (
+        f"Spearman's rank correlation of the two recipes over {len(means)} cells: {found.statistic:.2f} "
+        f"(p = {found.pvalue:.2g} that so much is chance)."
+    )
+
+
+def accuracies(trainings: Sequence[Run]) -> list[float]:
+    """Reads the test accuracies of the finished trainings, in percent."""
+    return tables.percent(tables.results(trainings, "test_accuracy"))
+
+
+def figure(
+    trainings: Mapping[str, tuple[Sequence[Run], Sequence[Run]]], labels: Sequence[str]
+) -> Figure:
+    """Draws a point for each cell: its mean accuracy by the one recipe and by the other."""
+    with rc_context(STYLE):
+        drawn = new_figure(4.8, 4.0)
+        axes = drawn.subplots()
+        (found_color, _), (random_color, _) = LINES
+        for name, both in trainings.items():
+            if all(map(accuracies, both)):
+                x, y = (statistics.mean(accuracies(one)) for one in both)
+                is_random = name.startswith("random_")
+                axes.plot(
+                    x,
+                    y,
+                    "o" if is_random else "D",
+                    color=random_color if is_random else found_color,
+                )
+        axes.set_xlabel(f"{labels[0]}: test accuracy, %")
+        axes.set_ylabel(f"{labels[1]}: test accuracy, %")
+        axes.set_title("circles: random cells")
+        drawn.tight_layout(pad=0.6)
+    return drawn
+
+
+def main(options: plan.Options) -> None:
+    cells = read_cells(options.cells, options.random)
+    tasks = plan.COMPARISON[options.scale], plan.FAST_COMPARISON[options.scale]
+    planned = [plan.trainings(options, task, cells) for task in tasks]
+    trainings = {name: (planned[0][name], planned[1][name]) for name in cells}
+    plan.complete(options, *(run for both in trainings.values() for run in both))
+    words = [plan.TASKS[task][1][options.scale] for task in tasks]
+    labels = [f"train_cifar10:{word}" if word else "train_cifar10" for word in words]
+    rows = [
+        (name, *(tables.spread(accuracies(one)) for one in both))
+        for name, both in trainings.items()
+    ]
+    for kind, chosen in {
+        "random cells": [both for name, both in trainings.items() if name.startswith("random_")],
+        "the others": [both for name, both in trainings.items() if not name.startswith("random_")],
+    }.items():
+        columns = zip(*chosen, strict=True)
+        spreads = [
+            tables.spread([a for runs_of in c for a in accuracies(runs_of)]) for c in columns
+        ]
+        if spreads:
+            rows.append((f"{kind} together", *spreads))
+    picture = Picture("recipes_cells", "accuracies by the two recipes", "A point is a cell.")
+    note = "Test accuracy, %, mean ± sd over seeds."
+    header = ("cell", *labels)
+    content = [Text(note), Table(header, rows), Text(rank_correlation(trainings)), picture]
+    title = "Two recipes", "cells trained from scratch on CIFAR-10"
+    tables.write(
+        options, "recipes", title, [Section("Cells", content)], cells=figure(trainings, labels)
+    )
+
+
+def _seeds(workdir):
+    """Of a search of several; a folder that holds a cell alone has no config."""
+    return artifacts.read_seeds(workdir) if (workdir / artifacts.CONFIG).exists() else []
+
+
+def _cell_at(name, path):
+    genotype.load(str(path))
+    return plan.Cell(name, runs.path_argument(path))
+
+
+if __name__ == "__main__":
+    flags = plan.parser(__doc__)
+    flags.add_argument(
+        "--cells",
+        type=lambda text: text.split(","),
+        default=["DARTS_V2"],
+        help="workdirs of searches, JSON files or names, joined by commas; default: DARTS_V2",
+    )
+    flags.add_argument("--random", type=int, default=4, help="so many random cells beside them")
+    plan.start(main, flags, SEEDS)
