@@ -47,13 +47,16 @@ PROGRAMS = (
     "gumbel_embedding",
     "partial_weights",
     "partial_embedding",
+    "second_order_embedding",
+    "nas_bench_201_weights",
+    "nas_bench_201_embedding",
     "sampled_weights",
     "train_cifar",
     "train_imagenet",
     "segmentation",
     "predict",
 )
-OF_SEARCH = PROGRAMS[:6]  # by the gradient
+OF_SEARCH = PROGRAMS[:9]  # by the gradient
 COLUMNS = (
     "program",
     "chip",

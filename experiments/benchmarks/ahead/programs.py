@@ -20,13 +20,14 @@ from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.parallel import AXIS
-from nge_jax.search import gradient_steps, relaxation, side_by_side, strategy_steps
+from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.segment import step as segment_step
 from nge_jax.space import genotype
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import make_supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.train import images as training_images
 from nge_jax.train import step as train_step
@@ -34,6 +35,7 @@ from nge_jax.train.numbers import DropPath, Numbers, make_optimizer
 
 CELL = genotype.load("DARTS_V2")
 PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+AUGMENTED = gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
 BATCH, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
 
 
@@ -170,6 +172,35 @@ def partial_embedding(size: Size) -> Program:
     return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
 
 
+def second_order_embedding(size: Size) -> Program:
+    """The step of the graph embedding by DARTS's second-order gradient, of a batch of either half."""
+    net, size, optimizer, preprocessing = _search(size)
+    embedding = edge_model("nge", "printed")
+    step = second_order.make_embedding_step(
+        net, embedding, optimizer, _numbers().rate, preprocessing
+    )
+
+    def make_arguments():
+        batch = _images(size)
+        return _search_state(net, embedding, optimizer), batch, *batch, _key()
+
+    return Program(step, make_arguments, (EVERYWHERE, BATCH, BATCH, BATCH, EVERYWHERE))
+
+
+def nas_bench_201_weights(size: Size) -> Program:
+    """The step of the weights of NAS-Bench-201's supernet, with so many cells a stage."""
+    net, embedding, size, optimizer, preprocessing = _nas_bench_201(size)
+    step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
+    return _weight_program(step, functools.partial(_search_state, net, embedding, optimizer), size)
+
+
+def nas_bench_201_embedding(size: Size) -> Program:
+    """The step of the graph embedding on NAS-Bench-201's supernet."""
+    net, embedding, size, optimizer, preprocessing = _nas_bench_201(size)
+    step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
+    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
+
+
 def sampled_weights(size: Size) -> Program:
     """The step of the supernet's weights under one cell that a strategy has asked for."""
     net, size, optimizer, preprocessing = _search(size)
@@ -240,6 +271,9 @@ PROGRAMS = {
         gumbel_embedding,
         partial_weights,
         partial_embedding,
+        second_order_embedding,
+        nas_bench_201_weights,
+        nas_bench_201_embedding,
         sampled_weights,
         train_cifar,
         train_imagenet,
@@ -260,10 +294,22 @@ def _search(size):
         dtype=jnp.dtype(size.dtype),
         remat=size.remat,
     )
-    optimizer = optim.Optimizer(
+    return net, size, _optimizer(), AUGMENTED
+
+
+def _nas_bench_201(size):
+    """As `_search`, the supernet of NAS-Bench-201 and the edge model of its space."""
+    size = size.over(cells=5, channels=16, batch_size=64, image_size=32)
+    net = NasBench201Supernet(
+        size.cells, size.channels, 10, dtype=jnp.dtype(size.dtype), remat=size.remat
+    )
+    return net, edge_model("nge", "printed", NAS_BENCH_201), size, _optimizer(), AUGMENTED
+
+
+def _optimizer():
+    return optim.Optimizer(
         {WEIGHTS: _sgd(), EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3)}
     )
-    return net, size, optimizer, gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
 
 
 def _gumbel(net):
