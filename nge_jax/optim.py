@@ -51,7 +51,8 @@ class Linear(NamedTuple):
         `power` stays a constant of a program: of a variable one XLA makes other code, whose last bits differ.
         """
         part = jnp.clip(step, 0, self.steps) * inverse(jnp.maximum(self.steps, 1))
-        return self.change * (1 - part) ** power + self.last
+        # A part rounded to above 1 would have no power.
+        return self.change * jnp.maximum(1 - part, 0) ** power + self.last
 
 
 class WarmedUp(NamedTuple):

@@ -96,6 +96,11 @@ def test_a_power_of_a_line_is_optaxs_to_the_last_bit(peak, steps):
     assert found[0] == np.float32(peak) and (np.diff(found) < 0).all() and found[-1] > 0
 
 
+def test_a_power_of_a_line_stays_at_its_end():
+    rate = jax.jit(jax.vmap(lambda steps: Linear(0.01, 0.0, steps)(steps, 0.9)))
+    np.testing.assert_allclose(rate(np.arange(1, 3001)), 0, atol=1e-8)
+
+
 def test_drop_path_is_as_exact_in_a_program_as_one_of_constants():
     drop_path = DropPath(0.3, 390)
     found, expected = both(
