@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nge_jax import cli, main
+from nge_jax import cli, commands, main
 from nge_jax.cost import cifar_cost, imagenet_cost
 from nge_jax.runtime.config import flatten, load_config, shipped_configs
 from nge_jax.runtime.config_help import describe_config
@@ -146,7 +146,7 @@ def test_show_reads_and_draws_a_cell_of_nas_bench_201(capsys, tmp_path):
     assert sorted(labels) == sorted(re.findall(r"(\w+)~", notation))
 
 
-@pytest.mark.parametrize("suffix", cli.PICTURES)
+@pytest.mark.parametrize("suffix", commands.PICTURES)
 def test_show_draws_a_cell(tmp_path, suffix):
     path = tmp_path / f"cell{suffix}"
     cli.run(["show", "DARTS_V2", "-o", str(path)])
@@ -155,7 +155,7 @@ def test_show_draws_a_cell(tmp_path, suffix):
 
 
 def test_every_published_cell_has_its_sizes(capsys):
-    assert list(cli.CELL_SIZES) == list(KNOWN)
+    assert list(commands.CELL_SIZES) == list(KNOWN)
     cli.run(["cells"])
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(KNOWN)
@@ -166,7 +166,7 @@ def test_every_published_cell_has_its_sizes(capsys):
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_sizes_are_right(name):
     sizes = (*cifar_cost(KNOWN[name]), *imagenet_cost(KNOWN[name]))
-    assert cli.CELL_SIZES[name] == sizes
+    assert commands.CELL_SIZES[name] == sizes
 
 
 def test_configs_are_listed_with_what_their_files_say(capsys):

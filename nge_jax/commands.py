@@ -1,0 +1,277 @@
+"""The commands of `nge` but for the tasks': what they read is runs, cells and configs (`nge_jax.cli` calls them).
+
+Each imports what it needs itself, so that help and mistakes are answered at once, without JAX.
+"""
+
+import argparse
+import ast
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from nge_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from nge_jax.runtime.artifacts import Size
+
+PICTURES = (".svg", ".png", ".pdf")
+# Of the published cells: parameters and multiply-adds of `cost.cifar_cost`, then of `cost.imagenet_cost`, which take
+# a second or two each.
+CELL_SIZES = {
+    "DARTS_V1": (3_169_414, 500_987_520, 4_510_432, 505_864_704),
+    "DARTS_V2": (3_349_342, 528_359_040, 4_718_752, 529_911_552),
+    "PC_DARTS_cifar": (3_634_678, 556_670_592, 5_270_560, 571_137_408),
+    "PC_DARTS_image": (3_721_510, 570_466_944, 5_342_464, 581_627_328),
+    "PDARTS": (3_433_798, 532_174_464, 4_944_352, 542_819_328),
+    "ENASNet": (4_020_166, 622_142_496, 5_908_768, 630_336_384),
+    "MdeNAS": (3_783_286, 599_110_272, 5_325_760, 595_513_536),
+    "SNAS_mild": (2_661_382, 422_218_368, 3_939_328, 438_042_432),
+    "SNAS_moderate": (2_847_358, 440_687_232, 4_312_576, 465_607_872),
+    "SNAS_aggressive": (2_313_622, 374_912_640, 3_561_952, 395_715_840),
+    "GDAS_V1": (3_368_782, 519_428_736, 4_969_216, 537_597_888),
+    "DrNAS_cifar10": (4_099_294, 635_135_616, 5_738_464, 633_832_320),
+    "DrNAS_imagenet": (4_048_750, 617_938_560, 5_726_368, 624_405_504),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's arguments; mistakes are refused in one line as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        from nge_jax.runtime.config import suggestions
+
+        if flag := re.match("unrecognized arguments: (--[^ =]+)", message):
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            raise InputError(f"unknown option {flag[1]}{suggestions(flag[1], known)}")
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def make_parser(command: str, description: str, **options) -> Parser:
+    """Makes the parser of `nge COMMAND`; options: as of `argparse.ArgumentParser`."""
+    return Parser(prog=f"nge {command}", description=description, allow_abbrev=False, **options)
+
+
+def data_keys(config: "ConfigDict", place: str) -> dict[str, str]:
+    """Returns the key that --data sets: the data set itself where it is the user's own folder or file, or a devkit."""
+    expanded = str(Path(place).expanduser())
+    name = config.data.get("name", "") if "data" in config else ""
+    if name.startswith(("folder:", "npz:")):
+        kind = "npz" if expanded.endswith(".npz") else "folder"
+        return {"data.name": f"{kind}:{expanded}"}
+    if config.get("task") == "segment":
+        from nge_jax.data.voc_segmentation import devkit
+
+        if devkit.look_for(expanded) is not None:
+            return {"data.devkit": expanded}
+    return {"data.dir": expanded}
+
+
+def _evaluate(arguments: list[str]) -> None:
+    parser = make_parser("eval", "Tests the network of a training's newest checkpoint again.")
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="the run's workdir, or digits:pretrained"
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder of the data sets, if it has moved")
+    given = parser.parse_args(arguments)
+
+    from nge_jax.runtime import artifacts
+
+    config = _recorded_config(artifacts.find_run(given.run))
+    if given.data is not None:
+        from nge_jax.runtime.config import differ
+
+        differ(config, data_keys(config, given.data))
+
+    from nge_jax import main
+
+    with main.exit_codes():
+        main.run_task(config, given.run, eval_only=True)
+
+
+def _report(arguments: list[str]) -> None:
+    parser = make_parser("report", "Writes report.html, report.md and the pictures of a run again.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the run's workdir")
+    given = parser.parse_args(arguments)
+    config = _recorded_config(given.run)
+
+    import importlib
+
+    from nge_jax import main
+
+    with main.exit_codes():
+        runner = importlib.import_module(main.TASKS[main.task_of(config)])
+        print(f"report: {runner.report(given.run)}")
+
+
+def _compare(arguments: list[str]) -> None:
+    parser = make_parser(
+        "compare", "Compares runs: results, settings that differ, curves and cells."
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="the runs' workdirs")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write a page with curves and cells"
+    )
+    given = parser.parse_args(arguments)
+    if given.html is not None and given.html.expanduser().exists():
+        raise InputError(f"--html: {given.html} exists, expected a new file")
+
+    from nge_jax.report import compare
+
+    runs = compare.read_runs([run.expanduser() for run in given.runs], _count_sizes)
+    results = compare.results_table(runs)
+    text = compare.to_text(results)
+    columns, _ = shutil.get_terminal_size()
+    fits = max(map(len, text.splitlines())) <= columns
+    print(text if fits else compare.to_text(compare.turned(results)))
+    for table in (compare.differences_table(runs), compare.operations_table(runs)):
+        if table.rows:
+            print(f"\n{compare.to_text(table)}")
+    if given.html is None:
+        return
+    output = given.html.expanduser()
+    try:
+        output.write_text(compare.page(runs), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--html: {output} cannot be written ({error.strerror})") from error
+    print(f"\npage: {output}")
+
+
+def _count_sizes(run: Path) -> "list[Size] | None":
+    """Counts the network of a run whose report has not; None where its files do not tell."""
+    import importlib
+
+    from nge_jax import main
+    from nge_jax.errors import GenotypeError
+
+    try:
+        return importlib.import_module(main.TASKS[main.task_of(_recorded_config(run))]).sizes(run)
+    except (InputError, GenotypeError, AttributeError, KeyError):  # of an older version, or damaged
+        return None
+
+
+def _recorded_config(run: Path) -> "ConfigDict":
+    """Reads the config that a workdir records."""
+    from nge_jax.runtime import config
+
+    if not run.is_dir():
+        raise InputError(f"{run}: no such folder, expected the workdir of a run")
+    return config.read(run)
+
+
+def _predict(arguments: list[str]) -> None:
+    _forward("predict", ("RUN", "IMAGES"), ("--workdir", "--images"), arguments)
+
+
+def _export(arguments: list[str]) -> None:
+    _forward("export", ("RUN", "OUTPUT"), ("--workdir", "--output"), arguments)
+
+
+def _forward(
+    command: str, names: Sequence[str], flags: Sequence[str], arguments: list[str]
+) -> None:
+    """Runs `python -m nge_jax.COMMAND` with the first arguments as its flags, and all others as they are."""
+    usage = f"nge {command} {' '.join(names)} [...]"
+    asks = [argument for argument in arguments if argument in ("-h", "--help")]
+    values = [] if asks else arguments[: len(names)]
+    if not asks and (len(values) < len(names) or any(v.startswith("-") for v in values)):
+        raise InputError(f"expected {usage} (see nge {command} --help)")
+
+    import importlib
+
+    module = importlib.import_module(f"nge_jax.{command}")
+    if asks:
+        flagged = " ".join(map("=".join, zip(flags, names, strict=True)))
+        print(f"{usage} is short for\n")
+        print(f"python -m nge_jax.{command} {flagged} [...]\n")
+        module.main(["--help"])
+    given = [f"{flag}={value}" for flag, value in zip(flags, values, strict=True)]
+    module.main([*given, *arguments[len(names) :]])
+
+
+def _show(arguments: list[str]) -> None:
+    parser = make_parser("show", "Prints a cell as JSON, or draws it.")
+    parser.add_argument(
+        "cell",
+        metavar="CELL",
+        help="a published name, random:SEED, a file or a log with a genotype, DARTS's printed Genotype(...), a cell of "
+        "NAS-Bench-201 in its notation ('|nor_conv_3x3~0|+...'), or a run",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help=f"a picture: {', '.join(PICTURES)}"
+    )
+    given = parser.parse_args(arguments)
+
+    from nge_jax.space import found
+
+    shown = found.load(given.cell)
+    if given.output is None:
+        print(found.to_json(shown), end="")
+        return
+    output = given.output.expanduser()
+    if output.suffix not in PICTURES:
+        raise InputError(f"--output: found {output}, expected a name in {', '.join(PICTURES)}")
+
+    from nge_jax.report import cell, figure
+
+    drawing = cell.found_figure(shown)
+    try:
+        if output.suffix == ".svg":
+            output.write_text(figure.to_svg(drawing), encoding="utf-8")
+        else:
+            drawing.savefig(output, dpi=200)
+    except OSError as error:
+        raise InputError(f"--output: {output} cannot be written ({error.strerror})") from error
+    print(output)
+
+
+def _list_cells(arguments: list[str]) -> None:
+    make_parser(
+        "cells",
+        "Lists the published cells with the parameters and multiply-adds of their networks: of 20 cells with 36 "
+        "channels on CIFAR-10, of 14 cells with 48 on ImageNet.",
+    ).parse_args(arguments)
+
+    print(
+        f"{'':15} {'CIFAR-10:':>13} {'multiply-adds':>14} {'ImageNet:':>13} {'multiply-adds':>14}"
+    )
+    for name, sizes in CELL_SIZES.items():
+        print(f"{name:15}", *(f"{size:13,} {adds:14,}" for size, adds in (sizes[:2], sizes[2:])))
+
+
+def _describe_configs(arguments: list[str]) -> None:
+    parser = make_parser(
+        "configs", "Lists the configs, or the keys of one with what its file says."
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="name or file, with variants")
+    given = parser.parse_args(arguments)
+
+    from nge_jax.runtime.config import shipped_configs
+
+    if given.name is not None:
+        from nge_jax.runtime.config_help import describe_config
+
+        print(describe_config(given.name))
+        return
+    for name, file in shipped_configs().items():
+        print(f"{name:16} {_first_line(file)}")
+
+
+def _first_line(file: Path) -> str:
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+COMMANDS = {
+    "eval": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "report": _report,
+    "compare": _compare,
+    "show": _show,
+    "cells": _list_cells,
+    "configs": _describe_configs,
+}
