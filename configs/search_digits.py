@@ -103,6 +103,9 @@ def get_config(words: str = "") -> ConfigDict:
     # (0, 1, 2, 3): a search of each of these seeds, all in one program, and a folder for each in the workdir; `seed` is
     # not used then. (): one search, of `seed`.
     config.search.seeds = ()
+    # ("nge", "alpha"): searches with each of these edge models, so too, each of every seed and with all other settings
+    # in common; `edge_model` is not used then. (): that of `edge_model`.
+    config.search.edge_models = ()
     # Trains the cell found; only named, not run.
     config.search.train_config = "configs/train_digits.py"
 

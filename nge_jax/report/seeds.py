@@ -1,4 +1,7 @@
-"""Searches of several seeds in one workdir: their values and cells side by side, their means and spreads."""
+"""Several searches in one workdir: their values and cells side by side, means and spreads over the seeds.
+
+Searches of several edge models stand in a group for each model, which has a mean and a spread of its own.
+"""
 
 import json
 import statistics
@@ -12,6 +15,7 @@ from nge_jax.report import run as report_run
 from nge_jax.report.compare import Run, curves_figure, operations
 from nge_jax.report.document import Code, Picture, Section, Table, Text
 from nge_jax.runtime import artifacts
+from nge_jax.runtime.artifacts import Member
 from nge_jax.space import found
 
 # Of the last row of metrics: titles, keys.
@@ -24,6 +28,8 @@ METRICS = {
 CELL, RANDOM_CELLS = "cell_accuracy", "random_cells_accuracy"  # in the search's weights
 TEST = "test_accuracy"  # of NAS-Bench-201's cell on CIFAR-10, by its table
 COLUMNS = 80
+
+Groups = dict[str, Any]  # by edge model, of `_summarize`
 
 
 def spread(values: Sequence[float]) -> float:
@@ -41,57 +47,72 @@ def write_seeds_report(workdir: Path) -> Path:
       The path of report.html.
     """
     runs = _read_runs(workdir)
-    summary = _summarize(workdir, runs)
-    artifacts.write_json(workdir / artifacts.SEEDS, summary)
+    groups = _summarize(workdir, runs)
+    # Of seeds alone the only group is the file.
+    content = groups.get("", {"edge_models": groups})
+    artifacts.write_json(workdir / artifacts.SEEDS, content)
     epochs = artifacts.read_metrics(workdir / artifacts.METRICS, ())
-    facts = {title: _mean(summary, key, ".2%") for title, key in METRICS.items() if "acc" in key}
-    if CELL in summary["mean"]:
-        facts["Cell in its weights"] = _mean(summary, CELL, ".2%")
-        facts["Random cells"] = _mean(summary, RANDOM_CELLS, ".2%")
-    if TEST in summary["mean"]:
-        facts["CIFAR-10 test"] = _mean(summary, TEST, ".2%")
-    told = report_run.run_facts(workdir, epochs)
-    told = {
-        "Seeds" if k == "Seed" else k: ", ".join(runs) if k == "Seed" else v
-        for k, v in told.items()
+    titles = {title: key for title, key in METRICS.items() if "acc" in key}
+    titles |= {"Cell in its weights": CELL, "Random cells": RANDOM_CELLS, "CIFAR-10 test": TEST}
+    known = _common(groups)
+    facts = {title: _means(groups, key) for title, key in titles.items() if key in known}
+    several = {
+        "Edge model": ("Edge models", dict.fromkeys(m.edge_model for m in runs if m.edge_model)),
+        "Seed": ("Seeds", dict.fromkeys(str(member.seed) for member in runs)),
     }
+    told = {}
+    for name, value in report_run.run_facts(workdir, epochs).items():
+        title, values = several.get(name, (name, ()))
+        told |= {title: ", ".join(values)} if values else {name: value}
+    differ = "seeds" if "" in groups else "edge models"
     sections = [
-        Section("Seeds", [Text(_explanation(summary)), _table(summary)]),
+        Section(differ.capitalize(), [Text(_explanation(known)), _table(groups)]),
         _cells_section(workdir, runs),
         _curves_section(workdir, runs),
     ]
     return report_run.write(
-        workdir, "Architecture searches of several seeds", facts | told, sections
+        workdir, f"Architecture searches of several {differ}", facts | told, sections
     )
 
 
 def to_text(workdir: Path) -> str:
     """Returns for a terminal the table of `write_seeds_report`, and what each cell is made of."""
-    summary = artifacts.read_json(workdir / artifacts.SEEDS, ("seeds", "mean", "sd"))
-    lines = [compare.to_text(_table(summary))]
-    for seed, run in _read_runs(workdir).items():
+    summary, runs = artifacts.read_json(workdir / artifacts.SEEDS), _read_runs(workdir)
+    lines = [compare.to_text(_table(summary.get("edge_models", {"": summary})))]
+    for member, run in runs.items():
         assert run.cell is not None, "their summary has been written"
         for kind in found.space_of(run.cell).cell_types:
-            line = f"seed {seed}, {kind} cell: {operations(run.cell, kind)}"
+            line = f"{member}, {kind} cell: {operations(run.cell, kind)}"
             lines += textwrap.wrap(line, COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 
-def _read_runs(workdir: Path) -> dict[str, Run]:
-    seeds = artifacts.read_seeds(workdir)
-    runs = compare.read_runs([workdir / artifacts.of_seed(seed) for seed in seeds])
-    return dict(zip(map(str, seeds), runs, strict=True))
+def _read_runs(workdir: Path) -> dict[Member, Run]:
+    members = artifacts.read_members(workdir)
+    runs = compare.read_runs([workdir / member.folder for member in members])
+    return dict(zip(members, runs, strict=True))
 
 
-def _summarize(workdir: Path, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """Returns what seeds.json holds: of each seed its folder, its cell and its numbers, their means and spreads."""
-    seeds = {}
-    for seed, run in runs.items():
-        folder = artifacts.of_seed(int(seed))
+def _summarize(workdir: Path, runs: Mapping[Member, Run]) -> Groups:
+    """Returns by edge model, "" where there is no choice, what seeds.json holds of it.
+
+    Of each seed its folder, its cell and its numbers, their means and spreads.
+    """
+    groups: Groups = {}
+    for member, run in runs.items():
+        folder = workdir / member.folder
         # Once more, since here it has to be there.
-        cell = artifacts.read_found(workdir / folder / artifacts.GENOTYPE)
-        values = _values(workdir / folder, run, cell)
-        seeds[seed] = {"folder": folder, "cell": json.loads(found.to_json(cell)), "values": values}
+        cell = artifacts.read_found(folder / artifacts.GENOTYPE)
+        of = {
+            "folder": member.folder,
+            "cell": json.loads(found.to_json(cell)),
+            "values": _values(folder, run, cell),
+        }
+        groups.setdefault(member.edge_model, {})[str(member.seed)] = of
+    return {model: _with_means(seeds) for model, seeds in groups.items()}
+
+
+def _with_means(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     common = set.intersection(*(set(of["values"]) for of in seeds.values()))
     numbers = {
         key: [of["values"][key] for of in seeds.values()]
@@ -120,10 +141,16 @@ def _values(folder: Path, run: Run, cell: found.Found) -> dict[str, float]:
     return values
 
 
-def _table(summary: Mapping[str, Any]) -> Table:
-    """Makes a row for each seed, and one each for the mean and the standard deviation."""
-    mean = summary["mean"]
-    kinds = [key.removeprefix("entropy_") for key in mean if key.startswith("entropy_")]
+def _common(groups: Groups) -> list[str]:
+    """Returns the names of the numbers that all searches have."""
+    first, *others = [group["mean"] for group in groups.values()]
+    return [key for key in first if all(key in mean for mean in others)]
+
+
+def _table(groups: Groups) -> Table:
+    """Makes of each group a row for each seed, and one each for the mean and the standard deviation."""
+    known = _common(groups)
+    kinds = [key.removeprefix("entropy_") for key in known if key.startswith("entropy_")]
     below = f" {'/'.join(kind[0] for kind in kinds)}" if len(kinds) > 1 else ""
     columns = {
         "Train acc.": (("weight_accuracy",), ".2%"),
@@ -134,39 +161,44 @@ def _table(summary: Mapping[str, Any]) -> Table:
         "Random": ((RANDOM_CELLS,), ".2%"),
         "Test acc.": ((TEST,), ".2%"),
     }
-    columns = {t: (keys, form) for t, (keys, form) in columns.items() if set(keys) <= mean.keys()}
+    columns = {t: (keys, form) for t, (keys, form) in columns.items() if {*keys} <= {*known}}
     rows = [
         (
-            name,
+            f"{model} {name}".lstrip(),
             *(
                 "/".join(format(values[key], form) for key in keys)
                 for keys, form in columns.values()
             ),
         )
+        for model, group in groups.items()
         for name, values in (
-            *((seed, of["values"]) for seed, of in summary["seeds"].items()),
-            ("mean", mean),
-            ("sd", summary["sd"]),
+            *((seed, of["values"]) for seed, of in group["seeds"].items()),
+            ("mean", group["mean"]),
+            ("sd", group["sd"]),
         )
     ]
-    return Table(["Seed", *columns], rows)
+    return Table(["Seed" if "" in groups else "Search", *columns], rows)
 
 
-def _explanation(summary: Mapping[str, Any]) -> str:
+def _explanation(known: Sequence[str]) -> str:
     text = (
         "After the last epoch: accuracies of the supernet on both halves of the training images, the entropy of P in "
         "nats, skip connections of the cell found"
     )
-    if CELL in summary["mean"]:
+    if CELL in known:
         text += "; the cell's accuracy in the search's weights, and the mean of random cells there"
     return f"{text}. The standard deviation is that of a sample."
 
 
-def _mean(summary: Mapping[str, Any], key: str, form: str) -> str:
-    return f"{summary['mean'][key]:{form}} ± {summary['sd'][key]:{form}}"
+def _means(groups: Groups, key: str) -> str:
+    """Writes mean and standard deviation of an accuracy: "51.20% ± 1.02%", of several edge models each by its name."""
+    return ", ".join(
+        f"{model} {group['mean'][key]:.2%} ± {group['sd'][key]:.2%}".lstrip()
+        for model, group in groups.items()
+    )
 
 
-def _cells_section(workdir: Path, runs: Mapping[str, Run]) -> Section:
+def _cells_section(workdir: Path, runs: Mapping[Member, Run]) -> Section:
     several = [*runs.values()]
     first = several[0].cell
     assert first is not None, "they have been read"
@@ -182,10 +214,10 @@ def _cells_section(workdir: Path, runs: Mapping[str, Run]) -> Section:
     return Section("Cells", [compare.operations_table(several), *pictures, *cells])
 
 
-def _curves_section(workdir: Path, runs: Mapping[str, Run]) -> Section:
+def _curves_section(workdir: Path, runs: Mapping[Member, Run]) -> Section:
     several = [*runs.values()]
     figure.save(curves_figure(several), workdir / "curves")
     figure.save_svg(curves_figure(several, downwards=True), workdir / "curves_narrow")
-    alt = f"Loss and accuracy of both halves over the epochs, of {len(several)} seeds"
+    alt = f"Loss and accuracy of both halves over the epochs, of {len(several)} searches"
     caption = "After each epoch; losses on a logarithmic scale."
     return Section("Curves", [Picture("curves", alt, caption, narrow_stem="curves_narrow")])

@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,9 @@ DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
 ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
 ACCURACIES = "accuracies.json"  # of the cell found, where a table has them
-SEEDS = "seeds.json"  # of the searches of several seeds, each in a folder of its own
+SEEDS = (
+    "seeds.json"  # of several searches in one workdir, each in a folder of its own, see `Member`
+)
 RANDOM_CELLS = "random_cells.json"  # how others do in a search's weights, beside the cell found
 SIZES = "sizes.json"  # of the network trained, or that the cell found would be trained in
 WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
@@ -69,21 +71,64 @@ def find_run(name: str | Path) -> Path:
         raise InputError(f"{name}: no home folder is known ({error})") from error
 
 
-def of_seed(seed: int) -> str:
-    """Returns the name of a seed's folder within the workdir of several searches."""
-    return f"seed-{seed}"
+class Member(NamedTuple):
+    """Which of several searches in one workdir.
 
-
-def read_seeds(workdir: Path) -> list[int]:
-    """Reads of which seeds a workdir holds searches, each in a folder of its own; none where it holds a single run.
-
-    Raises InputError where its config is no JSON object, or these are no seeds.
+    edge_model: "" where all have that of the config.
     """
-    search = read_json(workdir / CONFIG).get("search")
-    seeds = search.get("seeds", []) if isinstance(search, dict) else []
-    if not isinstance(seeds, list) or not all(map(is_count, seeds)):
-        raise InputError(f"{workdir / CONFIG}: found {seeds!r} as search.seeds, expected numbers")
-    return seeds
+
+    seed: int
+    edge_model: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.edge_model} seed {self.seed}".lstrip()
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder within the workdir: "seed-0", or of several edge models "alpha-seed-0"."""
+        return str(self).replace(" ", "-")
+
+
+def members(search: Mapping[str, Any], seed: int) -> list[Member]:
+    """Lists the searches that a config makes in one workdir; none where it is a single one.
+
+    Args:
+      search: the config's group of this name.
+      seed: the config's, that of all where `search` has edge models and no seeds.
+    """
+    seeds, models = (search.get(key, ()) for key in ("seeds", "edge_models"))
+    if not seeds and not models:
+        return []
+    return [Member(int(s), model) for model in models or ("",) for s in seeds or (seed,)]
+
+
+def describe(several: Sequence[Member]) -> str:
+    """Returns what searches are called in a sentence: "seeds 0, 3", "alpha seed 0, nge seed 0"."""
+    if any(member.edge_model for member in several):
+        return ", ".join(map(str, several))
+    return f"seed{'s' * (len(several) > 1)} {', '.join(str(member.seed) for member in several)}"
+
+
+def read_members(workdir: Path) -> list[Member]:
+    """Reads which searches a workdir holds, each in a folder of its own; none where it holds a single run.
+
+    Raises InputError where its config is no JSON object, or these are no seeds or no names of edge models.
+    """
+    config = read_json(workdir / CONFIG)
+    search = config["search"] if isinstance(config.get("search"), dict) else {}
+    for key, fits, expected in (
+        ("seeds", is_count, "numbers"),
+        ("edge_models", _is_name, "names"),
+    ):
+        values = search.get(key, [])
+        if not isinstance(values, list) or not all(map(fits, values)):
+            found = f"found {values!r} as search.{key}"
+            raise InputError(f"{workdir / CONFIG}: {found}, expected {expected}")
+    if search.get("edge_models") and not is_count(config.get("seed")):
+        raise InputError(
+            f"{workdir / CONFIG}: found {config.get('seed')!r} as seed, expected a number"
+        )
+    return members(search, config.get("seed", 0))
 
 
 def is_exported(folder: Path) -> bool:
@@ -260,6 +305,11 @@ def _check(value: dict[str, Any], place: str, keys: Collection[str]) -> None:
 def is_count(value: Any) -> bool:
     """Whether a value of JSON is a number of steps or epochs."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value of JSON may begin a folder's name."""
+    return isinstance(value, str) and value.isidentifier()
 
 
 def write_architecture(workdir: Path, history: Any, space: Space) -> None:

@@ -117,7 +117,7 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
         if match and match[1] not in keys:
             file, near = find_config(name), _near_keys(match[1], keys)
             raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
-    values, argv = flags.FlagValues(), ["", *settings]
+    values, argv = flags.FlagValues(), ["", *(_with_words_quoted(s, keys) for s in settings)]
     holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     try:
         values(argv)
@@ -128,6 +128,23 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
             message = f"config.{match[1]}: found {brief(match[2])}, expected {kind}"
         raise InputError(message[:500]) from error
     return holder.value
+
+
+def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
+    """Writes words given to a key of several values as Python does: "nge,alpha" or "(nge,alpha,)" as ('nge', 'alpha').
+
+    Nothing stands for no value.
+    """
+    flag, _, value = setting.partition("=")
+    match = SETTING.match(setting)
+    if match is None or not isinstance(keys.get(match[1]), tuple):
+        return setting
+    bare = value.strip()
+    bare = bare[1:-1] if bare.startswith("(") and bare.endswith(")") else bare
+    words = [word.strip() for word in bare.removesuffix(",").split(",")]
+    if words == [""]:
+        return f"{flag}=()"
+    return f"{flag}={tuple(words)!r}" if all(map(str.isidentifier, words)) else setting
 
 
 def load_module(file: Path) -> ModuleType:
@@ -150,6 +167,7 @@ YOUNGER: dict[str, dict[str, Any]] = {
         "search.skip_dropout": 0.0,
         "search.entropy_weight": 0.0,
         "search.seeds": [],  # as JSON has it
+        "search.edge_models": [],
         "search.warmup": 0.0,
         "gumbel.first_temperature": 10.0,
         "gumbel.last_temperature": 0.1,
@@ -166,7 +184,7 @@ YOUNGER: dict[str, dict[str, Any]] = {
 }
 
 # Of a search's, those that were not there yet when a second space was.
-YOUNGER_THAN_SPACES = ("search.entropy_weight", "search.seeds")
+YOUNGER_THAN_SPACES = ("search.entropy_weight", "search.seeds", "search.edge_models")
 
 
 def read(workdir: Path) -> ConfigDict:

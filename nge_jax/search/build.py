@@ -1,5 +1,6 @@
 """What a config and a data set make of a search, before any array."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from nge_jax import embedding, optim
 from nge_jax.data import small
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.runtime import artifacts, parallel
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps
@@ -62,8 +63,8 @@ class Search(NamedTuple):
 def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     """Makes the supernet, the edge model, their optimizer and the phases of a checked config.
 
-    With `search.seeds` the phases are those of all seeds, and what else there is belongs to each of them, but for the
-    halves, which are those of `seed`.
+    With `search.seeds` and `search.edge_models` the phases are those of all searches, and what else there is belongs to
+    each of them, but for the halves, which are those of `seed`, and the edge model, which is that of `edge_model`.
 
     Raises:
       InputError: it has more steps than are counted, or asks for more cells than fit in memory.
@@ -79,7 +80,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     space = SPACES[config.search.space]
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
     numbers = make_numbers(config, steps)
-    edge_model = _make_edge_model(config)
+    edge_model = _make_edge_model(config, config.search.edge_model)
     strategy = None
     if config.search.strategy != "gradient":
         strategy = make_strategy(config, edge_model, numbers.embedding)
@@ -105,36 +106,56 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
 def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> tuple[Phase, ...]:
     """Makes the phases of an epoch, in each of which a group has so many steps."""
 
-    def make_steps(numbers):
+    models, on_cpu = make_edge_models(config), jax.default_backend() == "cpu"
+
+    def make_steps(search, numbers):
         return _make_steps(config, search, numbers)
 
-    def alternating(numbers):
+    def alternating(search, numbers):
         maker = second_order if config.search.order == 2 else gradient_steps
-        return maker.make_alternating_phase(*make_steps(numbers), search.edge_model)
+        return maker.make_alternating_phase(*make_steps(search, numbers), search.edge_model)
 
-    def of_weights(numbers):
-        return gradient_steps.make_weight_phase(make_steps(numbers)[0])
+    def of_weights(search, numbers):
+        return gradient_steps.make_weight_phase(make_steps(search, numbers)[0])
 
-    def of_embedding(numbers):
-        return parallel.make_phase(make_steps(numbers)[1])
+    def of_embedding(search, numbers):
+        return parallel.make_phase(make_steps(search, numbers)[1])
 
-    def on_all_devices(make, axes, axes_of_seeds):
-        phase = parallel.of_numbers(make)
-        if config.search.seeds:
-            # Seeds that draw operations of their own would, side by side, compute all of each edge: by the compiler's
+    def with_model(make, model):
+        return parallel.of_numbers(functools.partial(make, search._replace(edge_model=model)))
+
+    def with_models(make):
+        return parallel.of_numbers(
+            lambda numbers: make(
+                search._replace(edge_model=side_by_side.one_of(models, numbers.edge_model)), numbers
+            )
+        )
+
+    def on_all_devices(make, axes, axes_of_several):
+        # The weights' steps are given P, and know no edge model.
+        chooses = models and make is not of_weights
+        phase = with_models(make) if chooses else with_model(make, search.edge_model)
+        if chooses and on_cpu:  # to the last bit what the search does alone
+            phases = {n: with_model(make, m) for n, m in models.items()}
+            phase = side_by_side.model_by_model(phases, axes_of_several)
+        elif artifacts.members(config.search, config.seed):
+            # Such as draw operations of their own would, side by side, compute all of each edge: by the compiler's
             # estimate for an H100 (`compile_ahead.py`, 2 cells) 35 ms for four of them, where four steps take 25.
-            one_by_one = jax.default_backend() == "cpu" or config.search.relaxation == "gumbel"
-            phase = side_by_side.mapped(phase, axes_of_seeds, one_by_one=one_by_one)
+            one_by_one = on_cpu or config.search.relaxation == "gumbel"
+            numbers = side_by_side.NUMBERS_AXES if models else None
+            phase = side_by_side.mapped(
+                phase, axes_of_several, one_by_one=one_by_one, numbers=numbers
+            )
         return parallel.on_all_devices(phase, axes)
 
-    of_seeds = side_by_side.BATCHES_AXES
+    mapped = side_by_side.BATCHES_AXES
     if config.search.alternation == "batch":
-        program = on_all_devices(alternating, (BATCHES_AXES, BATCHES_AXES), (of_seeds, of_seeds))
+        program = on_all_devices(alternating, (BATCHES_AXES, BATCHES_AXES), (mapped, mapped))
         return (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)
-    weights = on_all_devices(of_weights, (None, BATCHES_AXES), (0, of_seeds))
+    weights = on_all_devices(of_weights, (None, BATCHES_AXES), (0, mapped))
     return (
         Phase(WEIGHTS, weights, steps[WEIGHTS]),
-        Phase(EMBEDDING, on_all_devices(of_embedding, BATCHES_AXES, of_seeds), steps[EMBEDDING]),
+        Phase(EMBEDDING, on_all_devices(of_embedding, BATCHES_AXES, mapped), steps[EMBEDDING]),
     )
 
 
@@ -145,7 +166,8 @@ def _make_steps(config: ConfigDict, search: Search, numbers: Numbers) -> tuple[C
     if search.strategy is not None:
         net = search.net
         assert isinstance(net, Supernet), "the checks refuse strategies in another space"
-        strategy = make_strategy(config, _make_edge_model(config), numbers.embedding)
+        edge_model = _make_edge_model(config, config.search.edge_model)
+        strategy = make_strategy(config, edge_model, numbers.embedding)
         return (
             strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing, **options),
             strategy_steps.make_query_step(net, strategy, preprocessing),
@@ -273,9 +295,14 @@ def _make_relaxation(config: ConfigDict, net: Net, numbers: Numbers) -> Relaxati
     return relaxation.softmax(net)
 
 
-def _make_edge_model(config: ConfigDict) -> EdgeModel:
+def make_edge_models(config: ConfigDict) -> dict[str, EdgeModel]:
+    """Makes the edge models of `search.edge_models` by their names; none where all searches have one."""
+    return {name: _make_edge_model(config, name) for name in config.search.edge_models}
+
+
+def _make_edge_model(config: ConfigDict, name: str) -> EdgeModel:
     return embedding.edge_model(
-        config.search.edge_model,
+        name,
         config.search.adjacency,
         SPACES[config.search.space],
         betas=config.search.relaxation == "partial",

@@ -30,7 +30,7 @@ def check(config: ConfigDict) -> None:
     config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
     _check_relaxation(config)
-    _check_seeds(config)
+    _check_several(config)
     if config.search.space == "darts":  # of the other the table tells how a cell trains
         try:
             config_checks.find_config(config.search.train_config)
@@ -103,21 +103,24 @@ def _check_relaxation(config: ConfigDict) -> None:
             )
 
 
-def _check_seeds(config: ConfigDict) -> None:
-    seeds = config.search.seeds
-    if not seeds:
-        return
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"config.search.seeds: found {tuple(seeds)}, expected each seed once")
-    if config.search.strategy != "gradient":
-        raise InputError(
-            f"config.search.strategy: found {config.search.strategy!r}, expected 'gradient' with config.search.seeds"
-        )
-    if config.search.stop_on_skips:
-        raise InputError(
-            f"config.search.stop_on_skips: found {config.search.stop_on_skips}, expected 0 with config.search.seeds, "
-            "whose searches end together"
-        )
+def _check_several(config: ConfigDict) -> None:
+    for name in config.search.edge_models:
+        config_checks.one_of("search.edge_models", name, EDGE_MODELS)
+    for key, each in (("seeds", "each seed once"), ("edge_models", "each edge model once")):
+        values, strategy = config.search[key], config.search.strategy
+        if not values:
+            continue
+        if len(set(values)) < len(values):
+            raise InputError(f"config.search.{key}: found {tuple(values)}, expected {each}")
+        if strategy != "gradient":
+            raise InputError(
+                f"config.search.strategy: found {strategy!r}, expected 'gradient' with config.search.{key}"
+            )
+        if config.search.stop_on_skips:
+            raise InputError(
+                f"config.search.stop_on_skips: found {config.search.stop_on_skips}, expected 0 with "
+                f"config.search.{key}, whose searches end together"
+            )
 
 
 def check_data(config: ConfigDict, data: small.SmallDataset) -> None:

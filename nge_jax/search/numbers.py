@@ -23,6 +23,7 @@ class Numbers(NamedTuple):
         temperatures: of `relaxation.gumbel`.
         skip_rates: of `relaxation.with_skip_dropout`.
         entropy_weights: of `relaxation.with_entropy`.
+        edge_model: the number of the search's own among several in one program; None: there is one.
     """
 
     rate: Cosine
@@ -32,3 +33,4 @@ class Numbers(NamedTuple):
     temperatures: Line | None
     skip_rates: Line | None
     entropy_weights: Line | None
+    edge_model: Any = None

@@ -10,6 +10,8 @@ import numpy as np
 from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
+from nge_jax.runtime import artifacts
+from nge_jax.runtime.artifacts import Member
 from nge_jax.runtime.progress import Column, Columns
 from nge_jax.search.gradient_steps import SearchState
 from nge_jax.search.relaxation import Relaxation
@@ -28,11 +30,11 @@ BEFORE = (
 )
 SPEED = Column("images/s", "{images_per_second:.1f}")
 SECONDS = Column("time\n(s)", "{seconds:.1f}", 6)
-VALID_OF_SEEDS = Column(
+VALID_OF_SEVERAL = Column(
     "valid acc.\n± sd", "{embedding_accuracy:.1%} ±{embedding_accuracy_sd:.1%}", 12
 )
 BEST_SO_FAR = Column("best\nso far", "{best_reward:.1%}", 6)
-# Of a row: what searches of several seeds have in common.
+# Of a row: what several searches side by side have in common.
 SHARED = ("learning_rate", "temperature", "skip_dropout", "entropy_weight", "skipped_updates")
 # Of what a relaxation records (`Relaxation.record`).
 RELAXATION_COLUMNS = {
@@ -63,8 +65,8 @@ def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space
     return (*BEFORE, *by_kind, *speed, SECONDS, *others)
 
 
-def make_columns_of_seeds(relaxation: Relaxation, space: Space) -> Columns:
-    """Returns the table of epochs of several seeds: means, and what one accuracy is spread by.
+def make_columns_of_several(relaxation: Relaxation, space: Space) -> Columns:
+    """Returns the table of epochs of several searches: means, and what one accuracy is spread by.
 
     There is room for the first alone of what the relaxation records besides.
     """
@@ -73,11 +75,11 @@ def make_columns_of_seeds(relaxation: Relaxation, space: Space) -> Columns:
     kinds = "/".join(f"{{skip_connect_{kind}:.1f}}" for kind in space.cell_types)
     skips = skips._replace(form=kinds, width=4 * len(space.cell_types) - 1)
     others = [column for column in RELAXATION_COLUMNS.values() if column in single]
-    return (*losses, VALID_OF_SEEDS, entropies, skips, SECONDS, *others[:1])
+    return (*losses, VALID_OF_SEVERAL, entropies, skips, SECONDS, *others[:1])
 
 
-def row_of_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the mean of an epoch's rows of several seeds, and as KEY_sd the spread of what may differ."""
+def row_of_several(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the mean of an epoch's rows of several searches, and as KEY_sd the spread of what may differ."""
     row = {}
     for key, value in rows[0].items():
         if isinstance(value, int | float):
@@ -141,15 +143,17 @@ def skip_warnings(row: Mapping[str, Any], space: Space) -> Iterator[str]:
             yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
 
 
-def skip_warnings_of_seeds(rows: Mapping[int, Mapping[str, Any]], space: Space) -> Iterator[str]:
-    """Yields a line for each cell type that skip connections are taking over, which names the seeds."""
+def skip_warnings_of_several(
+    rows: Mapping[Member, Mapping[str, Any]], space: Space
+) -> Iterator[str]:
+    """Yields a line for each cell type that skip connections are taking over, which names the searches."""
     for cell_type in space.cell_types:
         of_type = space._replace(cell_types=(cell_type,))
-        seeds = [str(seed) for seed, row in rows.items() if any(skip_warnings(row, of_type))]
-        if seeds:
+        members = [member for member, row in rows.items() if any(skip_warnings(row, of_type))]
+        if members:
             yield (
-                f"warning: skip_connect takes half of the {cell_type} cell's edges or more now, of seed"
-                f"{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+                f"warning: skip_connect takes half of the {cell_type} cell's edges or more now, of "
+                f"{artifacts.describe(members)}"
             )
 
 

@@ -33,7 +33,7 @@ from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
 from nge_jax.runtime import artifacts, banner, distributed, lock, loop, metrics_log, workdir
 from nge_jax.runtime import config as config_checks
-from nge_jax.runtime.artifacts import Size
+from nge_jax.runtime.artifacts import Member, Size
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.progress import waiting
 from nge_jax.search import checks as search_checks
@@ -84,7 +84,7 @@ def run(
     search_checks.check_data(config, data)
     table = _load_table(config)
     search = build(config, data)
-    if config.search.seeds:
+    if artifacts.members(config.search, config.seed):
         return _run_several(config, search, data, path, table, files, overwrite=overwrite)
     path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite, files=files)
 
@@ -117,7 +117,7 @@ def _run_several(
     *,
     overwrite: bool,
 ) -> SearchResult:
-    """Does what `run` does for the searches of `search.seeds`, as one program and each in a folder of its own."""
+    """Does what `run` does for several searches, as one program and each in a folder of its own."""
     singles = search_seeds.split(config, search, data, path)
     with contextlib.ExitStack() as held:
         _begin_several(config, singles, path, files, held, overwrite=overwrite)
@@ -137,13 +137,12 @@ def _run_several(
             if config.search.space == "darts":
                 first = next(iter(singles.values()))
                 print(f"to train a cell: {_train_command(config, first.path)}")
-    first = next(iter(results.values()))
-    return first._replace(workdir=path, of_seeds=results)
+    return search_seeds.together(results, path)
 
 
 def _begin_several(
     config: ConfigDict,
-    singles: Mapping[int, search_seeds.Single],
+    singles: Mapping[Member, search_seeds.Single],
     path: Path,
     files: Mapping[str, str],
     held: contextlib.ExitStack,
@@ -152,10 +151,10 @@ def _begin_several(
 ) -> None:
     """Makes the workdir and the folder of each search in it, once all of them are checked; `held` holds the folders.
 
-    With `overwrite` the folders of an earlier run's other seeds go.
+    With `overwrite` the folders of an earlier run's other searches go.
     """
     begin = {single.path: config_checks.to_values(single.config) for single in singles.values()}
-    old = {path / artifacts.of_seed(seed) for seed in _recorded_seeds(path)} if overwrite else set()
+    old = {path / member.folder for member in _recorded_members(path)} if overwrite else set()
     for folder, values in begin.items():
         workdir.check(folder, values, overwrite=overwrite)
     for folder in old - begin.keys():
@@ -169,10 +168,10 @@ def _begin_several(
         workdir.begin(folder, values, overwrite=overwrite, files=files)
 
 
-def _recorded_seeds(path: Path) -> list[int]:
-    """Returns the seeds of the searches that a workdir holds; none where it holds none, or is damaged."""
+def _recorded_members(path: Path) -> list[Member]:
+    """Returns the searches that a workdir holds; none where it holds none, or is damaged."""
     try:
-        return artifacts.read_seeds(path)
+        return artifacts.read_members(path)
     except InputError:
         return []
 
@@ -187,7 +186,9 @@ def _show_plan(config: ConfigDict, search: Search, data: small.SmallDataset) -> 
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
     seeds = config.search.seeds or (config.seed,)
     plan = config.search.epochs, steps, config.search.batch_size, *seeds
-    banner.show(banner.steps(*plan), banner.TO_STOP)
+    models = ", ".join(config.search.edge_models)
+    line = banner.steps(*plan) + (f", each with the edge models {models}" if models else "")
+    banner.show(line, banner.TO_STOP)
 
 
 def _describe_net(config: ConfigDict, state: SearchState) -> str:
@@ -217,13 +218,13 @@ def _recognize(
 def report(path: str | Path) -> Path:
     """Writes the report of the search that has ended in the workdir `path`; returns report.html.
 
-    Of the searches of several seeds it is that of all of them, each folder has its own.
+    Of several searches it is that of all of them, each folder has its own.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
     """
     path = Path(path)
-    if artifacts.read_seeds(path):
+    if artifacts.read_members(path):
         page = seeds_report.write_seeds_report(path)
         metrics_log.show_pictures(path)
         return page

@@ -1,7 +1,8 @@
-"""Several searches in one: a task of the loop whose parts are the searches of `search.seeds`, each in its folder.
+"""Several searches in one: a task of the loop whose parts are the searches of `search.seeds` and `search.edge_models`.
 
 What each search draws, records and ends with is its own task's (`search.task`), given its state out of the common one
-(`side_by_side`). So each does what the search of its seed alone does, and its folder ends up as that one's workdir.
+(`side_by_side`). So each does what the search of its seed and edge model alone does, and its folder ends up as that
+one's workdir.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,12 @@ from ml_collections import ConfigDict
 from nge_jax.data import small
 from nge_jax.runtime import artifacts, parallel
 from nge_jax.runtime import config as config_checks
+from nge_jax.runtime.artifacts import Member
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.loop import EpochEnd, Part, Task, Work
 from nge_jax.runtime.parallel import Batches
+from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
 from nge_jax.search import side_by_side
@@ -31,10 +34,10 @@ from nge_jax.space.nas_bench_201 import AccuracyTable
 
 
 class Single(NamedTuple):
-    """The search of one seed.
+    """One of the searches.
 
     config: that which it would have alone.
-    search: its halves are its own; its phases those of all.
+    search: its halves are its own, so is of several edge models the one; its phases those of all.
     path: its folder.
     """
 
@@ -45,20 +48,23 @@ class Single(NamedTuple):
 
 def split(
     config: ConfigDict, search: Search, data: small.SmallDataset, path: Path
-) -> dict[int, Single]:
-    """Makes the searches of a config's seeds, by their seeds; `search`, `path`: of all of them."""
-    singles = {}
-    for seed in config.search.seeds:
+) -> dict[Member, Single]:
+    """Makes the searches of a config that makes several; `search`, `path`: of all of them."""
+    models, singles = search_build.make_edge_models(config), {}
+    own_models = {name: side_by_side.one_of(models, n) for n, name in enumerate(models)}
+    for member in artifacts.members(config.search, config.seed):
         own = config.copy_and_resolve_references()
-        own.seed, own.search.seeds = int(seed), ()
-        halves = search_images.split_halves(own, data)
-        folder = path / artifacts.of_seed(seed)
-        singles[int(seed)] = Single(own, search._replace(halves=halves), folder)
+        own.seed, own.search.seeds, own.search.edge_models = member.seed, (), ()
+        its = search._replace(halves=search_images.split_halves(own, data))
+        if member.edge_model:
+            own.search.edge_model = member.edge_model
+            its = its._replace(edge_model=own_models[member.edge_model])
+        singles[member] = Single(own, its, path / member.folder)
     return singles
 
 
 def make_task(
-    config: ConfigDict, search: Search, data: small.SmallDataset, singles: Mapping[int, Single]
+    config: ConfigDict, search: Search, data: small.SmallDataset, singles: Mapping[Member, Single]
 ) -> Task:
     """Makes what the loop runs; of each search `search.task.make_task` does."""
     streams = search_images.streams(config, data)
@@ -69,24 +75,28 @@ def make_task(
     folders = [single.path.name for single in singles.values()]
     keys = jnp.stack([task.key[0] for task in tasks])
     states = side_by_side.stacked([task.state for task in tasks])
-    state, key = parallel.replicated((states, (keys, search.numbers)))
+    numbers, models = search.numbers, [*config.search.edge_models]
+    if models:
+        number = [models.index(member.edge_model) for member in singles]
+        numbers = numbers._replace(edge_model=np.array(number, np.int32))
+    state, key = parallel.replicated((states, (keys, numbers)))
     tasks = [task._replace(state=None) for task in tasks]
 
     def states_of(state):
-        return [side_by_side.of_seed(state, number) for number in range(len(tasks))]
+        return [side_by_side.of_search(state, number) for number in range(len(tasks))]
 
     def batches(epoch, name, spans, state):
-        of_seeds = zip(tasks, states_of(state), strict=True)
-        dispatches = [task.batches(epoch, name, spans, own) for task, own in of_seeds]
+        of_each = zip(tasks, states_of(state), strict=True)
+        dispatches = [task.batches(epoch, name, spans, own) for task, own in of_each]
         return (_joined(works, streams) for works in zip(*dispatches, strict=True))
 
     def end_epoch(epoch, step, state):
         ends = []
-        for seed, task, own in zip(singles, tasks, states_of(state), strict=True):
+        for member, task, own in zip(singles, tasks, states_of(state), strict=True):
             try:
                 end = task.end_epoch(epoch, step, own)
             except NotFinite as error:
-                raise NotFinite(f"{error} of seed {seed}") from error
+                raise NotFinite(f"{error} of {member}") from error
             if task.skipped is not None:
                 end.row["skipped_updates"] = task.skipped(own)
             ends.append(end)
@@ -96,14 +106,14 @@ def make_task(
         named = dict(zip(singles, rows, strict=True))
         return EpochEnd(
             state=state._replace(history=history, sums=sums),
-            row=search_record.row_of_seeds(rows),
-            notes=[*search_record.skip_warnings_of_seeds(named, search.space)],
+            row=search_record.row_of_several(rows),
+            notes=[*search_record.skip_warnings_of_several(named, search.space)],
             parts={f: Part(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
         )
 
     def skipped(state):
-        of_seeds = zip(tasks, states_of(state), strict=True)
-        return max(task.skipped(own) for task, own in of_seeds if task.skipped is not None)
+        of_each = zip(tasks, states_of(state), strict=True)
+        return max(task.skipped(own) for task, own in of_each if task.skipped is not None)
 
     return tasks[0]._replace(
         state=state,
@@ -111,7 +121,7 @@ def make_task(
         batch_size=len(tasks) * config.search.batch_size,
         batches=batches,
         end_epoch=end_epoch,
-        columns=search_record.make_columns_of_seeds(search.relaxation, search.space),
+        columns=search_record.make_columns_of_several(search.relaxation, search.space),
         compile=lambda state: search_task.compile_ahead(search.phases, batches, key, state),
         numbers=lambda state: state,
         skipped=skipped if tasks[0].skipped is not None else None,
@@ -121,26 +131,38 @@ def make_task(
 
 def first_state(state: SearchState) -> SearchState:
     """Returns the first search's of a state of several."""
-    return side_by_side.of_seed(state, 0)
+    return side_by_side.of_search(state, 0)
 
 
 def conclude(
-    singles: Mapping[int, Single],
+    singles: Mapping[Member, Single],
     data: small.SmallDataset,
     state: SearchState,
     table: AccuracyTable | None,
-) -> dict[int, SearchResult]:
-    """Does for each search, by its seed, what `search.task.conclude` does, and saves its last state in its folder."""
+) -> dict[Member, SearchResult]:
+    """Does for each search what `search.task.conclude` does, and saves its last state, as it has it alone."""
     score, results = search_task.make_score(next(iter(singles.values())).search), {}
-    for number, (seed, (config, search, path)) in enumerate(singles.items()):
-        own = side_by_side.of_seed(state, number)
-        results[seed] = search_task.conclude(
+    for number, (member, (config, search, path)) in enumerate(singles.items()):
+        own = side_by_side.of_search(state, number)
+        results[member] = search_task.conclude(
             config, search, data, own, path, score=score, table=table
         )
+        own = side_by_side.alone(own, member.edge_model)
         with Checkpoints(path / artifacts.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
             if checkpoints.latest_step() != (step := int(own.step)):
                 checkpoints.save(step, own)
     return results
+
+
+def together(results: Mapping[Member, SearchResult], path: Path) -> SearchResult:
+    """Makes one result of those of all searches in the workdir `path`."""
+    of_models: dict[str, dict[int, SearchResult]] = {}
+    for member, result in results.items():
+        of_models.setdefault(member.edge_model, {})[member.seed] = result
+    first = next(iter(results.values()))._replace(workdir=path)
+    if "" in of_models:
+        return first._replace(of_seeds=of_models[""])
+    return first._replace(of_models=of_models)
 
 
 def _joined(works: tuple[Work, ...], streams: bool) -> Work:

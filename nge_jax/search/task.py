@@ -42,6 +42,7 @@ class SearchResult(NamedTuple):
     accuracies: of a cell of NAS-Bench-201, from its table, see `nas_bench_201.accuracies`; None without a table.
     of_seeds: of the searches of `search.seeds`, each one's by its seed. The fields above are then those of the first,
       but for the workdir, which is that of all.
+    of_models: with `search.edge_models` instead of `of_seeds`: each one's by its edge model, then by its seed.
     """
 
     genotype: Found
@@ -49,6 +50,7 @@ class SearchResult(NamedTuple):
     workdir: Path
     accuracies: dict[str, dict[str, float | None]] | None = None
     of_seeds: Mapping[int, "SearchResult"] = MappingProxyType({})
+    of_models: Mapping[str, Mapping[int, "SearchResult"]] = MappingProxyType({})
 
 
 def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:

@@ -143,9 +143,10 @@ def load(name_or_path: str) -> Genotype:
     name = ""
     if not os.path.isfile(path) and (named := re.fullmatch(r"(.+):(\w+)", path)):
         path, name = (named[1], named[2]) if os.path.isfile(named[1]) else (path, "")
-    if is_folder and not os.path.isfile(path) and (folders := _folders_of_seeds(name_or_path)):
+    if is_folder and not os.path.isfile(path) and (folders := _folders_of_several(name_or_path)):
+        differ = "seeds" if os.path.basename(folders[0]).startswith("seed-") else "edge models"
         raise GenotypeError(
-            f"genotype {json.dumps(name_or_path[:200])}: found searches of several seeds, expected one: "
+            f"genotype {json.dumps(name_or_path[:200])}: found searches of several {differ}, expected one: "
             f"{', '.join(folders)}"
         )
     if not os.path.isfile(path):
@@ -159,10 +160,14 @@ def load(name_or_path: str) -> Genotype:
         raise GenotypeError(f"{path}: {error}") from None
 
 
-def _folders_of_seeds(path: str) -> list[str]:
-    """Lists the folders in a workdir of several searches that hold a genotype, by their seeds; none in another."""
-    seeds = [name[5:] for name in os.listdir(path) if re.fullmatch("seed-[0-9]{1,18}", name)]
-    folders = [os.path.join(path, f"seed-{seed}") for seed in sorted(seeds, key=int)]
+def _folders_of_several(path: str) -> list[str]:
+    """Lists the folders in a workdir of several searches that hold a genotype, in order; none in another.
+
+    They are called as `runtime.artifacts.Member` says.
+    """
+    found = [re.fullmatch(r"(?:(\w+)-)?seed-([0-9]{1,18})", name) for name in os.listdir(path)]
+    ordered = sorted((match[1] or "", int(match[2]), match[0]) for match in found if match)
+    folders = [os.path.join(path, name) for _, _, name in ordered]
     return [f for f in folders if os.path.isfile(os.path.join(f, "genotype.json"))]
 
 

@@ -141,6 +141,8 @@ def test_a_page_carries_the_runs_files(tmp_path):
         ("search", "search_digits:evolution,smoke", ["seed=3", "weights.learning_rate=0.5"]),
         ("train", "train_imagenet:imagenette", ["data.jitter=(0.1,0.2,0.3,0.0)", "data.dir=a b"]),
         ("segment", "segment_voc", ["run.pictures=3"]),
+        ("search", "search_digits", ["search.seeds=4,5", "search.edge_models=nge,alpha"]),
+        ("search", "search_digits", ["search.edge_models=alpha"]),
     ],
 )
 def test_the_command_makes_the_settings_again(tmp_path, task, given, settings):
@@ -152,6 +154,15 @@ def test_the_command_makes_the_settings_again(tmp_path, task, given, settings):
     assert len(rest) == len(settings) + 1 and rest.pop().startswith("--workdir=runs/")
     again = configs.read_config(name, [f"--config.{setting}" for setting in rest])
     assert configs.to_values(again) == recorded
+
+
+@pytest.mark.parametrize(
+    "written, expected",
+    [("nge,alpha", ["nge", "alpha"]), ("(nge,)", ["nge"]), ("('nge', 'rnn')", ["nge", "rnn"]), ("", []), ("()", [])],
+)  # fmt: skip
+def test_words_of_a_key_need_no_quotes(written, expected):
+    config = configs.read_config("search_digits", [f"--config.search.edge_models={written}"])
+    assert configs.to_values(config)["search"]["edge_models"] == expected
 
 
 def test_the_command_says_what_an_older_run_did_not_know(tmp_path):

@@ -113,7 +113,7 @@ def test_killed_they_end_bit_identical(searched):
 
 def test_the_workdir_has_means_and_spreads(searched):
     whole = searched["straight"]
-    last = [result(whole / artifacts.of_seed(seed)).rows[-1] for seed in SEEDS]
+    last = [result(whole / f"seed-{seed}").rows[-1] for seed in SEEDS]
     row = result(whole).rows[-1]
     for key in ("weight_loss", "embedding_accuracy", "entropy_normal", "skip_connect_normal"):
         values = [r[key] for r in last]
@@ -157,13 +157,13 @@ def test_with_overwrite_the_folders_of_other_seeds_go(tmp_path, searched):
     values = json.loads((searched["straight"] / artifacts.CONFIG).read_text())
     workdir.prepare(tmp_path / "run", values, overwrite=False)
     for seed in (*SEEDS, 7):
-        workdir.prepare(tmp_path / "run" / artifacts.of_seed(seed), values, overwrite=False)
+        workdir.prepare(tmp_path / "run" / f"seed-{seed}", values, overwrite=False)
     (tmp_path / "run" / "seed-3" / "notes.txt").write_text("mine")
     config = make_config("gradient", seeds=(0,))
     single = seeds.Single(config, None, mine["seed-0"])  # pyright: ignore[reportArgumentType]
     with search_runner.contextlib.ExitStack() as held:
         begin = search_runner._begin_several
-        begin(config, {0: single}, tmp_path / "run", {}, held, overwrite=True)
+        begin(config, {artifacts.Member(0): single}, tmp_path / "run", {}, held, overwrite=True)
         assert (mine["seed-0"] / "run.lock").exists()
     # Seed 7 was none of the run's, and the notes are the user's.
     assert {p.name for p in (tmp_path / "run").glob("seed-*")} == {"seed-0", "seed-3", "seed-7"}
@@ -218,7 +218,7 @@ def test_a_mapped_phase_gives_each_seed_what_is_its_own(one_by_one):
     assert together.step == 3
     for n, state in enumerate(singles):
         alone = phase(state, (probs[n], Batches(images, None, orders[n])), (keys[n], 0.5), 0, 3)
-        found = side_by_side.of_seed(together, n)
+        found = side_by_side.of_search(together, n)
         assert found.step == alone.step and found.params == pytest.approx(float(alone.params))
 
 
@@ -226,7 +226,7 @@ def test_a_mapped_phase_gives_each_seed_what_is_its_own(one_by_one):
 @pytest.mark.parametrize("name", RELAXATIONS)
 def test_the_table_fits_80_columns(name, space):
     relaxed = relaxation.with_skip_dropout(RELAXATIONS[name], LINE, 0)
-    columns = record.make_columns_of_seeds(relaxed, space)
+    columns = record.make_columns_of_several(relaxed, space)
     spread = {"embedding_accuracy": 0.5, "embedding_accuracy_sd": 0.7071}
     header, row = table_header(columns).splitlines(), table_row(columns, ROW | spread)
     assert max(map(len, [*header, row])) <= 80

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nge_jax import errors
+from nge_jax.runtime.artifacts import Member
 from nge_jax.space import genotype as space_genotype
 
 DARTS_V2 = space_genotype.Genotype(
@@ -258,6 +259,18 @@ def test_load_names_the_seeds_of_which_one_is_meant(tmp_path):
     assert str(error.value) == (
         f'genotype "{tmp_path}": found searches of several seeds, expected one: {tmp_path}/seed-2, {tmp_path}/seed-10'
     )
+
+
+def test_load_names_the_edge_models_of_which_one_is_meant(tmp_path):
+    folders = [Member(seed, model).folder for model in ("alpha", "nge") for seed in (2, 10)]
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "genotype.json").write_text(space_genotype.to_json(DARTS_V2))
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.load(str(tmp_path))
+    listed = ", ".join(f"{tmp_path}/{folder}" for folder in folders)
+    expected = f"found searches of several edge models, expected one: {listed}"
+    assert str(error.value) == f'genotype "{tmp_path}": {expected}'
 
 
 def test_load_names_the_file_that_is_wrong(tmp_path):
