@@ -162,9 +162,9 @@ def test_a_config_of_before_a_key_is_read_with_it():
 @pytest.mark.parametrize(
     "record, lacking",
     [
-        ({"task": "search", "search": {"warmup": 0.5}}, 11),
-        ({"task": "search", "data": {"image_size": 32}}, 13),
-        ({"task": "search", "search": {"space": "nas_bench_201"}}, 2),
+        ({"task": "search", "search": {"warmup": 0.5}}, 12),
+        ({"task": "search", "data": {"image_size": 32}}, 14),
+        ({"task": "search", "search": {"space": "nas_bench_201"}}, 3),
         ({"task": "train", "data": {"pad": 4}}, 3),
         ({"task": "train", "data": {"image_size": 224, "split_seed": 7}}, 4),
         ({"task": "segment", "data": {"pad": 4}}, 0),
