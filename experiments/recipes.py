@@ -29,7 +29,7 @@ FEWEST = 3  # finished cells, of which a rank correlation says anything
 
 
 def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
-    """Names the cells of the rows: those of `named`, each seed's of a search of several, and so many random ones.
+    """Names the cells of the rows: those of `named`, all of several searches' in one workdir, and so many random ones.
 
     Raises:
         InputError: there is no such cell, or two of them have one name.
@@ -37,8 +37,8 @@ def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
     cells = []
     for name in named:
         path = Path(name)
-        if path.is_dir() and (seeds := _seeds(path)):
-            folders = [path / artifacts.of_seed(seed) for seed in seeds]
+        if path.is_dir() and (members := _members(path)):
+            folders = [path / member.folder for member in members]
             cells += [_cell_at(f"{path.name}-{f.name}", f / artifacts.GENOTYPE) for f in folders]
         elif path.is_dir():
             cells.append(_cell_at(path.name, path / artifacts.GENOTYPE))
@@ -136,9 +136,9 @@ def main(options: plan.Options) -> None:
     )
 
 
-def _seeds(workdir):
-    """Of a search of several; a folder that holds a cell alone has no config."""
-    return artifacts.read_seeds(workdir) if (workdir / artifacts.CONFIG).exists() else []
+def _members(workdir):
+    """Of several searches; a folder that holds a cell alone has no config."""
+    return artifacts.read_members(workdir) if (workdir / artifacts.CONFIG).exists() else []
 
 
 def _cell_at(name, path):

@@ -12,10 +12,11 @@ from ml_collections import ConfigDict
 import nge_jax
 from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
-from nge_jax.runtime import config as config_checks
-from nge_jax.runtime import keys
-from nge_jax.runtime.config import check_keys, find_config, load_config
+from nge_jax.runtime import config as configs
+from nge_jax.runtime import config_checks, keys
+from nge_jax.runtime.config import find_config, load_config
 from nge_jax.runtime.config import load_module as load
+from nge_jax.runtime.config_checks import check_keys
 from nge_jax.search import build as search_build
 from nge_jax.space.genotype import load as load_genotype
 from nge_jax.train import build as train_build
@@ -43,7 +44,7 @@ def test_every_key_is_read_by_the_program(path):
         chains, groups = chains | more_chains, groups | more_groups
     unread = [
         key
-        for key in config_checks.flatten(load(path).get_config().to_dict())
+        for key in configs.flatten(load(path).get_config().to_dict())
         if f"config.{key}" not in chains and f"config.{key}".rpartition(".")[0] not in groups
     ]
     assert not unread, f"keys of {path.name} that nothing in nge_jax reads: {', '.join(unread)}"
@@ -86,24 +87,24 @@ def test_search_cifar_holds_the_papers_settings():
 @pytest.mark.parametrize("model", ["alpha", "plain", "rnn"])
 def test_a_variant_changes_the_edge_model_and_nothing_else(model):
     get_config = load(ROOT / "configs" / "search_cifar.py").get_config
-    base = config_checks.flatten(get_config().to_dict())
-    variant = config_checks.flatten(get_config(model).to_dict())
+    base = configs.flatten(get_config().to_dict())
+    variant = configs.flatten(get_config(model).to_dict())
     changed = {key: variant[key] for key in base if base[key] != variant[key]}
     assert base.keys() == variant.keys() and changed == {"search.edge_model": model}
-    both = config_checks.flatten(get_config(f"small,{model}").to_dict())
-    small = config_checks.flatten(get_config("small").to_dict())
+    both = configs.flatten(get_config(f"small,{model}").to_dict())
+    small = configs.flatten(get_config("small").to_dict())
     assert both == small | changed
-    assert config_checks.flatten(get_config("nge").to_dict()) == base
+    assert configs.flatten(get_config("nge").to_dict()) == base
 
 
 @pytest.mark.parametrize("strategy", ["reinforce", "evolution", "random"])
 def test_words_may_stand_in_any_order_and_each_means_the_same(strategy):
     get_config = load(ROOT / "configs" / "search_cifar.py").get_config
-    base, small = (config_checks.flatten(get_config(words).to_dict()) for words in ("", "small"))
+    base, small = (configs.flatten(get_config(words).to_dict()) for words in ("", "small"))
     chosen = {"search.strategy": strategy}
-    assert config_checks.flatten(get_config(strategy).to_dict()) == base | chosen
+    assert configs.flatten(get_config(strategy).to_dict()) == base | chosen
     for words in (f"{strategy},rnn,small", f"small,{strategy},rnn", f"rnn,small,{strategy}"):
-        found = config_checks.flatten(get_config(words).to_dict())
+        found = configs.flatten(get_config(words).to_dict())
         assert found == small | chosen | {"search.edge_model": "rnn"}
     with pytest.raises(ValueError, match="names two of gradient, reinforce, evolution, random"):
         get_config(f"{strategy},gradient")
@@ -112,10 +113,10 @@ def test_words_may_stand_in_any_order_and_each_means_the_same(strategy):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_variant_is_a_table_of_differences(path):
     module = load(path)
-    base = config_checks.flatten(module.get_config().to_dict())
+    base = configs.flatten(module.get_config().to_dict())
     for table in module.VARIANTS:
         for word, differences in table.items():
-            variant = config_checks.flatten(module.get_config(word).to_dict())
+            variant = configs.flatten(module.get_config(word).to_dict())
             assert variant == base | differences, word
         for two in itertools.combinations(table, 2):
             with pytest.raises(InputError, match=f"names two of {', '.join(table)}"):
@@ -124,8 +125,7 @@ def test_every_variant_is_a_table_of_differences(path):
 
 def test_cifar100_differs_from_cifar10_by_two_keys():
     ten, hundred = (
-        config_checks.flatten(load_config(f"train_cifar{classes}").to_dict())
-        for classes in (10, 100)
+        configs.flatten(load_config(f"train_cifar{classes}").to_dict()) for classes in (10, 100)
     )
     changed = {key: hundred[key] for key in ten if ten[key] != hundred[key]}
     assert ten.keys() == hundred.keys()
@@ -187,7 +187,7 @@ def test_missing_keys_and_values_of_another_type_are_named():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_config_without_one_of_its_keys_is_refused_by_its_name(path):
     whole = load(path).get_config()
-    for key in config_checks.flatten(whole.to_dict()):
+    for key in configs.flatten(whole.to_dict()):
         config = whole.copy_and_resolve_references()
         *groups, last = key.split(".")
         group = functools.reduce(ConfigDict.__getitem__, groups, config)
@@ -200,10 +200,10 @@ def test_a_config_without_one_of_its_keys_is_refused_by_its_name(path):
 @pytest.mark.parametrize("task", ["search", "train", "segment"])
 def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
     runner, path = getattr(nge_jax, task), tmp_path / "run"
-    whole = load_config(config_checks.FIRST_OF_TASK[task])
+    whole = load_config(configs.FIRST_OF_TASK[task])
     without = whole.copy_and_resolve_references()
     del without.run.keep_checkpoints
-    other = load_config(config_checks.FIRST_OF_TASK["train" if task == "search" else "search"])
+    other = load_config(configs.FIRST_OF_TASK["train" if task == "search" else "search"])
     for config, message in (
         (without, r"^config\.run\.keep_checkpoints: missing, expected as in "),
         (ConfigDict({"task": task}), r"^config\.\S+, .* and \d+ others: missing"),

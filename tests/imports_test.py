@@ -22,7 +22,13 @@ ONLY = {"report": ("runtime.artifacts", "runtime.config", "space", "errors"), "k
 LIBRARIES = {"kernels": {"jax", "numpy"}}
 # What sees a config: these files of a task's folder, these modules, and the commands.
 CONFIG_FILES = {"runner", "build", "checks", "images"}
-CONFIG_MODULES = {"train.model", "runtime.config", "search.task", "search.seeds"}
+CONFIG_MODULES = {
+    "train.model",
+    "runtime.config",
+    "runtime.config_checks",
+    "search.task",
+    "search.seeds",
+}
 
 # Violations that are still there, each to go: (module, what it imports).
 KNOWN: set[tuple[str, str]] = set()

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts, workdir
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.space import genotype
 
 ROOT = Path(__file__).resolve().parents[2]  # where every run is started
@@ -83,8 +83,8 @@ def is_finished(run: Run) -> bool:
     """
     if not (run.workdir / artifacts.REPORT).exists():
         return False
-    given = config_checks.flatten(json.loads(configuration(run).to_json()))
-    recorded = config_checks.flatten(artifacts.read_json(run.workdir / artifacts.CONFIG))
+    given = configs.flatten(json.loads(configuration(run).to_json()))
+    recorded = configs.flatten(artifacts.read_json(run.workdir / artifacts.CONFIG))
     differences = [
         f"{key}: workdir has {recorded[key]!r}, now {value!r}"
         for key, value in given.items()

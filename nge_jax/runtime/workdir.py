@@ -16,7 +16,7 @@ from typing import Any
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.runtime import distributed
 from nge_jax.runtime.artifacts import (
     ACCURACIES,
@@ -120,12 +120,12 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     if overwrite or not path.exists() or not _has_results(path):
         return
     try:
-        recorded = config_checks.flatten(json.loads(files.read_text(path / CONFIG)))
+        recorded = configs.flatten(json.loads(files.read_text(path / CONFIG)))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"--workdir: {path / CONFIG} cannot be read ({error}); pass --overwrite to start afresh"
         ) from error
-    differences = _differences(recorded, config_checks.flatten(config))
+    differences = _differences(recorded, configs.flatten(config))
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
@@ -259,7 +259,7 @@ def _remove(entry):
 def _differences(recorded, given):
     """["key: workdir has X, now Y", ...] over the keys that matter; those younger than the run change nothing."""
     absent = "nothing"
-    younger = config_checks.YOUNGER.get(str(given.get("task")), {})
+    younger = configs.YOUNGER.get(str(given.get("task")), {})
     recorded = {k: v for k, v in younger.items() if k in given} | recorded
     keys = sorted(
         key

@@ -14,8 +14,7 @@ from nge_jax import embedding, optim
 from nge_jax.data import small
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import artifacts, parallel
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import artifacts, config_checks, parallel
 from nge_jax.runtime.loop import Phase
 from nge_jax.runtime.parallel import BATCHES_AXES
 from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps

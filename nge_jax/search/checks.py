@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from nge_jax.data import own, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
+from nge_jax.runtime import config_checks
 from nge_jax.search import images as search_images
 from nge_jax.search.relaxation import RELAXATIONS
 from nge_jax.space.spaces import SPACES
@@ -23,7 +24,7 @@ def check(config: ConfigDict) -> None:
       InputError: names the key.
     """
     config_checks.check_numbers(config)
-    config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    config_checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
     config_checks.one_of("search.space", config.search.space, SPACES)
     config_checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
     config_checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
@@ -33,7 +34,7 @@ def check(config: ConfigDict) -> None:
     _check_several(config)
     if config.search.space == "darts":  # of the other the table tells how a cell trains
         try:
-            config_checks.find_config(config.search.train_config)
+            configs.find_config(config.search.train_config)
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
     if search_images.is_own(config):

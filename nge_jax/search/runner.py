@@ -32,7 +32,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
 from nge_jax.runtime import artifacts, banner, distributed, lock, loop, metrics_log, workdir
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.runtime.artifacts import Member, Size
 from nge_jax.runtime.lock import holds_workdir
 from nge_jax.runtime.progress import waiting
@@ -86,13 +86,13 @@ def run(
     search = build(config, data)
     if artifacts.members(config.search, config.seed):
         return _run_several(config, search, data, path, table, files, overwrite=overwrite)
-    path = workdir.begin(path, config_checks.to_values(config), overwrite=overwrite, files=files)
+    path = workdir.begin(path, configs.to_values(config), overwrite=overwrite, files=files)
 
     _show_plan(config, search, data)
     with waiting("making the supernet"):
         task = make_task(config, search, data, path)
     banner.show(_describe_net(config, task.state))
-    state = loop.run(task, path, **config_checks.loop_settings(config))
+    state = loop.run(task, path, **configs.loop_settings(config))
     del task  # and with it the images on the devices, where choosing the cell may put them anew
     with waiting("choosing the cell"):
         score = search_task.make_score(search)
@@ -125,7 +125,7 @@ def _run_several(
         with waiting("making the supernets"):
             task = search_seeds.make_task(config, search, data, singles)
         banner.show(_describe_net(config, search_seeds.first_state(task.state)))
-        state = loop.run(task, path, **config_checks.loop_settings(config))
+        state = loop.run(task, path, **configs.loop_settings(config))
         del task
         with waiting("choosing the cells"):
             results = search_seeds.conclude(singles, data, state, table)
@@ -153,13 +153,13 @@ def _begin_several(
 
     With `overwrite` the folders of an earlier run's other searches go.
     """
-    begin = {single.path: config_checks.to_values(single.config) for single in singles.values()}
+    begin = {single.path: configs.to_values(single.config) for single in singles.values()}
     old = {path / member.folder for member in _recorded_members(path)} if overwrite else set()
     for folder, values in begin.items():
         workdir.check(folder, values, overwrite=overwrite)
     for folder in old - begin.keys():
         lock.check_free(folder)
-    workdir.begin(path, config_checks.to_values(config), overwrite=overwrite, files=files)
+    workdir.begin(path, configs.to_values(config), overwrite=overwrite, files=files)
     if distributed.is_first():
         for folder in old - begin.keys():
             workdir.remove(folder)
@@ -262,7 +262,7 @@ def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
 
 
 def _train_command(config: ConfigDict, path: Path) -> str:
-    command = config_checks.train_command(config.search.train_config, path / artifacts.GENOTYPE)
+    command = configs.train_command(config.search.train_config, path / artifacts.GENOTYPE)
     if search_images.is_own(config):
         command += f" {shlex.quote(f'data.name={config.data.name}')}"
     return command
@@ -280,8 +280,8 @@ def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
         of_data_set = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
     networks = {(20, 36): ""}
     # A user's own is a program, and a record that names it is no reason to run it.
-    if (shipped := config_checks.shipped_name(config.search.train_config)) is not None:
-        network = config_checks.load_config(shipped).network
+    if (shipped := configs.shipped_name(config.search.train_config)) is not None:
+        network = configs.load_config(shipped).network
         networks = {(network.cells, network.channels): ", as the command trains it", **networks}
     for (depth, channels), what in networks.items():
         parameters, multiply_adds = of_data_set(

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import small
 from nge_jax.runtime import artifacts, parallel
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.runtime.artifacts import Member
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.finite import NotFinite
@@ -125,7 +125,7 @@ def make_task(
         compile=lambda state: search_task.compile_ahead(search.phases, batches, key, state),
         numbers=lambda state: state,
         skipped=skipped if tasks[0].skipped is not None else None,
-        settings=config_checks.to_values(config),
+        settings=configs.to_values(config),
     )
 
 

@@ -16,7 +16,7 @@ from nge_jax.data import small, source
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime import artifacts, distributed, finite, parallel
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
 from nge_jax.runtime.parallel import Batches
@@ -142,7 +142,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         numbers=numbers,
         skipped=skipped if config.run.skip_nonfinite else None,
         ended=ended if config.search.stop_on_skips else None,
-        settings=config_checks.to_values(config),
+        settings=configs.to_values(config),
         seen=lambda state: parts.seen(state, search.phases[-1].steps),
     )
 

@@ -12,7 +12,8 @@ from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.optim import Linear
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
+from nge_jax.runtime import config_checks
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train.model import make_segmentation_network
@@ -95,7 +96,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentatio
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data."""
     config_checks.check_numbers(config)
-    config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    config_checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if stride not in OUTPUT_STRIDES:
         expected = ", ".join(map(str, OUTPUT_STRIDES))

@@ -12,7 +12,8 @@ from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
 from nge_jax.networks.network import Network
 from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
+from nge_jax.runtime import config_checks
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import images as training_images
 from nge_jax.train.model import make_network
@@ -112,7 +113,7 @@ def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | No
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data set."""
     config_checks.check_numbers(config)
-    config_checks.one_of("network.dtype", config.network.dtype, config_checks.DTYPES)
+    config_checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
     config_checks.one_of("train.decay", config.train.decay, DECAYS)
     config_checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
     if training_images.is_own(config):

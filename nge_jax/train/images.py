@@ -13,8 +13,7 @@ from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.runtime import banner
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import banner, config_checks
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}

@@ -26,7 +26,7 @@ from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation.augment import padding_color
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
-from nge_jax.runtime import artifacts
+from nge_jax.runtime import artifacts, config_checks
 from nge_jax.runtime import config as run_config
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.finite import find_not_finite
@@ -195,7 +195,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     config = run_config.read(path)
     if config.task not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
-    run_config.check_network_keys(config, path)
+    config_checks.check_network_keys(config, path)
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:

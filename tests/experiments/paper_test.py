@@ -22,7 +22,7 @@ import table2_imagenet
 import table3_voc
 import table4_ablation
 from nge_jax.errors import InputError
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.space import genotype, nas_bench_301
 from nge_jax.space.architecture import from_genotype
 from nge_jax.space.spaces import DARTS
@@ -395,7 +395,7 @@ def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
     ]
     for run in wanted:
         base = runs.configuration(run._replace(settings={})).to_dict()
-        keys = config_checks.flatten(base).keys()
+        keys = configs.flatten(base).keys()
         assert run.settings.keys() <= keys, run
         config = runs.configuration(run)
         assert config.seed == 3 and config.data.dir == str(tmp_path)

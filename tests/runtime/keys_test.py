@@ -5,7 +5,7 @@ import pytest
 from nge_jax import main
 from nge_jax.errors import InputError
 from nge_jax.runtime import config as run_config
-from nge_jax.runtime import keys
+from nge_jax.runtime import config_checks, keys
 from nge_jax.runtime.config import flatten, load_config, load_module, shipped_configs
 from tests.conftest import ROOT
 
@@ -107,8 +107,8 @@ def test_what_was_taken_in_silence_is_refused(tmp_path, config, setting, message
 
 
 def test_padding_stays_within_the_image():
-    run_config.check_padding(8, (8, 8, 1))
+    config_checks.check_padding(8, (8, 8, 1))
     with pytest.raises(
         InputError, match=r"config.data.pad: found 9, expected at most the 8 pixels"
     ):
-        run_config.check_padding(9, (8, 8, 1))
+        config_checks.check_padding(9, (8, 8, 1))

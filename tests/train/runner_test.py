@@ -22,7 +22,7 @@ from nge_jax.networks.network import cifar_network
 from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint, parallel
-from nge_jax.runtime import config as config_checks
+from nge_jax.runtime import config as configs
 from nge_jax.runtime.distributed import Preempted
 from nge_jax.runtime.progress import EpochLog
 from nge_jax.space import genotype
@@ -260,7 +260,7 @@ def test_alternating_flips_mirror_each_image_in_every_second_epoch():
 
 def test_the_fast_recipe_runs_at_a_tiny_size(tmp_path):
     """All that it sets, but for its size: one-cycle rate, label smoothing, alternating flip."""
-    fast = config_checks.load_module(config_checks.find_config("train_cifar10")).FAST
+    fast = configs.load_module(configs.find_config("train_cifar10")).FAST
     sizes = {"network.cells": 1, "network.channels": 4, "train.epochs": 3, "data.cutout": 2}
     sizes |= {"train.batch_size": 128, "train.warmup_epochs": 1}
     config = small_config(tmp_path, **fast | sizes | {"data.flip": True})
