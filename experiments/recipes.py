@@ -8,9 +8,10 @@ The recipes are that by which the searches of a scale are compared, and the seco
 when started again. Writes OUT/recipes.md, .html and a picture.
 """
 
-import statistics
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -56,18 +57,14 @@ def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
     return rows
 
 
-def rank_correlation(trainings: Mapping[str, tuple[Sequence[Run], Sequence[Run]]]) -> str:
-    """Tells Spearman's rank correlation of the cells' mean accuracies by the two recipes, of those that have both."""
-    means = [
-        [statistics.mean(values) for values in map(accuracies, both)]
-        for both in trainings.values()
-        if all(map(accuracies, both))
-    ]
+def rank_correlation(means: Mapping[str, tuple[float, float]]) -> str:
+    """Tells Spearman's rank correlation of the cells' mean accuracies by the two recipes."""
     if len(means) < FEWEST:
         return f"Spearman's rank correlation: of {FEWEST} cells or more; {len(means)} are finished."
-    if any(len(set(of_recipe)) == 1 for of_recipe in zip(*means, strict=True)):
+    by_recipe = [*zip(*means.values(), strict=True)]
+    if any(len(set(of_recipe)) == 1 for of_recipe in by_recipe):
         return "Spearman's rank correlation: none, a recipe gives all cells the same accuracy."
-    found = stats.spearmanr(*zip(*means, strict=True))
+    found = stats.spearmanr(*by_recipe)
     return (
         f"Spearman's rank correlation of the two recipes over {len(means)} cells: {found.statistic:.2f} "
         f"(p = {found.pvalue:.2g} that so much is chance)."
@@ -79,24 +76,15 @@ def accuracies(trainings: Sequence[Run]) -> list[float]:
     return tables.percent(tables.results(trainings, "test_accuracy"))
 
 
-def figure(
-    trainings: Mapping[str, tuple[Sequence[Run], Sequence[Run]]], labels: Sequence[str]
-) -> Figure:
+def figure(means: Mapping[str, tuple[float, float]], labels: Sequence[str]) -> Figure:
     """Draws a point for each cell: its mean accuracy by the one recipe and by the other."""
     with rc_context(STYLE):
         drawn = new_figure(4.8, 4.0)
         axes = drawn.subplots()
         (found_color, _), (random_color, _) = LINES
-        for name, both in trainings.items():
-            if all(map(accuracies, both)):
-                x, y = (statistics.mean(accuracies(one)) for one in both)
-                is_random = name.startswith("random_")
-                axes.plot(
-                    x,
-                    y,
-                    "o" if is_random else "D",
-                    color=random_color if is_random else found_color,
-                )
+        for name, (x, y) in means.items():
+            marker, color = ("o", random_color) if _is_random(name) else ("D", found_color)
+            axes.plot(x, y, marker, color=color)
         axes.set_xlabel(f"{labels[0]}: test accuracy, %")
         axes.set_ylabel(f"{labels[1]}: test accuracy, %")
         axes.set_title("circles: random cells")
@@ -108,32 +96,29 @@ def main(options: plan.Options) -> None:
     cells = read_cells(options.cells, options.random)
     tasks = plan.COMPARISON[options.scale], plan.FAST_COMPARISON[options.scale]
     planned = [plan.trainings(options, task, cells) for task in tasks]
-    trainings = {name: (planned[0][name], planned[1][name]) for name in cells}
-    plan.complete(options, *(run for both in trainings.values() for run in both))
+    plan.complete(options, *(row for rows in planned for row in rows.values()))
+    measured = {name: [accuracies(rows[name]) for rows in planned] for name in cells}
+    means = {n: (mean(a), mean(b)) for n, (a, b) in measured.items() if a and b}
     words = [plan.TASKS[task][1][options.scale] for task in tasks]
     labels = [f"train_cifar10:{word}" if word else "train_cifar10" for word in words]
-    rows = [
-        (name, *(tables.spread(accuracies(one)) for one in both))
-        for name, both in trainings.items()
-    ]
-    for kind, chosen in {
-        "random cells": [both for name, both in trainings.items() if name.startswith("random_")],
-        "the others": [both for name, both in trainings.items() if not name.startswith("random_")],
-    }.items():
-        columns = zip(*chosen, strict=True)
-        spreads = [
-            tables.spread([a for runs_of in c for a in accuracies(runs_of)]) for c in columns
-        ]
-        if spreads:
-            rows.append((f"{kind} together", *spreads))
+    rows = [(name, *map(tables.spread, both)) for name, both in measured.items()]
+    for kind, is_random in (("random cells", True), ("the others", False)):
+        of_kind = [both for name, both in measured.items() if _is_random(name) == is_random]
+        if of_kind:
+            together = [[*itertools.chain(*column)] for column in zip(*of_kind, strict=True)]
+            rows.append((f"{kind} together", *map(tables.spread, together)))
     picture = Picture("recipes_cells", "accuracies by the two recipes", "A point is a cell.")
     note = "Test accuracy, %, mean ± sd over seeds."
     header = ("cell", *labels)
-    content = [Text(note), Table(header, rows), Text(rank_correlation(trainings)), picture]
+    content = [Text(note), Table(header, rows), Text(rank_correlation(means)), picture]
     title = "Two recipes", "cells trained from scratch on CIFAR-10"
     tables.write(
-        options, "recipes", title, [Section("Cells", content)], cells=figure(trainings, labels)
+        options, "recipes", title, [Section("Cells", content)], cells=figure(means, labels)
     )
+
+
+def _is_random(name):
+    return name.startswith("random_")
 
 
 def _members(workdir):
