@@ -11,7 +11,6 @@ import orbax.checkpoint as ocp
 import pytest
 
 from nge_jax import embedding
-from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.report.document import Beside, Section
@@ -23,7 +22,7 @@ from nge_jax.search import checks, side_by_side
 from nge_jax.search import runner as search_runner
 from nge_jax.space.mixture import operation_probs
 from tests.search.runner_test import result
-from tests.search.seeds_test import Killed, Linear
+from tests.search.seeds_test import Killed, dying, stand_ins
 from tests.search.strategy_steps_test import data, make_config  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
@@ -46,27 +45,13 @@ def searched(data, tmp_path_factory):  # noqa: F811
     config = config_of(edge_models=MODELS, seeds=SEEDS)
     alone = config_of(edge_model="alpha")
     alone.seed = SEEDS[1]
-    save, left = Checkpoints.save, [8]
-
-    def save_and_die(self, step, *args):
-        save(self, step, *args)
-        if step in left:
-            left.remove(step)
-            self.wait()
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(small, "load", lambda name, place: data)
-        patched.setattr(search_build, "make_net", lambda *_: Linear())
-        # The pictures take most of the time, and are others' to test.
-        patched.setattr(search_runner, "report", lambda path: path / artifacts.REPORT)
-        patched.setattr(seeds_report, "to_text", lambda path: "")
+    with stand_ins(data) as patched:
         search_runner.run(alone, folder / "alone")
         with patched.context() as other:
             other.setattr(search_build, "jax", SimpleNamespace(default_backend=lambda: "cuda"))
             search_runner.run(config, folder / "mapped")
         with patched.context() as other:
-            other.setattr(Checkpoints, "save", save_and_die)
+            other.setattr(Checkpoints, "save", dying([8]))
             with pytest.raises(Killed):
                 search_runner.run(config, folder / "in turn")
         several = search_runner.run(config, folder / "in turn")

@@ -1,5 +1,6 @@
 """Searches of several seeds as one program: each does what it does alone, killed or not, and has its own folder."""
 
+import contextlib
 import json
 from typing import NamedTuple
 
@@ -46,15 +47,20 @@ class Linear(NamedTuple):
         return jnp.einsum("bok,o->bk", logits, probs.mean((0, 1))), {}
 
 
-@pytest.fixture(scope="module")
-def searched(data, tmp_path_factory):  # noqa: F811
-    """Workdirs by name: of both seeds together, one by one, mapped and killed, and of the second one alone."""
-    folder = tmp_path_factory.mktemp("searched")
-    config = make_config("gradient", seeds=SEEDS, entropy_weight=0.2)
-    alone = make_config("gradient", entropy_weight=0.2)
-    alone.seed = SEEDS[1]
-    config.run.random_cells = alone.run.random_cells = 0
-    save, mapped, left = Checkpoints.save, side_by_side.mapped, [2, 9]
+@contextlib.contextmanager
+def stand_ins(dataset):
+    """Gives runs the data and `Linear`; without pictures, which take most of the time, and are others' to test."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(small, "load", lambda name, place: dataset)
+        patched.setattr(search_build, "make_net", lambda *_: Linear())
+        patched.setattr(search_runner, "report", lambda path: path / artifacts.REPORT)
+        patched.setattr(seeds_report, "to_text", lambda path: "")
+        yield patched
+
+
+def dying(left):
+    """Returns what saves checkpoints as `Checkpoints.save`, and dies after each of the steps `left`, once."""
+    save = Checkpoints.save
 
     def save_and_die(self, step, *args):
         save(self, step, *args)
@@ -63,22 +69,30 @@ def searched(data, tmp_path_factory):  # noqa: F811
             self.wait()
             raise Killed
 
+    return save_and_die
+
+
+@pytest.fixture(scope="module")
+def searched(data, tmp_path_factory):  # noqa: F811
+    """Workdirs by name: of both seeds together, one by one, mapped and killed, and of the second one alone."""
+    folder = tmp_path_factory.mktemp("searched")
+    config = make_config("gradient", seeds=SEEDS, entropy_weight=0.2)
+    alone = make_config("gradient", entropy_weight=0.2)
+    alone.seed = SEEDS[1]
+    config.run.random_cells = alone.run.random_cells = 0
+    mapped, left = side_by_side.mapped, [2, 9]
+
     def mapped_at_once(phase, batches, **_):
         return mapped(phase, batches, one_by_one=False)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(small, "load", lambda name, place: data)
-        patched.setattr(search_build, "make_net", lambda *_: Linear())
-        # The pictures take most of the time, and are others' to test.
-        patched.setattr(search_runner, "report", lambda path: path / artifacts.REPORT)
-        patched.setattr(seeds_report, "to_text", lambda path: "")
+    with stand_ins(data) as patched:
         search_runner.run(alone, folder / "alone")
         several = search_runner.run(config, folder / "straight")
         with patched.context() as other:
             other.setattr(side_by_side, "mapped", mapped_at_once)
             search_runner.run(config, folder / "mapped")
         with patched.context() as other:
-            other.setattr(Checkpoints, "save", save_and_die)
+            other.setattr(Checkpoints, "save", dying(left))
             while left:
                 with pytest.raises(Killed):
                     search_runner.run(config, folder / "killed")
