@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from nge_jax.kernels.stored import stored
+
 # Parts of a batch in the kernel gradient: a part of input and one of gradient stay in a core's
 # second-level cache while every tap reads them.
 _CHUNKS = 16
@@ -131,7 +133,10 @@ def dilated_depthwise_conv(
 
 
 def sum_of_shifts(x, kernel, stride, dilation):
-    """Computes the convolution as one sum over its taps: the shifted, strided input times the tap's weights."""
+    """Computes the convolution as one sum over its taps: the shifted, strided input times the tap's weights.
+
+    Also that of [C, H, W, B], with a kernel of [k, k, C, 1, 1, 1]; likewise `depthwise_input_gradient`.
+    """
     size = tuple(-(-size // stride) for size in x.shape[1:3])
     padded = _pad(x, dilation * (kernel.shape[0] // 2))
     return _sum_of_windows(padded, kernel, size, stride, dilation)
@@ -167,9 +172,24 @@ def depthwise_kernel_gradient(
     """Computes the gradient of `depthwise_conv` with respect to its kernel, [k, k, C], float32."""
     padding = dilation * (k // 2)
     if stride > 1:
-        return _strided_kernel_gradient(_pad(x, padding), gradient, k, stride, dilation)
+        return _strided_kernel_gradient(_pad(x, padding), gradient, k, stride, dilation, _tap_sums)
     # It is `gradient` that moves, over x: its padded copy is there already, for the input's gradient.
     return _tap_sums(_pad(gradient, padding), x, (k, k), dilation)[::-1, ::-1]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def depthwise_kernel_gradient_of_images_last(
+    x: jax.Array, gradient: jax.Array, k: int, stride: int, dilation: int
+) -> jax.Array:
+    """Computes `depthwise_kernel_gradient` of x [C, H, W, B] and `gradient` [C, H', W', B]: [k, k, C], float32."""
+    padding = dilation * (k // 2)
+    if stride > 1:
+        padded = _pad(x, padding)
+        return _strided_kernel_gradient(
+            padded, gradient, k, stride, dilation, _tap_sums_of_images_last
+        )
+    sums = _tap_sums_of_images_last(_pad(gradient, padding), x, (k, k), dilation)
+    return sums[::-1, ::-1]
 
 
 def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
@@ -205,21 +225,23 @@ def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
     return full[..., : size[0], : size[1], :]
 
 
-def _strided_kernel_gradient(padded, gradient, k, stride, dilation):
-    """Computes the kernel gradient of a strided convolution: [k, k, C].
+def _strided_kernel_gradient(padded, gradient, k, stride, dilation, tap_sums):
+    """Computes the kernel gradient of a strided convolution: [k, k, C]; tap_sums: `_tap_sums` of the arrays' layout.
 
     Taps whose windows begin at the same parity read the same `stride`-th pixels; these are taken out once
     for all of them, and the taps move over them as at stride 1.
     """
     common = math.gcd(stride, dilation)
     parities = stride // common
-    total = jnp.zeros((k, k, gradient.shape[-1]), jnp.float32)
+    total: Any = 0.0
     for row, column in itertools.product(range(parities), repeat=2):
         top, left = row * dilation, column * dilation
         pixels = padded[:, top % stride :: stride, left % stride :: stride]
         pixels = pixels[:, top // stride :, left // stride :]
-        taps = total[row::parities, column::parities].shape[:2]
-        sums = _tap_sums(pixels, gradient, taps, dilation // common)
+        taps = len(range(row, k, parities)), len(range(column, k, parities))
+        sums = tap_sums(pixels, gradient, taps, dilation // common)
+        if not row and not column:
+            total = jnp.zeros((k, k, sums.shape[-1]), jnp.float32)
         total = total.at[row::parities, column::parities].set(sums)
     return total
 
@@ -228,6 +250,29 @@ def _tap_sums(moving, fixed, taps, step):
     """Sums for tap (a, b), over pixels, `fixed` times `moving` from (a * step, b * step) on: [*taps, C]."""
     rows = moving.reshape(chunks_of(len(moving)), -1, moving.shape[1], math.prod(moving.shape[2:]))
     return tap_sums(rows, fixed, taps, step)
+
+
+def _tap_sums_of_images_last(moving, fixed, taps, step):
+    """Computes `_tap_sums` of moving [C, H', W', B] and fixed [C, H, W, B]: [*taps, C].
+
+    Sums over rows first, all in one expression an element for all taps of a column, whose windows of a row are its
+    neighbors: the same reasons as in `tap_sums`. The last sums, over [W B], are products with ones, which are
+    vectorized, too.
+    """
+    channels, height, width, batch = fixed.shape
+    moving, fixed = moving.astype(jnp.float32), fixed.astype(jnp.float32)
+    reach = (taps[0] - 1) * step + 1
+    ones = jnp.ones(width * batch, jnp.float32)
+    sums = []
+    for column in range(taps[1]):
+        windows = moving[:, :, column * step : column * step + width]
+        products = (
+            windows[:, row : row + reach : step] * fixed[:, row, None] for row in range(height)
+        )  # each [C, taps, W, B]
+        # Stored, or XLA would make one loop of this and of laying it as a matrix, which is not vectorized.
+        total = stored(functools.reduce(jnp.add, products), fixed)
+        sums.append(total.reshape(channels, taps[0], -1) @ ones)
+    return jnp.moveaxis(jnp.stack(sums, -1), 0, -1)
 
 
 def chunks_of(batch: int) -> int:

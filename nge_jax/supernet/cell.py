@@ -14,6 +14,7 @@ Three schedules compute the same sums (`model.SCHEDULES`):
   backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,9 @@ from nge_jax.supernet.edge import (
     INPUTS,
     SKIP,
     edges_from,
+    reduced_positions,
 )
+from nge_jax.supernet.layout import IMAGES_FIRST, Layout
 from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
 
@@ -114,6 +117,7 @@ def mixed_cell(
     reduction: bool,
     mix_edges: Callable[..., Any],
     share: int = 1,
+    layout: Layout = IMAGES_FIRST,
     normalize: Callable[..., Any] = norm.batch_norm,
     axis_name: str | None = None,
 ) -> jax.Array:
@@ -121,23 +125,25 @@ def mixed_cell(
 
     Args:
         params: as from `init_mixed_cell`.
-        before: outputs of the cells k-2 and k-1, NHWC.
+        before: outputs of the cells k-2 and k-1, NHWC or as `layout` says.
         probs: [14, 7], probabilities of each edge's operations, in the order of `space.genotype.EDGES`; or what
             else `mix_edges` reads in their place.
         reduction: whether this is a reduction cell.
         mix_edges: one of the three schedules, or `sampled.mix_chosen`.
         share: as of `init_mixed_cell`; with 2 and more (see `partial`) probs is a `space.mixture.Mixture`.
+        layout: of `before`, of what `mix_edges` takes, and of the output.
         normalize: of the inputs; the schedules have their own.
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     inputs = jnp.stack(
         [
-            preprocess(params[f"preprocess_{number}"], x, axis_name, normalize)
+            preprocess(params[f"preprocess_{number}"], x, axis_name, normalize, layout)
             for number, x in enumerate(before)
         ]
     )
     if share > 1:
-        return _partial_cell(params, inputs, probs, reduction, mix_edges, share, axis_name)
+        mix_edges = functools.partial(mix_edges, axis_name=axis_name)
+        return _partial_cell(params, inputs, probs, reduction, mix_edges, share, layout)
     batch, height, width, channels = inputs.shape[1:]
     if reduction:
         shape = (NUM_NODES, batch, -(-height // 2), -(-width // 2), channels)
@@ -151,22 +157,23 @@ def mixed_cell(
     return jnp.concatenate(list(nodes[NUM_INPUTS:]), axis=-1)
 
 
-def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, axis_name):
+def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
     """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where some channels pass the operations."""
     factors = Factors(strengths(mixture), mixture.betas)
-    batch, height, width, channels = inputs.shape[1:]
-    mixed = channels // share
+    mixed = layout.channels(inputs[0]) // share
     if reduction:
-        shape = (NUM_NODES, batch, -(-height // 2), -(-width // 2), channels)
-        nodes = Nodes(*partial.split(jnp.zeros(shape, inputs.dtype), mixed))
-        nodes = mix_edges(params["reducing_edges"], nodes, inputs, factors, INPUTS, axis_name)
-        nodes = mix_edges(params["edges"], nodes, None, factors, INNER, axis_name)
+        first_axis, height, width, last_axis = inputs.shape[1:]
+        shape = (NUM_NODES, first_axis, -(-height // 2), -(-width // 2), last_axis)
+        nodes = Nodes(*partial.split(jnp.zeros(shape, inputs.dtype), mixed, layout))
+        nodes = mix_edges(params["reducing_edges"], nodes, inputs, factors, INPUTS)
+        nodes = mix_edges(params["edges"], nodes, None, factors, INNER)
     else:
-        inner = jnp.zeros((NUM_NODES - NUM_INPUTS, *inputs.shape[1:]), inputs.dtype)
-        nodes = partial.divided(jnp.concatenate([inputs, inner]), mixed)
-        nodes = mix_edges(params["edges"], nodes, None, factors, ALL, axis_name)
-    whole = partial.joined(nodes)
-    return jnp.concatenate(list(whole[NUM_INPUTS:]), axis=-1)
+        inner = [(0, NUM_NODES - NUM_INPUTS), *[(0, 0)] * 4]
+        nodes = partial.divided(inputs, mixed, layout)
+        nodes = Nodes(*(jnp.pad(part, inner) for part in nodes))
+        nodes = mix_edges(params["edges"], nodes, None, factors, ALL)
+    whole = partial.joined(Nodes(*(part[NUM_INPUTS:] for part in nodes)), layout)
+    return layout.side_by_side(whole)
 
 
 def preprocess(
@@ -174,9 +181,18 @@ def preprocess(
     x: jax.Array,
     axis_name: str | None,
     normalize: Callable[..., Any] = norm.batch_norm,
+    layout: Layout = IMAGES_FIRST,
 ) -> jax.Array:
-    """Applies ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN."""
+    """Applies ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN.
+
+    Of images last BN is the layout's.
+    """
     x = jax.nn.relu(x)
+    if layout is not IMAGES_FIRST:
+        positions = [x] if weights.ndim == 2 else reduced_positions(x)
+        parts = weights if weights.ndim == 3 else weights[None]
+        halves = [layout.pointwise(p, w) for p, w in zip(positions, parts, strict=True)]
+        return layout.batch_norm(jnp.concatenate(halves, layout.axis), axis_name)
     if weights.ndim == 2:
         return normalize(x @ weights.astype(x.dtype), axis_name)
     halves: list[Any] = [

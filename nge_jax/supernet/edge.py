@@ -9,11 +9,10 @@ import numpy as np
 from jax import lax
 
 from nge_jax.kernels import pooling
-from nge_jax.kernels.depthwise import depthwise_conv
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
-from nge_jax.supernet import norm
-from nge_jax.supernet.norm import affine, fold, moments
+from nge_jax.supernet.layout import IMAGES_FIRST, Layout
+from nge_jax.supernet.norm import fold
 from nge_jax.supernet.trees import Params
 
 # Operations that are convolutions, ending in 1x1 convolution and batch normalization (see `norm.fold`) ...
@@ -54,18 +53,20 @@ def weightless_numbers(stride: int) -> np.ndarray:
     return np.array([OPERATIONS.index(name) for name in names])
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
-def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "layout"))
+def weightless_operations(
+    x: jax.Array, stride: int, axis_name: str | None, layout: Layout = IMAGES_FIRST
+) -> jax.Array:
     """Computes what all edges leaving a node share, once instead of once an edge: [F, B, H, W, C].
 
     Max and average pool, each with its BN, behind the identity when the stride is 1.
     """
     pools = [pooling.max_pool(x, stride), pooling.avg_pool(x, stride)]
-    pools = [norm.batch_norm(pool, axis_name) for pool in pools]
+    pools = [layout.batch_norm(pool, axis_name) for pool in pools]
     return jnp.stack(pools if stride == 2 else [x, *pools])
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "layout"))
 def mixed_convolutions(
     params: Params,
     relu_x: jax.Array,
@@ -73,6 +74,7 @@ def mixed_convolutions(
     p: jax.Array,
     stride: int,
     axis_name: str | None,
+    layout: Layout = IMAGES_FIRST,
 ) -> tuple[jax.Array, Params]:
     """Computes the p-weighted sum of one edge's convolutions, and of its FactorizedReduce if `params` has one.
 
@@ -83,40 +85,42 @@ def mixed_convolutions(
         p: [7].
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
+        layout: of `relu_x`, and of what is returned.
 
     Returns:
         [B, ceil(H / stride), ceil(W / stride), C] and, for a derivative by hand, the statistics of the input of every
         1x1 convolution: name -> (center [C], mean [C], second moment [C, C]), see `centered_depthwise`
-        and `norm.moments`.
+        and `Layout.moments`.
     """
     statistics = {}
 
     def normalized(name, h, center, weights, p):
         """Computes p BN(h W) and notes the statistics of h."""
-        statistics[name] = center, *moments(h, axis_name)
-        return affine(h, *fold(weights, p, *statistics[name][1:]))
+        statistics[name] = center, *layout.moments(h, axis_name)
+        return layout.affine(h, *fold(weights, p, *statistics[name][1:]))
 
-    batch, height, width, channels = relu_x.shape
-    shape = batch, -(-height // stride), -(-width // stride), channels
+    first_axis, height, width, last_axis = relu_x.shape
+    shape = first_axis, -(-height // stride), -(-width // stride), last_axis
+    depthwise = functools.partial(centered_depthwise, layout=layout)
     mixed: Any = 0.0
     for name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
-        h = centered_depthwise(relu_x, center, first["depthwise"], stride, 1)
+        h = depthwise(relu_x, center, first["depthwise"], stride, 1)
         z = normalized(f"{name}/first", h, center, first["pointwise"], 1.0)
         z = jax.nn.relu(z).reshape(shape)
-        z_center = norm.pmean(z.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-        h = centered_depthwise(z, z_center, second["depthwise"], 1, 1)
+        z_center = layout.mean(z, axis_name)
+        h = depthwise(z, z_center, second["depthwise"], 1, 1)
         mixed += normalized(name, h, z_center, second["pointwise"], p[OPERATIONS.index(name)])
     for name in DILATED:
-        h = centered_depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
+        h = depthwise(relu_x, center, params[name]["depthwise"], stride, 2)
         pointwise = params[name]["pointwise"]
         mixed += normalized(name, h, center, pointwise, p[OPERATIONS.index(name)])
     if SKIP in params:
         halves = [
             normalized(f"{SKIP}/{half}", h, center, params[SKIP][half], p[OPERATIONS.index(SKIP)])
-            for half, h in enumerate(centered_halves(relu_x, center))
+            for half, h in enumerate(centered_halves(relu_x, center, layout))
         ]
-        mixed += jnp.concatenate(halves, -1)
+        mixed += jnp.concatenate(halves, layout.of_channels)
     return mixed.reshape(shape), statistics
 
 
@@ -126,17 +130,19 @@ def centered_depthwise(
     kernel: jax.Array,
     stride: int,
     dilation: int,
+    layout: Layout = IMAGES_FIRST,
 ) -> jax.Array:
     """Convolves `x` [B, H, W, C] depthwise, less what its mean `center` [C] brings: pixels [N, C].
 
     The normalization behind it does not see a constant; without one, h's variance does not cancel.
     """
-    h = depthwise_conv(x, kernel, stride, dilation)
-    h = h.reshape(-1, h.shape[-1])
-    return h - lax.stop_gradient(center * kernel.sum((0, 1))).astype(h.dtype)
+    h = layout.depthwise(x, kernel, stride, dilation)
+    return layout.pixels_less(h, lax.stop_gradient(center * kernel.sum((0, 1))))
 
 
-def centered_halves(x: jax.Array, center: jax.Array) -> list[jax.Array]:
+def centered_halves(
+    x: jax.Array, center: jax.Array, layout: Layout = IMAGES_FIRST
+) -> list[jax.Array]:
     """Takes what FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [N, C]."""
-    center = lax.stop_gradient(center).astype(x.dtype)
-    return [half.reshape(-1, x.shape[-1]) - center for half in reduced_positions(x)]
+    center = lax.stop_gradient(center)
+    return [layout.pixels_less(half, center) for half in reduced_positions(x)]

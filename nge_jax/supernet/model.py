@@ -18,12 +18,15 @@ from nge_jax.space.mixture import Mixture
 from nge_jax.space.stack import CellSpec, cell_plan
 from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet.grouped import mix_together
+from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
 from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.reference import mix_as_written
 from nge_jax.supernet.trees import Params
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
 SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_as_written}
+# In which they take partially connected cells; all others have their channels last.
+LAYOUTS = {"loop": IMAGES_LAST, "together": IMAGES_FIRST, "reference": IMAGES_FIRST}
 
 
 class Supernet(NamedTuple):
@@ -111,14 +114,17 @@ class Supernet(NamedTuple):
         of_whole_cells = self.remat
         if self.remat and mix_edges is mix_together:  # which knows what to keep
             mix_edges, of_whole_cells = functools.partial(mix_together, remat=True), False
-        before = self._stem(weights["stem"], images.astype(self.dtype))
-        x, endpoints = before[1], {"stem": before[1]}
+        layout = LAYOUTS[self.schedule] if self.share > 1 else IMAGES_FIRST
+        stem = self._stem(weights["stem"], images.astype(self.dtype))
+        before, endpoints = [layout.laid(x) for x in stem], {"stem": stem[1]}
+        x = before[1]
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(
                 cell.mixed_cell,
                 reduction=spec.reduction,
                 mix_edges=mix_edges,
                 share=self.share,
+                layout=layout,
                 normalize=self._normalize,
                 axis_name=self.axis_name,
             )
@@ -127,8 +133,8 @@ class Supernet(NamedTuple):
             of_type = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
             x = mixed_cell(params, before, of_type)
             before = before[1], x
-            endpoints[f"cell_{number}"] = x
-        pooled = x.mean((1, 2), dtype=jnp.float32)
+            endpoints[f"cell_{number}"] = layout.images_first(x)
+        pooled = layout.pooled(x)
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 

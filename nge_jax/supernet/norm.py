@@ -13,19 +13,20 @@ BATCH_NORM_EPSILON = 1e-5
 STATISTICS = "statistics"  # their name where a backward pass keeps some arrays by name
 
 
-def batch_moments(x: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
-    """Computes mean and (biased) variance [C] of `x` [..., C] over all but the last axis, and over `axis_name`."""
-    axes = tuple(range(x.ndim - 1))
-    x = x.astype(jnp.float32)
-    mean = pmean(x.mean(axes), axis_name)
-    return mean, pmean(jnp.square(x - mean).mean(axes), axis_name)
-
-
-def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Normalizes `x` [..., C] with the batch's own statistics, without affine."""
-    mean, variance = batch_moments(x, axis_name)
-    scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
+def batch_norm(x: jax.Array, axis_name: str | None = None, axis: int = -1) -> jax.Array:
+    """Normalizes `x` [..., C] with the batch's own statistics, without affine; `axis`: of the channels."""
+    others = tuple(number for number in range(x.ndim) if number != axis % x.ndim)
+    wide = x.astype(jnp.float32)
+    mean = along(pmean(wide.mean(others), axis_name), x.ndim, axis)
+    variance = pmean(jnp.square(wide - mean).mean(others), axis_name)
+    scale = along(lax.rsqrt(variance + BATCH_NORM_EPSILON), x.ndim, axis)
     return ((x - mean) * scale).astype(x.dtype)
+
+
+def along(vector: jax.Array, ndim: int, axis: int) -> jax.Array:
+    """Lays a vector [C] along an axis of arrays with `ndim` axes."""
+    behind = ndim - 1 - axis % ndim
+    return vector.reshape(-1, *[1] * behind) if behind else vector
 
 
 def batch_norm_in_one_pass(x: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -92,13 +93,6 @@ def pmean(x: Any, axis_name: str | None) -> Any:
     return x if axis_name is None else lax.pmean(x, axis_name)
 
 
-def moments(h: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Computes both moments over pixels of `h` [N, C]: E[h] [C] and E[h h^T] [C, C], float32."""
-    mean = h.mean(0, dtype=jnp.float32)
-    second = jnp.matmul(h.T, h, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
-    return pmean((mean, second / len(h)), axis_name)
-
-
 @jax.custom_vjp
 def fold(
     weights: jax.Array, p: jax.Array | float, mean: jax.Array, second: jax.Array
@@ -149,8 +143,3 @@ fold.defvjp(_fold_forward, _fold_backward)
 
 def _product(x, y):
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
-
-
-def affine(h: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """Computes h A + b in h's own precision."""
-    return h @ a.astype(h.dtype) + b.astype(h.dtype)

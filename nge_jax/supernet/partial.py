@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nge_jax.supernet.layout import IMAGES_FIRST, Layout
 from nge_jax.supernet.trees import put, take
 
 
@@ -25,8 +26,8 @@ class Nodes(NamedTuple):
     """Holds the nodes of a partially connected cell, before the shuffle.
 
     Attributes:
-        mixed: [6, B, H, W, C / K], what came through operations.
-        passed: [6, B, H, W, C - C / K], what came by.
+        mixed: [6, B, H, W, C / K], what came through operations; or [6, C / K, H, W, B], see `layout`.
+        passed: [6, B, H, W, C - C / K], what came by; or [6, C - C / K, H, W, B].
     """
 
     mixed: Any
@@ -45,39 +46,43 @@ class Factors(NamedTuple):
     betas: Any
 
 
-def shuffle(x: jax.Array, groups: int) -> jax.Array:
+def shuffle(x: jax.Array, groups: int, layout: Layout = IMAGES_FIRST) -> jax.Array:
     """Takes the channels of x [..., C] from each of the `groups` in turn: channel g C / groups + j to j groups + g."""
-    parts = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
-    return parts.swapaxes(-1, -2).reshape(x.shape)
+    axis = x.ndim - 4 + layout.axis
+    shape = *x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :]
+    return x.reshape(shape).swapaxes(axis, axis + 1).reshape(x.shape)
 
 
-def joined(nodes: Nodes) -> jax.Array:
+def joined(nodes: Nodes, layout: Layout = IMAGES_FIRST) -> jax.Array:
     """Puts nodes together [..., C], shuffled."""
-    mixed = nodes.mixed.shape[-1]
-    whole = jnp.concatenate([nodes.mixed, nodes.passed], -1)
-    return shuffle(whole, whole.shape[-1] // mixed)
+    axis = nodes.mixed.ndim - 4 + layout.axis
+    mixed = nodes.mixed.shape[axis]
+    whole = jnp.concatenate([nodes.mixed, nodes.passed], axis)
+    return shuffle(whole, whole.shape[axis] // mixed, layout)
 
 
-def divided(x: jax.Array, mixed: int) -> Nodes:
+def divided(x: jax.Array, mixed: int, layout: Layout = IMAGES_FIRST) -> Nodes:
     """Makes the nodes, `mixed` channels of them mixed, that `joined` puts together to x [..., C]."""
-    return Nodes(*split(shuffle(x, mixed), mixed))
+    return Nodes(*split(shuffle(x, mixed, layout), mixed, layout))
 
 
-def split(x: jax.Array, mixed: int) -> tuple[jax.Array, jax.Array]:
+def split(x: jax.Array, mixed: int, layout: Layout = IMAGES_FIRST) -> tuple[jax.Array, jax.Array]:
     """Splits what an edge reads, x [..., C], into what is mixed [..., C / K] and what passes."""
-    return x[..., :mixed], x[..., mixed:]
+    first, rest = jnp.split(x, [mixed], x.ndim - 4 + layout.axis)
+    return first, rest
 
 
-def read(x: Any, mixed: int) -> tuple[jax.Array, jax.Array]:
+def read(x: Any, mixed: int, layout: Layout = IMAGES_FIRST) -> tuple[jax.Array, jax.Array]:
     """Reads a source as its edges do: x [B, H, W, C / K] to mix, and what passes, of the target's size.
 
     Args:
         x: one node of `Nodes`, a source of stride 1; or an input [B, H, W, C], a source of stride 2.
         mixed: C / K.
+        layout: of x.
     """
     if isinstance(x, Nodes):
-        return split(joined(x), mixed)
-    first, rest = split(x, mixed)
+        return split(joined(x, layout), mixed, layout)
+    first, rest = split(x, mixed, layout)
     return first, max_pool_2x2(rest)
 
 

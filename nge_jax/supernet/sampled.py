@@ -24,8 +24,9 @@ from nge_jax.space.architecture import ABSENT
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.supernet import cell, norm
 from nge_jax.supernet import edge as supernet_edge
+from nge_jax.supernet.layout import IMAGES_FIRST
 from nge_jax.supernet.model import Supernet
-from nge_jax.supernet.norm import affine, fold, moments
+from nge_jax.supernet.norm import fold
 from nge_jax.supernet.trees import Params, put, take
 
 
@@ -196,7 +197,8 @@ def _convolution(weights, x, stride, dilation, axis_name):
     x = jax.nn.relu(x)
     center = norm.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
     h = supernet_edge.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
-    z = affine(h, *fold(weights["pointwise"], 1.0, *moments(h, axis_name)))
+    moments = IMAGES_FIRST.moments(h, axis_name)
+    z = IMAGES_FIRST.affine(h, *fold(weights["pointwise"], 1.0, *moments))
     return z.reshape(batch, -(-height // stride), -(-width // stride), channels)
 
 

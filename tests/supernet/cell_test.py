@@ -10,6 +10,7 @@ import pytest
 from nge_jax.space.genotype import OPERATIONS
 from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet import edge as supernet_edge
+from nge_jax.supernet.layout import IMAGES_FIRST
 from nge_jax.supernet.model import SCHEDULES
 
 CHANNELS, BEFORE = 4, (6, 5)
@@ -133,8 +134,8 @@ def test_folded_batch_norm_equals_the_unfolded(key, mean):
     h = mean + jax.random.normal(keys[0], (4096, 8)) * jnp.arange(1, 9)
     weights = jax.random.normal(keys[1], (8, 8))
     centered = h - h[:64].mean(0)
-    moments = norm.moments(centered, None)
-    found = norm.affine(centered, *norm.fold(weights, 0.3, *moments))
+    moments = IMAGES_FIRST.moments(centered, None)
+    found = IMAGES_FIRST.affine(centered, *norm.fold(weights, 0.3, *moments))
     h = np.asarray(h, np.float64)
     y = h @ np.asarray(weights, np.float64)
     expected = 0.3 * (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)
@@ -149,7 +150,8 @@ def test_the_folds_derivative_equals_that_of_the_unfolded(key):
     direction = jax.random.normal(keys[2], (512, 4))
 
     def folded(h, weights, p):
-        return (direction * norm.affine(h, *norm.fold(weights, p, *norm.moments(h, None)))).sum()
+        moments = IMAGES_FIRST.moments(h, None)
+        return (direction * IMAGES_FIRST.affine(h, *norm.fold(weights, p, *moments))).sum()
 
     def unfolded(h, weights, p):
         return (direction * p * norm.batch_norm(h @ weights)).sum()
