@@ -135,7 +135,7 @@ def dilated_depthwise_conv(
 def sum_of_shifts(x, kernel, stride, dilation):
     """Computes the convolution as one sum over its taps: the shifted, strided input times the tap's weights.
 
-    Also that of [C, H, W, B], with a kernel of [k, k, C, 1, 1, 1]; likewise `depthwise_input_gradient`.
+    Also of [C, H, W, B], with a kernel of [k, k, C, 1, 1, 1].
     """
     size = tuple(-(-size // stride) for size in x.shape[1:3])
     padded = _pad(x, dilation * (kernel.shape[0] // 2))
@@ -175,6 +175,40 @@ def depthwise_kernel_gradient(
         return _strided_kernel_gradient(_pad(x, padding), gradient, k, stride, dilation, _tap_sums)
     # It is `gradient` that moves, over x: its padded copy is there already, for the input's gradient.
     return _tap_sums(_pad(gradient, padding), x, (k, k), dilation)[::-1, ::-1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_conv_of_images_last(
+    x: jax.Array, kernel: jax.Array, stride: int, dilation: int
+) -> jax.Array:
+    """Computes `depthwise_conv` of x [C, H, W, B] by the form for CPUs: [C, ceil(H / stride), ceil(W / stride), B]."""
+    return sum_of_shifts(x, _of_images_last(kernel.astype(x.dtype)), stride, dilation)
+
+
+def _of_images_last_forward(x, kernel, stride, dilation):
+    return depthwise_conv_of_images_last(x, kernel, stride, dilation), (x, kernel)
+
+
+def _of_images_last_backward(stride, dilation, residuals, gradient):
+    x, kernel = residuals
+    g_x = depthwise_input_gradient_of_images_last(kernel, gradient, x.shape[1:3], stride, dilation)
+    g_kernel = depthwise_kernel_gradient_of_images_last(x, gradient, len(kernel), stride, dilation)
+    return g_x, g_kernel.astype(kernel.dtype)
+
+
+depthwise_conv_of_images_last.defvjp(_of_images_last_forward, _of_images_last_backward)
+
+
+def _of_images_last(kernel):
+    """Lays each tap of a kernel [k, k, C] along the channels of [C, H, W, B]."""
+    return kernel[..., None, None, None]
+
+
+def depthwise_input_gradient_of_images_last(
+    kernel: jax.Array, gradient: jax.Array, size: tuple[int, int], stride: int, dilation: int
+) -> jax.Array:
+    """Computes `depthwise_input_gradient` from `gradient` [C, H', W', B]: [C, *size, B]; kernel: [k, k, C]."""
+    return depthwise_input_gradient(_of_images_last(kernel), gradient, size, stride, dilation)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
@@ -265,9 +299,10 @@ def _tap_sums_of_images_last(moving, fixed, taps, step):
     ones = jnp.ones(width * batch, jnp.float32)
     sums = []
     for column in range(taps[1]):
-        windows = moving[:, :, column * step : column * step + width]
+        columns = slice(column * step, column * step + width)
         products = (
-            windows[:, row : row + reach : step] * fixed[:, row, None] for row in range(height)
+            moving[:, row : row + reach : step, columns] * fixed[:, row, None]
+            for row in range(height)
         )  # each [C, taps, W, B]
         # Stored, or XLA would make one loop of this and of laying it as a matrix, which is not vectorized.
         total = stored(functools.reduce(jnp.add, products), fixed)

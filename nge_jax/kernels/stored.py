@@ -28,6 +28,15 @@ def _through_loop(x, known):
 
 
 @jax.custom_vjp
+def stored_value(x: jax.Array) -> jax.Array:
+    """Returns x [...], `stored`; its gradient is not."""
+    return stored(x, x)
+
+
+stored_value.defvjp(lambda x: (stored_value(x), None), lambda _, gradient: (gradient,))
+
+
+@jax.custom_vjp
 def stored_gradient(x: jax.Array) -> jax.Array:
     """Returns x [...], whose gradient is `stored`: once, where several read x, and several its gradient."""
     return x

@@ -11,7 +11,8 @@ Three schedules compute the same sums (`model.SCHEDULES`):
 * `grouped.mix_together`: all edges leaving a node at once, side by side as groups of channels. The edges'
   depthwise convolutions become one library call with many groups: what a GPU or TPU wants.
 * `looped.mix_one_by_one`: one edge at a time in a loop with a derivative of its own. What XLA's CPU
-  backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches.
+  backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches. They lie
+  with the images last (`layout`).
 """
 
 import functools
@@ -33,6 +34,7 @@ from nge_jax.supernet.edge import (
     SKIP,
     edges_from,
     reduced_positions,
+    reduced_shape,
 )
 from nge_jax.supernet.layout import IMAGES_FIRST, Layout
 from nge_jax.supernet.partial import Factors, Nodes
@@ -123,6 +125,8 @@ def mixed_cell(
 ) -> jax.Array:
     """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell, and rounded up).
 
+    With `IMAGES_LAST` it is [4 C, H, W, B].
+
     Args:
         params: as from `init_mixed_cell`.
         before: outputs of the cells k-2 and k-1, NHWC or as `layout` says.
@@ -144,17 +148,15 @@ def mixed_cell(
     if share > 1:
         mix_edges = functools.partial(mix_edges, axis_name=axis_name)
         return _partial_cell(params, inputs, probs, reduction, mix_edges, share, layout)
-    batch, height, width, channels = inputs.shape[1:]
     if reduction:
-        shape = (NUM_NODES, batch, -(-height // 2), -(-width // 2), channels)
-        nodes = jnp.zeros(shape, inputs.dtype)
+        nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
         nodes = mix_edges(params["reducing_edges"], nodes, inputs, probs, INPUTS, axis_name)
         nodes = mix_edges(params["edges"], nodes, None, probs, INNER, axis_name)
     else:
         inner = jnp.zeros((NUM_NODES - NUM_INPUTS, *inputs.shape[1:]), inputs.dtype)
         nodes = jnp.concatenate([inputs, inner])
         nodes = mix_edges(params["edges"], nodes, None, probs, ALL, axis_name)
-    return jnp.concatenate(list(nodes[NUM_INPUTS:]), axis=-1)
+    return layout.side_by_side(nodes[NUM_INPUTS:])
 
 
 def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
@@ -162,9 +164,8 @@ def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
     factors = Factors(strengths(mixture), mixture.betas)
     mixed = layout.channels(inputs[0]) // share
     if reduction:
-        first_axis, height, width, last_axis = inputs.shape[1:]
-        shape = (NUM_NODES, first_axis, -(-height // 2), -(-width // 2), last_axis)
-        nodes = Nodes(*partial.split(jnp.zeros(shape, inputs.dtype), mixed, layout))
+        nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
+        nodes = Nodes(*partial.split(nodes, mixed, layout))
         nodes = mix_edges(params["reducing_edges"], nodes, inputs, factors, INPUTS)
         nodes = mix_edges(params["edges"], nodes, None, factors, INNER)
     else:

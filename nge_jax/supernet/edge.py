@@ -11,7 +11,7 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
-from nge_jax.supernet.layout import IMAGES_FIRST, Layout
+from nge_jax.supernet.layout import IMAGES_LAST, Layout
 from nge_jax.supernet.norm import fold
 from nge_jax.supernet.trees import Params
 
@@ -33,13 +33,19 @@ INPUTS, INNER, ALL = range(NUM_INPUTS), range(NUM_INPUTS, NUM_NODES - 1), range(
 def reduced_positions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Takes the two sets of positions that FactorizedReduce reads: every second one, and those shifted by one.
 
-    Of an odd size the shifted ones end in a zero.
+    Of either layout of x, [B, H, W, C] or [C, H, W, B]. Of an odd size the shifted ones end in a zero.
     """
     height, width = x.shape[1:3]
     shifted = x[:, 1::2, 1::2]
     if height % 2 or width % 2:
         shifted = jnp.pad(shifted, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
     return x[:, ::2, ::2], shifted
+
+
+def reduced_shape(x: jax.Array, stride: int) -> tuple[int, int, int, int]:
+    """Returns the shape of what a stride makes of x [B, H, W, C] or [C, H, W, B]."""
+    first, height, width, last = x.shape
+    return first, -(-height // stride), -(-width // stride), last
 
 
 def weightless(p: jax.Array, stride: int) -> jax.Array:
@@ -53,20 +59,18 @@ def weightless_numbers(stride: int) -> np.ndarray:
     return np.array([OPERATIONS.index(name) for name in names])
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "layout"))
-def weightless_operations(
-    x: jax.Array, stride: int, axis_name: str | None, layout: Layout = IMAGES_FIRST
-) -> jax.Array:
-    """Computes what all edges leaving a node share, once instead of once an edge: [F, B, H, W, C].
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
+def weightless_operations(x: jax.Array, stride: int, axis_name: str | None) -> jax.Array:
+    """Computes what all edges leaving a node x [C, H, W, B] share, once instead of once an edge: [F, C, H, W, B].
 
     Max and average pool, each with its BN, behind the identity when the stride is 1.
     """
     pools = [pooling.max_pool(x, stride), pooling.avg_pool(x, stride)]
-    pools = [layout.batch_norm(pool, axis_name) for pool in pools]
+    pools = [IMAGES_LAST.batch_norm(pool, axis_name) for pool in pools]
     return jnp.stack(pools if stride == 2 else [x, *pools])
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "layout"))
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name"))
 def mixed_convolutions(
     params: Params,
     relu_x: jax.Array,
@@ -74,21 +78,19 @@ def mixed_convolutions(
     p: jax.Array,
     stride: int,
     axis_name: str | None,
-    layout: Layout = IMAGES_FIRST,
 ) -> tuple[jax.Array, Params]:
     """Computes the p-weighted sum of one edge's convolutions, and of its FactorizedReduce if `params` has one.
 
     Args:
         params: one edge's parameters.
-        relu_x: [B, H, W, C], ReLU of the source node; every convolution begins with it.
+        relu_x: [C, H, W, B], ReLU of the source node; every convolution begins with it.
         center: [C], mean of `relu_x`, over all devices when `axis_name` is given.
         p: [7].
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
-        layout: of `relu_x`, and of what is returned.
 
     Returns:
-        [B, ceil(H / stride), ceil(W / stride), C] and, for a derivative by hand, the statistics of the input of every
+        [C, ceil(H / stride), ceil(W / stride), B] and, for a derivative by hand, the statistics of the input of every
         1x1 convolution: name -> (center [C], mean [C], second moment [C, C]), see `centered_depthwise`
         and `Layout.moments`.
     """
@@ -96,19 +98,18 @@ def mixed_convolutions(
 
     def normalized(name, h, center, weights, p):
         """Computes p BN(h W) and notes the statistics of h."""
-        statistics[name] = center, *layout.moments(h, axis_name)
-        return layout.affine(h, *fold(weights, p, *statistics[name][1:]))
+        statistics[name] = center, *IMAGES_LAST.moments(h, axis_name)
+        return IMAGES_LAST.affine(h, *fold(weights, p, *statistics[name][1:]))
 
-    first_axis, height, width, last_axis = relu_x.shape
-    shape = first_axis, -(-height // stride), -(-width // stride), last_axis
-    depthwise = functools.partial(centered_depthwise, layout=layout)
+    shape = reduced_shape(relu_x, stride)
+    depthwise = functools.partial(centered_depthwise, layout=IMAGES_LAST)
     mixed: Any = 0.0
     for name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         h = depthwise(relu_x, center, first["depthwise"], stride, 1)
         z = normalized(f"{name}/first", h, center, first["pointwise"], 1.0)
         z = jax.nn.relu(z).reshape(shape)
-        z_center = layout.mean(z, axis_name)
+        z_center = IMAGES_LAST.mean(z, axis_name)
         h = depthwise(z, z_center, second["depthwise"], 1, 1)
         mixed += normalized(name, h, z_center, second["pointwise"], p[OPERATIONS.index(name)])
     for name in DILATED:
@@ -118,9 +119,9 @@ def mixed_convolutions(
     if SKIP in params:
         halves = [
             normalized(f"{SKIP}/{half}", h, center, params[SKIP][half], p[OPERATIONS.index(SKIP)])
-            for half, h in enumerate(centered_halves(relu_x, center, layout))
+            for half, h in enumerate(centered_halves(relu_x, center))
         ]
-        mixed += jnp.concatenate(halves, layout.of_channels)
+        mixed += jnp.concatenate(halves)
     return mixed.reshape(shape), statistics
 
 
@@ -130,9 +131,9 @@ def centered_depthwise(
     kernel: jax.Array,
     stride: int,
     dilation: int,
-    layout: Layout = IMAGES_FIRST,
+    layout: Layout,
 ) -> jax.Array:
-    """Convolves `x` [B, H, W, C] depthwise, less what its mean `center` [C] brings: pixels [N, C].
+    """Convolves x, laid as `layout` says, depthwise, less what its mean `center` [C] brings: pixels.
 
     The normalization behind it does not see a constant; without one, h's variance does not cancel.
     """
@@ -140,9 +141,7 @@ def centered_depthwise(
     return layout.pixels_less(h, lax.stop_gradient(center * kernel.sum((0, 1))))
 
 
-def centered_halves(
-    x: jax.Array, center: jax.Array, layout: Layout = IMAGES_FIRST
-) -> list[jax.Array]:
-    """Takes what FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [N, C]."""
+def centered_halves(x: jax.Array, center: jax.Array) -> list[jax.Array]:
+    """Takes what FactorizedReduce's two 1x1 convolutions read of `x`, less its mean: two times pixels [C, N]."""
     center = lax.stop_gradient(center)
-    return [layout.pixels_less(half, center) for half in reduced_positions(x)]
+    return [IMAGES_LAST.pixels_less(half, center) for half in reduced_positions(x)]

@@ -1,9 +1,9 @@
-"""Where an array of images has its channels: last, [B, H, W, C], or first with the images last, [C, H, W, B].
+"""Where arrays of images have their channels: last, [B, H, W, C], or first with the images last, [C, H, W, B].
 
-A CPU computes a loop's innermost axis by vectors. Few channels do not fill them, as the quarter of the channels that
-partially connected cells mix: there the images are last, of which there are many. What sums over pixels reads then rows
-in memory's order, and 1x1 convolutions are products with long rows. Height and width are the axes 1 and 2 in both, so
-that what moves windows over them reads either.
+GPUs and TPUs take the former. A CPU computes a loop's innermost axis by vectors, and XLA's CPU backend nothing beyond
+it: 4 to 16 channels leave vectors empty or make them few, and a batch of images does not. With the images last, what
+moves windows reads rows of memory, 1x1 convolutions are products with long rows, and sums over pixels are along them.
+Height and width are the axes 1 and 2 in both, so that what moves windows over them reads either.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from nge_jax.kernels import depthwise
-from nge_jax.kernels.stored import stored
+from nge_jax.kernels.stored import stored, stored_value
 from nge_jax.supernet import norm
 
 
@@ -104,7 +104,7 @@ class Layout:
         if self.axis == 0:
             # The difference first: XLA makes one loop of it and of the windows before it, which is vectorized along
             # the images and would not be along all pixels.
-            return self.pixels(stored(x - norm.along(vector, x.ndim, self.axis), vector))
+            return self.pixels(stored_value(x - norm.along(vector, x.ndim, self.axis)))
         return self.pixels(x) - vector
 
     def pointwise(self, x: jax.Array, matrix: jax.Array) -> jax.Array:
@@ -137,35 +137,8 @@ class Layout:
     def depthwise(self, x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
         """Computes `depthwise.depthwise_conv`; kernel: [k, k, C]."""
         if self.axis == 0:
-            return depthwise.sum_of_shifts(x, self._taps(kernel, x), stride, dilation)
+            return depthwise.depthwise_conv_of_images_last(x, kernel, stride, dilation)
         return depthwise.depthwise_conv(x, kernel, stride, dilation)
-
-    def depthwise_gradients(
-        self,
-        x: jax.Array,
-        kernel: jax.Array,
-        gradient: jax.Array,
-        stride: int,
-        dilation: int,
-        *,
-        with_kernel: bool,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """Computes the gradients of `depthwise` with respect to x and, `with_kernel`, to its kernel."""
-        g_x = depthwise.depthwise_input_gradient(
-            self._taps(kernel, x), gradient, x.shape[1:3], stride, dilation
-        )
-        if not with_kernel:
-            return g_x, None
-        of_kernel = (
-            depthwise.depthwise_kernel_gradient_of_images_last
-            if self.axis == 0
-            else depthwise.depthwise_kernel_gradient
-        )
-        return g_x, of_kernel(x, gradient, len(kernel), stride, dilation)
-
-    def _taps(self, kernel, x):
-        """Lays each tap of a kernel [k, k, C] along the channels of x: [k, k, ...]."""
-        return kernel.astype(x.dtype)[..., None, None, None] if self.axis == 0 else kernel
 
 
 IMAGES_FIRST = Layout(axis=3)  # [B, H, W, C]

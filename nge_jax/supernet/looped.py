@@ -17,11 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from nge_jax.kernels.depthwise import (
+    depthwise_input_gradient_of_images_last,
+    depthwise_kernel_gradient_of_images_last,
+)
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES, OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet import norm, partial
-from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
+from nge_jax.supernet.layout import IMAGES_LAST
 from nge_jax.supernet.norm import fold
 from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import PackedTrees, Params, put, take
@@ -38,7 +42,7 @@ def mix_one_by_one(
 ) -> jax.Array | Nodes:
     """Adds to every node what its edges from `sources` bring; arguments as of `grouped.mix_together`.
 
-    Of a partially connected cell the nodes and the inputs are [..., C, H, W, B], see `layout`.
+    Nodes and inputs are [..., C, H, W, B], see `layout`.
     """
     return _mix(params, nodes, inputs, probs, sources, axis_name)[0]
 
@@ -65,21 +69,21 @@ def _forward(params, nodes, inputs, probs, sources, axis_name):
 def _mix(params, nodes, inputs, probs, sources, axis_name):
     """Computes the nodes, and the statistics of what the edges' 1x1 convolutions read."""
     stride = 1 if inputs is None else 2
-    layout, position = _layout(nodes), _positions(sources)
+    position = _positions(sources)
     operation_probs = partial.probs_of(probs)
 
     def from_source(source, carry):
         x, rest = _read(carry[0], partial.source(carry[0], inputs, source))
         relu_x = jax.nn.relu(x)
-        center = layout.mean(relu_x, axis_name)
-        features = supernet_edge.weightless_operations(x, stride, axis_name, layout)
+        center = IMAGES_LAST.mean(relu_x, axis_name)
+        features = supernet_edge.weightless_operations(x, stride, axis_name)
 
         def along_edge(target, edge_params, carry):
             nodes, saved = carry
             number, total = jnp.asarray(_EDGE)[source, target], partial.mixed_part(nodes)
             p = operation_probs[number]
             mixed, kept = supernet_edge.mixed_convolutions(
-                edge_params, relu_x, center, p, stride, axis_name, layout
+                edge_params, relu_x, center, p, stride, axis_name
             )
             mixed = mixed.astype(total.dtype) + take(total, target)
             for weight, feature in zip(supernet_edge.weightless(p, stride), features, strict=True):
@@ -95,7 +99,7 @@ def _mix(params, nodes, inputs, probs, sources, axis_name):
         return _over_targets(source, along_edge, packed, position, carry)
 
     packed = PackedTrees.pack(params)
-    saved = _room(packed, nodes, inputs, stride, axis_name, layout)
+    saved = _room(packed, nodes, inputs, stride, axis_name)
     return lax.fori_loop(sources.start, sources.stop, from_source, (nodes, saved))
 
 
@@ -104,7 +108,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
     """Runs the edges in the opposite order; `g_nodes[k]` is complete before an edge into k is undone."""
     params, nodes, inputs, probs, saved, wanted = residuals
     stride = 1 if inputs is None else 2
-    layout, position = _layout(nodes), _positions(sources)
+    position = _positions(sources)
     free = supernet_edge.weightless_numbers(stride)
     operation_probs = partial.probs_of(probs)
     packed = PackedTrees.pack(params)
@@ -117,7 +121,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
         )
         relu_x = jax.nn.relu(x)
         features, features_pull = jax.vjp(
-            lambda x: supernet_edge.weightless_operations(x, stride, axis_name, layout), x
+            lambda x: supernet_edge.weightless_operations(x, stride, axis_name), x
         )
 
         def along_edge(target, edge_params, carry):
@@ -132,7 +136,6 @@ def _backward(sources, axis_name, residuals, g_nodes):
                 g,
                 stride,
                 axis_name,
-                layout,
                 with_params=wanted.params,
             )
             if wanted.params:
@@ -180,9 +183,9 @@ def _backward(sources, axis_name, residuals, g_nodes):
 mix_one_by_one.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "layout", "with_params"))
-def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, layout, *, with_params):
-    """Differentiates `edge.mixed_convolutions`: gradients of params, p and relu_x, from `g` [B, H, W, C].
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "with_params"))
+def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_params):
+    """Differentiates `edge.mixed_convolutions`: gradients of params, p and relu_x, from `g` [C, H, W, B].
 
     Each of its terms is a chain x -> h = depthwise(x) -> p_o BN(h W), twice in a row if separable. The forward
     pass left the statistics of every h and nothing else, so each h is computed again from x. Then the chain is
@@ -192,16 +195,18 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, layout, 
     Without `with_params` the gradients of the depthwise kernels, the costly ones, are left out.
     """
     g_params, g_p, g_relu_x = {}, jnp.zeros_like(p), 0.0
-    shape, channels = g.shape, layout.channels(g)
-    g = layout.pixels(g)  # as the 1x1 convolutions see them
-    g_sum = layout.sum(g)  # the gradient of every chain's constant b: summed once for all
-    undo = functools.partial(_folded_gradient, axis_name=axis_name, layout=layout)
-    centered = functools.partial(supernet_edge.centered_depthwise, layout=layout)
+    shape, channels = g.shape, IMAGES_LAST.channels(g)
+    g = IMAGES_LAST.pixels(g)  # as the 1x1 convolutions see them
+    g_sum = IMAGES_LAST.sum(g)  # the gradient of every chain's constant b: summed once for all
+    undo = functools.partial(_folded_gradient, axis_name=axis_name)
+    centered = functools.partial(supernet_edge.centered_depthwise, layout=IMAGES_LAST)
 
     def depthwise(x, kernel, g_h, stride, dilation):
-        return layout.depthwise_gradients(
-            x, kernel, g_h.reshape(shape), stride, dilation, with_kernel=with_params
-        )
+        g_h = g_h.reshape(shape)
+        g_x = depthwise_input_gradient_of_images_last(kernel, g_h, x.shape[1:3], stride, dilation)
+        if not with_params:
+            return g_x, None
+        return g_x, depthwise_kernel_gradient_of_images_last(x, g_h, len(kernel), stride, dilation)
 
     for name in SEPARABLE:
         # Forward: relu_x -> h -> z = ReLU(BN(h W_1)) -> h_z -> p_o BN(h_z W_2).
@@ -209,7 +214,7 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, layout, 
         number = OPERATIONS.index(name)
         center, *h_moments = statistics[f"{name}/first"]
         h = centered(relu_x, center, first["depthwise"], stride, 1)
-        z = jax.nn.relu(layout.affine(h, *fold(first["pointwise"], 1.0, *h_moments)))
+        z = jax.nn.relu(IMAGES_LAST.affine(h, *fold(first["pointwise"], 1.0, *h_moments)))
         z_center, *z_moments = statistics[name]
         h_z = centered(z.reshape(shape), z_center, second["depthwise"], 1, 1)
 
@@ -218,9 +223,9 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, layout, 
         g_p = g_p.at[number].add(g_o)
         g_z, g_depthwise = depthwise(z.reshape(shape), second["depthwise"], g_h, 1, 1)
         g_second = {"depthwise": g_depthwise, "pointwise": g_pointwise}
-        g_z = layout.pixels_where(z > 0, g_z)  # through its ReLU
+        g_z = IMAGES_LAST.pixels_where(z > 0, g_z)  # through its ReLU
         # ... and through the first half, which has the weight 1 and so no p to differentiate.
-        g_z_sum = layout.sum(g_z)
+        g_z_sum = IMAGES_LAST.sum(g_z)
         g_h, g_pointwise, _ = undo(h, h_moments, first["pointwise"], 1.0, g_z, g_z_sum)
         g_x, g_depthwise = depthwise(relu_x, first["depthwise"], g_h, stride, 1)
         g_relu_x += g_x
@@ -241,12 +246,11 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, layout, 
         number = OPERATIONS.index(supernet_edge.SKIP)
         center = statistics[f"{supernet_edge.SKIP}/0"][0]
         g_halves, g_weights = [], []
-        for half, h in enumerate(supernet_edge.centered_halves(relu_x, center, layout)):
+        for half, h in enumerate(supernet_edge.centered_halves(relu_x, center)):
             out = slice(half * channels // 2, (half + 1) * channels // 2)
             _, *h_moments = statistics[f"{supernet_edge.SKIP}/{half}"]
             weights = params[supernet_edge.SKIP][half]
-            g_out = g[out] if layout is IMAGES_LAST else g[:, out]
-            g_h, g_w, g_o = undo(h, h_moments, weights, p[number], g_out, g_sum[out])
+            g_h, g_w, g_o = undo(h, h_moments, weights, p[number], g[out], g_sum[out])
             g_p = g_p.at[number].add(g_o)
             g_halves.append(g_h.reshape(shape))
             g_weights.append(g_w)
@@ -256,7 +260,7 @@ def _edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, layout, 
     return g_params, g_p, g_relu_x
 
 
-def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name, layout):
+def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name):
     """Differentiates `affine(h, *fold(weights, p, *moments(h)))`: gradients of pixels h, weights and p.
 
     Only two products over pixels come from `g` [N, C']; the way through the statistics is one more, with
@@ -264,18 +268,18 @@ def _folded_gradient(h, h_moments, weights, p, g, g_sum, axis_name, layout):
     """
     (a, _), fold_pull = jax.vjp(fold, weights, p, *h_moments)
     # y = h A + b: dA = h^T g, db = sum of g over pixels; `fold` leads on to W, p and the moments of h.
-    g_a = layout.products(h, g)
+    g_a = IMAGES_LAST.products(h, g)
     g_weights, g_p, g_mean, g_second = fold_pull((g_a, g_sum))
     g_mean, g_second = norm.pmean((g_mean, g_second), axis_name)
     # h counts three times: in y, in E[h] = sum h / N, and in E[h h^T] = sum h h^T / N, whose gradient is symmetric.
-    through_second = 2 * g_second / layout.count(h)
-    g_h = layout.times(g, a.T) + layout.times(h, through_second)
-    return layout.plus(g_h, g_mean / layout.count(h)), g_weights, g_p
+    through_second = 2 * g_second / IMAGES_LAST.count(h)
+    g_h = IMAGES_LAST.times(g, a.T) + IMAGES_LAST.times(h, through_second)
+    return IMAGES_LAST.plus(g_h, g_mean / IMAGES_LAST.count(h)), g_weights, g_p
 
 
 def _layout(nodes):
     """Returns how a cell's arrays lie: of a partially connected one too few channels are mixed to be last."""
-    return IMAGES_LAST if isinstance(nodes, Nodes) else IMAGES_FIRST
+    return IMAGES_LAST
 
 
 # Number of edge (i, k) in EDGES; -1: no such edge.
@@ -325,14 +329,14 @@ def _add_gradient(g_probs, g_p, g_nodes, rest, number, target):
     return Factors(g_probs.probs.at[number].add(g_p), g_probs.betas.at[number].add(g_beta))
 
 
-def _room(packed, nodes, inputs, stride, axis_name, layout):
+def _room(packed, nodes, inputs, stride, axis_name):
     """Makes room for the statistics that `edge.mixed_convolutions` gives for each edge."""
 
     def kept(params, x, center, p):
-        return supernet_edge.mixed_convolutions(params, x, center, p, stride, axis_name, layout)[1]
+        return supernet_edge.mixed_convolutions(params, x, center, p, stride, axis_name)[1]
 
     x, _ = jax.eval_shape(lambda: _read(nodes, partial.source(nodes, inputs, 0)))
     one = jax.eval_shape(
-        kept, packed.take(0), x, jnp.zeros(layout.channels(x)), jnp.zeros(len(OPERATIONS))
+        kept, packed.take(0), x, jnp.zeros(IMAGES_LAST.channels(x)), jnp.zeros(len(OPERATIONS))
     )
     return PackedTrees.empty(len(packed.matrix), one)

@@ -25,7 +25,7 @@ from nge_jax.supernet.trees import Params
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
 SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_as_written}
-# In which they take partially connected cells; all others have their channels last.
+# In which they take a cell's arrays.
 LAYOUTS = {"loop": IMAGES_LAST, "together": IMAGES_FIRST, "reference": IMAGES_FIRST}
 
 
@@ -114,9 +114,9 @@ class Supernet(NamedTuple):
         of_whole_cells = self.remat
         if self.remat and mix_edges is mix_together:  # which knows what to keep
             mix_edges, of_whole_cells = functools.partial(mix_together, remat=True), False
-        layout = LAYOUTS[self.schedule] if self.share > 1 else IMAGES_FIRST
+        layout = LAYOUTS[self.schedule]
         stem = self._stem(weights["stem"], images.astype(self.dtype))
-        before, endpoints = [layout.laid(x) for x in stem], {"stem": stem[1]}
+        before, endpoints = (layout.laid(stem[0]), layout.laid(stem[1])), {"stem": stem[1]}
         x = before[1]
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(

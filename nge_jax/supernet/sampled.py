@@ -22,10 +22,10 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.supernet import cell, norm
+from nge_jax.supernet import cell
 from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.layout import IMAGES_FIRST
-from nge_jax.supernet.model import Supernet
+from nge_jax.supernet.layout import IMAGES_FIRST, Layout
+from nge_jax.supernet.model import LAYOUTS, Supernet
 from nge_jax.supernet.norm import fold
 from nge_jax.supernet.trees import Params, put, take
 
@@ -58,10 +58,11 @@ class SampledSupernet(NamedTuple):
             architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
                 where the edge is not kept; or a `Drawn` of such arrays.
         """
-        return self.net.mixed_by(mix_chosen, weights, images, architecture)
+        mix_edges = functools.partial(mix_chosen, layout=LAYOUTS[self.net.schedule])
+        return self.net.mixed_by(mix_edges, weights, images, architecture)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def mix_chosen(
     params: Params,
     nodes: jax.Array,
@@ -69,13 +70,14 @@ def mix_chosen(
     chosen: jax.Array | Drawn,
     sources: range,
     axis_name: str | None,
+    layout: Layout = IMAGES_FIRST,
 ) -> jax.Array:
     """Adds to every node what its kept edges from `sources` bring.
 
-    `chosen`: int32 [14], one cell type's operations, or a `Drawn` of it; the other arguments as of
-    `grouped.mix_together`.
+    `chosen`: int32 [14], one cell type's operations, or a `Drawn` of it; `layout`: of nodes and inputs; the other
+    arguments as of `grouped.mix_together`.
     """
-    branches = _branches(inputs, axis_name)
+    branches = _branches(inputs, axis_name, layout)
     operations, scales = _parts(chosen)
     edges, count = _kept(chosen, sources)
 
@@ -99,7 +101,7 @@ class _Wanted:
     scales: bool
 
 
-def _forward(params, nodes, inputs, chosen, sources, axis_name):
+def _forward(params, nodes, inputs, chosen, sources, axis_name, layout):
     perturbed = jax.tree.map(lambda leaf: leaf.perturbed, (params, chosen))
     wanted = _Wanted(
         params=any(jax.tree.leaves(perturbed[0])),
@@ -107,11 +109,11 @@ def _forward(params, nodes, inputs, chosen, sources, axis_name):
     )
     values = jax.tree.map(lambda leaf: leaf.value, (params, nodes, inputs, chosen))
     params, nodes, inputs, chosen = values
-    nodes = mix_chosen(params, nodes, inputs, chosen, sources, axis_name)
+    nodes = mix_chosen(params, nodes, inputs, chosen, sources, axis_name, layout)
     return nodes, (params, nodes, inputs, chosen, wanted)
 
 
-def _backward(sources, axis_name, residuals, g_nodes):
+def _backward(sources, axis_name, layout, residuals, g_nodes):
     """Undoes the edges in the opposite order; each computes its operation again from the finished nodes."""
     params, nodes, inputs, chosen, wanted = residuals
     operations, scales = _parts(chosen)
@@ -127,7 +129,7 @@ def _backward(sources, axis_name, residuals, g_nodes):
         g = g if scale is None else g * scale.astype(g.dtype)
         return (*(undo(g) if wanted.params else (None, *undo(g))), g_scale)
 
-    pulls = [functools.partial(pull, branch) for branch in _branches(inputs, axis_name)]
+    pulls = [functools.partial(pull, branch) for branch in _branches(inputs, axis_name, layout)]
 
     def along_edge(n, carry):
         g_params, g_nodes, g_inputs, g_scales = carry
@@ -169,37 +171,36 @@ def _parts(chosen):
     return chosen if isinstance(chosen, Drawn) else (chosen, None)
 
 
-def _branches(inputs, axis_name) -> list[Callable]:
-    """Makes for each operation a function (one edge's parameters, source [B, H, W, C]) -> what the edge brings."""
+def _branches(inputs, axis_name, layout) -> list[Callable]:
+    """Makes for each operation a function (one edge's parameters, source) -> what the edge brings."""
     stride = 1 if inputs is None else 2
     return [
-        functools.partial(_operation, name, stride=stride, axis_name=axis_name)
+        functools.partial(_operation, name, stride=stride, axis_name=axis_name, layout=layout)
         for name in OPERATIONS
     ]
 
 
-def _operation(name, params, x, *, stride, axis_name):
+def _operation(name, params, x, *, stride, axis_name, layout):
+    convolution = functools.partial(_convolution, axis_name=axis_name, layout=layout)
     if name in supernet_edge.SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
-        z = _convolution(first, x, stride, 1, axis_name)
-        return _convolution(second, z, 1, 1, axis_name)
+        z = convolution(first, x, stride, 1)
+        return convolution(second, z, 1, 1)
     if name in supernet_edge.DILATED:
-        return _convolution(params[name], x, stride, 2, axis_name)
+        return convolution(params[name], x, stride, 2)
     if name == supernet_edge.SKIP:
-        return x if stride == 1 else cell.preprocess(params[name], x, axis_name)
+        return x if stride == 1 else cell.preprocess(params[name], x, axis_name, layout=layout)
     pool = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}[name]
-    return norm.batch_norm(pool(x, stride), axis_name)
+    return layout.batch_norm(pool(x, stride), axis_name)
 
 
-def _convolution(weights, x, stride, dilation, axis_name):
+def _convolution(weights, x, stride, dilation, *, axis_name, layout):
     """Applies ReLU, depthwise convolution, 1x1 convolution and BN, the last two folded into one product."""
-    batch, height, width, channels = x.shape
     x = jax.nn.relu(x)
-    center = norm.pmean(x.mean((0, 1, 2), dtype=jnp.float32), axis_name)
-    h = supernet_edge.centered_depthwise(x, center, weights["depthwise"], stride, dilation)
-    moments = IMAGES_FIRST.moments(h, axis_name)
-    z = IMAGES_FIRST.affine(h, *fold(weights["pointwise"], 1.0, *moments))
-    return z.reshape(batch, -(-height // stride), -(-width // stride), channels)
+    center = layout.mean(x, axis_name)
+    h = supernet_edge.centered_depthwise(x, center, weights["depthwise"], stride, dilation, layout)
+    z = layout.affine(h, *fold(weights["pointwise"], 1.0, *layout.moments(h, axis_name)))
+    return z.reshape(supernet_edge.reduced_shape(x, stride))
 
 
 def _kept(chosen, sources):

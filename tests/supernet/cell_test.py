@@ -1,7 +1,5 @@
 """The fast schedules of the mixed cell against the reference, and the arithmetic that they share."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +8,9 @@ import pytest
 from nge_jax.space.genotype import OPERATIONS
 from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.layout import IMAGES_FIRST
+from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
 from nge_jax.supernet.model import SCHEDULES
+from tests.supernet.cells import mixed_cell_by
 
 CHANNELS, BEFORE = 4, (6, 5)
 
@@ -38,8 +37,7 @@ def problem(key, reduction, reduction_before, size=8):
 
 def value_and_gradients(schedule, reduction, params, before, probs, direction):
     def projected(params, before, probs):
-        mix_edges = SCHEDULES[schedule]
-        out = cell.mixed_cell(params, before, probs, reduction=reduction, mix_edges=mix_edges)
+        out = mixed_cell_by(schedule, params, before, probs, reduction=reduction)
         return (out * direction).sum(), out
 
     (_, out), grads = jax.jit(jax.value_and_grad(projected, argnums=(0, 1, 2), has_aux=True))(
@@ -69,9 +67,7 @@ def test_a_gradient_does_not_depend_on_which_others_are_asked_for(key, reduction
     params, before, probs, direction = problem(key, reduction, reduction_before=False)
 
     def projected(params, before, probs):
-        out = cell.mixed_cell(
-            params, before, probs, reduction=reduction, mix_edges=SCHEDULES["loop"]
-        )
+        out = mixed_cell_by("loop", params, before, probs, reduction=reduction)
         return (out * direction).sum()
 
     def gradients(argnums):
@@ -97,8 +93,7 @@ def zip_leaves(found, expected):
 def test_one_hot_probabilities_give_the_chosen_operation(key, schedule):
     params, before, _, _ = problem(key, False, False)
     probs = jnp.zeros((14, 7)).at[:, 0].set(1.0)  # skip_connect everywhere
-    mixed_cell = functools.partial(cell.mixed_cell, reduction=False)
-    out = mixed_cell(params, before, probs, mix_edges=SCHEDULES[schedule])
+    out = mixed_cell_by(schedule, params, before, probs, reduction=False)
     nodes = [preprocessed_by_numpy(params[f"preprocess_{n}"], x) for n, x in enumerate(before)]
     for _ in range(4):
         nodes.append(sum(nodes))
@@ -170,7 +165,9 @@ def test_convolutions_with_large_means_do_not_cancel(key, mean):
     x = mean + jax.random.normal(keys[1], (4, 16, 16, CHANNELS))
     p = jax.nn.softmax(jax.random.normal(keys[2], (7,)))
     relu_x = jax.nn.relu(x)
-    found, _ = supernet_edge.mixed_convolutions(edge, relu_x, relu_x.mean((0, 1, 2)), p, 1, None)
+    center = relu_x.mean((0, 1, 2))
+    found, _ = supernet_edge.mixed_convolutions(edge, IMAGES_LAST.laid(relu_x), center, p, 1, None)
+    found = IMAGES_LAST.images_first(found)
     with jax.enable_x64(True):
         edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
         expected = sum(

@@ -10,7 +10,8 @@ from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.mixture import Mixture
 from nge_jax.supernet import cell, partial, reference
 from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.model import LAYOUTS, SCHEDULES, make_supernet
+from nge_jax.supernet.model import SCHEDULES, make_supernet
+from tests.supernet.cells import mixed_cell_by
 
 SHARE, CHANNELS, BEFORE = 4, 8, (3, 5)
 
@@ -30,21 +31,6 @@ def problem(reduction):
     )
     size = 4 if reduction else 8
     return params, before, mixture, jax.random.normal(keys[5], (3, size, size, 4 * CHANNELS))
-
-
-def cell_by(schedule, params, before, mixture, reduction):
-    """The cell by a schedule, in whose layout its inputs and its output are, as [B, H, W, C] here."""
-    layout = LAYOUTS[schedule]
-    out = cell.mixed_cell(
-        params,
-        tuple(map(layout.laid, before)),
-        mixture,
-        reduction=reduction,
-        mix_edges=SCHEDULES[schedule],
-        share=SHARE,
-        layout=layout,
-    )
-    return layout.images_first(out)
 
 
 def written_cell(params, before, mixture, reduction):
@@ -95,7 +81,9 @@ def test_every_schedule_equals_the_edges_as_written(reduction):
     expected = value_and_gradients(lambda *args: written_cell(*args, reduction))
     for name in SCHEDULES:
         found = value_and_gradients(
-            lambda *args, schedule=name: cell_by(schedule, *args, reduction)
+            lambda *args, schedule=name: mixed_cell_by(
+                schedule, *args, reduction=reduction, share=SHARE
+            )
         )
         for (path, e), f in zip(
             jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(found), strict=True
@@ -111,7 +99,8 @@ def test_a_gradient_does_not_depend_on_which_others_are_asked_for():
     params, before, mixture, direction = problem(reduction=True)
 
     def projected(params, mixture):
-        return (cell_by("loop", params, before, mixture, reduction=True) * direction).sum()
+        out = mixed_cell_by("loop", params, before, mixture, reduction=True, share=SHARE)
+        return (out * direction).sum()
 
     together = jax.jit(jax.grad(projected, (0, 1)))(params, mixture)
     for number in (0, 1):

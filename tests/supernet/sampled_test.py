@@ -11,10 +11,12 @@ from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import DARTS
 from nge_jax.supernet import cell, edge
+from nge_jax.supernet.layout import IMAGES_LAST
 from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.reference import mix_as_written
 from nge_jax.supernet.sampled import Drawn, SampledSupernet, mix_chosen
+from tests.supernet.cells import mixed_cell
 
 CHANNELS, BEFORE = 2, (3, 5)
 
@@ -40,10 +42,11 @@ def problem(reduction):
 
 
 def value_and_gradients(mix_edges, reduction):
-    """Of the projection, by the parameters and the cell's inputs; compiled."""
+    """Of the projection, by the parameters and the cell's inputs; compiled; of images last, as CPUs have them."""
 
     def projected(params, before, choice, direction):
-        out = cell.mixed_cell(params, before, choice, reduction=reduction, mix_edges=mix_edges)
+        arguments = {"reduction": reduction, "mix_edges": mix_edges}
+        out = mixed_cell(params, before, choice, layout=IMAGES_LAST, **arguments)
         return (out * direction).sum()
 
     return jax.jit(jax.value_and_grad(projected, (0, 1)))
@@ -51,7 +54,7 @@ def value_and_gradients(mix_edges, reduction):
 
 @functools.cache
 def sampled(reduction):
-    return value_and_gradients(mix_chosen, reduction)
+    return value_and_gradients(functools.partial(mix_chosen, layout=IMAGES_LAST), reduction)
 
 
 def assert_close(found, expected, relative=1e-5):

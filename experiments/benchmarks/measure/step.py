@@ -80,6 +80,7 @@ def read_config():
     config.network.dtype = _DTYPE.value
     config.network.remat = _VARIANT.value == "remat"
     config.search.batch_size = _BATCH.value
+    config.search.warmup = 0.0  # in it the embedding is held, and its steps are none
     config.search.images_per_epoch = _BATCH.value * _STEPS.value
     return config
 
