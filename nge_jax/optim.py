@@ -26,7 +26,8 @@ class Cosine(NamedTuple):
 
     def __call__(self, step: Any) -> Any:
         """Computes the rate of a step, counted from 0."""
-        # XLA makes this of optax's constants: it divides by one by multiplying with its inverse. So both round alike.
+        # Of optax's constants XLA makes this by jax 0.10: it divides by one by multiplying with its inverse, and both
+        # round alike. By 0.12 it divides.
         turn = np.float32(np.pi) * inverse(self.steps)
         return self.peak * (0.5 * (1 + jnp.cos(jnp.minimum(step, self.steps) * turn)))
 
