@@ -170,11 +170,7 @@ def depthwise_kernel_gradient(
     x: jax.Array, gradient: jax.Array, k: int, stride: int, dilation: int
 ) -> jax.Array:
     """Computes the gradient of `depthwise_conv` with respect to its kernel, [k, k, C], float32."""
-    padding = dilation * (k // 2)
-    if stride > 1:
-        return _strided_kernel_gradient(_pad(x, padding), gradient, k, stride, dilation, _tap_sums)
-    # It is `gradient` that moves, over x: its padded copy is there already, for the input's gradient.
-    return _tap_sums(_pad(gradient, padding), x, (k, k), dilation)[::-1, ::-1]
+    return _kernel_gradient(x, gradient, (k, k, x.shape[-1]), stride, dilation, _tap_sums)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -216,14 +212,8 @@ def depthwise_kernel_gradient_of_images_last(
     x: jax.Array, gradient: jax.Array, k: int, stride: int, dilation: int
 ) -> jax.Array:
     """Computes `depthwise_kernel_gradient` of x [C, H, W, B] and `gradient` [C, H', W', B]: [k, k, C], float32."""
-    padding = dilation * (k // 2)
-    if stride > 1:
-        padded = _pad(x, padding)
-        return _strided_kernel_gradient(
-            padded, gradient, k, stride, dilation, _tap_sums_of_images_last
-        )
-    sums = _tap_sums_of_images_last(_pad(gradient, padding), x, (k, k), dilation)
-    return sums[::-1, ::-1]
+    shape = k, k, len(x)
+    return _kernel_gradient(x, gradient, shape, stride, dilation, _tap_sums_of_images_last)
 
 
 def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
@@ -259,23 +249,32 @@ def _polyphase_input_gradient(gradient, kernel, size, stride, dilation):
     return full[..., : size[0], : size[1], :]
 
 
-def _strided_kernel_gradient(padded, gradient, k, stride, dilation, tap_sums):
-    """Computes the kernel gradient of a strided convolution: [k, k, C]; tap_sums: `_tap_sums` of the arrays' layout.
+def _kernel_gradient(x, gradient, shape, stride, dilation, tap_sums):
+    """Computes the gradient of a kernel of this shape [k, k, C]; tap_sums: `_tap_sums` of the arrays' layout."""
+    padding = dilation * (shape[0] // 2)
+    if stride > 1:
+        return _strided_kernel_gradient(
+            _pad(x, padding), gradient, shape, stride, dilation, tap_sums
+        )
+    # It is `gradient` that moves, over x: its padded copy is there already, for the input's gradient.
+    return tap_sums(_pad(gradient, padding), x, shape[:2], dilation)[::-1, ::-1]
+
+
+def _strided_kernel_gradient(padded, gradient, shape, stride, dilation, tap_sums):
+    """Computes `_kernel_gradient` of a strided convolution, of the padded x.
 
     Taps whose windows begin at the same parity read the same `stride`-th pixels; these are taken out once
     for all of them, and the taps move over them as at stride 1.
     """
     common = math.gcd(stride, dilation)
     parities = stride // common
-    total: Any = 0.0
+    total = jnp.zeros(shape, jnp.float32)
     for row, column in itertools.product(range(parities), repeat=2):
         top, left = row * dilation, column * dilation
         pixels = padded[:, top % stride :: stride, left % stride :: stride]
         pixels = pixels[:, top // stride :, left // stride :]
-        taps = len(range(row, k, parities)), len(range(column, k, parities))
+        taps = total[row::parities, column::parities].shape[:2]
         sums = tap_sums(pixels, gradient, taps, dilation // common)
-        if not row and not column:
-            total = jnp.zeros((k, k, sums.shape[-1]), jnp.float32)
         total = total.at[row::parities, column::parities].set(sums)
     return total
 

@@ -74,7 +74,7 @@ class Layout:
         """Lays x as pixels, with zeros where not `positive`, pixels too."""
         if self.axis == 0:  # as in `pixels_less`
             x = jnp.where(positive.reshape(x.shape), x, 0)
-            return self.pixels(stored(x, x))
+            return self.pixels(stored_value(x))
         return jnp.where(positive, self.pixels(x), 0)
 
     def sum(self, pixels: jax.Array) -> jax.Array:
