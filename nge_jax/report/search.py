@@ -77,7 +77,7 @@ def write_search_report(
     compared = artifacts.read_random_cells(workdir)
     betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
     strengths = _strengths(probs, betas, -1)
-    warnings = search_warnings(cells, epochs, by_gradient=by_gradient)
+    warnings = search_warnings(cells, epochs, probs[-1] if by_gradient else None)
     if by_gradient:
         warnings += _limits_met(workdir, cells, strengths, epochs)
     cautions = [*map(Caution, warnings)]
@@ -130,10 +130,16 @@ def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
     return COLUMNS | entropies, counts
 
 
-def search_warnings(cells: Found, epochs: EpochRows, *, by_gradient: bool = True) -> list[str]:
-    """Says what a reader should know before trusting the cells; only the gradient's are derived from P."""
+def search_warnings(cells: Found, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
+    """Says what a reader should know before trusting the cells; of the gradient's, derived from P [C, E, O], more."""
     warnings, space = [], found.space_of(cells)
-    for cell_type in space.cell_types:
+    for number, cell_type in enumerate(space.cell_types):
+        if probs is not None and found.is_uniform(probs[number]):
+            warnings.append(
+                f"The probabilities of the {cell_type} cell are all equal: the edge model has decayed to nothing, and "
+                "the cell is no choice but the first of equals. With embedding.weight_decay=0 it does not decay."
+            )
+            continue
         edges = len(found.kept_edges(cells, cell_type))
         skips = found.operation_counts(cells, cell_type)["skip_connect"]
         if 2 * skips >= edges:
@@ -145,7 +151,7 @@ def search_warnings(cells: Found, epochs: EpochRows, *, by_gradient: bool = True
                 "Such cells do well in the supernet and often worse when trained from scratch."
             )
         entropy, largest = epochs[-1][f"entropy_{cell_type}"], math.log(len(space.operations))
-        if by_gradient and entropy > NEAR_UNIFORM * largest:
+        if probs is not None and entropy > NEAR_UNIFORM * largest:
             warnings.append(
                 f"The probabilities of the {cell_type} cell are still close to equal (entropy "
                 f"{entropy:.3f} of at most {largest:.3f} nats): small differences chose the cell."

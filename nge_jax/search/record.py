@@ -42,6 +42,11 @@ RELAXATION_COLUMNS = {
     "skip_dropout": Column("skips\ndrop", "{skip_dropout:.0%}", 5),
 }
 
+UNIFORM = "warning: P is uniform"
+# Adam makes the decay's steps as long as the gradient's; where that is weaker, as by drawn operations, the matrices go
+# to 0, and with them their gradients.
+UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_decay=0 keeps it"
+
 
 def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:
     """Returns the table of epochs, 80 characters at most, with what a strategy or the relaxation records besides.
@@ -134,27 +139,48 @@ def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
     }
 
 
-def skip_warnings(row: Mapping[str, Any], space: Space) -> Iterator[str]:
-    """Yields a line for each cell type that skip connections are taking over, the known failure of such searches."""
+def warnings(
+    row: Mapping[str, Any], probs: Mapping[str, np.ndarray], space: Space
+) -> Iterator[str]:
+    """Yields a line for each cell type that a known failure of such searches has taken over.
+
+    Args:
+      row: of the epoch's metrics.
+      probs: P [E, O] of each cell type that cells are derived from; of a strategy that asks for cells none.
+      space: that is searched.
+    """
     for cell_type in space.cell_types:
-        edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
-        skips = row[f"skip_connect_{cell_type}"]
-        if 2 * skips >= edges:
+        if cell_type in probs and found.is_uniform(probs[cell_type]):
+            yield f"{UNIFORM} in the {cell_type} cell now{UNIFORM_ADVICE}"
+        elif _is_half_skips(row, cell_type, space):
+            edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
+            skips = row[f"skip_connect_{cell_type}"]
             yield f"warning: skip_connect takes {skips} of {edges} edges of the {cell_type} cell now"
 
 
-def skip_warnings_of_several(
-    rows: Mapping[Member, Mapping[str, Any]], space: Space
+def warnings_of_several(
+    rows: Mapping[Member, Mapping[str, Any]],
+    probs: Mapping[Member, Mapping[str, np.ndarray]],
+    space: Space,
 ) -> Iterator[str]:
-    """Yields a line for each cell type that skip connections are taking over, which names the searches."""
+    """Yields the same of searches side by side, lines that name the searches."""
     for cell_type in space.cell_types:
-        of_type = space._replace(cell_types=(cell_type,))
-        members = [member for member, row in rows.items() if any(skip_warnings(row, of_type))]
-        if members:
+        uniform = [m for m, own in probs.items() if found.is_uniform(own[cell_type])]
+        if uniform:
+            whose = artifacts.describe(uniform)
+            yield f"{UNIFORM} in the {cell_type} cell now, of {whose}{UNIFORM_ADVICE}"
+        skips = [m for m, row in rows.items() if _is_half_skips(row, cell_type, space)]
+        skips = [member for member in skips if member not in uniform]
+        if skips:
             yield (
                 f"warning: skip_connect takes half of the {cell_type} cell's edges or more now, of "
-                f"{artifacts.describe(members)}"
+                f"{artifacts.describe(skips)}"
             )
+
+
+def _is_half_skips(row: Mapping[str, Any], cell_type: str, space: Space) -> bool:
+    edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
+    return 2 * row[f"skip_connect_{cell_type}"] >= edges
 
 
 def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:

@@ -104,10 +104,14 @@ def make_task(
         sums = jax.tree.map(jnp.zeros_like, state.sums)  # as each of them begins the next epoch
         rows = [end.row for end in ends]
         named = dict(zip(singles, rows, strict=True))
+        kinds = search.space.cell_types
+        probs = {
+            m: {k: e.arrays[f"P/{k}"] for k in kinds} for m, e in zip(singles, ends, strict=True)
+        }
         return EpochEnd(
             state=state._replace(history=history, sums=sums),
             row=search_record.row_of_several(rows),
-            notes=[*search_record.skip_warnings_of_several(named, search.space)],
+            notes=[*search_record.warnings_of_several(named, probs, search.space)],
             parts={f: Part(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
         )
 

@@ -108,11 +108,13 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
                 artifacts.write_history(path, *evaluated)
         # The next epoch counts anew.
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-        notes = [*search_record.skip_warnings(row, search.space)]
+        last = np.asarray(operation_probs(history))[epoch]
+        probs = dict(zip(search.space.cell_types, last, strict=True))
+        derived_from = probs if search.strategy is None else {}
+        notes = [*search_record.warnings(row, derived_from, search.space)]
         if epoch < epochs and ended(state):
             notes.append(f"stopped after epoch {epoch} of {epochs} by search.stop_on_skips")
-        last = np.asarray(operation_probs(history))[epoch]
-        arrays = {f"P/{k}": p for k, p in zip(search.space.cell_types, last, strict=True)}
+        arrays = {f"P/{cell_type}": p for cell_type, p in probs.items()}
         return EpochEnd(state, row, notes=notes, arrays=arrays)
 
     def ended(state):

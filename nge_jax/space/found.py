@@ -43,6 +43,11 @@ def derive(probs: np.ndarray, space: Space) -> Found:
     return BenchCell(nas_bench_201.to_string(probs[0].argmax(-1)))
 
 
+def is_uniform(probs: np.ndarray) -> bool:
+    """Says whether P [E, O] prefers nothing, but for rounding: the cell derived of it is then no choice."""
+    return bool(np.abs(probs - 1 / probs.shape[-1]).max() < 1e-6)
+
+
 def space_of(cell: Found) -> Space:
     """Returns the space that a cell is of."""
     return DARTS if isinstance(cell, Genotype) else NAS_BENCH_201

@@ -150,7 +150,8 @@ def test_inline_pictures_follow_the_colors_of_the_page(workdir):
 def test_warnings_count(workdir, page):
     cells = genotype.load(str(workdir / "genotype.json"))
     metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    skips, uniform = search_warnings(cells, metrics)
+    probs = np.load(workdir / "architecture.npz")["probs"][-1]
+    skips, uniform = search_warnings(cells, metrics, probs)
     assert skips.startswith("skip_connect takes 5 of the 8 edges of the normal cell; half")
     assert "since epoch 2." in skips
     assert "reduction cell" in uniform and "1.943 of at most 1.946" in uniform
@@ -165,8 +166,20 @@ def test_half_of_the_cell_is_the_limit(skips, warned):
     cells = genotype.Genotype(pairs, (2, 3, 4, 5), [("sep_conv_3x3", 0)] * 8, (2, 3, 4, 5))
     epoch = {"epoch": 1, "entropy_normal": 1.0, "entropy_reduction": 1.0}
     epoch |= {"skip_connect_normal": skips, "skip_connect_reduction": 0}
-    warnings = search_warnings(cells, [epoch])
+    warnings = search_warnings(cells, [epoch], None)
     assert [f"takes {skips} of the 8" in warning for warning in warnings] == [True] * warned
+
+
+def test_cells_of_equal_probabilities_are_called_no_choice():
+    pairs = [("skip_connect", 0), ("skip_connect", 1)] * 4
+    cells = genotype.Genotype(pairs, (2, 3, 4, 5), pairs, (2, 3, 4, 5))
+    epoch = {"epoch": 1, "entropy_normal": np.log(7), "entropy_reduction": 1.0}
+    epoch |= {"skip_connect_normal": 8, "skip_connect_reduction": 8}
+    probs = np.full((2, 14, 7), 1 / 7, np.float32)
+    probs[1, 0, :2] = 0.1, 0.2
+    equal, skips = search_warnings(cells, [epoch], probs)
+    assert "of the normal cell are all equal" in equal
+    assert skips.startswith("skip_connect takes 8 of the 8 edges of the reduction cell")
 
 
 def test_markdown_links_its_pictures(workdir):

@@ -1,10 +1,12 @@
 """What a search shows of an epoch."""
 
+import numpy as np
 import pytest
 
+from nge_jax.runtime.artifacts import Member
 from nge_jax.runtime.progress import table_header, table_row
 from nge_jax.search import record, relaxation
-from nge_jax.space.spaces import SPACES
+from nge_jax.space.spaces import DARTS, SPACES
 from nge_jax.strategies.random_search import random_search
 
 LINE = relaxation.Line(10.0, 0.1, 50, 100)
@@ -46,3 +48,47 @@ def test_a_table_fits_80_columns(name, drops, space):
     # Each value stands below its title, so that the columns stay where they are.
     assert len(row) >= len(header[-1]) and len(row) - len(header[-1]) <= 1
     assert len(row.split()) == len(columns)
+
+
+def counts(skips):
+    """Makes an epoch's row in which so many edges of the cells (normal, reduction) are skip connections."""
+    kinds = dict(zip(DARTS.cell_types, skips, strict=True))
+    none = {f"{name}_{kind}": 0 for name in DARTS.operations for kind in kinds}
+    row = none | {f"skip_connect_{kind}": n for kind, n in kinds.items()}
+    return row | {f"sep_conv_3x3_{kind}": 8 - n for kind, n in kinds.items()}
+
+
+def probabilities(*uniform):
+    """Makes P of each cell type, uniform or with a preference as small as that of first logits on one edge."""
+    probs = {kind: np.full((14, 7), 1 / 7, np.float32) for kind in DARTS.cell_types}
+    for kind in set(probs) - set(uniform):
+        probs[kind][3, :2] += (1e-4, -1e-4)
+    return probs
+
+
+@pytest.mark.parametrize(
+    "skips, uniform, expected",
+    [
+        ((3, 0), [], []),
+        ((4, 0), [], ["warning: skip_connect takes 4 of 8 edges of the normal cell now"]),
+        ((8, 8), ["normal"], [f"{record.UNIFORM} in the normal", "warning: skip_connect takes 8"]),
+        ((0, 0), ["reduction"], [f"{record.UNIFORM} in the reduction"]),
+    ],
+)
+def test_an_epoch_warns_of_what_has_taken_a_cell_over(skips, uniform, expected):
+    lines = [*record.warnings(counts(skips), probabilities(*uniform), DARTS)]
+    assert len(lines) == len(expected)
+    assert all(map(str.startswith, lines, expected)), lines
+
+
+def test_a_strategy_is_not_warned_of_its_uniform_probabilities():
+    assert not [*record.warnings(counts((0, 0)), {}, DARTS)]
+
+
+def test_warnings_of_several_searches_name_them():
+    first, second, third = (Member(seed, None) for seed in range(3))
+    rows = {first: counts((8, 0)), second: counts((8, 0)), third: counts((0, 0))}
+    probs = {first: probabilities("normal"), second: probabilities(), third: probabilities()}
+    uniform, skips = record.warnings_of_several(rows, probs, DARTS)
+    assert uniform.startswith(f"{record.UNIFORM} in the normal cell now, of seed 0")
+    assert skips.endswith("of seed 1")
