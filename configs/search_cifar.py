@@ -69,11 +69,31 @@ ALPHA_RATES = {
 }
 
 
-def fit_share(config: ConfigDict) -> None:
-    """Gives `partial` the channels that it needs: the sizes for CPUs have too few to share."""
-    if config.search.relaxation == "partial":
+# Of the embedding's rate, what is left where operations are drawn and edges share what prefers them: by it P has
+# decided at the end of a search, not before.
+DRAWN_PART = 1 / 16
+
+
+def fit(config: ConfigDict) -> None:
+    """Gives keys the values that go with those of the words, when all of these are there."""
+    slow_drawn(config)
+    if config.search.relaxation == "partial":  # the sizes for CPUs have too few channels to share
         least = 2 * config.partial.share
         differ(config, {"network.channels": max(config.network.channels, least)})
+    if config.search.strategy != "gradient" and config.search.edge_model == "alpha":
+        differ(config, ALPHA_RATES)
+
+
+def slow_drawn(config: ConfigDict) -> None:
+    """Slows an embedding by whose steps all edges move at once, where operations are drawn.
+
+    The gradient through a draw is weaker than the decay, of which Adam makes steps as long: the paper's settings end in
+    a uniform P, of matrices that have decayed to nothing. Without decay the paper's rate settles on an operation before
+    its weights are trained. Free logits have the paper's rate and, as GDAS's, a decay.
+    """
+    if config.search.relaxation == "gumbel" and config.search.edge_model != "alpha":
+        slow = DRAWN_PART * config.embedding.learning_rate
+        differ(config, {"embedding.learning_rate": slow, "embedding.weight_decay": 0.0})
 
 
 def get_config(words: str = "") -> ConfigDict:
@@ -192,7 +212,5 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.random_cells = 5
 
     apply_words(config, words, VARIANTS, __file__)
-    fit_share(config)
-    if config.search.strategy != "gradient" and config.search.edge_model == "alpha":
-        differ(config, ALPHA_RATES)
+    fit(config)
     return config

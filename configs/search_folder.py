@@ -48,6 +48,7 @@ DIFFERENCES = {
     "search.batch_size": 0,  # 0: at most 64, a fourth of a half or less
     "search.train_config": "configs/train_folder.py",
 }
+fit = BASE.fit
 
 
 def get_config(words: str = "") -> ConfigDict:
@@ -73,7 +74,5 @@ def get_config(words: str = "") -> ConfigDict:
     # "small" is CIFAR's, "large" ImageNet's: it makes an eighth of the size. "auto": large from 96 pixels on.
     config.network.stem = "auto"
     apply_words(config, words, VARIANTS, __file__)
-    BASE.fit_share(config)
-    if config.search.strategy != "gradient" and config.search.edge_model == "alpha":
-        differ(config, BASE.ALPHA_RATES)
+    fit(config)
     return config

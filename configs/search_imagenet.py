@@ -68,4 +68,6 @@ DIFFERENCES = {
 def get_config(words: str = "") -> ConfigDict:
     config = BASE.get_config()
     differ(config, DIFFERENCES)
-    return apply_words(config, words, VARIANTS, __file__)
+    apply_words(config, words, VARIANTS, __file__)
+    BASE.fit(config)
+    return config

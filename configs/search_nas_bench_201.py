@@ -6,8 +6,8 @@
   nge search search_nas_bench_201:alpha,small     another edge model
 
 Words after the colon, joined by commas: one relaxation of `softmax` (the default), `gumbel` (whose steps take from a
-quarter to a half of the time on a CPU); one edge model of `nge` (the default), `alpha`, `plain`, `rnn`; one size of
-`small` and `smoke`.
+quarter to a half of the time on a CPU; the embedding is slower then); one edge model of `nge` (the default), `alpha`,
+`plain`, `rnn`; one size of `small` and `smoke`.
 
 The paper has no such experiment. The supernet is the benchmark's (16 channels, three stages of 5 cells); the search is
 that of `search_cifar.py`, and what the benchmark's authors did otherwise (DARTS on their space: 50 epochs, weight decay
@@ -17,11 +17,14 @@ The default is meant for a GPU and has not been run to its end yet. By the time 
 on two CPU cores that are busy with other work; `smoke` takes a minute.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from nge_jax.embedding import EDGE_MODELS
-from nge_jax.runtime.config import apply_words
+from nge_jax.runtime.config import apply_words, load_module
 
+BASE = load_module(Path(__file__).with_name("search_cifar.py"))
 VARIANTS = (
     {name: {"search.relaxation": name} for name in ("softmax", "gumbel")},
     {name: {"search.edge_model": name} for name in EDGE_MODELS},
@@ -132,4 +135,6 @@ def get_config(words: str = "") -> ConfigDict:
     # Random cells that are evaluated at the end beside the one found, in the same weights, for the report. 0: none.
     config.run.random_cells = 5
 
-    return apply_words(config, words, VARIANTS, __file__)
+    apply_words(config, words, VARIANTS, __file__)
+    BASE.slow_drawn(config)
+    return config
