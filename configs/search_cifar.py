@@ -10,9 +10,12 @@
 Words after the colon, joined by commas, in any order: one strategy of `gradient` (the default), `reinforce`,
 `evolution`, `random`; one relaxation of the gradient's of `softmax` (the default), `gumbel`, `partial`; one edge model
 of `nge` (the default), `alpha`, `plain`, `rnn`; one size of `small` and `smoke` (the paper's when neither is given).
+`gumbel` takes a sixteenth of the embedding's rate, and no decay, where edges share its parameters (all but `alpha`).
 
 The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 3 to 5 seconds,
-which makes an epoch about 50 minutes; `small` takes 20 minutes, and 40 on a busy machine.
+which makes an epoch about 50 minutes, and one of `partial` or `gumbel` a second or two; `small` takes 20 minutes, and
+40 on a busy machine.
+
 "Paper silent" marks what the paper leaves open; the value is then that of DARTS (Liu et al., ICLR 2019), whose search
 setting the paper follows.
 """

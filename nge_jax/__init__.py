@@ -29,6 +29,9 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.networks.network import cifar_network as cifar_network
     from nge_jax.networks.network import imagenet_network as imagenet_network
 
+    # Compiled programs kept for the next run, as the commands keep them.
+    from nge_jax.runtime.compilation_cache import use_compilation_cache as use_compilation_cache
+
     # Configs by name, trained networks by their workdir.
     from nge_jax.runtime.config import load_config as load_config
 

@@ -30,7 +30,7 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
   nge cells                            published cells, sizes of their networks
   nge configs [NAME]                   the configs, or the keys of one
 
-A first run takes about a minute:      nge search search_digits
+A first run takes some minutes:        nge search search_digits
 and ends with a command like this:     nge train train_digits genotype=runs/...
 More: nge COMMAND --help; nge --version
 """

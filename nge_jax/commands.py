@@ -7,6 +7,7 @@ import argparse
 import ast
 import re
 import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -257,7 +258,10 @@ def _describe_configs(arguments: list[str]) -> None:
         print(describe_config(given.name))
         return
     for name, file in shipped_configs().items():
-        print(f"{name:16} {_first_line(file)}")
+        # Two columns, as wide as the terminal.
+        width = shutil.get_terminal_size().columns
+        about = textwrap.wrap(_first_line(file), max(40, width - 22))
+        print(f"{name:20}  {about[0]}", *(f"{'':20}  {line}" for line in about[1:]), sep="\n")
 
 
 def _first_line(file: Path) -> str:

@@ -11,7 +11,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contextlib
-import errno
 import importlib
 import re
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jax
 from absl import app, flags
 from ml_collections import ConfigDict
 
@@ -28,6 +26,7 @@ from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
 from nge_jax.runtime import artifacts, banner, distributed, lock, workdir
 from nge_jax.runtime import flags as runtime_flags
+from nge_jax.runtime.compilation_cache import use_compilation_cache
 from nge_jax.runtime.config import read_config, to_values
 from nge_jax.runtime.distributed import Preempted
 from nge_jax.runtime.waiting import Waiting
@@ -164,34 +163,6 @@ def default_workdir(given: str) -> Path:
     file, _, words = given.partition(":")
     name = Path(file).stem + (f":{words}" if words else "")
     return Path("runs") / re.sub(r"[^\w.-]+", "-", name)
-
-
-def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX has been told of another.
-
-    Without a folder that can be written a run compiles each time, which is said.
-    """
-    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # which jax itself reads
-    try:
-        if given is None:
-            base = os.environ.get("XDG_CACHE_HOME", "")
-            # The standard has a relative path ignored.
-            home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-            folder = home / "nge_jax" / "xla"
-        elif not given or "://" in given:  # none, or a store that is no folder
-            return
-        else:
-            folder = Path(given).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, f"{folder} cannot be written")
-    except (OSError, RuntimeError) as error:  # or there is no home
-        print(
-            f"warning: no compilation cache ({error}); programs are compiled anew", file=sys.stderr
-        )
-        jax.config.update("jax_compilation_cache_dir", None)
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 @contextlib.contextmanager

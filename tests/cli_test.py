@@ -169,11 +169,14 @@ def test_the_sizes_are_right(name):
     assert commands.CELL_SIZES[name] == sizes
 
 
-def test_configs_are_listed_with_what_their_files_say(capsys):
+def test_configs_are_listed_with_what_their_files_say(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     cli.run(["configs"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(shipped_configs())
-    assert all(len(line.split()) > 5 for line in lines)
+    assert max(map(len, lines)) <= 80
+    begun = [line for line in lines if not line.startswith(" ")]
+    assert [line.split()[0] for line in begun] == list(shipped_configs())
+    assert all(len(line.split()) > 5 for line in begun)
 
 
 @pytest.mark.parametrize("name", shipped_configs())
@@ -184,7 +187,20 @@ def test_a_config_is_described_key_by_key(name):
         assert line.split("  ")[0] == f"{key}={value}".replace(", ", ",")
 
 
-def test_comments_are_those_of_the_file():
+def test_a_description_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = describe_config("search_cifar")
+    wide = [line for line in text.splitlines() if len(line) > 80]
+    # A command or a value cannot be broken.
+    assert all(line.startswith("  nge ") or "=" in line for line in wide), wide
+    assert "\n# The strategies that ask for cells." in text and "\n# gives no setting" not in text
+    about = re.search(r"^#.*\n#.*\nreinforce.learning_rate", text, re.MULTILINE)
+    assert about, "each line of what is said about a group begins with #"
+    assert re.search(r"^search\.stop_on_skips=0 +ends the search when", text, re.MULTILINE)
+
+
+def test_comments_are_those_of_the_file(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     text = describe_config("train_cifar100")
     assert re.search(
         r"^weights\.weight_decay=0\.0005 +paper; 3e-4 on CIFAR-10$", text, re.MULTILINE

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import io
+import shutil
 import textwrap
 import tokenize
 from typing import Any
@@ -11,15 +12,19 @@ from nge_jax.runtime.config import find_config, flatten, load_config, load_modul
 
 
 def describe_config(given: str) -> str:
-    """Returns what a config's file says, its variants, and its keys with their values and comments."""
+    """Returns what a config's file says, its variants, and its keys with their values and comments.
+
+    Comments are as wide as the terminal, from 80 to 100 columns.
+    """
+    width = max(80, min(100, shutil.get_terminal_size().columns))
     name, _, words = given.partition(":")
     config, file = load_config(name, words), find_config(name)
     module = load_module(file)
-    lines = [inspect.cleandoc(module.__doc__ or file.name), ""]
+    lines = [_fill(inspect.cleandoc(module.__doc__ or file.name), width), ""]
     for table in getattr(module, "VARIANTS", ()):
         for word, differences in table.items():
             changes = " ".join(f"{key}={_show_value(value)}" for key, value in differences.items())
-            lines += textwrap.wrap(f":{word}  {changes}", 100, subsequent_indent="    ")
+            lines += textwrap.wrap(f":{word}  {changes}", width, subsequent_indent="    ")
     comments: dict[str, str] = {}
     for source in (getattr(module, "BASE", None), module):
         if source is not None:
@@ -30,10 +35,10 @@ def describe_config(given: str) -> str:
     for key in sorted(values, key=lambda key: in_file.index(key) if key in in_file else -1):
         if (head := key.rpartition(".")[0]) != group:
             group = head
-            comment = comments.get(group)
-            lines += ["", *(textwrap.wrap(f"# {comment}", 100) if comment else [])]
+            about = textwrap.wrap(comments.get(group, ""), width - 2)
+            lines += ["", *(f"# {line}" for line in about)]
         text = f"{key}={_show_value(values[key])}"
-        comment = textwrap.wrap(comments.get(key, ""), 60)
+        comment = textwrap.wrap(comments.get(key, ""), width - 40)
         lines.append(f"{text:38}  {comment[0]}" if comment else text)
         lines += [f"{'':40}{line}" for line in comment[1:]]
     return "\n".join(lines)
@@ -42,8 +47,8 @@ def describe_config(given: str) -> str:
 def read_comments(source: str) -> dict[str, str]:
     """Returns {key or group: comment, or ""} of the source of a config's file, in its order.
 
-    A comment stands behind `config.KEY = ...` or above it; so in the table DIFFERENCES of a config that is made of
-    another.
+    A comment stands behind `config.KEY = ...` or above it, and what stands behind comes first; so in the table
+    DIFFERENCES of a config that is made of another.
     """
     rows = {
         token.start[0]: (token.string.lstrip("# "), not token.line[: token.start[1]].strip())
@@ -55,8 +60,9 @@ def read_comments(source: str) -> dict[str, str]:
         above = first - 1
         while above in rows and rows[above][1]:
             above -= 1
-        lines = [*range(above + 1, first), *range(first, last + 1)]
-        return " ".join(rows[line][0] for line in lines if line in rows)
+        parts = range(first, last + 1), range(above + 1, first)
+        texts = [" ".join(rows[line][0] for line in part if line in rows) for part in parts]
+        return ". ".join(filter(None, texts))
 
     comments = {}
     for node in ast.walk(ast.parse(source)):
@@ -72,6 +78,13 @@ def read_comments(source: str) -> dict[str, str]:
                 if isinstance(key, ast.Constant):
                     comments[key.value] = comment(key.lineno, changed.end_lineno or key.lineno)
     return comments
+
+
+def _fill(text: str, width: int) -> str:
+    """Breaks paragraphs anew; those with commands, which are indented, stay as they are."""
+    paragraphs = text.split("\n\n")
+    filled = [p if "\n " in f"\n{p}" else textwrap.fill(p, width) for p in paragraphs]
+    return "\n\n".join(filled)
 
 
 def _show_value(value: Any) -> str:

@@ -67,7 +67,7 @@ class EpochEnd(NamedTuple):
     state: what the next epoch begins with.
     row: the epoch's metrics.
     score: of the examples held out, more being better; None where there are none.
-    notes: lines to show below the row.
+    notes: lines to show below the row, unless they stood below the one before.
     arrays: [H, W], of which TensorBoard shows pictures, by tag.
     parts: of a run that is several in one, each one's by its folder within the workdir, where its rows are written.
     """
@@ -272,8 +272,9 @@ def _end_epoch(
     except NotFinite as error:
         raise check.diverged(str(error), step, f"epoch {epoch}") from error
     row = began | end.row | check.skipped(state)
-    log.show(row, end.notes)
-    if step == task.total_steps and task.test is not None:
+    is_last = step == task.total_steps
+    log.show(row, end.notes, last=is_last)
+    if is_last and task.test is not None:
         with log.waiting("testing"):
             row |= task.test(end.state)
     for key, value in row.items():

@@ -151,6 +151,7 @@ class EpochLog:
         self._metrics = MetricsLog(workdir, step) if first else None
         self._of_parts: dict[str, MetricsLog] = {}
         self._columns = columns
+        self._notes: Sequence[str] = ()  # of the epoch before
         self._epoch: int | None = None
         self._began, self._images = time.monotonic(), 0
 
@@ -205,9 +206,13 @@ class EpochLog:
         seconds = time.monotonic() - self._began
         return {"seconds": seconds, "images_per_second": self._images / seconds}
 
-    def show(self, row: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
-        """Adds the row to the table on the screen, and lines below it."""
-        for line in (table_row(self._columns, row), *notes):
+    def show(
+        self, row: Mapping[str, Any], notes: Sequence[str] = (), *, last: bool = False
+    ) -> None:
+        """Adds the row to the table on the screen, and notes below it: the new ones, below the last row all."""
+        new = [note for note in notes if last or note not in self._notes]
+        self._notes = notes
+        for line in (table_row(self._columns, row), *new):
             self._progress.print(line)
 
     def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any], part: str = "") -> None:

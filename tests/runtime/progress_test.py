@@ -229,3 +229,13 @@ def test_a_broken_line_is_refused_and_kept(tmp_path, line):
     with pytest.raises(InputError, match=r"metrics\.jsonl, line 2: expected a JSON object"):
         MetricsLog(tmp_path, 1)
     assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
+def test_a_note_is_shown_once_while_it_lasts_and_below_the_last_row(tmp_path, capsys):
+    columns = (progress.Column("epoch", "{epoch}", 5),)
+    notes = [["a"], ["a", "b"], ["b"], ["a", "b"], ["a", "b"]]
+    with progress.EpochLog(tmp_path, columns, step=0, images=5, done=0) as log:
+        for epoch, of_epoch in enumerate(notes, 1):
+            log.show({"epoch": epoch}, of_epoch, last=epoch == len(notes))
+    shown = capsys.readouterr().out.split()
+    assert shown == ["1", "a", "2", "b", "3", "4", "a", "5", "a", "b"]

@@ -70,8 +70,12 @@ def probabilities(*uniform):
     "skips, uniform, expected",
     [
         ((3, 0), [], []),
-        ((4, 0), [], ["warning: skip_connect takes 4 of 8 edges of the normal cell now"]),
-        ((8, 8), ["normal"], [f"{record.UNIFORM} in the normal", "warning: skip_connect takes 8"]),
+        ((4, 0), [], [f"{record.HALF_SKIPS.format('normal')} now"]),
+        (
+            (8, 8),
+            ["normal"],
+            [f"{record.UNIFORM} in the normal", record.HALF_SKIPS.format("reduction")],
+        ),
         ((0, 0), ["reduction"], [f"{record.UNIFORM} in the reduction"]),
     ],
 )
