@@ -79,9 +79,16 @@ def _refuse_images(name, data_dir):
         raise ArgumentError(
             "data_dir",
             f"found images in folders of classes in {data_dir}, expected the folder of TFDS where {name} is or may be "
-            f"prepared; images of your own are trained on by nge train train_folder --data {data_dir} (and searched on "
-            "by search_folder)",
+            f"prepared; {for_own_images(data_dir)}",
         )
+
+
+def for_own_images(data_dir: str) -> str:
+    """Says by which commands a user's own images are used; ends the refusal of a folder that another set ignores."""
+    return (
+        f"images of your own are trained on by nge train train_folder --data {data_dir} (and searched on by "
+        "search_folder)"
+    )
 
 
 def _what_lies_there(dataset):

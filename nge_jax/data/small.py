@@ -72,15 +72,22 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:
 
     Args:
       name: "cifar10", "cifar100" or "digits".
-      data_dir: tfds folder of the CIFARs; "" means TFDS's own default. CIFAR is downloaded there when absent.
+      data_dir: tfds folder of the CIFARs; "" means TFDS's own default. CIFAR is downloaded there when absent. The
+        digits lie in no folder.
       test: also read the test split (for the final evaluation of a trained network, nothing else).
 
     Raises:
-      ArgumentError: unknown name, or the data is neither there nor downloadable, or is damaged.
+      ArgumentError: unknown name, or the data is neither there nor downloadable, or is damaged; or a folder of digits.
     """
     if name not in NUM_CLASSES:
         raise ArgumentError(
             "name", f"unknown data set {name!r}, expected one of {', '.join(NUM_CLASSES)}"
+        )
+    if name == "digits" and data_dir:  # ignored, it would be taken for what was trained on
+        raise ArgumentError(
+            "data_dir",
+            f"found {data_dir}, expected none: the digits come with scikit-learn; "
+            f"{prepare.for_own_images(data_dir)}",
         )
     mean, std = (DIGITS_MEAN, DIGITS_STD) if name == "digits" else (MEAN, STD)
     if name == "digits":

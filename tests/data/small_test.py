@@ -128,3 +128,12 @@ def test_a_damaged_data_set_is_refused(tmp_path):
 def test_an_unknown_data_set_is_refused_by_name():
     with pytest.raises(InputError, match=r"^name: .*'cifar11'.*cifar100"):
         small.load("cifar11")
+
+
+def test_the_digits_lie_in_no_folder_which_would_be_ignored(tmp_path):
+    with pytest.raises(InputError, match=r"^data_dir: found /.*, expected none: the digits") as e:
+        small.load("digits", str(tmp_path))
+    assert f"nge train train_folder --data {tmp_path} (and searched on by search_folder)" in str(
+        e.value
+    )
+    assert len(small.load("digits", "").train_images) == 1442
