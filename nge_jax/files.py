@@ -11,6 +11,7 @@ from pathlib import Path
 
 TEXT_BYTES = 64 * 2**20  # more than any text that a run writes or reads
 IMAGE_BYTES = 2**30
+LONGEST_REASON = 200  # characters of what a library says
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:
@@ -41,3 +42,16 @@ def read_text(path: str | Path, most: int = TEXT_BYTES) -> str:
       UnicodeDecodeError: it is not UTF-8.
     """
     return read_bytes(path, most).decode("utf-8-sig")
+
+
+def reason(error: Exception) -> str:
+    """Says why a file cannot be read, for a message that names the file: without numbers of errors, codecs and bytes.
+
+    Args:
+      error: an OSError, or what a reader of the content raises.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are no text in UTF-8"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:LONGEST_REASON]

@@ -56,3 +56,15 @@ def test_text_is_utf_8_with_or_without_a_mark(tmp_path):
     assert files.read_bytes(tmp_path / "a", 1) == b"\xe9"
     with pytest.raises(OSError, match="found 1 bytes, expected at most 0"):
         files.read_bytes(tmp_path / "a", 0)
+
+
+def test_why_a_file_cannot_be_read_is_said_in_words(tmp_path):
+    (tmp_path / "a").write_bytes(b"\xe9\0")
+    for name, reason in (
+        ("a", "bytes that are no text in UTF-8"),
+        ("b", "No such file or directory"),
+    ):
+        with pytest.raises((OSError, UnicodeDecodeError)) as refused:
+            files.read_text(tmp_path / name)
+        assert files.reason(refused.value) == reason
+    assert files.reason(ValueError("a\n b")) == "a b"

@@ -282,7 +282,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected what a run records") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read, {error}") from None
+        raise InputError(f"{path}: cannot be read, {files.reason(error)}") from None
 
 
 def _parse(text: str, place: str, keys: Collection[str]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _drop_after(path, step):
         text = whole[: whole.rfind(b"\n") + 1].decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: cannot be read, {error}; pass --overwrite to start afresh"
+            f"{path}: cannot be read, {files.reason(error)}; pass --overwrite to start afresh"
         ) from None
     lines = text.splitlines(keepends=True)
     keep = []

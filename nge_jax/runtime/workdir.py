@@ -123,7 +123,7 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
         recorded = configs.flatten(json.loads(files.read_text(path / CONFIG)))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"--workdir: {path / CONFIG} cannot be read ({error}); pass --overwrite to start afresh"
+            f"--workdir: {path / CONFIG} cannot be read ({files.reason(error)}); pass --overwrite to start afresh"
         ) from error
     differences = _differences(recorded, configs.flatten(config))
     if differences:

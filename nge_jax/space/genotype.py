@@ -155,8 +155,13 @@ def load(name_or_path: str) -> Genotype:
             f'genotype "{path[:200]}": no such file or known cell, expected {expected}'
         )
     try:
-        return from_text(files.read_text(path, MAX_BYTES), name)
-    except (OSError, ValueError) as error:  # of from_text, or the file is not text
+        text = files.read_text(path, MAX_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        expected = "expected JSON or Genotype(...)"
+        raise GenotypeError(f"{path} cannot be read ({files.reason(error)}), {expected}") from None
+    try:
+        return from_text(text, name)
+    except ValueError as error:
         raise GenotypeError(f"{path}: {error}") from None
 
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.space import architecture, genotype, nas_bench_201
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
@@ -56,7 +57,7 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
                     raise InputError(f"{path}: expected a column {name}, found {found}")
             given = [(rows.line_num, row[CELL] or "", row[ACCURACY] or "") for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a CSV file, found {error}") from None
+        raise InputError(f"{path}: expected a CSV file, found {files.reason(error)}") from None
     accuracies: dict[tuple[int, ...], list[float]] = {}
     for line, cell, accuracy in given:
         place = f"{path}, line {line}"

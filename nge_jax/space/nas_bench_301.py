@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.space import architecture, genotype
 from nge_jax.space.architecture import ABSENT
@@ -74,7 +75,7 @@ def load(folder: str | Path) -> Surrogate:
         numbers = encode(random, encoding)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         expected = f"expected the encoding of the cells that {MODEL} reads"
-        raise InputError(f"{folder / ENCODING}: {expected}, found {error}") from None
+        raise InputError(f"{folder / ENCODING}: {expected}, found {files.reason(error)}") from None
     session = _session(folder / MODEL)
     shapes = {entry.name: entry.shape for entry in session.get_inputs()}
     expected = {"x_cat": [1, len(numbers)], "x_cont": [1, 1]}

@@ -282,7 +282,10 @@ def test_load_names_the_file_that_is_wrong(tmp_path):
         f'{file}: genotype field "normal[3]": predecessor 5 is out of range, node 3 accepts 0..2'
     )
     file.write_bytes(b"\x89PNG\r\n\x1a\n\xff")
-    with pytest.raises(errors.GenotypeError, match=r"mine\.json: .*decode"):
+    with pytest.raises(
+        errors.GenotypeError,
+        match=r"mine\.json cannot be read \(bytes .*, expected JSON",
+    ):
         space_genotype.load(str(file))
     with pytest.raises(errors.GenotypeError, match=r"genotype\.json\": no such file"):
         space_genotype.load(str(tmp_path))

@@ -84,5 +84,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="none.csv: expected a CSV file, found"):
         measured.load(tmp_path / "none.csv")
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="bytes.csv: expected a CSV file, found"):
+    with pytest.raises(
+        InputError, match="bytes.csv: expected a CSV file, found bytes that are no text"
+    ):
         measured.load(tmp_path / "bytes.csv")

@@ -37,7 +37,7 @@ def _read(file):
     try:
         lines = [line.strip() for line in files.read_text(file).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read ({error})") from error
+        raise InputError(f"{file} cannot be read ({files.reason(error)})") from error
     while lines and not lines[-1]:
         lines.pop()
     if lines and lines[0] == UNLABELED:

@@ -18,6 +18,7 @@ With a file of class names beside JPEGImages, see `class_names`, the classes are
 of it.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,10 +149,12 @@ def _ids(path):
     try:
         lines = files.read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error})") from error
+        raise InputError(f"{path} cannot be read ({files.reason(error)})") from error
     ids = [line.strip() for line in lines if line.strip()]
-    if not ids or len(set(ids)) < len(ids):
-        raise InputError(f"{path}: {len(ids)} images, {len(set(ids))} different ones")
+    if not ids:
+        raise InputError(f"{path}: found no name of an image, expected one a line")
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
+        raise InputError(f"{path}: found {twice[0]} twice, expected each name once")
     return ids
 
 

@@ -232,7 +232,11 @@ MASK = "SegmentationClassAug/2007_000003.png"
     (save(MASK, np.full((27, 37), 21)), "000003.png: unknown label 21, expected 0 to 20 or 255"),
     (save(MASK, np.zeros((27, 37, 3))), "^[^:]*000003.png: a picture of mode RGB, expected a palette"),
     (lambda root: (root / MASK).write_text("none"), "000003.png or its image cannot be read"),
-    (lambda root: (root / "ImageSets/Segmentation/train.txt").write_text("a\na\n"), "2 images, 1 diff"),
+    (lambda root: (root / "ImageSets/Segmentation/train.txt").write_text("a\na\n"), "train.txt: found a twice"),
+    (lambda root: (root / "ImageSets/Segmentation/val.txt").write_text("\n"),
+     r"val.txt: found no name of an image, expected one a line$"),
+    (lambda root: (root / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xfe"),
+     r"val.txt cannot be read \(bytes that are no text in UTF-8"),
 ])  # fmt: skip
 def test_a_wrong_folder_is_refused_and_nothing_prepared(spoil, message, tmp_path):
     root, _ = write_devkit(tmp_path)

@@ -86,7 +86,7 @@ def test_names_are_read_line_by_line(tmp_path, file, text, names):
     (b"", "labels.txt: found 0 names, expected 2"),
     (b"\n".join(b"%d" % i for i in range(256)), "labels.txt: found 256 names"),
     (b"a\nb\x07\n", r"labels.txt: found 'b\\x07' for class 1"),
-    (b"a\n\xff\xfe\n", "labels.txt cannot be read"),
+    (b"a\n\xff\xfe\n", r"labels.txt cannot be read \(bytes that are no text in UTF-8"),
 ])  # fmt: skip
 def test_wrong_names_are_refused(tmp_path, content, message):
     (tmp_path / "labels.txt").write_bytes(content)

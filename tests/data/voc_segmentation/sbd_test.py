@@ -145,7 +145,7 @@ LABELS = np.zeros((27, 37), np.uint8)
     (remove(MAT), "val.txt: 2007_000003 is listed, but there is no .*cls/2007_000003.mat"),
     (remove(f"{SBD}/img/2007_000006.jpg"), "no .*VOC2012/.*000006.jpg nor .*img/2007_000006.jpg"),
     (remove(f"{SBD}/val.txt"), "val.txt cannot be read"),
-    (write(f"{SBD}/val.txt", "2007_000003\n" * 2), "val.txt: 2 images, 1 different ones"),
+    (write(f"{SBD}/val.txt", "2007_000003\n" * 2), "val.txt: found 2007_000003 twice, expected each name once"),
 ])  # fmt: skip
 def test_a_wrong_folder_is_refused_and_nothing_prepared(spoil, message, tmp_path):
     write_folders(tmp_path)
