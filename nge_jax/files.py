@@ -6,6 +6,7 @@ refused.
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def read_text(path: str | Path, most: int = TEXT_BYTES) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Says why a file cannot be read, for a message that names the file: without numbers of errors, codecs and bytes.
+    """Says in words why a file cannot be read, for a message that names the file: no codec, errno or address in memory.
 
     Args:
       error: an OSError, or what a reader of the content raises.
@@ -54,4 +55,5 @@ def reason(error: Exception) -> str:
         return "bytes that are no text in UTF-8"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split())[:LONGEST_REASON]
+    text = re.sub(" at 0x[0-9a-fA-F]+", "", str(error))  # of an object in memory
+    return " ".join(text.split())[:LONGEST_REASON]

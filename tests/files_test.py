@@ -68,3 +68,6 @@ def test_why_a_file_cannot_be_read_is_said_in_words(tmp_path):
             files.read_text(tmp_path / name)
         assert files.reason(refused.value) == reason
     assert files.reason(ValueError("a\n b")) == "a b"
+    assert files.reason(ValueError("what <_io.BytesIO object at 0x7f54d6c81760> holds")) == (
+        "what <_io.BytesIO object> holds"
+    )

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nge_jax import files
 from nge_jax.errors import ArgumentError
@@ -19,6 +19,7 @@ from nge_jax.errors import ArgumentError
 FORMATS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
 )  # fmt: skip
+FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or PGM"
 # What PIL raises for a file that is no image, is damaged, or is much too large.
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 ORIENTATION = 0x0112  # EXIF's tag
@@ -188,6 +189,8 @@ def _eight_bits(levels):
 
 
 def refused(path: str | Path, error: Exception) -> ArgumentError:
-    """Makes the refusal of an image's file, in one line."""
-    reason = " ".join(str(error).split())[:200]
+    """Makes the refusal of an image's file, in one line, by what has refused it: the system, PIL or TensorFlow."""
+    # PIL names the object in memory that it has read.
+    found_none = f"no image was found in it, expected {FORMAT_NAMES}"
+    reason = found_none if isinstance(error, UnidentifiedImageError) else files.reason(error)
     return ArgumentError("images", f"{path} cannot be read as an image ({reason})")

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.data import prepare
 from nge_jax.errors import ArgumentError
 
@@ -118,7 +119,7 @@ def _split(builder, name):
     try:
         data = tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1, shuffle_files=False))
     except (tf.errors.OpError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = files.reason(error)
         raise ArgumentError(
             "data_dir", f"cannot read the {name} split in {builder.data_dir} ({reason})"
         ) from error

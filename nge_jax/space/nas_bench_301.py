@@ -96,7 +96,7 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its classes of errors have no common one of their own
-        reason = " ".join(str(error).split())[:200]
+        reason = files.reason(error)
         raise InputError(f"{path}: expected an ONNX model, found {reason}") from None
 
 

@@ -140,6 +140,17 @@ def test_an_image_that_is_cut_off_is_refused_wherever_it_is_cropped(form):
                 read(part)
 
 
+@pytest.mark.parametrize("data", [b"", b"a text\n", b"\x89PNG"])
+def test_what_is_no_image_is_refused_in_words(data):
+    expected = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or PGM"
+    for read in (pixels.decode, pixels.for_tensorflow, pixels.check, pixels.stored):
+        with pytest.raises(pixels.UNREADABLE) as error:
+            read(data)
+        assert str(pixels.refused("x.jpg", error.value)) == (
+            f"images: x.jpg cannot be read as an image (no image was found in it, expected {expected})"
+        )
+
+
 def test_the_middle_is_fitted_and_gray_is_told_from_colors():
     data = encode(Image.fromarray(smooth(300, 200)), "JPEG")
     got = pixels.fitted(data, 20, 20, 3)

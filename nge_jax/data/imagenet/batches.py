@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.data import folder as image_folder
 from nge_jax.data import order as data_order
 from nge_jax.data import pixels, prepare, record_index
@@ -326,7 +327,7 @@ def _batches(split, indices, batch_size, crop):
                 raise InputError(
                     f"{damage.reason}; config.data.skip_damaged=True leaves such images out"
                 ) from error
-        reason = " ".join(error.message.split())[:200]
+        reason = files.reason(error)
         raise InputError(f"cannot read an image ({reason})") from error
 
 

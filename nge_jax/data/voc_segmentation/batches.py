@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.data import order as data_order
 from nge_jax.data import prepare, record_index
 from nge_jax.data.imagenet.batches import MEAN
@@ -261,7 +262,7 @@ def _read(records, indices, data):
         for index in indices:
             if gone := record_index.gone(records, index):
                 raise gone from error
-        reason = " ".join(error.message.split())[:200]
+        reason = files.reason(error)
         raise InputError(f"cannot read an example of {records.paths[0]} ({reason})") from error
 
 
@@ -283,7 +284,8 @@ def _prepare(builder, folder):
         # Each process of a run prepares it: on one disk the first is done, the others find its folder there.
         if not builder.is_prepared():
             raise ArgumentError(
-                "data_dir", f"voc_segmentation cannot be prepared in {builder.data_dir} ({error})"
+                "data_dir",
+                f"voc_segmentation cannot be prepared in {builder.data_dir} ({files.reason(error)})",
             ) from error
 
 

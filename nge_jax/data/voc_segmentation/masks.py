@@ -4,6 +4,8 @@ A camera may store a photograph turned, with an EXIF orientation. Programs that 
 as it is stored; which of the two a mask is of, its size tells where height and width change places.
 """
 
+import contextlib
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,17 +31,12 @@ def read(example: DevkitExample, names: Sequence[str] | None = None) -> np.ndarr
       InputError: a file that is no picture, a mask in colors, of another size than its image, with an unknown label or
         with others' colors, or one that could be turned either way; or what `sbd.read_labels` raises it for.
     """
-    colors = None
-    try:
+    with _named(example.image):
         height, width, orientation = pixels.stored(pixels.read_bytes(example.image))
-        if example.mask.suffix == ".mat":
-            labels = sbd.read_labels(example.mask)
-        else:
-            labels, colors = _read_png(example.mask, binary=names is not None)
-    except InputError:  # which is a ValueError too
-        raise
-    except pixels.UNREADABLE as error:
-        raise InputError(f"{example.mask} or its image cannot be read: {error}") from error
+    if example.mask.suffix == ".mat":
+        labels, colors = sbd.read_labels(example.mask), None
+    else:
+        labels, colors = _read_png(example.mask, binary=names is not None)
     classes = len(CLASSES if names is None else names)
     unknown = np.setdiff1d(labels, [*range(classes), IGNORE])
     stored, shown = (height, width), pixels.shown_size(height, width, orientation)
@@ -59,13 +56,24 @@ def read(example: DevkitExample, names: Sequence[str] | None = None) -> np.ndarr
 
 def _read_png(path, binary):
     """Reads (class numbers [H, W], the palette's colors [n, 3] or None)."""
-    with Image.open(path) as mask:
+    with _named(path), Image.open(io.BytesIO(pixels.read_bytes(path))) as mask:
         if mask.mode not in ("P", "L", *(("1",) if binary else ())):
             raise InputError(
                 f"{path}: a picture of mode {mask.mode}, expected a palette or gray PNG of class numbers"
             )
         colors = np.array(mask.getpalette("RGB")).reshape(-1, 3) if mask.mode == "P" else None
         return np.asarray(mask).astype(np.uint8), colors
+
+
+@contextlib.contextmanager
+def _named(path):
+    """Refuses a file, by its name, that what stands below cannot read."""
+    try:
+        yield
+    except InputError:  # which is a ValueError too
+        raise
+    except pixels.UNREADABLE as error:
+        raise InputError(pixels.refused(path, error).reason) from error
 
 
 def _check_colors(example, labels, colors):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
+from nge_jax import files
 from nge_jax.errors import InputError
 
 RELEASE, LISTS = "benchmark_RELEASE", ("train.txt", "val.txt")
@@ -45,7 +46,7 @@ def read_labels(path: Path) -> np.ndarray:
     try:
         content = loadmat(path, variable_names=("GTcls",))
     except Exception as error:  # of any kind: scipy trusts that the file is not damaged
-        reason = " ".join(str(error).split())[:200]
+        reason = files.reason(error)
         raise InputError(f"{path} cannot be read as a MATLAB file ({reason})") from error
     try:
         labels = content["GTcls"]["Segmentation"][0, 0]

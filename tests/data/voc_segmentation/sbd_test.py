@@ -160,5 +160,5 @@ def test_an_image_that_is_no_picture_is_refused(tmp_path):
     root, _ = write_folders(tmp_path)
     (root / f"JPEGImages/{name_of(3)}.jpg").write_text("none")
     example = devkit.examples(root)["train_aug"][3]
-    with pytest.raises(InputError, match=r"000003.mat or its image cannot be read"):
+    with pytest.raises(InputError, match=r"000003.jpg cannot be read as an image \(no image"):
         voc_masks.read(example)
