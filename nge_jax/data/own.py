@@ -262,7 +262,10 @@ def _read(part, shape, budget_gb):
             for index, data in zip(indices, imagenet.encoded_images(part, indices), strict=True):
                 images[index] = pixels.fitted(data, *shape)
         except pixels.UNREADABLE as error:
-            refusal = pixels.refused(record_index.name(part.records, index), error)
+            # They are read together before the first is decoded: which could not be, the error itself says.
+            unread = error.filename if isinstance(error, OSError) else None
+            name = unread or record_index.name(part.records, index)
+            refusal = pixels.refused(name, error)
             hint = "config.data.skip_damaged=True leaves such images out"
             raise ArgumentError(refusal.argument, f"{refusal.reason}; {hint}") from error
 

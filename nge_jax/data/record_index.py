@@ -70,20 +70,28 @@ def read(records: Records, indices: Sequence[int]) -> list[bytes]:
     """Reads the bytes of the records `indices`.
 
     Raises:
-      OSError: a file cannot be read.
+      OSError: a file cannot be read; its `filename` is that file's.
     """
     contents = []
     for index in indices:
         path = records.paths[records.file[index]]
-        if records.length[index] < 0:
-            contents.append(pixels.read_bytes(path))
-            continue
-        with open(path, "rb", buffering=0) as file:
-            file.seek(records.offset[index])
-            contents.append(file.read(records.length[index]))
-        if len(contents[-1]) < records.length[index]:
-            raise OSError(errno.EIO, "the file is cut off", path)
+        try:
+            contents.append(_read(path, records.offset[index], records.length[index]))
+        except OSError as error:
+            # Not of every error the system says which file it was, and among many that is what counts.
+            raise OSError(error.errno, error.strerror, path) from error
     return contents
+
+
+def _read(path, offset, length):
+    if length < 0:
+        return pixels.read_bytes(path)
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        content = file.read(length)
+    if len(content) < length:
+        raise OSError(errno.EIO, "the file is cut off")
+    return content
 
 
 def gone(records: Records, index: int) -> InputError | None:

@@ -1,5 +1,7 @@
 """A user's images in memory: what a folder, a TFDS set and an .npz file give, and what is chosen by them."""
 
+import errno
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -199,6 +201,35 @@ def test_a_damaged_image_is_named_with_the_key_that_skips_it(photos):
         own.load(opened, 8, test=True)
     opened = own.open_images(f"folder:{photos}", skip_damaged=True)
     assert opened.count("train") + opened.count("test") == 19
+
+
+def closed(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("kind, reason", [
+    ("dead link", "No such file or directory"),
+    ("pipe", "found a pipe, a device or a folder, expected a file"),
+    ("closed", "Permission denied"),
+])  # fmt: skip
+def test_the_file_that_cannot_be_opened_is_named_among_others(photos, monkeypatch, kind, reason):
+    path = photos / "dark" / "x.jpg"
+    if kind == "dead link":
+        path.symlink_to(photos / "nothing")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.touch()
+        real = own.pixels.read_bytes
+        monkeypatch.setattr(
+            own.pixels, "read_bytes", lambda p: (closed if str(p) == str(path) else real)(p)
+        )
+    opened = own.open_images(f"folder:{photos}", test_fraction=0.1)
+    with pytest.raises(InputError) as error:
+        own.load(opened, 8, test=True)
+    assert str(error.value) == (
+        f"images: {path} cannot be read as an image ({reason}); config.data.skip_damaged=True leaves such images out"
+    )
 
 
 @pytest.mark.parametrize(
