@@ -57,7 +57,15 @@ def make_parser(command: str, description: str, **options) -> Parser:
 
 
 def data_keys(config: "ConfigDict", place: str) -> dict[str, str]:
-    """Returns the key that --data sets: the data set itself where it is the user's own folder or file, or a devkit."""
+    """Returns the key that --data sets: the data set itself where it is the user's own folder or file, or a devkit.
+
+    Raises:
+      InputError: it is empty.
+    """
+    if not place:  # of a variable that is not set; the current folder is "."
+        raise InputError(
+            "--data: found nothing, expected a folder or a file, such as --data photos"
+        )
     expanded = str(Path(place).expanduser())
     name = config.data.get("name", "") if "data" in config else ""
     if name.startswith(("folder:", "npz:")):

@@ -90,6 +90,8 @@ def test_eval_takes_the_config_that_the_run_recorded(calls, tmp_path):
         ("search search_cifar search.epochs=x", "search.epochs: found 'x', expected an integer"),
         ("search train_digits", "the config of a training, run it by: nge train train_digits"),
         ("search search_cifar --wrkdir=w", "unknown option --wrkdir, did you mean --workdir?"),
+        ("train train_folder --data=", "--data: found nothing, expected a folder or a file"),
+        ("search search_cifar --data=", "--data: found nothing, expected a folder or a file"),
         ("eval nowhere", "nowhere: no such folder, expected the workdir of a run"),
         ("predict run", "expected nge predict RUN IMAGES"),
         ("show DARTS_V3", "DARTS_V3.*DARTS_V2"),

@@ -11,12 +11,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.data import pixels
-from nge_jax.errors import ArgumentError
+from nge_jax.errors import ArgumentError, InputError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {TRAIN: (TRAIN,), VALIDATION: ("val", "valid", VALIDATION), TEST: (TEST,)}  # their folders
@@ -52,17 +53,21 @@ class Listing(NamedTuple):
 
 
 def walk(root: Path) -> tuple[list[Path], Counter[str]]:
-    """Finds the images under a folder, in the order of their names, and counts the other files by their endings."""
+    """Finds the images under a folder, in the order of their names, and counts the other files by their endings.
+
+    Raises:
+      InputError: a folder cannot be read: what is in it would be left out without a word.
+    """
     images, others, seen = [], Counter(), set()
     # Links to folders are followed: data sets are made of them. `seen` ends a circle.
-    for place, folders, files in os.walk(root, followlinks=True):
+    for place, folders, names in os.walk(root, followlinks=True, onerror=_refuse_closed):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not is_hidden(name)]
-        for name in files:
+        for name in names:
             ending = os.path.splitext(name)[1].lower()
             if is_hidden(name):
                 continue
@@ -83,15 +88,26 @@ def is_images(root: str | Path) -> bool:
         place = root / TRAIN if (root / TRAIN).is_dir() else root
         classes = _subfolders(place) if place.is_dir() else []
         return len(classes) > 1 and all(_holds_image(place / name) for name in classes)
-    except OSError:  # closed to this user
+    except (OSError, InputError):  # closed to this user
         return False
 
 
 def _holds_image(folder):
-    return any(
-        entry.suffix.lower() in pixels.FORMATS and not is_hidden(entry.name)
-        for entry in folder.iterdir()
-    )
+    return any(entry.suffix.lower() in pixels.FORMATS for entry in _entries(folder))
+
+
+def _entries(folder):
+    """Lists what lies in a folder and may be data."""
+    try:
+        return [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+    except OSError as error:
+        _refuse_closed(error)
+
+
+def _refuse_closed(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: {files.reason(error)}, expected a folder that can be read"
+    ) from error
 
 
 def is_hidden(name: str) -> bool:
@@ -122,7 +138,13 @@ def scan(
 
     Raises:
       ArgumentError: no such folder, no classes, no image in a split, or a class that is not one of `names`.
+      InputError: a folder in it cannot be read.
     """
+    if not str(root):  # the current one has a name, too
+        raise ArgumentError(
+            "name",
+            "found folder: without a folder, expected folder:DIR (or --data DIR of train_folder and search_folder)",
+        )
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ArgumentError("name", f"found no folder {root}, expected folder:DIR")
@@ -166,7 +188,16 @@ def _split_folders(root):
     """Finds the folders of the splits; none where the classes themselves lie in `root`."""
     there = set(_subfolders(root))
     # A class may be called so, of trains say: then it holds images.
-    if TRAIN not in there or (not _subfolders(root / TRAIN) and _loose(root / TRAIN)):
+    if TRAIN not in there:
+        held_out = [name for split in SPLITS.values() for name in split if name in there]
+        if others := [name for name in held_out if _holds_classes(root / name)]:
+            raise ArgumentError(
+                "name",
+                f"found {' and '.join(others)} in {root} without train, expected train beside it, or the classes "
+                "themselves",
+            )
+        return {}
+    if not _subfolders(root / TRAIN) and _loose(root / TRAIN):
         return {}
     folders = {}
     for split, choices in SPLITS.items():
@@ -185,16 +216,18 @@ def _split_folders(root):
     return folders
 
 
+def _holds_classes(folder):
+    return bool(_subfolders(folder)) and not _holds_image(folder)
+
+
 def _subfolders(folder):
-    return [
-        entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)
-    ]
+    return [entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
 def _loose(folder):
     """Counts files beside the folders of the classes: images have no class there."""
-    files = [entry for entry in folder.iterdir() if entry.is_file() and not is_hidden(entry.name)]
-    endings = [file.suffix.lower() or "without an ending" for file in files]
+    loose = [entry for entry in _entries(folder) if entry.is_file()]
+    endings = [file.suffix.lower() or "without an ending" for file in loose]
     return Counter(
         f"{ending} outside of the classes' folders" if ending in pixels.FORMATS else ending
         for ending in endings

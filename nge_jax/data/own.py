@@ -95,6 +95,11 @@ def open_images(
 
 
 def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
+    if name == NPZ:
+        raise ArgumentError(
+            "name",
+            "found npz: without a file, expected npz:FILE (or --data FILE.npz of train_folder and search_folder)",
+        )
     if name.startswith(NPZ):
         path = Path(name.removeprefix(NPZ)).expanduser()
         return _open_npz(path, seed, test_fraction, class_names)

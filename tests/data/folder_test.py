@@ -1,5 +1,8 @@
 """Folders of images: what in them is data, what is held out, and what is said of them."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -136,6 +139,8 @@ def test_labels_are_those_of_known_classes(tmp_path):
     ([], "^name: found no folder of a class in .*expected DIR/CLASS/"),
     (["train/ant"], "^name: found the splits train in .*expected train and one of val, valid"),
     (["train/ant", "val/ant", "valid/ant"], "has val and valid, expected one of them"),
+    (["val/ant", "val/bee"], "^name: found val in .* without train, expected train beside it, or the classes"),
+    (["validation/ant", "test/ant", "readme"], "^name: found validation and test in .* without train"),
 ])  # fmt: skip
 def test_a_folder_without_images_in_a_split_is_refused(tmp_path, folders, message):
     for name in folders:
@@ -145,6 +150,47 @@ def test_a_folder_without_images_in_a_split_is_refused(tmp_path, folders, messag
     with pytest.raises(InputError, match=message) as error:
         folder.scan(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_class_that_is_called_test_is_a_class(tmp_path):
+    fill(tmp_path, "practice", "test")
+    fill(tmp_path, "test/deep", count=1)
+    assert folder.scan(tmp_path).names == ("practice", "test")
+
+
+@pytest.mark.parametrize("closed", [".", "train", "train/bee", "train/bee/deep", "val/ant"])
+def test_a_closed_folder_is_refused_by_its_name(tmp_path, monkeypatch, closed):
+    fill(tmp_path, "train/ant", "train/bee", "train/bee/deep", "val/ant", "val/bee")
+    place = str(tmp_path / closed)
+
+    def closing(real):
+        def listed(path):
+            if str(path) == place:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return real(path)
+
+        return listed
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, closing(getattr(os, name)))
+    message = rf"^{place}: Permission denied, expected a folder that can be read$"
+    with pytest.raises(InputError, match=message):
+        folder.scan(tmp_path)
+    if closed != ".":
+        with pytest.raises(InputError, match=message):
+            files.find(tmp_path)
+    if closed in ("train", "train/bee"):
+        assert not folder.is_images(tmp_path)
+
+
+def test_no_folder_is_not_the_current_one(tmp_path, monkeypatch):
+    fill(tmp_path, "ant", "bee")
+    monkeypatch.chdir(tmp_path)
+    assert folder.scan(".").names == ("ant", "bee")
+    with pytest.raises(
+        InputError, match=r"^name: found folder: .*expected folder:DIR .*--data DIR"
+    ):
+        folder.scan("")
 
 
 def test_a_split_of_other_files_is_refused_by_name(tmp_path):

@@ -193,6 +193,13 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
             own.open_images(f"npz:{tmp_path / name}")
 
 
+def test_no_file_is_none():
+    with pytest.raises(
+        InputError, match=r"^name: found npz: .*expected npz:FILE .*--data FILE\.npz"
+    ):
+        own.open_images("npz:")
+
+
 def test_a_damaged_image_is_named_with_the_key_that_skips_it(photos):
     damaged = photos / "dark" / "3.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
