@@ -194,6 +194,11 @@ def _check_validation(config: ConfigDict, count: int, *, own: bool = False) -> N
 def _check_images(config: ConfigDict, source: Source) -> None:
     count, (height, width, _) = source.examples["train"], source.spec.shape
     images = config.train.images_per_epoch or count
+    if config.train.batch_size > count:
+        raise InputError(
+            f"config.train.batch_size: found {config.train.batch_size}, expected at most the {count} images of "
+            f"{config.data.name} to train on"
+        )
     if not config.train.batch_size <= images <= count:
         raise InputError(
             f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "

@@ -353,6 +353,7 @@ def test_cifar100_is_trained_like_cifar10_but_for_the_weight_decay():
     ("train.drop_path", 1.0, "config.train.drop_path: found 1.0"),
     ("train.images_per_epoch", 1443, "config.train.images_per_epoch: found 1443"),
     ("train.images_per_epoch", 63, "config.train.images_per_epoch: found 63"),
+    ("train.batch_size", 4000, "config.train.batch_size: found 4000, expected at most the 1442 images of digits"),
     ("train.auxiliary_weight", 0.4, "config.train.auxiliary_weight: found 0.4, expected 0 for images"),
     ("network.dtype", "float16", "config.network.dtype: found 'float16', expected one of float32, bfloat16"),
 ])  # fmt: skip
