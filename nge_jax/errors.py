@@ -15,12 +15,17 @@ class InputError(ValueError):
 class ArgumentError(InputError):
     """Refuses an argument of a function that knows neither configs nor flags.
 
-    The message begins with the argument's name; other arguments in it stand in backquotes.
+    The message begins with the argument's name.
+
+    Args:
+      argument: its name.
+      reason: what was found and what was expected.
+      mentioned: other arguments, which stand in backquotes in the reason. Whatever else stands so keeps its name.
     """
 
-    def __init__(self, argument: str, reason: str):
+    def __init__(self, argument: str, reason: str, *mentioned: str):
         super().__init__(f"{argument}: {reason}")
-        self.argument, self.reason = argument, reason
+        self.argument, self.reason, self.mentioned = argument, reason, mentioned
 
 
 class GenotypeError(InputError):
@@ -38,6 +43,7 @@ def arguments_as(**names: str) -> Iterator[None]:
         yield
     except ArgumentError as error:
         reason = error.reason
-        for argument, name in names.items():
-            reason = reason.replace(f"`{argument}`", name)
-        raise ArgumentError(names.get(error.argument, error.argument), reason) from error
+        for argument in names.keys() & set(error.mentioned):
+            reason = reason.replace(f"`{argument}`", names[argument])
+        others = [argument for argument in error.mentioned if argument not in names]
+        raise ArgumentError(names.get(error.argument, error.argument), reason, *others) from error

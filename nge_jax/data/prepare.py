@@ -46,6 +46,7 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
                 "data_dir",
                 f"no prepared {name} in {dataset.data_dir}{_what_lies_there(dataset)}, and its archives need an "
                 f"account: put those of {dataset.info.homepage} into {archives} and run {_prepare_command(name)}",
+                "data_dir",
             )
         try:
             _reach(dataset)
@@ -56,6 +57,7 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
                 f"no prepared {name} in {dataset.data_dir}{_what_lies_there(dataset)} and it cannot be downloaded "
                 f"({' '.join(str(error).split())}); on a machine with a network run {_prepare_command(name)}"
                 f"{instead}",
+                "data_dir",
             ) from error
         return dataset
 

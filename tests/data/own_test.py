@@ -14,6 +14,7 @@ from nge_jax.errors import InputError
 from nge_jax.runtime.config import load_config
 from nge_jax.runtime.parallel import Batches
 from nge_jax.search import images as search_images
+from nge_jax.train import images as training_images
 
 
 def noise(count, *shape, seed=0):
@@ -191,6 +192,18 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
     for name in ("a.npz", "b.npz"):
         with pytest.raises(InputError, match="^name: cannot read .* as an .npz file"):
             own.open_images(f"npz:{tmp_path / name}")
+
+
+def test_the_arrays_of_an_npz_file_are_no_arguments(tmp_path):
+    np.savez(tmp_path / "a.npz", images=noise(3, 4, 4))
+    config = load_config("train_folder")
+    config.data.name = f"npz:{tmp_path / 'a.npz'}"
+    with pytest.raises(InputError) as error:
+        training_images.open_own(config)
+    assert str(error.value) == (
+        f"config.data.name: {tmp_path / 'a.npz'} holds images; expected `images` and `labels`, or train_images, "
+        "train_labels, test_images, test_labels"
+    )
 
 
 def test_no_file_is_none():

@@ -274,6 +274,7 @@ def _prepare(builder, folder):
             "data_dir",
             f"no prepared voc_segmentation in {builder.data_dir}, expected one, or "
             "`folder` to name a VOCdevkit folder to make it of",
+            "folder",
         )
     devkit.examples(devkit.find(folder))  # refuses a folder before anything is written
     tfds.disable_progress_bar()  # a run says by itself how long it reads, and a refusal stands on its own line
