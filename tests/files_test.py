@@ -1,7 +1,10 @@
 """A file that a user names is a file: no pipe, no device, nothing without an end."""
 
+import io
 import os
+import zipfile
 
+import numpy as np
 import pytest
 
 from nge_jax import files
@@ -71,3 +74,64 @@ def test_why_a_file_cannot_be_read_is_said_in_words(tmp_path):
     assert files.reason(ValueError("what <_io.BytesIO object at 0x7f54d6c81760> holds")) == (
         "what <_io.BytesIO object> holds"
     )
+
+
+def archive(compressed=False, **arrays):
+    file = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(file, **arrays)
+    return file.getvalue()
+
+
+def zipped(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def damaged(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes(64) + data[middle + 64 :]
+
+
+def array_alone():
+    file = io.BytesIO()
+    np.save(file, np.arange(3))
+    return file.getvalue()
+
+
+NUMBERS = np.random.RandomState(0).randint(0, 256, 5000).astype(np.uint8)
+
+
+@pytest.mark.parametrize("data, found", [
+    (b"", "an empty file"),
+    (b"images,labels\n0,1\n", "a text"),
+    ("caf\u00e9 ".encode() * 2000, "a text"),
+    (b"\x89PNG\r\n\x1a\n\0\xff", "a file of another kind"),
+    (array_alone(), "an array alone, as of an .npy file"),
+    (archive(a=NUMBERS)[:3000], "an archive that is cut off or damaged"),
+    (archive(a=np.array([{}])), "Python objects as the array a"),
+    (archive(a=np.array(["x", None], object)), "Python objects as the array a"),
+    (damaged(archive(a=NUMBERS)), "the array a damaged"),
+    (damaged(archive(compressed=True, a=NUMBERS)), "the array a damaged"),
+    (zipped("a.npy", b"no array"), "the array a damaged"),
+    (zipped("readme.txt", b"text"), "readme.txt, which is no array"),
+    (archive(b=NUMBERS), "no array a"),
+])  # fmt: skip
+def test_what_is_no_archive_of_arrays_is_told(tmp_path, data, found):
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=f"^{found}$"):
+        files.read_arrays(tmp_path / "a.npz", ("a",) if found.startswith("no array") else None)
+
+
+def test_arrays_are_read(tmp_path):
+    (tmp_path / "a.npz").write_bytes(archive(compressed=True, a=NUMBERS, b=np.array(["x"])))
+    arrays = files.read_arrays(tmp_path / "a.npz")
+    assert [*arrays] == ["a", "b"] and arrays["b"].tolist() == ["x"]
+    np.testing.assert_array_equal(arrays["a"], NUMBERS)
+    assert [*files.read_arrays(tmp_path / "a.npz", ("b",))] == ["b"]
+    for kind in KINDS:
+        if kind != "huge":
+            (tmp_path / kind).mkdir()
+            with pytest.raises(OSError):
+                files.read_arrays(make(tmp_path / kind, kind))

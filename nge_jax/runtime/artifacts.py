@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,11 +140,10 @@ def read_history(path: Path) -> SearchHistory:
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected the history of a search")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            history = SearchHistory(*(arrays[name] for name in SearchHistory._fields))
-    except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        history = SearchHistory(**files.read_arrays(path, SearchHistory._fields))
+    except (OSError, ValueError) as error:
         expected = f"expected an archive of {', '.join(SearchHistory._fields)}"
-        raise InputError(f"{path}: {expected}, found {error}") from None
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
     cells = DARTS.shape[:2]
     for names in (SearchHistory._fields[:2], SearchHistory._fields[2:]):
         several, values = (getattr(history, name) for name in names)
@@ -204,11 +202,11 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected what a search records")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            probs, operations, edges = (arrays[key] for key in ("probs", "operations", "edges"))
-    except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        arrays = files.read_arrays(path, ("probs", "operations", "edges"))
+    except (OSError, ValueError) as error:
         expected = "expected an archive of probs, operations and edges"
-        raise InputError(f"{path}: {expected}, found {error}") from None
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
+    probs, operations, edges = (arrays[name] for name in ("probs", "operations", "edges"))
     for space in SPACES.values():
         if (operations.tolist(), edges.tolist()) == (
             [*space.operations],
@@ -229,10 +227,12 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
 def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
     """Reads what the edges counted beside `probs`, as of `read_architecture`: [epochs + 1, cell type, edge].
 
-    None of a search that weighs no edges. Raises InputError where their shape is another.
+    None of a search that weighs no edges. Raises InputError where the file is damaged or their shape is another.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        betas = arrays.get("betas")
+    try:
+        betas = files.read_arrays(path).get("betas")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected an archive, found {files.reason(error)}") from None
     if betas is not None and betas.shape != probs.shape[:-1]:
         raise InputError(f"{path}: expected betas of shape {probs.shape[:-1]}, found {betas.shape}")
     return betas

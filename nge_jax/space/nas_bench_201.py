@@ -8,13 +8,13 @@ This module imports jax in `make_evaluator` alone: tools read cells without it.
 
 import math
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.space.spaces import NAS_BENCH_201
 
@@ -71,11 +71,11 @@ def load(path: str | Path) -> AccuracyTable:
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
-    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        arrays = files.read_arrays(path, ("arch", "columns", "values"))
+    except (OSError, ValueError) as error:
         expected = "expected an .npz of arch, columns and values without pickles"
-        raise InputError(f"{path}: {expected}, found {error}") from None
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
+    cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
     if values.shape != (NUM_CELLS, len(columns)) or cells.shape != (NUM_CELLS,):
         expected = f"({NUM_CELLS},) and ({NUM_CELLS}, {len(columns)})"
         found = f"{cells.shape} and {values.shape}"

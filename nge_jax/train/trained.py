@@ -7,7 +7,6 @@ Images are uint8 arrays as the data set has them, or files; they are normalized 
 """
 
 import argparse
-import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from nge_jax import files
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.imagenet import files as image_files
@@ -260,10 +260,11 @@ def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
     wanted: dict[str, Any] = flatten_dict(tree, sep="/")
     wanted = {name: leaf for name, leaf in wanted.items() if name.split("/")[1] != "auxiliary"}
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())})") from error
+        found = files.read_arrays(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({files.reason(error)})") from error
+    except ValueError as error:
+        raise InputError(f"{file}: cannot be read (found {error})") from error
     for name in wanted.keys() | found.keys():
         shapes = [of[name].shape if name in of else "nothing" for of in (found, wanted)]
         if shapes[0] != shapes[1]:

@@ -116,7 +116,10 @@ def test_accuracies_of_a_cell_for_a_report(arrays, tmp_path):
             lambda a: {"values": np.full_like(a["values"], np.nan)},
             "column c10_val_12: expected no NaN",
         ),
-        (lambda a: {"arch": np.array([None] * 15_625)}, "without pickles, found Object arrays"),
+        (
+            lambda a: {"arch": np.array([None] * 15_625)},
+            "without pickles, found Python objects as the array arch",
+        ),
     ],
 )
 def test_a_wrong_table_is_refused_by_name(arrays, tmp_path, change, message):
