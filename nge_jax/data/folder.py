@@ -9,9 +9,9 @@ are no data. The labels are the numbers of the classes in the order of their nam
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -178,7 +178,7 @@ def scan(
     held_out = ()
     if not found:
         splits, held_out = _hold_out(root, splits[TRAIN], seed, test_fraction)
-    notes = [_describe(root, known, folders, splits, held_out, others), *_warnings(known, splits)]
+    notes = [_describe(root, known, folders, splits, held_out, others), *warnings(known, splits)]
     if TEST not in splits:  # ImageNet's way: what is held out is what the network is tested on
         splits[TEST] = splits.pop(VALIDATION)
     return Listing(known, splits, held_out, tuple(notes))
@@ -289,8 +289,13 @@ def _describe(root, names, folders, splits, held_out, others):
     return f"data: {total:,} images of {len(names)} classes in {root}: {', '.join(parts)}{left}"
 
 
-def _warnings(names, splits):
-    """Yields a line for each kind of class that a network cannot learn."""
+def warnings(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a line for each kind of class that a network cannot learn.
+
+    Args:
+      names: of the classes.
+      splits: TRAIN and others, with `labels` each.
+    """
     train = np.bincount(splits[TRAIN].labels, minlength=len(names))
     held_out = sum(np.bincount(p.labels, minlength=len(names)) for p in splits.values()) - train
     for what, which in (

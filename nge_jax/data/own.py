@@ -7,7 +7,6 @@ is held out by a seed as of a flat folder; or `train_images`, `train_labels`, `t
 
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,15 +15,20 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from nge_jax import files
 from nge_jax.data import folder as image_folder
 from nge_jax.data import pixels, record_index
 from nge_jax.data.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.imagenet import batches as imagenet
 from nge_jax.data.imagenet.batches import FOLDER, READ, Split
 from nge_jax.data.small import SmallDataset
+from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError, InputError
 
 NPZ = "npz:"
+EXPECTED_ARRAYS = (
+    "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels"
+)
 SAMPLE = 64  # images by which sizes and colors of all are judged
 # The side to which larger images are resized, unless the user says more, and the largest that is kept as it is.
 RESIZED, KEPT = 128, 64
@@ -304,12 +308,13 @@ def _resized(images, shape):
 
 def _open_npz(path, seed, fraction, known):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ArgumentError("name", f"cannot read {path} as an .npz file ({reason})") from error
-    notes, held_out = [], ()
+        arrays = files.read_arrays(path)
+    except (OSError, ValueError) as error:
+        reason = files.reason(error) if isinstance(error, OSError) else f"found {error}"
+        raise ArgumentError(
+            "name", f"cannot read {path} as an .npz file ({reason}), {EXPECTED_ARRAYS}"
+        ) from error
+    held_out = ()
     if "images" in arrays and "labels" in arrays:
         whole = _checked(path, arrays, "images", "labels")
         chosen = image_folder.hold_out(whole.labels, seed, fraction)
@@ -329,14 +334,31 @@ def _open_npz(path, seed, fraction, known):
     names = tuple(map(str, arrays.get("names", range(classes))))
     if len(names) < classes:
         raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
+    if len(names) > MOST_CLASSES:
+        raise ArgumentError(
+            "name", f"{path} has {len(names)} names, expected at most {MOST_CLASSES}"
+        )
+    if known is None and "names" not in arrays:
+        _check_numbers(path, parts, classes)
     if known is not None:
         numbers = _numbers_of(names, tuple(known), path)
         parts = {part: a._replace(labels=numbers[a.labels]) for part, a in parts.items()}
         names = tuple(known)
     counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in parts.items())
-    notes.append(f"data: {len(names)} classes in {path}: {counts}")
+    notes = f"data: {len(names)} classes in {path}: {counts}", *image_folder.warnings(names, parts)
     shape = parts[TRAIN].images.shape
-    return OwnImages(names, dict(parts), held_out, tuple(notes), min(shape[1:3]), shape[3])
+    return OwnImages(names, dict(parts), held_out, notes, min(shape[1:3]), shape[3])
+
+
+def _check_numbers(path, parts, classes):
+    """Refuses labels that are no numbers of classes, but a mask's gray levels, say: most classes would be empty."""
+    used = len(np.unique(np.concatenate([part.labels for part in parts.values()])))
+    if 2 * used < classes:
+        raise ArgumentError(
+            "name",
+            f"{path}: the labels are {used} of the numbers 0 to {classes - 1}, expected no gaps, or `names` of all "
+            f"{classes} classes",
+        )
 
 
 def _numbers_of(names, known, path):
@@ -350,13 +372,10 @@ def _numbers_of(names, known, path):
 
 def _checked(path, arrays, images_name, labels_name):
     """Returns the arrays of these names, images with an axis of channels, labels without any other."""
-    expected = (
-        "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels"
-    )
     for name in (images_name, labels_name):
         if name not in arrays:
             found = ", ".join(arrays) or "nothing"
-            raise ArgumentError("name", f"{path} holds {found}; {expected}")
+            raise ArgumentError("name", f"{path} holds {found}; {EXPECTED_ARRAYS}")
     images, labels = arrays[images_name], arrays[labels_name].squeeze()
     if images.ndim == 3:
         images = images[..., None]
@@ -372,4 +391,9 @@ def _checked(path, arrays, images_name, labels_name):
         )  # fmt: skip
     if labels.min() < 0:
         raise ArgumentError("name", f"{path}: {labels_name} has {labels.min()}, expected 0 or more")
+    if labels.max() >= MOST_CLASSES:
+        raise ArgumentError(
+            "name",
+            f"{path}: {labels_name} has {labels.max()}, expected at most {MOST_CLASSES - 1}",
+        )
     return Arrays(images, labels.astype(np.int32))

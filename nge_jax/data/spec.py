@@ -12,6 +12,8 @@ from nge_jax.runtime import artifacts, workdir
 # Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"
 
+# Of a data set: a test counts its labels beside the predictions in a table, whose places 32 bits have to number.
+MOST_CLASSES = 46_340
 MOST_PIXELS = 10_000  # of a side
 
 

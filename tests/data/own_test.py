@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax.data import own, small, source
+from nge_jax.data import own, small, source, spec
 from nge_jax.data.imagenet.batches import read_labels
 from nge_jax.errors import InputError
 from nge_jax.runtime.config import load_config
@@ -178,7 +178,14 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
     ({"images": noise(3, 4, 4), "labels": np.array([0, -1, 0])}, "labels has -1"),
     ({"images": noise(3, 4, 4), "labels": np.array([0.5, 1, 0])}, "labels is float64"),
     ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array(["a"])}, "has 1 names"),
-    ({"images": np.array([{}]), "labels": np.zeros(1, int)}, "cannot read .* as an .npz file"),
+    ({"images": np.array([{}]), "labels": np.zeros(1, int)},
+     r"cannot read .* as an .npz file \(found Python objects as the array images\), expected `images` and"),
+    ({"images": noise(2, 4, 4), "labels": np.array([0, 1_000_000])}, "labels has 1000000, expected at most 46339"),
+    ({"images": noise(2, 4, 4), "labels": np.array([0, 2**32], np.uint64)}, "labels has 4294967296, expected at"),
+    ({"images": noise(4, 4, 4), "labels": np.array([0, 0, 5, 5])},
+     "the labels are 2 of the numbers 0 to 5, expected no gaps, or `names` of all 6 classes"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.zeros(50_000, "U1")},
+     "has 50000 names, expected at most 46340"),
 ])  # fmt: skip
 def test_another_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
@@ -189,9 +196,31 @@ def test_another_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
-    for name in ("a.npz", "b.npz"):
-        with pytest.raises(InputError, match="^name: cannot read .* as an .npz file"):
+    for name, reason in (("a.npz", "found a text"), ("b.npz", "No such file or directory")):
+        with pytest.raises(InputError) as error:
             own.open_images(f"npz:{tmp_path / name}")
+        assert str(error.value) == (
+            f"name: cannot read {tmp_path / name} as an .npz file ({reason}), expected `images` and `labels`, or "
+            "train_images, train_labels, test_images, test_labels"
+        )
+
+
+def test_classes_of_an_npz_file_without_images_are_named(tmp_path):
+    images, labels = noise(12, 8, 8), np.repeat([1, 2, 4], 4)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    assert opened.names == ("0", "1", "2", "3", "4")
+    assert opened.notes[1:] == ("warning: the classes 0, 3 have no image at all",)
+    names = np.array([*"abcdefghi"])
+    np.savez(tmp_path / "a.npz", images=images[:4], labels=np.array([0, 0, 8, 8]), names=names)
+    assert own.open_images(f"npz:{tmp_path / 'a.npz'}").names == (*names,)
+    np.savez(tmp_path / "a.npz", images=images[:4], labels=np.array([0, 0, 8, 8]))
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=tuple("0123456789"))
+    assert len(opened.names) == 10
+
+
+def test_a_tests_table_counts_the_most_classes():
+    assert spec.MOST_CLASSES**2 <= np.iinfo(np.int32).max < (spec.MOST_CLASSES + 1) ** 2
 
 
 def test_the_arrays_of_an_npz_file_are_no_arguments(tmp_path):

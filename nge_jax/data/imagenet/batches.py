@@ -20,6 +20,7 @@ from nge_jax.data import pixels, prepare, record_index
 from nge_jax.data.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.imagenet import decode
 from nge_jax.data.record_index import Records
+from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.runtime import host_tf
 
@@ -116,6 +117,8 @@ def load(
     else:
         names, train, test = _prepared(name, data_dir)
         splits = {TRAIN: train, TEST: test}
+    if len(names) > MOST_CLASSES:
+        raise ArgumentError("name", f"found {len(names)} classes, expected at most {MOST_CLASSES}")
     if skip_damaged:
         for split, examples in splits.items():
             splits[split], damaged = _intact(examples)
