@@ -58,7 +58,7 @@ def get_config(words: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "digits"
-    config.data.dir = ""  # unused: the digits come with scikit-learn
+    config.data.dir = ""  # none: the digits come with scikit-learn
     config.data.train_fraction = 0.5  # of the 1,442 training images for the weights, the rest for P
     config.data.pad = 1  # of 8 pixels; half of CIFAR's 4 of 32 would be too much for strokes
     config.data.flip = False  # a mirrored digit is another sign

@@ -28,7 +28,7 @@ def get_config(words: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "digits"
-    config.data.dir = ""  # unused: the digits come with scikit-learn
+    config.data.dir = ""  # none: the digits come with scikit-learn
     config.data.pad = 1  # of 8 pixels; half of CIFAR's 4 of 32 would be too much for strokes
     config.data.flip = False  # a mirrored digit is another sign
     config.data.alternate_flip = False

@@ -134,6 +134,11 @@ def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
         halves = search_images.split(config, data.train_labels)
     config_checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
+    if config.search.batch_size > smallest:
+        raise InputError(
+            f"config.search.batch_size: found {config.search.batch_size}, expected at most the {smallest} images of "
+            "the smaller half"
+        )
     images = config.search.images_per_epoch or smallest
     if not config.search.batch_size <= images <= smallest:
         raise InputError(

@@ -210,6 +210,7 @@ def test_the_searcher_begins_with_nothing_and_its_p_is_the_strategys(data):
         ("reinforce.baseline_decay", 1.0, "config.reinforce.baseline_decay: found 1.0, expected"),
         ("reinforce.learning_rate", -0.1, "config.reinforce.learning_rate: found -0.1, expected"),
         ("final.candidates", 0, "config.final.candidates: found 0, expected 1 or more"),
+        ("search.batch_size", 999, "config.search.batch_size: found 999, expected at most the"),
         ("final.batches", 99, "config.final.batches: found 99, expected at most the 4 of the sm"),
     ],
 )
