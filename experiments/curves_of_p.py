@@ -1,0 +1,87 @@
+"""Draws what P prefers over the epochs of searches, side by side.
+
+  python experiments/curves_of_p.py --runs=runs/search_cifar,runs/search_cifar-alpha --out=curves_of_p.png
+  python experiments/curves_of_p.py --runs=A,B --titles="nge, seed 0;alpha" --out=curves_of_p.png
+
+A column for each run, a row for each cell type, a line for each operation: its probability, the mean over the cell's
+edges. The band about it reaches from the edge that likes it least to the one that likes it most, so that a narrow band
+tells edges that want the same. Runs that have not ended yet have the epochs that are done.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from nge_jax.errors import InputError
+from nge_jax.main import exit_codes
+from nge_jax.report.figure import QUIET, STYLE, new_figure, operation_color
+from nge_jax.runtime import artifacts
+
+
+def draw(runs: Mapping[str, Path]) -> Figure:
+    """Draws the runs' P; `runs`: workdirs of searches of one space, by their titles.
+
+    Raises:
+      InputError: a run has no P, or one of another space.
+    """
+    found = {n: artifacts.read_architecture(p / artifacts.ARCHITECTURE) for n, p in runs.items()}
+    (space, *others) = [space for _, space in found.values()]
+    if any(other != space for other in others):
+        raise InputError("--runs: found searches of two spaces, expected those of one")
+    with rc_context(STYLE):
+        kinds = space.cell_types
+        figure = new_figure(1.9 * len(found) + 1.5, 1.9 * len(kinds) + 0.5)
+        panels = figure.subplots(len(kinds), len(found), sharex="col", sharey=True, squeeze=False)
+        lines = []
+        for column, (title, (probs, _)) in enumerate(found.items()):
+            epochs = np.arange(len(probs))
+            for row, kind in enumerate(kinds):
+                axes = panels[row, column]
+                axes.axhline(1 / len(space.operations), color=QUIET, linewidth=0.6)
+                lines = []
+                for number, operation in enumerate(space.operations):
+                    of_edges, color = probs[:, row, :, number], operation_color(operation)
+                    least, most = of_edges.min(1), of_edges.max(1)
+                    axes.fill_between(epochs, least, most, color=color, alpha=0.15, linewidth=0)
+                    lines += axes.plot(epochs, of_edges.mean(1), color=color, linewidth=1.3)
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+                if row == 0:
+                    axes.set_title(title)
+                if row == len(kinds) - 1:
+                    axes.set_xlabel("epoch")
+                if column == 0:
+                    axes.set_ylabel(f"P, {kind} cell")
+        panels[0, 0].set_ylim(0, 1.05 * max(probs.max() for probs, _ in found.values()))
+        figure.legend(lines, space.operations, loc="center right", frameon=False)
+        # The legend's inch and a half stays free.
+        figure.tight_layout(rect=(0, 0, 1 - 1.4 / figure.get_figwidth(), 1), pad=0.5)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", required=True, help="workdirs of searches, joined by commas")
+    parser.add_argument("--titles", default="", help="of the runs, joined by semicolons")
+    parser.add_argument("--out", type=Path, default=Path("curves_of_p.png"), help="the picture")
+    options = parser.parse_args()
+    paths = [Path(run) for run in options.runs.split(",")]
+    titles = options.titles.split(";") if options.titles else [path.name for path in paths]
+    if len(titles) != len(paths) or len(set(titles)) < len(titles):
+        raise InputError(
+            f"--titles: found {len(titles)} for {len(paths)} runs, expected another for each run"
+        )
+    figure = draw(dict(zip(titles, paths, strict=True)))
+    figure.savefig(options.out, dpi=130, metadata={"Software": None})
+    print(f"picture: {options.out}")
+
+
+if __name__ == "__main__":
+    with exit_codes():
+        main()
