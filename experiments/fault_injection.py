@@ -30,12 +30,13 @@ os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
+import jax
+
 from faults import trials
 from faults.damage import DAMAGE
 from faults.process import preload
 from faults.tasks import TASKS
 from faults.trials import Tally, Trial
-from nge_jax import main
 
 KINDS = ("two", "kill", "stop", "interrupt", "data", "damage", "disk")
 Wanted = dict[str, tuple[int, Trial]]  # of each fault, by its name in the table
@@ -78,7 +79,7 @@ def inject(
         if (tally.task, tally.fault) in tried:
             tried[tally.task, tally.fault] += tally.tried
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "cache")
-    main.jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     preload()
     subjects = {}
     left = True
