@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from nge_jax.embedding import EDGE_MODELS
 from nge_jax.runtime.config import apply_words, load_module
 
-BASE = load_module(Path(__file__).with_name("search_cifar.py"))
+CIFAR = load_module(Path(__file__).with_name("search_cifar.py"))
 VARIANTS = (
     {name: {"search.relaxation": name} for name in ("softmax", "gumbel")},
     {name: {"search.edge_model": name} for name in EDGE_MODELS},
@@ -136,5 +136,5 @@ def get_config(words: str = "") -> ConfigDict:
     config.run.random_cells = 5
 
     apply_words(config, words, VARIANTS, __file__)
-    BASE.slow_drawn(config)
+    CIFAR.slow_drawn(config)
     return config
