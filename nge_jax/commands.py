@@ -265,10 +265,9 @@ def _describe_configs(arguments: list[str]) -> None:
 
         print(describe_config(given.name))
         return
+    width = max(40, shutil.get_terminal_size().columns - 22)  # of the second column
     for name, file in shipped_configs().items():
-        # Two columns, as wide as the terminal.
-        width = shutil.get_terminal_size().columns
-        about = textwrap.wrap(_first_line(file), max(40, width - 22))
+        about = textwrap.wrap(_first_line(file), width)
         print(f"{name:20}  {about[0]}", *(f"{'':20}  {line}" for line in about[1:]), sep="\n")
 
 

@@ -153,10 +153,8 @@ def warnings(
       space: that is searched.
     """
     for cell_type in space.cell_types:
-        if cell_type in probs and found.is_uniform(probs[cell_type]):
-            yield f"{UNIFORM} in the {cell_type} cell now{UNIFORM_ADVICE}"
-        elif _is_half_skips(row, cell_type, space):
-            yield f"{HALF_SKIPS.format(cell_type)} now"
+        if failure := _failure(row, probs, cell_type, space):
+            yield "".join(failure)
 
 
 def warnings_of_several(
@@ -166,19 +164,24 @@ def warnings_of_several(
 ) -> Iterator[str]:
     """Yields the same of searches side by side, lines that name the searches."""
     for cell_type in space.cell_types:
-        uniform = [m for m, own in probs.items() if found.is_uniform(own[cell_type])]
-        if uniform:
-            whose = artifacts.describe(uniform)
-            yield f"{UNIFORM} in the {cell_type} cell now, of {whose}{UNIFORM_ADVICE}"
-        skips = [m for m, row in rows.items() if _is_half_skips(row, cell_type, space)]
-        skips = [member for member in skips if member not in uniform]
-        if skips:
-            yield f"{HALF_SKIPS.format(cell_type)} now, of {artifacts.describe(skips)}"
+        whose: dict[tuple[str, str], list[Member]] = {}
+        for member, row in rows.items():
+            if failure := _failure(row, probs[member], cell_type, space):
+                whose.setdefault(failure, []).append(member)
+        for (what, advice), members in sorted(whose.items()):
+            yield f"{what}, of {artifacts.describe(members)}{advice}"
 
 
-def _is_half_skips(row: Mapping[str, Any], cell_type: str, space: Space) -> bool:
+def _failure(
+    row: Mapping[str, Any], probs: Mapping[str, np.ndarray], cell_type: str, space: Space
+) -> tuple[str, str] | None:
+    """Says what has taken over a cell type, and what helps; None: nothing. A choice of equals is none of skips."""
+    if cell_type in probs and found.is_uniform(probs[cell_type]):
+        return f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
     edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
-    return 2 * row[f"skip_connect_{cell_type}"] >= edges
+    if 2 * row[f"skip_connect_{cell_type}"] >= edges:
+        return f"{HALF_SKIPS.format(cell_type)} now", ""
+    return None
 
 
 def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:
