@@ -29,8 +29,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-
-import jax
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 from faults import trials
 from faults.damage import DAMAGE
@@ -79,7 +78,6 @@ def inject(
         if (tally.task, tally.fault) in tried:
             tried[tally.task, tally.fault] += tally.tried
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "cache")
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     preload()
     subjects = {}
     left = True
