@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -21,6 +22,7 @@ from nge_jax.errors import InputError
 from nge_jax.main import exit_codes
 from nge_jax.report.figure import QUIET, STYLE, new_figure, operation_color
 from nge_jax.runtime import artifacts
+from nge_jax.space.spaces import Space
 
 
 def draw(runs: Mapping[str, Path]) -> Figure:
@@ -37,30 +39,28 @@ def draw(runs: Mapping[str, Path]) -> Figure:
         kinds = space.cell_types
         figure = new_figure(1.9 * len(found) + 1.5, 1.9 * len(kinds) + 0.5)
         panels = figure.subplots(len(kinds), len(found), sharex="col", sharey=True, squeeze=False)
-        lines = []
         for column, (title, (probs, _)) in enumerate(found.items()):
-            epochs = np.arange(len(probs))
             for row, kind in enumerate(kinds):
-                axes = panels[row, column]
-                axes.axhline(1 / len(space.operations), color=QUIET, linewidth=0.6)
-                lines = []
-                for number, operation in enumerate(space.operations):
-                    of_edges, color = probs[:, row, :, number], operation_color(operation)
-                    least, most = of_edges.min(1), of_edges.max(1)
-                    axes.fill_between(epochs, least, most, color=color, alpha=0.15, linewidth=0)
-                    lines += axes.plot(epochs, of_edges.mean(1), color=color, linewidth=1.3)
-                axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-                if row == 0:
-                    axes.set_title(title)
-                if row == len(kinds) - 1:
-                    axes.set_xlabel("epoch")
-                if column == 0:
-                    axes.set_ylabel(f"P, {kind} cell")
+                _draw_cell(panels[row, column], probs[:, row], space)
+                panels[row, 0].set_ylabel(f"P, {kind} cell")
+            panels[0, column].set_title(title)
+            panels[-1, column].set_xlabel("epoch")
         panels[0, 0].set_ylim(0, 1.05 * max(probs.max() for probs, _ in found.values()))
-        figure.legend(lines, space.operations, loc="center right", frameon=False)
+        figure.legend(panels[0, 0].lines[1:], space.operations, loc="center right", frameon=False)
         # The legend's inch and a half stays free.
         figure.tight_layout(rect=(0, 0, 1 - 1.4 / figure.get_figwidth(), 1), pad=0.5)
     return figure
+
+
+def _draw_cell(axes: Axes, probs: np.ndarray, space: Space) -> None:
+    """Draws a cell type's P [epochs + 1, E, O]: a line for equal probabilities, then one for each operation."""
+    axes.axhline(1 / len(space.operations), color=QUIET, linewidth=0.6)
+    epochs = np.arange(len(probs))
+    for of_edges, operation in zip(np.moveaxis(probs, -1, 0), space.operations, strict=True):
+        color, least, most = operation_color(operation), of_edges.min(1), of_edges.max(1)
+        axes.fill_between(epochs, least, most, color=color, alpha=0.15, linewidth=0)
+        axes.plot(epochs, of_edges.mean(1), color=color, linewidth=1.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
 
 
 def main() -> None:
