@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from nge_jax.errors import InputError
-from nge_jax.runtime.flags import refusals
+from nge_jax.settings.flags import refusals
 from nge_jax.space import nas_bench_201
 
 TRAININGS = {12: "less", 200: "full"}

@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator
 from nge_jax.errors import InputError
 from nge_jax.main import exit_codes
 from nge_jax.report.figure import QUIET, STYLE, new_figure, operation_color
-from nge_jax.runtime import artifacts
 from nge_jax.space.spaces import Space
+from nge_jax.workdir import artifacts
 
 
 def draw(runs: Mapping[str, Path]) -> Figure:

@@ -10,9 +10,9 @@ Runs the searches that are missing. Writes OUT/figure4.md, .html and pictures.
 
 from nge_jax.report.cell import cell_figure
 from nge_jax.report.document import Code, Picture, Section, Table, Text
-from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES, OPERATIONS
+from nge_jax.workdir import artifacts
 from paper import plan, runs, surrogate, tables
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}

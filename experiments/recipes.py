@@ -20,8 +20,8 @@ from scipy import stats
 from nge_jax.errors import InputError
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import LINES, STYLE, new_figure
-from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
+from nge_jax.workdir import artifacts
 from paper import plan, runs, tables
 from paper.runs import Run
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
-from nge_jax.runtime import artifacts
+from nge_jax.workdir import artifacts
 from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 

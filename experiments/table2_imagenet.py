@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from nge_jax import cost
 from nge_jax.report.document import Picture, Section, Table, Text
-from nge_jax.runtime import artifacts
+from nge_jax.workdir import artifacts
 from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 

@@ -16,8 +16,8 @@ import table2_imagenet
 from nge_jax import cost
 from nge_jax.data import spec as dataset_spec
 from nge_jax.report.document import Picture, Section, Table, Text
-from nge_jax.runtime import artifacts
 from nge_jax.train import model as train_model
+from nge_jax.workdir import artifacts
 from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 

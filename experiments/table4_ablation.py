@@ -17,9 +17,9 @@ from matplotlib.ticker import PercentFormatter
 
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
-from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES
+from nge_jax.workdir import artifacts
 from paper import plan, runs, surrogate, tables
 from paper.runs import Run
 

@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 from nge_jax.errors import InputError
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.config import find_config, load_module
+from nge_jax.settings.configs import find_config, load_module
 from nge_jax.space import found, nas_bench_201
 from nge_jax.space.nas_bench_201 import TESTS, AccuracyTable, BenchCell
+from nge_jax.workdir import artifacts
 from paper import plan, runs, tables
 from paper.runs import Run
 

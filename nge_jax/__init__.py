@@ -10,7 +10,7 @@ Every name below is imported when it is first used: `import nge_jax` loads neith
 
 from etils import epy as _epy
 
-__version__ = "0.2.0"
+from nge_jax.version import __version__
 
 with _epy.lazy_api_imports(globals()):
     # The tasks; each has `run(config, workdir)`, which returns a result.
@@ -19,6 +19,9 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax import search as search
     from nge_jax import segment as segment
     from nge_jax import train as train
+
+    # Compiled programs kept for the next run, as the commands keep them.
+    from nge_jax.devices.compilation_cache import use_compilation_cache as use_compilation_cache
 
     # The paper's contribution: X, Thetas -> P.
     from nge_jax.embedding import EdgeModel as EdgeModel
@@ -29,11 +32,8 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.networks.network import cifar_network as cifar_network
     from nge_jax.networks.network import imagenet_network as imagenet_network
 
-    # Compiled programs kept for the next run, as the commands keep them.
-    from nge_jax.runtime.compilation_cache import use_compilation_cache as use_compilation_cache
-
     # Configs by name, trained networks by their workdir.
-    from nge_jax.runtime.config import load_config as load_config
+    from nge_jax.settings.configs import load_config as load_config
 
     # What a cell is.
     from nge_jax.space.genotype import Genotype as Genotype

@@ -66,8 +66,8 @@ def _run_flags(arguments: list[str]) -> None:
 
 
 def _run_command(command: str, arguments: list[str]) -> None:
-    from nge_jax.runtime.config import suggestions
-    from nge_jax.runtime.flags import refusals
+    from nge_jax.settings.configs import suggestions
+    from nge_jax.settings.flags import refusals
 
     try:
         with refusals():
@@ -115,7 +115,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
     several.add_argument("--process_id", metavar="I", type=int, help="which this is, from 0")
     given = parser.parse_intermixed_args(arguments)
 
-    from nge_jax.runtime.config import differ, read_config
+    from nge_jax.settings.configs import differ, read_config
 
     config = read_config(given.config, [_setting(text) for text in given.settings])
     found = config.get("task")

@@ -17,7 +17,7 @@ from nge_jax.errors import InputError
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from nge_jax.runtime.artifacts import Size
+    from nge_jax.workdir.artifacts import Size
 
 PICTURES = (".svg", ".png", ".pdf")
 # Of the published cells: parameters and multiply-adds of `cost.cifar_cost`, then of `cost.imagenet_cost`, which take
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
     """A command's arguments; mistakes are refused in one line as all others are."""
 
     def error(self, message: str) -> NoReturn:
-        from nge_jax.runtime.config import suggestions
+        from nge_jax.settings.configs import suggestions
 
         if flag := re.match("unrecognized arguments: (--[^ =]+)", message):
             known = [name for name in self._option_string_actions if name.startswith("--")]
@@ -87,11 +87,11 @@ def _evaluate(arguments: list[str]) -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of the data sets, if it has moved")
     given = parser.parse_args(arguments)
 
-    from nge_jax.runtime import artifacts
+    from nge_jax.workdir import artifacts
 
     config = _recorded_config(artifacts.find_run(given.run))
     if given.data is not None:
-        from nge_jax.runtime.config import differ
+        from nge_jax.settings.configs import differ
 
         differ(config, data_keys(config, given.data))
 
@@ -164,11 +164,11 @@ def _count_sizes(run: Path) -> "list[Size] | None":
 
 def _recorded_config(run: Path) -> "ConfigDict":
     """Reads the config that a workdir records."""
-    from nge_jax.runtime import config
+    from nge_jax.workdir import recorded
 
     if not run.is_dir():
         raise InputError(f"{run}: no such folder, expected the workdir of a run")
-    return config.read(run)
+    return recorded.read(run)
 
 
 def _predict(arguments: list[str]) -> None:
@@ -177,6 +177,10 @@ def _predict(arguments: list[str]) -> None:
 
 def _export(arguments: list[str]) -> None:
     _forward("export", ("RUN", "OUTPUT"), ("--workdir", "--output"), arguments)
+
+
+# The modules of the commands that have flags of their own.
+MODULES = {"predict": "predict", "export": "export.command"}
 
 
 def _forward(
@@ -191,7 +195,7 @@ def _forward(
 
     import importlib
 
-    module = importlib.import_module(f"nge_jax.{command}")
+    module = importlib.import_module(f"nge_jax.{MODULES[command]}")
     if asks:
         flagged = " ".join(map("=".join, zip(flags, names, strict=True)))
         print(f"{usage} is short for\n")
@@ -252,16 +256,14 @@ def _list_cells(arguments: list[str]) -> None:
 
 
 def _describe_configs(arguments: list[str]) -> None:
-    parser = make_parser(
-        "configs", "Lists the configs, or the keys of one with what its file says."
-    )
+    parser = make_parser("configs", "Lists the config, or the keys of one with what its file says.")
     parser.add_argument("name", metavar="NAME", nargs="?", help="name or file, with variants")
     given = parser.parse_args(arguments)
 
-    from nge_jax.runtime.config import shipped_configs
+    from nge_jax.settings.configs import shipped_configs
 
     if given.name is not None:
-        from nge_jax.runtime.config_help import describe_config
+        from nge_jax.settings.help import describe_config
 
         print(describe_config(given.name))
         return

@@ -123,3 +123,22 @@ def reason(error: Exception) -> str:
         return error.strerror
     text = re.sub(" at 0x[0-9a-fA-F]+", "", str(error))  # of an object in memory
     return " ".join(text.split())[:LONGEST_REASON]
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a whole file or, if killed, none: the old one stays until the new one is on disk.
+
+    What UTF-8 has no form for, a byte of a file's name say, is written as an escape, which JSON reads back.
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    new = half_written(path)
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def half_written(path: Path) -> Path:
+    """Returns the name under which `write_atomically` writes a file."""
+    return path.with_name(path.name + ".new")

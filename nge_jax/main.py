@@ -22,14 +22,17 @@ from typing import Any
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from nge_jax.console import banner
+from nge_jax.console.waiting import Waiting
 from nge_jax.data.checks import check_complete
+from nge_jax.devices import distributed
+from nge_jax.devices.compilation_cache import use_compilation_cache
+from nge_jax.devices.distributed import Preempted
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts, banner, distributed, lock, workdir
-from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime.compilation_cache import use_compilation_cache
-from nge_jax.runtime.config import read_config, to_values
-from nge_jax.runtime.distributed import Preempted
-from nge_jax.runtime.waiting import Waiting
+from nge_jax.settings import flags as runtime_flags
+from nge_jax.settings.configs import read_config, to_values
+from nge_jax.workdir import artifacts, lock
+from nge_jax.workdir import folder as workdir
 
 TASKS = {
     "search": "nge_jax.search.runner",

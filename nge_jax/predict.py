@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from nge_jax.data.imagenet import files as image_files
+from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.runtime import flags
 from nge_jax.segment import predict as segment_predict
+from nge_jax.settings import flags
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 

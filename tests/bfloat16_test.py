@@ -6,12 +6,12 @@ import pytest
 
 from nge_jax.data import order as data_order
 from nge_jax.data import small
+from nge_jax.devices import parallel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import parallel
-from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
-from nge_jax.search import gradient_steps
-from nge_jax.search.relaxation import RELAXATIONS
+from nge_jax.search.steps import gradient as gradient_steps
+from nge_jax.search.steps.relaxation import RELAXATIONS
+from nge_jax.settings.configs import load_config
 
 STEPS, WINDOW = 200, 10
 

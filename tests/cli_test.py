@@ -9,8 +9,8 @@ import pytest
 
 from nge_jax import cli, commands, main
 from nge_jax.cost import cifar_cost, imagenet_cost
-from nge_jax.runtime.config import flatten, load_config, shipped_configs
-from nge_jax.runtime.config_help import describe_config
+from nge_jax.settings.configs import flatten, load_config, shipped_configs
+from nge_jax.settings.help import describe_config
 from nge_jax.space.genotype import KNOWN, from_json, random_genotype, to_json
 
 
@@ -110,7 +110,8 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, command, message):
 
 
 def test_predict_and_export_are_those_modules(monkeypatch, capsys):
-    from nge_jax import export, predict
+    from nge_jax import predict
+    from nge_jax.export import command as export
 
     given = []
     for module in (predict, export):

@@ -12,12 +12,11 @@ from ml_collections import ConfigDict
 import nge_jax
 from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
-from nge_jax.runtime import config as configs
-from nge_jax.runtime import config_checks, keys
-from nge_jax.runtime.config import find_config, load_config
-from nge_jax.runtime.config import load_module as load
-from nge_jax.runtime.config_checks import check_keys
 from nge_jax.search import build as search_build
+from nge_jax.settings import checks, configs, keys
+from nge_jax.settings.checks import check_keys
+from nge_jax.settings.configs import find_config, load_config
+from nge_jax.settings.configs import load_module as load
 from nge_jax.space.genotype import load as load_genotype
 from nge_jax.train import build as train_build
 from tests.conftest import ROOT
@@ -234,7 +233,7 @@ def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
 
 
 def test_more_steps_than_are_counted_are_refused():
-    check_steps = config_checks.check_steps
+    check_steps = checks.check_steps
     check_steps("train.epochs", 1, keys.COUNT)
     check_steps("train.epochs", keys.COUNT // 12, 12)
     message = (

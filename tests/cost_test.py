@@ -8,7 +8,7 @@ from nge_jax.cost import Cost, cifar_cost, imagenet_cost, supernet_part_costs, t
 from nge_jax.space import genotype
 from nge_jax.supernet.model import make_supernet
 from nge_jax.train import runner as train_runner
-from tests.small_training import make_config
+from tests.helpers.small_training import make_config
 
 
 @pytest.mark.parametrize("name, parameters, millions", [

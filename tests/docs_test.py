@@ -8,7 +8,7 @@ import pytest
 
 from nge_jax import cli
 from nge_jax.errors import InputError
-from nge_jax.runtime.config import find_config, flatten, load_config
+from nge_jax.settings.configs import find_config, flatten, load_config
 from tests.conftest import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

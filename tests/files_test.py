@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nge_jax import files
-from nge_jax.data import pixels
+from nge_jax.data.photographs import pixels
 from nge_jax.errors import InputError
 from nge_jax.space import genotype
 

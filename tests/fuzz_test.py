@@ -8,12 +8,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nge_jax.data import pixels, spec
+from nge_jax.data import spec
+from nge_jax.data.photographs import pixels
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts, keys
-from nge_jax.runtime.config import flatten, load_config, read_config
+from nge_jax.settings import keys
+from nge_jax.settings.configs import flatten, load_config, read_config
 from nge_jax.space import found, genotype
 from nge_jax.space.genotype import OPERATIONS
+from nge_jax.workdir import artifacts
 
 # The same in every run: a test that fails fails for everybody.
 settings.register_profile(

@@ -13,9 +13,9 @@ from absl.testing import flagsaver
 import nge_jax
 from nge_jax import main
 from nge_jax.errors import InputError
-from nge_jax.runtime import flags as runtime_flags
-from nge_jax.runtime import workdir
-from nge_jax.runtime.config import to_values
+from nge_jax.settings import flags as runtime_flags
+from nge_jax.settings.configs import to_values
+from nge_jax.workdir import folder as workdir
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -10,11 +10,12 @@ import textwrap
 import numpy as np
 import pytest
 
+from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.report import document
-from nge_jax.runtime import artifacts
 from nge_jax.search import runner as search_runner
 from nge_jax.space import genotype, nas_bench_201
+from nge_jax.workdir import artifacts
 from tests.conftest import ROOT
 
 SOURCES = [*(ROOT / "nge_jax").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]
@@ -48,7 +49,7 @@ def test_nothing_runs_what_it_reads():
                 assert given.get("allow_pickle") == "False", f"{path}, line {node.lineno}"
             if name.endswith("exec_module"):
                 runs_files.add(path.relative_to(ROOT).as_posix())
-    assert runs_files == {"nge_jax/runtime/config.py"}
+    assert runs_files == {"nge_jax/settings/configs.py"}
 
 
 def test_a_record_that_names_a_program_does_not_run_it(tmp_path, monkeypatch):
@@ -124,12 +125,12 @@ def test_a_file_is_whole_or_the_old_one_and_has_the_users_mask(tmp_path, monkeyp
     for mask, mode in ((0o077, 0o600), (0o022, 0o644), (0o002, 0o664)):
         before = os.umask(mask)
         try:
-            artifacts.write_atomically(path, "old")
+            files.write_atomically(path, "old")
         finally:
             os.umask(before)
         assert stat.S_IMODE(path.stat().st_mode) == mode
         path.unlink()
-    artifacts.write_atomically(path, "old")
+    files.write_atomically(path, "old")
 
     def fails(*_):
         raise OSError("the disk is full")
@@ -138,7 +139,7 @@ def test_a_file_is_whole_or_the_old_one_and_has_the_users_mask(tmp_path, monkeyp
         with monkeypatch.context() as patched:
             patched.setattr(os, name, fails)
             with pytest.raises(OSError):
-                artifacts.write_atomically(path, "new")
+                files.write_atomically(path, "new")
         assert path.read_text() == "old"
 
 
@@ -156,7 +157,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 import socket
 {check}
-from nge_jax import cli
+from nge_jax import cli, files
 cli.run(sys.argv[1:])
 """
 

@@ -32,10 +32,9 @@ import numpy as np
 from absl import app, flags
 from PIL import Image, ImageEnhance
 
-from nge_jax.data import record_index
-from nge_jax.data.imagenet import batches as imagenet
-from nge_jax.data.imagenet import jitter
-from nge_jax.runtime import host_tf
+from nge_jax.data.photographs import batches as imagenet
+from nge_jax.data.photographs import jitter, record_index
+from nge_jax.devices import host_tf
 
 _DIR = flags.DEFINE_string("data_dir", "", "tfds folder")
 _NAME = flags.DEFINE_string("name", "imagenet2012", "a TFDS classification set or folder:DIR")

@@ -18,8 +18,8 @@ from absl import app, flags
 
 from measure import program
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
+from nge_jax.settings.configs import load_config
 
 _SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "of configs/search_cifar.py")
 _CHANNELS = flags.DEFINE_integer("channels", None, "of the first cells, another than the size's")

@@ -28,7 +28,7 @@ from measure import command, growth, roofline
 from measure.command import COMPARISON, TORCH, header, processor, row
 from measure.process import ROOT, Killed, Process
 from nge_jax.errors import InputError
-from nge_jax.runtime import flags as runtime_flags
+from nge_jax.settings import flags as runtime_flags
 
 SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
 GROUPS = ("weights", "embedding")  # that a step updates

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nge_jax.runtime.config import load_config
+from nge_jax.settings.configs import load_config
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 

@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeVar
 
 import jax
 
-from nge_jax.runtime import artifacts
-from nge_jax.runtime import flags as runtime_flags
+from nge_jax.settings import flags as runtime_flags
+from nge_jax.workdir import artifacts
 from paper import runs
 from paper.runs import Run
 

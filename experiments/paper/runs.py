@@ -18,9 +18,9 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts, workdir
-from nge_jax.runtime import config as configs
+from nge_jax.settings import configs, keys
 from nge_jax.space import genotype
+from nge_jax.workdir import artifacts
 
 ROOT = Path(__file__).resolve().parents[2]  # where every run is started
 MAIN = (sys.executable, "-m", "nge_jax.main")
@@ -89,7 +89,7 @@ def is_finished(run: Run) -> bool:
         f"{key}: workdir has {recorded[key]!r}, now {value!r}"
         for key, value in given.items()
         if key in recorded and recorded[key] != value and key not in ("genotype", "init_from")
-        if not key.startswith(workdir.HARMLESS)
+        if not key.startswith(keys.HARMLESS)
     ]
     if "genotype" in given:
         path = ROOT / given["genotype"]  # if it is no name

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from nge_jax.report.document import Document, Section, to_html, to_markdown
 from nge_jax.report.figure import LINES, SOFT, STYLE, new_figure, save
-from nge_jax.runtime import artifacts
+from nge_jax.workdir import artifacts
 from paper import runs
 from paper.plan import Options
 from paper.runs import Run

@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import small
 from nge_jax.errors import InputError
-from nge_jax.runtime.config import FIRST_OF_TASK
-from nge_jax.runtime.config_checks import check_keys, check_numbers
+from nge_jax.settings.checks import check_keys, check_numbers
+from nge_jax.settings.configs import FIRST_OF_TASK
 
 OWN = "device_budget_gb"  # a key that configs of a user's own images alone have
 

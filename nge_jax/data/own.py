@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nge_jax import files
-from nge_jax.data import folder as image_folder
-from nge_jax.data import pixels, record_index
-from nge_jax.data.folder import TEST, TRAIN, VALIDATION
-from nge_jax.data.imagenet import batches as imagenet
-from nge_jax.data.imagenet.batches import FOLDER, READ, Split
+from nge_jax.data.photographs import batches as imagenet
+from nge_jax.data.photographs import folder as image_folder
+from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.photographs.batches import FOLDER, READ, Split
+from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.small import SmallDataset
 from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError, InputError

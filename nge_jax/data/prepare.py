@@ -8,9 +8,9 @@ from typing import Any
 
 from absl import logging
 
-from nge_jax.data import folder
+from nge_jax.data.photographs import folder
+from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError
-from nge_jax.runtime import host_tf
 
 INFO = "dataset_info.json"  # the last file that TFDS writes of a data set
 REACH_SECONDS = 10  # how long to wait for the data set's site before giving up

@@ -14,11 +14,11 @@ import numpy as np
 
 from nge_jax.data import order as data_order
 from nge_jax.data import small
-from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
 from nge_jax.data.voc_segmentation import batches as voc
-from nge_jax.runtime import parallel
-from nge_jax.runtime.parallel import Batches
+from nge_jax.devices import parallel
+from nge_jax.devices.parallel import Batches
 
 Span = tuple[int, int]
 # images uint8 [B, H, W, C], labels int32 [B], mask bool [B]: False for padding

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts, workdir
+from nge_jax.workdir import artifacts
+from nge_jax.workdir import folder as workdir
 
 # Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"

@@ -24,11 +24,11 @@ from nge_jax.report.document import (
     to_html,
 )
 from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import EpochRows, Size
-from nge_jax.runtime.config import flatten
+from nge_jax.settings.configs import flatten
 from nge_jax.space.found import Found, kept_edges, outputs, space_of
 from nge_jax.space.genotype import CELL_TYPES, Genotype
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import EpochRows, Size
 
 # Metrics of a last row: a name, the keys that different tasks have for it, how it is written.
 RESULTS = (

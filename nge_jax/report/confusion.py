@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from nge_jax.errors import InputError
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import INK, NAMED, new_figure, save
-from nge_jax.runtime import artifacts
+from nge_jax.workdir import artifacts
 
 DRAWN = 40  # classes; more would be dots
 LISTED = 20  # of the worst classes, and of the most frequent confusions

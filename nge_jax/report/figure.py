@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
-from nge_jax.runtime.artifacts import write_atomically
+from nge_jax.files import write_atomically
 
 # A hue for each family of operations, told apart by color-blind readers too (after Okabe and Ito);
 # the darker shade is the larger kernel. All have a contrast of 3 and more to PAPER.

@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import LINES, STYLE, new_figure, save, save_svg
-from nge_jax.runtime.artifacts import SearchHistory
 from nge_jax.space import architecture
 from nge_jax.space.genotype import CELL_TYPES, Genotype, operation_counts
+from nge_jax.workdir.artifacts import SearchHistory
 
 
 def facts(history: SearchHistory) -> dict[str, str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from nge_jax import files
 from nge_jax.report import figure, reproduce
 from nge_jax.report.cell import PHONE, edges_figure
 from nge_jax.report.curves import curves_figure
@@ -25,12 +26,12 @@ from nge_jax.report.document import (
     to_html,
     to_markdown,
 )
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import EpochRows, Size
-from nge_jax.runtime.config import flatten
+from nge_jax.settings.configs import flatten
 from nge_jax.space import found
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import EpochRows, Size
 
 Curves = Mapping[str, Mapping[str, str]]  # for each panel: names of series, and keys of metrics
 Columns = Mapping[str, tuple[str, str]]  # for each column: a key of metrics, how it is written
@@ -205,9 +206,9 @@ def write(
         rows = [(key, _show(value)) for key, value in values.items()]
         sections.append(Section(title, [Table(("Key", "Value"), rows)], folded=True))
     document = Document(workdir.resolve().name, subtitle, list(facts.items()), sections)
-    artifacts.write_atomically(workdir / artifacts.REPORT_MARKDOWN, to_markdown(document))
+    files.write_atomically(workdir / artifacts.REPORT_MARKDOWN, to_markdown(document))
     path = workdir / artifacts.REPORT
-    artifacts.write_atomically(path, to_html(document, workdir))
+    files.write_atomically(path, to_html(document, workdir))
     return path
 
 

@@ -14,12 +14,12 @@ from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.heat import heat_figure
 from nge_jax.report.run import COMMON_COLUMNS, Columns
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import EpochRows, Size
 from nge_jax.space import found, skips
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import Space
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import EpochRows, Size
 
 TRAINING, VALIDATION = "training half (weights)", "validation half (embedding)"
 CURVES = {

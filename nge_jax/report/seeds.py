@@ -14,9 +14,9 @@ from nge_jax.report import compare, figure
 from nge_jax.report import run as report_run
 from nge_jax.report.compare import Run, curves_figure, operations
 from nge_jax.report.document import Code, Picture, Section, Table, Text
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import Member
 from nge_jax.space import found
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import Member
 
 # Of the last row of metrics: titles, keys.
 METRICS = {

@@ -7,8 +7,8 @@ from nge_jax.report import confusion
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Section
 from nge_jax.report.run import COMMON_COLUMNS
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import Size
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import Size
 
 CURVES = {
     "Loss": {"training": "train_loss", "validation": "validation_loss"},

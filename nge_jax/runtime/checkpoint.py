@@ -23,8 +23,8 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as managers
 
 from nge_jax import files
+from nge_jax.devices import distributed
 from nge_jax.errors import InputError
-from nge_jax.runtime import distributed
 
 Tree = Any
 SCORE = "score"

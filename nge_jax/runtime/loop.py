@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nge_jax.runtime import artifacts, distributed, finite, parallel, starts
+from nge_jax.console.progress import Columns, EpochLog, waiting
+from nge_jax.devices import distributed, finite, parallel
+from nge_jax.devices.compile_times import program_key
+from nge_jax.devices.distributed import Preempted, PreemptionNotice
+from nge_jax.devices.finite import Diverged, NotFinite
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.runtime.distributed import Preempted, PreemptionNotice
-from nge_jax.runtime.finite import Diverged, NotFinite
-from nge_jax.runtime.progress import Columns, EpochLog, waiting
-from nge_jax.runtime.waiting import program_key
+from nge_jax.workdir import artifacts, environment
 
 # A NamedTuple of arrays, with a `step`; its `sums`, if it has any, tell of NaN in what was computed.
 State = Any
@@ -171,7 +172,7 @@ def run(
                     if programs is None:
                         began = time.monotonic()
                         state, programs = _compile(task, state, work, log)
-                        starts.record(workdir, compile_seconds=time.monotonic() - began)
+                        environment.record(workdir, compile_seconds=time.monotonic() - began)
                     log.begin_epoch(epoch)
                     for first, last in spans:
                         assert work is not None, "there is work for every span"
@@ -207,7 +208,7 @@ def finish(workdir: Path, report: Callable[[Path], Path]) -> None:
       workdir: the run's directory.
       report: `workdir -> path of the page`, which it writes.
     """
-    starts.end(workdir)
+    environment.end(workdir)
     if distributed.is_first():
         with waiting("writing the report"):
             page = report(workdir)

@@ -1,9 +1,9 @@
 """The search for a cell: Algorithm 1 of the paper, and the same loop for other strategies.
 
-Read `gradient_steps` first: one update of the weights under fixed P, one of the embedding under fixed weights.
-`strategy_steps` replaces both where a strategy searches; `build` makes the parts that a config describes, `checks`
-refuses configs, `task` is a search as the loop runs it, `seeds` are several as one, `runner` runs an entire search, and
-`record` writes what it found.
+Read `steps.gradient` first: one update of the weights under fixed P, one of the embedding under fixed weights.
+`steps.strategy` replaces both where a strategy searches. `checks` refuses configs, `build` makes the parts that a
+config describes, `task` is a search as the loop runs it, `several` runs several searches as one program, `runner` runs
+an entire search, and `record` writes the search's results.
 """
 
 from etils import epy as _epy

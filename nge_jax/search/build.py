@@ -12,16 +12,20 @@ from ml_collections import ConfigDict
 
 from nge_jax import embedding, optim
 from nge_jax.data import small
+from nge_jax.devices import parallel
+from nge_jax.devices.parallel import BATCHES_AXES
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import artifacts, config_checks, parallel
 from nge_jax.runtime.loop import Phase
-from nge_jax.runtime.parallel import BATCHES_AXES
-from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps
 from nge_jax.search import images as search_images
-from nge_jax.search.gradient_steps import Net, Preprocessing
-from nge_jax.search.numbers import Numbers
-from nge_jax.search.relaxation import Line, Relaxation
+from nge_jax.search.several import mapping
+from nge_jax.search.steps import gradient as gradient_steps
+from nge_jax.search.steps import relaxation, second_order
+from nge_jax.search.steps import strategy as strategy_steps
+from nge_jax.search.steps.arguments import Numbers
+from nge_jax.search.steps.gradient import Net, Preprocessing
+from nge_jax.search.steps.relaxation import Line, Relaxation
+from nge_jax.settings import checks
 from nge_jax.space import skips
 from nge_jax.space.spaces import DARTS, SPACES, Space
 from nge_jax.strategies import evolution, reinforce
@@ -30,6 +34,7 @@ from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import Supernet, make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import SampledSupernet
+from nge_jax.workdir import artifacts
 
 
 class Search(NamedTuple):
@@ -74,7 +79,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
     if config.search.alternation == "batch":
         fewest = min(steps.values())
         steps = {WEIGHTS: fewest, EMBEDDING: fewest}
-    config_checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
+    checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
 
     space = SPACES[config.search.space]
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
@@ -85,7 +90,7 @@ def build(config: ConfigDict, data: small.SmallDataset) -> Search:
         strategy = make_strategy(config, edge_model, numbers.embedding)
         queries = config.search.epochs * steps[EMBEDDING]
         each = strategy_steps.QUERY_BYTES * steps[EMBEDDING]
-        config_checks.fits_in_memory("search.epochs", config.search.epochs, each, "the cells asked")
+        checks.fits_in_memory("search.epochs", config.search.epochs, each, "the cells asked")
         edge_model = strategy_steps.as_edge_model(strategy, queries)
     search = Search(
         net=net,
@@ -126,7 +131,7 @@ def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> t
     def with_models(make):
         return parallel.of_numbers(
             lambda numbers: make(
-                search._replace(edge_model=side_by_side.one_of(models, numbers.edge_model)), numbers
+                search._replace(edge_model=mapping.one_of(models, numbers.edge_model)), numbers
             )
         )
 
@@ -136,18 +141,16 @@ def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> t
         phase = with_models(make) if chooses else with_model(make, search.edge_model)
         if chooses and on_cpu:  # to the last bit what the search does alone
             phases = {n: with_model(make, m) for n, m in models.items()}
-            phase = side_by_side.model_by_model(phases, axes_of_several)
+            phase = mapping.model_by_model(phases, axes_of_several)
         elif artifacts.members(config.search, config.seed):
             # Such as draw operations of their own would, side by side, compute all of each edge: by the compiler's
             # estimate for an H100 (`compile_ahead.py`, 2 cells) 35 ms for four of them, where four steps take 25.
             one_by_one = on_cpu or config.search.relaxation == "gumbel"
-            numbers = side_by_side.NUMBERS_AXES if models else None
-            phase = side_by_side.mapped(
-                phase, axes_of_several, one_by_one=one_by_one, numbers=numbers
-            )
+            numbers = mapping.NUMBERS_AXES if models else None
+            phase = mapping.mapped(phase, axes_of_several, one_by_one=one_by_one, numbers=numbers)
         return parallel.on_all_devices(phase, axes)
 
-    mapped = side_by_side.BATCHES_AXES
+    mapped = mapping.BATCHES_AXES
     if config.search.alternation == "batch":
         program = on_all_devices(alternating, (BATCHES_AXES, BATCHES_AXES), (mapped, mapped))
         return (Phase("weights and embedding", program, steps[WEIGHTS], updates=2),)

@@ -1,6 +1,6 @@
 """Refuses what is wrong with a search's config, in one line that names the key.
 
-That all keys are there is checked before (`runtime.config.check_keys`).
+That all keys are there is checked before (`settings.configs.check_keys`).
 """
 
 import jax
@@ -9,10 +9,9 @@ from ml_collections import ConfigDict
 from nge_jax.data import own, small
 from nge_jax.embedding import ADJACENCIES, EDGE_MODELS
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.runtime import config as configs
-from nge_jax.runtime import config_checks
 from nge_jax.search import images as search_images
-from nge_jax.search.relaxation import RELAXATIONS
+from nge_jax.search.steps.relaxation import RELAXATIONS
+from nge_jax.settings import checks, configs
 from nge_jax.space.spaces import SPACES
 from nge_jax.strategies import STRATEGIES
 
@@ -23,12 +22,12 @@ def check(config: ConfigDict) -> None:
     Raises:
       InputError: names the key.
     """
-    config_checks.check_numbers(config)
-    config_checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
-    config_checks.one_of("search.space", config.search.space, SPACES)
-    config_checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
-    config_checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
-    config_checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
+    checks.check_numbers(config)
+    checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
+    checks.one_of("search.space", config.search.space, SPACES)
+    checks.one_of("search.alternation", config.search.alternation, ("epoch", "batch"))
+    checks.one_of("search.edge_model", config.search.edge_model, EDGE_MODELS)
+    checks.one_of("search.adjacency", config.search.adjacency, ADJACENCIES)
     _check_strategy(config)
     _check_relaxation(config)
     _check_several(config)
@@ -38,16 +37,16 @@ def check(config: ConfigDict) -> None:
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
     if search_images.is_own(config):
-        config_checks.one_of("network.stem", config.network.stem, own.STEMS)
+        checks.one_of("network.stem", config.network.stem, own.STEMS)
     devices = jax.device_count()
-    config_checks.divides_among(
+    checks.divides_among(
         "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
     )
 
 
 def _check_strategy(config: ConfigDict) -> None:
     strategy, alternation = config.search.strategy, config.search.alternation
-    config_checks.one_of("search.strategy", strategy, STRATEGIES)
+    checks.one_of("search.strategy", strategy, STRATEGIES)
     if strategy != "gradient" and alternation != "epoch":
         raise InputError(
             f"config.search.alternation: found {alternation!r}, expected 'epoch' with strategy {strategy!r}"
@@ -68,7 +67,7 @@ def _check_strategy(config: ConfigDict) -> None:
 
 def _check_relaxation(config: ConfigDict) -> None:
     chosen = config.search.relaxation
-    config_checks.one_of("search.relaxation", chosen, RELAXATIONS)
+    checks.one_of("search.relaxation", chosen, RELAXATIONS)
     if chosen != "softmax" and config.search.strategy != "gradient":
         raise InputError(
             f"config.search.relaxation: found {chosen!r}, expected 'softmax' with strategy "
@@ -106,7 +105,7 @@ def _check_relaxation(config: ConfigDict) -> None:
 
 def _check_several(config: ConfigDict) -> None:
     for name in config.search.edge_models:
-        config_checks.one_of("search.edge_models", name, EDGE_MODELS)
+        checks.one_of("search.edge_models", name, EDGE_MODELS)
     for key, each in (("seeds", "each seed once"), ("edge_models", "each edge model once")):
         values, strategy = config.search[key], config.search.strategy
         if not values:
@@ -132,7 +131,7 @@ def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
         halves = search_images.split(config, data.train_labels)
-    config_checks.check_padding(config.data.pad, data.train_images.shape[1:])
+    checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
     if config.search.batch_size > smallest:
         raise InputError(

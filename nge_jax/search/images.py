@@ -4,12 +4,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import folder, order, own, small
+from nge_jax.console import banner
+from nge_jax.data import order, own, small
 from nge_jax.data.own import OwnImages
+from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import banner
 
 DATA_KEYS = {
     name: f"config.data.{key}"

@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.runtime.parallel import Batches
-from nge_jax.search.gradient_steps import Net
-from nge_jax.search.relaxation import Applied
+from nge_jax.devices.parallel import Batches
+from nge_jax.search.steps.gradient import Net
+from nge_jax.search.steps.relaxation import Applied
 from nge_jax.space import architecture, genotype, nas_bench_201
 from nge_jax.space.found import Found
 from nge_jax.space.genotype import Genotype

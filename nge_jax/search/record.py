@@ -7,19 +7,19 @@ from typing import Any
 import jax
 import numpy as np
 
+from nge_jax.console.progress import Column, Columns
 from nge_jax.embedding import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import Member
-from nge_jax.runtime.progress import Column, Columns
-from nge_jax.search.gradient_steps import SearchState
-from nge_jax.search.relaxation import Relaxation
+from nge_jax.search.steps.gradient import SearchState
+from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, found, nas_bench_201
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
 from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.strategies.base import History, Strategy
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import Member
 
 BEFORE = (
     Column("epoch", "{epoch}", 5),

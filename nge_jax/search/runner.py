@@ -7,7 +7,7 @@
     the genotype: of every inner node the two strongest edges with their strongest operations
 
 `search.alternation="batch"` updates both for every pair of batches instead, as DARTS does. `search.strategy`, other
-than "gradient", keeps this loop and puts other steps into it: see `strategy_steps`. `search.relaxation` says how the
+than "gradient", keeps this loop and puts other steps into it: see `steps.strategy`. `search.relaxation` says how the
 gradient's steps mix operations under P.
 """
 
@@ -21,32 +21,36 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from nge_jax import cost
+from nge_jax.console import banner
+from nge_jax.console.progress import waiting
 from nge_jax.cost import parts_table
 from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE
+from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
-from nge_jax.runtime import artifacts, banner, distributed, lock, loop, metrics_log, workdir
-from nge_jax.runtime import config as configs
-from nge_jax.runtime.artifacts import Member, Size
-from nge_jax.runtime.lock import holds_workdir
-from nge_jax.runtime.progress import waiting
+from nge_jax.runtime import loop
 from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
-from nge_jax.search import seeds as search_seeds
 from nge_jax.search import task as search_task
 from nge_jax.search.build import Search, build, make_net
-from nge_jax.search.gradient_steps import SearchState
+from nge_jax.search.several import task as search_seeds
+from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult, make_task
+from nge_jax.settings import configs
 from nge_jax.space import found, nas_bench_201
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import SPACES
+from nge_jax.workdir import artifacts, lock, metrics_log
+from nge_jax.workdir import folder as workdir
+from nge_jax.workdir.artifacts import Member, Size
+from nge_jax.workdir.lock import holds_workdir
 
 
 @holds_workdir

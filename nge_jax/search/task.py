@@ -11,24 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from nge_jax import files
 from nge_jax.data import order as data_order
 from nge_jax.data import small, source
+from nge_jax.devices import distributed, finite, parallel
+from nge_jax.devices.finite import NotFinite
+from nge_jax.devices.parallel import Batches
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import artifacts, distributed, finite, parallel
-from nge_jax.runtime import config as configs
-from nge_jax.runtime.finite import NotFinite
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
-from nge_jax.runtime.parallel import Batches
 from nge_jax.search import build as search_build
-from nge_jax.search import gradient_steps, parts, random_cells, strategy_steps
 from nge_jax.search import images as search_images
+from nge_jax.search import random_cells
 from nge_jax.search import record as search_record
 from nge_jax.search.build import Search
-from nge_jax.search.gradient_steps import SearchState
+from nge_jax.search.steps import gradient as gradient_steps
+from nge_jax.search.steps import strategy as strategy_steps
+from nge_jax.search.steps import visible_state
+from nge_jax.search.steps.gradient import SearchState
+from nge_jax.settings import configs
 from nge_jax.space import architecture, found, nas_bench_201, skips
 from nge_jax.space.found import Found
 from nge_jax.space.mixture import operation_probs, strengths
+from nge_jax.workdir import artifacts
 
 Score = Callable[..., np.ndarray]  # of `strategy_steps.make_score`
 
@@ -145,7 +150,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         skipped=skipped if config.run.skip_nonfinite else None,
         ended=ended if config.search.stop_on_skips else None,
         settings=configs.to_values(config),
-        seen=lambda state: parts.seen(state, search.phases[-1].steps),
+        seen=lambda state: visible_state.seen(state, search.phases[-1].steps),
     )
 
 
@@ -157,9 +162,9 @@ def compile_ahead(
     arguments = []
     for phase in phases:
         work, *_ = next(batches(0, phase.name, [(0, 1)], state))
-        arguments.append((parts.seen(state, rows), work, key, 0, 0))
+        arguments.append((visible_state.seen(state, rows), work, key, 0, 0))
     programs = parallel.compile_ahead([phase.program for phase in phases], arguments)
-    return [parts.of_whole(program, rows) for program in programs]
+    return [visible_state.of_whole(program, rows) for program in programs]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -200,7 +205,7 @@ def conclude(
     truth = None if table is None else search_record.true_accuracies(table, history)
     cell = _choose(config, search, data, state, path, score)
     if distributed.is_first():
-        artifacts.write_atomically(path / artifacts.GENOTYPE, found.to_json(cell))
+        files.write_atomically(path / artifacts.GENOTYPE, found.to_json(cell))
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
     return SearchResult(cell, history[-1], path, truth and truth["found"])

@@ -12,12 +12,11 @@ from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.optim import Linear
-from nge_jax.runtime import config as configs
-from nge_jax.runtime import config_checks
+from nge_jax.settings import checks, configs
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
+from nge_jax.train.arguments import Numbers
 from nge_jax.train.model import make_segmentation_network
-from nge_jax.train.numbers import Numbers
 
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -95,8 +94,8 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentatio
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data."""
-    config_checks.check_numbers(config)
-    config_checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
+    checks.check_numbers(config)
+    checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if stride not in OUTPUT_STRIDES:
         expected = ", ".join(map(str, OUTPUT_STRIDES))
@@ -124,7 +123,7 @@ def _check_size(key, size, stride):
 def _check_batch(config):
     devices, parts = jax.device_count(), config.train.accumulate
     batch_size = config.train.batch_size
-    config_checks.divides_into_micro_batches(batch_size, devices, parts)
+    checks.divides_into_micro_batches(batch_size, devices, parts)
     # The image's mean is a single pixel: normalized by the statistics of one image it would be 0.
     together = batch_size // parts // (1 if config.train.sync_batch_norm else devices)
     if config.network.image_pooling and together < 2:

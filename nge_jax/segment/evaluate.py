@@ -12,8 +12,8 @@ from jax.experimental import multihost_utils
 from nge_jax.data import augment
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.data.voc_segmentation.batches import TestBatch
+from nge_jax.devices.parallel import AXIS, divided
 from nge_jax.networks.network import Network
-from nge_jax.runtime.parallel import AXIS, divided
 from nge_jax.segment.miou import MeanIoU, confusion_matrix, mean_iou
 from nge_jax.segment.pictures import SegmentedImage
 

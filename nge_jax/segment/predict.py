@@ -4,10 +4,10 @@ import contextlib
 import sys
 from pathlib import Path
 
-from nge_jax.data.imagenet import files as image_files
+from nge_jax.data.photographs import files as image_files
 from nge_jax.data.voc_segmentation import class_names
 from nge_jax.errors import ArgumentError
-from nge_jax.runtime.artifacts import write_atomically
+from nge_jax.files import write_atomically
 from nge_jax.segment import pictures
 from nge_jax.train.trained import Trained
 

@@ -7,8 +7,8 @@ from typing import Any
 from nge_jax.data import spec as dataset_spec
 from nge_jax.report import train as train_report
 from nge_jax.report.document import Picture, Section, Table
-from nge_jax.runtime import artifacts
-from nge_jax.runtime.artifacts import Size
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import Size
 
 
 def write_segment_report(workdir: Path, sizes: Iterable[Size]) -> Path:

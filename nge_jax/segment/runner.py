@@ -12,27 +12,17 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from nge_jax.console import banner
+from nge_jax.console.progress import waiting
+from nge_jax.console.waiting import say
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
+from nge_jax.devices import distributed, host_tf, parallel
 from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
-from nge_jax.runtime import (
-    artifacts,
-    banner,
-    distributed,
-    host_tf,
-    loop,
-    metrics_log,
-    parallel,
-    workdir,
-)
-from nge_jax.runtime.artifacts import Size
-from nge_jax.runtime.config import loop_settings, to_values
-from nge_jax.runtime.lock import holds_workdir
+from nge_jax.runtime import loop
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
-from nge_jax.runtime.progress import waiting
-from nge_jax.runtime.waiting import say
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
 from nge_jax.segment import pictures as segment_pictures
@@ -41,6 +31,7 @@ from nge_jax.segment import step as segment_step
 from nge_jax.segment.build import Segmentation
 from nge_jax.segment.evaluate import SegmentationEvaluation
 from nge_jax.segment.pictures import SegmentedImage
+from nge_jax.settings.configs import loop_settings, to_values
 from nge_jax.space import genotype
 from nge_jax.train import model as train_model
 from nge_jax.train import record as train_record
@@ -48,9 +39,13 @@ from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train import transfer as train_transfer
-from nge_jax.train.numbers import Numbers, make_optimizer
+from nge_jax.train.arguments import Numbers, make_optimizer
 from nge_jax.train.step import TrainState
 from nge_jax.train.transfer import Variables
+from nge_jax.workdir import artifacts, metrics_log
+from nge_jax.workdir import folder as workdir
+from nge_jax.workdir.artifacts import Size
+from nge_jax.workdir.lock import holds_workdir
 
 
 class SegmentationResult(NamedTuple):

@@ -10,9 +10,9 @@ from jax import lax
 from nge_jax.data import augment
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.data.voc_segmentation.devkit import IGNORE
+from nge_jax.devices.parallel import AXIS, my_part
 from nge_jax.metrics import Sums
 from nge_jax.networks.network import Network
-from nge_jax.runtime.parallel import AXIS, my_part
 from nge_jax.train import step as train_step
 
 

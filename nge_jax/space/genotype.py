@@ -168,7 +168,7 @@ def load(name_or_path: str) -> Genotype:
 def _folders_of_several(path: str) -> list[str]:
     """Lists the folders in a workdir of several searches that hold a genotype, in order; none in another.
 
-    They are called as `runtime.artifacts.Member` says.
+    They are called as `workdir.artifacts.Member` says.
     """
     found = [re.fullmatch(r"(?:(\w+)-)?seed-([0-9]{1,18})", name) for name in os.listdir(path)]
     ordered = sorted((match[1] or "", int(match[2]), match[0]) for match in found if match)

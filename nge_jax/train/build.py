@@ -12,12 +12,11 @@ from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
 from nge_jax.networks.network import Network
 from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp
-from nge_jax.runtime import config as configs
-from nge_jax.runtime import config_checks
+from nge_jax.settings import checks, configs
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import images as training_images
+from nge_jax.train.arguments import DropPath, Numbers
 from nge_jax.train.model import make_network
-from nge_jax.train.numbers import DropPath, Numbers
 from nge_jax.train.step import Recipe
 
 CLASS_WEIGHTS = ("none", "balanced")
@@ -42,7 +41,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
     """
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
-    config_checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
+    checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
     recipe = Recipe(
         auxiliary_weight=config.train.auxiliary_weight,
         label_smoothing=config.train.label_smoothing,
@@ -112,12 +111,12 @@ def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | No
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data set."""
-    config_checks.check_numbers(config)
-    config_checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
-    config_checks.one_of("train.decay", config.train.decay, DECAYS)
-    config_checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
+    checks.check_numbers(config)
+    checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
+    checks.one_of("train.decay", config.train.decay, DECAYS)
+    checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
     if training_images.is_own(config):
-        config_checks.one_of("network.stem", config.network.stem, own.STEMS)
+        checks.one_of("network.stem", config.network.stem, own.STEMS)
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
@@ -130,7 +129,7 @@ def check(config: ConfigDict) -> None:
     if "image_size" in config.data:
         each = 3 * config.data.image_size**2
         check_memory(config, each * config.train.batch_size, each)
-    config_checks.divides_into_micro_batches(
+    checks.divides_into_micro_batches(
         config.train.batch_size, jax.device_count(), config.train.accumulate
     )
 
@@ -140,9 +139,9 @@ def check_memory(config: ConfigDict, batch_bytes: int, image_bytes: int) -> None
     run, processes = config.run, jax.process_count()
     steps = run.steps_per_dispatch
     each = max(1, batch_bytes // processes)
-    config_checks.fits_in_memory("run.steps_per_dispatch", steps, each, "the images of a dispatch")
+    checks.fits_in_memory("run.steps_per_dispatch", steps, each, "the images of a dispatch")
     count = run.eval_batch_size
-    config_checks.fits_in_memory("run.eval_batch_size", count, image_bytes, "the images of a batch")
+    checks.fits_in_memory("run.eval_batch_size", count, image_bytes, "the images of a batch")
 
 
 def _augmentation(config: ConfigDict, source: Source) -> dict:

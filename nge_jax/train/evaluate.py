@@ -11,8 +11,8 @@ from jax import numpy as jnp
 
 from nge_jax.data import augment
 from nge_jax.data.source import MaskedBatch
+from nge_jax.devices.parallel import AXIS, divided
 from nge_jax.networks.network import Network
-from nge_jax.runtime.parallel import AXIS, divided
 
 TOP = 5  # classes among which the right one counts as found
 

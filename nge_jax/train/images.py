@@ -6,14 +6,15 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from nge_jax.console import banner
 from nge_jax.data import own, prepare, small
-from nge_jax.data.imagenet import batches as imagenet
-from nge_jax.data.imagenet.batches import ImageSet
 from nge_jax.data.own import OwnImages
+from nge_jax.data.photographs import batches as imagenet
+from nge_jax.data.photographs.batches import ImageSet
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.runtime import banner, config_checks
+from nge_jax.settings import checks
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
@@ -205,7 +206,7 @@ def _check_images(config: ConfigDict, source: Source) -> None:
             f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
         )
     if source.spec.kind == SMALL:
-        config_checks.check_padding(config.data.pad, source.spec.shape)
+        checks.check_padding(config.data.pad, source.spec.shape)
     least = AUXILIARY_SIZES[source.spec.kind]
     if config.train.auxiliary_weight > 0 and min(height, width) < least:
         raise InputError(

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.devices import parallel
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import Network, cifar_network, imagenet_network
-from nge_jax.runtime import parallel
 from nge_jax.space.genotype import Genotype
 
 NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}

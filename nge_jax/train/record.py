@@ -1,6 +1,6 @@
 """What a training records of each epoch: its row of metrics, and the table that shows it."""
 
-from nge_jax.runtime.progress import Column, Columns
+from nge_jax.console.progress import Column, Columns
 from nge_jax.train.step import TrainState
 
 COLUMNS = (

@@ -15,6 +15,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from nge_jax import files
+from nge_jax.console import banner
+from nge_jax.console.progress import waiting
+from nge_jax.console.waiting import say
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
@@ -22,24 +26,12 @@ from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
+from nge_jax.devices import distributed, finite, parallel
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
-from nge_jax.runtime import (
-    artifacts,
-    banner,
-    distributed,
-    finite,
-    loop,
-    metrics_log,
-    parallel,
-    workdir,
-)
-from nge_jax.runtime.artifacts import Size
-from nge_jax.runtime.config import loop_settings, to_values
-from nge_jax.runtime.lock import holds_workdir
+from nge_jax.runtime import loop
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
-from nge_jax.runtime.progress import waiting
-from nge_jax.runtime.waiting import say
+from nge_jax.settings.configs import loop_settings, to_values
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
@@ -50,11 +42,15 @@ from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train import transfer as train_transfer
+from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.build import Training
 from nge_jax.train.evaluate import Evaluation, Scores
-from nge_jax.train.numbers import make_optimizer
 from nge_jax.train.step import TrainState
 from nge_jax.train.transfer import Variables
+from nge_jax.workdir import artifacts, metrics_log
+from nge_jax.workdir import folder as workdir
+from nge_jax.workdir.artifacts import Size
+from nge_jax.workdir.lock import holds_workdir
 
 
 class TrainResult(NamedTuple):
@@ -318,7 +314,7 @@ def _write_confusion(path: Path, scores: Scores, labels: tuple[str, ...]) -> Non
         "confusion": scores.confusion.tolist(),
     }
     text = json.dumps(values, ensure_ascii=False) + "\n"
-    artifacts.write_atomically(path / artifacts.CONFUSION, text)
+    files.write_atomically(path / artifacts.CONFUSION, text)
 
 
 def _metrics(split: str, evaluation: Evaluation) -> dict[str, Any]:

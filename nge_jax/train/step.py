@@ -14,13 +14,13 @@ import optax
 from jax import lax
 
 from nge_jax.data import augment
-from nge_jax.data.imagenet import jitter
+from nge_jax.data.photographs import jitter
+from nge_jax.devices import finite
+from nge_jax.devices.parallel import AXIS, my_part, sum_over_devices
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.networks.cell import draw_path_scales
 from nge_jax.networks.network import Network
-from nge_jax.runtime import finite
-from nge_jax.runtime.parallel import AXIS, my_part, sum_over_devices
-from nge_jax.train.numbers import DropPath, Numbers
+from nge_jax.train.arguments import DropPath, Numbers
 
 Tree = Any
 _FLIPS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller

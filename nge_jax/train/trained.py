@@ -21,21 +21,20 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from nge_jax import files
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.imagenet import files as image_files
+from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation.augment import padding_color
+from nge_jax.devices.finite import find_not_finite
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
-from nge_jax.runtime import artifacts, config_checks
-from nge_jax.runtime import config as run_config
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.runtime.finite import find_not_finite
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
-from nge_jax.train.numbers import make_optimizer
+from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.step import TrainState
+from nge_jax.workdir import artifacts, recorded
 
 NEWEST, BEST = "newest", "best"
 
@@ -192,10 +191,10 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     if checkpoint not in (NEWEST, BEST):
         raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
     path = artifacts.find_run(path)
-    config = run_config.read(path)
+    config = recorded.read(path)
     if config.task not in ("train", "segment"):
         raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
-    config_checks.check_network_keys(config, path)
+    recorded.check_network_keys(config, path)
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     if spec.kind == MASKS:

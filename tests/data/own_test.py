@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from nge_jax.data import own, small, source, spec
-from nge_jax.data.imagenet.batches import read_labels
+from nge_jax.data.photographs.batches import read_labels
+from nge_jax.devices.parallel import Batches
 from nge_jax.errors import InputError
-from nge_jax.runtime.config import load_config
-from nge_jax.runtime.parallel import Batches
 from nge_jax.search import images as search_images
+from nge_jax.settings.configs import load_config
 from nge_jax.train import images as training_images
 
 

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from nge_jax.data import source
-from nge_jax.data.imagenet import batches as imagenet
+from nge_jax.data.photographs import batches as imagenet
 from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint
 from nge_jax.train import runner as train_runner
-from tests.small_training import arrays, make_config, rows, small_config
+from tests.helpers.small_training import arrays, make_config, rows, small_config
 
 CLASSES, TRAIN, TEST = 3, 40, 7
 

@@ -5,8 +5,8 @@ import pytest
 
 import curves_of_p
 from nge_jax.errors import InputError
-from nge_jax.runtime import artifacts
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
+from nge_jax.workdir import artifacts
 
 
 def make_run(path, space, epochs):

@@ -22,7 +22,7 @@ import table2_imagenet
 import table3_voc
 import table4_ablation
 from nge_jax.errors import InputError
-from nge_jax.runtime import config as configs
+from nge_jax.settings import configs
 from nge_jax.space import genotype, nas_bench_301
 from nge_jax.space.architecture import from_genotype
 from nge_jax.space.spaces import DARTS

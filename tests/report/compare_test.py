@@ -8,8 +8,8 @@ import pytest
 from nge_jax import cli
 from nge_jax.errors import InputError
 from nge_jax.report import compare, confusion
-from nge_jax.runtime import artifacts
 from nge_jax.space import genotype
+from nge_jax.workdir import artifacts
 
 
 def workdir(folder, name, accuracies, cell="DARTS_V2", **settings):

@@ -17,7 +17,7 @@ from nge_jax.report.document import (
     to_html,
     to_markdown,
 )
-from tests.report.page import Page
+from tests.helpers.page import Page
 
 EVIL = '<script y="&">'
 SVG = '<?xml?><svg viewBox="0 0 72 72" width="1" style="a: b"><g id="a"/><use href="#a"/></svg>'

@@ -4,8 +4,8 @@ import numpy as np
 
 from nge_jax.report import history
 from nge_jax.report.document import Picture, Table
-from nge_jax.runtime.artifacts import SearchHistory
 from nge_jax.space import architecture, genotype
+from nge_jax.workdir.artifacts import SearchHistory
 
 CELLS = np.stack([architecture.from_genotype(genotype.random_genotype(s)) for s in range(4)])
 HISTORY = SearchHistory(

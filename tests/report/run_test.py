@@ -11,7 +11,7 @@ from nge_jax.errors import InputError
 from nge_jax.report import reproduce
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Code, Picture, Section, Text
-from nge_jax.runtime import config as configs
+from nge_jax.settings import configs
 from nge_jax.space.genotype import random_genotype, to_json
 
 

@@ -13,7 +13,7 @@ from nge_jax.errors import InputError
 from nge_jax.report.figure import THEME
 from nge_jax.report.search import search_warnings, write_search_report
 from nge_jax.space import genotype
-from tests.report.page import Page
+from tests.helpers.page import Page
 
 SIZES = [("CIFAR-10, 20 cells, 36 channels", 3_349_342, 539_123_456), ("<b>small</b>", 12_345, 6)]
 COMMAND = 'python -m nge_jax.main --config=configs/train_cifar.py --config.genotype="a & b"'

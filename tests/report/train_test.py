@@ -8,7 +8,7 @@ import pytest
 from nge_jax.errors import GenotypeError
 from nge_jax.report.train import write_train_report
 from nge_jax.space import genotype
-from tests.report.page import Page
+from tests.helpers.page import Page
 
 SIZES = [("CIFAR-10, 20 cells, 36 channels", 3_349_342, 539_123_456)]
 

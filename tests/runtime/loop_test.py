@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.runtime import loop, parallel
+from nge_jax.console.progress import Column
+from nge_jax.devices import parallel
+from nge_jax.devices.distributed import Preempted
+from nge_jax.runtime import loop
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.runtime.distributed import Preempted
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
-from nge_jax.runtime.progress import Column
 
 
 class State(NamedTuple):

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from nge_jax.runtime import artifacts
 from nge_jax.space import found, nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201
+from nge_jax.workdir import artifacts
 
 SMOKE = (
     "-m",

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from nge_jax.runtime.artifacts import Member
-from nge_jax.runtime.progress import table_header, table_row
-from nge_jax.search import record, relaxation
+from nge_jax.console.progress import table_header, table_row
+from nge_jax.search import record
+from nge_jax.search.steps import relaxation
 from nge_jax.space.spaces import DARTS, SPACES
 from nge_jax.strategies.random_search import random_search
+from nge_jax.workdir.artifacts import Member
 
 LINE = relaxation.Line(10.0, 0.1, 50, 100)
 RELAXATIONS = {

@@ -12,11 +12,13 @@ from jax.sharding import Mesh, PartitionSpec
 
 from nge_jax import optim
 from nge_jax.data import order as data_order
+from nge_jax.devices import parallel
 from nge_jax.embedding import edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import artifacts, parallel
-from nge_jax.search import gradient_steps, side_by_side
+from nge_jax.search.several import mapping
+from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.supernet.model import make_supernet
+from nge_jax.workdir import artifacts
 
 # One reduction cell: the least that has both kinds of edges, and the fastest to compile.
 NET = make_supernet(1, 2, 3, image_channels=1)
@@ -125,8 +127,8 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, se
     ]
     for step, args in steps[: 3 - seeds]:
         if seeds > 1:
-            axes = (side_by_side.STATE_AXES, *(0,) * (len(args) - 1))
-            step = jax.vmap(step, axes, side_by_side.STATE_AXES)
+            axes = (mapping.STATE_AXES, *(0,) * (len(args) - 1))
+            step = jax.vmap(step, axes, mapping.STATE_AXES)
             several = jax.tree.map(lambda a: jnp.stack([a] * seeds), args)
             args = several[0]._replace(step=state.step), *several[1:]
         everywhere = PartitionSpec()
@@ -145,7 +147,7 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, se
 def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(python):
     script = """
         import jax, jax.numpy as jnp, numpy as np, optax
-        from nge_jax.search.relaxation import draw
+        from nge_jax.search.steps.relaxation import draw
         from nge_jax.space.mixture import Mixture
         from nge_jax.supernet.model import make_supernet
         from nge_jax.supernet.sampled import SampledSupernet

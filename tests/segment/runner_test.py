@@ -11,17 +11,19 @@ from ml_collections import ConfigDict
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from nge_jax import export, predict
+from nge_jax import predict
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.imagenet.batches import MEAN, STD
+from nge_jax.data.photographs.batches import MEAN, STD
 from nge_jax.data.spec import LARGE, MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
+from nge_jax.devices import parallel
 from nge_jax.errors import InputError
+from nge_jax.export import command
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.report import train as train_report
-from nge_jax.runtime import checkpoint, parallel
+from nge_jax.runtime import checkpoint
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
@@ -32,9 +34,9 @@ from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
-from nge_jax.train.numbers import make_optimizer
+from nge_jax.train.arguments import make_optimizer
 from tests.data.voc_segmentation.batches_test import write_devkit
-from tests.small_training import SMALL, arrays, make_config, rows
+from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
@@ -447,7 +449,7 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
 def test_the_exported_network_gives_the_same_logits(finished):
     network = trained.load(finished[1])
     images = np.random.RandomState(0).randint(0, 256, (2, 49, 49, 3)).astype(np.uint8)
-    found = export.program(network).call(export.flat_weights(network), images)
+    found = command.program(network).call(command.flat_weights(network), images)
     np.testing.assert_allclose(found, logits(network, images), atol=1e-5)
 
 

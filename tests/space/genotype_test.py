@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nge_jax import errors
-from nge_jax.runtime.artifacts import Member
 from nge_jax.space import genotype as space_genotype
+from nge_jax.workdir.artifacts import Member
 
 DARTS_V2 = space_genotype.Genotype(
     normal=(

@@ -10,7 +10,7 @@ from nge_jax.supernet import cell, norm, reference
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
 from nge_jax.supernet.model import SCHEDULES
-from tests.supernet.cells import mixed_cell_by
+from tests.helpers.cells import mixed_cell_by
 
 CHANNELS, BEFORE = 4, (6, 5)
 

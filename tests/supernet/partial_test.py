@@ -11,7 +11,7 @@ from nge_jax.space.mixture import Mixture
 from nge_jax.supernet import cell, partial, reference
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.model import SCHEDULES, make_supernet
-from tests.supernet.cells import mixed_cell_by
+from tests.helpers.cells import mixed_cell_by
 
 SHARE, CHANNELS, BEFORE = 4, 8, (3, 5)
 

@@ -16,7 +16,7 @@ from nge_jax.supernet.looped import mix_one_by_one
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.reference import mix_as_written
 from nge_jax.supernet.sampled import Drawn, SampledSupernet, mix_chosen
-from tests.supernet.cells import mixed_cell
+from tests.helpers.cells import mixed_cell
 
 CHANNELS, BEFORE = 2, (3, 5)
 

@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 
 from nge_jax import cli
-from nge_jax.data import folder as image_folder
 from nge_jax.data.checks import check_complete
+from nge_jax.data.photographs import folder as image_folder
 from nge_jax.report import search as search_report
 from nge_jax.report import train as train_report
-from nge_jax.runtime.config import flatten, load_config
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
+from nge_jax.settings.configs import flatten, load_config
 from nge_jax.space import genotype
 from nge_jax.train import images as training_images
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
-from tests.small_training import SMALL, rows
+from tests.helpers.small_training import SMALL, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("programs_compiled_once")]
 
@@ -154,7 +154,7 @@ def test_a_search_on_a_part_of_each_class(folder, capsys, monkeypatch):
 
 
 def held_out(path):
-    from nge_jax.runtime import artifacts
+    from nge_jax.workdir import artifacts
 
     return tuple(artifacts.read_json(path / artifacts.DATASET)["held_out"])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nge_jax.runtime.progress import table_header, table_row
+from nge_jax.console.progress import table_header, table_row
 from nge_jax.train import record
 
 ROW = {

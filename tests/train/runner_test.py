@@ -14,24 +14,25 @@ import numpy as np
 import optax
 import pytest
 
+from nge_jax.console.progress import EpochLog
 from nge_jax.cost import model_cost
 from nge_jax.data import augment, small, source
 from nge_jax.data import order as data_order
+from nge_jax.devices import parallel
+from nge_jax.devices.distributed import Preempted
 from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
 from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.report import train as train_report
-from nge_jax.runtime import checkpoint, parallel
-from nge_jax.runtime import config as configs
-from nge_jax.runtime.distributed import Preempted
-from nge_jax.runtime.progress import EpochLog
+from nge_jax.runtime import checkpoint
+from nge_jax.settings import configs
 from nge_jax.space import genotype
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained as train_trained
-from nge_jax.train.numbers import DropPath, Numbers
-from tests.small_training import SMALL, arrays, make_config, rows, small_config
+from nge_jax.train.arguments import DropPath, Numbers
+from tests.helpers.small_training import SMALL, arrays, make_config, rows, small_config
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax import cli, export, predict
+from nge_jax import cli, predict
 from nge_jax.data import augment, small
 from nge_jax.data import order as data_order
+from nge_jax.devices import host_tf
 from nge_jax.errors import InputError
+from nge_jax.export import command as export
 from nge_jax.report import train as train_report
-from nge_jax.runtime import artifacts, host_tf
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
+from nge_jax.workdir import artifacts
 from tests.conftest import ROOT
-from tests.small_training import rows, small_config
+from tests.helpers.small_training import rows, small_config
 
 DIGITS = small.load("digits", test=True)
 

@@ -15,13 +15,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from nge_jax import optim
 from nge_jax.data import augment
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
+from nge_jax.devices.parallel import AXIS
 from nge_jax.embedding import edge_model
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime.parallel import AXIS
-from nge_jax.search import gradient_steps, relaxation, second_order, side_by_side, strategy_steps
-from nge_jax.search.gradient_steps import SearchState
+from nge_jax.search.several import mapping
+from nge_jax.search.steps import gradient as gradient_steps
+from nge_jax.search.steps import relaxation, second_order
+from nge_jax.search.steps import strategy as strategy_steps
+from nge_jax.search.steps.gradient import SearchState
 from nge_jax.segment import step as segment_step
 from nge_jax.space import genotype
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
@@ -31,7 +34,7 @@ from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.train import images as training_images
 from nge_jax.train import step as train_step
-from nge_jax.train.numbers import DropPath, Numbers, make_optimizer
+from nge_jax.train.arguments import DropPath, Numbers, make_optimizer
 
 CELL = genotype.load("DARTS_V2")
 PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -87,19 +90,19 @@ class Program(NamedTuple):
         if count == 1:
             return self
         made = jax.eval_shape(self.make_arguments)
-        axes = tuple(side_by_side.STATE_AXES if isinstance(a, SearchState) else 0 for a in made)
+        axes = tuple(mapping.STATE_AXES if isinstance(a, SearchState) else 0 for a in made)
         if axes[0] == 0:
             raise ValueError("only steps of a search are computed for several seeds")
 
         def make_arguments():
             state, *others = self.make_arguments()
-            stacked = side_by_side.stacked([state] * count)
+            stacked = mapping.stacked([state] * count)
             return stacked, *jax.tree.map(lambda a: jnp.stack([a] * count), others)
 
         def spec(spec):
             return spec if spec == EVERYWHERE else PartitionSpec(None, *spec)
 
-        function = jax.vmap(self.function, axes, out_axes=side_by_side.STATE_AXES)
+        function = jax.vmap(self.function, axes, out_axes=mapping.STATE_AXES)
         specs = tuple(map(spec, self.specs))
         return self._replace(function=function, make_arguments=make_arguments, specs=specs)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.extend.core import Literal, jaxprs_in_params
 from jaxlib import _hlo, _jax
 
-from nge_jax.onnx_graph import scan_counts
+from nge_jax.export.onnx_graph import scan_counts
 
 KEYS = ("flops", "bytes accessed")
 

@@ -11,10 +11,10 @@ import numpy as np
 from measure import cost
 from nge_jax.data import order as data_order
 from nge_jax.data import small
+from nge_jax.devices import parallel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import parallel
 from nge_jax.search import build as search_build
-from nge_jax.search import gradient_steps
+from nge_jax.search.steps import gradient as gradient_steps
 
 
 class SearchInputs(NamedTuple):

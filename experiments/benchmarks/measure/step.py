@@ -10,11 +10,11 @@ import jax
 from absl import app, flags
 
 from measure import cost, process, program
+from nge_jax.devices import parallel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import parallel
-from nge_jax.runtime.config import load_config
 from nge_jax.search import build as search_build
-from nge_jax.search import gradient_steps
+from nge_jax.search.steps import gradient as gradient_steps
+from nge_jax.settings.configs import load_config
 
 RELAXED = ("gumbel", "partial")  # words of the config: other relaxations than softmax
 VARIANTS = ("plain", "ours", "remat", *RELAXED, "together")

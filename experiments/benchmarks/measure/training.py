@@ -12,7 +12,7 @@ from absl import app, flags
 
 from measure import collectives, process, program
 from nge_jax.data import source
-from nge_jax.runtime.config import load_config
+from nge_jax.settings.configs import load_config
 from nge_jax.space import genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import runner as train_runner

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nge_jax.data.voc_segmentation.devkit import IGNORE
-from nge_jax.runtime import host_tf
+from nge_jax.devices import host_tf
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 

@@ -14,15 +14,16 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.data import order as data_order
-from nge_jax.data import prepare, record_index
-from nge_jax.data.imagenet.batches import MEAN
-from nge_jax.data.record_index import Records
+from nge_jax.data import prepare
+from nge_jax.data.photographs import record_index
+from nge_jax.data.photographs.batches import MEAN
+from nge_jax.data.photographs.record_index import Records
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import devkit, masks, own
 from nge_jax.data.voc_segmentation.own import Listed
 from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
+from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError, InputError, arguments_as
-from nge_jax.runtime import host_tf
 
 READ = 16  # records read by one call from TensorFlow into Python
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
-from nge_jax.data import pixels
+from nge_jax.data.photographs import pixels
 from nge_jax.data.voc_segmentation import class_names, sbd
 from nge_jax.data.voc_segmentation.devkit import CLASSES, IGNORE, IMAGES, DevkitExample
 from nge_jax.data.voc_segmentation.palette import voc_palette

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.data import pixels, record_index
+from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError

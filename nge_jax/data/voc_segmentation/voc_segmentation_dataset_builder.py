@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from nge_jax.data import pixels
+from nge_jax.data.photographs import pixels
 from nge_jax.data.voc_segmentation import devkit, masks
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nge_jax.data import order
-from nge_jax.data.imagenet.batches import MEAN
+from nge_jax.data.photographs.batches import MEAN
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit

@@ -12,7 +12,7 @@ from measure.process import Process
 from nge_jax.cost import part_costs
 from nge_jax.networks.network import cifar_network
 from nge_jax.space import genotype
-from tests.small_training import SMALL
+from tests.helpers.small_training import SMALL
 
 # A loop over steps with the gradient's sum, in it one of three cells with statistics of both passes.
 HLO = """HloModule phase

@@ -1,0 +1,1 @@
+"""Where a run computes: devices and processes, finite numbers, compiled programs, TensorFlow on the host."""

@@ -1,0 +1,90 @@
+"""How long compiling took: kept beside the compiled programs, and shown the next time."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from nge_jax.files import write_atomically
+from nge_jax.settings.configs import flatten
+from nge_jax.settings.keys import HARMLESS
+from nge_jax.version import __version__
+
+COMPILE_SECONDS = "nge_jax_compile_seconds.json"  # in the folder of compiled programs
+MOST_KEPT = 500
+# Settings that change no program: what none sees, and numbers that are arguments, see `search/steps/arguments.py` and
+# `train/arguments.py`. Whether there is such an argument at all is told by the arguments themselves.
+INDIFFERENT = (
+    *HARMLESS,
+    "seed",
+    "init_from",
+    "embedding.learning_rate",
+    "embedding.weight_decay",
+    "evolution.learning_rate",
+    "evolution.rank_scale",
+    "gumbel.",
+    "reinforce.learning_rate",
+    "search.entropy_weight",
+    "search.epochs",
+    "search.skip_dropout",
+    "search.warmup",
+    "train.drop_path",
+    "train.epochs",
+    "train.images_per_epoch",
+    "train.steps",
+    "train.warmup_epochs",
+    "weights.clip_norm",
+    "weights.learning_rate",
+    "weights.momentum",
+    "weights.weight_decay",
+)
+
+
+def program_key(settings: Mapping[str, Any], arguments: Any) -> str:
+    """Returns a name for a run's programs, by all that decides on them and a little more.
+
+    Args:
+      settings: of the run.
+      arguments: a tree of arrays, or of their types, that the programs are given; shapes count, and where None is.
+    """
+    devices = jax.devices()
+    about = [
+        {k: v for k, v in flatten(settings).items() if not k.startswith(INDIFFERENT)},
+        str(jax.tree.map(lambda leaf: str(jax.typeof(leaf)), arguments)),
+        [devices[0].device_kind, len(devices), jax.__version__, __version__],
+    ]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+
+
+def usual_seconds(key: str) -> float | None:
+    """Returns how long compiling the programs of this key took the last time; None where nobody knows."""
+    seconds = _read().get(key)
+    return seconds if isinstance(seconds, int | float) and 0 <= seconds < 1e6 else None
+
+
+def remember_seconds(key: str, seconds: float) -> None:
+    """Keeps for the next run how long compiling took; where that cannot be written, nothing happens."""
+    file = _file()
+    if file is None:
+        return
+    kept = {k: v for k, v in _read().items() if k != key} | {key: round(seconds, 1)}
+    with contextlib.suppress(OSError):
+        write_atomically(file, json.dumps(dict([*kept.items()][-MOST_KEPT:]), indent=0) + "\n")
+
+
+def _file() -> Path | None:
+    folder: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    return None if not folder or "://" in folder else Path(folder) / COMPILE_SECONDS
+
+
+def _read() -> dict[str, Any]:
+    file = _file()
+    try:
+        found = json.loads(file.read_text()) if file is not None else {}
+    except (OSError, ValueError, RecursionError):  # of a cache: broken is as good as none
+        return {}
+    return found if isinstance(found, dict) else {}

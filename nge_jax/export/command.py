@@ -1,0 +1,181 @@
+"""Exports a trained network, for use without this program:
+
+  python -m nge_jax.export --workdir=runs/train_cifar10 --output=exported
+
+writes
+  network.stablehlo      `jax.export.deserialize(...)` makes it a function (weights, images) -> logits, for CPU, CUDA
+                         and TPU; images: uint8 [N, H, W, C] of any N (they are normalized inside), logits: float32
+                         [N, classes], of a segmentation [N, H, W, classes]
+  weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
+  dataset.json           the images' shape, the labels of the classes
+and, where --formats asks for them,
+  network.onnx           the same function with its weights, images -> logits, for ONNX runtimes (the package onnx)
+  saved_model/           the same as a TensorFlow SavedModel
+  weights.npz            (npz) with config.json and genotype.json beside it: a small folder that this program loads like
+                         a workdir; the network in nge_jax/pretrained/digits was made so (see docs/commands.md)
+"""
+
+import argparse
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from nge_jax import files
+from nge_jax.data import spec as dataset_spec
+from nge_jax.devices import host_tf
+from nge_jax.errors import ArgumentError, InputError, arguments_as
+from nge_jax.export import onnx_graph
+from nge_jax.files import write_atomically
+from nge_jax.settings.configs import to_values
+from nge_jax.space import genotype
+from nge_jax.train import trained
+from nge_jax.train.trained import Trained
+from nge_jax.workdir import artifacts
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
+ONNX, SAVED_MODEL = "network.onnx", "saved_model"
+INPUT, OUTPUT = "images", "logits"  # of the graph
+# What each format writes, beside dataset.json.
+FORMATS = {
+    "stablehlo": (PROGRAM, WEIGHTS),
+    "onnx": (ONNX,),
+    "saved_model": (SAVED_MODEL,),
+    "npz": (artifacts.WEIGHTS, artifacts.CONFIG, artifacts.GENOTYPE),
+}
+DEFAULT = ("stablehlo",)
+
+
+def flat_weights(network: Trained) -> dict[str, np.ndarray]:
+    """Returns {"params/stem/Conv_0/kernel": array, ...}, without those of the auxiliary head."""
+    flat: dict[str, Any] = flatten_dict(network.variables, sep="/")
+    return {name: array for name, array in flat.items() if name.split("/")[1] != "auxiliary"}
+
+
+def program(network: Trained) -> jax.export.Exported:
+    """Makes `(weights, images) -> logits` for any number of images, for all of PLATFORMS."""
+
+    def logits(weights: dict[str, jax.Array], images: jax.Array) -> jax.Array:
+        variables = unflatten_dict(weights, sep="/")
+        return trained.logits(network.module, network.spec, variables, images)
+
+    shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in flat_weights(network).items()}
+    batch = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((*batch, *network.spec.shape), jnp.uint8)
+    return jax.export.export(jax.jit(logits), platforms=PLATFORMS)(shapes, images)
+
+
+def onnx_model(network: Trained) -> Any:
+    """Makes the `onnx.ModelProto` of `images -> logits`, for any number of images."""
+    logits = partial(trained.logits, network.module, network.spec, _without_auxiliary(network))
+    return onnx_graph.convert(logits, network.spec.shape, jnp.uint8, names=(INPUT, OUTPUT))
+
+
+def write_saved_model(network: Trained, folder: Path) -> None:
+    """Writes a TensorFlow SavedModel whose signature `serving_default` is `images -> logits`, and reads it again.
+
+    Raises:
+      InputError: this TensorFlow cannot read the programs of this jax; nothing is left of the folder.
+    """
+    tf = host_tf.tensorflow()
+    from jax.experimental import jax2tf
+
+    logits = partial(trained.logits, network.module, network.spec, _without_auxiliary(network))
+    height, width, channels = network.spec.shape
+    shapes = [f"(batch, {height}, {width}, {channels})"]
+    converted = jax2tf.convert(
+        logits, polymorphic_shapes=shapes, native_serialization_platforms=("cpu", "cuda")
+    )
+    model, images = tf.Module(), tf.TensorSpec((None, *network.spec.shape), tf.uint8, name=INPUT)
+    model.function = tf.function(
+        lambda images: {OUTPUT: converted(images)}, input_signature=[images], autograph=False
+    )
+    tf.saved_model.save(model, str(folder), signatures={"serving_default": model.function})
+    try:
+        classify = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        classify(tf.zeros((1, *network.spec.shape), tf.uint8))
+    except tf.errors.InvalidArgumentError as error:
+        # TensorFlow brings a reader of StableHLO of its own, which may be older than what jax writes for it.
+        shutil.rmtree(folder)
+        raise InputError(
+            f"saved_model: TensorFlow {tf.__version__} cannot read a program of jax {jax.__version__}, expected "
+            "versions nearer to each other; the other formats do not need it"
+        ) from error
+
+
+def _without_auxiliary(network):
+    return unflatten_dict(flat_weights(network), sep="/")
+
+
+def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> None:
+    """Writes the files of some of FORMATS into the folder `output`, which may exist but hold none of them.
+
+    Raises:
+      InputError: one of the files is there or cannot be written, or a package is not installed.
+    """
+    for package, needs in (("safetensors", "stablehlo"), ("onnx", "onnx")):
+        if needs in formats and importlib.util.find_spec(package) is None:
+            raise InputError(f"{package} is not installed, pip install {package}")
+    names = [name for form in formats for name in FORMATS[form]]
+    for name in (*names, artifacts.DATASET):
+        if (output / name).exists():
+            raise ArgumentError("output", f"{output / name} exists, expected a folder without it")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError("output", f"{output} cannot be made ({error.strerror})") from error
+    if "stablehlo" in formats:
+        from safetensors import numpy as safetensors
+
+        (output / PROGRAM).write_bytes(program(network).serialize())
+        # Its own writer would make a file that others cannot read.
+        (output / WEIGHTS).write_bytes(safetensors.save(flat_weights(network)))
+    if "onnx" in formats:
+        (output / ONNX).write_bytes(onnx_model(network).SerializeToString())
+    if "npz" in formats:
+        with (output / artifacts.WEIGHTS).open("wb") as file:
+            arrays: Any = flat_weights(network)
+            np.savez_compressed(file, **arrays)
+        artifacts.write_json(output / artifacts.CONFIG, to_values(network.config))
+        text = genotype.to_json(network.module.genotype)
+        files.write_atomically(output / artifacts.GENOTYPE, text)
+    write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))
+    if "saved_model" in formats:  # the last: it may be refused when the others are of use
+        write_saved_model(network, output / SAVED_MODEL)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Raises:
+      InputError: a flag or the workdir is refused.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m nge_jax.export", description="Exports a trained network."
+    )
+    trained.add_arguments(parser)
+    parser.add_argument("--output", required=True, type=Path, help="folder for the files")
+    parser.add_argument(
+        "--formats",
+        default=",".join(DEFAULT),
+        help=f"of {', '.join(FORMATS)}, joined by commas; default: {','.join(DEFAULT)}",
+    )
+    given: Any = parser.parse_args(arguments)
+    formats = given.formats.split(",")
+    for form in formats:
+        if form not in FORMATS:
+            raise InputError(f"--formats: found {form!r}, expected some of {', '.join(FORMATS)}")
+    network = trained.load(given.workdir, given.checkpoint)
+    output = given.output.expanduser()
+    with arguments_as(output="--output"):
+        write(network, output, formats)
+    names = [name for form in formats for name in FORMATS[form]]
+    print(f"{output}: the network of step {network.step} as {' and '.join(names)}")

@@ -1,0 +1,1 @@
+"""Several searches as one program, each with a folder of its own in the workdir."""

@@ -1,0 +1,232 @@
+"""The two updates of Algorithm 1 as pure functions, and many of them in one dispatch.
+
+One update trains one group of parameters, the supernet's weights or the edge model ("embedding"), and
+leaves the other group and its optimizer's state bit for bit as they were.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from nge_jax.data import augment
+from nge_jax.devices import finite
+from nge_jax.devices.parallel import AXIS, batch_at, make_phase, my_part
+from nge_jax.embedding import EdgeModel
+from nge_jax.metrics import Sums, count_correct, no_sums
+from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
+from nge_jax.search.steps.relaxation import Applied, Mix, Penalty, mix_all
+from nge_jax.supernet.model import Supernet
+from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+
+Tree = Any
+Net = Supernet | NasBench201Supernet
+
+
+class SearchState(NamedTuple):
+    """All that a search carries from step to step; it is what a checkpoint holds.
+
+    step: updates of either group so far.
+    params, opt_state: {"weights": ..., "embedding": ...}.
+    sums: of each group's half of the data since the epoch began.
+    history: [epochs + 1, 2, 14, 7], P before the search and after each epoch; zeros for those to come. Of edge models
+      with betas a `Mixture` of such arrays.
+    """
+
+    step: jax.Array
+    params: dict[str, Tree]
+    opt_state: Tree
+    sums: dict[str, Sums]
+    history: Any
+
+
+class Preprocessing(NamedTuple):
+    """How images enter a step; `pad`, `flip` as of `augment.draw`."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pad: int
+    flip: bool
+
+
+def init_state(
+    net: Net, edge_model: EdgeModel, optimizer: Optimizer, epochs: int, key: jax.Array
+) -> SearchState:
+    """Makes the state before the first step."""
+    params = {
+        WEIGHTS: net.init(jax.random.fold_in(key, 0)),
+        EMBEDDING: edge_model.init(jax.random.fold_in(key, 1)),
+    }
+    probs = edge_model.probs(params[EMBEDDING])
+    return SearchState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=optimizer.init(params),
+        sums={WEIGHTS: no_sums(), EMBEDDING: no_sums()},
+        history=jax.tree.map(lambda p: jnp.zeros((epochs + 1, *p.shape)).at[0].set(p), probs),
+    )
+
+
+def make_weight_step(
+    net: Applied,
+    optimizer: Optimizer,
+    preprocessing: Preprocessing,
+    mix: Mix = mix_all,
+    *,
+    skip_nonfinite: bool = False,
+) -> Callable:
+    """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
+
+    To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1
+    holds P for an epoch); images: uint8 [B, H, W, C], this device's part of the batch; key: the run's.
+    net, mix: of a `steps.relaxation.Relaxation`. skip_nonfinite: whether an update that is not finite is left out.
+    """
+
+    def weight_step(state, probs, images, labels, key):
+        x = augmented(preprocessing, images, jax.random.fold_in(key, state.step))
+        choices = mix(probs, key, state.step)
+
+        def loss_fn(weights):
+            return loss(net, weights, x, labels, choices)
+
+        grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
+        return updated(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
+
+    return weight_step
+
+
+def make_embedding_step(
+    net: Applied,
+    edge_model: EdgeModel,
+    optimizer: Optimizer,
+    preprocessing: Preprocessing,
+    mix: Mix = mix_all,
+    *,
+    penalty: Penalty | None = None,
+    skip_nonfinite: bool = False,
+    warmup_steps: Any = None,
+) -> Callable:
+    """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
+
+    P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix, penalty: of a
+    `relaxation.Relaxation`; the loss that is told is without the penalty. Before step `warmup_steps`, unless it is
+    None, a batch tells the loss and updates nothing.
+    """
+
+    def loss_of(embedding, state, x, labels, key):
+        choices = edge_model.probs(embedding), mix, penalty
+        return relaxed_loss(net, state.params[WEIGHTS], x, labels, *choices, key, state.step)
+
+    def update(state, x, labels, key):
+        grads, sums = jax.grad(loss_of, has_aux=True)(
+            state.params[EMBEDDING], state, x, labels, key
+        )
+        return updated(state, EMBEDDING, optimizer, grads, sums, skip_nonfinite)
+
+    def evaluate(state, x, labels, key):
+        _, sums = loss_of(state.params[EMBEDDING], state, x, labels, key)
+        added = jax.tree.map(jnp.add, state.sums[EMBEDDING], lax.psum(sums, AXIS))
+        return state._replace(step=state.step + 1, sums=state.sums | {EMBEDDING: added})
+
+    def embedding_step(state, images, labels, key):
+        x = augmented(preprocessing, images, jax.random.fold_in(key, state.step))
+        if warmup_steps is None:
+            return update(state, x, labels, key)
+        return lax.cond(state.step < warmup_steps, evaluate, update, state, x, labels, key)
+
+    return embedding_step
+
+
+def make_weight_phase(weight_step: Callable) -> Callable:
+    """Makes `(state, (probs, batches), key, start, stop) -> state`: rows start..stop-1 of weight steps.
+
+    P is an argument, so that one compiled program serves all edge models.
+    """
+
+    def weight_phase(state, probs_and_batches, key, start, stop):
+        probs, batches = probs_and_batches
+
+        def step(state, *batch):
+            return weight_step(state, probs, *batch)
+
+        return make_phase(step)(state, batches, key, start, stop)
+
+    return weight_phase
+
+
+def make_alternating_phase(
+    weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel
+) -> Callable:
+    """Makes `(state, (weight batches, embedding batches), key, start, stop) -> state`, as DARTS alternates.
+
+    Row by row: an embedding step, then a weight step under the P that follows from it.
+    """
+
+    def with_validation(state, training, validation, key):
+        del training
+        return embedding_step(state, *validation, key)
+
+    return alternate(weight_step, with_validation, edge_model)
+
+
+def alternate(weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel) -> Callable:
+    """Makes that of `make_alternating_phase`; `embedding_step`: (state, training, validation, key) -> state."""
+
+    def alternating_phase(state, batches, key, start, stop):
+        training, validation = batches
+
+        def body(i, state):
+            state = embedding_step(state, batch_at(training, i), batch_at(validation, i), key)
+            probs = edge_model.probs(state.params[EMBEDDING])
+            return weight_step(state, probs, *batch_at(training, i), key)
+
+        return lax.fori_loop(start, stop, body, state)
+
+    return alternating_phase
+
+
+def augmented(preprocessing: Preprocessing, images: jax.Array, key: jax.Array) -> jax.Array:
+    """Draws for the global batch, so that an image's crop does not depend on the number of devices."""
+    draws = augment.draw(
+        key,
+        lax.axis_size(AXIS) * len(images),
+        *images.shape[1:3],
+        pad=preprocessing.pad,
+        flip=preprocessing.flip,
+    )
+    mine = my_part(draws, len(images))
+    return augment.apply(
+        images, mine, mean=preprocessing.mean, std=preprocessing.std, pad=preprocessing.pad
+    )
+
+
+def loss(net, weights, x, labels, choices):
+    """Returns the mean loss of a batch of normalized images `x`, and its sums."""
+    logits, _ = net.apply(weights, x, choices)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), count_correct(losses, logits, labels)
+
+
+def relaxed_loss(net, weights, x, labels, probs, mix, penalty, key, step):
+    """Returns what the embedding's gradient is of: the loss under P with the penalty, and the sums of that without."""
+    value, sums = loss(net, weights, x, labels, mix(probs, key, step))
+    return (value if penalty is None else value + penalty(probs, step)), sums
+
+
+def updated(state, group, optimizer, grads, sums, skip_nonfinite):
+    grads, sums = lax.pmean(grads, AXIS), lax.psum(sums, AXIS)
+    params, opt_state = optimizer.update(group, grads, state.opt_state, state.params)
+    added = jax.tree.map(jnp.add, state.sums[group], sums)
+    new = params[group], opt_state, added
+    if skip_nonfinite:
+        new = finite.choose(new, (state.params[group], state.opt_state, state.sums[group]))
+    moved, opt_state, added = new
+    return state._replace(
+        step=state.step + 1,
+        params=params | {group: moved},
+        opt_state=opt_state,
+        sums=state.sums | {group: added},
+    )

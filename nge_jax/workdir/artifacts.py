@@ -1,0 +1,345 @@
+"""The files of a workdir: their names, and who writes and reads each; what is missing or broken is refused."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nge_jax import errors, files
+from nge_jax.errors import InputError
+from nge_jax.space import found, genotype
+from nge_jax.space.mixture import Mixture
+from nge_jax.space.spaces import DARTS, SPACES, Space
+
+CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
+TIME = "%Y-%m-%dT%H:%M:%S%z"  # in environment.json
+METRICS = "metrics.jsonl"
+DATASET = "dataset.json"
+GENOTYPE = "genotype.json"
+ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
+ACCURACIES = "accuracies.json"  # of the cell found, where a table has them
+SEEDS = (
+    "seeds.json"  # of several searches in one workdir, each in a folder of its own, see `Member`
+)
+RANDOM_CELLS = "random_cells.json"  # how others do in a search's weights, beside the cell found
+SIZES = "sizes.json"  # of the network trained, or that the cell found would be trained in
+WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
+CONFUSION = "confusion.json"  # of a training's test
+# For TensorBoard, pictures of the run's end: written as a whole, and by their names read after all others.
+EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
+EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
+REPORT_MARKDOWN, REPORT = (
+    "report.md",
+    "report.html",
+)  # the second is the last file that any task writes
+
+# Networks that come with the program, by the names that commands take for their folders.
+PRETRAINED = {"digits:pretrained": Path(__file__).parents[1] / "pretrained" / "digits"}
+
+Size = tuple[str, int, int]  # a network's name, its parameters, multiply-adds for one image
+SIZE_FIELDS = ("name", "parameters", "multiply_adds")
+EpochRows = list[dict[str, Any]]  # one for each epoch
+
+
+class SearchHistory(NamedTuple):
+    """What history.npz holds of a search that has ended, as `write_history` describes it."""
+
+    architectures: np.ndarray
+    rewards: np.ndarray
+    candidates: np.ndarray
+    accuracies: np.ndarray
+
+    def reward(self, cell: np.ndarray) -> float | None:
+        """Returns the largest that the cell ever got; None where it was never evaluated."""
+        rewards = self.rewards[(self.architectures == cell).all((1, 2))]
+        return rewards.max() if len(rewards) else None
+
+
+def find_run(name: str | Path) -> Path:
+    """Returns the folder of a run, or that of a network in PRETRAINED by its name; "~" expands.
+
+    Raises:
+      InputError: nobody knows where the home folder is.
+    """
+    try:
+        return PRETRAINED.get(str(name), Path(name).expanduser())
+    except RuntimeError as error:
+        raise InputError(f"{name}: no home folder is known ({error})") from error
+
+
+class Member(NamedTuple):
+    """Which of several searches in one workdir.
+
+    edge_model: "" where all have that of the config.
+    """
+
+    seed: int
+    edge_model: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.edge_model} seed {self.seed}".lstrip()
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder within the workdir: "seed-0", or of several edge models "alpha-seed-0"."""
+        return str(self).replace(" ", "-")
+
+
+def members(search: Mapping[str, Any], seed: int) -> list[Member]:
+    """Lists the searches that a config makes in one workdir; none where it is a single one.
+
+    Args:
+      search: the config's group of this name.
+      seed: the config's, that of all where `search` has edge models and no seeds.
+    """
+    seeds, models = (search.get(key, ()) for key in ("seeds", "edge_models"))
+    if not seeds and not models:
+        return []
+    return [Member(int(s), model) for model in models or ("",) for s in seeds or (seed,)]
+
+
+def describe(several: Sequence[Member]) -> str:
+    """Returns what searches are called in a sentence: "seeds 0, 3", "alpha seed 0, nge seed 0"."""
+    if any(member.edge_model for member in several):
+        return ", ".join(map(str, several))
+    return f"seed{'s' * (len(several) > 1)} {', '.join(str(member.seed) for member in several)}"
+
+
+def read_members(workdir: Path) -> list[Member]:
+    """Reads which searches a workdir holds, each in a folder of its own; none where it holds a single run.
+
+    Raises InputError where its config is no JSON object, or these are no seeds or no names of edge models.
+    """
+    config = read_json(workdir / CONFIG)
+    search = config["search"] if isinstance(config.get("search"), dict) else {}
+    for key, fits, expected in (
+        ("seeds", is_count, "numbers"),
+        ("edge_models", _is_name, "names"),
+    ):
+        values = search.get(key, [])
+        if not isinstance(values, list) or not all(map(fits, values)):
+            found = f"found {values!r} as search.{key}"
+            raise InputError(f"{workdir / CONFIG}: {found}, expected {expected}")
+    if search.get("edge_models") and not is_count(config.get("seed")):
+        raise InputError(
+            f"{workdir / CONFIG}: found {config.get('seed')!r} as seed, expected a number"
+        )
+    return members(search, config.get("seed", 0))
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder is no workdir, but holds the weights of an exported network."""
+    return (folder / WEIGHTS).is_file() and not (folder / CHECKPOINTS).is_dir()
+
+
+def read_history(path: Path) -> SearchHistory:
+    """Reads history.npz; raises InputError where it is missing or is not what such a search ends with."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected the history of a search")
+    try:
+        history = SearchHistory(**files.read_arrays(path, SearchHistory._fields))
+    except (OSError, ValueError) as error:
+        expected = f"expected an archive of {', '.join(SearchHistory._fields)}"
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
+    cells = DARTS.shape[:2]
+    for names in (SearchHistory._fields[:2], SearchHistory._fields[2:]):
+        several, values = (getattr(history, name) for name in names)
+        if not len(values) or several.shape != (len(values), *cells):
+            expected = f"expected {names[0]} [n, {cells[0]}, {cells[1]}] and {names[1]} [n]"
+            raise InputError(f"{path}: {expected}, found {several.shape} and {values.shape}")
+    return history
+
+
+def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
+    """Reads a JSON object; raises InputError where the file is missing, not one, or lacks a key."""
+    return _parse(_read(path), str(path), keys)
+
+
+def read_genotype(path: Path) -> genotype.Genotype:
+    """Reads a genotype; raises InputError where the file is missing, GenotypeError where it holds none."""
+    try:
+        return genotype.from_json(_read(path))
+    except errors.GenotypeError as error:
+        raise errors.GenotypeError(f"{path}: {error}") from None
+
+
+def read_found(path: Path) -> found.Found:
+    """Reads what a search ended with, a genotype or a cell of NAS-Bench-201; errors as of `read_genotype`."""
+    try:
+        return found.from_json(_read(path))
+    except errors.GenotypeError as error:
+        raise errors.GenotypeError(f"{path}: {error}") from None
+
+
+def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
+    """Reads the epochs of metrics.jsonl in order; where two lines are of one epoch the later one adds.
+
+    Raises InputError naming the line that is no JSON object, or the epoch that lacks one of `keys`.
+    """
+    epochs: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        metrics = _parse(line, f"{path}, line {number}", ("epoch",))
+        if not is_count(metrics["epoch"]):
+            raise InputError(
+                f"{path}, line {number}: found the epoch {metrics['epoch']!r}, expected a number"
+            )
+        epochs[metrics["epoch"]] = epochs.get(metrics["epoch"], {}) | metrics
+    if not epochs:
+        raise InputError(f"{path}: expected a line for each epoch, found none")
+    for epoch, metrics in epochs.items():
+        _check(metrics, f"{path}, epoch {epoch}", keys)
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
+    """Reads probabilities [epochs + 1, cell type, edge, operation] and the space that they are of.
+
+    Raises InputError where the file is missing, is no such archive, is of no known space, or its shapes disagree.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected what a search records")
+    try:
+        arrays = files.read_arrays(path, ("probs", "operations", "edges"))
+    except (OSError, ValueError) as error:
+        expected = "expected an archive of probs, operations and edges"
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
+    probs, operations, edges = (arrays[name] for name in ("probs", "operations", "edges"))
+    for space in SPACES.values():
+        if (operations.tolist(), edges.tolist()) == (
+            [*space.operations],
+            [*map(list, space.edges)],
+        ):
+            break
+    else:
+        raise InputError(
+            f"{path}: expected operations and edges of one of {', '.join(SPACES)}, found others"
+        )
+    if probs.ndim != 4 or probs.shape[1:] != space.shape or not len(probs):
+        raise InputError(
+            f"{path}: expected probs of shape [epochs + 1, {space.shape}], found {probs.shape}"
+        )
+    return probs, space
+
+
+def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
+    """Reads what the edges counted beside `probs`, as of `read_architecture`: [epochs + 1, cell type, edge].
+
+    None of a search that weighs no edges. Raises InputError where the file is damaged or their shape is another.
+    """
+    try:
+        betas = files.read_arrays(path).get("betas")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected an archive, found {files.reason(error)}") from None
+    if betas is not None and betas.shape != probs.shape[:-1]:
+        raise InputError(f"{path}: expected betas of shape {probs.shape[:-1]}, found {betas.shape}")
+    return betas
+
+
+def write_sizes(workdir: Path, sizes: Iterable[Size]) -> None:
+    """Writes the sizes of networks as sizes.json in the workdir, the first that of the run's own."""
+    networks = [dict(zip(SIZE_FIELDS, size, strict=True)) for size in sizes]
+    write_json(workdir / SIZES, {"networks": networks})
+
+
+def read_sizes(workdir: Path) -> list[Size] | None:
+    """Reads what `write_sizes` writes; None where there is no such file, InputError where it is another."""
+    path = workdir / SIZES
+    if not path.exists():
+        return None
+    networks = read_json(path, ("networks",))["networks"]
+    try:
+        return [(str(n["name"]), int(n["parameters"]), int(n["multiply_adds"])) for n in networks]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected networks with {', '.join(SIZE_FIELDS)}, found {error!r}"
+        ) from None
+
+
+def read_random_cells(workdir: Path) -> tuple[float, dict[str, float]] | None:
+    """Reads random_cells.json: the accuracy of the cell found, and those of others by name; None where there is none.
+
+    Raises InputError where it is another file.
+    """
+    path = workdir / RANDOM_CELLS
+    if not path.exists():
+        return None
+    values = read_json(path, ("found", "random"))
+    others = values["random"] if isinstance(values["random"], dict) else {}
+    numbers = [values["found"], *others.values()]
+    if not others or not all(isinstance(n, int | float) for n in numbers):
+        raise InputError(
+            f"{path}: expected accuracies of the cell found and of random ones, by name"
+        )
+    return values["found"], others
+
+
+def _read(path: Path) -> str:
+    try:
+        return files.read_text(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected what a run records") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read, {files.reason(error)}") from None
+
+
+def _parse(text: str, place: str, keys: Collection[str]) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place}: not JSON, {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{place}: expected a JSON object, found {type(value).__name__}")
+    _check(value, place, keys)
+    return value
+
+
+def _check(value: dict[str, Any], place: str, keys: Collection[str]) -> None:
+    for key in keys:
+        if key not in value:
+            raise InputError(f"{place}: expected the key {key}, found {', '.join(value) or 'none'}")
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value of JSON is a number of steps or epochs."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value of JSON may begin a folder's name."""
+    return isinstance(value, str) and value.isidentifier()
+
+
+def write_architecture(workdir: Path, history: Any, space: Space) -> None:
+    """Writes P [epochs + 1, C, E, O], before the search and after each epoch, as architecture.npz in the workdir.
+
+    history: P, or a `Mixture` of P and betas [epochs + 1, C, E], which are written, too.
+    """
+    arrays = history._asdict() if isinstance(history, Mixture) else {"probs": history}
+    _save_arrays(workdir / ARCHITECTURE, space, **arrays)
+
+
+def write_history(
+    workdir: Path, architectures: np.ndarray, rewards: np.ndarray, **final: np.ndarray
+) -> None:
+    """Writes all cells evaluated so far and their rewards, in order, as history.npz in the workdir.
+
+    Args:
+      workdir: the run's directory.
+      architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept.
+      rewards: float32 [queries].
+      final: at the end of a search the `candidates` [K, 2, 14] and their `accuracies` [K].
+    """
+    _save_arrays(workdir / HISTORY, DARTS, architectures=architectures, rewards=rewards, **final)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    files.write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+def _save_arrays(path, space, **arrays):
+    new = path.with_suffix(".new.npz")
+    np.savez(new, operations=np.array(space.operations), edges=np.array(space.edges), **arrays)
+    new.replace(path)

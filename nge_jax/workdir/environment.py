@@ -1,0 +1,95 @@
+"""What environment.json tells of every start of a run: versions, device, command, and what it took.
+
+The file holds the first start's values; "resumed" holds those of later ones by their numbers.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from nge_jax import files
+from nge_jax.devices import distributed
+from nge_jax.workdir.artifacts import ENVIRONMENT, TIME, write_json
+
+PACKAGES = ("nge_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Returns program, versions, device, command line and time of this process, ready for JSON."""
+    devices = jax.devices()
+    return {
+        "program": "nge_jax",
+        "command": shlex.join(sys.argv),
+        "started": time.strftime(TIME),
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
+        "device_platform": devices[0].platform,
+        "device_kind": devices[0].device_kind,
+        "device_count": len(devices),
+        "host_cpus": os.cpu_count(),
+        "processor": processor(),
+    }
+
+
+def end(workdir: Path) -> None:
+    """Records that this start has done all but its report: when, after how long, and the most memory it took."""
+    values: dict[str, Any] = {"ended": time.strftime(TIME)}
+    if (peak := _peak_memory()) is not None:
+        values["peak_memory_bytes"] = peak
+    on_devices = [device.memory_stats() or {} for device in jax.local_devices()]
+    if peaks := [
+        stats["peak_bytes_in_use"] for stats in on_devices if "peak_bytes_in_use" in stats
+    ]:
+        values["peak_device_memory_bytes"] = max(peaks)
+    record(workdir, **values)
+
+
+def record(workdir: Path, **values: Any) -> None:
+    """Adds values to what environment.json says of this start; the first process's, and where there is such a file."""
+    path = workdir / ENVIRONMENT
+    if not distributed.is_first() or not path.exists():
+        return
+    runs = json.loads(files.read_text(path))
+    resumed = runs.get("resumed")
+    this = [*resumed.values()][-1] if resumed else runs
+    this |= values
+    if "resumed" in runs:  # stays last
+        runs["resumed"] = runs.pop("resumed")
+    write_json(path, runs)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # this program, run from a checkout
+        return "not installed"
+
+
+def processor() -> str:
+    """Returns the name of the processor, such as "AMD EPYC 7B13", or that of its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return re.sub(r"\((R|TM|tm)\)", "", name)
+
+
+def _peak_memory() -> int | None:
+    """Returns the most memory in bytes that this process has held; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

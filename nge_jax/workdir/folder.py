@@ -1,0 +1,279 @@
+"""The working directory of a run: whose it is, what it holds, when it may be used again.
+
+A directory is a workdir of this program when its `environment.json` says so. One that holds results belongs to the
+config that made them: the same config resumes it, another one is refused, and overwriting removes exactly the files
+listed in RESULTS, never anything else that lies there.
+"""
+
+import contextlib
+import fnmatch
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nge_jax import files
+from nge_jax.devices import distributed
+from nge_jax.errors import InputError
+from nge_jax.files import half_written, write_atomically
+from nge_jax.settings import configs
+from nge_jax.settings.keys import HARMLESS
+from nge_jax.workdir import recorded as recorded_configs
+from nge_jax.workdir.artifacts import (
+    ACCURACIES,
+    ARCHITECTURE,
+    CHECKPOINTS,
+    CONFIG,
+    CONFUSION,
+    DATASET,
+    ENVIRONMENT,
+    GENOTYPE,
+    HISTORY,
+    METRICS,
+    RANDOM_CELLS,
+    REPORT,
+    REPORT_MARKDOWN,
+    SEEDS,
+    SIZES,
+)
+from nge_jax.workdir.environment import environment
+from nge_jax.workdir.lock import RUN_LOCK
+
+# Everything a run writes besides its config, its environment and its checkpoints.
+RESULTS = (
+    METRICS,
+    "events.out.tfevents.*",
+    DATASET,
+    GENOTYPE,
+    ACCURACIES,
+    RANDOM_CELLS,
+    SEEDS,
+    CONFUSION,
+    "confusion.png",
+    "confusion.svg",
+    ARCHITECTURE,
+    "architecture.new.npz",
+    HISTORY,
+    "history.new.npz",
+    "rewards.png",
+    "rewards.svg",
+    "rewards_narrow.svg",
+    "cell_*.png",
+    "cell_*.svg",
+    "probabilities_*.png",
+    "probabilities_*.svg",
+    "curves.png",
+    "curves.svg",
+    "curves_narrow.svg",
+    "heat.png",
+    "heat.svg",
+    "heat_narrow.svg",
+    "operations.png",
+    "operations.svg",
+    "operations_narrow.svg",
+    "examples.png",
+    "examples.svg",
+    SIZES,
+    REPORT_MARKDOWN,
+    REPORT,
+)
+
+
+def check_place(path: Path) -> None:
+    """Refuses a path where no run of any config could have its workdir; reads only, and asks nothing of jax.
+
+    Raises:
+      InputError: it is a file, or holds files of somebody else.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"--workdir: {path} is a file, expected a directory")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise InputError(f"--workdir: {path} cannot be read and written by this user")
+    nobodys = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
+    if all(entry.name in nobodys for entry in path.iterdir()):
+        return
+    if not _is_ours(path):
+        raise InputError(
+            f"--workdir: {path} is not empty and was not written by nge_jax (no {ENVIRONMENT} of its), "
+            "expected a new or empty directory or a workdir"
+        )
+
+
+def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Refuses a workdir that `prepare` would refuse; reads only.
+
+    Args:
+      path: the directory.
+      config: the values of a run's config, see `settings.configs.to_values`.
+      overwrite: whether an earlier run's results are to be removed.
+
+    Raises:
+      InputError: it is a file, or holds files of somebody else, or results of a different config.
+    """
+    path = Path(path)
+    check_place(path)
+    if overwrite or not path.exists() or not _has_results(path):
+        return
+    try:
+        recorded = configs.flatten(json.loads(files.read_text(path / CONFIG)))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"--workdir: {path / CONFIG} cannot be read ({files.reason(error)}); pass --overwrite to start afresh"
+        ) from error
+    differences = _differences(recorded, configs.flatten(config))
+    if differences:
+        raise InputError(
+            f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
+            "choose another --workdir, or pass --overwrite to start afresh"
+        )
+
+
+def expand(path: str | Path) -> Path:
+    """Returns the path with "~" for the user's home.
+
+    Raises:
+      InputError: nobody knows where that is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"--workdir: {path}: no home folder is known ({error})") from error
+
+
+def begin(
+    path: str | Path,
+    config: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    files: Mapping[str, str] | None = None,
+) -> Path:
+    """Makes `path` the workdir of `config`, once every process of the run has checked all else, and returns it.
+
+    Args:
+      path: the directory.
+      config: the values of the run's config.
+      overwrite: whether to remove what an earlier run wrote.
+      files: what the first process writes into it besides, texts by names.
+
+    Raises:
+      InputError: the workdir is refused, see `check`.
+    """
+    check(path, config, overwrite=overwrite)
+    distributed.wait_for_all("all is checked")
+    if distributed.is_first():
+        prepare(path, config, overwrite=overwrite)
+        for name, text in (files or {}).items():
+            write_atomically(Path(path) / name, text)
+    distributed.wait_for_all("the workdir is prepared")
+    return Path(path)
+
+
+def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> Path:
+    """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
+
+    Call it once everything else that may refuse the input has been asked: with `overwrite` it removes what an earlier
+    run wrote. Raises what `check` raises.
+    """
+    check(path, config, overwrite=overwrite)
+    path = Path(path)
+    this_run = environment()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir: {path} cannot be made ({error.strerror})") from error
+    resumes = _has_results(path) and not overwrite
+    if resumes:
+        runs = json.loads(files.read_text(path / ENVIRONMENT))
+        if not isinstance(runs.get("resumed"), dict):  # somebody has edited it
+            runs["resumed"] = {}
+        numbers = [int(number) for number in runs["resumed"] if number.isdecimal()]
+        runs["resumed"][str(max(numbers, default=0) + 1)] = this_run
+    else:
+        _remove_results(path)  # check has made sure that they are ours
+        runs = this_run | {"resumed": {}}
+    # The environment first: without it the directory would not be known for ours.
+    write_atomically(path / ENVIRONMENT, json.dumps(runs, indent=2) + "\n")
+    if not resumes:
+        with contextlib.suppress(OSError):  # if it is a folder, and empty
+            (path / CONFIG).rmdir()
+        write_atomically(path / CONFIG, json.dumps(config, indent=2) + "\n")
+    return path
+
+
+def remove(path: Path) -> None:
+    """Takes a workdir away, but for what is none of this program's files; nothing happens where it is none."""
+    if not _is_ours(path):
+        return
+    _remove_results(path)
+    for name in (CONFIG, ENVIRONMENT):
+        (path / name).unlink(missing_ok=True)
+    for folder in (path / CHECKPOINTS, path):
+        with contextlib.suppress(OSError):  # it holds something else
+            folder.rmdir()
+
+
+def has_checkpoints(path: Path) -> bool:
+    """Whether a run in the workdir `path` would go on from one."""
+    return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*"))
+
+
+def _is_ours(path):
+    try:
+        return json.loads(files.read_text(path / ENVIRONMENT))["program"] == "nge_jax"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _has_results(path):
+    """Whether there is anything to lose: a run that was stopped before its first checkpoint has nothing."""
+    metrics = path / METRICS
+    return has_checkpoints(path) or (metrics.exists() and metrics.stat().st_size > 0)
+
+
+def _remove_results(path):
+    # Checkpoints first: should it be killed here, what is left starts from the beginning.
+    checkpoints = path / CHECKPOINTS
+    if not checkpoints.is_dir():
+        _remove(checkpoints)
+    for entry in checkpoints.glob("[0-9]*"):
+        _remove(entry)
+    for entry in path.iterdir():  # also links that lead nowhere, which `glob` does not find
+        # Or what a killed process has left of one, see `half_written`.
+        name = entry.name.removesuffix(half_written(Path("-")).name[1:])
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULTS):
+            _remove(entry)
+
+
+def _remove(entry):
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
+
+
+def _differences(recorded, given):
+    """["key: workdir has X, now Y", ...] over the keys that matter; those younger than the run change nothing."""
+    absent = "nothing"
+    younger = recorded_configs.YOUNGER.get(str(given.get("task")), {})
+    recorded = {k: v for k, v in younger.items() if k in given} | recorded
+    keys = sorted(
+        key
+        for key in recorded.keys() | given.keys()
+        if not key.startswith(HARMLESS)
+        and _moveless(key, recorded.get(key, absent)) != _moveless(key, given.get(key, absent))
+    )
+    return [
+        f"{key}: workdir has {recorded.get(key, absent)!r}, now {given.get(key, absent)!r}"
+        for key in keys
+    ]
+
+
+def _moveless(key, value):
+    """Returns a value without the place of a user's images, which may move: what they hold is compared instead."""
+    if key == "data.name" and isinstance(value, str) and value.startswith(("folder:", "npz:")):
+        return value.partition(":")[0]
+    return value

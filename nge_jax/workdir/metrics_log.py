@@ -1,0 +1,123 @@
+"""The rows of a run's epochs, as they are written: metrics.jsonl, and the same for TensorBoard."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from nge_jax import files
+from nge_jax.errors import InputError
+from nge_jax.files import write_atomically
+from nge_jax.settings.configs import flatten
+from nge_jax.workdir import tensorboard
+from nge_jax.workdir.artifacts import (
+    CONFIG,
+    EVENT_PICTURES,
+    METRICS,
+    is_count,
+    read_json,
+    read_metrics,
+)
+
+# Of a report's pictures: their names, and their tags.
+PICTURES = {
+    "cell_*": "cell/{}",
+    "heat": "P/last",
+    "operations": "ops/over_epochs",
+    "confusion": "test/confusion",
+    "examples": "test/examples",
+}
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard events in a workdir, a row per epoch.
+
+    Write a row before saving the checkpoint of its step: then none can be lost, and those that a
+    resumed run will write again (of steps later than the checkpoint's) are dropped here; TensorBoard is
+    told to forget them.
+
+    Args:
+      workdir: the run's directory.
+      step: the step that the run starts from, 0 or the restored one.
+
+    Raises:
+      InputError: a line of metrics.jsonl, other than a half-written last one, is no JSON object with
+        a step.
+    """
+
+    def __init__(self, workdir: str | Path, step: int):
+        workdir = Path(workdir)
+        self._path = workdir / METRICS
+        _drop_after(self._path, step)
+        config = workdir / CONFIG
+        settings = flatten(read_json(config)) if config.exists() else {}
+        self._events = tensorboard.Events(workdir, step, settings)
+
+    def write(
+        self,
+        metrics: Mapping[str, float | int | str],
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Appends a row (with a "step"), on disk before it returns; of the arrays [H, W] TensorBoard shows pictures.
+
+        Raises:
+          FloatingPointError: a value is infinite or not a number; nothing is written.
+        """
+        row = {key: getattr(value, "item", lambda v=value: v)() for key, value in metrics.items()}
+        for key, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise FloatingPointError(f"{key} is {value} at step {row['step']}")
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        numbers = {k: v for k, v in row.items() if k != "step" and not isinstance(v, str)}
+        self._events.write(int(row["step"]), numbers, arrays)
+
+    def close(self) -> None:
+        """Ends the TensorBoard file."""
+        self._events.close()
+
+
+def show_pictures(workdir: Path) -> None:
+    """Gives TensorBoard the pictures that a report has drawn into the workdir, at the run's last step."""
+    found = {tag: sorted(workdir.glob(f"{pattern}.png")) for pattern, tag in PICTURES.items()}
+    pngs = {
+        tag.format(path.stem.partition("_")[2]): path.read_bytes()
+        for tag, paths in found.items()
+        for path in paths
+    }
+    last = read_metrics(workdir / METRICS, ())[-1]
+    if pngs and "step" in last:
+        write_atomically(workdir / EVENT_PICTURES, tensorboard.pictures(last["step"], pngs))
+
+
+def _drop_after(path, step):
+    """Cuts the rows after `step`, and a last line that a killed process left half-written."""
+    if not os.path.lexists(path):
+        return
+    # What follows the last newline is half a line; it may end within a character.
+    try:
+        whole = files.read_bytes(path, files.TEXT_BYTES)
+        text = whole[: whole.rfind(b"\n") + 1].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read, {files.reason(error)}; pass --overwrite to start afresh"
+        ) from None
+    lines = text.splitlines(keepends=True)
+    keep = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row_step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            row_step = None
+        if not is_count(row_step):
+            raise InputError(
+                f"{path}, line {number}: expected a JSON object with a step, found {line.strip()[:60]!r}"
+            )
+        if row_step <= step:
+            keep.append(line)
+    write_atomically(path, "".join(keep))

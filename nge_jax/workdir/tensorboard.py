@@ -1,0 +1,186 @@
+"""A run's numbers and pictures for TensorBoard, written by its own record writer: TensorFlow is not imported.
+
+TensorFlow would take a search half a gigabyte and seconds, for this alone. Tags stand in groups, as TensorBoard shows
+them: `loss/train`, `accuracy/valid`, `entropy/normal`, `ops_normal/sep_conv_3x3`.
+"""
+
+import io
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nge_jax.files import half_written, write_atomically
+from nge_jax.space.spaces import SPACES
+
+NAMES = "events.out.tfevents."  # begin those of the files
+SIDE = 24  # pixels of a value in the picture of an array
+SHADES = np.array([[254, 254, 254], [20, 96, 155]], float)  # of 0, and of an array's largest value
+# What the first match makes of a metric's name; a name without one is its own tag.
+_KINDS = "|".join(kind for space in SPACES.values() for kind in space.cell_types)
+_OPERATIONS = "|".join({name: 0 for space in SPACES.values() for name in space.operations})
+TAGS = (
+    (r"(.+)_sd", r"sd/\1"),
+    (rf"({_OPERATIONS})_({_KINDS})", r"ops_\2/\1"),
+    (rf"((?:edge_)?entropy)_({_KINDS})", r"\1/\2"),
+    (r"test_iou_(.+)", r"iou_test/\1"),
+    (r"(?:weight|train)_(.+)", r"\1/train"),
+    (r"(?:embedding|validation)_(.+)", r"\1/valid"),
+    (r"test_(.+)", r"\1/test"),
+    (r"seconds|images_per_second", r"speed/\g<0>"),
+    (r"learning_rate|temperature|skip_dropout|entropy_weight", r"schedule/\g<0>"),
+    (r"queries|best_reward", r"strategy/\g<0>"),
+    (r"epoch|skipped_updates", r"run/\g<0>"),
+)
+
+
+def tag(name: str) -> str:
+    """Returns the tag of a metric: "loss/train" of "weight_loss", say."""
+    for pattern, made in TAGS:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(made)
+    return name
+
+
+class Events:
+    """A file of events in a workdir.
+
+    Args:
+      workdir: the run's directory.
+      step: that of the checkpoint which the run goes on from, 0 for none. Later steps are cut from the files of
+        earlier starts, and a TensorBoard that has read them forgets them.
+      settings: of the run's config by keys joined by dots, for the table of hyperparameters.
+    """
+
+    def __init__(self, workdir: Path, step: int, settings: Mapping[str, Any]):
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event = Event
+        files = list(workdir.glob(f"{NAMES}*"))
+        halves = [file for file in files if file.suffix == half_written(file).suffix]
+        for (
+            half
+        ) in halves:  # of a start that was killed while it cut; TensorBoard would read them, too
+            half.unlink()
+        for file in files:
+            if file not in halves:
+                _cut(file, step)
+        now = time.time()
+        # Of two runs within a second, one after the other in one process, each has a file.
+        name = f"{NAMES}{now:.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._records = RecordWriter((workdir / name).open("wb"))
+        self._write(wall_time=now, file_version="brain.Event:2")
+        # Events of this step and of later ones that stand in earlier files are dropped.
+        start = SessionLog(status=SessionLog.START)
+        self._write(wall_time=now, step=step + 1 if step else 0, session_log=start)
+        if settings:
+            from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+            values = {key: _plain(value) for key, value in settings.items()}
+            self._write(wall_time=now, summary=hparams_pb(values, start_time_secs=now))
+        self._records.flush()
+
+    def write(
+        self,
+        step: int,
+        numbers: Mapping[str, float],
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Adds numbers of a step by the names of their metrics, and arrays [H, W], not negative; readable at once."""
+        from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+        for name, value in numbers.items():
+            self._write(wall_time=time.time(), step=step, summary=scalar_pb(tag(name), value))
+        for name, array in (arrays or {}).items():
+            picture = _image(name, array_picture(array))
+            for summary in (picture, histogram_pb(f"{name}/values", array)):
+                self._write(wall_time=time.time(), step=step, summary=summary)
+        self._records.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._records.close()
+
+    def _write(self, **fields: Any) -> None:
+        self._records.write(self._event(**fields).SerializeToString())
+
+
+def _cut(file: Path, step: int) -> None:
+    """Takes what is of later steps, and a last record that is not whole, out of a file; of one that is no such, all.
+
+    A record is the length of its content (8 bytes), a sum (4), the content, a sum (4).
+    """
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+    content, kept, at = file.read_bytes(), [], 0
+    while at + 12 <= len(content):
+        end = at + 16 + int.from_bytes(content[at : at + 8], "little")
+        record = content[at:end]
+        if end > len(content):
+            break
+        try:
+            if Event.FromString(record[12:-4]).step <= step:
+                kept.append(record)
+        except DecodeError:
+            break
+        at = end
+    if (whole := b"".join(kept)) != content:
+        write_atomically(file, whole)
+
+
+def pictures(step: int, pngs: Mapping[str, bytes]) -> bytes:
+    """Returns a whole file of events that shows PNG pictures, by tag, at a step."""
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    content, now = io.BytesIO(), time.time()
+    records = RecordWriter(content)
+    records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+    for name, png in pngs.items():
+        event = Event(wall_time=now, step=step, summary=_image(name, png))
+        records.write(event.SerializeToString())
+    return content.getvalue()
+
+
+def array_picture(array: np.ndarray) -> bytes:
+    """Draws an array [H, W] as a PNG, a square for each value, the darker the larger; 0 is white."""
+    parts = np.asarray(array, float) / (np.max(array) or 1.0)
+    pixels = SHADES[0] + parts[..., None] * (SHADES[1] - SHADES[0])
+    return encode_png(pixels.repeat(SIDE, 0).repeat(SIDE, 1).round().astype(np.uint8))
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encodes uint8 [H, W, 3]."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def _image(name: str, png: bytes) -> Any:
+    """Makes the summary of a picture."""
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.plugins.image import metadata
+    from tensorboard.util import tensor_util
+
+    width, height = (str(int.from_bytes(png[at : at + 4], "big")).encode() for at in (16, 20))
+    summary = Summary()
+    summary.value.add(
+        tag=name,
+        tensor=tensor_util.make_tensor_proto([width, height, png]),
+        metadata=metadata.create_summary_metadata(display_name=None, description=None),
+    )
+    return summary
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    return value if isinstance(value, bool | int | float | str) else str(value)
