@@ -1,32 +1,38 @@
-"""Compiles the steps for accelerators that are not there, by their own compilers, and tells what came of it.
+"""Compiles the steps for accelerators that this machine lacks, with their own compilers, and estimates a step's time.
 
   python experiments/benchmarks/compile_ahead.py --plugins=DIR                                   all of it: hours
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --chips=h100 --programs=search_weights
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --cells=2 --batch_size=8 --dtype=bfloat16 --devices=4
   python experiments/benchmarks/compile_ahead.py --plugins=DIR --programs=search_weights --side_by_side=1,4,8
+  python experiments/benchmarks/compile_ahead.py --plugins=DIR --out=experiments/figures/compile_ahead.md
+
+--out names a file that keeps the rows. A new row replaces the row of the same program, chip and flags.
 
 DIR holds the compilers, which are no dependencies of the project. With the version of jax in use (0.10.2):
 
   pip install --target=DIR/cuda --no-deps jax-cuda12-plugin==0.10.2 jax-cuda12-pjrt==0.10.2 nvidia-cuda-nvcc-cu12
   pip install --target=DIR/tpu --no-deps 'libtpu==0.0.42.*'       as jax's extra `tpu` names it
 
-With later ones jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, nvidia-nvvm and nvidia-cuda-crt. With 0.11.2 most
-steps of 8 cells need XLA_FLAGS=--xla_gpu_enable_triton_gemm=false here: its tuner finds no configuration of some
-products where it may not time them. On an H100, where it may, they compile without.
+Later versions need jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, nvidia-nvvm and nvidia-cuda-crt. With 0.11.2
+most steps of 8 cells need XLA_FLAGS=--xla_gpu_enable_triton_gemm=false on a machine without the GPU. The compiler's
+tuner finds no configuration of some products where it cannot time them. On an H100 it can, and needs no flag.
 
-Each program is compiled in a process of its own, since a compiler may end its process. Exit code 1: one of them did
-not compile. With --side_by_side a search's step is that of so many in one program (`search.seeds`). Sizes are the
-paper's where no flag says otherwise (see ahead/programs.py), `batch_size` is that of all devices together. The columns:
+Each program is compiled in a process of its own, because a compiler may end its process. Exit code 1 means that a
+program did not compile. --side_by_side compiles the step of several searches in one program (`search.seeds`). Sizes are
+the paper's unless a flag changes them (see ahead/programs.py). `batch_size` counts the images of all devices together.
+The columns:
 
+* flags: what differs from the paper's size, float32 and one device. They make the same row again.
 * compile s: tracing and lowering, and XLA, on this machine, without a cache.
-* temporaries: memory beside arguments and results, on one device.
-* kernels: that a step starts, and of these fusions, products, convolutions and collectives (see ahead/kernels.py).
-* GFLOP: of products and convolutions; GB: that the kernels read and write.
-* estimate: the sum over kernels of the time that each takes at the chip's peak rates and at least (see ahead/chips.py).
-  How much slower a step is only the chip can tell, that of depthwise convolutions above all.
-* Mcycles: those that a TPU's compiler expects of the kernels that it has a model of: what tells one form from another.
+* temporaries: memory besides arguments and results, on one device.
+* kernels: how many a step starts; in brackets fusions, products, convolutions and collectives (see ahead/kernels.py).
+* GFLOP: of products and convolutions. GB: what the kernels read and write.
+* estimate: each kernel takes the longest of its arithmetic, its memory traffic and a launch, at the chip's peak rates
+  (see ahead/chips.py). The estimate sums the kernels. A real step is slower, above all its depthwise convolutions.
+* Mcycles: what a TPU's compiler expects of the kernels that it has a model of. They compare two forms of a program.
 """
 
+import importlib.metadata
 import itertools
 import json
 import os
@@ -56,10 +62,12 @@ PROGRAMS = (
     "segmentation",
     "predict",
 )
-OF_SEARCH = PROGRAMS[:9]  # by the gradient
+GRADIENT_STEPS = PROGRAMS[:9]
 COLUMNS = (
     "program",
     "chip",
+    "flags",
+    "jax",
     "compile s (trace + XLA)",
     "temporaries GB",
     f"kernels ({', '.join(KINDS[:-1])})",
@@ -68,21 +76,30 @@ COLUMNS = (
     "estimate ms",
     "Mcycles",
 )
+TITLE = """# Steps compiled for accelerators ahead of time
+
+The command `python experiments/benchmarks/compile_ahead.py --out=FILE` writes this table.
+Its help text explains the columns. An estimate is no measurement: a chip may be much slower.
+
+"""
 
 _PLUGINS = flags.DEFINE_string("plugins", None, "folder of the compilers")
 _CHIPS = flags.DEFINE_list("chips", ["h100", "v5e"], f"among {', '.join(chips.CHIPS)}")
-_PROGRAMS = flags.DEFINE_list("programs", list(PROGRAMS), "which of them")
+_PROGRAMS = flags.DEFINE_list("programs", list(PROGRAMS), "which programs")
 _SIZE = {
     "cells": flags.DEFINE_integer("cells", None, "number of cells"),
     "channels": flags.DEFINE_integer("channels", None, "channels of the first cells"),
     "batch_size": flags.DEFINE_integer("batch_size", None, "images a step"),
     "image_size": flags.DEFINE_integer("image_size", None, "pixels of a side"),
-    "dtype": flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "of the activations"),
-    "remat": flags.DEFINE_bool("remat", False, "of a supernet, as config.network.remat"),
+    "dtype": flags.DEFINE_enum(
+        "dtype", "float32", ("float32", "bfloat16"), "type of the activations"
+    ),
+    "remat": flags.DEFINE_bool("remat", False, "as config.network.remat of a supernet"),
 }
-_DEVICES = flags.DEFINE_integer("devices", 1, "that divide a batch", lower_bound=1)
-_SIDE_BY_SIDE = flags.DEFINE_list(
-    "side_by_side", ["1"], "of steps of a search: how many searches side by side"
+_DEVICES = flags.DEFINE_integer("devices", 1, "how many divide a batch", lower_bound=1)
+_SIDE_BY_SIDE = flags.DEFINE_list("side_by_side", ["1"], "how many searches run side by side")
+_OUT = flags.DEFINE_string(
+    "out", None, "a Markdown file that keeps the rows, e.g. compile_ahead.md"
 )
 _LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "a process that takes longer is stopped")
 
@@ -99,21 +116,23 @@ def main(_) -> None:
             f"--side_by_side: found {','.join(_SIDE_BY_SIDE.value)!r}, expected numbers such as 1,4,8"
         )
     several = [int(text) for text in _SIDE_BY_SIDE.value]
-    if max(several) > 1 and (others := [p for p in _PROGRAMS.value if p not in OF_SEARCH]):
+    if max(several) > 1 and (others := [p for p in _PROGRAMS.value if p not in GRADIENT_STEPS]):
         sys.exit(
             f"--side_by_side: found {max(several)} with {', '.join(others)}, expected 1: no gradient's search"
         )
     size = {name: flag.value for name, flag in _SIZE.items()}
-    print(f"{size['dtype']}, {_DEVICES.value} device(s)\n")
     print(row(*COLUMNS))
     print(row(*("---" for _ in COLUMNS)), flush=True)
-    failures = 0
+    jax, failures = importlib.metadata.version("jax"), 0
     for chip in _CHIPS.value:
         for program, seeds in itertools.product(_PROGRAMS.value, several):
             figures = compile_one(chip, program, seeds, size)
             failures += "failure" in figures
-            name = program if seeds == 1 else f"{program}, {seeds} seeds"
-            print(row(name, chip, *cells(figures)), flush=True)
+            flagged = size | {"devices": _DEVICES.value, "side_by_side": seeds}
+            line = row(program, chip, words(flagged), jax, *cells(figures))
+            print(line, flush=True)
+            if _OUT.value and "failure" not in figures:
+                keep(Path(_OUT.value), line)
     sys.exit(failures > 0)
 
 
@@ -138,8 +157,33 @@ def compile_one(chip: str, program: str, seeds: int, size: dict) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def words(values: dict) -> str:
+    """Returns the flags that make a row, without those that stand at their defaults."""
+    defaults = {name: flag.default for name, flag in _SIZE.items()}
+    defaults |= {"devices": 1, "side_by_side": 1}
+    changed = {name: value for name, value in values.items() if value != defaults[name]}
+    texts = [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in changed.items()
+    ]
+    return f"`{' '.join(texts)}`" if texts else ""
+
+
+def keep(path: Path, line: str) -> None:
+    """Adds a row to the table in a file, in the place of the row of the same program, chip and flags."""
+    lines = path.read_text().splitlines() if path.exists() else TITLE.splitlines()
+    if row(*COLUMNS) not in lines:
+        lines += [row(*COLUMNS), row(*("---" for _ in COLUMNS))]
+    keys = [text.split(" | ")[:3] for text in lines]
+    key = line.split(" | ")[:3]
+    if key in keys:
+        lines[keys.index(key)] = line
+    else:
+        lines.append(line)
+    path.write_text("\n".join(lines) + "\n")
+
+
 def reason(errors: str) -> str:
-    """Returns the line of a compiler's last words that says most: a failed check, else the last but stack frames."""
+    """Returns the line of a compiler's last words that says most: a failed check, or else the last line of text."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     checks = [line for line in lines if "Check failed" in line]
     said = (
@@ -149,9 +193,9 @@ def reason(errors: str) -> str:
 
 
 def cells(figures: dict) -> list[str]:
-    """Returns a row's texts from the third column on."""
+    """Returns a row's texts from the column `compile s` on."""
     if "failure" in figures:
-        return [figures["failure"], *[""] * (len(COLUMNS) - 3)]
+        return [figures["failure"], *[""] * (len(COLUMNS) - 5)]
     counts = figures["kernels"]
     kinds = ", ".join(f"{counts.get(kind, 0):,.0f}" for kind in KINDS[:-1])
     return [

@@ -76,8 +76,8 @@ def paragraphs_of_lines(lines: list[str], line: int) -> Iterator[Paragraph]:
         if not skipped:
             in_doctest = stripped.startswith(">>>") or (in_doctest and bool(stripped))
             in_list = bool(bullet) or (in_list and (not stripped or text[:1] in " \t"))
-            preformatted = after_blank and re.match(r" {4}|\t", text) and not in_list
-            skipped = in_doctest or bool(preformatted) or stripped.startswith(("|", "<", "[^"))
+            preformatted = after_blank and text[:1] in (" ", "\t") and not in_list
+            skipped = in_doctest or preformatted or stripped.startswith(("|", "<", "[^"))
             skipped = skipped or bool(re.match(r"\[[^\]]+\]: ", stripped))
         heading = stripped.startswith("#")
         if block and (skipped or not stripped or bullet or heading):

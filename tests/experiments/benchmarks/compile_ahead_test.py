@@ -112,6 +112,39 @@ def test_a_program_that_does_not_compile_leaves_the_other_rows(python, tmp_path)
     assert all("exit code 1: " in row for row in rows)
 
 
+def test_a_row_has_the_flags_that_make_it_again():
+    size = {"cells": 1, "channels": None, "dtype": "float32", "remat": True}
+    assert compile_ahead.words(size | {"devices": 4}) == "`--cells=1 --remat --devices=4`"
+    assert compile_ahead.words({"dtype": "float32", "devices": 1, "side_by_side": 1}) == ""
+
+
+def test_a_file_keeps_one_row_for_each_program_chip_and_flags(tmp_path):
+    file = tmp_path / "table.md"
+    rows = [
+        ("predict", "h100", "", "old"),
+        ("predict", "v5e", "", ""),
+        ("predict", "h100", "`-x`", ""),
+    ]
+    for texts in [*rows, ("predict", "h100", "", "new")]:
+        compile_ahead.keep(file, compile_ahead.row(*texts))
+    title, header, separator, *kept = file.read_text().rstrip().rsplit("\n", 5)
+    assert title.startswith("# ") and title.endswith("\n")
+    assert header == compile_ahead.row(*compile_ahead.COLUMNS) and set(separator) == set("| -")
+    assert kept == [
+        compile_ahead.row(*texts) for texts in [("predict", "h100", "", "new"), *rows[1:]]
+    ]
+
+
+def test_the_kept_table_is_of_this_form():
+    lines = (compile_ahead.HERE.parent / "figures" / "compile_ahead.md").read_text().splitlines()
+    table = [line for line in lines if line.startswith("| ")]
+    assert table[0] == compile_ahead.row(*compile_ahead.COLUMNS)
+    keys = [tuple(line.split(" | ")[:3]) for line in table[2:]]
+    assert len(set(keys)) == len(keys) > 40
+    assert {program.strip("| ") for program, *_ in keys} == set(compile_ahead.PROGRAMS)
+    assert {chip for _, chip, _ in keys} <= set(chips.CHIPS)
+
+
 def test_the_compilers_are_asked_for(python):
     done = python("experiments/benchmarks/compile_ahead.py", "--programs=predict")
     assert done.returncode == 1
