@@ -170,7 +170,8 @@ def words(values: dict) -> str:
 
 def keep(path: Path, line: str) -> None:
     """Adds a row to the table in a file, in the place of the row of the same program, chip and flags."""
-    lines = path.read_text().splitlines() if path.exists() else TITLE.splitlines()
+    text = path.read_text() if path.exists() else TITLE
+    lines = text.splitlines()
     if row(*COLUMNS) not in lines:
         lines += [row(*COLUMNS), row(*("---" for _ in COLUMNS))]
     keys = [text.split(" | ")[:3] for text in lines]
