@@ -104,7 +104,7 @@ def test_a_sentence_has_at_most_25_words(tmp_path):
     assert violations(tmp_path, "a.md", f"Short.\n\n{' '.join(words)}: more.") == [(3, "26 words")]
 
 
-@pytest.mark.parametrize("end", [". ", "; ", "? ", '." ', ".\n\n", "\n- ", "\n\n# "])
+@pytest.mark.parametrize("end", [". ", " 10. ", "; ", "? ", '." ', ".\n\n", "\n- ", "\n\n# "])
 def test_a_sentence_ends(tmp_path, end):
     half = " ".join(["word"] * 20)
     assert not violations(tmp_path, "a.md", f"{half}{end}{half}")

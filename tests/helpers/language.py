@@ -23,7 +23,7 @@ PRAGMA = re.compile(r"#\s*(!|type:|noqa|pyright:|ruff:|fmt:|pragma|pylint:|isort
 # The items of these sections of a docstring are a table, not sentences.
 ITEMS = re.compile(r"(Args|Arguments|Attributes|Raises|Fields):$")
 SECTION = re.compile(r"[A-Z]\w*:$")
-BULLET = re.compile(r"\s*([-*+]|\d+[.)])\s+")
+BULLET = re.compile(r"^\s*([-*+]|\d+[.)])\s+")
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 LINK = re.compile(r"!?\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\([^)]*\)")
 # Only a sentence's last full stop has white space, a quote or a bracket behind it.
