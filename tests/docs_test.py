@@ -95,8 +95,19 @@ def test_internal_links_lead_somewhere(page):
             assert anchor in headings(file), f"{page.name}: {target}"
 
 
-def test_the_readme_is_short():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_that_a_page_names_exist(page):
+    """Files of the package may be named from its folder on. The changelog may name files that have moved."""
+    if page.name == "changelog.md":
+        return
+    names = re.findall(r"(?<![\w./])[a-z_]\w*(?:/\w+)+\.py\b", page.read_text())
+    folders = (ROOT, ROOT / "nge_jax")
+    assert not [name for name in names if not any((folder / name).is_file() for folder in folders)]
+
+
+def test_the_readme_and_the_page_on_performance_are_short():
     assert len((ROOT / "README.md").read_bytes()) <= 8 * 1024
+    assert len((ROOT / "docs" / "performance.md").read_text().splitlines()) <= 80
 
 
 def test_every_command_of_nge_is_documented():
