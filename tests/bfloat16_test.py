@@ -35,7 +35,7 @@ def loss_curve(data, dtype, relaxation):
         built.net, built.edge_model, built.optimizer, 1, jax.random.key(0)
     )
     state, images, labels, key = parallel.replicated(
-        (state, data.train_images, data.train_labels, (jax.random.key(1), built.numbers))
+        (state, data.train_images, data.train_labels, (jax.random.key(1), built.arguments))
     )
     batches = parallel.Batches(images, labels, parallel.by_device(half[np.concatenate(order)]))
     probs = built.edge_model.probs(state.params[EMBEDDING])

@@ -67,16 +67,16 @@ def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
     return phase
 
 
-def of_numbers(make: Callable) -> Callable:
-    """Makes `(state, batches, (key, numbers), start, stop) -> state`, the phase that `make(numbers)` is.
+def with_arguments(make: Callable) -> Callable:
+    """Makes `(state, batches, (key, arguments), start, stop) -> state`, the phase `make(arguments)`.
 
-    The phase is made inside the program, of the numbers as its arguments (a tree: rates, numbers of steps). So one
-    compiled program serves them all, and the cache has it for a run with others.
+    The program makes the phase from its arguments (a tree: rates, numbers of steps). One compiled program serves all
+    of their values, and a run with other values finds the program in the compilation cache.
     """
 
-    def phase(state, batches, key_and_numbers, start, stop):
-        key, numbers = key_and_numbers
-        return make(numbers)(state, batches, key, start, stop)
+    def phase(state, batches, key_and_arguments, start, stop):
+        key, arguments = key_and_arguments
+        return make(arguments)(state, batches, key, start, stop)
 
     return phase
 
@@ -89,9 +89,22 @@ def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
       batches: in_axes of its batches; None: of `Batches`, whose indices carry a leading axis of this process's devices.
     """
     axes = BATCHES_AXES if batches is None else batches
-    return jax.pmap(
-        phase, AXIS, in_axes=(None, axes, None, None, None), out_axes=None, donate_argnums=0
-    )
+    return map_over_devices(phase, (None, axes, None, None, None), donate=0)
+
+
+def map_over_devices(
+    function: Callable, axes: Any, out_axes: Any = None, donate: int | tuple[int, ...] = ()
+) -> Callable:
+    """Runs a function on every device, over the axis AXIS. This is the one place that calls `jax.pmap`.
+
+    Args:
+      function: of arrays.
+      axes: in_axes of the arguments: 0 where an argument has a row for each device of this process, None where all
+        devices are given the whole.
+      out_axes: of the results; None where a result is the same on all devices.
+      donate: numbers of the arguments whose memory the program may use.
+    """
+    return jax.pmap(function, AXIS, in_axes=axes, out_axes=out_axes, donate_argnums=donate)
 
 
 BATCHES_AXES = Batches(images=None, labels=None, indices=0)

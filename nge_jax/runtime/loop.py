@@ -52,10 +52,10 @@ class Phase(NamedTuple):
     updates: int = 1
 
 
-class Part(NamedTuple):
-    """What an epoch was for one of several runs in one.
+class MemberEnd(NamedTuple):
+    """The end of an epoch for one of several runs in one.
 
-    row, arrays: as of `EpochEnd`, of this one alone.
+    row, arrays: as in `EpochEnd`, for this run alone.
     """
 
     row: dict[str, Any]
@@ -70,7 +70,7 @@ class EpochEnd(NamedTuple):
     score: of the examples held out, more being better; None where there are none.
     notes: lines to show below the row, unless they stood below the one before.
     arrays: [H, W], of which TensorBoard shows pictures, by tag.
-    parts: of a run that is several in one, each one's by its folder within the workdir, where its rows are written.
+    members: for several runs in one, the ends by folder within the workdir; each run's rows are written there.
     """
 
     state: State
@@ -78,14 +78,15 @@ class EpochEnd(NamedTuple):
     score: float | None = None
     notes: Sequence[str] = ()
     arrays: Mapping[str, np.ndarray] = MappingProxyType({})
-    parts: Mapping[str, Part] = MappingProxyType({})
+    members: Mapping[str, MemberEnd] = MappingProxyType({})
 
 
 class Task(NamedTuple):
     """What a run computes. Steps are updates of the state, unless they are called a phase's.
 
     state: before the first step, on every device.
-    key: what every dispatch is given: of all random choices, or a pair of it and of numbers, see `parallel.of_numbers`.
+    key: what every dispatch is given: of all random choices, or a pair of it and of arguments, see
+      `parallel.with_arguments`.
     phases: of an epoch, in their order.
     total_steps: of the whole run; its last epoch ends with the last step, be it whole or not.
     batch_size: images of an update.
@@ -96,11 +97,11 @@ class Task(NamedTuple):
     save_epochs: whether the state is saved after each epoch, be a checkpoint due or not.
     test: `state -> metrics` that the last row has besides, computed after that row is shown.
     compile: `state -> programs` of all phases, where they are to be compiled ahead; the state is kept.
-    numbers: `state -> what of it has to be finite`.
+    must_be_finite: `state -> the part that has to be finite`.
     skipped: `state -> how many updates were left out because they were not finite`; None: it leaves out none.
     ended: `state -> whether the run ends here`, at the end of an epoch before the last; None: it never does.
     settings: the run's, a tree of plain values; with the shapes of what the programs see they decide on these.
-    seen: `state -> what of it the programs see`.
+    visible: `state -> the part that the programs see`.
     """
 
     state: State
@@ -114,11 +115,11 @@ class Task(NamedTuple):
     save_epochs: bool = False
     test: Callable[[State], dict[str, Any]] | None = None
     compile: Callable[[State], Sequence[Program]] | None = None
-    numbers: Callable[[State], Any] = lambda state: state
+    must_be_finite: Callable[[State], Any] = lambda state: state
     skipped: Callable[[State], int] | None = None
     ended: Callable[[State], bool] | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
-    seen: Callable[[State], Any] = lambda state: state
+    visible: Callable[[State], Any] = lambda state: state
 
     @property
     def steps_per_epoch(self) -> int:
@@ -249,7 +250,7 @@ def _compile(
     task: Task, state: State, work: Work, log: EpochLog
 ) -> tuple[State, dict[str, Program]]:
     """Compiles all phases before any clock starts; returns the programs by the phases' names."""
-    key = program_key(task.settings, (jax.eval_shape(task.seen, state), task.key))
+    key = program_key(task.settings, (jax.eval_shape(task.visible, state), task.key))
     with log.compiling(len(task.phases), key):
         if task.compile is not None:
             programs = task.compile(state)
@@ -281,9 +282,12 @@ def _end_epoch(
     for key, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise check.diverged(key, step, f"epoch {epoch}")
-    for folder, part in end.parts.items():  # first: a part's rows may be read beside the whole's
-        speed = {"images_per_second": began["images_per_second"] / len(end.parts)}
-        log.write(began | speed | part.row, part.arrays, folder)
+    for (
+        folder,
+        member,
+    ) in end.members.items():  # first: a member's rows may be read beside the whole's
+        speed = {"images_per_second": began["images_per_second"] / len(end.members)}
+        log.write(began | speed | member.row, member.arrays, folder)
     log.write(row, end.arrays)
     return end.state, end.score
 
@@ -296,7 +300,7 @@ class _Finite:
 
     def restored(self, state: State, step: int) -> None:
         """Refuses to go on from a checkpoint that some other program has written so."""
-        if (name := finite.find_not_finite(self._task.numbers(state))) is not None:
+        if (name := finite.find_not_finite(self._task.must_be_finite(state))) is not None:
             raise Diverged(
                 f"{self._checkpoints.directory / str(step)}: found NaN or infinity in {name}, expected finite "
                 "numbers; pass --overwrite to start afresh"
@@ -312,7 +316,7 @@ class _Finite:
 
     def numbers(self, state: State, step: int, where: str) -> None:
         """Looks at all that a checkpoint would hold."""
-        if (name := finite.find_not_finite(self._task.numbers(state))) is not None:
+        if (name := finite.find_not_finite(self._task.must_be_finite(state))) is not None:
             raise self.diverged(name, step, where)
 
     def skipped(self, state: State) -> dict[str, int]:

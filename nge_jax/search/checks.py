@@ -130,7 +130,12 @@ def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
       InputError: names the key.
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
-        halves = search_images.split(config, data.train_labels)
+        halves = search_images.divide(
+            data.train_labels,
+            config.data.train_fraction,
+            config.seed,
+            by_class=search_images.divides_by_class(config),
+        ).values()
     checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
     if config.search.batch_size > smallest:

@@ -103,24 +103,35 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
         return small.load(config.data.name, config.data.dir)
 
 
-def split(config: ConfigDict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divides the training images, by their labels [N], into those for the weights and those for the embedding.
+def divides_by_class(config: ConfigDict) -> bool:
+    """Whether the halves have equal parts of each class: some classes have few of the images that are used."""
+    return is_own(config) and config.data.class_fraction != 1
+
+
+def divide(
+    labels: np.ndarray, fraction: float, seed: int, *, by_class: bool
+) -> dict[str, np.ndarray]:
+    """Divides training images into those for the weights and those for the embedding.
+
+    Args:
+      labels: of the images [N].
+      fraction: the part for the weights.
+      seed: decides which images go where.
+      by_class: see `divides_by_class`.
+
+    Returns:
+      Indices of the images, by group.
 
     Raises:
       ArgumentError: one of the two would be empty.
     """
-    fraction = config.data.train_fraction
-    if not is_own(config) or config.data.class_fraction == 1:
-        return order.split(len(labels), fraction, config.seed)
-    second = folder.hold_out(labels, config.seed, 1 - fraction)
-    if not second.any():
+    if not by_class:
+        first, second = order.split(len(labels), fraction, seed)
+        return {WEIGHTS: first, EMBEDDING: second}
+    held = folder.hold_out(labels, seed, 1 - fraction)
+    if not held.any():
         raise ArgumentError("train_fraction", "found one image of each class, expected two or more")
-    return np.flatnonzero(~second).astype(np.int32), np.flatnonzero(second).astype(np.int32)
-
-
-def split_halves(config: ConfigDict, data: small.SmallDataset) -> dict[str, np.ndarray]:
-    """Returns what `split` makes of a data set, by the group that each half is for."""
-    first, second = split(config, data.train_labels)
+    first, second = (np.flatnonzero(mask).astype(np.int32) for mask in (~held, held))
     return {WEIGHTS: first, EMBEDDING: second}
 
 

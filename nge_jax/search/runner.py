@@ -39,8 +39,9 @@ from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
 from nge_jax.search import task as search_task
-from nge_jax.search.build import Search, build, make_net
-from nge_jax.search.several import task as search_seeds
+from nge_jax.search.build import build, make_net
+from nge_jax.search.plan import Search
+from nge_jax.search.several import task as several_task
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult, make_task
 from nge_jax.settings import configs
@@ -86,21 +87,21 @@ def run(
     if search_images.is_own(config):
         data, files = _recognize(config, data, path, overwrite=overwrite)
     search_checks.check_data(config, data)
-    table = _load_table(config)
-    search = build(config, data)
-    if artifacts.members(config.search, config.seed):
-        return _run_several(config, search, data, path, table, files, overwrite=overwrite)
-    path = workdir.begin(path, configs.to_values(config), overwrite=overwrite, files=files)
+    search = build(config, data, _load_table(config))
+    keep = configs.loop_settings(config)
+    if search.members:
+        return _run_several(config, search, path, files, keep, overwrite=overwrite)
+    path = workdir.begin(path, search.settings, overwrite=overwrite, files=files)
 
-    _show_plan(config, search, data)
+    _show_plan(config, search)
     with waiting("making the supernet"):
-        task = make_task(config, search, data, path)
+        task = make_task(search, path)
     banner.show(_describe_net(config, task.state))
-    state = loop.run(task, path, **configs.loop_settings(config))
+    state = loop.run(task, path, **keep)
     del task  # and with it the images on the devices, where choosing the cell may put them anew
     with waiting("choosing the cell"):
         score = search_task.make_score(search)
-        result = search_task.conclude(config, search, data, state, path, score=score, table=table)
+        result = search_task.conclude(search, state, path, score)
     if distributed.is_first():
         print(found.to_json(result.genotype), flush=True)
         loop.finish(path, report)
@@ -114,25 +115,24 @@ def run(
 def _run_several(
     config: ConfigDict,
     search: Search,
-    data: small.SmallDataset,
     path: Path,
-    table: nas_bench_201.AccuracyTable | None,
     files: Mapping[str, str],
+    keep: dict[str, int],
     *,
     overwrite: bool,
 ) -> SearchResult:
     """Does what `run` does for several searches, as one program and each in a folder of its own."""
-    singles = search_seeds.split(config, search, data, path)
+    singles = several_task.split(search, path)
     with contextlib.ExitStack() as held:
-        _begin_several(config, singles, path, files, held, overwrite=overwrite)
-        _show_plan(config, search, data)
+        _begin_several(search, singles, path, files, held, overwrite=overwrite)
+        _show_plan(config, search)
         with waiting("making the supernets"):
-            task = search_seeds.make_task(config, search, data, singles)
-        banner.show(_describe_net(config, search_seeds.first_state(task.state)))
-        state = loop.run(task, path, **configs.loop_settings(config))
+            task = several_task.make_task(search, singles)
+        banner.show(_describe_net(config, several_task.first_state(task.state)))
+        state = loop.run(task, path, **keep)
         del task
         with waiting("choosing the cells"):
-            results = search_seeds.conclude(singles, data, state, table)
+            results = several_task.conclude(singles, state, keep["keep_checkpoints"])
         if distributed.is_first():
             for single in singles.values():
                 loop.finish(single.path, report)
@@ -141,12 +141,12 @@ def _run_several(
             if config.search.space == "darts":
                 first = next(iter(singles.values()))
                 print(f"to train a cell: {_train_command(config, first.path)}")
-    return search_seeds.together(results, path)
+    return several_task.merge_results(results, path)
 
 
 def _begin_several(
-    config: ConfigDict,
-    singles: Mapping[Member, search_seeds.Single],
+    search: Search,
+    singles: Mapping[Member, several_task.SingleSearch],
     path: Path,
     files: Mapping[str, str],
     held: contextlib.ExitStack,
@@ -157,13 +157,13 @@ def _begin_several(
 
     With `overwrite` the folders of an earlier run's other searches go.
     """
-    begin = {single.path: configs.to_values(single.config) for single in singles.values()}
+    begin = {single.path: single.search.settings for single in singles.values()}
     old = {path / member.folder for member in _recorded_members(path)} if overwrite else set()
     for folder, values in begin.items():
         workdir.check(folder, values, overwrite=overwrite)
     for folder in old - begin.keys():
         lock.check_free(folder)
-    workdir.begin(path, configs.to_values(config), overwrite=overwrite, files=files)
+    workdir.begin(path, search.settings, overwrite=overwrite, files=files)
     if distributed.is_first():
         for folder in old - begin.keys():
             workdir.remove(folder)
@@ -180,16 +180,17 @@ def _recorded_members(path: Path) -> list[Member]:
         return []
 
 
-def _show_plan(config: ConfigDict, search: Search, data: small.SmallDataset) -> None:
+def _show_plan(config: ConfigDict, search: Search) -> None:
     """Shows what is searched on and for how long; what of a user's own images is used has been said by then."""
+    data = search.data
     if not search_images.is_own(config):
         half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
         counts = {what: len(search.halves[group]) for group, what in half.items()}
         shape = data.train_images.shape[1:]
         banner.show(banner.data(config.data.name, data.num_classes, shape, counts))
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
-    seeds = config.search.seeds or (config.seed,)
-    plan = config.search.epochs, steps, config.search.batch_size, *seeds
+    seeds = config.search.seeds or (search.seed,)
+    plan = search.epochs, steps, search.batch_size, *seeds
     models = ", ".join(config.search.edge_models)
     line = banner.steps(*plan) + (f", each with the edge models {models}" if models else "")
     banner.show(line, banner.TO_STOP)

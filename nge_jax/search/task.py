@@ -1,4 +1,4 @@
-"""A search as the loop runs it (`runtime.loop.Task`), and what it ends with."""
+"""A search as the loop runs it (`runtime.loop.Task`), and the result of a search."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,45 +9,41 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from nge_jax import files
 from nge_jax.data import order as data_order
-from nge_jax.data import small, source
+from nge_jax.data import source
 from nge_jax.devices import distributed, finite, parallel
 from nge_jax.devices.finite import NotFinite
 from nge_jax.devices.parallel import Batches
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
-from nge_jax.search import build as search_build
-from nge_jax.search import images as search_images
 from nge_jax.search import random_cells
 from nge_jax.search import record as search_record
-from nge_jax.search.build import Search
+from nge_jax.search.plan import Search, count_held_steps
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import strategy as strategy_steps
-from nge_jax.search.steps import visible_state
 from nge_jax.search.steps.gradient import SearchState
-from nge_jax.settings import configs
-from nge_jax.space import architecture, found, nas_bench_201, skips
+from nge_jax.search.steps.visible_state import visible_state, wrap_program
+from nge_jax.space import architecture, found, skips
 from nge_jax.space.found import Found
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.workdir import artifacts
 
-Score = Callable[..., np.ndarray]  # of `strategy_steps.make_score`
+Score = Callable[..., np.ndarray]  # see `strategy_steps.make_score`
 
 
 class SearchResult(NamedTuple):
-    """What a search ends with.
+    """The result of a search.
 
     genotype: the cells; of NAS-Bench-201 the cell in its notation.
     probabilities: P after the last epoch, [C, E, O]: [2, 14, 7] in the paper's space.
     workdir: holds all else.
     accuracies: of a cell of NAS-Bench-201, from its table, see `nas_bench_201.accuracies`; None without a table.
-    of_seeds: of the searches of `search.seeds`, each one's by its seed. The fields above are then those of the first,
-      but for the workdir, which is that of all.
-    of_models: with `search.edge_models` instead of `of_seeds`: each one's by its edge model, then by its seed.
+    of_seeds: the results of the searches of `search.seeds`, by their seeds. The fields above are then those of the
+      first search, except for the workdir, which is the workdir of all.
+    of_models: with `search.edge_models` instead of `of_seeds`: the results by edge model, then by seed.
     """
 
     genotype: Found
@@ -58,113 +54,121 @@ class SearchResult(NamedTuple):
     of_models: Mapping[str, Mapping[int, "SearchResult"]] = MappingProxyType({})
 
 
-def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:
-    """Makes what the loop runs: epochs of the search's phases, whose ends are recorded in the workdir `path`."""
-    epochs = config.search.epochs
-    init_key, key = jax.random.split(jax.random.key(config.seed))
+def make_task(search: Search, path: Path) -> Task:
+    """Makes what the loop runs: epochs of the search's phases, recorded in the workdir `path`."""
+    init_key, key = jax.random.split(jax.random.key(search.seed))
     state = gradient_steps.init_state(
-        search.net, search.edge_model, search.optimizer, epochs, init_key
+        search.net, search.edge_model, search.optimizer, search.epochs, init_key
     )
-    # With NaN and infinity a strategy begins what it does not know yet.
+    # A strategy holds NaN and infinity in the place of numbers that it does not know yet.
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
-    state, key = parallel.replicated((state, (key, search.numbers)))
-    train_images, train_labels = data.train_images, data.train_labels
-    streams = search_images.streams(config, data)
-    if not streams:
-        train_images, train_labels = parallel.replicated((train_images, train_labels))
+    state, key = parallel.replicated((state, (key, search.arguments)))
+    batches = _make_batches(search)
+
+    def must_be_finite(state):
+        known = jax.tree.map(lambda leaf, known: leaf if known else None, state.params, is_known)
+        return state._replace(params=known)
+
+    return Task(
+        state=state,
+        key=key,
+        phases=search.phases,
+        total_steps=search.epochs * search.steps_per_epoch,
+        batch_size=search.batch_size,
+        batches=batches,
+        end_epoch=functools.partial(_end_epoch, search, path),
+        columns=search_record.make_columns(search.strategy, search.relaxation, search.space),
+        save_epochs=True,
+        compile=functools.partial(compile_ahead, search.phases, batches, key),
+        must_be_finite=must_be_finite,
+        skipped=functools.partial(_count_skipped, search) if search.skip_nonfinite else None,
+        ended=functools.partial(_has_too_many_skips, search) if search.stop_on_skips else None,
+        settings=search.settings,
+        visible=lambda state: visible_state(state, search.phases[-1].steps),
+    )
+
+
+def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
+    """Makes `(epoch, phase, spans, state) -> Work for each span`, see `Task.batches`."""
+    images, labels = search.data.train_images, search.data.train_labels
+    if not search.stream:
+        images, labels = parallel.replicated((images, labels))
     read_probs = functools.partial(_read_probs, search.edge_model)
-    weight_steps = next(p.steps for p in search.phases if p.name != EMBEDDING)
+    weight_steps = search.phases[0].steps
 
     def draw_batches(group, epoch, steps):
         # Two epochs of the order's stream for one of the search: each half has an order of its own.
         number = 2 * epoch + (group == EMBEDDING)
-        order = _order(config, search.halves[group], number, steps)
-        return Batches(train_images, train_labels, order)
+        return Batches(images, labels, _order(search, search.halves[group], number, steps))
 
     def epoch_batches(epoch, name, state):
         if name == EMBEDDING:
             return draw_batches(EMBEDDING, epoch, search.phases[-1].steps)
         weight_batches = draw_batches(WEIGHTS, epoch, weight_steps)
         if name == WEIGHTS:
-            # P is held for the epoch; what the embedding learns in it counts from the next one on.
+            # P is held for the epoch; what the embedding learns in it counts from the next epoch on.
             return read_probs(state), weight_batches
         return weight_batches, draw_batches(EMBEDDING, epoch, weight_steps)
 
     def batches(epoch, name, spans, state):
         work = epoch_batches(epoch, name, state)
-        if streams:
-            return ((_gathered(config, work, a, b), 0, b - a) for a, b in spans)
+        if search.stream:
+            return ((_gathered(work, a, b, search.stream), 0, b - a) for a, b in spans)
         return ((work, first, last) for first, last in spans)
 
-    def end_epoch(epoch, step, state):
-        history = _record_probs(state.history, epoch, read_probs(state))
-        state = state._replace(history=history)
-        if not all(np.isfinite(np.asarray(leaf)[epoch]).all() for leaf in jax.tree.leaves(history)):
-            raise NotFinite("P")
-        # The epoch's last step's; the schedule counts steps of the weights alone.
-        rate = float(np.asarray(search.numbers.rate(epoch * weight_steps - 1)))
-        evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
-        row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
-        row |= search.relaxation.record(epoch)
-        if distributed.is_first():
-            so_far = jax.tree.map(lambda leaf: np.asarray(leaf)[: epoch + 1], history)
-            artifacts.write_architecture(path, so_far, search.space)
-            if evaluated is not None:
-                artifacts.write_history(path, *evaluated)
-        # The next epoch counts anew.
-        state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-        last = np.asarray(operation_probs(history))[epoch]
-        probs = dict(zip(search.space.cell_types, last, strict=True))
-        derived_from = probs if search.strategy is None else {}
-        notes = [*search_record.warnings(row, derived_from, search.space)]
-        if epoch < epochs and ended(state):
-            notes.append(f"stopped after epoch {epoch} of {epochs} by search.stop_on_skips")
-        arrays = {f"P/{cell_type}": p for cell_type, p in probs.items()}
-        return EpochEnd(state, row, notes=notes, arrays=arrays)
+    return batches
 
-    def ended(state):
-        count = skips.count_skips(_leader(search, state), search.space)
-        return count >= config.search.stop_on_skips > 0
 
-    def numbers(state):
-        known = jax.tree.map(lambda leaf, known: leaf if known else None, state.params, is_known)
-        return state._replace(params=known)
+def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchState) -> EpochEnd:
+    """Records P and the epoch's row, and says what is worth a warning; see `Task.end_epoch`."""
+    history = _record_probs(state.history, epoch, _read_probs(search.edge_model, state))
+    state = state._replace(history=history)
+    if not all(np.isfinite(np.asarray(leaf)[epoch]).all() for leaf in jax.tree.leaves(history)):
+        raise NotFinite("P")
+    # The rate of the epoch's last step; the schedule counts steps of the weights alone.
+    rate = float(np.asarray(search.arguments.rate(epoch * search.phases[0].steps - 1)))
+    evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
+    row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
+    row |= search.relaxation.record(epoch)
+    if distributed.is_first():
+        so_far = jax.tree.map(lambda leaf: np.asarray(leaf)[: epoch + 1], history)
+        artifacts.write_architecture(path, so_far, search.space)
+        if evaluated is not None:
+            artifacts.write_history(path, *evaluated)
+    # The next epoch counts anew.
+    state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+    last = np.asarray(operation_probs(history))[epoch]
+    probs = dict(zip(search.space.cell_types, last, strict=True))
+    derived_from = probs if search.strategy is None else {}
+    notes = [*search_record.warnings(row, derived_from, search.space)]
+    if epoch < search.epochs and search.stop_on_skips and _has_too_many_skips(search, state):
+        notes.append(f"stopped after epoch {epoch} of {search.epochs} by search.stop_on_skips")
+    arrays = {f"P/{cell_type}": p for cell_type, p in probs.items()}
+    return EpochEnd(state, row, notes=notes, arrays=arrays)
 
-    def skipped(state):
-        asked = 0 if search.strategy is None else int(state.params[EMBEDDING].asked)
-        asked += search_build.count_held_steps(config, search.phases, int(state.step))
-        return int(state.step) - asked - finite.updates_made(state.opt_state)
 
-    return Task(
-        state=state,
-        key=key,
-        phases=search.phases,
-        total_steps=epochs * sum(phase.steps * phase.updates for phase in search.phases),
-        batch_size=config.search.batch_size,
-        batches=batches,
-        end_epoch=end_epoch,
-        columns=search_record.make_columns(search.strategy, search.relaxation, search.space),
-        save_epochs=True,
-        compile=functools.partial(compile_ahead, search.phases, batches, key),
-        numbers=numbers,
-        skipped=skipped if config.run.skip_nonfinite else None,
-        ended=ended if config.search.stop_on_skips else None,
-        settings=configs.to_values(config),
-        seen=lambda state: visible_state.seen(state, search.phases[-1].steps),
-    )
+def _has_too_many_skips(search: Search, state: SearchState) -> bool:
+    return skips.count_skips(_leader(search, state), search.space) >= search.stop_on_skips
+
+
+def _count_skipped(search: Search, state: SearchState) -> int:
+    """Counts the updates that were left out because they were not finite."""
+    asked = 0 if search.strategy is None else int(state.params[EMBEDDING].asked)
+    asked += count_held_steps(search.phases, search.warmup_epochs, int(state.step))
+    return int(state.step) - asked - finite.updates_made(state.opt_state)
 
 
 def compile_ahead(
     phases: Sequence[Phase], batches: Callable[..., Iterator[Work]], key: Any, state: SearchState
 ) -> list[Program]:
-    """Returns the programs of all phases; the others are of the task, see `Task`."""
+    """Returns the programs of all phases; the other arguments are fields of the task, see `Task`."""
     rows = phases[-1].steps
     arguments = []
     for phase in phases:
         work, *_ = next(batches(0, phase.name, [(0, 1)], state))
-        arguments.append((visible_state.seen(state, rows), work, key, 0, 0))
+        arguments.append((visible_state(state, rows), work, key, 0, 0))
     programs = parallel.compile_ahead([phase.program for phase in phases], arguments)
-    return [visible_state.of_whole(program, rows) for program in programs]
+    return [wrap_program(program, rows) for program in programs]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -178,32 +182,23 @@ def _record_probs(history: Any, epoch: int, probs: Any) -> Any:
 
 
 def make_score(search: Search) -> Score:
-    """Makes what tells how cells do in the search's weights."""
+    """Makes the function that rates cells in the search's weights."""
     return strategy_steps.make_score(random_cells.of_one_cell(search.net), search.preprocessing)
 
 
-def conclude(
-    config: ConfigDict,
-    search: Search,
-    data: small.SmallDataset,
-    state: SearchState,
-    path: Path,
-    *,
-    score: Score,
-    table: nas_bench_201.AccuracyTable | None = None,
-) -> SearchResult:
-    """Derives what the search ends with of its last state; writes all of it but the report.
+def conclude(search: Search, state: SearchState, path: Path, score: Score) -> SearchResult:
+    """Chooses the search's cell and writes all of its result but the report.
 
     Args:
-      config, search, data, path: as of `make_task`.
-      state: that the search ends with.
-      score: of `make_score`.
-      table: tells how a cell of NAS-Bench-201 trains.
+      search: the plan.
+      state: the last state.
+      path: the workdir.
+      score: see `make_score`.
     """
-    # A search that its skip connections have stopped leaves the epochs behind as zeros.
+    # A search that its skip connections have stopped leaves the later epochs as zeros.
     history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
-    truth = None if table is None else search_record.true_accuracies(table, history)
-    cell = _choose(config, search, data, state, path, score)
+    truth = None if search.table is None else search_record.true_accuracies(search.table, history)
+    cell = _choose(search, state, path, score)
     if distributed.is_first():
         files.write_atomically(path / artifacts.GENOTYPE, found.to_json(cell))
         if truth is not None:
@@ -211,62 +206,48 @@ def conclude(
     return SearchResult(cell, history[-1], path, truth and truth["found"])
 
 
-def _choose(
-    config: ConfigDict,
-    search: Search,
-    data: small.SmallDataset,
-    state: SearchState,
-    path: Path,
-    score: Score,
-) -> Found:
-    """Returns the cell that a search ends with; history.npz and random_cells.json tell who competed."""
-    drawn = functools.cache(lambda: _final_batches(config, search, data))
+def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Found:
+    """Returns the search's cell; history.npz and random_cells.json tell who competed."""
+    drawn = functools.cache(lambda: _final_batches(search))
+    choice = search.choice
     if search.strategy is None:
-        cell = _leader(search, state, config.search.max_skips)
+        cell = _leader(search, state, choice.max_skips)
     else:
         cells, accuracies = strategy_steps.choose(
-            score,
-            state,
-            drawn(),
-            count=config.final.candidates,
-            policy=config.search.strategy == "reinforce",
+            score, state, drawn(), count=choice.candidates, policy=choice.by_policy
         )
         if distributed.is_first():
             history = state.params[EMBEDDING].evaluated()
             artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
         cell = architecture.to_genotype(cells[accuracies.argmax()])
-    count, record = config.run.random_cells, path / artifacts.RANDOM_CELLS
-    # A search that had ended before has it; every process looks before the first one writes.
-    if count and not record.exists():
-        weights = state.params[WEIGHTS]
-        beside = random_cells.compare(search.net, score, weights, drawn(), cell, count)
+    record = path / artifacts.RANDOM_CELLS
+    # A search that had ended before has the file; every process looks before the first one writes.
+    if choice.random_cells and not record.exists():
+        compared = random_cells.compare(
+            search.net, score, state.params[WEIGHTS], drawn(), cell, choice.random_cells
+        )
         if distributed.is_first():
-            artifacts.write_json(record, beside)
+            artifacts.write_json(record, compared)
     return cell
 
 
-def _final_batches(config: ConfigDict, search: Search, data: small.SmallDataset) -> Batches:
+def _final_batches(search: Search) -> Batches:
     """Draws the batches of the validation half on which cells are compared when the search has ended."""
     # The first number of the order's stream that no epoch has used.
-    number, half = 2 * config.search.epochs, search.halves[EMBEDDING]
-    steps = min(random_cells.BATCHES, len(half) // config.search.batch_size)
-    if search.strategy is not None:
-        steps = config.final.batches
-    order = _order(config, half, number, steps)
-    batches = Batches(data.train_images, data.train_labels, order)
-    if search_images.streams(config, data):
+    number, steps = 2 * search.epochs, search.choice.batches
+    order = _order(search, search.halves[EMBEDDING], number, steps)
+    batches = Batches(search.data.train_images, search.data.train_labels, order)
+    if search.stream:
         return source.gathered(batches, 0, steps, steps)
-    images, labels = parallel.replicated((data.train_images, data.train_labels))
+    images, labels = parallel.replicated((batches.images, batches.labels))
     return Batches(images, labels, order)
 
 
-def _gathered(config: ConfigDict, work: Any, first: int, last: int) -> Any:
-    """Puts on the devices what a dispatch's steps use of the images that are on the host."""
+def _gathered(work: Any, first: int, last: int, rows: int) -> Any:
+    """Puts on the devices the images that a dispatch's steps use, of a data set on the host."""
     return jax.tree.map(
         lambda leaf: (
-            source.gathered(leaf, first, last, config.run.steps_per_dispatch)
-            if isinstance(leaf, Batches)
-            else leaf
+            source.gathered(leaf, first, last, rows) if isinstance(leaf, Batches) else leaf
         ),
         work,
         is_leaf=lambda leaf: isinstance(leaf, Batches),
@@ -274,11 +255,11 @@ def _gathered(config: ConfigDict, work: Any, first: int, last: int) -> Any:
 
 
 def _epochs_done(search: Search, state: SearchState) -> int:
-    return int(state.step) // sum(phase.steps * phase.updates for phase in search.phases)
+    return int(state.step) // search.steps_per_epoch
 
 
 def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Found:
-    """Derives the cell that the last whole epoch's P favors, with no more skip connections than asked for."""
+    """Derives the cell that the last whole epoch's P favors, with at most `max_skips` skip connections."""
     done = _epochs_done(search, state)
     last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
     if max_skips is None:
@@ -286,8 +267,7 @@ def _leader(search: Search, state: SearchState, max_skips: int | None = None) ->
     return skips.derive(last, search.space, max_skips)
 
 
-def _order(config: ConfigDict, half: np.ndarray, number: int, steps: int) -> np.ndarray:
+def _order(search: Search, half: np.ndarray, number: int, steps: int) -> np.ndarray:
     """Returns this process's part of an epoch's order of a half: indices of images, see `Batches`."""
-    batch_size = config.search.batch_size
-    order = data_order.epoch_order(config.seed, number, len(half), steps, batch_size)
+    order = data_order.epoch_order(search.seed, number, len(half), steps, search.batch_size)
     return parallel.by_device(half[order])

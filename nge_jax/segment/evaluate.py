@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 from nge_jax.data import augment
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.data.voc_segmentation.batches import TestBatch
-from nge_jax.devices.parallel import AXIS, divided
+from nge_jax.devices.parallel import AXIS, divided, map_over_devices
 from nge_jax.networks.network import Network
 from nge_jax.segment.miou import MeanIoU, confusion_matrix, mean_iou
 from nge_jax.segment.pictures import SegmentedImage
@@ -46,7 +46,7 @@ def make_score(model: Network, spec: DatasetSpec) -> Callable:
         confusion = confusion_matrix(predictions, masks, len(spec.labels))
         return lax.psum(confusion, AXIS), predictions
 
-    return jax.pmap(score, AXIS, in_axes=(None, None, 0, 0), out_axes=(None, 0))
+    return map_over_devices(score, (None, None, 0, 0), out_axes=(None, 0))
 
 
 def evaluate(

@@ -164,7 +164,7 @@ def make_task(
         )
         return parallel.make_phase(step, source.batch_at)
 
-    phase = parallel.on_all_devices(parallel.of_numbers(make_phase), source.axes)
+    phase = parallel.on_all_devices(parallel.with_arguments(make_phase), source.axes)
 
     def end_epoch(epoch, step, state):
         rate = float(np.asarray(_make_rate(segmentation, numbers)(step - 1)))

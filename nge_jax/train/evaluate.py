@@ -11,7 +11,7 @@ from jax import numpy as jnp
 
 from nge_jax.data import augment
 from nge_jax.data.source import MaskedBatch
-from nge_jax.devices.parallel import AXIS, divided
+from nge_jax.devices.parallel import AXIS, divided, map_over_devices
 from nge_jax.networks.network import Network
 
 TOP = 5  # classes among which the right one counts as found
@@ -71,7 +71,7 @@ def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) 
         )
         return lax.psum(sums, AXIS)
 
-    return jax.pmap(score, AXIS, in_axes=(None, None, 0, 0, 0), out_axes=None)
+    return map_over_devices(score, (None, None, 0, 0, 0))
 
 
 def evaluate(

@@ -207,7 +207,7 @@ def make_task(
         step = train_step.make_train_step(model, optimizer, training.recipe, numbers)
         return parallel.make_phase(step, source.batch_at)
 
-    phase = parallel.on_all_devices(parallel.of_numbers(make_phase), source.axes)
+    phase = parallel.on_all_devices(parallel.with_arguments(make_phase), source.axes)
     score = train_evaluate.make_score(model, source.spec.mean, source.spec.std)
     validates = source.examples["validation"] > 0
 

@@ -96,7 +96,7 @@ class Program(NamedTuple):
 
         def make_arguments():
             state, *others = self.make_arguments()
-            stacked = mapping.stacked([state] * count)
+            stacked = mapping.stack_states([state] * count)
             return stacked, *jax.tree.map(lambda a: jnp.stack([a] * count), others)
 
         def spec(spec):

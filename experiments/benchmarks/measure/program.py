@@ -13,7 +13,7 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.devices import parallel
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.search import build as search_build
+from nge_jax.search.plan import Search
 from nge_jax.search.steps import gradient as gradient_steps
 
 
@@ -47,7 +47,7 @@ def random_images(count: int) -> small.SmallDataset:
 
 
 def search_inputs(
-    search: search_build.Search,
+    search: Search,
     data: small.SmallDataset,
     steps: int,
     batch_size: int,
@@ -67,7 +67,7 @@ def search_inputs(
             search.net, search.edge_model, search.optimizer, epochs, key
         )
     )(jax.random.key(0))
-    state, key = parallel.replicated((state, (jax.random.key(1), search.numbers)))
+    state, key = parallel.replicated((state, (jax.random.key(1), search.arguments)))
     images, labels = parallel.replicated((data.train_images, data.train_labels))
     order = data_order.epoch_order(0, 0, len(data.train_images), steps, batch_size)
     batches = parallel.Batches(images, labels, parallel.by_device(order))

@@ -1,12 +1,13 @@
-"""Several searches as one program: states with a leading axis of searches, and phases mapped over it.
+"""Several searches as one program: states with a leading axis of searches, and phases mapped over this axis.
 
 One search leaves a large GPU idle most of the time: its kernels are many and small. Mapped over searches they are as
-many and larger, `jax.vmap` batches the products and makes more groups of the convolutions. What the searches share has
-no such axis: the images, the numbers (`arguments.Numbers`), and the count of steps, by which a warm-up stays one
+many and larger: `jax.vmap` batches the products and makes more groups of the convolutions. Shared values have no axis
+of searches: the images, the arguments (`arguments.ProgramArguments`) and the count of steps. So a warm-up stays one
 branch.
 
-They differ in their seeds, and may in their edge models, too. Those have parameters of different shapes; so each search
-carries a place for each model's (`OneOf`), and which of them counts is one of its numbers.
+The searches differ in their seeds, and may differ in their edge models. Edge models have parameters of different
+shapes. So each search has a slot for the parameters of each model (`ModelSlots`), and an argument tells which slot
+counts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,48 +19,50 @@ from jax import lax
 
 from nge_jax.devices.parallel import Batches
 from nge_jax.embedding import EdgeModel, Params
-from nge_jax.search.steps.arguments import Numbers
+from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import SearchState
 
-# Of a state of several searches, as in_axes.
+# in_axes of a state of several searches.
 STATE_AXES: Any = SearchState._make(None if name == "step" else 0 for name in SearchState._fields)
-# Of an epoch's batches: [searches, steps, B], on the host behind the axis of devices.
+# in_axes of an epoch's batches: [searches, steps, B], on the host behind the axis of devices.
 BATCHES_AXES = Batches(images=None, labels=None, indices=0)
-# Of the numbers of searches with several edge models; those of seeds alone share all of them.
-NUMBERS_AXES: Any = Numbers._make(0 if name == "edge_model" else None for name in Numbers._fields)
+# in_axes of the arguments of searches with several edge models; searches of seeds alone share all arguments.
+ARGUMENTS_AXES: Any = ProgramArguments._make(
+    0 if name == "edge_model" else None for name in ProgramArguments._fields
+)
 
 
-class OneOf(NamedTuple):
+class ModelSlots(NamedTuple):
     """The parameters of a search that has one of several edge models.
 
-    of_model: by the models' names. Those of the others are zeros, and stay so: no gradient reaches them, and neither
-      weight decay nor Adam moves a zero without one. They are there for `jax.vmap`, which computes all models of each
-      search; of zeros they all are finite.
+    of_model: parameters by the models' names. The slots of the other models hold zeros, and keep them: no gradient
+      reaches these slots, and neither weight decay nor Adam moves a zero without a gradient. `jax.vmap` computes all
+      models of each search; zeros keep every result finite.
     """
 
     of_model: dict[str, Params]
 
 
-def one_of(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
-    """Makes of several edge models one whose parameters are `OneOf`.
+def choose_model(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
+    """Makes one edge model from several, with `ModelSlots` as its parameters.
 
     Args:
       models: by their names.
-      number: which of them it is, from 0; it may be a value of a program, where nothing is initialized.
+      number: which model it is, from 0. The number may be a value of a program, where nothing is initialized.
     """
 
     def init(key):
         begin = {name: model.init(key) for name, model in models.items()}
-        own = [*models][number]
-        return OneOf(
-            {n: p if n == own else jax.tree.map(jnp.zeros_like, p) for n, p in begin.items()}
+        chosen = [*models][number]
+        return ModelSlots(
+            {n: p if n == chosen else jax.tree.map(jnp.zeros_like, p) for n, p in begin.items()}
         )
 
-    def of(name):
+    def branch(name):
         return lambda of_model: models[name].probs(of_model[name])
 
     def probs(params):
-        branches = [of(name) for name in models]
+        branches = [branch(name) for name in models]
         if isinstance(number, int):
             return branches[number](params.of_model)
         return lax.switch(number, branches, params.of_model)
@@ -68,13 +71,14 @@ def one_of(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
 
 
 def model_by_model(phases: Mapping[str, Callable], batches: Any) -> Callable:
-    """Makes of the same phase with each edge model the phase of all searches, which stand by their models.
+    """Makes the phase of all searches, ordered by their models, from the same phase with each edge model.
 
-    Each is compiled whole, with a supernet of its own. With `one_of` there is one for all models; but a compiler puts
-    the last operations of a model and the first of what follows together, and rounds otherwise.
+    Each model's phase is compiled whole, with a supernet of its own. `choose_model` needs one supernet for all models.
+    But a compiler puts the last operations of a model together with the first ones behind the model, and rounds
+    otherwise.
 
     Args:
-      phases: by the models' names, of searches as they are alone, as of `mapped`.
+      phases: by the models' names, of searches as they are alone.
       batches: in_axes of their batches over the searches.
     """
     axes = (STATE_AXES, batches, (0, None), None, None)
@@ -83,77 +87,80 @@ def model_by_model(phases: Mapping[str, Callable], batches: Any) -> Callable:
         state, *_ = arguments
         seeds = len(arguments[2][0]) // len(phases)
         parts = []
-        for number, (name, of_model) in enumerate(phases.items()):
+        for number, (name, phase_of_model) in enumerate(phases.items()):
             mine = _at(slice(number * seeds, (number + 1) * seeds), axes, arguments)
-            own = mapped(of_model, batches, one_by_one=True)(alone(mine[0], name), *mine[1:])
-            parts.append(_filled(mine[0], name, own))
-        together = jax.tree.map(
+            mapped = map_phase(phase_of_model, batches, one_by_one=True)
+            after = mapped(select_model(mine[0], name), *mine[1:])
+            parts.append(_put_model(mine[0], name, after))
+        merged = jax.tree.map(
             lambda *leaves: jnp.concatenate(leaves), *[p._replace(step=()) for p in parts]
         )
-        return together._replace(step=parts[0].step)
+        return merged._replace(step=parts[0].step)
 
     return phase
 
 
-def mapped(phase: Callable, batches: Any, *, one_by_one: bool, numbers: Any = None) -> Callable:
-    """Makes of a phase of one search the same phase of several, with the same arguments.
+def map_phase(
+    phase: Callable, batches: Any, *, one_by_one: bool, arguments: Any = None
+) -> Callable:
+    """Makes the phase of several searches from the phase of one search, with the same arguments.
 
     Args:
-      phase: `(state, batches, (key, numbers), start, stop) -> state`.
-      batches: in_axes of its batches over the searches.
-      one_by_one: computes one search after the other, which gives the same but for the last bits. For CPUs, which one
-        search keeps busy, and whose forms of the kernels would grow out of the caches (`kernels/depthwise.py`); and for
-        steps that branch, which all searches would have to take every branch of.
-      numbers: in_axes of its numbers; None: they share them.
+      phase: `(state, batches, (key, arguments), start, stop) -> state`.
+      batches: in_axes of the batches over the searches.
+      one_by_one: computes one search after the other, with the same result except for the last bits. One search keeps
+        a CPU busy, and the CPU's kernels would grow out of the caches (`kernels/depthwise.py`). Steps that branch
+        would have to take every branch of all searches.
+      arguments: in_axes of the arguments; None: the searches share them.
     """
-    axes = (STATE_AXES, batches, (0, numbers), None, None)
+    axes = (STATE_AXES, batches, (0, arguments), None, None)
     if not one_by_one:
         return jax.vmap(phase, axes, out_axes=STATE_AXES)
 
-    def mapped_phase(*arguments):
+    def mapped_phase(*given):
         def phase_of(search):
-            return phase(*_at(search, axes, arguments))
+            return phase(*_at(search, axes, given))
 
-        state = lax.map(phase_of, jnp.arange(len(arguments[2][0])))
+        state = lax.map(phase_of, jnp.arange(len(given[2][0])))
         return state._replace(step=state.step[0])
 
     return mapped_phase
 
 
-def stacked(states: Sequence[SearchState]) -> SearchState:
-    """Makes the state of several searches of those of single ones that have made as many steps."""
-    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    return together._replace(step=together.step[0])  # and no alias: a program uses it up
+def stack_states(states: Sequence[SearchState]) -> SearchState:
+    """Makes the state of several searches from states of single ones after as many steps."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return stacked._replace(step=stacked.step[0])  # and no alias: a program uses it up
 
 
 @jax.jit
-def of_search(state: SearchState, number: jax.Array | int) -> SearchState:
-    """Takes a single search's state out of one of several; `number`: of the search among them, from 0."""
+def take_search(state: SearchState, number: jax.Array | int) -> SearchState:
+    """Takes a single search's state out of the state of several; `number`: of the search, from 0."""
     return _at(number, STATE_AXES, state)
 
 
-def alone(state: SearchState, edge_model: str) -> SearchState:
-    """Makes of a state with `OneOf` that which the search would have alone; `edge_model`: the name of its own."""
+def select_model(state: SearchState, edge_model: str) -> SearchState:
+    """Makes the state that a search has alone from a state with `ModelSlots`; `edge_model`: the search's model."""
 
-    def own(node):
-        return node.of_model[edge_model] if isinstance(node, OneOf) else node
+    def select(node):
+        return node.of_model[edge_model] if isinstance(node, ModelSlots) else node
 
-    return jax.tree.map(own, state, is_leaf=lambda node: isinstance(node, OneOf))
+    return jax.tree.map(select, state, is_leaf=lambda node: isinstance(node, ModelSlots))
 
 
-def _filled(state, edge_model, own):
-    """Puts what a search has alone into a state with `OneOf`; undoes `alone`."""
+def _put_model(state, edge_model, alone):
+    """Puts the state of a search alone into a state with `ModelSlots`; the inverse of `select_model`."""
 
     def put(node, mine):
-        if isinstance(node, OneOf):
-            return OneOf(node.of_model | {edge_model: mine})
+        if isinstance(node, ModelSlots):
+            return ModelSlots(node.of_model | {edge_model: mine})
         return mine
 
-    return jax.tree.map(put, state, own, is_leaf=lambda node: isinstance(node, OneOf))
+    return jax.tree.map(put, state, alone, is_leaf=lambda node: isinstance(node, ModelSlots))
 
 
 def _at(number, axes, tree):
-    """Takes what belongs to a search of a tree whose in_axes are `axes`, 0 or None for each subtree."""
+    """Takes a search's part out of a tree with these in_axes, 0 or None for each subtree."""
 
     def take(axis, subtree):
         if axis is None:

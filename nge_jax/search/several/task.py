@@ -1,166 +1,181 @@
-"""Several searches in one: a task of the loop whose parts are the searches of `search.seeds` and `search.edge_models`.
+"""Several searches in one task of the loop: those of `search.seeds` and `search.edge_models`.
 
-What each search draws, records and ends with is its own task's (`search.task`), given its state out of the common one
-(`side_by_side`). So each does what the search of its seed and edge model alone does, and its folder ends up as that
-one's workdir.
+Each search draws, records and concludes by a task of its own (`search.task`), from its part of the common state
+(`mapping`). So each search does the same as alone, and its folder becomes the workdir that the search has alone.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from nge_jax.data import small
 from nge_jax.devices import parallel
 from nge_jax.devices.finite import NotFinite
 from nge_jax.devices.parallel import Batches
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.runtime.loop import EpochEnd, Part, Task, Work
-from nge_jax.search import build as search_build
-from nge_jax.search import images as search_images
+from nge_jax.runtime.loop import EpochEnd, MemberEnd, Task, Work
 from nge_jax.search import record as search_record
 from nge_jax.search import task as search_task
-from nge_jax.search.build import Search
+from nge_jax.search.plan import Search
 from nge_jax.search.several import mapping
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult
-from nge_jax.settings import configs
-from nge_jax.space.nas_bench_201 import AccuracyTable
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
 
-class Single(NamedTuple):
-    """One of the searches.
+class SingleSearch(NamedTuple):
+    """One of several searches.
 
-    config: that which it would have alone.
-    search: its halves are its own, so is of several edge models the one; its phases those of all.
+    search: its plan; the phases are those of all searches.
     path: its folder.
     """
 
-    config: ConfigDict
     search: Search
     path: Path
 
 
-def split(
-    config: ConfigDict, search: Search, data: small.SmallDataset, path: Path
-) -> dict[Member, Single]:
-    """Makes the searches of a config that makes several; `search`, `path`: of all of them."""
-    models, singles = search_build.make_edge_models(config), {}
-    own_models = {name: mapping.one_of(models, n) for n, name in enumerate(models)}
-    for member in artifacts.members(config.search, config.seed):
-        own = config.copy_and_resolve_references()
-        own.seed, own.search.seeds, own.search.edge_models = member.seed, (), ()
-        its = search._replace(halves=search_images.split_halves(own, data))
+def split(search: Search, path: Path) -> dict[Member, SingleSearch]:
+    """Makes the searches of a plan of several; `path`: the workdir of all."""
+    names = _model_names(search.members)
+    models = {name: search.makers.edge_model(name) for name in names}
+    slots = {name: mapping.choose_model(models, number) for number, name in enumerate(models)}
+    singles = {}
+    for member in search.members:
+        single = search._replace(
+            seed=member.seed,
+            members=(),
+            halves=search.divide(member.seed),
+            settings=_settings_alone(search.settings, member),
+        )
         if member.edge_model:
-            own.search.edge_model = member.edge_model
-            its = its._replace(edge_model=own_models[member.edge_model])
-        singles[member] = Single(own, its, path / member.folder)
+            single = single._replace(edge_model=slots[member.edge_model])
+        singles[member] = SingleSearch(single, path / member.folder)
     return singles
 
 
-def make_task(
-    config: ConfigDict, search: Search, data: small.SmallDataset, singles: Mapping[Member, Single]
-) -> Task:
-    """Makes what the loop runs; of each search `search.task.make_task` does."""
-    streams = search_images.streams(config, data)
-    if not streams:  # on the devices once for all
+def _model_names(members: Sequence[Member]) -> list[str]:
+    return [*dict.fromkeys(member.edge_model for member in members if member.edge_model)]
+
+
+def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    """Returns the settings by which a search alone is this one of several."""
+    alone = copy.deepcopy(dict(settings))
+    alone["seed"] = member.seed
+    alone["search"] |= {"seeds": [], "edge_models": []}
+    if member.edge_model:
+        alone["search"]["edge_model"] = member.edge_model
+    return alone
+
+
+def make_task(search: Search, singles: Mapping[Member, SingleSearch]) -> Task:
+    """Makes what the loop runs, from a task of each search (`search.task.make_task`)."""
+    data = search.data
+    if not search.stream:  # on the devices once for all searches
         images, labels = parallel.replicated((data.train_images, data.train_labels))
         data = data._replace(train_images=images, train_labels=labels)
-    tasks = [search_task.make_task(own, its, data, path) for own, its, path in singles.values()]
-    folders = [single.path.name for single in singles.values()]
+    tasks = [
+        search_task.make_task(single.search._replace(data=data), single.path)
+        for single in singles.values()
+    ]
     keys = jnp.stack([task.key[0] for task in tasks])
-    states = mapping.stacked([task.state for task in tasks])
-    numbers, models = search.numbers, [*config.search.edge_models]
-    if models:
-        number = [models.index(member.edge_model) for member in singles]
-        numbers = numbers._replace(edge_model=np.array(number, np.int32))
-    state, key = parallel.replicated((states, (keys, numbers)))
+    states = mapping.stack_states([task.state for task in tasks])
+    arguments, names = search.arguments, _model_names([*singles])
+    if names:
+        numbers = [names.index(member.edge_model) for member in singles]
+        arguments = arguments._replace(edge_model=np.array(numbers, np.int32))
+    state, key = parallel.replicated((states, (keys, arguments)))
     tasks = [task._replace(state=None) for task in tasks]
 
-    def states_of(state):
-        return [mapping.of_search(state, number) for number in range(len(tasks))]
-
     def batches(epoch, name, spans, state):
-        of_each = zip(tasks, states_of(state), strict=True)
-        dispatches = [task.batches(epoch, name, spans, own) for task, own in of_each]
-        return (_joined(works, streams) for works in zip(*dispatches, strict=True))
+        alone = zip(tasks, _states_alone(state, len(tasks)), strict=True)
+        dispatches = [task.batches(epoch, name, spans, own) for task, own in alone]
+        return (_join_works(works, search.stream > 0) for works in zip(*dispatches, strict=True))
 
     def end_epoch(epoch, step, state):
-        ends = []
-        for member, task, own in zip(singles, tasks, states_of(state), strict=True):
-            try:
-                end = task.end_epoch(epoch, step, own)
-            except NotFinite as error:
-                raise NotFinite(f"{error} of {member}") from error
-            if task.skipped is not None:
-                end.row["skipped_updates"] = task.skipped(own)
-            ends.append(end)
-        history = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[e.state.history for e in ends])
-        sums = jax.tree.map(jnp.zeros_like, state.sums)  # as each of them begins the next epoch
-        rows = [end.row for end in ends]
-        named = dict(zip(singles, rows, strict=True))
-        kinds = search.space.cell_types
-        probs = {
-            m: {k: e.arrays[f"P/{k}"] for k in kinds} for m, e in zip(singles, ends, strict=True)
-        }
-        return EpochEnd(
-            state=state._replace(history=history, sums=sums),
-            row=search_record.row_of_several(rows),
-            notes=[*search_record.warnings_of_several(named, probs, search.space)],
-            parts={f: Part(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
-        )
+        return _end_epoch(search, singles, tasks, epoch, step, state)
 
     def skipped(state):
-        of_each = zip(tasks, states_of(state), strict=True)
-        return max(task.skipped(own) for task, own in of_each if task.skipped is not None)
+        alone = zip(tasks, _states_alone(state, len(tasks)), strict=True)
+        return max(task.skipped(own) for task, own in alone if task.skipped is not None)
 
     return tasks[0]._replace(
         state=state,
         key=key,
-        batch_size=len(tasks) * config.search.batch_size,
+        batch_size=len(tasks) * search.batch_size,
         batches=batches,
         end_epoch=end_epoch,
         columns=search_record.make_columns_of_several(search.relaxation, search.space),
         compile=lambda state: search_task.compile_ahead(search.phases, batches, key, state),
-        numbers=lambda state: state,
+        must_be_finite=lambda state: state,
         skipped=skipped if tasks[0].skipped is not None else None,
-        settings=configs.to_values(config),
+        settings=search.settings,
+    )
+
+
+def _states_alone(state: SearchState, count: int) -> Iterator[SearchState]:
+    return (mapping.take_search(state, number) for number in range(count))
+
+
+def _end_epoch(
+    search: Search,
+    singles: Mapping[Member, SingleSearch],
+    tasks: Sequence[Task],
+    epoch: int,
+    step: int,
+    state: SearchState,
+) -> EpochEnd:
+    """Ends the epoch of each search, and merges the ends."""
+    ends = []
+    for member, task, own in zip(singles, tasks, _states_alone(state, len(tasks)), strict=True):
+        try:
+            end = task.end_epoch(epoch, step, own)
+        except NotFinite as error:
+            raise NotFinite(f"{error} of {member}") from error
+        if task.skipped is not None:
+            end.row["skipped_updates"] = task.skipped(own)
+        ends.append(end)
+    history = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[e.state.history for e in ends])
+    sums = jax.tree.map(jnp.zeros_like, state.sums)  # as each search begins the next epoch
+    rows = [end.row for end in ends]
+    kinds = search.space.cell_types
+    probs = {m: {k: e.arrays[f"P/{k}"] for k in kinds} for m, e in zip(singles, ends, strict=True)}
+    named = dict(zip(singles, rows, strict=True))
+    folders = [single.path.name for single in singles.values()]
+    return EpochEnd(
+        state=state._replace(history=history, sums=sums),
+        row=search_record.row_of_several(rows),
+        notes=[*search_record.warnings_of_several(named, probs, search.space)],
+        members={f: MemberEnd(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
     )
 
 
 def first_state(state: SearchState) -> SearchState:
-    """Returns the first search's of a state of several."""
-    return mapping.of_search(state, 0)
+    """Returns the first search's state out of the state of several."""
+    return mapping.take_search(state, 0)
 
 
 def conclude(
-    singles: Mapping[Member, Single],
-    data: small.SmallDataset,
-    state: SearchState,
-    table: AccuracyTable | None,
+    singles: Mapping[Member, SingleSearch], state: SearchState, keep_checkpoints: int
 ) -> dict[Member, SearchResult]:
-    """Does for each search what `search.task.conclude` does, and saves its last state, as it has it alone."""
+    """Concludes each search (`search.task.conclude`), and saves the last state that it has alone."""
     score, results = search_task.make_score(next(iter(singles.values())).search), {}
-    for number, (member, (config, search, path)) in enumerate(singles.items()):
-        own = mapping.of_search(state, number)
-        results[member] = search_task.conclude(
-            config, search, data, own, path, score=score, table=table
-        )
-        own = mapping.alone(own, member.edge_model)
-        with Checkpoints(path / artifacts.CHECKPOINTS, config.run.keep_checkpoints) as checkpoints:
+    for number, (member, (search, path)) in enumerate(singles.items()):
+        own = mapping.take_search(state, number)
+        results[member] = search_task.conclude(search, own, path, score)
+        own = mapping.select_model(own, member.edge_model)
+        with Checkpoints(path / artifacts.CHECKPOINTS, keep_checkpoints) as checkpoints:
             if checkpoints.latest_step() != (step := int(own.step)):
                 checkpoints.save(step, own)
     return results
 
 
-def together(results: Mapping[Member, SearchResult], path: Path) -> SearchResult:
-    """Makes one result of those of all searches in the workdir `path`."""
+def merge_results(results: Mapping[Member, SearchResult], path: Path) -> SearchResult:
+    """Makes one result from the results of all searches in the workdir `path`."""
     of_models: dict[str, dict[int, SearchResult]] = {}
     for member, result in results.items():
         of_models.setdefault(member.edge_model, {})[member.seed] = result
@@ -170,8 +185,8 @@ def together(results: Mapping[Member, SearchResult], path: Path) -> SearchResult
     return first._replace(of_models=of_models)
 
 
-def _joined(works: tuple[Work, ...], streams: bool) -> Work:
-    """Makes one dispatch's work of that of each search, which are of the same rows."""
+def _join_works(works: tuple[Work, ...], streams: bool) -> Work:
+    """Makes one dispatch's work from the work of each search; all of them are of the same rows."""
     (_, first, last), *_ = works
 
     def join(*leaves):
@@ -185,7 +200,8 @@ def _joined(works: tuple[Work, ...], streams: bool) -> Work:
 def _join_batches(parts: Sequence[Batches], streams: bool) -> Batches:
     """Puts the batches of all searches side by side.
 
-    They share the images; where a dispatch's are streamed those of all follow each other, and the indices move up.
+    The searches share the images. Where a dispatch's images are streamed, the images of all searches follow each
+    other, and the indices move up.
     """
     images, labels, _ = parts[0]
     step = 0

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from nge_jax.data import augment
-from nge_jax.devices.parallel import AXIS, BATCHES_AXES, Batches, batch_at
+from nge_jax.devices.parallel import AXIS, BATCHES_AXES, Batches, batch_at, map_over_devices
 from nge_jax.embedding import EdgeModel
 from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
@@ -168,7 +168,7 @@ def make_score(net: Applied, preprocessing: Preprocessing) -> Callable:
 
         return lax.psum(lax.fori_loop(0, len(batches.indices), add, no_sums()), AXIS)
 
-    on_all = jax.pmap(total, AXIS, in_axes=(None, None, BATCHES_AXES), out_axes=None)
+    on_all = map_over_devices(total, (None, None, BATCHES_AXES))
 
     def score(weights: Params, batches: Batches, cells: Sequence[Any]) -> np.ndarray:
         sums = jax.device_get([on_all(weights, cell, batches) for cell in cells])

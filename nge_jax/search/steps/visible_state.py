@@ -1,4 +1,4 @@
-"""The part of a search's state that its programs see: nothing in it grows with the search's length.
+"""The part of a search's state that its programs see. Nothing in this part grows with the length of the search.
 
 So a search of other epochs runs the same programs. A checkpoint holds the whole state.
 """
@@ -15,25 +15,31 @@ from nge_jax.search.steps.strategy import Searcher
 from nge_jax.strategies.base import History
 
 
-def seen(state: SearchState, rows: int) -> SearchState:
-    """Returns the part of a state: without P's history, and with the `rows` of a strategy's that the epoch fills."""
+def visible_state(state: SearchState, rows: int) -> SearchState:
+    """Returns the state without P's history, and with the rows of a strategy's history that the epoch fills.
+
+    Args:
+      state: the whole state.
+      rows: how many cells a strategy asks for in an epoch.
+    """
     searcher = state.params[EMBEDDING]
     if isinstance(searcher, Searcher):
-        searcher = searcher._replace(history=_rows(searcher.history, searcher.asked, rows))
+        searcher = searcher._replace(history=_take_rows(searcher.history, searcher.asked, rows))
     return state._replace(params=state.params | {EMBEDDING: searcher}, history=None)
 
 
-def of_whole(program: Callable, rows: int) -> Callable:
-    """Makes `(state, ...) -> state` of a program of the part that is `seen`, which it may donate."""
+def wrap_program(program: Callable, rows: int) -> Callable:
+    """Makes `(whole state, ...) -> whole state` from a program of the visible state, which may donate its state."""
 
     def whole_program(state, *arguments):
-        before, part = state.params[EMBEDDING], seen(state, rows)
-        # Of the epoch's first cell, before the program's own first; the program uses up what it is given.
+        before, visible = state.params[EMBEDDING], visible_state(state, rows)
+        # The row of the epoch's first cell. It is computed before the program uses up its state.
         place = before.asked // rows * rows if isinstance(before, Searcher) else None
-        after = program(part, *arguments)
+        after = program(visible, *arguments)
         searcher = after.params[EMBEDDING]
         if place is not None:
-            searcher = searcher._replace(history=_filled(before.history, searcher.history, place))
+            history = _put_rows(before.history, searcher.history, place)
+            searcher = searcher._replace(history=history)
         params = after.params | {EMBEDDING: searcher}
         return after._replace(params=params, history=state.history)
 
@@ -41,14 +47,14 @@ def of_whole(program: Callable, rows: int) -> Callable:
 
 
 @partial(jax.jit, static_argnums=2)
-def _rows(history: History, asked: jax.Array, rows: int) -> History:
+def _take_rows(history: History, asked: jax.Array, rows: int) -> History:
     place = asked // rows * rows
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, place, rows), history)
 
 
 @jax.jit
-def _filled(history: History, rows: History, place: jax.Array) -> History:
-    def filled(whole, part):
+def _put_rows(history: History, rows: History, place: jax.Array) -> History:
+    def put(whole, part):
         return lax.dynamic_update_slice_in_dim(whole, part, place, 0)
 
-    return jax.tree.map(filled, history, rows)
+    return jax.tree.map(put, history, rows)

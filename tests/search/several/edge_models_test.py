@@ -129,7 +129,7 @@ def test_the_report_has_a_group_for_each_model(searched, monkeypatch):
 def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
     names = ("rnn", "alpha")
     models = {name: embedding.edge_model(name, betas=True) for name in names}
-    each = [mapping.one_of(models, n) for n in range(len(models))]
+    each = [mapping.choose_model(models, n) for n in range(len(models))]
     params = [model.init(jax.random.key(n)) for n, model in enumerate(each)]
     # Some of P is impossible, where the gradients of what is not chosen are easily NaN.
     target = jax.nn.one_hot(jnp.arange(14) % 7, 7)
@@ -144,7 +144,7 @@ def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
     @jax.jit
     def both(params):
         def of(params, number):
-            return gradient(mapping.one_of(models, number).probs, params)
+            return gradient(mapping.choose_model(models, number).probs, params)
 
         together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
         alone = [

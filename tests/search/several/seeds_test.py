@@ -84,7 +84,7 @@ def searched(data, tmp_path_factory):  # noqa: F811
     alone = make_config("gradient", entropy_weight=0.2)
     alone.seed = SEEDS[1]
     config.run.random_cells = alone.run.random_cells = 0
-    mapped, left = mapping.mapped, [2, 9]
+    mapped, left = mapping.map_phase, [2, 9]
 
     def mapped_at_once(phase, batches, **_):
         return mapped(phase, batches, one_by_one=False)
@@ -93,7 +93,7 @@ def searched(data, tmp_path_factory):  # noqa: F811
         search_runner.run(alone, folder / "alone")
         several = search_runner.run(config, folder / "straight")
         with patched.context() as other:
-            other.setattr(mapping, "mapped", mapped_at_once)
+            other.setattr(mapping, "map_phase", mapped_at_once)
             search_runner.run(config, folder / "mapped")
         with patched.context() as other:
             other.setattr(Checkpoints, "save", dying(left))
@@ -230,13 +230,13 @@ def test_a_mapped_phase_gives_each_seed_what_is_its_own(one_by_one):
     keys, probs = jax.random.split(jax.random.key(0), 2), jnp.array([1.0, 3.0])
     singles = [SearchState(jnp.int32(0), jnp.float32(s), (), {}, None) for s in (1, 2)]
     axes = (0, mapping.BATCHES_AXES)
-    mapped = mapping.mapped(phase, axes, one_by_one=one_by_one)
+    mapped = mapping.map_phase(phase, axes, one_by_one=one_by_one)
     batches = probs, Batches(images, None, orders)
-    together = jax.jit(mapped)(mapping.stacked(singles), batches, (keys, 0.5), 0, 3)
+    together = jax.jit(mapped)(mapping.stack_states(singles), batches, (keys, 0.5), 0, 3)
     assert together.step == 3
     for n, state in enumerate(singles):
         alone = phase(state, (probs[n], Batches(images, None, orders[n])), (keys[n], 0.5), 0, 3)
-        found = mapping.of_search(together, n)
+        found = mapping.take_search(together, n)
         assert found.step == alone.step and found.params == pytest.approx(float(alone.params))
 
 

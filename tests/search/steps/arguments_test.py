@@ -51,11 +51,11 @@ def lowered(config, data, path, monkeypatch):  # noqa: F811
         return phases
 
     monkeypatch.setattr(parallel, "compile_ahead", compile_ahead)
-    task = search_runner.make_task(config, search_build.build(config, data), data, path)
+    task = search_runner.make_task(search_build.build(config, data), path)
     assert task.compile is not None
     task.compile(task.state)
-    seen = jax.eval_shape(task.seen, task.state)
-    return texts, compile_times.program_key(task.settings, (seen, task.key))
+    visible = jax.eval_shape(task.visible, task.state)
+    return texts, compile_times.program_key(task.settings, (visible, task.key))
 
 
 @pytest.mark.parametrize("strategy", ARGUMENTS)
@@ -114,7 +114,7 @@ def test_a_program_sees_the_rows_of_its_epoch_and_the_state_keeps_the_others(ask
         searcher = searcher._replace(history=history, asked=searcher.asked + 1)
         return state._replace(step=state.step + 1, params={"embedding": searcher})
 
-    after = visible_state.of_whole(program, STEPS)(state)
+    after = visible_state.wrap_program(program, STEPS)(state)
     np.testing.assert_array_equal(after.history, state.history)
     found = after.params["embedding"]
     assert found.asked == asked + 1 and after.step == 1

@@ -145,7 +145,7 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
 def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data, tmp_path):
     config = make_config("reinforce")
     built = search_build.build(config, data)
-    task = search_runner.make_task(config, built, data, tmp_path)
+    task = search_runner.make_task(built, tmp_path)
     state, key = task.state, task.key
     batches = {p.name: next(task.batches(0, p.name, [(0, 1)], state))[0] for p in task.phases}
     # Momentum and the baseline are in motion before the test.
