@@ -30,7 +30,7 @@ from nge_jax.devices.compilation_cache import use_compilation_cache
 from nge_jax.devices.distributed import Preempted
 from nge_jax.errors import InputError
 from nge_jax.settings import flags as runtime_flags
-from nge_jax.settings.configs import read_config, to_values
+from nge_jax.settings.configs import read_config
 from nge_jax.workdir import artifacts, lock
 from nge_jax.workdir import folder as workdir
 
@@ -119,20 +119,11 @@ def run_task(
     path = artifacts.find_run(path) if eval_only else workdir.expand(path)
     line = "" if eval_only else banner.opening(task, path, name)
     runner = _start(task, path, line, processes or {})
-    if not eval_only:
-        lock.check_free(path)
-    opened = {}
-    if task != "segment":
-        images = importlib.import_module(f"nge_jax.{task}.images")
-        if images.leaves_open(config):
-            opened["images"] = images.open_own(config)
-            config = images.resolve(config, **opened)
-    if not (eval_only and artifacts.is_exported(path)):
-        workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()
     if eval_only:
         return runner.evaluate_only(config, path)
-    return runner.run(config, path, overwrite=overwrite, **opened)
+    lock.check_free(path)
+    return runner.run(config, path, overwrite=overwrite)
 
 
 def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:

@@ -250,7 +250,7 @@ def test_a_training_and_a_search_of_too_many_steps_are_refused_before_any_array(
     training, search = load_config("train_cifar10"), load_config("search_cifar")
     training.train.epochs, training.train.batch_size = 1_000_000, 1
     with pytest.raises(InputError, match=r"^config\.train\.epochs: found 1,000,000, .* 42,949 of"):
-        train_build.build(training, load_genotype("DARTS_V2"), images)
+        train_build.build(training, images, load_genotype("DARTS_V2"))
     search.search.epochs, search.search.batch_size = 100_000, 1
     with pytest.raises(InputError, match=r"^config\.search\.epochs: found 100,000, .* 42,949 of"):
         search_build.build(search, images)

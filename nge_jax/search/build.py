@@ -72,7 +72,9 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
     search = Search(
         seed=config.seed,
         members=tuple(artifacts.members(config.search, config.seed)),
+        data_name=config.data.name,
         data=data,
+        spec=search_images.make_spec(config, data) if search_images.is_own(config) else None,
         halves=halves,
         divide=divide,
         stream=config.run.steps_per_dispatch if search_images.streams(config, data) else 0,
@@ -95,6 +97,7 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
         skip_nonfinite=config.run.skip_nonfinite,
         choice=_make_choice(config, halves),
         table=table,
+        train_config=config.search.train_config if config.search.space == "darts" else "",
         settings=configs.to_values(config),
     )
     return search._replace(phases=_make_phases(config, search, steps))

@@ -50,19 +50,21 @@ def leaves_open(config: ConfigDict) -> bool:
     return not all((config.data.image_size, config.search.batch_size, config.search.epochs))
 
 
-def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
+def resolve(config: ConfigDict) -> tuple[ConfigDict, OwnImages | None]:
     """Chooses by the data what a config leaves open as 0, and says so.
 
     Args:
       config: of a search.
-      images: of `open_own`, where they are open by now.
+
+    Returns:
+      The config without open values, and the images where they had to be opened for them.
 
     Raises:
       InputError: what `open_own` raises it for.
     """
     if not leaves_open(config):
-        return config
-    images = images or open_own(config)
+        return config, None
+    images = open_own(config)
     config = config.copy_and_resolve_references()
     chosen = {}
     if not config.data.image_size:
@@ -76,7 +78,7 @@ def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
         steps = (config.search.images_per_epoch or half) // config.search.batch_size
         config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
     banner.show_chosen(chosen)
-    return config
+    return config, images
 
 
 def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.SmallDataset:

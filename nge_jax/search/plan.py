@@ -7,6 +7,7 @@ import numpy as np
 
 from nge_jax import optim
 from nge_jax.data.small import SmallDataset
+from nge_jax.data.spec import DatasetSpec
 from nge_jax.embedding import EdgeModel
 from nge_jax.runtime.loop import Phase
 from nge_jax.search.steps.arguments import ProgramArguments
@@ -58,7 +59,9 @@ class Search(NamedTuple):
     Attributes:
       seed: of the initial parameters, the order of the images and the halves.
       members: the searches that share the plan, each in a folder of its own; none where the plan is of one search.
+      data_name: the data set, as the config names it.
       data: the images.
+      spec: of a user's own images, by which later starts recognize them; None for other data sets.
       halves: of each group, indices of its half of the training images.
       divide: `seed -> halves`.
       stream: rows of a dispatch, whose images alone go to the devices; 0: all images live there.
@@ -80,12 +83,15 @@ class Search(NamedTuple):
       skip_nonfinite: updates that are not finite and may be left out.
       choice: how the cell is chosen at the end.
       table: how cells of NAS-Bench-201 train; None without a table.
+      train_config: trains the search's cell; empty where a table tells how the cell trains.
       settings: the recorded values of the config, nested.
     """
 
     seed: int
     members: tuple[Member, ...]
+    data_name: str
     data: SmallDataset
+    spec: DatasetSpec | None
     halves: dict[str, np.ndarray]
     divide: Callable[[int], dict[str, np.ndarray]]
     stream: int
@@ -108,6 +114,7 @@ class Search(NamedTuple):
     skip_nonfinite: int
     choice: Choice
     table: AccuracyTable | None
+    train_config: str
     settings: Mapping[str, Any]
 
     @property

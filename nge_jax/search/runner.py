@@ -11,10 +11,10 @@ than "gradient", keeps this loop and puts other steps into it: see `steps.strate
 gradient's steps mix operations under P.
 """
 
-import contextlib
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,8 @@ from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
-from nge_jax.runtime import loop
+from nge_jax.runtime import task as run_task
+from nge_jax.runtime.loop import Task
 from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
 from nge_jax.search import record as search_record
@@ -43,181 +44,127 @@ from nge_jax.search.build import build, make_net
 from nge_jax.search.plan import Search
 from nge_jax.search.several import task as several_task
 from nge_jax.search.steps.gradient import SearchState
-from nge_jax.search.task import SearchResult, make_task
+from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
 from nge_jax.space import found, nas_bench_201
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import SPACES
-from nge_jax.workdir import artifacts, lock, metrics_log
-from nge_jax.workdir import folder as workdir
-from nge_jax.workdir.artifacts import Member, Size
-from nge_jax.workdir.lock import holds_workdir
+from nge_jax.workdir import artifacts, metrics_log
+from nge_jax.workdir.artifacts import Size
 
 
-@holds_workdir
-def run(
-    config: ConfigDict,
-    path: str | Path,
-    *,
-    overwrite: bool = False,
-    images: OwnImages | None = None,
-) -> SearchResult:
+def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SearchResult:
     """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
 
     Args:
       config: of a search.
       path: the workdir.
       overwrite: removes the results of an earlier run.
-      images: of `images.open_own`, where a user's own are open by now.
 
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    check_complete(config, "search")
-    if images is None and search_images.leaves_open(config):
-        images = search_images.open_own(config)
-    config = search_images.resolve(config, images)
-    search_checks.check(config)
-    path = Path(path)
-    banner.show(banner.device())
-    with waiting("reading the data"):
-        data = search_images.load_data(config, images)
-    files = {}
-    if search_images.is_own(config):
-        data, files = _recognize(config, data, path, overwrite=overwrite)
+    return run_task.run(KIND, config, path, overwrite=overwrite)
+
+
+def _open(config: ConfigDict, images: OwnImages | None) -> small.SmallDataset:
+    data = search_images.load_data(config, images)
     search_checks.check_data(config, data)
-    search = build(config, data, _load_table(config))
-    keep = configs.loop_settings(config)
-    if search.members:
-        return _run_several(config, search, path, files, keep, overwrite=overwrite)
-    path = workdir.begin(path, search.settings, overwrite=overwrite, files=files)
-
-    _show_plan(config, search)
-    with waiting("making the supernet"):
-        task = make_task(search, path)
-    banner.show(_describe_net(config, task.state))
-    state = loop.run(task, path, **keep)
-    del task  # and with it the images on the devices, where choosing the cell may put them anew
-    with waiting("choosing the cell"):
-        score = search_task.make_score(search)
-        result = search_task.conclude(search, state, path, score)
-    if distributed.is_first():
-        print(found.to_json(result.genotype), flush=True)
-        loop.finish(path, report)
-        if isinstance(result.genotype, Genotype):
-            print(f"to train this cell: {_train_command(config, path)}")
-        elif result.accuracies is not None:
-            print(search_record.accuracy_line(result.accuracies))
-    return result
+    return data
 
 
-def _run_several(
-    config: ConfigDict,
-    search: Search,
-    path: Path,
-    files: Mapping[str, str],
-    keep: dict[str, int],
-    *,
-    overwrite: bool,
-) -> SearchResult:
-    """Does what `run` does for several searches, as one program and each in a folder of its own."""
-    singles = several_task.split(search, path)
-    with contextlib.ExitStack() as held:
-        _begin_several(search, singles, path, files, held, overwrite=overwrite)
-        _show_plan(config, search)
-        with waiting("making the supernets"):
-            task = several_task.make_task(search, singles)
-        banner.show(_describe_net(config, several_task.first_state(task.state)))
-        state = loop.run(task, path, **keep)
-        del task
-        with waiting("choosing the cells"):
-            results = several_task.conclude(singles, state, keep["keep_checkpoints"])
-        if distributed.is_first():
-            for single in singles.values():
-                loop.finish(single.path, report)
-            loop.finish(path, report)
-            print(seeds_report.to_text(path), flush=True)
-            if config.search.space == "darts":
-                first = next(iter(singles.values()))
-                print(f"to train a cell: {_train_command(config, first.path)}")
-    return several_task.merge_results(results, path)
-
-
-def _begin_several(
-    search: Search,
-    singles: Mapping[Member, several_task.SingleSearch],
-    path: Path,
-    files: Mapping[str, str],
-    held: contextlib.ExitStack,
-    *,
-    overwrite: bool,
-) -> None:
-    """Makes the workdir and the folder of each search in it, once all of them are checked; `held` holds the folders.
-
-    With `overwrite` the folders of an earlier run's other searches go.
-    """
-    begin = {single.path: single.search.settings for single in singles.values()}
-    old = {path / member.folder for member in _recorded_members(path)} if overwrite else set()
-    for folder, values in begin.items():
-        workdir.check(folder, values, overwrite=overwrite)
-    for folder in old - begin.keys():
-        lock.check_free(folder)
-    workdir.begin(path, search.settings, overwrite=overwrite, files=files)
-    if distributed.is_first():
-        for folder in old - begin.keys():
-            workdir.remove(folder)
-    for folder, values in begin.items():
-        held.enter_context(lock.held(folder))
-        workdir.begin(folder, values, overwrite=overwrite, files=files)
-
-
-def _recorded_members(path: Path) -> list[Member]:
-    """Returns the searches that a workdir holds; none where it holds none, or is damaged."""
-    try:
-        return artifacts.read_members(path)
-    except InputError:
-        return []
-
-
-def _show_plan(config: ConfigDict, search: Search) -> None:
-    """Shows what is searched on and for how long; what of a user's own images is used has been said by then."""
-    data = search.data
+def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> small.SmallDataset:
+    """Compares own images with those that the workdir knows; mean and deviation are those of the workdir's run."""
     if not search_images.is_own(config):
+        return data
+    spec = search_images.make_spec(config, data)
+    spec = dataset_spec.agreed(path, spec, _count(data), data.held_out)
+    return data._replace(mean=spec.mean, std=spec.std)
+
+
+def _count(data: small.SmallDataset) -> dict[str, int]:
+    return {"train": len(data.train_labels)}
+
+
+def _build(config: ConfigDict, data: small.SmallDataset) -> Search:
+    return build(config, data, _load_table(config))
+
+
+def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
+    """Reads the table that a config of NAS-Bench-201 names; None where it names none, or searches another space."""
+    if config.search.space != "nas_bench_201" or not config.data.table:
+        return None
+    try:
+        return nas_bench_201.load(Path(config.data.table).expanduser())
+    except InputError as error:
+        raise InputError(f"config.data.table: {error}") from None
+
+
+def _files(search: Search) -> dict[str, str]:
+    """Returns the files by which later starts recognize a user's own images."""
+    if search.spec is None:
+        return {}
+    text = dataset_spec.to_json(search.spec, _count(search.data), search.data.held_out)
+    return {artifacts.DATASET: text}
+
+
+def _describe(search: Search) -> list[str]:
+    """Returns lines that say what is searched on and for how long; a user's own images have said it by then."""
+    data, lines = search.data, []
+    if search.spec is None:
         half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
         counts = {what: len(search.halves[group]) for group, what in half.items()}
         shape = data.train_images.shape[1:]
-        banner.show(banner.data(config.data.name, data.num_classes, shape, counts))
+        lines.append(banner.data(search.data_name, data.num_classes, shape, counts))
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
-    seeds = config.search.seeds or (search.seed,)
-    plan = search.epochs, steps, search.batch_size, *seeds
-    models = ", ".join(config.search.edge_models)
-    line = banner.steps(*plan) + (f", each with the edge models {models}" if models else "")
-    banner.show(line, banner.TO_STOP)
+    seeds = dict.fromkeys(member.seed for member in search.members) or (search.seed,)
+    models = dict.fromkeys(member.edge_model for member in search.members if member.edge_model)
+    line = banner.steps(search.epochs, steps, search.batch_size, *seeds)
+    return [*lines, line + (f", each with the edge models {', '.join(models)}" if models else "")]
 
 
-def _describe_net(config: ConfigDict, state: SearchState) -> str:
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params[WEIGHTS]))
-    cells, channels = config.network.cells, config.network.channels
-    return (
-        f"network: {parameters:,} parameters of {cells} cells that begin with {channels} channels"
-    )
+def _make_task(search: Search, path: Path, start: None) -> Task:
+    del start  # a search begins with random weights
+    if search.members:
+        return several_task.make_task(search, several_task.split(search, path))
+    return search_task.make_task(search, path)
 
 
-def _recognize(
-    config: ConfigDict, data: small.SmallDataset, path: Path, *, overwrite: bool
-) -> tuple[small.SmallDataset, dict[str, str]]:
-    """Compares own images with those that the workdir knows, if it holds a run.
+def _describe_state(search: Search, state: SearchState) -> list[str]:
+    first = several_task.first_state(state) if search.members else state
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(first.params[WEIGHTS]))
+    network = search.settings["network"]
+    return [
+        f"network: {parameters:,} parameters of {network['cells']} cells that begin with {network['channels']} channels"
+    ]
 
-    Returns:
-      The data with the mean and the deviation to go on with, and the files by which later starts recognize it.
-    """
-    banner.show_notes(data.notes)
-    spec, counts = search_images.make_spec(config, data), {"train": len(data.train_labels)}
-    if not overwrite:
-        spec = dataset_spec.agreed(path, spec, counts, data.held_out)
-    files = {artifacts.DATASET: dataset_spec.to_json(spec, counts, data.held_out)}
-    return data._replace(mean=spec.mean, std=spec.std), files
+
+def _conclude(search: Search, state: SearchState, path: Path) -> SearchResult:
+    if not search.members:
+        with waiting("choosing the cell"):
+            score = search_task.make_score(search)
+            result = search_task.conclude(search, state, path, score)
+        if distributed.is_first():
+            print(found.to_json(result.genotype), flush=True)
+        return result
+    with waiting("choosing the cells"):
+        keep = search.settings["run"]["keep_checkpoints"]
+        results = several_task.conclude(several_task.split(search, path), state, keep)
+    return several_task.merge_results(results, path)
+
+
+def _tell(search: Search, result: SearchResult, path: Path) -> list[str]:
+    """Returns the lines behind the report: the command that trains the cell, or how the cell trains by a table."""
+    if search.members:
+        lines = [seeds_report.to_text(path)]
+        if search.train_config:
+            first = path / search.members[0].folder
+            lines.append(f"to train a cell: {_train_command(search.settings, first)}")
+        return lines
+    if isinstance(result.genotype, Genotype):
+        return [f"to train this cell: {_train_command(search.settings, path)}"]
+    return [search_record.accuracy_line(result.accuracies)] if result.accuracies is not None else []
 
 
 def report(path: str | Path) -> Path:
@@ -236,7 +183,7 @@ def report(path: str | Path) -> Path:
     counted, command = sizes(path), None
     if counted:
         artifacts.write_sizes(path, counted)
-        command = _train_command(_recorded(path), path)
+        command = _train_command(_recorded(path).to_dict(), path)
     page = search_report.write_search_report(path, counted, command)
     metrics_log.show_pictures(path)
     return page
@@ -256,21 +203,11 @@ def _recorded(path: Path) -> ConfigDict:
     return ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
 
 
-def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
-    """Reads the table that a config of NAS-Bench-201 names; None where it names none, or searches another space."""
-    if config.search.space != "nas_bench_201" or not config.data.table:
-        return None
-    try:
-        return nas_bench_201.load(Path(config.data.table).expanduser())
-    except InputError as error:
-        raise InputError(f"config.data.table: {error}") from None
-
-
-def _train_command(config: ConfigDict, path: Path) -> str:
-    command = configs.train_command(config.search.train_config, path / artifacts.GENOTYPE)
-    if search_images.is_own(config):
-        command += f" {shlex.quote(f'data.name={config.data.name}')}"
-    return command
+def _train_command(settings: Mapping[str, Any], path: Path) -> str:
+    """Returns the command that trains the cell of a search with these settings, in the workdir `path`."""
+    name = settings["data"]["name"]
+    command = configs.train_command(settings["search"]["train_config"], path / artifacts.GENOTYPE)
+    return command if name in small.NUM_CLASSES else f"{command} {shlex.quote(f'data.name={name}')}"
 
 
 def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
@@ -305,10 +242,9 @@ def summary(config: ConfigDict) -> str:
     """
     check_complete(config, "search")
     name = config.data.name
-    opened = search_images.open_own(config) if search_images.leaves_open(config) else None
-    config = search_images.resolve(config, opened)
+    config, images = search_images.resolve(config)
     if search_images.is_own(config):
-        images = opened or search_images.open_own(config)
+        images = images or search_images.open_own(config)
         classes = len(images.names)
         shape = (config.data.image_size, config.data.image_size, images.channels)
     else:
@@ -324,3 +260,24 @@ def summary(config: ConfigDict) -> str:
     return parts_table(
         f"the supernet on {name}", parts, {part: endpoints.get(part) for part in parts}
     )
+
+
+KIND = run_task.Kind(
+    name="search",
+    check_complete=lambda config: check_complete(config, "search"),
+    resolve=lambda config, path: search_images.resolve(config),
+    check=search_checks.check,
+    members=several_task.settings_of_members,
+    open=_open,
+    recognize=_recognize,
+    build=_build,
+    begin=lambda search, path, goes_on: None,
+    files=_files,
+    describe=_describe,
+    parts="the supernet",
+    make_task=_make_task,
+    describe_state=_describe_state,
+    conclude=_conclude,
+    report=report,
+    tell=_tell,
+)

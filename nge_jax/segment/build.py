@@ -1,7 +1,6 @@
-"""What a config makes of a segmentation's training, before any array; what it may say is checked here."""
+"""Checks the config of a segmentation, and makes the plan from it, before any array. A config ends here."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -10,31 +9,16 @@ from nge_jax.data.source import Source, segmented
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.networks.network import Network
 from nge_jax.optim import Linear
+from nge_jax.segment.plan import Segmentation
 from nge_jax.settings import checks, configs
+from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
-from nge_jax.train.arguments import Numbers
+from nge_jax.train.arguments import ProgramArguments
 from nge_jax.train.model import make_segmentation_network
 
 OUTPUT_STRIDES = (8, 16, 32)
-
-
-class Segmentation(NamedTuple):
-    """What a config and a data set make of a segmentation's training.
-
-    Attributes:
-      model: the network.
-      numbers: what its program is given beside the run's key.
-      power: by which the rate falls, DeepLab's "poly" policy; a constant of the program, see `optim.Linear`.
-      source: what it learns from.
-    """
-
-    model: Network
-    numbers: Numbers
-    power: float
-    source: Source
 
 
 def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
@@ -77,18 +61,36 @@ def count_classes(config: ConfigDict) -> int:
     return len(devkit.CLASSES if names is None else names)
 
 
-def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentation:
-    """Makes the network of a checked config and the numbers of its training."""
-    numbers = Numbers(
+def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> Segmentation:
+    """Makes the plan of a segmentation's training.
+
+    Args:
+      config: checked.
+      source: the images.
+      cells: of the backbone; None: those that the config names.
+    """
+    cells = genotype.load(config.genotype) if cells is None else cells
+    arguments = ProgramArguments(
         rate=Linear(float(config.weights.learning_rate), 0.0, config.train.steps),
         weights=train_build.make_sgd_numbers(config),
         steps_per_epoch=source.examples["train"] // config.train.batch_size,
     )
     return Segmentation(
-        model=make_segmentation_network(config, genotype, len(source.spec.labels)),
-        numbers=numbers,
-        power=config.weights.power,
+        genotype=config.genotype,
+        data_name="PASCAL VOC",
+        seed=config.seed,
         source=source,
+        model=make_segmentation_network(config, cells, len(source.spec.labels)),
+        arguments=arguments,
+        power=config.weights.power,
+        accumulate=config.train.accumulate,
+        total_steps=config.train.steps,
+        batch_size=config.train.batch_size,
+        eval_batch_size=config.run.eval_batch_size,
+        pictures=config.run.pictures,
+        skip_nonfinite=config.run.skip_nonfinite,
+        init_from=config.init_from,
+        settings=configs.to_values(config),
     )
 
 

@@ -1,10 +1,10 @@
-"""The numbers of a training, or of a segmentation's, that are arguments of its program: one with others runs the same.
+"""The arguments of a training's program, or of a segmentation's, beside the key. Other values run the same program.
 
-What decides on shapes or on what is computed at all (a batch's size, whether there is drop-path or a warm-up) stays a
-constant of the program. So does what comes with the data and the network: a jitter's strengths, the classes' weights,
-the dropout of a segmentation's head. And so do, lest results change in their last bits, label smoothing and the weight
-of the auxiliary head's loss (which XLA draws into products of constants) and the power of a segmentation's rate, see
-`Linear`.
+Everything that decides on shapes or on what is computed at all stays a constant of the program: a batch's size, whether
+there is drop-path or a warm-up. The data and the network bring constants too: a jitter's strengths, the classes'
+weights, the dropout of a segmentation's head. Three more numbers stay constants, so that results keep their last bits:
+label smoothing, the weight of the auxiliary head's loss and the power of a segmentation's rate (see `Linear`). XLA
+draws the first two into products of constants.
 """
 
 from typing import Any, NamedTuple
@@ -32,14 +32,14 @@ class DropPath(NamedTuple):
         return self.rate * inverse(self.steps) * step
 
 
-class Numbers(NamedTuple):
+class ProgramArguments(NamedTuple):
     """Plain numbers on the host, float32 and int32 in a program; None for what a training does without.
 
     Attributes:
-        rate: of the weights.
-        weights: of their optimizer.
+        rate: the learning rate of the weights.
+        weights: the other numbers of the weights' optimizer.
         steps_per_epoch: the state's sums begin anew after so many steps.
-        drop_path: of a classifier's cells.
+        drop_path: the rate of drop-path in a classifier's cells.
     """
 
     rate: Cosine | Linear | WarmedUp
@@ -51,5 +51,5 @@ class Numbers(NamedTuple):
 def make_optimizer(
     weights: SgdNumbers, rate: optax.ScalarOrSchedule
 ) -> optax.GradientTransformation:
-    """Makes the optimizer of a network's weights; inside a program, where the numbers are its arguments."""
+    """Makes the optimizer of a network's weights; a program calls it with traced numbers."""
     return optim.sgd(rate, **weights._asdict())

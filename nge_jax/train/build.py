@@ -1,6 +1,4 @@
-"""What a config makes of a training, before any array; what the config may say is checked here."""
-
-from typing import NamedTuple
+"""Checks the config of a training, and makes the plan from it, before any array. A config ends here."""
 
 import jax
 import numpy as np
@@ -10,35 +8,32 @@ from nge_jax.data import own
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
-from nge_jax.networks.network import Network
 from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp
 from nge_jax.settings import checks, configs
+from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import images as training_images
-from nge_jax.train.arguments import DropPath, Numbers
+from nge_jax.train.arguments import DropPath, ProgramArguments
 from nge_jax.train.model import make_network
+from nge_jax.train.plan import Training
 from nge_jax.train.step import Recipe
 
 CLASS_WEIGHTS = ("none", "balanced")
 DECAYS = {"cosine": Cosine, "linear": lambda rate, steps: Linear(rate, 0.0, steps)}
 
 
-class Training(NamedTuple):
-    """What a config and a data set make of a training; `numbers` are what its program is given beside the run's key."""
+def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> Training:
+    """Makes the plan of a training.
 
-    model: Network
-    recipe: Recipe
-    numbers: Numbers
-    total_steps: int
-    source: Source
-
-
-def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
-    """Makes the network, its optimizer and the recipe of a checked config.
+    Args:
+      config: checked.
+      source: the images.
+      cells: of the network; None: those that the config names.
 
     Raises:
-      InputError: it has more steps than are counted.
+      InputError, GenotypeError: the config has more steps than are counted, or names no cell.
     """
+    cells = genotype.load(config.genotype) if cells is None else cells
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
     checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
@@ -54,16 +49,24 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Training:
         **_augmentation(config, source),
     )
     return Training(
-        model=make_network(config, genotype, source.spec.kind, len(source.spec.labels)),
-        recipe=recipe,
-        numbers=make_numbers(config, steps_per_epoch),
-        total_steps=config.train.epochs * steps_per_epoch,
+        genotype=config.genotype,
+        data_name=config.data.name,
+        seed=config.seed,
         source=source,
+        model=make_network(config, cells, source.spec.kind, len(source.spec.labels)),
+        recipe=recipe,
+        arguments=make_arguments(config, steps_per_epoch),
+        total_steps=config.train.epochs * steps_per_epoch,
+        batch_size=config.train.batch_size,
+        eval_batch_size=config.run.eval_batch_size,
+        skip_nonfinite=config.run.skip_nonfinite,
+        init_from=config.init_from,
+        settings=configs.to_values(config),
     )
 
 
-def make_numbers(config: ConfigDict, steps_per_epoch: int) -> Numbers:
-    """Collects the numbers that the program of a checked config is given."""
+def make_arguments(config: ConfigDict, steps_per_epoch: int) -> ProgramArguments:
+    """Collects the arguments of the program."""
     total_steps = config.train.epochs * steps_per_epoch
     rate = make_rate(
         config.train.decay,
@@ -72,7 +75,7 @@ def make_numbers(config: ConfigDict, steps_per_epoch: int) -> Numbers:
         config.train.warmup_epochs * steps_per_epoch,
     )
     drop_path = float(config.train.drop_path)
-    return Numbers(
+    return ProgramArguments(
         rate=rate,
         weights=make_sgd_numbers(config),
         steps_per_epoch=steps_per_epoch,
@@ -81,7 +84,7 @@ def make_numbers(config: ConfigDict, steps_per_epoch: int) -> Numbers:
 
 
 def make_sgd_numbers(config: ConfigDict) -> SgdNumbers:
-    """Collects those of the optimizer of the weights, but for its rate."""
+    """Collects the numbers of the weights' optimizer, except for the rate."""
     return SgdNumbers(
         momentum=float(config.weights.momentum),
         weight_decay=float(config.weights.weight_decay),

@@ -43,19 +43,21 @@ def leaves_open(config: ConfigDict) -> bool:
     return not all((config.data.image_size, config.train.batch_size, config.train.epochs))
 
 
-def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
+def resolve(config: ConfigDict) -> tuple[ConfigDict, OwnImages | None]:
     """Chooses by the data what a config leaves open as 0, and says so.
 
     Args:
       config: of the training.
-      images: of `open_own`, where they are open by now.
+
+    Returns:
+      The config without open values, and the images where they had to be opened for them.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
     if not leaves_open(config):
-        return config
-    images = images or open_own(config)
+        return config, None
+    images = open_own(config)
     config = config.copy_and_resolve_references()
     chosen = {}
     if not config.data.image_size:
@@ -69,7 +71,7 @@ def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
         epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
         config.train.epochs = chosen["train.epochs"] = epochs
     banner.show_chosen(chosen)
-    return config
+    return config, images
 
 
 def has_large_stem(config: ConfigDict) -> bool:

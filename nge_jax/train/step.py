@@ -20,7 +20,7 @@ from nge_jax.devices.parallel import AXIS, my_part, sum_over_devices
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.networks.cell import draw_path_scales
 from nge_jax.networks.network import Network
-from nge_jax.train.arguments import DropPath, Numbers
+from nge_jax.train.arguments import DropPath, ProgramArguments
 
 Tree = Any
 _FLIPS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller
@@ -40,7 +40,7 @@ class TrainState(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a training step needs to know besides the network, the optimizer and `Numbers`.
+    """What a training step needs to know besides the network, the optimizer and `ProgramArguments`.
 
     jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
     accumulate: micro-batches of which a step sums the gradients.
@@ -86,7 +86,10 @@ def state_shapes(
 
 
 def make_train_step(
-    model: Network, optimizer: optax.GradientTransformation, recipe: Recipe, numbers: Numbers
+    model: Network,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    arguments: ProgramArguments,
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
 
@@ -110,10 +113,10 @@ def make_train_step(
         augment_key, path_key = jax.random.split(jax.random.fold_in(key, state.step))
         draws = _draw(recipe, images, augment_key)
         if recipe.alternate_flip:
-            (places,), epoch = places, state.step // numbers.steps_per_epoch
+            (places,), epoch = places, state.step // arguments.steps_per_epoch
             flip_key = jax.random.fold_in(key, _FLIPS)
             draws = draws._replace(flip=augment.alternating_flip(flip_key, places, epoch))
-        scales = path_scales(model, numbers.drop_path, state.step, len(images), path_key)
+        scales = path_scales(model, arguments.drop_path, state.step, len(images), path_key)
 
         def loss_fn(params, batch_stats, images, labels, draws, scales):
             (logits, endpoints), updated = model.apply(
@@ -141,7 +144,7 @@ def make_train_step(
             optimizer,
             accumulate=recipe.accumulate,
             divisor=lax.axis_size(AXIS) * recipe.accumulate,
-            steps_per_epoch=numbers.steps_per_epoch,
+            steps_per_epoch=arguments.steps_per_epoch,
             skip_nonfinite=recipe.skip_nonfinite,
         )
 

@@ -12,10 +12,10 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nge_jax import files
-from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
 from nge_jax.settings import configs
@@ -144,39 +144,25 @@ def expand(path: str | Path) -> Path:
         raise InputError(f"--workdir: {path}: no home folder is known ({error})") from error
 
 
-def begin(
+def prepare(
     path: str | Path,
     config: Mapping[str, Any],
     *,
     overwrite: bool,
-    files: Mapping[str, str] | None = None,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Makes `path` the workdir of `config`, once every process of the run has checked all else, and returns it.
+    """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
+
+    Call it when all else is checked: with `overwrite` it removes an earlier run's results.
 
     Args:
       path: the directory.
       config: the values of the run's config.
-      overwrite: whether to remove what an earlier run wrote.
-      files: what the first process writes into it besides, texts by names.
+      overwrite: whether to remove an earlier run's results.
+      texts: files that the workdir begins with, by names.
 
     Raises:
       InputError: the workdir is refused, see `check`.
-    """
-    check(path, config, overwrite=overwrite)
-    distributed.wait_for_all("all is checked")
-    if distributed.is_first():
-        prepare(path, config, overwrite=overwrite)
-        for name, text in (files or {}).items():
-            write_atomically(Path(path) / name, text)
-    distributed.wait_for_all("the workdir is prepared")
-    return Path(path)
-
-
-def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> Path:
-    """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
-
-    Call it once everything else that may refuse the input has been asked: with `overwrite` it removes what an earlier
-    run wrote. Raises what `check` raises.
     """
     check(path, config, overwrite=overwrite)
     path = Path(path)
@@ -201,6 +187,8 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
         with contextlib.suppress(OSError):  # if it is a folder, and empty
             (path / CONFIG).rmdir()
         write_atomically(path / CONFIG, json.dumps(config, indent=2) + "\n")
+    for name, text in texts.items():
+        write_atomically(path / name, text)
     return path
 
 

@@ -8,14 +8,12 @@ counts, and a process of this host which has ended does not.
 import contextlib
 import errno
 import fcntl
-import functools
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -27,17 +25,6 @@ from nge_jax.errors import InputError
 RUN_LOCK = "run.lock"
 # What a file system says that knows no locks; ENOLCK also a file server that is out of them.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-
-
-def holds_workdir(run: Callable) -> Callable:
-    """Makes a runner's `run(config, path, ...)` hold the workdir `path` from its beginning to its end."""
-
-    @functools.wraps(run)
-    def holding(config: Any, path: str | Path, **options: Any) -> Any:
-        with held(path):
-            return run(config, path, **options)
-
-    return holding
 
 
 @contextlib.contextmanager

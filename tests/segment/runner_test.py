@@ -29,6 +29,7 @@ from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
 from nge_jax.segment import runner as segment_runner
 from nge_jax.segment import step as segment_step
+from nge_jax.segment import task as segment_task
 from nge_jax.space import genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
@@ -111,8 +112,8 @@ def test_other_numbers_are_given_to_the_same_program(folder, tmp_path):
     for changes in ({}, numbers):
         config = small_config(folder, **{"data.devkit": str(folder / "own")}, **changes)
         source = segment_build.open_source(config)
-        segmentation = segment_build.build(config, SMALL, source)
-        task = segment_runner.make_task(config, segmentation, tmp_path, None)
+        segmentation = segment_build.build(config, source, SMALL)
+        task = segment_task.make_task(segmentation, tmp_path, None)
         batches, _, _ = next(task.batches(0, "", [(0, 1)], task.state))
         ((_, program, _, _),) = task.phases
         texts.append(program.lower(task.state, batches, task.key, 0, 1).as_text())
@@ -201,11 +202,11 @@ def test_a_resumed_run_ends_bit_for_bit_alike_without_what_it_began_with(
 
 def test_a_run_begins_with_the_classifiers_backbone_and_its_own_head(folder, capsys):
     config = small_config(folder, init_from=str(folder / "imagenet"))
-    plan = segment_build.build(config, SMALL, segment_build.open_source(config))
-    backbone = segment_runner._read_backbone(config, plan, folder / "new")
-    fresh = segment_runner.make_task(config, plan, folder / "new", None).state
+    plan = segment_build.build(config, segment_build.open_source(config), SMALL)
+    backbone = segment_runner._begin(plan, folder / "new", False)
+    fresh = segment_task.make_task(plan, folder / "new", None).state
     assert "restored" not in capsys.readouterr().out
-    state = segment_runner.make_task(config, plan, folder / "new", backbone).state
+    state = segment_task.make_task(plan, folder / "new", backbone).state
     out = capsys.readouterr().out
     assert "restored" in out and "(cells, stem); left behind" in out and "(head)" in out
     saved = trained.load(folder / "imagenet").state

@@ -10,7 +10,7 @@ from nge_jax.data import small, source
 from nge_jax.devices import compile_times
 from nge_jax.optim import Linear
 from nge_jax.train import build as train_build
-from nge_jax.train import runner as train_runner
+from nge_jax.train import task as train_task
 from nge_jax.train.arguments import DropPath
 from tests.helpers.roundings import assert_equal_but_for_roundings
 from tests.helpers.small_training import SMALL, make_config
@@ -43,7 +43,7 @@ def lowered(images, path, decay, **changes):
     config.train.update(epochs=3, images_per_epoch=64, batch_size=16, warmup_epochs=1, decay=decay)
     config.train.update(drop_path=0.3, label_smoothing=0.1)
     config.update_from_flattened_dict(changes)
-    task = train_runner.make_task(config, train_build.build(config, SMALL, images), path)
+    task = train_task.make_task(train_build.build(config, images, SMALL), path)
     ((batches, *_),) = task.batches(0, "", [(0, 1)], task.state)
     ((_, program, _, _),) = task.phases
     name = compile_times.program_key(task.settings, (task.state, task.key))

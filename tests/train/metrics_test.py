@@ -68,12 +68,11 @@ def test_balanced_weights_make_classes_count_alike(tmp_path):
     config = small_config(tmp_path, **{"train.class_weights": "balanced"})
     source = training_images.open_source(config)
     uneven = source._replace(train_labels=lambda: np.array([0] * 30 + [1] * 10))
-    cells = train_runner.genotype.load(config.genotype)
-    weights = train_build.build(config, cells, uneven).recipe.class_weights
+    weights = train_build.build(config, uneven).recipe.class_weights
     assert weights[:3] == pytest.approx((40 / 60, 40 / 20, 0.0))
     assert (weights[0] * 30 + weights[1] * 10) / 40 == pytest.approx(1)  # 1 in the mean
     config.train.class_weights = "none"
-    assert train_build.build(config, cells, uneven).recipe.class_weights is None
+    assert train_build.build(config, uneven).recipe.class_weights is None
     config.train.class_weights = "balance"
     with pytest.raises(
         InputError, match="train.class_weights: found 'balance', expected one of none"

@@ -31,7 +31,7 @@ from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained as train_trained
-from nge_jax.train.arguments import DropPath, Numbers
+from nge_jax.train.arguments import DropPath, ProgramArguments
 from tests.helpers.small_training import SMALL, arrays, make_config, rows, small_config
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
@@ -40,7 +40,7 @@ DIGITS = small.load("digits", test=True)
 RECIPE = train_step.Recipe(
     auxiliary_weight=0.0, label_smoothing=0.0, pad=0, flip=False, cutout=0, mean=(0.3,), std=(0.4,)
 )  # fmt: skip
-NUMBERS = Numbers(Cosine(0.1, 4), SgdNumbers(0.9, 0.0, 5.0), steps_per_epoch=2)
+NUMBERS = ProgramArguments(Cosine(0.1, 4), SgdNumbers(0.9, 0.0, 5.0), steps_per_epoch=2)
 
 
 def make_phase(model, optimizer, recipe, numbers=NUMBERS):

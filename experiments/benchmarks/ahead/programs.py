@@ -34,7 +34,7 @@ from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.train import images as training_images
 from nge_jax.train import step as train_step
-from nge_jax.train.arguments import DropPath, Numbers, make_optimizer
+from nge_jax.train.arguments import DropPath, ProgramArguments, make_optimizer
 
 CELL = genotype.load("DARTS_V2")
 PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -365,7 +365,7 @@ def _recipe(**changes):
 
 
 def _numbers(drop_path=None):
-    return Numbers(
+    return ProgramArguments(
         rate=optim.Cosine(0.025, 1000),
         weights=optim.SgdNumbers(momentum=0.9, weight_decay=3e-4, clip_norm=5.0),
         steps_per_epoch=100,

@@ -13,9 +13,8 @@ from absl import app, flags
 from measure import collectives, process, program
 from nge_jax.data import source
 from nge_jax.settings.configs import load_config
-from nge_jax.space import genotype
 from nge_jax.train import build as train_build
-from nge_jax.train import runner as train_runner
+from nge_jax.train import task as train_task
 
 _GENOTYPE = flags.DEFINE_string("genotype", "DARTS_V2", "as config.genotype")
 _BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
@@ -36,11 +35,8 @@ def main(_) -> None:
     images = source.resident(
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
     )
-    task = train_runner.make_task(
-        config,
-        train_build.build(config, genotype.load(config.genotype), images),
-        Path("nowhere"),  # it gets a test's confusions, and here none is made
-    )
+    # The folder gets a test's confusions, and no test is made here.
+    task = train_task.make_task(train_build.build(config, images), Path("nowhere"))
     ((batches, *_),) = images.epoch(0, [(0, steps)])
     (phase,) = task.phases
     state, arguments = task.state, (batches, task.key, 0, steps)

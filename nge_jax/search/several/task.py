@@ -62,6 +62,12 @@ def _model_names(members: Sequence[Member]) -> list[str]:
     return [*dict.fromkeys(member.edge_model for member in members if member.edge_model)]
 
 
+def settings_of_members(settings: Mapping[str, Any], path: Path) -> dict[Path, dict[str, Any]]:
+    """Returns the settings of each search by its folder in the workdir `path`; none where there is one search."""
+    members = artifacts.members(settings["search"], settings["seed"])
+    return {path / member.folder: _settings_alone(settings, member) for member in members}
+
+
 def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
     """Returns the settings by which a search alone is this one of several."""
     alone = copy.deepcopy(dict(settings))

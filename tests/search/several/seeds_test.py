@@ -15,6 +15,7 @@ from nge_jax.devices import parallel
 from nge_jax.devices.parallel import Batches
 from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
+from nge_jax.runtime import task as run_task
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
 from nge_jax.search import checks, record
@@ -22,6 +23,7 @@ from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping, task
 from nge_jax.search.steps import relaxation
 from nge_jax.search.steps.gradient import SearchState
+from nge_jax.settings.configs import to_values
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
@@ -57,7 +59,8 @@ def stand_ins(dataset):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(small, "load", lambda name, place: dataset)
         patched.setattr(search_build, "make_net", lambda *_: Linear())
-        patched.setattr(search_runner, "report", lambda path: path / artifacts.REPORT)
+        kind = search_runner.KIND._replace(report=lambda path: path / artifacts.REPORT)
+        patched.setattr(search_runner, "KIND", kind)
         patched.setattr(seeds_report, "to_text", lambda path: "")
         yield patched
 
@@ -171,18 +174,17 @@ def test_the_report_shows_every_seed(searched, monkeypatch):
 
 
 def test_with_overwrite_the_folders_of_other_seeds_go(tmp_path, searched):
-    mine = {"seed-0": tmp_path / "run" / "seed-0"}
     values = json.loads((searched["straight"] / artifacts.CONFIG).read_text())
     workdir.prepare(tmp_path / "run", values, overwrite=False)
     for seed in (*SEEDS, 7):
         workdir.prepare(tmp_path / "run" / f"seed-{seed}", values, overwrite=False)
     (tmp_path / "run" / "seed-3" / "notes.txt").write_text("mine")
-    config = make_config("gradient", seeds=(0,))
-    single = task.Single(config, None, mine["seed-0"])  # pyright: ignore[reportArgumentType]
-    with search_runner.contextlib.ExitStack() as held:
-        begin = search_runner._begin_several
-        begin(config, {artifacts.Member(0): single}, tmp_path / "run", {}, held, overwrite=True)
-        assert (mine["seed-0"] / "run.lock").exists()
+    config, run = make_config("gradient", seeds=(0,)), tmp_path / "run"
+    values = to_values(config)
+    folders = {run: values, **task.settings_of_members(values, run)}
+    with run_task._all_held(folders, run, overwrite=True):
+        run_task._begin_folders(folders, run, {}, overwrite=True)
+        assert (run / "seed-0" / "run.lock").exists()
     # Seed 7 was none of the run's, and the notes are the user's.
     assert {p.name for p in (tmp_path / "run").glob("seed-*")} == {"seed-0", "seed-3", "seed-7"}
     assert [p.name for p in (tmp_path / "run" / "seed-3").iterdir()] == ["notes.txt"]

@@ -9,7 +9,7 @@ import pytest
 from nge_jax.devices import compile_times, parallel
 from nge_jax.optim import Cosine
 from nge_jax.search import build as search_build
-from nge_jax.search import runner as search_runner
+from nge_jax.search import task as search_task
 from nge_jax.search.steps import visible_state
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Line
@@ -51,7 +51,7 @@ def lowered(config, data, path, monkeypatch):  # noqa: F811
         return phases
 
     monkeypatch.setattr(parallel, "compile_ahead", compile_ahead)
-    task = search_runner.make_task(search_build.build(config, data), path)
+    task = search_task.make_task(search_build.build(config, data), path)
     assert task.compile is not None
     task.compile(task.state)
     visible = jax.eval_shape(task.visible, task.state)

@@ -14,6 +14,7 @@ from nge_jax.runtime import loop
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
+from nge_jax.search import task as search_task
 from nge_jax.search.checks import check, check_data
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.space import architecture, genotype
@@ -145,7 +146,7 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
 def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data, tmp_path):
     config = make_config("reinforce")
     built = search_build.build(config, data)
-    task = search_runner.make_task(built, tmp_path)
+    task = search_task.make_task(built, tmp_path)
     state, key = task.state, task.key
     batches = {p.name: next(task.batches(0, p.name, [(0, 1)], state))[0] for p in task.phases}
     # Momentum and the baseline are in motion before the test.

@@ -1,0 +1,186 @@
+"""A run from its config to its report. A search, a training and a segmentation run by the same twelve stations."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from nge_jax.console import banner
+from nge_jax.console.progress import waiting
+from nge_jax.devices import distributed
+from nge_jax.errors import InputError
+from nge_jax.runtime import loop
+from nge_jax.runtime.loop import State, Task
+from nge_jax.settings import configs
+from nge_jax.workdir import artifacts, lock
+from nge_jax.workdir import folder as workdir
+
+Plan = Any  # what `build` makes of a config and a data set; its `settings` are the recorded values
+Data = Any  # what `open` returns; its `notes` are lines for the user
+Values = Mapping[str, Any]
+
+
+class Kind(NamedTuple):
+    """What differs between the kinds of a task. `run` calls the functions in this order.
+
+    Each function that refuses input raises InputError or GenotypeError, before any compute.
+
+    Attributes:
+      name: "search", "train" or "segment", as config.task says.
+      check_complete: `config -> None`, refuses a config that lacks a key.
+      resolve: `(config, path) -> (config, images)`; lets the data choose what the config leaves open. `images`: a
+        user's own, where they had to be opened for it.
+      check: `config -> None`, refuses values that no data set could make right.
+      members: `(values, path) -> {folder: values}` of several runs in one; none where the run is one.
+      open: `(config, images) -> data`, reads the data set.
+      recognize: `(config, data, path) -> data`, compares the data with those of the run that the workdir holds.
+      build: `(config, data) -> plan`. No config goes further.
+      begin: `(plan, path, goes_on) -> start`, reads what a new run begins with.
+      files: `plan -> {name: text}`, files that a workdir holds from the beginning.
+      describe: `plan -> lines` for the user.
+      parts: what the state is made of, in a sentence: "the supernet".
+      make_task: `(plan, path, start) -> Task`.
+      describe_state: `(plan, state) -> lines` for the user.
+      conclude: `(plan, state, path) -> result`, writes all results but the report.
+      report: `path -> path of the page`, writes the report.
+      tell: `(plan, result, path) -> lines` for the user when all is done.
+    """
+
+    name: str
+    check_complete: Callable[[Any], None]
+    resolve: Callable[[ConfigDict, Path], tuple[ConfigDict, Any]]
+    check: Callable[[ConfigDict], None]
+    members: Callable[[Values, Path], Mapping[Path, Values]]
+    open: Callable[[ConfigDict, Any], Data]
+    recognize: Callable[[ConfigDict, Data, Path], Data]
+    build: Callable[[ConfigDict, Data], Plan]
+    begin: Callable[[Plan, Path, bool], Any]
+    files: Callable[[Plan], dict[str, str]]
+    describe: Callable[[Plan], Sequence[str]]
+    parts: str
+    make_task: Callable[[Plan, Path, Any], Task]
+    describe_state: Callable[[Plan, State], Sequence[str]]
+    conclude: Callable[[Plan, State, Path], Any]
+    report: Callable[[Path], Path]
+    tell: Callable[[Plan, Any, Path], Sequence[str]]
+
+
+def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Any:
+    """Runs a task in the workdir `path`, or goes on where it stopped, and reports; returns the task's result.
+
+    Args:
+      kind: of the task.
+      config: of a task of this kind.
+      path: the workdir.
+      overwrite: removes the results of an earlier run.
+
+    Raises:
+      InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
+      Preempted: the process was asked to stop and has saved a checkpoint.
+    """
+    kind.check_complete(config)
+    path = workdir.expand(path)
+    with lock.held(path):
+        config, images = kind.resolve(config, path)
+        kind.check(config)
+        values = configs.to_values(config)
+        folders = {path: values, **kind.members(values, path)}
+        with _all_held(folders, path, overwrite=overwrite):
+            return _run(kind, config, images, path, folders, overwrite=overwrite)
+
+
+def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDict, Any]:
+    """Checks the config and the workdir of a run whose network is to be tested again; returns as `Kind.resolve`.
+
+    Raises:
+      InputError: the config is refused, or the workdir holds a run of another config.
+    """
+    kind.check_complete(config)
+    config, images = kind.resolve(config, path)
+    kind.check(config)
+    if not artifacts.is_exported(path):
+        workdir.check(path, configs.to_values(config), overwrite=False)
+    return config, images
+
+
+def _run(
+    kind: Kind,
+    config: ConfigDict,
+    images: Any,
+    path: Path,
+    folders: Mapping[Path, Values],
+    *,
+    overwrite: bool,
+) -> Any:
+    """Does what `run` does, in a workdir that is held and may be used."""
+    banner.show(banner.device())
+    with waiting("reading the data"):
+        data = kind.open(config, images)
+    banner.show_notes(data.notes)
+    goes_on = not overwrite and workdir.has_checkpoints(path)
+    if not overwrite:
+        data = kind.recognize(config, data, path)
+    plan, keep = kind.build(config, data), configs.loop_settings(config)
+    start = kind.begin(plan, path, goes_on)
+    _begin_folders(folders, path, kind.files(plan), overwrite=overwrite)
+
+    banner.show(*kind.describe(plan), banner.TO_STOP)
+    with waiting(f"making {kind.parts}"):
+        task = kind.make_task(plan, path, start)
+    banner.show(*kind.describe_state(plan, task.state))
+    state = loop.run(task, path, **keep)
+    del task, start  # and the images on the devices, where choosing a cell may put them anew
+    result = kind.conclude(plan, state, path)
+    if distributed.is_first():
+        for folder in (*[f for f in folders if f != path], path):  # its report reads its members
+            loop.finish(folder, kind.report)
+        for line in kind.tell(plan, result, path):
+            print(line, flush=True)
+    return result
+
+
+@contextlib.contextmanager
+def _all_held(folders: Mapping[Path, Values], path: Path, *, overwrite: bool) -> Iterator[None]:
+    """Holds the members' folders, once the workdir and all of them may be used; `path` is held by then.
+
+    Raises:
+      InputError: a folder holds a run of other values, or is in use.
+    """
+    for folder, values in folders.items():
+        workdir.check(folder, values, overwrite=overwrite)
+    for folder in _members_of_before(path, overwrite=overwrite) - folders.keys():
+        lock.check_free(folder)
+    with contextlib.ExitStack() as held:
+        for folder in folders:  # in the same order in every process
+            if folder != path:
+                held.enter_context(lock.held(folder))
+        yield
+
+
+def _begin_folders(
+    folders: Mapping[Path, Values], path: Path, files: Mapping[str, str], *, overwrite: bool
+) -> None:
+    """Makes the workdir and its members' folders, once every process of the run has checked all else.
+
+    With `overwrite` the folders of an earlier run's other members go.
+    """
+    distributed.wait_for_all("all is checked")
+    if distributed.is_first():
+        gone = _members_of_before(path, overwrite=overwrite) - folders.keys()
+        for folder, values in folders.items():
+            workdir.prepare(folder, values, overwrite=overwrite, texts=files)
+        for folder in gone:
+            workdir.remove(folder)
+    distributed.wait_for_all("the workdir is prepared")
+
+
+def _members_of_before(path: Path, *, overwrite: bool) -> set[Path]:
+    """Returns the folders of the runs that a workdir holds; none where it holds none, is damaged, or is kept."""
+    if not overwrite:
+        return set()
+    try:
+        return {path / member.folder for member in artifacts.read_members(path)}
+    except InputError:
+        return set()

@@ -1,0 +1,133 @@
+"""A segmentation's training as the loop runs it (`runtime.loop.Task`), and the test at its end."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nge_jax.console.waiting import say
+from nge_jax.devices import distributed, host_tf, parallel
+from nge_jax.report.figure import save
+from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.segment import evaluate as segment_evaluate
+from nge_jax.segment import pictures as segment_pictures
+from nge_jax.segment import step as segment_step
+from nge_jax.segment.evaluate import SegmentationEvaluation
+from nge_jax.segment.pictures import SegmentedImage
+from nge_jax.segment.plan import Segmentation, make_rate, make_weight_optimizer
+from nge_jax.train import record as train_record
+from nge_jax.train import step as train_step
+from nge_jax.train import transfer as train_transfer
+from nge_jax.train.step import TrainState
+from nge_jax.train.task import count_skipped
+from nge_jax.train.transfer import Variables
+from nge_jax.workdir import artifacts
+
+
+def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None) -> Task:
+    """Makes what the loop runs: a training that begins with `backbone`, if any, tested at the end.
+
+    The pictures of the test go into the workdir `path`.
+    """
+    model, source, arguments = segmentation.model, segmentation.source, segmentation.arguments
+    init_key, key = jax.random.split(jax.random.key(segmentation.seed))
+    optimizer = make_weight_optimizer(segmentation, arguments)
+    state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
+    if backbone is not None:
+        variables, transfer = train_transfer.restore_backbone(
+            variables_of(state), backbone, segmentation.init_from
+        )
+        state = state._replace(**variables)
+        say(f"{segmentation.init_from}: {transfer}")
+    state, key = parallel.replicated((state, (key, arguments)))
+
+    def make_phase(arguments):
+        step = segment_step.make_segment_step(
+            model,
+            make_weight_optimizer(segmentation, arguments),
+            source.spec,
+            accumulate=segmentation.accumulate,
+            steps_per_epoch=arguments.steps_per_epoch,
+            skip_nonfinite=segmentation.skip_nonfinite > 0,
+        )
+        return parallel.make_phase(step, source.batch_at)
+
+    phase = parallel.on_all_devices(parallel.with_arguments(make_phase), source.axes)
+
+    def end_epoch(epoch, step, state):
+        rate = float(np.asarray(make_rate(segmentation, arguments)(step - 1)))
+        return EpochEnd(state, train_record.epoch_metrics(state, rate))
+
+    def run_test(state):
+        evaluation = test(segmentation, state)
+        if distributed.is_first() and evaluation.shown:
+            figure = segment_pictures.examples_figure(evaluation.shown, source.spec.labels)
+            save(figure, path / artifacts.EXAMPLES)
+            _write_events(path, int(state.step), evaluation.shown)
+        return _metrics(evaluation, source.spec.labels)
+
+    return Task(
+        state=state,
+        key=key,
+        phases=(Phase("", phase, arguments.steps_per_epoch),),
+        total_steps=segmentation.total_steps,
+        batch_size=segmentation.batch_size,
+        batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
+        end_epoch=end_epoch,
+        columns=train_record.make_columns(validates=False),
+        test=run_test,
+        skipped=count_skipped if segmentation.skip_nonfinite else None,
+        settings=segmentation.settings,
+    )
+
+
+def test(segmentation: Segmentation, state: TrainState) -> SegmentationEvaluation:
+    """Evaluates the test split, which nothing else reads, and prints the result."""
+    source = segmentation.source
+    evaluation = segment_evaluate.evaluate(
+        segment_evaluate.make_score(segmentation.model, source.spec),
+        state,
+        source.held_out("test", segmentation.eval_batch_size * jax.device_count()),
+        source.examples["test"],
+        segmentation.pictures,
+    )
+    present = sum(iou is not None for iou in evaluation.iou.per_class)
+    say(
+        f"mean IoU: {evaluation.iou.mean:.2%} of {evaluation.examples:,} images, over {present} of "
+        f"{len(source.spec.labels)} classes (pixel accuracy: {evaluation.iou.accuracy:.2%})"
+    )
+    return evaluation
+
+
+def variables_of(state: TrainState) -> Variables:
+    """Returns the weights and the batch statistics of a state, or of its shapes."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def iou_name(label: str) -> str:
+    """Returns the name of a class's metric."""
+    return f"test_iou_{label}"
+
+
+def _write_events(path: Path, step: int, shown: list[SegmentedImage]) -> None:
+    """Writes the pictures for TensorBoard in a file of their own, by TensorFlow, which has read them."""
+    host_tf.tensorflow()
+    from clu import metric_writers
+
+    writer = metric_writers.SummaryWriter(str(path))
+    pictures = {
+        f"{artifacts.EXAMPLES}/{e.name}": segment_pictures.side_by_side(e)[None] for e in shown
+    }
+    writer.write_images(step, pictures)
+    writer.close()
+
+
+def _metrics(evaluation: SegmentationEvaluation, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the test's metrics of a row; a class that no image has is left out."""
+    per_class = zip(labels, evaluation.iou.per_class, strict=True)
+    return {
+        "test_mean_iou": evaluation.iou.mean,
+        "test_pixel_accuracy": evaluation.iou.accuracy,
+        "test_examples": evaluation.examples,
+    } | {iou_name(label): iou for label, iou in per_class if iou is not None}

@@ -1,0 +1,129 @@
+"""A training as the loop runs it (`runtime.loop.Task`), and the test at its end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nge_jax import files
+from nge_jax.console.waiting import say
+from nge_jax.data.source import Source
+from nge_jax.devices import distributed, finite, parallel
+from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.train import evaluate as train_evaluate
+from nge_jax.train import record as train_record
+from nge_jax.train import step as train_step
+from nge_jax.train.arguments import make_optimizer
+from nge_jax.train.evaluate import Evaluation, Scores
+from nge_jax.train.plan import Training
+from nge_jax.train.step import TrainState
+from nge_jax.train.transfer import Variables
+from nge_jax.workdir import artifacts
+
+
+def make_task(training: Training, path: Path, start: Variables | None = None) -> Task:
+    """Makes what the loop runs: a classifier's training, evaluated on images held out, if any, and at the end.
+
+    Args:
+      training: the plan.
+      path: the workdir, which gets the test's confusions.
+      start: weights and batch statistics in the place of random ones.
+    """
+    model, source, arguments = training.model, training.source, training.arguments
+    init_key, key = jax.random.split(jax.random.key(training.seed))
+    optimizer = make_optimizer(arguments.weights, arguments.rate)
+    state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
+    if start is not None:
+        state = state._replace(**start)
+    state, key = parallel.replicated((state, (key, arguments)))
+
+    def make_phase(arguments):
+        optimizer = make_optimizer(arguments.weights, arguments.rate)
+        step = train_step.make_train_step(model, optimizer, training.recipe, arguments)
+        return parallel.make_phase(step, source.batch_at)
+
+    phase = parallel.on_all_devices(parallel.with_arguments(make_phase), source.axes)
+    score = train_evaluate.make_score(model, source.spec.mean, source.spec.std)
+    validates = source.examples["validation"] > 0
+
+    def end_epoch(epoch, step, state):
+        row = train_record.epoch_metrics(state, float(np.asarray(arguments.rate(step - 1))))
+        if not validates:
+            return EpochEnd(state, row)
+        scores = _score(score, state, source, "validation", training.eval_batch_size)
+        evaluation = train_evaluate.means(scores)
+        return EpochEnd(state, row | _metrics("validation", evaluation), evaluation.accuracy)
+
+    def run_test(state):
+        scores = test(score, state, source, training.eval_batch_size)
+        if distributed.is_first():
+            _write_confusion(path, scores, source.spec.labels)
+        return _metrics("test", train_evaluate.means(scores))
+
+    return Task(
+        state=state,
+        key=key,
+        phases=(Phase("", phase, arguments.steps_per_epoch),),
+        total_steps=training.total_steps,
+        batch_size=training.batch_size,
+        batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
+        end_epoch=end_epoch,
+        columns=train_record.make_columns(validates=validates),
+        test=run_test,
+        skipped=count_skipped if training.skip_nonfinite else None,
+        settings=training.settings,
+    )
+
+
+def count_skipped(state: TrainState) -> int:
+    """Counts the steps that have left out their update."""
+    return int(state.step) - finite.updates_made(state.opt_state)
+
+
+def test(score: Callable, state: TrainState, source: Source, batch_size: int) -> Scores:
+    """Evaluates the test split, which nothing else reads, and prints the result.
+
+    Args:
+      score: see `evaluate.make_score`.
+      state: of the training.
+      source: the images.
+      batch_size: images that a device scores at once.
+    """
+    scores = _score(score, state, source, "test", batch_size)
+    evaluation = train_evaluate.means(scores)
+    others = [f"balanced: {evaluation.balanced_accuracy:.2%}", f"loss: {evaluation.loss:.4f}"]
+    if evaluation.top5_accuracy is not None:
+        others.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
+    say(
+        f"test accuracy: {evaluation.accuracy:.2%} of {evaluation.examples:,} images "
+        f"({', '.join(others)})"
+    )
+    return scores
+
+
+def _score(
+    score: Callable, state: TrainState, source: Source, split: str, batch_size: int
+) -> Scores:
+    batches = source.held_out(split, batch_size * jax.device_count())
+    return train_evaluate.score_all(score, state, batches, source.examples[split])
+
+
+def _write_confusion(path: Path, scores: Scores, labels: tuple[str, ...]) -> None:
+    """Writes what the test took for what, and each class's accuracy, beside the report."""
+    accuracies = zip(labels, train_evaluate.recalls(scores.confusion), strict=True)
+    values = {
+        "labels": list(labels),
+        "accuracy": dict(accuracies),
+        "confusion": scores.confusion.tolist(),
+    }
+    text = json.dumps(values, ensure_ascii=False) + "\n"
+    files.write_atomically(path / artifacts.CONFUSION, text)
+
+
+def _metrics(split: str, evaluation: Evaluation) -> dict[str, Any]:
+    """Returns an evaluation as metrics of a row: "test_accuracy", say."""
+    values = evaluation._asdict().items()
+    return {f"{split}_{name}": value for name, value in values if value is not None}
