@@ -1,15 +1,13 @@
 """The cell that a search ends with, whatever its space: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
 
 import json
-import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from nge_jax import files
 from nge_jax.errors import GenotypeError
 from nge_jax.space import genotype, nas_bench_201
+from nge_jax.space.formats import text as texts
 from nge_jax.space.genotype import NUM_INPUTS, Genotype
 from nge_jax.space.nas_bench_201 import BenchCell
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
@@ -98,28 +96,27 @@ def from_json(text: str) -> Found:
     return _bench_cell(str(fields["cell"]))
 
 
-def load(name_or_path: str) -> Found:
-    """Finds a cell as `genotype.load` does, or one of NAS-Bench-201.
+def from_text(text: str, name: str = "", is_python: bool = False) -> Found:
+    """Reads a cell of either space in any of the formats of `space.formats`; see there for the arguments.
 
-    That is its notation, or what `to_json` writes of it, given or in a file.
+    Raises:
+        GenotypeError: for anything else, naming the field or the format.
+    """
+    found = texts.read(text, name, is_python)
+    return _bench_cell(found) if isinstance(found, str) else genotype.from_fields(found)
+
+
+def load(name_or_path: str, folder: str = "") -> Found:
+    """Finds a cell as `genotype.load` does, or a cell of NAS-Bench-201.
+
+    Args:
+        name_or_path: as of `genotype.load`.
+        folder: where a relative path begins, before the current folder is tried.
 
     Raises:
         GenotypeError: naming the file.
     """
-    path = Path(name_or_path)
-    try:
-        path = path / "genotype.json" if path.is_dir() else path
-        text = files.read_text(path, genotype.MAX_BYTES) if path.is_file() else name_or_path
-    except (OSError, ValueError):  # no path at all, or no text, which is refused by its name
-        text = name_or_path
-    text = text.removeprefix("\ufeff").strip()
-    if text.startswith("|") or re.match(r'\{\s*"cell"', text):
-        try:
-            return _bench_cell(text) if text.startswith("|") else from_json(text)
-        except GenotypeError as error:
-            place = "" if text == name_or_path.strip() else f"{path}: "
-            raise GenotypeError(f"{place}{error}") from None
-    return genotype.load(name_or_path)
+    return genotype.load_as(from_text, name_or_path, folder)
 
 
 def _bench_cell(text: str) -> BenchCell:

@@ -4,36 +4,35 @@ A cell is a DAG: nodes 0 and 1 are the outputs of the two cells before it, the i
 from 2, and an edge i -> k carries one operation. A genotype keeps two edges for each inner node,
 in the vocabulary of DARTS. This module imports no jax: tools read genotypes without it.
 
-`KNOWN` holds the published cells made of the seven operations here and `none`. Left out, since they
-need other operations: NASNet and PNASNet (sep_conv_7x7), AmoebaNet (sep_conv_7x7, conv_7x1_1x7)
-and SETN (conv_3x1_1x3).
+`KNOWN` holds the published cells by name, see `published`.
 """
 
 import importlib
 import json
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from reprlib import repr as brief
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from nge_jax import files
 from nge_jax.errors import GenotypeError
-from nge_jax.space import genotype_text
+from nge_jax.space import published
+from nge_jax.space.formats import source
+from nge_jax.space.formats import text as texts
+from nge_jax.space.formats.records import CONVERT
 from nge_jax.space.spaces import DARTS
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
-NONE = "none"  # an absent edge: stands in a published cell (SNAS_aggressive), is never searched
+NONE = published.NONE
 NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell; ENASNet has 7
 EDGES = DARTS.edges
 
 SEED_DIGITS = 18  # of random:SEED
 MAX_INNER_NODES = 32  # of a cell that is read; the largest published one has 5
-MAX_BYTES = 2**24  # of a file that holds one, a log say
 
 Pair = tuple[str, int]
+Cell = TypeVar("Cell")
 
 
 class Genotype(NamedTuple):
@@ -97,10 +96,15 @@ def from_json(text: str) -> Genotype:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GenotypeError(f"genotype: not JSON, {error}") from None
-    return _from_fields(fields)
+    return from_fields(fields)
 
 
-def _from_fields(fields: Any) -> Genotype:
+def from_fields(fields: Any) -> Genotype:
+    """Makes a genotype of a dict of its four fields.
+
+    Raises:
+        GenotypeError: for anything that is not a genotype, naming the field.
+    """
     expected = ", ".join(Genotype._fields)
     if not isinstance(fields, dict):
         raise GenotypeError(f"genotype: expected an object with {expected}, found {brief(fields)}")
@@ -110,19 +114,43 @@ def _from_fields(fields: Any) -> Genotype:
     return validate(Genotype(**fields))
 
 
-def from_text(text: str, name: str = "") -> Genotype:
-    """Reads what `to_json` writes, or what other programs do, see `space.genotype_text`; `name`: one of several.
+def from_text(text: str, name: str = "", is_python: bool = False) -> Genotype:
+    """Reads what `to_json` writes, or what another program does; see `space.formats.text.read` for the arguments.
 
     Raises:
-        GenotypeError: for anything that is not a genotype, naming the field.
+        GenotypeError: for anything that is not a genotype, naming the field or the format.
     """
-    return _from_fields(genotype_text.read_fields(text, name))
+    found = texts.read(text, name, is_python)
+    if isinstance(found, dict):
+        return from_fields(found)
+    if "~" in found:
+        raise GenotypeError(
+            f"genotype: found a cell of NAS-Bench-201, {found[:40]}..., whose space has other operations; {CONVERT}"
+        )
+    raise GenotypeError(f"genotype: found {brief(found)}, {CONVERT}")
 
 
 def load(name_or_path: str) -> Genotype:
     """Finds a genotype: a known cell by name, "random:SEED", a file (or the folder that holds genotype.json), or text.
 
-    A file holds JSON or DARTS's printed Genotype(...), which may be given itself too; FILE:NAME is one of several.
+    A file holds any of the formats in `space.formats`. FILE:NAME is one of several cells in a file. A text may be
+    given itself.
+
+    Raises:
+        GenotypeError: naming the file.
+    """
+    return load_as(from_text, name_or_path)
+
+
+def load_as(
+    read: Callable[[str, str, bool], Cell], name_or_path: str, folder: str = ""
+) -> Genotype | Cell:
+    """Finds a cell as `load` does, with another reader of texts.
+
+    Args:
+        read: reads a text, as `from_text` does.
+        name_or_path: as of `load`.
+        folder: where a relative path begins, before the current folder is tried.
 
     Raises:
         GenotypeError: naming the file.
@@ -136,44 +164,11 @@ def load(name_or_path: str) -> Genotype:
                 f"genotype random:SEED: found {len(seed[1])} digits, expected {expected}"
             )
         return random_genotype(int(seed[1]))
-    if "Genotype(" in name_or_path:
-        return from_text(name_or_path)
-    is_folder = os.path.isdir(name_or_path)
-    path = os.path.join(name_or_path, "genotype.json") if is_folder else name_or_path
-    name = ""
-    if not os.path.isfile(path) and (named := re.fullmatch(r"(.+):(\w+)", path)):
-        path, name = (named[1], named[2]) if os.path.isfile(named[1]) else (path, "")
-    if is_folder and not os.path.isfile(path) and (folders := _folders_of_several(name_or_path)):
-        differ = "seeds" if os.path.basename(folders[0]).startswith("seed-") else "edge models"
-        raise GenotypeError(
-            f"genotype {json.dumps(name_or_path[:200])}: found searches of several {differ}, expected one: "
-            f"{', '.join(folders)}"
-        )
-    if not os.path.isfile(path):
-        expected = f"random:SEED, a file, Genotype(...) or one of {', '.join(KNOWN)}"
-        raise GenotypeError(
-            f'genotype "{path[:200]}": no such file or known cell, expected {expected}'
-        )
+    path, text, name = source.find(name_or_path, folder, KNOWN)
     try:
-        text = files.read_text(path, MAX_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        expected = "expected JSON or Genotype(...)"
-        raise GenotypeError(f"{path} cannot be read ({files.reason(error)}), {expected}") from None
-    try:
-        return from_text(text, name)
-    except ValueError as error:
-        raise GenotypeError(f"{path}: {error}") from None
-
-
-def _folders_of_several(path: str) -> list[str]:
-    """Lists the folders in a workdir of several searches that hold a genotype, in order; none in another.
-
-    They are called as `workdir.artifacts.Member` says.
-    """
-    found = [re.fullmatch(r"(?:(\w+)-)?seed-([0-9]{1,18})", name) for name in os.listdir(path)]
-    ordered = sorted((match[1] or "", int(match[2]), match[0]) for match in found if match)
-    folders = [os.path.join(path, name) for _, _, name in ordered]
-    return [f for f in folders if os.path.isfile(os.path.join(f, "genotype.json"))]
+        return read(text, name, path.endswith(".py"))
+    except GenotypeError as error:
+        raise GenotypeError(f"{path}: {error}" if path else str(error)) from None
 
 
 def derive(probs: np.ndarray) -> Genotype:
@@ -280,46 +275,4 @@ def _read_cell(field: str, pairs: Any, concat: Any) -> tuple[tuple[Pair, ...], t
     return tuple(map(tuple, pairs)), tuple(concat)
 
 
-# Two lines a cell, normal and reduction: operation:predecessor, with a bar between inner nodes.
-_PUBLISHED = """
-DARTS_V1        sep3:1 sep3:0 | skip:0 sep3:1 | skip:0 sep3:1 | sep3:0 skip:2
-                max3:0 max3:1 | skip:2 max3:0 | max3:0 skip:2 | skip:2 avg3:0
-DARTS_V2        sep3:0 sep3:1 | sep3:0 sep3:1 | sep3:1 skip:0 | skip:0 dil3:2
-                max3:0 max3:1 | skip:2 max3:1 | max3:0 skip:2 | skip:2 max3:1
-PC_DARTS_cifar  sep3:1 skip:0 | sep3:0 dil3:1 | sep5:0 sep3:1 | avg3:0 dil3:1
-                sep5:1 max3:0 | sep5:1 sep5:2 | sep3:0 sep3:3 | sep3:1 sep3:2
-PC_DARTS_image  skip:1 sep3:0 | sep3:0 skip:1 | sep3:1 sep3:3 | sep3:1 dil5:4
-                sep3:0 skip:1 | dil5:2 max3:1 | sep3:2 sep3:1 | sep5:0 sep3:3
-PDARTS          skip:0 dil3:1 | skip:0 sep3:1 | sep3:1 sep3:3 | sep3:0 dil5:4
-                avg3:0 sep5:1 | sep3:0 dil5:2 | max3:0 dil3:1 | dil3:1 dil5:3
-ENASNet         sep3:1 skip:1 | sep5:1 skip:0 | avg3:0 sep3:1 | sep3:0 avg3:1 | sep5:1 avg3:0
-                sep5:0 sep3:1 | sep3:1 avg3:1 | sep3:1 avg3:1 | avg3:1 sep5:4 | sep3:5 sep5:0
-MdeNAS          sep5:1 sep3:0 | skip:0 sep5:1 | sep5:3 sep3:1 | dil5:3 max3:4
-                max3:0 sep5:1 | skip:0 skip:1 | sep3:3 skip:2 | dil3:3 sep5:0
-SNAS_mild       sep3:0 sep3:1 | skip:0 dil3:1 | skip:0 skip:1 | skip:0 sep3:1
-                max3:0 max3:1 | max3:1 skip:2 | max3:1 skip:2 | max3:0 dil5:2
-SNAS_moderate   dil5:0 skip:1 | sep3:0 skip:1 | skip:0 skip:1 | sep3:0 dil5:1
-                max3:0 max3:1 | sep5:0 dil5:1 | sep5:0 sep5:1 | sep5:0 sep5:1
-SNAS_aggressive sep5:0 skip:1 | skip:0 skip:1 | dil5:1 skip:0 | skip:0 dil5:1
-                sep5:0 none:1 | sep5:0 none:1 | none:1 none:0 | none:1 none:0
-GDAS_V1         skip:0 skip:1 | skip:0 sep5:2 | sep3:3 skip:0 | sep5:4 sep3:3
-                sep5:0 sep3:1 | sep5:2 sep5:1 | dil5:2 sep3:1 | sep5:0 sep5:1
-DrNAS_cifar10   sep3:0 sep5:1 | sep3:1 sep3:2 | skip:0 sep3:1 | sep3:2 dil5:3
-                max3:0 sep5:1 | dil5:2 sep5:1 | sep5:1 dil5:3 | skip:4 sep5:1
-DrNAS_imagenet  sep3:1 sep3:0 | sep3:0 sep3:1 | sep3:0 dil3:3 | skip:0 sep3:1
-                max3:0 sep3:1 | sep3:0 skip:2 | sep3:0 sep3:2 | sep3:3 sep3:1
-"""
-
-
-def _read_published(table: str) -> dict[str, Genotype]:
-    short = ("skip", "max3", "avg3", "sep3", "sep5", "dil3", "dil5", "none")
-    names = dict(zip(short, (*OPERATIONS, NONE), strict=True))
-
-    def pairs(line: str) -> tuple[Pair, ...]:
-        return tuple((names[name], int(i)) for name, i in re.findall(r"(\w+):(\d)", line))
-
-    lines = iter(table.strip().splitlines())
-    return {line.split()[0]: _genotype(pairs(line), pairs(next(lines))) for line in lines}
-
-
-KNOWN = _read_published(_PUBLISHED)
+KNOWN = {name: _genotype(*cells) for name, cells in published.CELLS.items()}
