@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import logsumexp
 
+from nge_jax.errors import GenotypeError
 from nge_jax.space.genotype import Genotype, derive
 from nge_jax.space.spaces import DARTS, Space
 
@@ -42,14 +43,24 @@ def from_genotype(genotype: Genotype) -> np.ndarray:
     """Makes the architecture, int32 [2, 14], of a genotype of the paper's space.
 
     Raises:
-        ValueError: a cell has other operations (SNAS_aggressive: none) or more inner nodes (ENASNet).
+        GenotypeError: a cell has other operations (SNAS_aggressive: none), more inner nodes (ENASNet), or an output
+            that is not all inner nodes. An architecture cannot say these.
     """
-    for field, pairs in (("normal", genotype.normal), ("reduce", genotype.reduce)):
+    inner = DARTS.inner_nodes
+    for field, pairs, concat in (
+        ("normal", genotype.normal, genotype.normal_concat),
+        ("reduce", genotype.reduce, genotype.reduce_concat),
+    ):
         unknown = {operation for operation, _ in pairs} - {*DARTS.operations}
-        if unknown or len(pairs) != 2 * len(DARTS.inner_nodes):
+        if unknown or len(pairs) != 2 * len(inner):
             found = ", ".join(sorted(unknown)) or f"{len(pairs) // 2} inner nodes"
-            raise ValueError(
+            raise GenotypeError(
                 f'genotype field "{field}": expected a cell of the paper\'s space, found {found}'
+            )
+        if {*concat} != {*inner}:
+            raise GenotypeError(
+                f'genotype field "{field}_concat": expected all inner nodes, {inner[0]}..{inner[-1]}, as every cell of '
+                f"the paper's space has them, found {', '.join(map(str, concat))}"
             )
     architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
     for c, cell_type in enumerate(DARTS.cell_types):

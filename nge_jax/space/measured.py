@@ -5,9 +5,9 @@
     runs/search_cifar/genotype.json,96.9
     "{""normal"": [[""skip_connect"", 0], ...",95.1
 
-A cell is a published name, "random:SEED", a file (from the CSV's folder), or a genotype's JSON on one line; of
-NAS-Bench-201 it is the benchmark's notation. An accuracy is in percent. Other columns are left alone. A cell that
-stands there several times has the mean of its accuracies.
+A cell is anything that `found.load` reads: a published name, "random:SEED", a file (from the CSV's folder), a
+genotype's JSON, a printed Genotype(...), or the notation of NAS-Bench-201. An accuracy is in percent; a fraction is
+refused. Other columns are ignored. A cell that stands there several times has the mean of its accuracies.
 """
 
 import csv
@@ -22,7 +22,7 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.space import architecture, genotype, nas_bench_201
+from nge_jax.space import architecture, found, genotype
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
 CELL, ACCURACY = "genotype", "accuracy"
@@ -61,7 +61,7 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
     accuracies: dict[tuple[int, ...], list[float]] = {}
     for line, cell, accuracy in given:
         place = f"{path}, line {line}"
-        accuracies.setdefault(_cell(cell, space, path.parent, place), []).append(
+        accuracies.setdefault(_architecture(cell, space, path.parent, place), []).append(
             _accuracy(accuracy, place)
         )
     if not accuracies:
@@ -72,21 +72,18 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
     )
 
 
-def _cell(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
+def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
     """Reads a cell as the numbers of its architecture, in one row."""
-    text = text.strip()
     try:
-        if space == NAS_BENCH_201:
-            return tuple(nas_bench_201.parse(text).tolist())
-        if text.startswith("{"):
-            cells = genotype.from_json(text)
-        else:
-            cells = genotype.load(str(folder / text) if (folder / text).exists() else text)
-        return tuple(architecture.from_genotype(cells).ravel().tolist())
-    except (
-        ValueError
-    ) as error:  # InputErrors are too; of an architecture: a cell of other nodes or operations
+        cell = found.load(text.strip(), str(folder))
+        is_darts = isinstance(cell, genotype.Genotype)
+        operations = architecture.from_genotype(cell) if is_darts else cell.operations
+    except ValueError as error:
         raise InputError(f"{place}: {error}") from None
+    if found.space_of(cell) != space:
+        kinds = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
+        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[found.space_of(cell)]}")
+    return tuple(operations.ravel().tolist())
 
 
 def _accuracy(text: str, place: str) -> float:
@@ -96,6 +93,11 @@ def _accuracy(text: str, place: str) -> float:
         value = math.nan
     if not 0 <= value <= 100:
         raise InputError(f"{place}: expected an accuracy from 0 to 100 percent, found {text!r}")
+    if 0 < value <= 1:
+        raise InputError(
+            f"{place}: expected an accuracy in percent, such as 97.24, found {text!r}, a fraction (write 0 for a cell "
+            "of 1 percent or less)"
+        )
     return value
 
 

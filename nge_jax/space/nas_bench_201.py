@@ -7,6 +7,7 @@ This module imports jax in `make_evaluator` alone: tools read cells without it.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,7 @@ def load(path: str | Path) -> AccuracyTable:
         InputError: naming the file, and the array, column or cell that is wrong.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
     try:
         arrays = files.read_arrays(path, ("arch", "columns", "values"))

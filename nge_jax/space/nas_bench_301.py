@@ -8,6 +8,7 @@ witness there; and differences under 0.3 percentage points say little. Show rand
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +68,7 @@ def load(folder: str | Path) -> Surrogate:
     """
     folder = Path(folder).expanduser()
     for name in (MODEL, ENCODING):
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             raise InputError(f"{folder / name}: no such file, expected the surrogate's")
     try:
         encoding = json.loads((folder / ENCODING).read_text(encoding="utf-8"))
