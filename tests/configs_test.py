@@ -154,6 +154,8 @@ def test_a_config_is_found_by_name_and_by_file_from_any_folder(tmp_path, monkeyp
     )  # a file that is there comes first, a name is a name
     assert find_config("search_cifar.py").resolve() == tmp_path / "search_cifar.py"
     assert find_config("search_cifar") == shipped
+    with pytest.raises(InputError, match="no such file, and no config has this name"):
+        find_config("x" * 300)  # no file's name is as long
     for name in ("others/search_cifar.py", "search_cifra"):
         with pytest.raises(InputError, match="no such file, .*did you mean search_cifar"):
             find_config(name)

@@ -1,5 +1,6 @@
 """Runs side by side: their results, the settings that differ, curves and cells, as a table or a page."""
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def read_runs(
       InputError: one is no run, or has no epoch behind it.
     """
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
             raise InputError(f"{path}: no such folder, expected the workdir of a run")
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):

@@ -8,6 +8,7 @@ commas, choose among its variants. The files of this project come with the progr
 import difflib
 import functools
 import json
+import os
 import re
 import shlex
 import traceback
@@ -61,12 +62,13 @@ def find_config(name: str) -> Path:
     file, shipped = Path(name).expanduser(), shipped_configs()
     if name in shipped:
         return shipped[name]
-    if file.suffix == ".json" or file.is_dir():
+    if file.suffix == ".json" or os.path.isdir(file):
+        found = "a folder" if os.path.isdir(file) else "a record of values"
         raise InputError(
-            f"config {name!r}: found {'a folder' if file.is_dir() else 'a record of values'}, expected the name or "
-            "the .py file of a config (a run goes on by the command that began it)"
+            f"config {name!r}: found {found}, expected the name or the .py file of a config (a run goes on by the "
+            "command that began it)"
         )
-    if file.is_file():
+    if os.path.isfile(file):  # false for a name too long for a path, where pathlib raises
         return file
     if file.suffix in ("", ".py") and str(file.parent) in (".", "configs") and file.stem in shipped:
         return shipped[file.stem]
