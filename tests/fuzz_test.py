@@ -14,7 +14,8 @@ from nge_jax.data.photographs import pixels
 from nge_jax.errors import InputError
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten, load_config, read_config
-from nge_jax.space import found, genotype
+from nge_jax.space import cell as space_cell
+from nge_jax.space import genotype
 from nge_jax.space.genotype import OPERATIONS
 from nge_jax.workdir import artifacts
 
@@ -74,19 +75,19 @@ def one_line(read, *arguments):
 @example('{"cell": "|none~0|"}')
 def test_genotypes(text):
     one_line(genotype.from_json, text)
-    one_line(found.from_json, text)
+    one_line(space_cell.from_json, text)
     for name, is_python in itertools.product(("", "normal", "compact"), (False, True)):
-        one_line(found.from_text, text, name, is_python)
+        one_line(space_cell.from_text, text, name, is_python)
 
 
 @given(CELL, st.integers(0, 300), st.sampled_from(["", "\0", "\ufeff", '"', "]", "9" * 400]))
 def test_genotypes_with_a_slip(cell, at, slip):
     text = json.dumps(cell)
     slipped = text[:at] + slip + text[at + 1 :]
-    one_line(found.from_json, slipped)
-    one_line(found.from_text, slipped)
+    one_line(space_cell.from_json, slipped)
+    one_line(space_cell.from_text, slipped)
     python = str(cell)
-    one_line(found.from_text, python[:at] + slip + python[at + 1 :])
+    one_line(space_cell.from_text, python[:at] + slip + python[at + 1 :])
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
@@ -106,7 +107,7 @@ def test_files_of_a_workdir(tmp_path_factory, data):
     path.write_bytes(data)
     one_line(artifacts.read_json, path, ("task",))
     one_line(artifacts.read_metrics, path, ("step",))
-    one_line(artifacts.read_found, path)
+    one_line(artifacts.read_cell, path)
     one_line(artifacts.read_history, path)
     one_line(artifacts.read_architecture, path)
 

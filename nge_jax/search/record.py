@@ -13,7 +13,8 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
-from nge_jax.space import architecture, found, nas_bench_201
+from nge_jax.space import architecture, nas_bench_201
+from nge_jax.space.cell import derive, is_uniform, operation_counts
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
 from nge_jax.space.spaces import NAS_BENCH_201, Space
@@ -118,7 +119,7 @@ def epoch_metrics(
         row[f"{name}_accuracy"] = float(sums.correct / sums.count)
     row["learning_rate"] = learning_rate
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[epoch], state.history)
-    leader = found.derive(strengths(mixture), space)
+    leader = derive(strengths(mixture), space)
     if history is not None:
         best = history.rewards.argmax()
         leader = architecture.to_genotype(np.asarray(history.architectures[best]))
@@ -128,7 +129,7 @@ def epoch_metrics(
     entropies = entropy(operation_probs(mixture))
     for cell_type, value in zip(space.cell_types, entropies, strict=True):
         row[f"entropy_{cell_type}"] = float(value)
-        counts = found.operation_counts(leader, cell_type)
+        counts = operation_counts(leader, cell_type)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row
 
@@ -176,7 +177,7 @@ def _failure(
     row: Mapping[str, Any], probs: Mapping[str, np.ndarray], cell_type: str, space: Space
 ) -> tuple[str, str] | None:
     """Says what has taken over a cell type, and what helps; None: nothing. A choice of equals is none of skips."""
-    if cell_type in probs and found.is_uniform(probs[cell_type]):
+    if cell_type in probs and is_uniform(probs[cell_type]):
         return f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
     edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
     if 2 * row[f"skip_connect_{cell_type}"] >= edges:
@@ -196,7 +197,7 @@ def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]
     """
     epochs, accuracies = [], {}
     for epoch, probs in enumerate(history):
-        cell = found.derive(probs, NAS_BENCH_201)
+        cell = derive(probs, NAS_BENCH_201)
         assert isinstance(cell, BenchCell)
         accuracies = nas_bench_201.accuracies(table, cell)
         epochs.append({"epoch": epoch, "cell": cell.cell, "test": accuracies["CIFAR-10"]["test"]})

@@ -44,7 +44,8 @@ from nge_jax.search.several import task as search_seeds
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult, make_task
 from nge_jax.settings import configs
-from nge_jax.space import found, nas_bench_201
+from nge_jax.space import nas_bench_201
+from nge_jax.space.cell import to_json
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import SPACES
 from nge_jax.workdir import artifacts, lock, metrics_log
@@ -102,7 +103,7 @@ def run(
         score = search_task.make_score(search)
         result = search_task.conclude(config, search, data, state, path, score=score, table=table)
     if distributed.is_first():
-        print(found.to_json(result.genotype), flush=True)
+        print(to_json(result.genotype), flush=True)
         loop.finish(path, report)
         if isinstance(result.genotype, Genotype):
             print(f"to train this cell: {_train_command(config, path)}")
@@ -247,7 +248,7 @@ def sizes(path: Path) -> list[Size]:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
     """
-    cells = artifacts.read_found(path / artifacts.GENOTYPE)
+    cells = artifacts.read_cell(path / artifacts.GENOTYPE)
     return [*_sizes(_recorded(path), cells, path)] if isinstance(cells, Genotype) else []
 
 

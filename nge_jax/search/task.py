@@ -30,8 +30,8 @@ from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps import visible_state
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.settings import configs
-from nge_jax.space import architecture, found, nas_bench_201, skips
-from nge_jax.space.found import Found
+from nge_jax.space import architecture, nas_bench_201, skips
+from nge_jax.space.cell import Cell, derive, to_json
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.workdir import artifacts
 
@@ -50,7 +50,7 @@ class SearchResult(NamedTuple):
     of_models: with `search.edge_models` instead of `of_seeds`: each one's by its edge model, then by its seed.
     """
 
-    genotype: Found
+    genotype: Cell
     probabilities: np.ndarray
     workdir: Path
     accuracies: dict[str, dict[str, float | None]] | None = None
@@ -205,7 +205,7 @@ def conclude(
     truth = None if table is None else search_record.true_accuracies(table, history)
     cell = _choose(config, search, data, state, path, score)
     if distributed.is_first():
-        files.write_atomically(path / artifacts.GENOTYPE, found.to_json(cell))
+        files.write_atomically(path / artifacts.GENOTYPE, to_json(cell))
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
     return SearchResult(cell, history[-1], path, truth and truth["found"])
@@ -218,7 +218,7 @@ def _choose(
     state: SearchState,
     path: Path,
     score: Score,
-) -> Found:
+) -> Cell:
     """Returns the cell that a search ends with; history.npz and random_cells.json tell who competed."""
     drawn = functools.cache(lambda: _final_batches(config, search, data))
     if search.strategy is None:
@@ -277,12 +277,12 @@ def _epochs_done(search: Search, state: SearchState) -> int:
     return int(state.step) // sum(phase.steps * phase.updates for phase in search.phases)
 
 
-def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Found:
+def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Cell:
     """Derives the cell that the last whole epoch's P favors, with no more skip connections than asked for."""
     done = _epochs_done(search, state)
     last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
     if max_skips is None:
-        return found.derive(last, search.space)
+        return derive(last, search.space)
     return skips.derive(last, search.space, max_skips)
 
 

@@ -5,7 +5,7 @@
     runs/search_cifar/genotype.json,96.9
     "{""normal"": [[""skip_connect"", 0], ...",95.1
 
-A cell is anything that `found.load` reads: a published name, "random:SEED", a file (from the CSV's folder), a
+A cell is anything that `cell.load` reads: a published name, "random:SEED", a file (from the CSV's folder), a
 genotype's JSON, a printed Genotype(...), or the notation of NAS-Bench-201. An accuracy is in percent; a fraction is
 refused. Other columns are ignored. A cell that stands there several times has the mean of its accuracies.
 """
@@ -22,7 +22,9 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.space import architecture, found, genotype
+from nge_jax.space import architecture, genotype
+from nge_jax.space.cell import load as load_cell
+from nge_jax.space.cell import space_of
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
 CELL, ACCURACY = "genotype", "accuracy"
@@ -75,14 +77,14 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
 def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
     """Reads a cell as the numbers of its architecture, in one row."""
     try:
-        cell = found.load(text.strip(), str(folder))
+        cell = load_cell(text.strip(), str(folder))
         is_darts = isinstance(cell, genotype.Genotype)
         operations = architecture.from_genotype(cell) if is_darts else cell.operations
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
-    if found.space_of(cell) != space:
+    if space_of(cell) != space:
         kinds = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
-        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[found.space_of(cell)]}")
+        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[space_of(cell)]}")
     return tuple(operations.ravel().tolist())
 
 

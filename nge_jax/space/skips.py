@@ -9,33 +9,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nge_jax.space import found
-from nge_jax.space.found import Found, KeptEdge
+from nge_jax.space.cell import Cell, KeptEdge, kept_edges, operation_counts, space_of
+from nge_jax.space.cell import derive as derive_cell
 from nge_jax.space.spaces import Space
 
 SKIP = "skip_connect"
 NORMAL = 0  # the cell type that is limited, in P-DARTS and DARTS+ the normal cell
 
 
-def count_skips(cell: Found, space: Space) -> int:
+def count_skips(cell: Cell, space: Space) -> int:
     """Counts the skip connections of the normal cell."""
-    return found.operation_counts(cell, space.cell_types[NORMAL])[SKIP]
+    return operation_counts(cell, space.cell_types[NORMAL])[SKIP]
 
 
-def derive(strengths: np.ndarray, space: Space, most: int) -> Found:
+def derive(strengths: np.ndarray, space: Space, most: int) -> Cell:
     """Derives the cells that strengths [C, E, O] favor, with at most so many skip connections in the normal one.
 
     As long as there are more, the weakest loses its strength and the cell is derived anew, its edges too (P-DARTS).
     """
-    return found.derive(limit_skips(strengths, space, most), space)
+    return derive_cell(limit_skips(strengths, space, most), space)
 
 
 def limit_skips(strengths: np.ndarray, space: Space, most: int) -> np.ndarray:
     """Returns the strengths with those at 0 that `derive` takes from skip connections; see there."""
     strengths = np.array(strengths, np.float64)
     skip, edges = space.operations.index(SKIP), space.edges
-    while count_skips(cell := found.derive(strengths, space), space) > most:
-        kept = found.kept_edges(cell, space.cell_types[NORMAL])
+    while count_skips(cell := derive_cell(strengths, space), space) > most:
+        kept = kept_edges(cell, space.cell_types[NORMAL])
         skips = [edges.index((e.source, e.target)) for e in kept if e.operation == SKIP]
         weakest = min(skips, key=lambda e: strengths[NORMAL, e, skip])
         strengths[NORMAL, weakest, skip] = 0
@@ -62,11 +62,11 @@ class Margin(NamedTuple):
     edge_margin: float | None
 
 
-def margins(strengths: np.ndarray, cell: Found, cell_type: str) -> list[Margin]:
+def margins(strengths: np.ndarray, cell: Cell, cell_type: str) -> list[Margin]:
     """Computes the margins of the kept edges of one cell type, in their order; strengths [C, E, O]."""
-    space = found.space_of(cell)
+    space = space_of(cell)
     of_type = np.asarray(strengths, np.float64)[space.cell_types.index(cell_type)]
-    kept = found.kept_edges(cell, cell_type)
+    kept = kept_edges(cell, cell_type)
     sources = {(edge.source, edge.target) for edge in kept}
     rows = []
     for edge in kept:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from nge_jax.errors import GenotypeError
-from nge_jax.space import architecture, found, genotype, nas_bench_301
+from nge_jax.space import architecture, genotype, nas_bench_301
+from nge_jax.space import cell as space_cell
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.nas_bench_201 import BenchCell
 
@@ -120,7 +121,7 @@ NUMBERS = [2, 1, 4, 0, 3, 0]
 ])  # fmt: skip
 def test_cells_of_nas_bench_201_are_read(tmp_path, text):
     (tmp_path / "cell.txt").write_text(text)
-    assert found.load(str(tmp_path / "cell.txt")) == found.load(text) == CELL
+    assert space_cell.load(str(tmp_path / "cell.txt")) == space_cell.load(text) == CELL
     with pytest.raises(GenotypeError, match="a cell of NAS-Bench-201"):
         genotype.load(text)
 
@@ -128,9 +129,9 @@ def test_cells_of_nas_bench_201_are_read(tmp_path, text):
 def test_numbers_of_naslib_are_read_only_where_they_are_called_so(tmp_path):
     (tmp_path / "cell.json").write_text(json.dumps(NUMBERS))
     with pytest.raises(GenotypeError, match="NASLib's op_indices .* FILE:op_indices") as error:
-        found.load(str(tmp_path / "cell.json"))
+        space_cell.load(str(tmp_path / "cell.json"))
     assert CELL.cell in str(error.value)
-    assert found.load(f"{tmp_path / 'cell.json'}:op_indices") == CELL
+    assert space_cell.load(f"{tmp_path / 'cell.json'}:op_indices") == CELL
     # (input, operation): 3 is sep_conv_3x3, 2 skip_connect, 0 max_pool_3x3
     compact = [[[0, 3], [1, 2]], [[0, 0], [1, 0]]]
     for text in (json.dumps(compact), str((tuple(map(tuple, compact[0])), compact[1]))):

@@ -12,7 +12,7 @@ from nge_jax.space.genotype import NUM_INPUTS, Genotype
 from nge_jax.space.nas_bench_201 import BenchCell
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
-Found = Genotype | BenchCell
+Cell = Genotype | BenchCell
 
 
 class KeptEdge(NamedTuple):
@@ -23,7 +23,7 @@ class KeptEdge(NamedTuple):
     target: int
 
 
-def derive(probs: np.ndarray, space: Space) -> Found:
+def derive(probs: np.ndarray, space: Space) -> Cell:
     """Derives the cells that probabilities P [C, E, O] of a space favor; see `genotype.derive`.
 
     In NAS-Bench-201 every edge has its most probable operation, `none` among them; ties go to the lower index.
@@ -46,12 +46,12 @@ def is_uniform(probs: np.ndarray) -> bool:
     return bool(np.abs(probs - 1 / probs.shape[-1]).max() < 1e-6)
 
 
-def space_of(cell: Found) -> Space:
+def space_of(cell: Cell) -> Space:
     """Returns the space that a cell is of."""
     return DARTS if isinstance(cell, Genotype) else NAS_BENCH_201
 
 
-def kept_edges(cell: Found, cell_type: str) -> tuple[KeptEdge, ...]:
+def kept_edges(cell: Cell, cell_type: str) -> tuple[KeptEdge, ...]:
     """Lists a cell's edges by target, then by source; in NAS-Bench-201 all, with `none` among the operations."""
     if isinstance(cell, Genotype):
         pairs, _ = cell.cell(cell_type)
@@ -61,27 +61,27 @@ def kept_edges(cell: Found, cell_type: str) -> tuple[KeptEdge, ...]:
     return tuple(KeptEdge(name, *edge) for name, edge in edges)
 
 
-def outputs(cell: Found, cell_type: str) -> tuple[int, ...]:
+def outputs(cell: Cell, cell_type: str) -> tuple[int, ...]:
     """Lists the nodes that a cell puts out: those that it concatenates, or the last one."""
     if isinstance(cell, Genotype):
         return cell.cell(cell_type)[1]
     return (NAS_BENCH_201.num_nodes - 1,)
 
 
-def operation_counts(cell: Found, cell_type: str) -> dict[str, int]:
+def operation_counts(cell: Cell, cell_type: str) -> dict[str, int]:
     """Counts how often each of the space's operations stands in the cell."""
     names = [edge.operation for edge in kept_edges(cell, cell_type)]
     return {operation: names.count(operation) for operation in space_of(cell).operations}
 
 
-def to_json(cell: Found) -> str:
+def to_json(cell: Cell) -> str:
     """Writes a genotype as `genotype.to_json` does, a cell of NAS-Bench-201 as {"cell": "|...|"}."""
     if isinstance(cell, Genotype):
         return genotype.to_json(cell)
     return json.dumps(cell._asdict(), indent=2) + "\n"
 
 
-def from_json(text: str) -> Found:
+def from_json(text: str) -> Cell:
     """Reads what `to_json` writes.
 
     Raises:
@@ -96,7 +96,7 @@ def from_json(text: str) -> Found:
     return _bench_cell(str(fields["cell"]))
 
 
-def from_text(text: str, name: str = "", is_python: bool = False) -> Found:
+def from_text(text: str, name: str = "", is_python: bool = False) -> Cell:
     """Reads a cell of either space in any of the formats of `space.formats`; see there for the arguments.
 
     Raises:
@@ -106,7 +106,7 @@ def from_text(text: str, name: str = "", is_python: bool = False) -> Found:
     return _bench_cell(found) if isinstance(found, str) else genotype.from_fields(found)
 
 
-def load(name_or_path: str, folder: str = "") -> Found:
+def load(name_or_path: str, folder: str = "") -> Cell:
     """Finds a cell as `genotype.load` does, or a cell of NAS-Bench-201.
 
     Args:
