@@ -1,4 +1,4 @@
-"""The cell that a search ends with, whatever its space: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
+"""A cell of either space, as a search ends with one: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
 
 import json
 from typing import NamedTuple
@@ -26,10 +26,10 @@ class KeptEdge(NamedTuple):
 def derive(probs: np.ndarray, space: Space) -> Cell:
     """Derives the cells that probabilities P [C, E, O] of a space favor; see `genotype.derive`.
 
-    In NAS-Bench-201 every edge has its most probable operation, `none` among them; ties go to the lower index.
+    In NAS-Bench-201 every edge has its most probable operation, which may be `none`. Ties go to the lower index.
 
     Raises:
-        ValueError: for another shape and for NaN or infinity.
+        ValueError: P has another shape, NaN or infinity.
     """
     if space == DARTS:
         return genotype.derive(probs)
@@ -42,17 +42,17 @@ def derive(probs: np.ndarray, space: Space) -> Cell:
 
 
 def is_uniform(probs: np.ndarray) -> bool:
-    """Says whether P [E, O] prefers nothing, but for rounding: the cell derived of it is then no choice."""
+    """Tells whether P [E, O] prefers no operation, up to rounding. A cell derived from such P is no choice."""
     return bool(np.abs(probs - 1 / probs.shape[-1]).max() < 1e-6)
 
 
 def space_of(cell: Cell) -> Space:
-    """Returns the space that a cell is of."""
+    """Returns the space of a cell."""
     return DARTS if isinstance(cell, Genotype) else NAS_BENCH_201
 
 
 def kept_edges(cell: Cell, cell_type: str) -> tuple[KeptEdge, ...]:
-    """Lists a cell's edges by target, then by source; in NAS-Bench-201 all, with `none` among the operations."""
+    """Lists a cell's edges by target, then by source. NAS-Bench-201 keeps all edges, also with the operation `none`."""
     if isinstance(cell, Genotype):
         pairs, _ = cell.cell(cell_type)
         return tuple(KeptEdge(o, i, NUM_INPUTS + j // 2) for j, (o, i) in enumerate(pairs))
@@ -62,7 +62,7 @@ def kept_edges(cell: Cell, cell_type: str) -> tuple[KeptEdge, ...]:
 
 
 def outputs(cell: Cell, cell_type: str) -> tuple[int, ...]:
-    """Lists the nodes that a cell puts out: those that it concatenates, or the last one."""
+    """Lists the nodes in a cell's output: the concatenated nodes, or the last node in NAS-Bench-201."""
     if isinstance(cell, Genotype):
         return cell.cell(cell_type)[1]
     return (NAS_BENCH_201.num_nodes - 1,)
@@ -82,10 +82,10 @@ def to_json(cell: Cell) -> str:
 
 
 def from_json(text: str) -> Cell:
-    """Reads what `to_json` writes.
+    """Reads the JSON that `to_json` writes.
 
     Raises:
-        GenotypeError: for anything else, naming the field.
+        GenotypeError: the text is no cell; the message names the field.
     """
     try:
         fields = json.loads(text)
@@ -97,10 +97,10 @@ def from_json(text: str) -> Cell:
 
 
 def from_text(text: str, name: str = "", is_python: bool = False) -> Cell:
-    """Reads a cell of either space in any of the formats of `space.formats`; see there for the arguments.
+    """Reads a cell of either space in any format of `space.formats`; the arguments are those of `genotype.from_text`.
 
     Raises:
-        GenotypeError: for anything else, naming the field or the format.
+        GenotypeError: the text is no cell; the message names the field or the format.
     """
     found = texts.read(text, name, is_python)
     return _bench_cell(found) if isinstance(found, str) else genotype.from_fields(found)
@@ -110,11 +110,11 @@ def load(name_or_path: str, folder: str = "") -> Cell:
     """Finds a cell as `genotype.load` does, or a cell of NAS-Bench-201.
 
     Args:
-        name_or_path: as of `genotype.load`.
-        folder: where a relative path begins, before the current folder is tried.
+        name_or_path: a name, a file, a folder or a text, as in `genotype.load`.
+        folder: where a relative path begins. The current folder is tried next.
 
     Raises:
-        GenotypeError: naming the file.
+        GenotypeError: there is no cell; the message names the file.
     """
     return genotype.load_as(from_text, name_or_path, folder)
 

@@ -1,10 +1,9 @@
 """Genotypes: derived and published cells, their JSON, and their derivation from probabilities.
 
-A cell is a DAG: nodes 0 and 1 are the outputs of the two cells before it, the inner nodes follow
-from 2, and an edge i -> k carries one operation. A genotype keeps two edges for each inner node,
-in the vocabulary of DARTS. This module imports no jax: tools read genotypes without it.
+A cell is a DAG. Nodes 0 and 1 are the outputs of the two cells before it, and the inner nodes begin with 2. An edge
+i -> k carries one operation. A genotype keeps two edges into each inner node, in DARTS's vocabulary.
 
-`KNOWN` holds the published cells by name, see `published`.
+`KNOWN` holds the published cells by name. This module imports no jax, so that tools read genotypes without it.
 """
 
 import importlib
@@ -25,21 +24,21 @@ from nge_jax.space.spaces import DARTS
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
 NONE = published.NONE
-NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell; ENASNet has 7
+NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # in a searched cell; ENASNet has 7 nodes
 EDGES = DARTS.edges
 
-SEED_DIGITS = 18  # of random:SEED
-MAX_INNER_NODES = 32  # of a cell that is read; the largest published one has 5
+SEED_DIGITS = 18  # the most digits in random:SEED
+MAX_INNER_NODES = 32  # the most in a cell that is read; the largest published cell has 5
 
 Pair = tuple[str, int]
-Cell = TypeVar("Cell")
+T = TypeVar("T")
 
 
 class Genotype(NamedTuple):
     """Names the kept edges of a normal and a reduction cell, as DARTS writes them.
 
     Attributes:
-        normal, reduce: (operation, predecessor) pairs, two for each inner node: pair j belongs to node 2 + j // 2.
+        normal, reduce: (operation, predecessor) pairs, two for each inner node. Pair j belongs to node 2 + j // 2.
         normal_concat, reduce_concat: the nodes whose concatenation is the cell's output.
     """
 
@@ -49,11 +48,11 @@ class Genotype(NamedTuple):
     reduce_concat: tuple[int, ...]
 
     def cell(self, cell_type: str) -> tuple[tuple[Pair, ...], tuple[int, ...]]:
-        """Gives the pairs and the concatenated nodes of one of CELL_TYPES."""
+        """Returns the pairs and the concatenated nodes of one cell type in CELL_TYPES."""
         return {"normal": self[:2], "reduction": self[2:]}[cell_type]
 
     def plot(self) -> Any:
-        """Draws both cells, as a matplotlib figure; a notebook draws a genotype that ends a cell by itself."""
+        """Draws both cells as a matplotlib figure. A notebook draws a genotype by itself where it ends a code cell."""
         return _drawing().genotype_figure(self)
 
     def _repr_svg_(self) -> str:
@@ -63,10 +62,10 @@ class Genotype(NamedTuple):
 def validate(genotype: Genotype) -> Genotype:
     """Returns the genotype, with tuples throughout.
 
-    A node's two predecessors differ, except in a cell that was published so (ENASNet, in `KNOWN`).
+    A node's two predecessors differ, except in ENASNet, which was published with equal ones.
 
     Raises:
-        GenotypeError: naming the field.
+        GenotypeError: the genotype is wrong; the message names the field.
     """
     read = Genotype(
         *_read_cell("normal", genotype.normal, genotype.normal_concat),
@@ -81,16 +80,16 @@ def validate(genotype: Genotype) -> Genotype:
 
 
 def to_json(genotype: Genotype) -> str:
-    """Writes an indented JSON object, one line for each pair."""
+    """Writes an indented JSON object with one line for each pair."""
     text = json.dumps(validate(genotype)._asdict(), indent=2)
     return re.sub(r"\[[^][]+\]", lambda inner: json.dumps(json.loads(inner[0])), text) + "\n"
 
 
 def from_json(text: str) -> Genotype:
-    """Reads what `to_json` writes.
+    """Reads the JSON that `to_json` writes.
 
     Raises:
-        GenotypeError: for anything that is not a genotype, naming the field.
+        GenotypeError: the text is no genotype; the message names the field.
     """
     try:
         fields = json.loads(text)
@@ -100,10 +99,10 @@ def from_json(text: str) -> Genotype:
 
 
 def from_fields(fields: Any) -> Genotype:
-    """Makes a genotype of a dict of its four fields.
+    """Makes a genotype from a dict of the four fields.
 
     Raises:
-        GenotypeError: for anything that is not a genotype, naming the field.
+        GenotypeError: the fields are no genotype; the message names the field.
     """
     expected = ", ".join(Genotype._fields)
     if not isinstance(fields, dict):
@@ -115,10 +114,15 @@ def from_fields(fields: Any) -> Genotype:
 
 
 def from_text(text: str, name: str = "", is_python: bool = False) -> Genotype:
-    """Reads what `to_json` writes, or what another program does; see `space.formats.text.read` for the arguments.
+    """Reads a genotype in any format of `space.formats`.
+
+    Args:
+        text: the text of a file, a log, or the genotype alone.
+        name: the variable in a Python file, or the entry in a JSON object; "" for the only cell.
+        is_python: whether the text has to be read as a Python file.
 
     Raises:
-        GenotypeError: for anything that is not a genotype, naming the field or the format.
+        GenotypeError: the text is no genotype; the message names the field or the format.
     """
     found = texts.read(text, name, is_python)
     if isinstance(found, dict):
@@ -131,29 +135,28 @@ def from_text(text: str, name: str = "", is_python: bool = False) -> Genotype:
 
 
 def load(name_or_path: str) -> Genotype:
-    """Finds a genotype: a known cell by name, "random:SEED", a file (or the folder that holds genotype.json), or text.
+    """Finds a genotype: a published cell by name, "random:SEED", a file, a run's folder, or a text given itself.
 
-    A file holds any of the formats in `space.formats`. FILE:NAME is one of several cells in a file. A text may be
-    given itself.
+    A file may have any format of `space.formats`. FILE:NAME is one of several cells in a file.
 
     Raises:
-        GenotypeError: naming the file.
+        GenotypeError: there is no genotype; the message names the file.
     """
     return load_as(from_text, name_or_path)
 
 
 def load_as(
-    read: Callable[[str, str, bool], Cell], name_or_path: str, folder: str = ""
-) -> Genotype | Cell:
+    read: Callable[[str, str, bool], T], name_or_path: str, folder: str = ""
+) -> Genotype | T:
     """Finds a cell as `load` does, with another reader of texts.
 
     Args:
-        read: reads a text, as `from_text` does.
-        name_or_path: as of `load`.
-        folder: where a relative path begins, before the current folder is tried.
+        read: reads a text; its arguments are those of `from_text`.
+        name_or_path: a name, a file, a folder or a text, as in `load`.
+        folder: where a relative path begins. The current folder is tried next.
 
     Raises:
-        GenotypeError: naming the file.
+        GenotypeError: there is no cell; the message names the file.
     """
     if name_or_path in KNOWN:
         return KNOWN[name_or_path]
@@ -174,12 +177,12 @@ def load_as(
 def derive(probs: np.ndarray) -> Genotype:
     """Derives the cells that probabilities P [2, 14, 7], [cell type, edge, operation], favor.
 
-    Each inner node keeps the two incoming edges with the largest max-probability, each with its
-    best operation; ties go to the lower index, of edges and of operations. A node's pairs stand in
-    ascending order of predecessor (DARTS: stronger first), so that equal cells compare equal.
+    Each inner node keeps the two incoming edges whose best operation is the most probable, with this operation. Ties
+    go to the lower index, both among edges and among operations. A node's pairs stand in ascending order of
+    predecessor, so that equal cells compare equal; DARTS puts the stronger first.
 
     Raises:
-        ValueError: for another shape and for NaN or infinity.
+        ValueError: P has another shape, NaN or infinity.
     """
     probs = np.asarray(probs, np.float64)
     shape = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
@@ -201,7 +204,7 @@ def derive(probs: np.ndarray) -> Genotype:
 
 
 def list_genotypes() -> tuple[str, ...]:
-    """Lists the names of the published cells that `load` knows."""
+    """Lists the names of the published cells."""
     return tuple(KNOWN)
 
 
@@ -226,7 +229,7 @@ def operation_counts(genotype: Genotype, cell_type: str) -> dict[str, int]:
 
 
 def _drawing() -> Any:
-    # By name and when it is asked for: this module is read by tools that have no matplotlib to load.
+    # The drawing is loaded when it is asked for, because tools read this module without matplotlib.
     return importlib.import_module("nge_jax.report.cell")
 
 
@@ -235,7 +238,7 @@ def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:
 
 
 def _genotype(normal: tuple[Pair, ...], reduce: tuple[Pair, ...]) -> Genotype:
-    """Makes a genotype whose cells put out all their inner nodes."""
+    """Makes a genotype with all inner nodes in the cells' outputs."""
     return Genotype(normal, _inner_nodes(normal), reduce, _inner_nodes(reduce))
 
 

@@ -1,13 +1,13 @@
-"""Cells that somebody has trained: a CSV file of cells and their accuracies, as an evaluator for the strategies.
+"""Cells that a user has trained: a CSV file of cells and accuracies, as an evaluator for the strategies.
 
     genotype,accuracy
     DARTS_V2,97.24
     runs/search_cifar/genotype.json,96.9
     "{""normal"": [[""skip_connect"", 0], ...",95.1
 
-A cell is anything that `cell.load` reads: a published name, "random:SEED", a file (from the CSV's folder), a
-genotype's JSON, a printed Genotype(...), or the notation of NAS-Bench-201. An accuracy is in percent; a fraction is
-refused. Other columns are ignored. A cell that stands there several times has the mean of its accuracies.
+A cell is anything that `cell.load` reads: a published name, "random:SEED", a file in the CSV's folder, JSON, or a
+printed Genotype(...). The notation of NAS-Bench-201 is read too. An accuracy is in percent, and a fraction is refused.
+Other columns are ignored. A cell on several lines has the mean of its accuracies.
 """
 
 import csv
@@ -31,7 +31,7 @@ CELL, ACCURACY = "genotype", "accuracy"
 
 
 class Measured(NamedTuple):
-    """Holds distinct cells, in the order of the file, and their accuracies.
+    """Holds distinct cells in the order of the file, and their accuracies.
 
     Attributes:
         architectures: int32 [N, C, E].
@@ -43,10 +43,10 @@ class Measured(NamedTuple):
 
 
 def load(path: str | Path, space: Space = DARTS) -> Measured:
-    """Reads a CSV file of cells of a space.
+    """Reads a CSV file with the cells of a space.
 
     Raises:
-        InputError: naming the file, and the line whose cell or accuracy is none.
+        InputError: the file cannot be read, or a line has no cell or no accuracy; the message names the line.
     """
     path = Path(path).expanduser()
     try:
@@ -75,7 +75,7 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
 
 
 def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
-    """Reads a cell as the numbers of its architecture, in one row."""
+    """Reads a cell as the numbers of its architecture in one row."""
     try:
         cell = load_cell(text.strip(), str(folder))
         is_darts = isinstance(cell, genotype.Genotype)
@@ -104,9 +104,9 @@ def _accuracy(text: str, place: str) -> float:
 
 
 def make_evaluator(table: Measured, absent: float = 0.0) -> Callable[[jax.Array], jax.Array]:
-    """Makes a function, to be jitted, from architectures [B, C, E] to rewards [B], accuracies as fractions.
+    """Makes a function from architectures [B, C, E] to rewards [B], the accuracies as fractions. It may be jitted.
 
-    A cell that the file does not have is rewarded with `absent`.
+    A cell that is not in the file has the reward `absent`.
     """
     known, rewards = jnp.asarray(table.architectures), jnp.asarray(table.accuracies / 100)
 

@@ -1,6 +1,6 @@
 """The published cells, made of DARTS's seven operations and `none`.
 
-Left out are cells with other operations: NASNet and PNASNet (sep_conv_7x7), AmoebaNet (sep_conv_7x7, conv_7x1_1x7) and
+Cells with other operations are left out: NASNet and PNASNet (sep_conv_7x7), AmoebaNet (sep_conv_7x7, conv_7x1_1x7) and
 SETN (conv_3x1_1x3). This module imports no jax.
 """
 
@@ -10,9 +10,9 @@ from nge_jax.space.spaces import DARTS
 
 Pairs = tuple[tuple[str, int], ...]
 
-NONE = "none"  # an absent edge: stands in a published cell (SNAS_aggressive), is never searched
+NONE = "none"  # an absent edge: one published cell has it (SNAS_aggressive), no search chooses it
 
-# Two lines a cell, normal and reduction: operation:predecessor, with a bar between inner nodes.
+# Each cell has two lines, normal and reduction. A pair is operation:predecessor; bars separate inner nodes.
 _PUBLISHED = """
 DARTS_V1        sep3:1 sep3:0 | skip:0 sep3:1 | skip:0 sep3:1 | sep3:0 skip:2
                 max3:0 max3:1 | skip:2 max3:0 | max3:0 skip:2 | skip:2 avg3:0
@@ -54,4 +54,5 @@ def _read(table: str) -> dict[str, tuple[Pairs, Pairs]]:
     return {line.split()[0]: (pairs(line), pairs(next(lines))) for line in lines}
 
 
-CELLS = _read(_PUBLISHED)  # by name, the pairs of the normal and of the reduction cell
+# The pairs of the normal cell and of the reduction cell, by name.
+CELLS = _read(_PUBLISHED)

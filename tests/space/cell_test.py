@@ -1,4 +1,4 @@
-"""What a search ends with, of either space: derived from P, counted, written and read."""
+"""A cell of either space, as a search ends with one: derived from P, counted, written and read."""
 
 import numpy as np
 import pytest

@@ -268,7 +268,7 @@ def test_load_reads_a_text_that_is_too_long_for_a_path():
 def test_load_names_the_seeds_of_which_one_is_meant(tmp_path):
     for seed in (10, 2, 3):
         (tmp_path / f"seed-{seed}").mkdir()
-        if seed != 3:  # which has not ended
+        if seed != 3:  # seed 3 has not ended
             (tmp_path / f"seed-{seed}/genotype.json").write_text(space_genotype.to_json(DARTS_V2))
     with pytest.raises(errors.GenotypeError) as error:
         space_genotype.load(str(tmp_path))

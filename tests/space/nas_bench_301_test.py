@@ -44,7 +44,7 @@ class Session:
 
 
 def values(cell):
-    """What `encode` says of a cell, in words."""
+    """Translates the numbers of `encode` into words."""
     numbers = nas_bench_301.encode(architecture.from_genotype(cell), ENCODING)
     words = {}
     for (key, table), number in zip(ENCODING.items(), numbers, strict=True):

@@ -1,8 +1,8 @@
 """Genotypes that a Python file assigns at its top level, as an import of the file would leave them; nothing is run.
 
-The assignments are followed in their order, so that the last one counts and an alias (`BEST = DARTS_V2`) has the value
-that its name has on that line. Comments, strings, functions, `if False:` and `if __name__ == "__main__":` assign
-nothing. A name that a loop, an unknown condition or a method changes has no value here, and is refused by its line.
+The assignments are followed in their order, so that the last one counts. An alias (`BEST = DARTS_V2`) takes the value
+that the other name has on that line. Comments, strings, functions, `if False:` and `if __name__ == "__main__":` assign
+nothing. A name that a loop, an unknown condition or a method changes has no value here. It is refused by its line.
 """
 
 import ast
@@ -73,7 +73,7 @@ def _choose(scope: Mapping[str, Binding], name: str) -> Any:
         if any(cells[known] != cells[names[0]] for known in names):
             listed = ", ".join(names[:8])
             raise GenotypeError(
-                f"genotype: found {len(names)} of them, {listed}; name one: FILE:{names[0]}"
+                f"genotype: found {len(names)} cells, {listed}; name one: FILE:{names[0]}"
             )
         chosen = cells[names[0] if names else UNNAMED]
     if chosen.problem:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nge_jax import files
 from nge_jax.errors import GenotypeError
 
-MAX_BYTES = 2**24  # of a file with a cell, a log say
+MAX_BYTES = 2**24  # the largest file that is read, a log say
 GIVEN = re.compile(r"\s*[\[{(|\ufeff]|.*\b(Genotype|Structure|Configuration)\b *[(:]", re.DOTALL)
 
 

@@ -16,25 +16,25 @@ from nge_jax.space.formats.records import CONVERT
 
 LONGEST = 20_000  # characters of one printed genotype
 PRINTED = re.compile(r"(?:\b(\w+)\s*(?:=|:)\s*)?\bGenotype\s*\(")
-STRUCTURE = re.compile(
-    r"\bStructure\(\d+ nodes with (\|[^()]*\|)\)"
-)  # as AutoDL-Projects prints it
-CONFIGURATION = re.compile(r"^ *([\w:]+), Value: '?([^'\n]*)'?$", re.MULTILINE)  # ConfigSpace 0.4
+# AutoDL-Projects prints a cell of NAS-Bench-201 in this form.
+STRUCTURE = re.compile(r"\bStructure\(\d+ nodes with (\|[^()]*\|)\)")
+# ConfigSpace 0.4, which NASBench-301 needs, prints a line for each key.
+CONFIGURATION = re.compile(r"^ *([\w:]+), Value: '?([^'\n]*)'?$", re.MULTILINE)
 
 
 def read(text: str, name: str = "", is_python: bool = False) -> dict[str, Any] | str:
     """Reads the cell in a text.
 
     Args:
-      text: of a file, a log, or the cell alone.
-      name: of the variable in a Python file with several cells, or of the entry in a JSON object.
-      is_python: whether the text is a Python file by its name, and has to be read as one.
+      text: the text of a file or a log, or the cell alone.
+      name: the variable in a Python file with several cells, or the entry in a JSON object; "" for the only cell.
+      is_python: whether the text has to be read as a Python file.
 
     Returns:
       The four fields of a genotype, still to be validated, or the notation of a cell of NAS-Bench-201.
 
     Raises:
-      GenotypeError: there is none, or it is of a format that cannot be read.
+      GenotypeError: there is no cell, or its format cannot be read.
     """
     text = text.removeprefix("\ufeff")
     try:
@@ -105,7 +105,7 @@ def _last_printed(text: str, name: str) -> Any:
             raise GenotypeError(f"genotype: found no {name}{expected}")
     elif len(names) > 1:
         raise GenotypeError(
-            f"genotype: found {len(names)} of them, {', '.join(names[:8])}; name one: FILE:{names[0]}"
+            f"genotype: found {len(names)} cells, {', '.join(names[:8])}; name one: FILE:{names[0]}"
         )
     _, begin = found[-1]
     return literals.read(_balanced(text, begin))

@@ -66,7 +66,7 @@ def test_what_the_file_alone_does_not_tell_is_refused_by_its_line(tmp_path, text
 def test_a_name_is_needed_only_where_cells_differ(tmp_path):
     assert load(tmp_path, f"ONE = {LIVE}\nBEST = ONE\n# TWO = {OTHER}\n", "") == LIVE
     assert load(tmp_path, f"ONE = {OTHER}\nONE = {LIVE}\n", "") == LIVE
-    with pytest.raises(GenotypeError, match="found 3 of them, ONE, TWO, BEST; name one: FILE:ONE"):
+    with pytest.raises(GenotypeError, match="found 3 cells, ONE, TWO, BEST; name one: FILE:ONE"):
         load(tmp_path, f"ONE = {LIVE}\nTWO = {OTHER}\nBEST = TWO\n", "")
     with pytest.raises(GenotypeError, match="found no cell at the top level"):
         load(tmp_path, f"# ONE = {LIVE}\n", "")

@@ -41,7 +41,7 @@ def test_what_darts_prints_is_read(tmp_path, form, concat):
 def test_a_published_cell_survives_its_printed_form(name):
     known = KNOWN[name]
     assert genotype.load(str(known)) == known == genotype.load(repr(known))
-    assert genotype.load(f"Genotype{tuple(known)!r}") == known  # by position
+    assert genotype.load(f"Genotype{tuple(known)!r}") == known  # the fields by position
     assert genotype.from_text(json.dumps(known)) == known  # as a NamedTuple is dumped
 
 
@@ -55,7 +55,7 @@ def test_one_of_several_in_a_python_file_is_named(tmp_path):
     mine = f"ONE = {OTHER}\n\nTWO = Genotype({PAIRS.format('range(2, 3)')})\n"
     (tmp_path / "genotypes.py").write_text(mine)
     assert genotype.load(f"{tmp_path / 'genotypes.py'}:TWO") == SMALL
-    with pytest.raises(GenotypeError, match="found 2 of them, ONE, TWO; name one: FILE:ONE"):
+    with pytest.raises(GenotypeError, match="found 2 cells, ONE, TWO; name one: FILE:ONE"):
         genotype.load(str(tmp_path / "genotypes.py"))
     with pytest.raises(
         GenotypeError, match="found no THREE at the top level, expected one of ONE, TWO"
