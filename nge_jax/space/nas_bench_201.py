@@ -73,21 +73,7 @@ def load(path: str | Path) -> AccuracyTable:
         InputError: the file is missing or wrong; the message names the file and the array, column or cell.
     """
     path = Path(path)
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
-    try:
-        arrays = files.read_arrays(path, ("arch", "columns", "values"))
-    except (OSError, ValueError) as error:
-        expected = "expected an .npz of arch, columns and values without pickles"
-        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
-    cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
-    if values.shape != (NUM_CELLS, len(columns)) or cells.shape != (NUM_CELLS,):
-        expected = f"({NUM_CELLS},) and ({NUM_CELLS}, {len(columns)})"
-        found = f"{cells.shape} and {values.shape}"
-        raise InputError(f"{path}: expected arch and values of shape {expected}, found {found}")
-    for name in (SELECTION, *TESTS.values()):
-        if name not in columns:
-            raise InputError(f"{path}: expected a column {name}, found {', '.join(columns)}")
+    cells, columns, values = _read_arrays(path)
     try:
         rows = cell_index(np.array([parse(str(cell)) for cell in cells]))
     except ValueError as error:
@@ -109,6 +95,26 @@ def load(path: str | Path) -> AccuracyTable:
         for names in (TESTS, VALIDATIONS)
     )
     return AccuracyTable(selection, tests, validations)
+
+
+def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads the arrays `arch`, `columns` and `values`, and checks their shapes and the needed columns."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
+    try:
+        arrays = files.read_arrays(path, ("arch", "columns", "values"))
+    except (OSError, ValueError) as error:
+        expected = "expected an .npz of arch, columns and values without pickles"
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
+    cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
+    if values.shape != (NUM_CELLS, len(columns)) or cells.shape != (NUM_CELLS,):
+        expected = f"({NUM_CELLS},) and ({NUM_CELLS}, {len(columns)})"
+        found = f"{cells.shape} and {values.shape}"
+        raise InputError(f"{path}: expected arch and values of shape {expected}, found {found}")
+    for name in (SELECTION, *TESTS.values()):
+        if name not in columns:
+            raise InputError(f"{path}: expected a column {name}, found {', '.join(columns)}")
+    return cells, columns, values
 
 
 def parse(cell: str) -> np.ndarray:
