@@ -32,11 +32,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nge_jax.settings.choices import ADJACENCIES, EDGE_MODELS
 from nge_jax.space.mixture import Mixture, normalized_edges
 from nge_jax.space.spaces import DARTS, Space
-
-EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
-ADJACENCIES = ("printed", "predecessors")
 
 NODE_WIDTH = 64
 GCN_WIDTHS = (NODE_WIDTH, 128, 128, 64)

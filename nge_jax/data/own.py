@@ -34,7 +34,6 @@ SAMPLE = 64  # images by which sizes and colors of all are judged
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
-STEMS = ("auto", "small", "large")  # how a network begins
 GIGABYTE = 1e9
 
 
@@ -138,7 +137,7 @@ def _drawn(images, seed, fraction):
 
 
 def has_large_stem(stem: str, image_size: int) -> bool:
-    """Whether a network begins as ImageNet's, or as CIFAR's: by one of STEMS, "auto" by the side of the images."""
+    """Whether a network begins as ImageNet's, or as CIFAR's; `stem` is one of `choices.STEMS`, "auto": by the side."""
     return stem == "large" or (stem == "auto" and image_size >= LARGE_FROM)
 
 

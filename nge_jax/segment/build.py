@@ -12,7 +12,7 @@ from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks.network import Network
 from nge_jax.optim import Linear
-from nge_jax.settings import checks, configs
+from nge_jax.settings import checks
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train.arguments import Numbers
@@ -94,8 +94,7 @@ def build(config: ConfigDict, genotype: Genotype, source: Source) -> Segmentatio
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data."""
-    checks.check_numbers(config)
-    checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
+    checks.check_values(config)
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if stride not in OUTPUT_STRIDES:
         expected = ", ".join(map(str, OUTPUT_STRIDES))

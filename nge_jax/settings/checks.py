@@ -4,7 +4,7 @@ This module imports no jax.
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -38,8 +38,8 @@ def check_keys(config: ConfigDict, like: str) -> None:
             )
 
 
-def check_numbers(config: ConfigDict) -> None:
-    """Refuses numbers that are out of the limits of `settings.keys`."""
+def check_values(config: ConfigDict) -> None:
+    """Refuses numbers and names that the tables of `settings.keys` do not allow."""
     keys.check(config.task, flatten(config.to_dict()))
 
 
@@ -70,12 +70,6 @@ def check_steps(key: str, epochs: int, steps_per_epoch: int) -> None:
             f"config.{key}: found {epochs:,}, expected at most {most:,} of {steps_per_epoch:,} steps each: steps are "
             f"counted up to {keys.COUNT:,}"
         )
-
-
-def one_of(key: str, value: str, known: Collection[str]) -> None:
-    """Refuses a value that is not known."""
-    if value not in known:
-        raise InputError(f"config.{key}: found {value!r}, expected one of {', '.join(known)}")
 
 
 def divides_among(key: str, batch_size: int, parts: int, what: str) -> None:

@@ -23,7 +23,6 @@ from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
 
-DTYPES = ("float32", "bfloat16")
 KINDS = {
     bool: "True or False",
     int: "an integer",

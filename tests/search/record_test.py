@@ -37,7 +37,7 @@ ROW = {
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("drops", [False, True])
-@pytest.mark.parametrize("name", [*relaxation.RELAXATIONS, "strategy"])
+@pytest.mark.parametrize("name", [*RELAXATIONS, "strategy"])
 def test_a_table_fits_80_columns(name, drops, space):
     strategy = random_search(space) if name == "strategy" else None
     relaxed = RELAXATIONS.get(name, RELAXATIONS["softmax"])
