@@ -130,7 +130,7 @@ def run_task(
         images = importlib.import_module(f"nge_jax.{task}.images")
         if images.leaves_open(config):
             opened["images"] = images.open_own(config)
-            config = images.resolve(config, **opened)
+            config = images.resolve(config, opened["images"], None if overwrite else path)
     if not (eval_only and artifacts.is_exported(path)):
         workdir.check(path, to_values(config), overwrite=overwrite)
     use_compilation_cache()

@@ -27,10 +27,7 @@ def check(config: ConfigDict) -> None:
             configs.find_config(config.search.train_config)
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
-    devices = jax.device_count()
-    checks.divides_among(
-        "search.batch_size", config.search.batch_size, devices, f"{devices} devices"
-    )
+    checks.divides_among("search.batch_size", config.search.batch_size, jax.device_count())
 
 
 def _check_strategy(config: ConfigDict) -> None:

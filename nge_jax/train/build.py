@@ -122,8 +122,12 @@ def check(config: ConfigDict) -> None:
     if "image_size" in config.data:
         each = 3 * config.data.image_size**2
         check_memory(config, each * config.train.batch_size, each)
-    checks.divides_into_micro_batches(
-        config.train.batch_size, jax.device_count(), config.train.accumulate
+
+
+def check_devices(config: ConfigDict) -> None:
+    """Raises InputError where this machine's devices and the micro-batches do not divide a batch."""
+    checks.divides_among(
+        "train.batch_size", config.train.batch_size, jax.device_count(), config.train.accumulate
     )
 
 

@@ -87,9 +87,11 @@ def run(
     check_complete(config, "train")
     if images is None and training_images.leaves_open(config):
         images = training_images.open_own(config)
-    config, path = training_images.resolve(config, images), Path(path)
+    path = Path(path)
+    config = training_images.resolve(config, images, None if overwrite else path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
+    train_build.check_devices(config)
     banner.show(banner.device())
     with waiting("reading the data"):
         source = training_images.open_source(config, opened=images)
