@@ -300,7 +300,7 @@ class _Finite:
         if (name := finite.find_not_finite(self._task.numbers(state))) is not None:
             raise Diverged(
                 f"{self._checkpoints.directory / str(step)}: found NaN or infinity in {name}, expected finite "
-                "numbers; pass --overwrite to start afresh"
+                "numbers; move this folder out of the workdir, and the run goes on from the checkpoint before it"
             )
 
     def sums(self, state: State, step: int, where: str) -> None:

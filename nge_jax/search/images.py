@@ -12,8 +12,8 @@ from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.settings import keys
 from nge_jax.settings.configs import differ, flatten
-from nge_jax.settings.keys import OPEN
 from nge_jax.workdir import folder as workdir
 
 DATA_KEYS = {
@@ -49,9 +49,7 @@ def open_own(config: ConfigDict) -> OwnImages:
 
 def leaves_open(config: ConfigDict) -> bool:
     """Whether a search leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.search.batch_size, config.search.epochs))
+    return is_own(config) and bool(keys.left_open(flatten(config.to_dict())))
 
 
 def resolve(
@@ -71,9 +69,7 @@ def resolve(
         return config
     images = images or open_own(config)
     config = config.copy_and_resolve_references()
-    left_open = [
-        key for key, value in flatten(config.to_dict()).items() if key in OPEN and not value
-    ]
+    left_open = keys.left_open(flatten(config.to_dict()))
     kept = {} if path is None else workdir.begun_with(path, left_open)
     differ(config, kept)
     chosen = {}

@@ -188,6 +188,11 @@ def limits(task: str, values: Collection[str] = ()) -> dict[str, Limits]:
     return COMMON | OF_TASK[task] | (OPEN if "data.device_budget_gb" in values else {})
 
 
+def left_open(values: Mapping[str, Any]) -> list[str]:
+    """Lists the keys, joined by dots, that a config of a user's own images leaves to them: as 0."""
+    return [key for key in OPEN if key in values and not values[key]]
+
+
 def is_numeric(value: Any) -> bool:
     """Whether a value is a number, or several, and so needs an entry."""
     if isinstance(value, tuple | list):

@@ -14,9 +14,8 @@ from nge_jax.data.photographs.batches import ImageSet
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.settings import checks
+from nge_jax.settings import checks, keys
 from nge_jax.settings.configs import differ, flatten
-from nge_jax.settings.keys import OPEN
 from nge_jax.workdir import folder as workdir
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
@@ -41,9 +40,7 @@ def is_own(config: ConfigDict) -> bool:
 
 def leaves_open(config: ConfigDict) -> bool:
     """Whether a training leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.train.batch_size, config.train.epochs))
+    return is_own(config) and bool(keys.left_open(flatten(config.to_dict())))
 
 
 def resolve(
@@ -63,9 +60,7 @@ def resolve(
         return config
     images = images or open_own(config)
     config = config.copy_and_resolve_references()
-    left_open = [
-        key for key, value in flatten(config.to_dict()).items() if key in OPEN and not value
-    ]
+    left_open = keys.left_open(flatten(config.to_dict()))
     kept = {} if path is None else workdir.begun_with(path, left_open)
     differ(config, kept)
     chosen = {}

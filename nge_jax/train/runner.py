@@ -331,7 +331,7 @@ def _check_cells(path: Path, config: ConfigDict, cells: Genotype) -> None:
     if recorded.exists() and genotype.load(str(recorded)) != cells:
         raise InputError(
             f"config.genotype: {config.genotype} differs from the cell that this workdir trains ({recorded}); "
-            "choose another --workdir, or pass --overwrite to start afresh"
+            "choose another --workdir for it"
         )
 
 

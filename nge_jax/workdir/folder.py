@@ -124,7 +124,7 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
-            "choose another --workdir, or pass --overwrite to start afresh"
+            "give those of the workdir to go on, or choose another --workdir (--overwrite removes the run in this one)"
         )
 
 
@@ -132,8 +132,9 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
     """Returns the numbers that the run in a workdir began with: those of `keys` that are over 0; none without a run.
 
     Raises:
-      InputError: what the run records cannot be read.
+      InputError: no run can have its workdir there, or what the run records cannot be read.
     """
+    check_place(path)
     recorded = _read_recorded(path) or {}
     return {key: recorded[key] for key in keys if is_count(recorded.get(key)) and recorded[key] > 0}
 
@@ -235,7 +236,8 @@ def _read_recorded(path):
         return configs.flatten(json.loads(files.read_text(path / CONFIG)))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"--workdir: {path / CONFIG} cannot be read ({files.reason(error)}); pass --overwrite to start afresh"
+            f"--workdir: {path / CONFIG} cannot be read ({files.reason(error)}); "
+            "put back a copy of it, or choose another --workdir"
         ) from error
 
 
