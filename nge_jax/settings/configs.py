@@ -76,6 +76,8 @@ def find_config(name: str) -> Path:
 def load_config(name: str | Path, words: str = "") -> ConfigDict:
     """Returns a config by its file or its name: `load_config("search_cifar", "rnn,small")`.
 
+    Its keys may be given other values, but none may be added: a key with a typo in it is refused.
+
     Raises:
       InputError: there is no such config, it cannot be read, or it refuses the words.
     """
@@ -92,7 +94,7 @@ def load_config(name: str | Path, words: str = "") -> ConfigDict:
     if not isinstance(config, ConfigDict):
         found = type(config).__name__
         raise InputError(f"{file}: get_config returns {found}, expected a ConfigDict")
-    return config
+    return config.lock()
 
 
 def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
