@@ -126,7 +126,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
         last = np.asarray(operation_probs(history))[epoch]
         probs = dict(zip(search.space.cell_types, last, strict=True))
-        derived_from = probs if search.strategy is None else {}
+        derived_from = search_record.latest(history, epoch) if search.strategy is None else None
         notes = [*search_record.warnings(row, derived_from, search.space)]
         if epoch < epochs and ended(state):
             notes.append(f"stopped after epoch {epoch} of {epochs} by search.stop_on_skips")
