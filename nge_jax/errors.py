@@ -1,4 +1,4 @@
-"""What ends a command in one line: errors of a user, exit code 2, and the wish that a run stop, exit code 75."""
+"""Exceptions that end a command in one line: a user's mistake, exit code 2, and a run asked to stop, exit code 75."""
 
 import contextlib
 from collections.abc import Iterator

@@ -16,5 +16,5 @@ RELAXATIONS = ("softmax", "gumbel", "partial")
 STRATEGIES = ("gradient", "reinforce", "evolution", "random")
 
 STEMS = ("auto", "small", "large")  # how a network begins
-DECAYS = ("cosine", "linear")  # of a training's learning rate
+DECAYS = ("cosine", "linear")  # the learning rate of a training falls so
 CLASS_WEIGHTS = ("none", "balanced")

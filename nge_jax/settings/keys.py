@@ -1,4 +1,4 @@
-"""What every number and every name in a config may be: from these tables come the checks and docs/keys.md.
+"""The values that a config's numbers and names may have: the checks and docs/keys.md come from these tables.
 
 A limit is either what the program can compute with, or beyond all use: a value past it is a slip of the keyboard, which
 would else take the memory or the night. This module imports no jax.

@@ -61,9 +61,7 @@ class Supernet(NamedTuple):
 
     def __repr__(self) -> str:
         first = self.plan[0]
-        channels = first.channels // (
-            1 + first.reduction
-        )  # of less than three cells the first reduces
+        channels = first.channels // (1 + first.reduction)  # the first of one or two cells reduces
         return (
             f"Supernet({len(self.plan)} cells, {channels} channels, {self.num_classes} classes, "
             f"{self.schedule}, {jnp.dtype(self.dtype).name})"

@@ -119,7 +119,7 @@ def test_skips_are_told_of_when_p_has_decided():
 
 
 def test_betas_do_not_count_as_margins():
-    """With edge normalization an edge's strength is a part of P, but what P prefers it prefers as much."""
+    """Edge normalization makes an edge's strength a part of P, but P prefers an operation as much as before."""
     sure = probabilities((8, 0), 0.1)
     betas = np.array([[1 / k for _, k in DARTS.edges]] * 2, np.float32)
     two_epochs = Mixture(np.stack([sure] * 2), np.stack([betas] * 2))

@@ -1,4 +1,4 @@
-"""What a config leaves open: chosen by the data alone, and kept by the run that it began."""
+"""The keys that a config leaves open: the data alone choose them, and the run that they began keeps them."""
 
 import jax
 import numpy as np
