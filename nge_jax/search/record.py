@@ -51,7 +51,7 @@ UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_deca
 # Without the count, which the row tells: the same line is not shown again.
 HALF_SKIPS = "warning: skip_connect takes half of the {} cell's edges or more"
 # An edge's operation is decided where P leads its runner-up by so much. Before the first step P leads by up to 0.02.
-DECIDED = 0.05
+DECIDED = 0.1
 
 
 def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:

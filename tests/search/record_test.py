@@ -112,7 +112,7 @@ def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(befo
 
 def test_skips_are_told_of_when_p_has_decided():
     """P that is uniform but for 1 % prefers something on every edge, and another epoch something else."""
-    sure, close = probabilities((8, 8), 0.08), probabilities((8, 8), 0.01)
+    sure, close = probabilities((8, 8), 0.15), probabilities((8, 8), 0.01)
     assert found.operation_counts(found.derive(close, DARTS), "normal")["skip_connect"] == 8
     assert warned(sure, sure) == [*HALF.values()]
     assert warned(close, close) == warned(close, sure) == warned(sure, close) == []
@@ -120,7 +120,7 @@ def test_skips_are_told_of_when_p_has_decided():
 
 def test_betas_do_not_count_as_margins():
     """Edge normalization makes an edge's strength a part of P, but P prefers an operation as much as before."""
-    sure = probabilities((8, 0), 0.1)
+    sure = probabilities((8, 0), 0.15)
     betas = np.array([[1 / k for _, k in DARTS.edges]] * 2, np.float32)
     two_epochs = Mixture(np.stack([sure] * 2), np.stack([betas] * 2))
     assert [*record.warnings(counts((8, 0)), two_epochs, DARTS)] == [HALF["normal"]]
