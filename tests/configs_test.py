@@ -215,7 +215,7 @@ def test_a_config_without_one_of_its_keys_is_refused_by_its_name(path):
 def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
     runner, path = getattr(nge_jax, task), tmp_path / "run"
     whole = load_config(configs.FIRST_OF_TASK[task])
-    without = whole.copy_and_resolve_references()
+    without = whole.copy_and_resolve_references().unlock()
     del without.run.keep_checkpoints
     other = load_config(configs.FIRST_OF_TASK["train" if task == "search" else "search"])
     for config, message in (

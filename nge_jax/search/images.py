@@ -1,6 +1,7 @@
 """The images of a search: opened as its config names them, what the config leaves open chosen, divided in halves."""
 
-import jax
+from pathlib import Path
+
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -11,6 +12,9 @@ from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.settings import keys
+from nge_jax.settings.configs import differ, flatten
+from nge_jax.workdir import folder as workdir
 
 DATA_KEYS = {
     name: f"config.data.{key}"
@@ -45,37 +49,41 @@ def open_own(config: ConfigDict) -> OwnImages:
 
 def leaves_open(config: ConfigDict) -> bool:
     """Whether a search leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.search.batch_size, config.search.epochs))
+    return is_own(config) and bool(keys.left_open(flatten(config.to_dict())))
 
 
-def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
-    """Chooses by the data what a config leaves open as 0, and says so.
+def resolve(
+    config: ConfigDict, images: OwnImages | None = None, path: Path | None = None
+) -> ConfigDict:
+    """Decides on what a config leaves open as 0, and says so: as the run in the workdir `path` began, or by the data.
 
     Args:
       config: of a search.
       images: of `open_own`, where they are open by now.
+      path: the workdir, if a run in it is to go on.
 
     Raises:
-      InputError: what `open_own` raises it for.
+      InputError: what the run in `path` records cannot be read, or what `open_own` raises it for.
     """
     if not leaves_open(config):
         return config
     images = images or open_own(config)
     config = config.copy_and_resolve_references()
+    left_open = keys.left_open(flatten(config.to_dict()))
+    kept = {} if path is None else workdir.begun_with(path, left_open)
+    differ(config, kept)
     chosen = {}
     if not config.data.image_size:
         config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
     first = round(images.count("train") * config.data.train_fraction)
     half = max(1, min(first, images.count("train") - first))
     if not config.search.batch_size:
-        size = own.batch_size(half, jax.device_count())
+        size = own.batch_size(half)
         config.search.batch_size = chosen["search.batch_size"] = size
     if not config.search.epochs:
         steps = (config.search.images_per_epoch or half) // config.search.batch_size
         config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
-    banner.show_chosen(chosen)
+    banner.show_chosen(kept, chosen)
     return config
 
 

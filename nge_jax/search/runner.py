@@ -77,9 +77,9 @@ def run(
     check_complete(config, "search")
     if images is None and search_images.leaves_open(config):
         images = search_images.open_own(config)
-    config = search_images.resolve(config, images)
-    search_checks.check(config)
     path = Path(path)
+    config = search_images.resolve(config, images, None if overwrite else path)
+    search_checks.check(config)
     banner.show(banner.device())
     with waiting("reading the data"):
         data = search_images.load_data(config, images)

@@ -57,6 +57,17 @@ class SearchResult(NamedTuple):
     of_seeds: Mapping[int, "SearchResult"] = MappingProxyType({})
     of_models: Mapping[str, Mapping[int, "SearchResult"]] = MappingProxyType({})
 
+    def __repr__(self) -> str:
+        parts = [str(self.workdir)]
+        for cell_type in found.space_of(self.genotype).cell_types:
+            counts = found.operation_counts(self.genotype, cell_type).items()
+            parts.append(f"{cell_type}: {', '.join(f'{n} {name}' for name, n in counts if n)}")
+        if self.of_models:
+            parts.append(f"the first of the edge models {', '.join(self.of_models)}")
+        if self.of_seeds:
+            parts.append(f"the first of the seeds {', '.join(map(str, self.of_seeds))}")
+        return f"SearchResult({'; '.join(parts)})"
+
 
 def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path: Path) -> Task:
     """Makes what the loop runs: epochs of the search's phases, whose ends are recorded in the workdir `path`."""
@@ -115,7 +126,7 @@ def make_task(config: ConfigDict, search: Search, data: small.SmallDataset, path
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
         last = np.asarray(operation_probs(history))[epoch]
         probs = dict(zip(search.space.cell_types, last, strict=True))
-        derived_from = probs if search.strategy is None else {}
+        derived_from = search_record.latest(history, epoch) if search.strategy is None else None
         notes = [*search_record.warnings(row, derived_from, search.space)]
         if epoch < epochs and ended(state):
             notes.append(f"stopped after epoch {epoch} of {epochs} by search.stop_on_skips")

@@ -79,6 +79,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     path = Path(path)
     cells = genotype.load(config.genotype)
     segment_build.check(config)
+    segment_build.check_devices(config)
     banner.show(banner.device())
     with waiting("reading the data"):
         source = segment_build.open_source(config)

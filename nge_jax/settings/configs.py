@@ -24,7 +24,6 @@ from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
 
-DTYPES = ("float32", "bfloat16")
 KINDS = {
     bool: "True or False",
     int: "an integer",
@@ -79,6 +78,8 @@ def find_config(name: str) -> Path:
 def load_config(name: str | Path, words: str = "") -> ConfigDict:
     """Returns a config by its file or its name: `load_config("search_cifar", "rnn,small")`.
 
+    Its keys may be given other values, but none may be added: a key with a typo in it is refused.
+
     Raises:
       InputError: there is no such config, it cannot be read, or it refuses the words.
     """
@@ -95,7 +96,7 @@ def load_config(name: str | Path, words: str = "") -> ConfigDict:
     if not isinstance(config, ConfigDict):
         found = type(config).__name__
         raise InputError(f"{file}: get_config returns {found}, expected a ConfigDict")
-    return config
+    return config.lock()
 
 
 def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:

@@ -1,9 +1,9 @@
 """The images of a training: opened as its config names them, and what the config leaves open chosen by them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
@@ -14,7 +14,9 @@ from nge_jax.data.photographs.batches import ImageSet
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.settings import checks
+from nge_jax.settings import checks, keys
+from nge_jax.settings.configs import differ, flatten
+from nge_jax.workdir import folder as workdir
 
 # Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
@@ -38,37 +40,40 @@ def is_own(config: ConfigDict) -> bool:
 
 def leaves_open(config: ConfigDict) -> bool:
     """Whether a training leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.train.batch_size, config.train.epochs))
+    return is_own(config) and bool(keys.left_open(flatten(config.to_dict())))
 
 
-def resolve(config: ConfigDict, images: OwnImages | None = None) -> ConfigDict:
-    """Chooses by the data what a config leaves open as 0, and says so.
+def resolve(
+    config: ConfigDict, images: OwnImages | None = None, path: Path | None = None
+) -> ConfigDict:
+    """Decides on what a config leaves open as 0, and says so: as the run in the workdir `path` began, or by the data.
 
     Args:
       config: of the training.
       images: of `open_own`, where they are open by now.
+      path: the workdir, if a run in it is to go on.
 
     Raises:
-      InputError: there is no such data set, or it is refused.
+      InputError: what the run in `path` records cannot be read, or there is no such data set, or it is refused.
     """
     if not leaves_open(config):
         return config
     images = images or open_own(config)
     config = config.copy_and_resolve_references()
+    left_open = keys.left_open(flatten(config.to_dict()))
+    kept = {} if path is None else workdir.begun_with(path, left_open)
+    differ(config, kept)
     chosen = {}
     if not config.data.image_size:
         config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
     count = config.train.images_per_epoch or images.count("train") - config.data.validation
     if not config.train.batch_size:
-        parts = jax.device_count() * config.train.accumulate
-        size = own.batch_size(count, parts)
+        size = own.batch_size(count, config.train.accumulate)
         config.train.batch_size = chosen["train.batch_size"] = size
     if not config.train.epochs:
         epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
         config.train.epochs = chosen["train.epochs"] = epochs
-    banner.show_chosen(chosen)
+    banner.show_chosen(kept, chosen)
     return config
 
 

@@ -87,9 +87,11 @@ def run(
     check_complete(config, "train")
     if images is None and training_images.leaves_open(config):
         images = training_images.open_own(config)
-    config, path = training_images.resolve(config, images), Path(path)
+    path = Path(path)
+    config = training_images.resolve(config, images, None if overwrite else path)
     cells = genotype.load(config.genotype)
     train_build.check(config)
+    train_build.check_devices(config)
     banner.show(banner.device())
     with waiting("reading the data"):
         source = training_images.open_source(config, opened=images)
@@ -329,7 +331,7 @@ def _check_cells(path: Path, config: ConfigDict, cells: Genotype) -> None:
     if recorded.exists() and genotype.load(str(recorded)) != cells:
         raise InputError(
             f"config.genotype: {config.genotype} differs from the cell that this workdir trains ({recorded}); "
-            "choose another --workdir, or pass --overwrite to start afresh"
+            "choose another --workdir for it"
         )
 
 

@@ -105,14 +105,12 @@ def make_task(
         sums = jax.tree.map(jnp.zeros_like, state.sums)  # as each of them begins the next epoch
         rows = [end.row for end in ends]
         named = dict(zip(singles, rows, strict=True))
-        kinds = search.space.cell_types
-        probs = {
-            m: {k: e.arrays[f"P/{k}"] for k in kinds} for m, e in zip(singles, ends, strict=True)
-        }
+        ends_of = zip(singles, ends, strict=True)
+        two_epochs = {m: search_record.latest(e.state.history, epoch) for m, e in ends_of}
         return EpochEnd(
             state=state._replace(history=history, sums=sums),
             row=search_record.row_of_several(rows),
-            notes=[*search_record.warnings_of_several(named, probs, search.space)],
+            notes=[*search_record.warnings_of_several(named, two_epochs, search.space)],
             parts={f: Part(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
         )
 
