@@ -31,7 +31,7 @@ from nge_jax.search.steps import visible_state
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.settings import configs
 from nge_jax.space import architecture, nas_bench_201, skips
-from nge_jax.space.cell import Cell, derive, to_json
+from nge_jax.space.cell import Cell, derive, operation_counts, space_of, to_json
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.workdir import artifacts
 
@@ -59,8 +59,8 @@ class SearchResult(NamedTuple):
 
     def __repr__(self) -> str:
         parts = [str(self.workdir)]
-        for cell_type in found.space_of(self.genotype).cell_types:
-            counts = found.operation_counts(self.genotype, cell_type).items()
+        for cell_type in space_of(self.genotype).cell_types:
+            counts = operation_counts(self.genotype, cell_type).items()
             parts.append(f"{cell_type}: {', '.join(f'{n} {name}' for name, n in counts if n)}")
         if self.of_models:
             parts.append(f"the first of the edge models {', '.join(self.of_models)}")

@@ -6,7 +6,7 @@ import pytest
 from nge_jax.console.progress import table_header, table_row
 from nge_jax.search import record
 from nge_jax.search.steps import relaxation
-from nge_jax.space import found
+from nge_jax.space import cell as space_cell
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES
 from nge_jax.strategies.random_search import random_search
@@ -83,11 +83,11 @@ def probabilities(skips, margin):
 
 def warned(before, now):
     """The lines of an epoch with P before and after it."""
-    cell = found.derive(now, DARTS)
+    cell = space_cell.derive(now, DARTS)
     row = {
         f"{name}_{kind}": n
         for kind in DARTS.cell_types
-        for name, n in found.operation_counts(cell, kind).items()
+        for name, n in space_cell.operation_counts(cell, kind).items()
     }
     return [*record.warnings(row, np.stack([before, now]), DARTS)]
 
@@ -113,7 +113,9 @@ def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(befo
 def test_skips_are_told_of_when_p_has_decided():
     """P that is uniform but for 1 % prefers something on every edge, and another epoch something else."""
     sure, close = probabilities((8, 8), 0.15), probabilities((8, 8), 0.01)
-    assert found.operation_counts(found.derive(close, DARTS), "normal")["skip_connect"] == 8
+    assert (
+        space_cell.operation_counts(space_cell.derive(close, DARTS), "normal")["skip_connect"] == 8
+    )
     assert warned(sure, sure) == [*HALF.values()]
     assert warned(close, close) == warned(close, sure) == warned(sure, close) == []
 
@@ -129,7 +131,7 @@ def test_betas_do_not_count_as_margins():
 def test_uniform_p_is_told_of_instead_of_the_skips_it_falls_back_on():
     p = probabilities((0, 8), 0.2)
     p[0] = 1 / 7
-    assert found.operation_counts(found.derive(p, DARTS), "normal")["skip_connect"] == 8
+    assert space_cell.operation_counts(space_cell.derive(p, DARTS), "normal")["skip_connect"] == 8
     uniform, half = warned(p, p)
     assert uniform.startswith(f"{record.UNIFORM} in the normal") and half == HALF["reduction"]
 
