@@ -22,10 +22,8 @@ setting the paper follows.
 
 from ml_collections import ConfigDict
 
-from nge_jax.embedding import EDGE_MODELS
-from nge_jax.search.steps.relaxation import RELAXATIONS
+from nge_jax.settings.choices import EDGE_MODELS, RELAXATIONS, STRATEGIES
 from nge_jax.settings.configs import apply_words, differ
-from nge_jax.strategies import STRATEGIES
 
 VARIANTS = (
     {name: {"search.strategy": name} for name in STRATEGIES},

@@ -11,9 +11,8 @@ ways, the first with free logits, as GDAS has them.
 
 from ml_collections import ConfigDict
 
-from nge_jax.search.steps.relaxation import RELAXATIONS
+from nge_jax.settings.choices import RELAXATIONS, STRATEGIES
 from nge_jax.settings.configs import apply_words, differ
-from nge_jax.strategies import STRATEGIES
 
 # The strategies that ask for cells: fewer of them, each rated by more images.
 BY_CELLS = {

@@ -23,8 +23,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nge_jax.embedding import EDGE_MODELS
-from nge_jax.search.steps.relaxation import RELAXATIONS
+from nge_jax.settings.choices import EDGE_MODELS, RELAXATIONS
 from nge_jax.settings.configs import apply_words, differ, load_module
 
 BASE = load_module(Path(__file__).with_name("search_folder.py"))

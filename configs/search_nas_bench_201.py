@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nge_jax.embedding import EDGE_MODELS
+from nge_jax.settings.choices import EDGE_MODELS
 from nge_jax.settings.configs import apply_words, load_module
 
 CIFAR = load_module(Path(__file__).with_name("search_cifar.py"))

@@ -25,7 +25,8 @@ from nge_jax.errors import InputError
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
 from nge_jax.settings.configs import find_config, load_module
-from nge_jax.space import found, nas_bench_201
+from nge_jax.space import nas_bench_201
+from nge_jax.space.cell import derive, operation_counts
 from nge_jax.space.nas_bench_201 import TESTS, AccuracyTable, BenchCell
 from nge_jax.workdir import artifacts
 from paper import plan, runs, tables
@@ -80,7 +81,7 @@ def search(options: plan.Options, row: Row, seed: int) -> Run:
 def cell_found(run: Run) -> BenchCell:
     """Reads the cell of a finished search."""
     path = run.workdir / artifacts.GENOTYPE
-    cell = artifacts.read_found(path)
+    cell = artifacts.read_cell(path)
     if not isinstance(cell, BenchCell):
         raise InputError(f"{path}: expected a cell of NAS-Bench-201, found one of another space")
     return cell
@@ -104,7 +105,7 @@ def table_row(name: str, tests: np.ndarray, searches: Sequence[Run]) -> tuple[st
 def search_row(table: AccuracyTable, run: Run) -> tuple[str, ...]:
     """Makes a row that tells what a finished search found."""
     cell = cell_found(run)
-    counts = found.operation_counts(cell, "normal")
+    counts = operation_counts(cell, "normal")
     accuracy = nas_bench_201.accuracies(table, cell)["CIFAR-10"]
     shown = [
         tables.ABSENT if value is None else f"{value:.2f}"
@@ -124,7 +125,7 @@ def curves(table: AccuracyTable, searches: Mapping[str, Sequence[Run]]) -> Figur
         for number, (name, row_searches) in enumerate(searches.items()):
             for index, run in enumerate(row_searches):
                 probs, space = artifacts.read_architecture(run.workdir / artifacts.ARCHITECTURE)
-                cells = [found.derive(p, space) for p in probs]
+                cells = [derive(p, space) for p in probs]
                 operations = [c.operations[None] for c in cells if isinstance(c, BenchCell)]
                 tests = nas_bench_201.test_accuracies(table, np.stack(operations))[:, 0]
                 label = None if index else name

@@ -5,7 +5,9 @@
     genotype = nge.load_genotype("DARTS_V2")
     result = nge.search.run(nge.load_config("search_digits", "smoke"), "runs/digits")
 
-Every name below is imported when it is first used: `import nge_jax` loads neither jax nor TensorFlow.
+`nge.search`, `nge.train` and `nge.segment` each have `run(config, workdir)`, which returns a result, and
+`summary(config)`; `help(nge.search)` shows both. Every name below is imported when it is first used: `import nge_jax`
+loads neither jax nor TensorFlow.
 """
 
 from etils import epy as _epy
@@ -13,8 +15,7 @@ from etils import epy as _epy
 from nge_jax.version import __version__
 
 with _epy.lazy_api_imports(globals()):
-    # The tasks; each has `run(config, workdir)`, which returns a result.
-    # Sizes of networks.
+    # The tasks, and sizes of networks.
     from nge_jax import cost as cost
     from nge_jax import search as search
     from nge_jax import segment as segment

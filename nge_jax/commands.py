@@ -218,11 +218,11 @@ def _show(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
 
-    from nge_jax.space import found
+    from nge_jax.space.cell import load, to_json
 
-    shown = found.load(given.cell)
+    shown = load(given.cell)
     if given.output is None:
-        print(found.to_json(shown), end="")
+        print(to_json(shown), end="")
         return
     output = given.output.expanduser()
     if output.suffix not in PICTURES:
@@ -230,7 +230,7 @@ def _show(arguments: list[str]) -> None:
 
     from nge_jax.report import cell, figure
 
-    drawing = cell.found_figure(shown)
+    drawing = cell.any_cell_figure(shown)
     try:
         if output.suffix == ".svg":
             output.write_text(figure.to_svg(drawing), encoding="utf-8")

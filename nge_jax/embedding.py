@@ -32,11 +32,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nge_jax.settings.choices import ADJACENCIES, EDGE_MODELS
 from nge_jax.space.mixture import Mixture, normalized_edges
 from nge_jax.space.spaces import DARTS, Space
-
-EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
-ADJACENCIES = ("printed", "predecessors")
 
 NODE_WIDTH = 64
 GCN_WIDTHS = (NODE_WIDTH, 128, 128, 64)
@@ -53,10 +51,15 @@ class EdgeModel(NamedTuple):
         init: random key -> parameters, a tree of float32 arrays.
         probs: parameters -> P [C, E, O]; the probabilities of an edge sum to 1. Where edges are normalized, a
             `Mixture` of P and of betas [C, E].
+        name: which of EDGE_MODELS it is, or what made it; shown.
     """
 
     init: Callable[[jax.Array], Params]
     probs: Callable[[Params], Any]
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return f"EdgeModel({self.name})"
 
 
 def edge_model(
@@ -110,7 +113,7 @@ def edge_model(
                 return operations
             return Mixture(operations, normalized_edges((e @ params["theta_b"])[..., 0], space))
 
-    return EdgeModel(init, probs)
+    return EdgeModel(init, probs, name)
 
 
 def one_hot_nodes(num_cells: int, num_nodes: int) -> jax.Array:
@@ -200,7 +203,7 @@ def _alpha_model(space: Space, betas: bool) -> EdgeModel:
             return operations
         return Mixture(operations, normalized_edges(params["beta"], space))
 
-    return EdgeModel(init, probs)
+    return EdgeModel(init, probs, "alpha")
 
 
 def _init_matrix(key: jax.Array, num_inputs: int, num_outputs: int) -> jax.Array:

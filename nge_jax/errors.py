@@ -1,4 +1,4 @@
-"""Errors for what a user did wrong: the commands show these in one line and end with exit code 2."""
+"""Exceptions that end a command in one line: a user's mistake, exit code 2, and a run asked to stop, exit code 75."""
 
 import contextlib
 from collections.abc import Iterator
@@ -30,6 +30,13 @@ class ArgumentError(InputError):
 
 class GenotypeError(InputError):
     """Refuses a genotype; the message names the offending field."""
+
+
+class Preempted(Exception):
+    """The run has saved its state and stops, because it was asked to; the message says where."""
+
+
+PREEMPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: not done, the same command goes on
 
 
 @contextlib.contextmanager

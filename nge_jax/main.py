@@ -1,5 +1,7 @@
 """The engine of the commands: runs the task that a config names, `python -m nge_jax.main --config=...`.
 
+No module of jax is imported before the names of the config are known to be right: a typo is answered at once.
+
 Exit codes: 0 done; 2 bad input, one line on stderr; 75 asked to stop by SIGTERM, a checkpoint is saved and the same
 command goes on from it; 130 interrupted; 1 a bug, with its traceback.
 """
@@ -22,17 +24,12 @@ from typing import Any
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from nge_jax.console import banner
-from nge_jax.console.waiting import Waiting
 from nge_jax.data.checks import check_complete
-from nge_jax.devices import distributed
-from nge_jax.devices.compilation_cache import use_compilation_cache
-from nge_jax.devices.distributed import Preempted
-from nge_jax.errors import InputError
+from nge_jax.errors import PREEMPTED_EXIT_CODE, InputError, Preempted
 from nge_jax.settings import flags as runtime_flags
 from nge_jax.settings.configs import read_config
-from nge_jax.workdir import artifacts, lock
-from nge_jax.workdir import folder as workdir
+from nge_jax.space import genotype
+from nge_jax.workdir import artifacts
 
 TASKS = {
     "search": "nge_jax.search.runner",
@@ -113,9 +110,16 @@ def run_task(
     check_complete(config, task)
     if eval_only and task == "search":
         raise InputError("config.task: found a search, expected a training or a segmentation")
+    if not eval_only and "genotype" in config:
+        genotype.load(config.genotype)  # the runner reads it, too, seconds later
     if summary:
         print(importlib.import_module(TASKS[task]).summary(config))
         return None
+    from nge_jax.console import banner
+    from nge_jax.devices.compilation_cache import use_compilation_cache
+    from nge_jax.workdir import folder as workdir
+    from nge_jax.workdir import lock
+
     path = artifacts.find_run(path) if eval_only else workdir.expand(path)
     line = "" if eval_only else banner.opening(task, path, name)
     runner = _start(task, path, line, processes or {})
@@ -128,6 +132,11 @@ def run_task(
 
 def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:
     """Shows the banner's first line, before what takes seconds: importing the task's runner, starting the devices."""
+    from nge_jax.console import banner
+    from nge_jax.console.waiting import Waiting
+    from nge_jax.devices import distributed
+    from nge_jax.workdir import folder as workdir
+
     alone = distributed.is_alone(**processes)
     if line and alone:  # others do not know yet which of them is the first
         workdir.check_place(path)
@@ -167,7 +176,7 @@ def exit_codes() -> Iterator[None]:
             yield
     except Preempted as notice:
         print(f"\n{notice}; the same command goes on from here", file=sys.stderr)
-        sys.exit(distributed.PREEMPTED_EXIT_CODE)
+        sys.exit(PREEMPTED_EXIT_CODE)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

@@ -1,9 +1,11 @@
 """`import nge_jax as nge`: the names are there, and none of them costs anything before it is used."""
 
+import pydoc
 import re
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -57,6 +59,46 @@ def test_configs_are_loaded_by_name():
     config = nge.load_config("search_cifar", "rnn,small")
     assert config.search.edge_model == "rnn"
     assert config.network.channels == 4
+
+
+def test_a_config_takes_other_values_but_no_other_keys():
+    config = nge.load_config("search_digits", "smoke")
+    config.search.epochs = 3
+    for group, key in ((config, "sead"), (config.search, "epoch"), (config.weights, "rate")):
+        with pytest.raises(AttributeError, match=f'"{key}"'):
+            setattr(group, key, 1)
+    assert config.search.epochs == 3
+
+
+def one_line(value, *parts):
+    text = repr(value)
+    assert "\n" not in text and len(text) < 200, text
+    assert all(part in text for part in parts), text
+
+
+def test_what_a_search_is_made_of_and_ends_with_is_shown_in_a_line():
+    for name in ("nge", "alpha"):
+        one_line(nge.edge_model(name), f"EdgeModel({name})")
+    one_line(nge.random_search(nge.DARTS, 4), "Strategy(random, batch_size=4)")
+    for cells in (1, 8):
+        supernet = nge.make_supernet(cells, 16, 10, dtype=jnp.bfloat16)
+        one_line(supernet, f"{cells} cells, 16 channels, 10 classes, loop, bfloat16")
+    genotype, probs = nge.load_genotype("DARTS_V2"), np.zeros(nge.DARTS.shape)
+    one = nge.search.SearchResult(genotype, probs, Path("runs/digits"))
+    cell = "normal: 2 skip_connect, 5 sep_conv_3x3, 1 dil_conv_3x3; reduction: 3 skip_connect, 5 max_pool_3x3"
+    one_line(one, "SearchResult(runs/digits; ", cell)
+    one_line(one._replace(of_seeds={0: one, 3: one}), "the first of the seeds 0, 3)")
+    one_line(
+        one._replace(of_models={"nge": {0: one}, "alpha": {0: one}}), "edge models nge, alpha)"
+    )
+
+
+@pytest.mark.parametrize("task", ["search", "train", "segment"])
+def test_the_help_of_a_task_shows_what_runs_it(task):
+    text = pydoc.plain(pydoc.render_doc(getattr(nge, task)))
+    functions = text.partition("FUNCTIONS")[2]
+    assert "    run(config: " in functions and "    summary(config: " in functions
+    assert "Result(builtins.tuple)" in text.partition("CLASSES")[2]
 
 
 @pytest.mark.slow

@@ -154,6 +154,8 @@ def test_a_config_is_found_by_name_and_by_file_from_any_folder(tmp_path, monkeyp
     )  # a file that is there comes first, a name is a name
     assert find_config("search_cifar.py").resolve() == tmp_path / "search_cifar.py"
     assert find_config("search_cifar") == shipped
+    with pytest.raises(InputError, match="no such file, and no config has this name"):
+        find_config("x" * 300)  # no file's name is as long
     for name in ("others/search_cifar.py", "search_cifra"):
         with pytest.raises(InputError, match="no such file, .*did you mean search_cifar"):
             find_config(name)
@@ -213,7 +215,7 @@ def test_a_config_without_one_of_its_keys_is_refused_by_its_name(path):
 def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
     runner, path = getattr(nge_jax, task), tmp_path / "run"
     whole = load_config(configs.FIRST_OF_TASK[task])
-    without = whole.copy_and_resolve_references()
+    without = whole.copy_and_resolve_references().unlock()
     del without.run.keep_checkpoints
     other = load_config(configs.FIRST_OF_TASK["train" if task == "search" else "search"])
     for config, message in (

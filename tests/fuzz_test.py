@@ -1,5 +1,6 @@
 """Wrong input of every kind, made by the thousand: refused in one line, or read; never an exception of another kind."""
 
+import itertools
 import json
 
 import numpy as np
@@ -13,7 +14,8 @@ from nge_jax.data.photographs import pixels
 from nge_jax.errors import InputError
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten, load_config, read_config
-from nge_jax.space import found, genotype
+from nge_jax.space import cell as space_cell
+from nge_jax.space import genotype
 from nge_jax.space.genotype import OPERATIONS
 from nge_jax.workdir import artifacts
 
@@ -62,18 +64,30 @@ def one_line(read, *arguments):
 @example('{"a":' * 100_000)
 @example("9" * 10_000)
 @example("\ud800")
+@example("(" * 90 + ")" * 90)
+@example("-" * 5000 + "1")
+@example("a" + ".a" * 5000)
+@example("Structure(4 nodes with |none~0|)")
+@example("[[[0, 9999]], [[0, 0]]]")
+@example("{'normal': -1, 'genotype': [1, 2, 3, 4, 0, 9]}")
 @example("Genotype(" * 1000)
 @example("Genotype(normal=" + "(" * 5000)
 @example('{"cell": "|none~0|"}')
 def test_genotypes(text):
     one_line(genotype.from_json, text)
-    one_line(found.from_json, text)
+    one_line(space_cell.from_json, text)
+    for name, is_python in itertools.product(("", "normal", "compact"), (False, True)):
+        one_line(space_cell.from_text, text, name, is_python)
 
 
 @given(CELL, st.integers(0, 300), st.sampled_from(["", "\0", "\ufeff", '"', "]", "9" * 400]))
 def test_genotypes_with_a_slip(cell, at, slip):
     text = json.dumps(cell)
-    one_line(found.from_json, text[:at] + slip + text[at + 1 :])
+    slipped = text[:at] + slip + text[at + 1 :]
+    one_line(space_cell.from_json, slipped)
+    one_line(space_cell.from_text, slipped)
+    python = str(cell)
+    one_line(space_cell.from_text, python[:at] + slip + python[at + 1 :])
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
@@ -93,7 +107,7 @@ def test_files_of_a_workdir(tmp_path_factory, data):
     path.write_bytes(data)
     one_line(artifacts.read_json, path, ("task",))
     one_line(artifacts.read_metrics, path, ("step",))
-    one_line(artifacts.read_found, path)
+    one_line(artifacts.read_cell, path)
     one_line(artifacts.read_history, path)
     one_line(artifacts.read_architecture, path)
 

@@ -169,8 +169,8 @@ def test_the_first_line_says_what_is_run_and_where(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     "start",
     [
-        "from nge_jax import main",
-        "from nge_jax import cli; cli.run(['search', 'search_digits', 'seed=-1'])",
+        "from nge_jax import main; import jax",
+        "from nge_jax import cli; cli.run(['search', 'search_digits', '--workdir=/dev/null'])",
     ],
 )
 def test_alarms_of_compilers_are_silenced_unless_the_user_has_chosen(python, monkeypatch, start):
@@ -200,7 +200,7 @@ def test_a_bug_keeps_its_traceback(run, monkeypatch):
     def broken(*_, **__):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(main.workdir, "check", broken)
+    monkeypatch.setattr(workdir, "check", broken)
     monkeypatch.setattr(
         main.app, "run", lambda *_, **__: run(f"--config={CONFIGS / 'search_cifar.py'}")
     )
@@ -208,8 +208,51 @@ def test_a_bug_keeps_its_traceback(run, monkeypatch):
         main.run()
 
 
-def test_importing_the_command_does_not_import_tensorflow(python):
-    code = "import nge_jax.main, json, sys; print(json.dumps(sorted(sys.modules)))"
-    modules = json.loads(python("-c", code).stdout)
-    assert "jax" in modules
-    assert not {"tensorflow", "tensorflow_datasets", "sklearn", "matplotlib"} & set(modules)
+SLOW_TO_IMPORT = ("jax", "flax", "optax", "orbax", "tensorflow", "sklearn", "matplotlib")
+MISTAKES = [
+    (["search_cifra"], "config 'search_cifra': no such file"),
+    (["search_digits:smok"], "unknown variant 'smok', did you mean smoke"),
+    (["search_digits", "serch.epochs=3"], "config.serch.epochs: no such key"),
+    (["search_digits", "search.epochs=x"], "config.search.epochs: found 'x', expected an integer"),
+    (["search_digits", "search.epochs=0"], "config.search.epochs: found 0, expected 1 or more"),
+    (["search_digits", "search.edge_model=ngee"], "found 'ngee', expected one of nge, alpha"),
+    (["search_digits", "search.strategy=nosuch", "--summary"], "found 'nosuch', expected one of"),
+    (["search_digits", "search.edge_models=(nge,apha)"], "found 'apha', expected one of nge"),
+    (["train_digits", "genotype=DARTS_V3"], 'genotype "DARTS_V3": no such file or known cell'),
+]
+
+
+def test_a_wrong_name_is_refused_before_jax_is_imported(python):
+    """Importing jax, flax and orbax takes from one to twenty seconds, by the machine."""
+    code = f"""
+import json, sys
+from nge_jax import cli, main
+def refusal(call, *arguments):
+    try:
+        call(*arguments)
+    except SystemExit as end:
+        assert end.code == 2, end.code
+    assert not set(sys.modules) & set({SLOW_TO_IMPORT}), arguments
+for arguments in json.loads(sys.argv[1]):
+    refusal(cli.run, [arguments[0].split("_")[0], *arguments])
+sys.argv = ["nge", "--config=search_digits", "--config.serch.epochs=3"]
+refusal(main.run)
+"""
+    done = python("-c", code, json.dumps([arguments for arguments, _ in MISTAKES]))
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stderr.splitlines()
+    assert len(lines) == len(MISTAKES) and "config.serch.epochs" in last
+    for line, (_, message) in zip(lines, MISTAKES, strict=True):
+        assert message in line
+
+
+def test_every_config_loads_without_jax(python):
+    code = f"""
+import sys
+from nge_jax.settings.configs import load_config, load_module, shipped_configs
+for name, file in shipped_configs().items():
+    for word in (word for table in load_module(file).VARIANTS for word in table):
+        load_config(name, word)
+print(set(sys.modules) & set({SLOW_TO_IMPORT}))
+"""
+    assert python("-c", code).stdout == "set()\n"

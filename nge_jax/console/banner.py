@@ -35,9 +35,11 @@ def show_notes(notes: Sequence[str]) -> None:
         print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
 
 
-def show_chosen(values: Mapping[str, Any]) -> None:
-    """Prints by key what the data decided on where a config left it open, on one line."""
-    show_notes([f"chosen by the data: {' '.join(f'{k}={v}' for k, v in values.items())}"])
+def show_chosen(kept: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Prints by key what a config left open: on a line what the run began with, and on one what the data decided."""
+    for how, values in (("as this run began", kept), ("chosen by the data", chosen)):
+        if values:
+            show_notes([f"{how}: {' '.join(f'{k}={v}' for k, v in values.items())}"])
 
 
 def wrapped(line: str) -> Sequence[str]:

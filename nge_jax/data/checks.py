@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import small
 from nge_jax.errors import InputError
-from nge_jax.settings.checks import check_keys, check_numbers
+from nge_jax.settings.checks import check_keys, check_values
 from nge_jax.settings.configs import FIRST_OF_TASK
 
 OWN = "device_budget_gb"  # a key that configs of a user's own images alone have
@@ -25,7 +25,7 @@ def check_complete(config: Any, task: str) -> None:
         raise InputError(f"config.task: found {found!r}, expected {task!r}")
     _check_kind(task, config)
     check_keys(config, like=_shipped_config(task, config))
-    check_numbers(config)
+    check_values(config)
 
 
 def _check_kind(task: str, config: ConfigDict) -> None:

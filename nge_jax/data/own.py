@@ -34,7 +34,6 @@ SAMPLE = 64  # images by which sizes and colors of all are judged
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
-STEMS = ("auto", "small", "large")  # how a network begins
 GIGABYTE = 1e9
 
 
@@ -138,7 +137,7 @@ def _drawn(images, seed, fraction):
 
 
 def has_large_stem(stem: str, image_size: int) -> bool:
-    """Whether a network begins as ImageNet's, or as CIFAR's: by one of STEMS, "auto" by the side of the images."""
+    """Whether a network begins as ImageNet's, or as CIFAR's; `stem` is one of `choices.STEMS`, "auto": by the side."""
     return stem == "large" or (stem == "auto" and image_size >= LARGE_FROM)
 
 
@@ -147,11 +146,15 @@ def image_size(side: int) -> int:
     return max(8, -(-side // 4) * 4) if side <= KEPT else RESIZED
 
 
-def batch_size(count: int, devices: int) -> int:
-    """Chooses a batch for so many images: a power of two, at most 64, of which an epoch has four or more."""
+def batch_size(count: int, micro_batches: int = 1) -> int:
+    """Chooses a batch for so many images: a power of two, at most 64, of which an epoch has four or more.
+
+    Where `micro_batches` do not divide it, the next multiple of them. The devices have no say: a result would else
+    depend on their number, and a run could not go on where there are others.
+    """
     most = max(1, min(64, count // 4))
     size = 1 << (most.bit_length() - 1)
-    return -(-size // devices) * devices
+    return -(-size // micro_batches) * micro_batches
 
 
 def epochs(steps_per_epoch: int, updates: int, least: int, most: int) -> int:

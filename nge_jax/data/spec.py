@@ -86,7 +86,7 @@ def agreed(
     if differences:
         raise InputError(
             f"{file}: the data has changed since this run began ({'; '.join(differences)}); "
-            "choose another --workdir, or pass --overwrite to start afresh"
+            "put the data back as they were to go on, or choose another --workdir for these"
         )
     return recorded
 
@@ -105,8 +105,8 @@ def check_labels(known: Sequence[str], found: Sequence[str], file: Path) -> None
         parts = [f"{', '.join(new[:4])} instead of {', '.join(gone[:4])}"]
     what = "; ".join(parts) or "in another order"
     raise InputError(
-        f"{file}: the data has other classes than this network ({what}); name them as they were, choose another "
-        "--workdir, or pass --overwrite to start afresh"
+        f"{file}: the data has other classes than this network ({what}); name them as they were, or "
+        "train on them in another workdir"
     )
 
 

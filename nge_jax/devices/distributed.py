@@ -109,13 +109,6 @@ def _is_kubernetes_run() -> bool:
     return bool(os.environ.get("JAX_COORDINATOR_ADDRESS")) or ".svc." in f"{socket.getfqdn()}."
 
 
-PREEMPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: not done, the same command goes on
-
-
-class Preempted(Exception):
-    """The run has saved its state and stops, because it was asked to; the message says where."""
-
-
 class PreemptionNotice:
     """Whether SIGTERM has come to any process of the run. Use as a context manager.
 

@@ -1,5 +1,6 @@
 """Runs side by side: their results, the settings that differ, curves and cells, as a table or a page."""
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from nge_jax.report.document import (
 )
 from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
 from nge_jax.settings.configs import flatten
-from nge_jax.space.found import Found, kept_edges, outputs, space_of
+from nge_jax.space.cell import Cell, kept_edges, outputs, space_of
 from nge_jax.space.genotype import CELL_TYPES, Genotype
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -73,7 +74,7 @@ class Run(NamedTuple):
     name: str
     settings: dict[str, Any]
     epochs: EpochRows
-    cell: Found | None
+    cell: Cell | None
     sizes: tuple[int, int] | None = None
     beside: tuple[float, float] | None = None
 
@@ -87,7 +88,7 @@ def read_runs(
       InputError: one is no run, or has no epoch behind it.
     """
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
             raise InputError(f"{path}: no such folder, expected the workdir of a run")
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
@@ -99,7 +100,7 @@ def _read(name, path, count):
     settings = flatten(artifacts.read_json(path / artifacts.CONFIG, ("task",)))
     epochs = artifacts.read_metrics(path / artifacts.METRICS, ())
     file = path / artifacts.GENOTYPE
-    cell = artifacts.read_found(file) if file.exists() else None
+    cell = artifacts.read_cell(file) if file.exists() else None
     sizes = artifacts.read_sizes(path)
     if sizes is None and count is not None:
         sizes = count(path)
@@ -262,11 +263,11 @@ def _of(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
     return next((row[key] for key in keys if row.get(key) is not None), None)
 
 
-def _kinds(cell: Found) -> Sequence[str]:
+def _kinds(cell: Cell) -> Sequence[str]:
     return CELL_TYPES if isinstance(cell, Genotype) else space_of(cell).cell_types
 
 
-def operations(cell: Found, kind: str) -> str:
+def operations(cell: Cell, kind: str) -> str:
     """Returns how often a cell of this kind has which operation: "2 max_pool_3x3, 6 sep_conv_3x3"."""
     names = [edge.operation for edge in kept_edges(cell, kind)]
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(sorted(names)))

@@ -27,8 +27,7 @@ from nge_jax.report.document import (
     to_markdown,
 )
 from nge_jax.settings.configs import flatten
-from nge_jax.space import found
-from nge_jax.space.found import Found
+from nge_jax.space.cell import Cell, kept_edges, outputs, space_of, to_json
 from nge_jax.space.genotype import Genotype
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -133,12 +132,12 @@ def _numbers(starts: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     return [s[key] for s in starts if isinstance(s.get(key), int | float)]
 
 
-def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()) -> Section:
+def cells_section(workdir: Path, cells: Cell, *, cautions: Sequence[Block] = ()) -> Section:
     """Draws the cells into the workdir and shows them, under `cautions`, with their JSON."""
-    blocks, space = [*cautions], found.space_of(cells)
+    blocks, space = [*cautions], space_of(cells)
     name = functools.partial(node_name, num_inputs=space.num_inputs)
     for cell_type in space.cell_types:
-        edges, concat = found.kept_edges(cells, cell_type), found.outputs(cells, cell_type)
+        edges, concat = kept_edges(cells, cell_type), outputs(cells, cell_type)
         stem, narrow_stem = f"cell_{cell_type}", ""
         drawing = edges_figure(edges, concat, space.num_inputs)
         figure.save(drawing, workdir / stem)
@@ -154,7 +153,7 @@ def cells_section(workdir: Path, cells: Found, *, cautions: Sequence[Block] = ()
             alt = f"The cell: {listed}; cₖ is {name(concat[0])}"
             caption = "The cell, from what is before it, cₖ₋₁, to cₖ; a dashed edge brings nothing."
         blocks.append(Picture(stem, alt, caption, narrow_stem=narrow_stem))
-    return Section("Cells", [*blocks, Code(found.to_json(cells), summary=artifacts.GENOTYPE)])
+    return Section("Cells", [*blocks, Code(to_json(cells), summary=artifacts.GENOTYPE)])
 
 
 def curves_section(workdir: Path, epochs: EpochRows, curves: Curves) -> Section:

@@ -14,8 +14,8 @@ from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.heat import heat_figure
 from nge_jax.report.run import COMMON_COLUMNS, Columns
-from nge_jax.space import found, skips
-from nge_jax.space.found import Found
+from nge_jax.space import skips
+from nge_jax.space.cell import Cell, derive, is_uniform, kept_edges, operation_counts, space_of
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import Space
 from nge_jax.workdir import artifacts
@@ -59,9 +59,9 @@ def write_search_report(
       InputError: a file is missing or is not what a search writes; nothing is drawn then.
     """
     workdir = Path(workdir)
-    cells = artifacts.read_found(workdir / artifacts.GENOTYPE)
+    cells = artifacts.read_cell(workdir / artifacts.GENOTYPE)
     probs, space = artifacts.read_architecture(workdir / artifacts.ARCHITECTURE)
-    if space != found.space_of(cells):
+    if space != space_of(cells):
         raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
     columns, count_columns = _columns(space)
     epochs = report_run.read_epochs(workdir, columns, *count_columns.values())
@@ -98,7 +98,7 @@ def write_search_report(
     if sizes:
         sections.append(report_run.sizes_section(sizes))
     entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
-    before = found.derive(_strengths(probs, betas, 0), space) if by_gradient else None
+    before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
     curves = CURVES | {"Entropy of P, nats": entropies}
     curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
     if betas is not None:
@@ -130,18 +130,18 @@ def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
     return COLUMNS | entropies, counts
 
 
-def search_warnings(cells: Found, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
+def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
     """Says what a reader should know before trusting the cells; of the gradient's, derived from P [C, E, O], more."""
-    warnings, space = [], found.space_of(cells)
+    warnings, space = [], space_of(cells)
     for number, cell_type in enumerate(space.cell_types):
-        if probs is not None and found.is_uniform(probs[number]):
+        if probs is not None and is_uniform(probs[number]):
             warnings.append(
                 f"The probabilities of the {cell_type} cell are all equal: the edge model has decayed to nothing, and "
                 "the cell is no choice but the first of equals. With embedding.weight_decay=0 it does not decay."
             )
             continue
-        edges = len(found.kept_edges(cells, cell_type))
-        skips = found.operation_counts(cells, cell_type)["skip_connect"]
+        edges = len(kept_edges(cells, cell_type))
+        skips = operation_counts(cells, cell_type)["skip_connect"]
         if 2 * skips >= edges:
             half = [2 * epoch[f"skip_connect_{cell_type}"] >= edges for epoch in epochs]
             run = len(list(itertools.takewhile(bool, reversed(half))))
@@ -205,7 +205,7 @@ def _random_cells_section(
 
 
 def _limits_met(
-    workdir: Path, cells: Found, strengths: np.ndarray, epochs: EpochRows
+    workdir: Path, cells: Cell, strengths: np.ndarray, epochs: EpochRows
 ) -> Iterator[str]:
     """Says where limits on skip connections have changed the search or its cells."""
     settings = artifacts.read_json(workdir / artifacts.CONFIG, ("search",))["search"]
@@ -215,15 +215,15 @@ def _limits_met(
             f"The search stopped after epoch {done} of {planned}: the normal cell had "
             f"{settings['stop_on_skips']} skip connections or more (search.stop_on_skips)."
         )
-    space = found.space_of(cells)
-    favored = skips.count_skips(found.derive(strengths, space), space)
+    space = space_of(cells)
+    favored = skips.count_skips(derive(strengths, space), space)
     kept = skips.count_skips(cells, space)
     if kept < favored:
         yield f"P favors {favored} skip connections in the normal cell, search.max_skips left {kept}."
 
 
 def _operations_section(
-    workdir: Path, epochs: EpochRows, space: Space, before: Found | None
+    workdir: Path, epochs: EpochRows, space: Space, before: Cell | None
 ) -> Section:
     """Draws how often the cell that leads has each operation, over the epochs; `before`: the search, if one led."""
     numbers = [epoch["epoch"] for epoch in epochs]
@@ -234,7 +234,7 @@ def _operations_section(
     if before is not None:
         numbers = [0, *numbers]
         for kind, of in counts.items():
-            first = found.operation_counts(before, kind)
+            first = operation_counts(before, kind)
             counts[kind] = {name: [first[name], *values] for name, values in of.items()}
     figure.save(operations_figure(numbers, counts), workdir / "operations")
     narrow = operations_figure(numbers, counts, downwards=True)
@@ -247,12 +247,12 @@ def _operations_section(
     return Section("Operations", [picture])
 
 
-def _margins_section(cells: Found, strengths: np.ndarray, weighted: bool) -> Section:
+def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool) -> Section:
     """Says by how much the last P chose each operation and each edge."""
     what = "weight of the edge times probability" if weighted else "probability"
     text = f"A choice's strength is its {what} after the last epoch, a margin its lead over the strongest that lost."
     blocks: list[Block] = [Text(text)]
-    space = found.space_of(cells)
+    space = space_of(cells)
 
     def name(node: int) -> str:
         return report_run.node_name(node, space.num_inputs)
@@ -276,11 +276,11 @@ def _margins_section(cells: Found, strengths: np.ndarray, weighted: bool) -> Sec
 
 
 def _probabilities_section(
-    workdir: Path, cells: Found, probs: np.ndarray, betas: np.ndarray | None, space: Space
+    workdir: Path, cells: Cell, probs: np.ndarray, betas: np.ndarray | None, space: Space
 ) -> Section:
     """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it, with betas if there are any."""
     kept = {
-        kind: {(e.source, e.target): e.operation for e in found.kept_edges(cells, kind)}
+        kind: {(e.source, e.target): e.operation for e in kept_edges(cells, kind)}
         for kind in space.cell_types
     }
     figure.save(heat_figure(probs, space, kept), workdir / "heat")

@@ -107,7 +107,7 @@ class Checkpoints:
             step, reason = next(iter(damaged.items()))
             raise InputError(
                 f"{self.directory}: none of the {len(damaged)} checkpoints can be read ({step}: {reason}); "
-                "pass --overwrite to start afresh"
+                "put back a copy of one, or begin a new run in another workdir"
             )
         return None
 
@@ -177,7 +177,8 @@ class Checkpoints:
             path = different[0]
             raise InputError(
                 f"{self.directory / str(step)}: {len(different)} arrays differ from what this program keeps, such as "
-                f"{path}: found {found.get(path)}, expected {expected.get(path)}; pass --overwrite to start afresh"
+                f"{path}: found {found.get(path)}, expected {expected.get(path)}; the version "
+                "that wrote them reads them (environment.json names it), a new run needs another workdir"
             )
         host = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(empty))

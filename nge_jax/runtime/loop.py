@@ -23,8 +23,9 @@ import numpy as np
 from nge_jax.console.progress import Columns, EpochLog, waiting
 from nge_jax.devices import distributed, finite, parallel
 from nge_jax.devices.compile_times import program_key
-from nge_jax.devices.distributed import Preempted, PreemptionNotice
+from nge_jax.devices.distributed import PreemptionNotice
 from nge_jax.devices.finite import Diverged, NotFinite
+from nge_jax.errors import Preempted
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.workdir import artifacts, environment
 
@@ -303,7 +304,7 @@ class _Finite:
         if (name := finite.find_not_finite(self._task.must_be_finite(state))) is not None:
             raise Diverged(
                 f"{self._checkpoints.directory / str(step)}: found NaN or infinity in {name}, expected finite "
-                "numbers; pass --overwrite to start afresh"
+                "numbers; move this folder out of the workdir, and the run goes on from the checkpoint before it"
             )
 
     def sums(self, state: State, step: int, where: str) -> None:

@@ -30,9 +30,10 @@ class Kind(NamedTuple):
     Attributes:
       name: "search", "train" or "segment", as config.task says.
       check_complete: `config -> None`, refuses a config that lacks a key.
-      resolve: `(config, path) -> (config, images)`; lets the data choose what the config leaves open. `images`: a
-        user's own, where they had to be opened for it.
+      resolve: `(config, path) -> (config, images)`, decides on what the config leaves open: as the run in the workdir
+        `path` began, or by the data. `images`: a user's own, where they had to be opened.
       check: `config -> None`, refuses values that no data set could make right.
+      check_devices: `config -> None`, refuses a batch that this machine's devices do not divide.
       members: `(values, path) -> {folder: values}` of several runs in one; none where the run is one.
       open: `(config, images) -> data`, reads the data set.
       recognize: `(config, data, path) -> data`, compares the data with those of the run that the workdir holds.
@@ -50,8 +51,9 @@ class Kind(NamedTuple):
 
     name: str
     check_complete: Callable[[Any], None]
-    resolve: Callable[[ConfigDict, Path], tuple[ConfigDict, Any]]
+    resolve: Callable[[ConfigDict, Path | None], tuple[ConfigDict, Any]]
     check: Callable[[ConfigDict], None]
+    check_devices: Callable[[ConfigDict], None]
     members: Callable[[Values, Path], Mapping[Path, Values]]
     open: Callable[[ConfigDict, Any], Data]
     recognize: Callable[[ConfigDict, Data, Path], Data]
@@ -83,8 +85,9 @@ def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = F
     kind.check_complete(config)
     path = workdir.expand(path)
     with lock.held(path):
-        config, images = kind.resolve(config, path)
+        config, images = kind.resolve(config, None if overwrite else path)
         kind.check(config)
+        kind.check_devices(config)
         values = configs.to_values(config)
         folders = {path: values, **kind.members(values, path)}
         with _all_held(folders, path, overwrite=overwrite):

@@ -8,6 +8,8 @@ an entire search, and `record` writes the search's results.
 
 from etils import epy as _epy
 
+__all__ = ["SearchResult", "run", "summary"]
+
 with _epy.lazy_api_imports(globals()):
     from nge_jax.search.runner import SearchResult as SearchResult
     from nge_jax.search.runner import run as run

@@ -1,11 +1,11 @@
 """The images of a search: opened as its config names them, what the config leaves open chosen, divided in halves."""
 
-import jax
+from pathlib import Path
+
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.console import banner
-from nge_jax.data import order, own, small
+from nge_jax.data import choose, order, own, small
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
@@ -43,42 +43,24 @@ def open_own(config: ConfigDict) -> OwnImages:
         )
 
 
-def leaves_open(config: ConfigDict) -> bool:
-    """Whether a search leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.search.batch_size, config.search.epochs))
+def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
+    """Decides on what a config leaves open as 0, see `data.choose.resolve`."""
+    return choose.resolve(config, path, open_own, _choose) if is_own(config) else (config, None)
 
 
-def resolve(config: ConfigDict) -> tuple[ConfigDict, OwnImages | None]:
-    """Chooses by the data what a config leaves open as 0, and says so.
-
-    Args:
-      config: of a search.
-
-    Returns:
-      The config without open values, and the images where they had to be opened for them.
-
-    Raises:
-      InputError: what `open_own` raises it for.
-    """
-    if not leaves_open(config):
-        return config, None
-    images = open_own(config)
-    config = config.copy_and_resolve_references()
-    chosen = {}
+def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
+    """Chooses the size of the images, the batch size and the number of epochs, where they are open."""
+    chosen, size, epochs = {}, config.search.batch_size, config.search.epochs
     if not config.data.image_size:
-        config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
+        chosen["data.image_size"] = own.image_size(images.side)
     first = round(images.count("train") * config.data.train_fraction)
     half = max(1, min(first, images.count("train") - first))
-    if not config.search.batch_size:
-        size = own.batch_size(half, jax.device_count())
-        config.search.batch_size = chosen["search.batch_size"] = size
-    if not config.search.epochs:
-        steps = (config.search.images_per_epoch or half) // config.search.batch_size
-        config.search.epochs = chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
-    banner.show_chosen(chosen)
-    return config, images
+    if not size:
+        chosen["search.batch_size"] = size = own.batch_size(half)
+    if not epochs:
+        steps = (config.search.images_per_epoch or half) // size
+        chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
+    return chosen
 
 
 def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.SmallDataset:

@@ -13,7 +13,7 @@ from nge_jax.devices.parallel import Batches
 from nge_jax.search.steps.gradient import Net
 from nge_jax.search.steps.relaxation import Applied
 from nge_jax.space import architecture, genotype, nas_bench_201
-from nge_jax.space.found import Found
+from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.nas_bench_201 import NUM_EDGES, NUM_OPERATIONS, BenchCell
@@ -32,7 +32,7 @@ def of_one_cell(net: Net) -> Applied:
     return SampledSupernet(net) if net.share == 1 else net
 
 
-def choices(net: Net, cell: Found) -> Any:
+def choices(net: Net, cell: Cell) -> Any:
     """Makes that under which `of_one_cell(net)` is this cell.
 
     A supernet on a part of the channels mixes whatever it is given: it gets the cell's one-hot probabilities, and
@@ -47,7 +47,7 @@ def choices(net: Net, cell: Found) -> Any:
     return chosen
 
 
-def draw(like: Found, count: int) -> dict[str, Found]:
+def draw(like: Cell, count: int) -> dict[str, Cell]:
     """Draws random cells of the space of `like`, the same for all searches, by the names that load them again."""
     if isinstance(like, Genotype):
         return {f"random:{n}": genotype.random_genotype(n) for n in range(count)}
@@ -63,7 +63,7 @@ def compare(
     score: Callable[[Params, Batches, Sequence[Any]], np.ndarray],
     weights: Params,
     batches: Batches,
-    cell: Found,
+    cell: Cell,
     count: int,
 ) -> dict[str, Any]:
     """Evaluates the cell found and `count` random ones on the same batches, unaugmented.

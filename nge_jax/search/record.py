@@ -13,9 +13,11 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
-from nge_jax.space import architecture, found, nas_bench_201
+from nge_jax.space import architecture, nas_bench_201
+from nge_jax.space.cell import derive, is_uniform, operation_counts
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
+from nge_jax.space.skips import SKIP, margins
 from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.strategies.base import History, Strategy
 from nge_jax.workdir import artifacts
@@ -49,6 +51,8 @@ UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_deca
 
 # Without the count, which the row tells: the same line is not shown again.
 HALF_SKIPS = "warning: skip_connect takes half of the {} cell's edges or more"
+# An edge's operation is decided where P leads its runner-up by so much. Before the first step P leads by up to 0.02.
+DECIDED = 0.1
 
 
 def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:
@@ -118,7 +122,7 @@ def epoch_metrics(
         row[f"{name}_accuracy"] = float(sums.correct / sums.count)
     row["learning_rate"] = learning_rate
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[epoch], state.history)
-    leader = found.derive(strengths(mixture), space)
+    leader = derive(strengths(mixture), space)
     if history is not None:
         best = history.rewards.argmax()
         leader = architecture.to_genotype(np.asarray(history.architectures[best]))
@@ -128,7 +132,7 @@ def epoch_metrics(
     entropies = entropy(operation_probs(mixture))
     for cell_type, value in zip(space.cell_types, entropies, strict=True):
         row[f"entropy_{cell_type}"] = float(value)
-        counts = found.operation_counts(leader, cell_type)
+        counts = operation_counts(leader, cell_type)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row
 
@@ -142,46 +146,64 @@ def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
     }
 
 
-def warnings(
-    row: Mapping[str, Any], probs: Mapping[str, np.ndarray], space: Space
-) -> Iterator[str]:
+def latest(history: Any, epoch: int) -> Any:
+    """Returns P before and after an epoch [2, C, E, O], or a `Mixture` of both.
+
+    Args:
+      history: of the search's state, whose first axis is the epochs, 0 before the first.
+      epoch: counted from 1.
+    """
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[epoch - 1 : epoch + 1], history)
+
+
+def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[str]:
     """Yields a line for each cell type that a known failure of such searches has taken over.
+
+    Skip connections are told of when they are decided, in two epochs in a row: while P is close to uniform they come
+    and go.
 
     Args:
       row: of the epoch's metrics.
-      probs: P [E, O] of each cell type that cells are derived from; of a strategy that asks for cells none.
+      two_epochs: P as `latest` returns it. None: a strategy asks for cells, and leads with one that was evaluated.
       space: that is searched.
     """
     for cell_type in space.cell_types:
-        if failure := _failure(row, probs, cell_type, space):
+        if failure := _failure(row, two_epochs, cell_type, space):
             yield "".join(failure)
 
 
 def warnings_of_several(
-    rows: Mapping[Member, Mapping[str, Any]],
-    probs: Mapping[Member, Mapping[str, np.ndarray]],
-    space: Space,
+    rows: Mapping[Member, Mapping[str, Any]], two_epochs: Mapping[Member, Any], space: Space
 ) -> Iterator[str]:
     """Yields the same of searches side by side, lines that name the searches."""
     for cell_type in space.cell_types:
         whose: dict[tuple[str, str], list[Member]] = {}
         for member, row in rows.items():
-            if failure := _failure(row, probs[member], cell_type, space):
+            if failure := _failure(row, two_epochs[member], cell_type, space):
                 whose.setdefault(failure, []).append(member)
         for (what, advice), members in sorted(whose.items()):
             yield f"{what}, of {artifacts.describe(members)}{advice}"
 
 
 def _failure(
-    row: Mapping[str, Any], probs: Mapping[str, np.ndarray], cell_type: str, space: Space
+    row: Mapping[str, Any], two_epochs: Any, cell_type: str, space: Space
 ) -> tuple[str, str] | None:
     """Says what has taken over a cell type, and what helps; None: nothing. A choice of equals is none of skips."""
-    if cell_type in probs and found.is_uniform(probs[cell_type]):
-        return f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
+    skip_count = row[f"{SKIP}_{cell_type}"]
+    if two_epochs is not None:
+        before, now = (jax.tree.map(lambda leaf, n=n: leaf[n], two_epochs) for n in (0, 1))
+        if is_uniform(operation_probs(now)[space.cell_types.index(cell_type)]):
+            return f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
+        skip_count = min(_decided_skips(p, cell_type, space) for p in (before, now))
     edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
-    if 2 * row[f"skip_connect_{cell_type}"] >= edges:
-        return f"{HALF_SKIPS.format(cell_type)} now", ""
-    return None
+    return (f"{HALF_SKIPS.format(cell_type)} now", "") if 2 * skip_count >= edges else None
+
+
+def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:
+    """Counts the edges of the derived cell on which P leads with skip_connect by `DECIDED` or more."""
+    cell = derive(strengths(mixture), space)
+    kept = margins(operation_probs(mixture), cell, cell_type)
+    return sum(m.edge.operation == SKIP and m.operation_margin >= DECIDED for m in kept)
 
 
 def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:
@@ -196,7 +218,7 @@ def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]
     """
     epochs, accuracies = [], {}
     for epoch, probs in enumerate(history):
-        cell = found.derive(probs, NAS_BENCH_201)
+        cell = derive(probs, NAS_BENCH_201)
         assert isinstance(cell, BenchCell)
         accuracies = nas_bench_201.accuracies(table, cell)
         epochs.append({"epoch": epoch, "cell": cell.cell, "test": accuracies["CIFAR-10"]["test"]})

@@ -46,7 +46,8 @@ from nge_jax.search.several import task as several_task
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
-from nge_jax.space import found, nas_bench_201
+from nge_jax.space import nas_bench_201
+from nge_jax.space.cell import to_json
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import SPACES
 from nge_jax.workdir import artifacts, metrics_log
@@ -146,7 +147,7 @@ def _conclude(search: Search, state: SearchState, path: Path) -> SearchResult:
             score = search_task.make_score(search)
             result = search_task.conclude(search, state, path, score)
         if distributed.is_first():
-            print(found.to_json(result.genotype), flush=True)
+            print(to_json(result.genotype), flush=True)
         return result
     with waiting("choosing the cells"):
         keep = search.settings["run"]["keep_checkpoints"]
@@ -195,7 +196,7 @@ def sizes(path: Path) -> list[Size]:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
     """
-    cells = artifacts.read_found(path / artifacts.GENOTYPE)
+    cells = artifacts.read_cell(path / artifacts.GENOTYPE)
     return [*_sizes(_recorded(path), cells, path)] if isinstance(cells, Genotype) else []
 
 
@@ -265,8 +266,9 @@ def summary(config: ConfigDict) -> str:
 KIND = run_task.Kind(
     name="search",
     check_complete=lambda config: check_complete(config, "search"),
-    resolve=lambda config, path: search_images.resolve(config),
+    resolve=search_images.resolve,
     check=search_checks.check,
+    check_devices=search_checks.check_devices,
     members=several_task.settings_of_members,
     open=_open,
     recognize=_recognize,

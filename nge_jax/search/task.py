@@ -26,8 +26,8 @@ from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.visible_state import visible_state, wrap_program
-from nge_jax.space import architecture, found, skips
-from nge_jax.space.found import Found
+from nge_jax.space import architecture, skips
+from nge_jax.space.cell import Cell, derive, operation_counts, space_of, to_json
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.workdir import artifacts
 
@@ -46,12 +46,23 @@ class SearchResult(NamedTuple):
     of_models: with `search.edge_models` instead of `of_seeds`: the results by edge model, then by seed.
     """
 
-    genotype: Found
+    genotype: Cell
     probabilities: np.ndarray
     workdir: Path
     accuracies: dict[str, dict[str, float | None]] | None = None
     of_seeds: Mapping[int, "SearchResult"] = MappingProxyType({})
     of_models: Mapping[str, Mapping[int, "SearchResult"]] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        parts = [str(self.workdir)]
+        for cell_type in space_of(self.genotype).cell_types:
+            counts = operation_counts(self.genotype, cell_type).items()
+            parts.append(f"{cell_type}: {', '.join(f'{n} {name}' for name, n in counts if n)}")
+        if self.of_models:
+            parts.append(f"the first of the edge models {', '.join(self.of_models)}")
+        if self.of_seeds:
+            parts.append(f"the first of the seeds {', '.join(map(str, self.of_seeds))}")
+        return f"SearchResult({'; '.join(parts)})"
 
 
 def make_task(search: Search, path: Path) -> Task:
@@ -139,7 +150,7 @@ def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchS
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
     last = np.asarray(operation_probs(history))[epoch]
     probs = dict(zip(search.space.cell_types, last, strict=True))
-    derived_from = probs if search.strategy is None else {}
+    derived_from = search_record.latest(history, epoch) if search.strategy is None else None
     notes = [*search_record.warnings(row, derived_from, search.space)]
     if epoch < search.epochs and search.stop_on_skips and _has_too_many_skips(search, state):
         notes.append(f"stopped after epoch {epoch} of {search.epochs} by search.stop_on_skips")
@@ -200,13 +211,13 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
     truth = None if search.table is None else search_record.true_accuracies(search.table, history)
     cell = _choose(search, state, path, score)
     if distributed.is_first():
-        files.write_atomically(path / artifacts.GENOTYPE, found.to_json(cell))
+        files.write_atomically(path / artifacts.GENOTYPE, to_json(cell))
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
     return SearchResult(cell, history[-1], path, truth and truth["found"])
 
 
-def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Found:
+def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cell:
     """Returns the search's cell; history.npz and random_cells.json tell who competed."""
     drawn = functools.cache(lambda: _final_batches(search))
     choice = search.choice
@@ -258,12 +269,12 @@ def _epochs_done(search: Search, state: SearchState) -> int:
     return int(state.step) // search.steps_per_epoch
 
 
-def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Found:
+def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Cell:
     """Derives the cell that the last whole epoch's P favors, with at most `max_skips` skip connections."""
     done = _epochs_done(search, state)
     last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
     if max_skips is None:
-        return found.derive(last, search.space)
+        return derive(last, search.space)
     return skips.derive(last, search.space, max_skips)
 
 

@@ -6,6 +6,8 @@ a training and its evaluation, `predict`, `pictures` and `report` show the resul
 
 from etils import epy as _epy
 
+__all__ = ["SegmentationResult", "run", "summary"]
+
 with _epy.lazy_api_imports(globals()):
     from nge_jax.segment.runner import SegmentationResult as SegmentationResult
     from nge_jax.segment.runner import run as run

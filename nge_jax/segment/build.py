@@ -96,8 +96,7 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data."""
-    checks.check_numbers(config)
-    checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
+    checks.check_values(config)
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if stride not in OUTPUT_STRIDES:
         expected = ", ".join(map(str, OUTPUT_STRIDES))
@@ -108,7 +107,6 @@ def check(config: ConfigDict) -> None:
         raise InputError(f"config.network.rates: found {rates}, expected different numbers")
     _check_size("data.crop", config.data.crop, stride)
     _check_size("data.test_size", config.data.test_size, stride)
-    _check_batch(config)
     batch_bytes = 4 * config.data.crop**2 * config.train.batch_size  # colors and the mask
     train_build.check_memory(config, batch_bytes, 4 * config.data.test_size**2)
 
@@ -122,10 +120,11 @@ def _check_size(key, size, stride):
         )
 
 
-def _check_batch(config):
+def check_devices(config: ConfigDict) -> None:
+    """Raises InputError where this machine's devices divide a batch into unequal parts, or into too small ones."""
     devices, parts = jax.device_count(), config.train.accumulate
     batch_size = config.train.batch_size
-    checks.divides_into_micro_batches(batch_size, devices, parts)
+    checks.divides_among("train.batch_size", batch_size, devices, parts)
     # The image's mean is a single pixel: normalized by the statistics of one image it would be 0.
     together = batch_size // parts // (1 if config.train.sync_batch_norm else devices)
     if config.network.image_pooling and together < 2:

@@ -160,6 +160,7 @@ KIND = run_task.Kind(
     check_complete=lambda config: check_complete(config, "segment"),
     resolve=lambda config, path: (config, None),
     check=segment_build.check,
+    check_devices=segment_build.check_devices,
     members=lambda values, path: {},
     open=_open,
     recognize=train_runner.recognize,

@@ -4,7 +4,7 @@ This module imports no jax.
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -38,8 +38,8 @@ def check_keys(config: ConfigDict, like: str) -> None:
             )
 
 
-def check_numbers(config: ConfigDict) -> None:
-    """Refuses numbers that are out of the limits of `settings.keys`."""
+def check_values(config: ConfigDict) -> None:
+    """Refuses numbers and names that the tables of `settings.keys` do not allow."""
     keys.check(config.task, flatten(config.to_dict()))
 
 
@@ -72,22 +72,19 @@ def check_steps(key: str, epochs: int, steps_per_epoch: int) -> None:
         )
 
 
-def one_of(key: str, value: str, known: Collection[str]) -> None:
-    """Refuses a value that is not known."""
-    if value not in known:
-        raise InputError(f"config.{key}: found {value!r}, expected one of {', '.join(known)}")
-
-
-def divides_among(key: str, batch_size: int, parts: int, what: str) -> None:
-    """Refuses a batch whose parts would not be equally large; `what` the parts are: "4 devices"."""
-    if batch_size % parts:
-        raise InputError(f"config.{key}: found {batch_size}, expected a multiple of the {what}")
-
-
-def divides_into_micro_batches(batch_size: int, devices: int, accumulate: int) -> None:
-    """Refuses a `train.batch_size` that devices and `train.accumulate` do not divide."""
-    among = f"{devices} devices" + (f" times {accumulate} micro-batches" if accumulate > 1 else "")
-    divides_among("train.batch_size", batch_size, devices * accumulate, among)
+def divides_among(key: str, batch_size: int, devices: int, micro_batches: int = 1) -> None:
+    """Refuses a batch that devices, and each one's micro-batches, cannot divide into equal parts."""
+    if batch_size % (devices * micro_batches) == 0:
+        return
+    parts = f"{devices} device{'s' * (devices > 1)}"
+    if micro_batches > 1:
+        parts += f" times {micro_batches} micro-batches"
+    line = f"config.{key}: {parts} do not divide a batch of {batch_size}, expected a multiple of "
+    line += f"{devices * micro_batches}"
+    fewer = [n for n in range(1, devices) if batch_size % (n * micro_batches) == 0]
+    if fewer:  # a run that has begun keeps its batch
+        line += f"; a run of this batch goes on with {' or '.join(map(str, fewer))} of the devices"
+    raise InputError(line)
 
 
 def is_like(value: Any, example: Any) -> bool:

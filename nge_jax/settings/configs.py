@@ -8,6 +8,7 @@ commas, choose among its variants. The files of this project come with the progr
 import difflib
 import functools
 import json
+import os
 import re
 import shlex
 import traceback
@@ -23,7 +24,6 @@ from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
 
-DTYPES = ("float32", "bfloat16")
 KINDS = {
     bool: "True or False",
     int: "an integer",
@@ -61,12 +61,13 @@ def find_config(name: str) -> Path:
     file, shipped = Path(name).expanduser(), shipped_configs()
     if name in shipped:
         return shipped[name]
-    if file.suffix == ".json" or file.is_dir():
+    if file.suffix == ".json" or os.path.isdir(file):
+        found = "a folder" if os.path.isdir(file) else "a record of values"
         raise InputError(
-            f"config {name!r}: found {'a folder' if file.is_dir() else 'a record of values'}, expected the name or "
-            "the .py file of a config (a run goes on by the command that began it)"
+            f"config {name!r}: found {found}, expected the name or the .py file of a config (a run goes on by the "
+            "command that began it)"
         )
-    if file.is_file():
+    if os.path.isfile(file):  # false for a name too long for a path, where pathlib raises
         return file
     if file.suffix in ("", ".py") and str(file.parent) in (".", "configs") and file.stem in shipped:
         return shipped[file.stem]
@@ -76,6 +77,8 @@ def find_config(name: str) -> Path:
 
 def load_config(name: str | Path, words: str = "") -> ConfigDict:
     """Returns a config by its file or its name: `load_config("search_cifar", "rnn,small")`.
+
+    Its keys may be given other values, but none may be added: a key with a typo in it is refused.
 
     Raises:
       InputError: there is no such config, it cannot be read, or it refuses the words.
@@ -93,7 +96,7 @@ def load_config(name: str | Path, words: str = "") -> ConfigDict:
     if not isinstance(config, ConfigDict):
         found = type(config).__name__
         raise InputError(f"{file}: get_config returns {found}, expected a ConfigDict")
-    return config
+    return config.lock()
 
 
 def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:

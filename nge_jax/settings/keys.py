@@ -1,4 +1,4 @@
-"""What every number of a config may be: one table, from which the checks and docs/keys.md come.
+"""The values that a config's numbers and names may have: the checks and docs/keys.md come from these tables.
 
 A limit is either what the program can compute with, or beyond all use: a value past it is a slip of the keyboard, which
 would else take the memory or the night. This module imports no jax.
@@ -9,6 +9,18 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from nge_jax.errors import InputError
+from nge_jax.settings.choices import (
+    ADJACENCIES,
+    ALTERNATIONS,
+    CLASS_WEIGHTS,
+    DECAYS,
+    DTYPES,
+    EDGE_MODELS,
+    RELAXATIONS,
+    STEMS,
+    STRATEGIES,
+)
+from nge_jax.space.spaces import SPACES
 
 FLOAT = 3.4e38  # below the largest of float32
 COUNT = 2**31 - 1  # of int32, in which steps are counted
@@ -154,12 +166,31 @@ OPEN = {
 }
 # Keys (or groups of them) that do not change a result: a run may be resumed with other values.
 HARMLESS = ("data.dir", "data.devkit", "data.table", "run.")
+# The names of which a key holds one, or several.
+CHOICES = {
+    "network.dtype": DTYPES,
+    "network.stem": STEMS,
+    "search.adjacency": ADJACENCIES,
+    "search.alternation": ALTERNATIONS,
+    "search.edge_model": EDGE_MODELS,
+    "search.edge_models": EDGE_MODELS,
+    "search.relaxation": RELAXATIONS,
+    "search.space": tuple(SPACES),
+    "search.strategy": STRATEGIES,
+    "train.class_weights": CLASS_WEIGHTS,
+    "train.decay": DECAYS,
+}
 JITTER_HUE = 0.5  # the last of data.jitter's, in turns
 
 
 def limits(task: str, values: Collection[str] = ()) -> dict[str, Limits]:
     """Returns the limits of a task's keys, and of some that other tasks have; `values`: the keys of a config."""
     return COMMON | OF_TASK[task] | (OPEN if "data.device_budget_gb" in values else {})
+
+
+def left_open(values: Mapping[str, Any]) -> list[str]:
+    """Lists the keys, joined by dots, that a config of a user's own images leaves to them: as 0."""
+    return [key for key in OPEN if key in values and not values[key]]
 
 
 def is_numeric(value: Any) -> bool:
@@ -170,7 +201,7 @@ def is_numeric(value: Any) -> bool:
 
 
 def check(task: str, values: Mapping[str, Any]) -> None:
-    """Refuses numbers that are out of their limits.
+    """Refuses numbers that are out of their limits, and names that are none of the known ones.
 
     Args:
       task: of the config.
@@ -198,6 +229,17 @@ def check(task: str, values: Mapping[str, Any]) -> None:
             f"config.data.jitter: found {values['data.jitter'][-1]} as the strength of hue, "
             f"expected at most {JITTER_HUE} turns"
         )
+    for key, names in CHOICES.items():
+        if key in values:
+            _check_choice(key, values[key], names)
+
+
+def _check_choice(key: str, value: Any, names: Collection[str]) -> None:
+    for name in value if isinstance(value, tuple | list) else (value,):
+        if name not in names:
+            raise InputError(
+                f"config.{key}: found {_brief(name)}, expected one of {', '.join(names)}"
+            )
 
 
 def table() -> str:

@@ -1,22 +1,20 @@
-"""Architectures as arrays, and the distribution over them that edge probabilities stand for.
+"""Architectures as arrays, and the distribution over architectures that edge probabilities stand for.
 
-An architecture is int32 [C, E]: the operation of each edge of each cell type, ABSENT where the edge
-is not kept. P [C, E, O] gives each inner node, independently of the others, first a set of kept
-edges and then an operation on each of them:
+An architecture is int32 [C, E]: the operation of each edge of each cell type, or ABSENT where the edge is not kept.
+P [C, E, O] draws the inner nodes independently: for each a set of kept edges, then an operation on each kept edge:
 
     s_e = max_o P_eo / (1 - max_o P_eo)                 an edge's strength, the odds of its best operation
     edges      drawn one after another without replacement, each time in proportion to s (Plackett-Luce);
                the order of the draws does not count
     operation  of a kept edge e: P_e
 
-so that, with the sum over all orders (e_1, ..., e_n) in which a node's edges can have been drawn,
+The probability sums over all orders (e_1, ..., e_n) in which a node's edges can have been drawn:
 
     log p = sum_nodes [log sum_orders prod_j s_(e_j) / (sum_(not yet drawn) s_e) + sum_j log P_(e_j, o_j)].
 
-The most probable architecture is the one that `genotype.derive` gives: it too ranks edges by max_o P.
-The paper promises that actions come from edge embeddings and is silent on how two edges are chosen;
-the odds, unlike max_o P itself, let a search become as certain as it likes. Where a space keeps all
-edges, only the operations are drawn.
+The most probable architecture is the one that `genotype.derive` gives, because `derive` also ranks edges by max_o P.
+The paper says that actions come from edge embeddings, and is silent on how two edges are chosen. The odds let a search
+become as certain as it likes; max_o P itself would not. Where a space keeps all edges, only operations are drawn.
 """
 
 import itertools
@@ -26,15 +24,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import logsumexp
 
+from nge_jax.errors import GenotypeError
 from nge_jax.space.genotype import Genotype, derive
 from nge_jax.space.spaces import DARTS, Space
 
 ABSENT = -1  # the edge is not kept
-SMALLEST = 1e-6  # below it a probability counts as this: float32 tells 1 - 1e-7 from 1, no more
+SMALLEST = 1e-6  # a smaller probability counts as this one: float32 tells 1 - 1e-7 from 1, no more
 
 
 def one_hot(architecture: jax.Array, space: Space) -> jax.Array:
-    """Turns architectures [..., C, E] into probabilities [..., C, E, O], all 0 on an absent edge."""
+    """Turns architectures [..., C, E] into probabilities [..., C, E, O]; an absent edge has zeros."""
     return jax.nn.one_hot(architecture, len(space.operations))
 
 
@@ -42,14 +41,24 @@ def from_genotype(genotype: Genotype) -> np.ndarray:
     """Makes the architecture, int32 [2, 14], of a genotype of the paper's space.
 
     Raises:
-        ValueError: a cell has other operations (SNAS_aggressive: none) or more inner nodes (ENASNet).
+        GenotypeError: a cell has other operations (SNAS_aggressive: none), more inner nodes (ENASNet), or an output
+            that is not all inner nodes. An architecture cannot say these.
     """
-    for field, pairs in (("normal", genotype.normal), ("reduce", genotype.reduce)):
+    inner = DARTS.inner_nodes
+    for field, pairs, concat in (
+        ("normal", genotype.normal, genotype.normal_concat),
+        ("reduce", genotype.reduce, genotype.reduce_concat),
+    ):
         unknown = {operation for operation, _ in pairs} - {*DARTS.operations}
-        if unknown or len(pairs) != 2 * len(DARTS.inner_nodes):
+        if unknown or len(pairs) != 2 * len(inner):
             found = ", ".join(sorted(unknown)) or f"{len(pairs) // 2} inner nodes"
-            raise ValueError(
+            raise GenotypeError(
                 f'genotype field "{field}": expected a cell of the paper\'s space, found {found}'
+            )
+        if {*concat} != {*inner}:
+            raise GenotypeError(
+                f'genotype field "{field}_concat": expected all inner nodes, {inner[0]}..{inner[-1]}, as every cell of '
+                f"the paper's space has them, found {', '.join(map(str, concat))}"
             )
     architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
     for c, cell_type in enumerate(DARTS.cell_types):
@@ -66,7 +75,7 @@ def to_genotype(architecture: np.ndarray) -> Genotype:
 
 
 def uniform(space: Space) -> jax.Array:
-    """Makes P [C, E, O] of equal probabilities: all architectures are equally probable."""
+    """Makes P [C, E, O] of equal probabilities, where all architectures are equally probable."""
     return jnp.full(space.shape, 1 / len(space.operations))
 
 
@@ -82,7 +91,7 @@ def sample(key: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
 
 
 def log_prob(probs_CxExO: jax.Array, architecture: jax.Array, space: Space) -> jax.Array:
-    """Computes log p of an architecture [C, E], exactly; -inf where it keeps edges that the space does not allow."""
+    """Computes log p of an architecture [C, E] exactly; -inf where the space does not allow the kept edges."""
     kept = architecture != ABSENT
     logits = finite_log(probs_CxExO)
     total = (logits * one_hot(architecture, space)).sum()
@@ -93,7 +102,7 @@ def log_prob(probs_CxExO: jax.Array, architecture: jax.Array, space: Space) -> j
 
 
 def entropy(probs_CxExO: jax.Array, space: Space) -> jax.Array:
-    """Computes the distribution's entropy in nats, exactly: of the sets of edges and of their operations."""
+    """Computes the entropy in nats exactly, over the sets of edges and the operations on the edges."""
     edge_entropy_CxE = -(probs_CxExO * finite_log(probs_CxExO)).sum(-1)
     total = jnp.zeros(())
     for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():
@@ -110,16 +119,20 @@ def log_strength(probs_CxExO: jax.Array) -> jax.Array:
 
 
 def finite_log(probs: jax.Array) -> jax.Array:
-    """Computes log P, with finite values and derivatives everywhere."""
+    """Computes log P with finite values and derivatives everywhere."""
     return jnp.log(jnp.maximum(probs, SMALLEST))
 
 
 def _edge_sets(probs_CxExO, space) -> dict[int, tuple[np.ndarray, jax.Array]]:
-    """Lists for each inner node the sets of edges it may keep, bool [S, I] of its I edges, and their log p [C, S]."""
+    """Lists for each inner node the sets of edges that it may keep.
+
+    Returns:
+        For each node bool [S, I], the kept ones of its I edges in each set, and the sets' log p [C, S].
+    """
     log_s_CxE = log_strength(probs_CxExO)
     sets = {}
     for node in space.inner_nodes:
-        if space.kept(node) == node:  # a node has as many edges as its number says
+        if space.kept(node) == node:  # node k has k edges
             sets[node] = np.ones((1, node), bool), jnp.zeros((len(log_s_CxE), 1))
             continue
         orders_SxRxK, left_SxRxKxI = _orders(node, space.kept(node))
@@ -132,7 +145,7 @@ def _edge_sets(probs_CxExO, space) -> dict[int, tuple[np.ndarray, jax.Array]]:
 
 
 def _orders(edges: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists the R orders in which each of S sets is drawn, [S, R, kept], and what is left before each draw."""
+    """Lists the R orders in which each of S sets is drawn, [S, R, kept], and the edges left before each draw."""
     sets = itertools.combinations(range(edges), kept)
     orders = np.array([list(itertools.permutations(drawn)) for drawn in sets])
     drawn = np.eye(edges, dtype=int)[orders]

@@ -1,46 +1,44 @@
 """Genotypes: derived and published cells, their JSON, and their derivation from probabilities.
 
-A cell is a DAG: nodes 0 and 1 are the outputs of the two cells before it, the inner nodes follow
-from 2, and an edge i -> k carries one operation. A genotype keeps two edges for each inner node,
-in the vocabulary of DARTS. This module imports no jax: tools read genotypes without it.
+A cell is a DAG. Nodes 0 and 1 are the outputs of the two cells before it, and the inner nodes begin with 2. An edge
+i -> k carries one operation. A genotype keeps two edges into each inner node, in DARTS's vocabulary.
 
-`KNOWN` holds the published cells made of the seven operations here and `none`. Left out, since they
-need other operations: NASNet and PNASNet (sep_conv_7x7), AmoebaNet (sep_conv_7x7, conv_7x1_1x7)
-and SETN (conv_3x1_1x3).
+`KNOWN` holds the published cells by name. This module imports no jax, so that tools read genotypes without it.
 """
 
 import importlib
 import json
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from reprlib import repr as brief
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from nge_jax import files
 from nge_jax.errors import GenotypeError
-from nge_jax.space import genotype_text
+from nge_jax.space import published
+from nge_jax.space.formats import source
+from nge_jax.space.formats import text as texts
+from nge_jax.space.formats.records import CONVERT
 from nge_jax.space.spaces import DARTS
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
-NONE = "none"  # an absent edge: stands in a published cell (SNAS_aggressive), is never searched
-NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # of a searched cell; ENASNet has 7
+NONE = published.NONE
+NUM_INPUTS, NUM_NODES = DARTS.num_inputs, DARTS.num_nodes  # in a searched cell; ENASNet has 7 nodes
 EDGES = DARTS.edges
 
-SEED_DIGITS = 18  # of random:SEED
-MAX_INNER_NODES = 32  # of a cell that is read; the largest published one has 5
-MAX_BYTES = 2**24  # of a file that holds one, a log say
+SEED_DIGITS = 18  # the most digits in random:SEED
+MAX_INNER_NODES = 32  # the most in a cell that is read; the largest published cell has 5
 
 Pair = tuple[str, int]
+T = TypeVar("T")
 
 
 class Genotype(NamedTuple):
     """Names the kept edges of a normal and a reduction cell, as DARTS writes them.
 
     Attributes:
-        normal, reduce: (operation, predecessor) pairs, two for each inner node: pair j belongs to node 2 + j // 2.
+        normal, reduce: (operation, predecessor) pairs, two for each inner node. Pair j belongs to node 2 + j // 2.
         normal_concat, reduce_concat: the nodes whose concatenation is the cell's output.
     """
 
@@ -50,11 +48,11 @@ class Genotype(NamedTuple):
     reduce_concat: tuple[int, ...]
 
     def cell(self, cell_type: str) -> tuple[tuple[Pair, ...], tuple[int, ...]]:
-        """Gives the pairs and the concatenated nodes of one of CELL_TYPES."""
+        """Returns the pairs and the concatenated nodes of one cell type in CELL_TYPES."""
         return {"normal": self[:2], "reduction": self[2:]}[cell_type]
 
     def plot(self) -> Any:
-        """Draws both cells, as a matplotlib figure; a notebook draws a genotype that ends a cell by itself."""
+        """Draws both cells as a matplotlib figure. A notebook draws a genotype by itself where it ends a code cell."""
         return _drawing().genotype_figure(self)
 
     def _repr_svg_(self) -> str:
@@ -64,10 +62,10 @@ class Genotype(NamedTuple):
 def validate(genotype: Genotype) -> Genotype:
     """Returns the genotype, with tuples throughout.
 
-    A node's two predecessors differ, except in a cell that was published so (ENASNet, in `KNOWN`).
+    A node's two predecessors differ, except in ENASNet, which was published with equal ones.
 
     Raises:
-        GenotypeError: naming the field.
+        GenotypeError: the genotype is wrong; the message names the field.
     """
     read = Genotype(
         *_read_cell("normal", genotype.normal, genotype.normal_concat),
@@ -82,25 +80,30 @@ def validate(genotype: Genotype) -> Genotype:
 
 
 def to_json(genotype: Genotype) -> str:
-    """Writes an indented JSON object, one line for each pair."""
+    """Writes an indented JSON object with one line for each pair."""
     text = json.dumps(validate(genotype)._asdict(), indent=2)
     return re.sub(r"\[[^][]+\]", lambda inner: json.dumps(json.loads(inner[0])), text) + "\n"
 
 
 def from_json(text: str) -> Genotype:
-    """Reads what `to_json` writes.
+    """Reads the JSON that `to_json` writes.
 
     Raises:
-        GenotypeError: for anything that is not a genotype, naming the field.
+        GenotypeError: the text is no genotype; the message names the field.
     """
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GenotypeError(f"genotype: not JSON, {error}") from None
-    return _from_fields(fields)
+    return from_fields(fields)
 
 
-def _from_fields(fields: Any) -> Genotype:
+def from_fields(fields: Any) -> Genotype:
+    """Makes a genotype from a dict of the four fields.
+
+    Raises:
+        GenotypeError: the fields are no genotype; the message names the field.
+    """
     expected = ", ".join(Genotype._fields)
     if not isinstance(fields, dict):
         raise GenotypeError(f"genotype: expected an object with {expected}, found {brief(fields)}")
@@ -110,22 +113,50 @@ def _from_fields(fields: Any) -> Genotype:
     return validate(Genotype(**fields))
 
 
-def from_text(text: str, name: str = "") -> Genotype:
-    """Reads what `to_json` writes, or what other programs do, see `space.genotype_text`; `name`: one of several.
+def from_text(text: str, name: str = "", is_python: bool = False) -> Genotype:
+    """Reads a genotype in any format of `space.formats`.
+
+    Args:
+        text: the text of a file, a log, or the genotype alone.
+        name: the variable in a Python file, or the entry in a JSON object; "" for the only cell.
+        is_python: whether the text has to be read as a Python file.
 
     Raises:
-        GenotypeError: for anything that is not a genotype, naming the field.
+        GenotypeError: the text is no genotype; the message names the field or the format.
     """
-    return _from_fields(genotype_text.read_fields(text, name))
+    found = texts.read(text, name, is_python)
+    if isinstance(found, dict):
+        return from_fields(found)
+    if "~" in found:
+        raise GenotypeError(
+            f"genotype: found a cell of NAS-Bench-201, {found[:40]}..., whose space has other operations; {CONVERT}"
+        )
+    raise GenotypeError(f"genotype: found {brief(found)}, {CONVERT}")
 
 
 def load(name_or_path: str) -> Genotype:
-    """Finds a genotype: a known cell by name, "random:SEED", a file (or the folder that holds genotype.json), or text.
+    """Finds a genotype: a published cell by name, "random:SEED", a file, a run's folder, or a text given itself.
 
-    A file holds JSON or DARTS's printed Genotype(...), which may be given itself too; FILE:NAME is one of several.
+    A file may have any format of `space.formats`. FILE:NAME is one of several cells in a file.
 
     Raises:
-        GenotypeError: naming the file.
+        GenotypeError: there is no genotype; the message names the file.
+    """
+    return load_as(from_text, name_or_path)
+
+
+def load_as(
+    read: Callable[[str, str, bool], T], name_or_path: str, folder: str = ""
+) -> Genotype | T:
+    """Finds a cell as `load` does, with another reader of texts.
+
+    Args:
+        read: reads a text; its arguments are those of `from_text`.
+        name_or_path: a name, a file, a folder or a text, as in `load`.
+        folder: where a relative path begins. The current folder is tried next.
+
+    Raises:
+        GenotypeError: there is no cell; the message names the file.
     """
     if name_or_path in KNOWN:
         return KNOWN[name_or_path]
@@ -136,55 +167,22 @@ def load(name_or_path: str) -> Genotype:
                 f"genotype random:SEED: found {len(seed[1])} digits, expected {expected}"
             )
         return random_genotype(int(seed[1]))
-    if "Genotype(" in name_or_path:
-        return from_text(name_or_path)
-    is_folder = os.path.isdir(name_or_path)
-    path = os.path.join(name_or_path, "genotype.json") if is_folder else name_or_path
-    name = ""
-    if not os.path.isfile(path) and (named := re.fullmatch(r"(.+):(\w+)", path)):
-        path, name = (named[1], named[2]) if os.path.isfile(named[1]) else (path, "")
-    if is_folder and not os.path.isfile(path) and (folders := _folders_of_several(name_or_path)):
-        differ = "seeds" if os.path.basename(folders[0]).startswith("seed-") else "edge models"
-        raise GenotypeError(
-            f"genotype {json.dumps(name_or_path[:200])}: found searches of several {differ}, expected one: "
-            f"{', '.join(folders)}"
-        )
-    if not os.path.isfile(path):
-        expected = f"random:SEED, a file, Genotype(...) or one of {', '.join(KNOWN)}"
-        raise GenotypeError(
-            f'genotype "{path[:200]}": no such file or known cell, expected {expected}'
-        )
+    path, text, name = source.find(name_or_path, folder, KNOWN)
     try:
-        text = files.read_text(path, MAX_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        expected = "expected JSON or Genotype(...)"
-        raise GenotypeError(f"{path} cannot be read ({files.reason(error)}), {expected}") from None
-    try:
-        return from_text(text, name)
-    except ValueError as error:
-        raise GenotypeError(f"{path}: {error}") from None
-
-
-def _folders_of_several(path: str) -> list[str]:
-    """Lists the folders in a workdir of several searches that hold a genotype, in order; none in another.
-
-    They are called as `workdir.artifacts.Member` says.
-    """
-    found = [re.fullmatch(r"(?:(\w+)-)?seed-([0-9]{1,18})", name) for name in os.listdir(path)]
-    ordered = sorted((match[1] or "", int(match[2]), match[0]) for match in found if match)
-    folders = [os.path.join(path, name) for _, _, name in ordered]
-    return [f for f in folders if os.path.isfile(os.path.join(f, "genotype.json"))]
+        return read(text, name, path.endswith(".py"))
+    except GenotypeError as error:
+        raise GenotypeError(f"{path}: {error}" if path else str(error)) from None
 
 
 def derive(probs: np.ndarray) -> Genotype:
     """Derives the cells that probabilities P [2, 14, 7], [cell type, edge, operation], favor.
 
-    Each inner node keeps the two incoming edges with the largest max-probability, each with its
-    best operation; ties go to the lower index, of edges and of operations. A node's pairs stand in
-    ascending order of predecessor (DARTS: stronger first), so that equal cells compare equal.
+    Each inner node keeps the two incoming edges whose best operation is the most probable, with this operation. Ties
+    go to the lower index, both among edges and among operations. A node's pairs stand in ascending order of
+    predecessor, so that equal cells compare equal; DARTS puts the stronger first.
 
     Raises:
-        ValueError: for another shape and for NaN or infinity.
+        ValueError: P has another shape, NaN or infinity.
     """
     probs = np.asarray(probs, np.float64)
     shape = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
@@ -206,7 +204,7 @@ def derive(probs: np.ndarray) -> Genotype:
 
 
 def list_genotypes() -> tuple[str, ...]:
-    """Lists the names of the published cells that `load` knows."""
+    """Lists the names of the published cells."""
     return tuple(KNOWN)
 
 
@@ -231,7 +229,7 @@ def operation_counts(genotype: Genotype, cell_type: str) -> dict[str, int]:
 
 
 def _drawing() -> Any:
-    # By name and when it is asked for: this module is read by tools that have no matplotlib to load.
+    # The drawing is loaded when it is asked for, because tools read this module without matplotlib.
     return importlib.import_module("nge_jax.report.cell")
 
 
@@ -240,7 +238,7 @@ def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:
 
 
 def _genotype(normal: tuple[Pair, ...], reduce: tuple[Pair, ...]) -> Genotype:
-    """Makes a genotype whose cells put out all their inner nodes."""
+    """Makes a genotype with all inner nodes in the cells' outputs."""
     return Genotype(normal, _inner_nodes(normal), reduce, _inner_nodes(reduce))
 
 
@@ -280,46 +278,4 @@ def _read_cell(field: str, pairs: Any, concat: Any) -> tuple[tuple[Pair, ...], t
     return tuple(map(tuple, pairs)), tuple(concat)
 
 
-# Two lines a cell, normal and reduction: operation:predecessor, with a bar between inner nodes.
-_PUBLISHED = """
-DARTS_V1        sep3:1 sep3:0 | skip:0 sep3:1 | skip:0 sep3:1 | sep3:0 skip:2
-                max3:0 max3:1 | skip:2 max3:0 | max3:0 skip:2 | skip:2 avg3:0
-DARTS_V2        sep3:0 sep3:1 | sep3:0 sep3:1 | sep3:1 skip:0 | skip:0 dil3:2
-                max3:0 max3:1 | skip:2 max3:1 | max3:0 skip:2 | skip:2 max3:1
-PC_DARTS_cifar  sep3:1 skip:0 | sep3:0 dil3:1 | sep5:0 sep3:1 | avg3:0 dil3:1
-                sep5:1 max3:0 | sep5:1 sep5:2 | sep3:0 sep3:3 | sep3:1 sep3:2
-PC_DARTS_image  skip:1 sep3:0 | sep3:0 skip:1 | sep3:1 sep3:3 | sep3:1 dil5:4
-                sep3:0 skip:1 | dil5:2 max3:1 | sep3:2 sep3:1 | sep5:0 sep3:3
-PDARTS          skip:0 dil3:1 | skip:0 sep3:1 | sep3:1 sep3:3 | sep3:0 dil5:4
-                avg3:0 sep5:1 | sep3:0 dil5:2 | max3:0 dil3:1 | dil3:1 dil5:3
-ENASNet         sep3:1 skip:1 | sep5:1 skip:0 | avg3:0 sep3:1 | sep3:0 avg3:1 | sep5:1 avg3:0
-                sep5:0 sep3:1 | sep3:1 avg3:1 | sep3:1 avg3:1 | avg3:1 sep5:4 | sep3:5 sep5:0
-MdeNAS          sep5:1 sep3:0 | skip:0 sep5:1 | sep5:3 sep3:1 | dil5:3 max3:4
-                max3:0 sep5:1 | skip:0 skip:1 | sep3:3 skip:2 | dil3:3 sep5:0
-SNAS_mild       sep3:0 sep3:1 | skip:0 dil3:1 | skip:0 skip:1 | skip:0 sep3:1
-                max3:0 max3:1 | max3:1 skip:2 | max3:1 skip:2 | max3:0 dil5:2
-SNAS_moderate   dil5:0 skip:1 | sep3:0 skip:1 | skip:0 skip:1 | sep3:0 dil5:1
-                max3:0 max3:1 | sep5:0 dil5:1 | sep5:0 sep5:1 | sep5:0 sep5:1
-SNAS_aggressive sep5:0 skip:1 | skip:0 skip:1 | dil5:1 skip:0 | skip:0 dil5:1
-                sep5:0 none:1 | sep5:0 none:1 | none:1 none:0 | none:1 none:0
-GDAS_V1         skip:0 skip:1 | skip:0 sep5:2 | sep3:3 skip:0 | sep5:4 sep3:3
-                sep5:0 sep3:1 | sep5:2 sep5:1 | dil5:2 sep3:1 | sep5:0 sep5:1
-DrNAS_cifar10   sep3:0 sep5:1 | sep3:1 sep3:2 | skip:0 sep3:1 | sep3:2 dil5:3
-                max3:0 sep5:1 | dil5:2 sep5:1 | sep5:1 dil5:3 | skip:4 sep5:1
-DrNAS_imagenet  sep3:1 sep3:0 | sep3:0 sep3:1 | sep3:0 dil3:3 | skip:0 sep3:1
-                max3:0 sep3:1 | sep3:0 skip:2 | sep3:0 sep3:2 | sep3:3 sep3:1
-"""
-
-
-def _read_published(table: str) -> dict[str, Genotype]:
-    short = ("skip", "max3", "avg3", "sep3", "sep5", "dil3", "dil5", "none")
-    names = dict(zip(short, (*OPERATIONS, NONE), strict=True))
-
-    def pairs(line: str) -> tuple[Pair, ...]:
-        return tuple((names[name], int(i)) for name, i in re.findall(r"(\w+):(\d)", line))
-
-    lines = iter(table.strip().splitlines())
-    return {line.split()[0]: _genotype(pairs(line), pairs(next(lines))) for line in lines}
-
-
-KNOWN = _read_published(_PUBLISHED)
+KNOWN = {name: _genotype(*cells) for name, cells in published.CELLS.items()}

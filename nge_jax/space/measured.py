@@ -1,13 +1,13 @@
-"""Cells that somebody has trained: a CSV file of cells and their accuracies, as an evaluator for the strategies.
+"""Cells that a user has trained: a CSV file of cells and accuracies, as an evaluator for the strategies.
 
     genotype,accuracy
     DARTS_V2,97.24
     runs/search_cifar/genotype.json,96.9
     "{""normal"": [[""skip_connect"", 0], ...",95.1
 
-A cell is a published name, "random:SEED", a file (from the CSV's folder), or a genotype's JSON on one line; of
-NAS-Bench-201 it is the benchmark's notation. An accuracy is in percent. Other columns are left alone. A cell that
-stands there several times has the mean of its accuracies.
+A cell is anything that `cell.load` reads: a published name, "random:SEED", a file in the CSV's folder, JSON, or a
+printed Genotype(...). The notation of NAS-Bench-201 is read too. An accuracy is in percent, and a fraction is refused.
+Other columns are ignored. A cell on several lines has the mean of its accuracies.
 """
 
 import csv
@@ -22,14 +22,16 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.space import architecture, genotype, nas_bench_201
+from nge_jax.space import architecture, genotype
+from nge_jax.space.cell import load as load_cell
+from nge_jax.space.cell import space_of
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
 CELL, ACCURACY = "genotype", "accuracy"
 
 
 class Measured(NamedTuple):
-    """Holds distinct cells, in the order of the file, and their accuracies.
+    """Holds distinct cells in the order of the file, and their accuracies.
 
     Attributes:
         architectures: int32 [N, C, E].
@@ -41,10 +43,10 @@ class Measured(NamedTuple):
 
 
 def load(path: str | Path, space: Space = DARTS) -> Measured:
-    """Reads a CSV file of cells of a space.
+    """Reads a CSV file with the cells of a space.
 
     Raises:
-        InputError: naming the file, and the line whose cell or accuracy is none.
+        InputError: the file cannot be read, or a line has no cell or no accuracy; the message names the line.
     """
     path = Path(path).expanduser()
     try:
@@ -61,7 +63,7 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
     accuracies: dict[tuple[int, ...], list[float]] = {}
     for line, cell, accuracy in given:
         place = f"{path}, line {line}"
-        accuracies.setdefault(_cell(cell, space, path.parent, place), []).append(
+        accuracies.setdefault(_architecture(cell, space, path.parent, place), []).append(
             _accuracy(accuracy, place)
         )
     if not accuracies:
@@ -72,21 +74,18 @@ def load(path: str | Path, space: Space = DARTS) -> Measured:
     )
 
 
-def _cell(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
-    """Reads a cell as the numbers of its architecture, in one row."""
-    text = text.strip()
+def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[int, ...]:
+    """Reads a cell as the numbers of its architecture in one row."""
     try:
-        if space == NAS_BENCH_201:
-            return tuple(nas_bench_201.parse(text).tolist())
-        if text.startswith("{"):
-            cells = genotype.from_json(text)
-        else:
-            cells = genotype.load(str(folder / text) if (folder / text).exists() else text)
-        return tuple(architecture.from_genotype(cells).ravel().tolist())
-    except (
-        ValueError
-    ) as error:  # InputErrors are too; of an architecture: a cell of other nodes or operations
+        cell = load_cell(text.strip(), str(folder))
+        is_darts = isinstance(cell, genotype.Genotype)
+        operations = architecture.from_genotype(cell) if is_darts else cell.operations
+    except ValueError as error:
         raise InputError(f"{place}: {error}") from None
+    if space_of(cell) != space:
+        kinds = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
+        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[space_of(cell)]}")
+    return tuple(operations.ravel().tolist())
 
 
 def _accuracy(text: str, place: str) -> float:
@@ -96,13 +95,18 @@ def _accuracy(text: str, place: str) -> float:
         value = math.nan
     if not 0 <= value <= 100:
         raise InputError(f"{place}: expected an accuracy from 0 to 100 percent, found {text!r}")
+    if 0 < value <= 1:
+        raise InputError(
+            f"{place}: expected an accuracy in percent, such as 97.24, found {text!r}, a fraction (write 0 for a cell "
+            "of 1 percent or less)"
+        )
     return value
 
 
 def make_evaluator(table: Measured, absent: float = 0.0) -> Callable[[jax.Array], jax.Array]:
-    """Makes a function, to be jitted, from architectures [B, C, E] to rewards [B], accuracies as fractions.
+    """Makes a function from architectures [B, C, E] to rewards [B], the accuracies as fractions. It may be jitted.
 
-    A cell that the file does not have is rewarded with `absent`.
+    A cell that is not in the file has the reward `absent`.
     """
     known, rewards = jnp.asarray(table.architectures), jnp.asarray(table.accuracies / 100)
 

@@ -1,10 +1,10 @@
-"""What a search by gradient learns of a cell's edges: P, and with edge normalization how much each edge counts.
+"""The result of a search by gradient: P, and with edge normalization the weight of each edge.
 
-PC-DARTS (Xu et al., ICLR 2020) weights the edges into a node by a softmax of their own,
+PC-DARTS (Xu et al., ICLR 2020) weights the edges into a node by a softmax over these edges,
 
     node_k = sum_i beta_ik sum_o p_iko o(node_i).
 
-Where a search learns no betas, a plain array P [C, E, O] stands in the place of a `Mixture`.
+Where a search learns no betas, a plain array P [C, E, O] takes the place of a `Mixture`.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Mixture(NamedTuple):
-    """Holds both.
+    """Holds the probabilities of operations and the weights of edges.
 
     Attributes:
-        probs: P [..., C, E, O]; those of an edge sum to 1.
-        betas: [..., C, E]; those of the edges into a node sum to 1.
+        probs: P [..., C, E, O]. The probabilities on an edge sum to 1.
+        betas: [..., C, E]. The weights of the edges into a node sum to 1.
     """
 
     probs: Any
@@ -28,22 +28,22 @@ class Mixture(NamedTuple):
 
 
 def operation_probs(mixture: Any) -> Any:
-    """Takes P [..., C, E, O] of a mixture, or of P itself."""
+    """Returns P [..., C, E, O]: the mixture's probabilities, or the argument itself where it is P."""
     return mixture.probs if isinstance(mixture, Mixture) else mixture
 
 
 def strengths(mixture: Any) -> Any:
-    """Computes what a cell is derived from [..., C, E, O]: beta P (PC-DARTS), or P itself where there are no betas."""
+    """Computes the strengths [..., C, E, O] that a cell is derived from: beta P (PC-DARTS), or P without betas."""
     if not isinstance(mixture, Mixture):
         return mixture
     return mixture.betas[..., None] * mixture.probs
 
 
 def normalized_edges(logits_CxE: "jax.Array", space: Space) -> "jax.Array":
-    """Computes betas [C, E]: for each inner node the softmax over the edges into it."""
-    import jax  # here alone: what a workdir holds is read without it
+    """Computes betas [C, E]: for each inner node, the softmax over the edges into the node."""
+    import jax  # here alone: a workdir is read without jax
     import jax.numpy as jnp
 
     groups = (logits_CxE[:, list(space.incoming(node))] for node in space.inner_nodes)
-    # Edges stand by their targets, so that the groups follow one another.
+    # Edges are sorted by target, so that the nodes' groups join to the whole.
     return jnp.concatenate([jax.nn.softmax(group) for group in groups], axis=-1)

@@ -1,12 +1,15 @@
 """NAS-Bench-201 (Dong and Yang, ICLR 2020) as a table: accuracies of all 15,625 cells of a small space.
 
-The table is an .npz of three arrays: `arch`, the cells as the benchmark writes them
-("|nor_conv_3x3~0|+|none~0|skip_connect~1|+..."), `columns`, names, and `values` [cell, column], accuracies in
-percent, NaN where one is absent. A search may read SELECTION alone; a report reads VALIDATIONS and TESTS.
-This module imports jax in `make_evaluator` alone: tools read cells without it.
+The table is an .npz of three arrays. `arch` has the cells in the benchmark's notation
+("|nor_conv_3x3~0|+|none~0|skip_connect~1|+..."), and `columns` has names. `values` [cell, column] has accuracies in
+percent, NaN where one is absent.
+
+A search may read SELECTION alone. A report reads VALIDATIONS and TESTS. Only `make_evaluator` imports jax, so that
+tools read cells without it.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +25,14 @@ if TYPE_CHECKING:
     import jax
 
 SELECTION = "c10_val_12"  # CIFAR-10, validation after 12 epochs
-TESTS = {  # test accuracy after 200 epochs, by the name of the data set
+# Test accuracy after 200 epochs, by the name of the data set.
+TESTS = {
     "CIFAR-10": "c10_test_200",
     "CIFAR-100": "c100_test_200",
     "ImageNet16-120": "in16_test_200",
 }
-VALIDATIONS = {  # validation accuracy after 200 epochs, likewise; a table need not have these
+# Validation accuracy after 200 epochs, by the name of the data set. A table need not have these columns.
+VALIDATIONS = {
     "CIFAR-10": "c10_val_200",
     "CIFAR-100": "c100_val_200",
     "ImageNet16-120": "in16_val_200",
@@ -37,12 +42,12 @@ NUM_CELLS = NUM_OPERATIONS**NUM_EDGES
 
 
 class AccuracyTable(NamedTuple):
-    """Holds accuracies in percent; a cell's row is the number that its operations write in base 5.
+    """Holds accuracies in percent. A cell's row is the number that its operations write in base 5.
 
     Attributes:
-        selection: float32 [15625], what a search may read.
-        tests: float32 [15625, 3], in the order of TESTS, for the report; NaN: absent.
-        validations: float32 [15625, 3], in the order of VALIDATIONS, likewise.
+        selection: float32 [15625], the accuracies that a search may read.
+        tests: float32 [15625, 3], in the order of TESTS, for the report; NaN where one is absent.
+        validations: float32 [15625, 3], in the order of VALIDATIONS, for the report; NaN where one is absent.
     """
 
     selection: np.ndarray
@@ -57,7 +62,7 @@ class BenchCell(NamedTuple):
 
     @property
     def operations(self) -> np.ndarray:
-        """Reads the numbers [6] of its operations; ValueError where the notation is another."""
+        """Reads the numbers [6] of the operations; raises ValueError where the notation is another."""
         return parse(self.cell)
 
 
@@ -65,24 +70,10 @@ def load(path: str | Path) -> AccuracyTable:
     """Reads the table.
 
     Raises:
-        InputError: naming the file, and the array, column or cell that is wrong.
+        InputError: the file is missing or wrong; the message names the file and the array, column or cell.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
-    try:
-        arrays = files.read_arrays(path, ("arch", "columns", "values"))
-    except (OSError, ValueError) as error:
-        expected = "expected an .npz of arch, columns and values without pickles"
-        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
-    cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
-    if values.shape != (NUM_CELLS, len(columns)) or cells.shape != (NUM_CELLS,):
-        expected = f"({NUM_CELLS},) and ({NUM_CELLS}, {len(columns)})"
-        found = f"{cells.shape} and {values.shape}"
-        raise InputError(f"{path}: expected arch and values of shape {expected}, found {found}")
-    for name in (SELECTION, *TESTS.values()):
-        if name not in columns:
-            raise InputError(f"{path}: expected a column {name}, found {', '.join(columns)}")
+    cells, columns, values = _read_arrays(path)
     try:
         rows = cell_index(np.array([parse(str(cell)) for cell in cells]))
     except ValueError as error:
@@ -106,8 +97,28 @@ def load(path: str | Path) -> AccuracyTable:
     return AccuracyTable(selection, tests, validations)
 
 
+def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads the arrays `arch`, `columns` and `values`, and checks their shapes and the needed columns."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file, expected the table of NAS-Bench-201 (.npz)")
+    try:
+        arrays = files.read_arrays(path, ("arch", "columns", "values"))
+    except (OSError, ValueError) as error:
+        expected = "expected an .npz of arch, columns and values without pickles"
+        raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
+    cells, columns, values = (arrays[name] for name in ("arch", "columns", "values"))
+    if values.shape != (NUM_CELLS, len(columns)) or cells.shape != (NUM_CELLS,):
+        expected = f"({NUM_CELLS},) and ({NUM_CELLS}, {len(columns)})"
+        found = f"{cells.shape} and {values.shape}"
+        raise InputError(f"{path}: expected arch and values of shape {expected}, found {found}")
+    for name in (SELECTION, *TESTS.values()):
+        if name not in columns:
+            raise InputError(f"{path}: expected a column {name}, found {', '.join(columns)}")
+    return cells, columns, values
+
+
 def parse(cell: str) -> np.ndarray:
-    """Reads the operations [6] of a cell in the benchmark's notation; ValueError where it is not one."""
+    """Reads the operations [6] of a cell in the benchmark's notation; raises ValueError where it is no cell."""
     pairs = [pair for node in cell.split("+") for pair in node.strip("|").split("|")]
     matches = [re.fullmatch(r"(\w+)~(\d)", pair) for pair in pairs]
     names = [match[1] if match else "" for match in matches]
@@ -130,12 +141,12 @@ def to_string(operations: np.ndarray) -> str:
 
 
 def cell_index(operations: Any) -> Any:
-    """Computes the row of a cell in an `AccuracyTable`, from its operations [..., 6]; NumPy or JAX."""
+    """Computes the row of a cell in an `AccuracyTable` from the operations [..., 6]; NumPy or JAX."""
     return operations @ (NUM_OPERATIONS ** np.arange(NUM_EDGES)[::-1])
 
 
 def make_evaluator(table: AccuracyTable) -> Callable[["jax.Array"], "jax.Array"]:
-    """Makes a function, to be jitted, from architectures [B, 1, 6] to rewards [B]: SELECTION accuracy as a fraction."""
+    """Makes a function from architectures [B, 1, 6] to rewards [B], the SELECTION accuracies as fractions."""
     import jax.numpy as jnp
 
     rewards = jnp.asarray(table.selection / 100)
@@ -143,7 +154,7 @@ def make_evaluator(table: AccuracyTable) -> Callable[["jax.Array"], "jax.Array"]
 
 
 def test_accuracies(table: AccuracyTable, architectures: np.ndarray) -> np.ndarray:
-    """Looks up test accuracies [..., 3] in percent of architectures [..., 1, 6], NaN where absent; for reports only."""
+    """Looks up test accuracies [..., 3] in percent for architectures [..., 1, 6], NaN where absent; for reports."""
     return table.tests[cell_index(np.asarray(architectures)[..., 0, :])]
 
 

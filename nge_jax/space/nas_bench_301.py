@@ -1,13 +1,14 @@
-"""NAS-Bench-301 (Zela et al., ICLR 2022) by a surrogate: a guess of how any cell of the paper's space trains.
+"""NAS-Bench-301 (Zela et al., ICLR 2022) by a surrogate, which guesses how any cell of the paper's space trains.
 
-The surrogate is YAHPO Gym's (Pfisterer et al., AutoML 2022): a folder with `nb301.onnx` and `encoding.json`. It was
-fitted to trained cells and gives the validation accuracy on CIFAR-10 after some epochs, here 98, all that it knows.
+The surrogate comes from YAHPO Gym (Pfisterer et al., AutoML 2022): a folder with `nb301.onnx` and `encoding.json`. It
+was fitted to trained cells. It guesses the validation accuracy on CIFAR-10 after 98 epochs, the most that it knows.
 
-What it cannot say: it does not punish skip collapse (a cell of skip connections alone gets more than most), so it is no
-witness there; and differences under 0.3 percentage points say little. Show random cells beside every figure of it.
+The surrogate does not punish skip collapse: a cell of skip connections alone gets more than most cells. It is therefore
+no witness on skip collapse. Differences under 0.3 percentage points say little. Show random cells beside every guess.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +25,8 @@ from nge_jax.space.spaces import DARTS
 
 MODEL, ENCODING = "nb301.onnx", "encoding.json"
 EPOCHS = 98.0
-PREFIX = "NetworkSelectorDatasetInfo_COLON_darts_COLON_"  # of every key of the encoding
-FIELDS = ("normal", "reduce")  # what the keys call DARTS.cell_types
+PREFIX = "NetworkSelectorDatasetInfo_COLON_darts_COLON_"  # every key of the encoding begins so
+FIELDS = ("normal", "reduce")  # the keys' names of DARTS.cell_types
 INACTIVE = "#na#"
 
 
@@ -33,8 +34,8 @@ class Surrogate(NamedTuple):
     """Guesses accuracies.
 
     Attributes:
-        session: of ONNX Runtime.
-        encoding: by key, in the order of the input's numbers, the number of each value.
+        session: a session of ONNX Runtime.
+        encoding: the number of each value, by key, with the keys in the order of the input's numbers.
     """
 
     session: Any
@@ -43,7 +44,7 @@ class Surrogate(NamedTuple):
     def accuracies(self, architectures: np.ndarray) -> np.ndarray:
         """Guesses the validation accuracies, float32 [...] in percent, of architectures [..., 2, 14].
 
-        It takes a millisecond a cell.
+        A guess takes a millisecond.
 
         Raises:
             ValueError: an architecture does not keep two edges into every inner node.
@@ -63,11 +64,11 @@ def load(folder: str | Path) -> Surrogate:
     """Reads the surrogate.
 
     Raises:
-        InputError: onnxruntime is not installed, or a file is missing or another; names the file.
+        InputError: onnxruntime is not installed, or a file is missing or wrong; the message names the file.
     """
     folder = Path(folder).expanduser()
     for name in (MODEL, ENCODING):
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             raise InputError(f"{folder / name}: no such file, expected the surrogate's")
     try:
         encoding = json.loads((folder / ENCODING).read_text(encoding="utf-8"))
@@ -95,7 +96,7 @@ def _session(path: Path) -> Any:
     options.intra_op_num_threads = 1  # the model is small
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its classes of errors have no common one of their own
+    except Exception as error:  # the errors of ONNX Runtime have no common class
         reason = files.reason(error)
         raise InputError(f"{path}: expected an ONNX model, found {reason}") from None
 
@@ -104,8 +105,8 @@ def encode(cell: np.ndarray, encoding: Mapping[str, Mapping[str, int]]) -> np.nd
     """Writes an architecture [2, 14] as the surrogate's numbers, int32 [34].
 
     Raises:
-        ValueError: it does not keep two edges into every inner node.
-        KeyError: the encoding is of other cells.
+        ValueError: the architecture does not keep two edges into every inner node.
+        KeyError: the encoding belongs to other cells.
     """
     values = {}
     for field, operations in zip(FIELDS, np.asarray(cell), strict=True):
@@ -125,7 +126,7 @@ def encode(cell: np.ndarray, encoding: Mapping[str, Mapping[str, int]]) -> np.nd
 
 
 def make_evaluator(surrogate: Surrogate) -> Callable[[jax.Array], jax.Array]:
-    """Makes a function, to be jitted, from architectures [B, 2, 14] to rewards [B]: guesses as fractions."""
+    """Makes a function from architectures [B, 2, 14] to rewards [B], the guesses as fractions. It may be jitted."""
 
     def on_host(architectures):
         return surrogate.accuracies(architectures) / np.float32(100)
@@ -138,15 +139,16 @@ def make_evaluator(surrogate: Surrogate) -> Callable[[jax.Array], jax.Array]:
 
 
 def of_genotypes(surrogate: Surrogate, cells: Sequence[Genotype]) -> np.ndarray:
-    """Guesses the accuracies [n], in percent, of cells with four inner nodes and this project's operations.
+    """Guesses the accuracies [n] in percent of cells with four inner nodes and this project's operations.
 
     Raises:
-        ValueError: a cell is of another space (ENASNet has five inner nodes, SNAS_aggressive edges without operation).
+        GenotypeError: a cell belongs to another space, as ENASNet (five inner nodes) and SNAS_aggressive (`none`) do,
+            or not all inner nodes are in its output.
     """
     architectures = [architecture.from_genotype(cell) for cell in cells]
     return surrogate.accuracies(np.array(architectures).reshape(-1, *DARTS.shape[:2]))
 
 
 def random_accuracies(surrogate: Surrogate, count: int) -> np.ndarray:
-    """Guesses the accuracies [count] of the cells random:0, random:1, ...: what to show beside any other."""
+    """Guesses the accuracies [count] in percent of random:0, random:1, ..., to be shown beside any other cell."""
     return of_genotypes(surrogate, [genotype.random_genotype(seed) for seed in range(count)])

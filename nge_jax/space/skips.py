@@ -1,41 +1,42 @@
-"""Skip connections in the cells that a search derives, and by how much each choice was made. No jax.
+"""Skip connections in the cells that a search derives, and the margins of a cell's choices. No jax.
 
-A supernet gains most by skip connections early, whatever a cell trained from scratch does: the known way in which such
-searches collapse. `limit_skips` is the remedy of P-DARTS (Chen et al., ICCV 2019); DARTS+ (Liang et al., 2019) stops by
-what `count_skips` counts.
+Early in a search a supernet gains most by skip connections, however badly their cell trains from scratch. This is the
+known way in which such searches collapse. P-DARTS (Chen et al., ICCV 2019) limits the skip connections: `limit_skips`.
+DARTS+ (Liang et al., 2019) stops a search by their number: `count_skips`.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from nge_jax.space import found
-from nge_jax.space.found import Found, KeptEdge
+from nge_jax.space.cell import Cell, KeptEdge, kept_edges, operation_counts, space_of
+from nge_jax.space.cell import derive as derive_cell
 from nge_jax.space.spaces import Space
 
 SKIP = "skip_connect"
-NORMAL = 0  # the cell type that is limited, in P-DARTS and DARTS+ the normal cell
+NORMAL = 0  # the cell type that is limited: P-DARTS and DARTS+ limit the normal cell
 
 
-def count_skips(cell: Found, space: Space) -> int:
+def count_skips(cell: Cell, space: Space) -> int:
     """Counts the skip connections of the normal cell."""
-    return found.operation_counts(cell, space.cell_types[NORMAL])[SKIP]
+    return operation_counts(cell, space.cell_types[NORMAL])[SKIP]
 
 
-def derive(strengths: np.ndarray, space: Space, most: int) -> Found:
-    """Derives the cells that strengths [C, E, O] favor, with at most so many skip connections in the normal one.
+def derive(strengths: np.ndarray, space: Space, most: int) -> Cell:
+    """Derives the cells that strengths [C, E, O] favor, with at most `most` skip connections in the normal cell.
 
-    As long as there are more, the weakest loses its strength and the cell is derived anew, its edges too (P-DARTS).
+    As long as there are more, the weakest skip connection loses its strength, and the cell is derived anew with all
+    its edges (P-DARTS).
     """
-    return found.derive(limit_skips(strengths, space, most), space)
+    return derive_cell(limit_skips(strengths, space, most), space)
 
 
 def limit_skips(strengths: np.ndarray, space: Space, most: int) -> np.ndarray:
-    """Returns the strengths with those at 0 that `derive` takes from skip connections; see there."""
+    """Returns the strengths, with 0 for each skip connection that `derive` takes the strength from."""
     strengths = np.array(strengths, np.float64)
     skip, edges = space.operations.index(SKIP), space.edges
-    while count_skips(cell := found.derive(strengths, space), space) > most:
-        kept = found.kept_edges(cell, space.cell_types[NORMAL])
+    while count_skips(cell := derive_cell(strengths, space), space) > most:
+        kept = kept_edges(cell, space.cell_types[NORMAL])
         skips = [edges.index((e.source, e.target)) for e in kept if e.operation == SKIP]
         weakest = min(skips, key=lambda e: strengths[NORMAL, e, skip])
         strengths[NORMAL, weakest, skip] = 0
@@ -46,12 +47,12 @@ class Margin(NamedTuple):
     """Says by how much an edge of a cell was chosen.
 
     Attributes:
-        edge: as kept.
-        strength: of its operation on it.
-        runner_up: the strongest other operation there.
-        operation_margin: the strength less the runner-up's; below 0 where a limit took the strongest away.
-        rival: source of the strongest edge into the same node that is not kept; None where all are.
-        edge_margin: the strength less that of the rival's strongest operation; None without one.
+        edge: the kept edge.
+        strength: the strength of the edge's operation.
+        runner_up: the strongest other operation on the edge.
+        operation_margin: the strength less the runner-up's strength; below 0 where a limit took the strongest away.
+        rival: source of the strongest edge into the same node that is not kept; None where all edges are kept.
+        edge_margin: the strength less the strength of the rival's strongest operation; None without a rival.
     """
 
     edge: KeptEdge
@@ -62,17 +63,17 @@ class Margin(NamedTuple):
     edge_margin: float | None
 
 
-def margins(strengths: np.ndarray, cell: Found, cell_type: str) -> list[Margin]:
+def margins(strengths: np.ndarray, cell: Cell, cell_type: str) -> list[Margin]:
     """Computes the margins of the kept edges of one cell type, in their order; strengths [C, E, O]."""
-    space = found.space_of(cell)
+    space = space_of(cell)
     of_type = np.asarray(strengths, np.float64)[space.cell_types.index(cell_type)]
-    kept = found.kept_edges(cell, cell_type)
+    kept = kept_edges(cell, cell_type)
     sources = {(edge.source, edge.target) for edge in kept}
     rows = []
     for edge in kept:
         on_edge = of_type[space.edges.index((edge.source, edge.target))]
-        own = space.operations.index(edge.operation)
-        second = max((o for o in range(len(on_edge)) if o != own), key=lambda o: on_edge[o])
+        chosen = space.operations.index(edge.operation)
+        second = max((o for o in range(len(on_edge)) if o != chosen), key=lambda o: on_edge[o])
         left = {
             i: of_type[e].max()
             for e, (i, k) in enumerate(space.edges)
@@ -82,11 +83,11 @@ def margins(strengths: np.ndarray, cell: Found, cell_type: str) -> list[Margin]:
         rows.append(
             Margin(
                 edge=edge,
-                strength=float(on_edge[own]),
+                strength=float(on_edge[chosen]),
                 runner_up=space.operations[second],
-                operation_margin=float(on_edge[own] - on_edge[second]),
+                operation_margin=float(on_edge[chosen] - on_edge[second]),
                 rival=rival,
-                edge_margin=None if rival is None else float(on_edge[own] - left[rival]),
+                edge_margin=None if rival is None else float(on_edge[chosen] - left[rival]),
             )
         )
     return rows

@@ -1,7 +1,7 @@
-"""Search spaces as data: what the cells of a space are made of, and which of their edges they keep.
+"""Search spaces as data: the operations of a space, the nodes of its cells, and how many edges a cell keeps.
 
-A cell is a DAG: the inputs come first, the inner nodes follow, every pair i < k of nodes with k an
-inner node is an edge i -> k, and a kept edge carries one operation. This module imports no jax.
+A cell is a DAG. The inputs come first, and the inner nodes follow. Every pair of nodes i < k is an edge i -> k where k
+is an inner node. A kept edge carries one operation. This module imports no jax.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ class Space(NamedTuple):
 
     Attributes:
         operations: names, in the order of every array's last axis.
-        cell_types: names of the cells that make an architecture; each has edges of its own.
-        num_inputs, num_nodes: of a cell; nodes are counted from 0, the inputs first.
-        kept_edges: how many edges into each inner node an architecture keeps, each from another
-            node; a node with fewer, and None, keeps all.
+        cell_types: names of the cells that make an architecture. Each cell type has edges of its own.
+        num_inputs, num_nodes: counts for one cell. Nodes are counted from 0, the inputs first.
+        kept_edges: how many edges into each inner node an architecture keeps, each from another node. A node with
+            fewer edges keeps all; None keeps all edges of every node.
     """
 
     operations: tuple[str, ...]
@@ -39,7 +39,7 @@ class Space(NamedTuple):
         return tuple(e for e, (_, target) in enumerate(self.edges) if target == node)
 
     def kept(self, node: int) -> int:
-        """Counts how many of those an architecture keeps."""
+        """Counts the edges into an inner node that an architecture keeps."""
         return node if self.kept_edges is None else min(self.kept_edges, node)
 
     @property
@@ -48,7 +48,7 @@ class Space(NamedTuple):
         return len(self.cell_types), len(self.edges), len(self.operations)
 
 
-# The paper's, after DARTS (Liu et al., ICLR 2019) but without `none`.
+# The paper's space is the one of DARTS (Liu et al., ICLR 2019) without `none`.
 DARTS = Space(
     operations=(
         "skip_connect",
@@ -64,11 +64,11 @@ DARTS = Space(
     num_nodes=6,
     kept_edges=2,
 )
-# Of these the convolutions, with the sizes of their kernels. A separable one is applied twice.
+# Convolutions and the sizes of their kernels. A separable convolution is applied twice.
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
 
-# Dong and Yang, ICLR 2020: one searched cell, every edge with an operation, 5^6 = 15,625 cells.
+# NAS-Bench-201 (Dong and Yang, ICLR 2020) has one searched cell and 5^6 = 15,625 cells: every edge has an operation.
 NAS_BENCH_201 = Space(
     operations=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"),
     cell_types=("normal",),
@@ -76,7 +76,5 @@ NAS_BENCH_201 = Space(
     num_nodes=4,
     kept_edges=None,
 )
-SPACES = {
-    "darts": DARTS,
-    "nas_bench_201": NAS_BENCH_201,
-}  # that have a supernet, by their names in configs
+# The spaces with a supernet, by their names in configs.
+SPACES = {"darts": DARTS, "nas_bench_201": NAS_BENCH_201}

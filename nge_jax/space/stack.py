@@ -1,4 +1,4 @@
-"""The stack of cells of a network: which of them reduce, and how many channels each has. No jax."""
+"""The stack of cells in a network: which cells reduce, and how many channels each cell has. No jax."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ class CellSpec(NamedTuple):
     """Holds what a cell's place in the network decides.
 
     Attributes:
-        channels: of each operation.
+        channels: channels of each operation.
         reduction: whether operations on the two inputs have stride 2.
         reduction_prev: whether the first input has twice the resolution of the second.
         spacing: pixels between neighbors in the first input, the second, the output (see `networks.layers`).
@@ -25,12 +25,12 @@ def cell_plan(
     """Plans the cells of a network, first to last: reductions at 1/3 and 2/3, each doubling the channels.
 
     Args:
-        cells: number of cells; of fewer than 3 the first is a reduction (DARTS's integer division).
-        channels: of each operation in the first cells; a cell's output has as many for each node that
-            it concatenates.
+        cells: number of cells. Where there are fewer than 3, the first is a reduction (DARTS's integer division).
+        channels: channels of each operation in the first cells. A cell's output has as many for each node that it
+            concatenates.
         reduction_prev: whether the first cell's two inputs differ in resolution (ImageNet's stem).
-        halvings: how many reductions halve the array, from the first; the others keep its size and
-            double the spacing of what follows.
+        halvings: how many reductions halve the array, from the first on. The other reductions keep the array's size
+            and double the spacing of the cells after them.
     """
     if cells < 1 or channels < 1:
         raise ValueError(f"cells={cells}, channels={channels}: expected positive numbers")

@@ -27,6 +27,7 @@ class Strategy(NamedTuple):
             weights too, for one architecture at a time.
         tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
         probs: state -> P [C, E, O], what the strategy draws from; uniform where it learns none.
+        name: shown.
     """
 
     batch_size: int
@@ -34,6 +35,10 @@ class Strategy(NamedTuple):
     ask: Callable[[State, jax.Array], jax.Array]
     tell: Callable[[State, jax.Array, jax.Array], State]
     probs: Callable[[State], jax.Array]
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return f"Strategy({self.name}, batch_size={self.batch_size})"
 
 
 class History(NamedTuple):

@@ -170,7 +170,7 @@ def evolution(
     def probs(state):
         return edge_model.probs(state.params)
 
-    return Strategy(batch_size=1, init=init, ask=ask, tell=tell, probs=probs)
+    return Strategy(1, init, ask, tell, probs, name="evolution")
 
 
 def mutate(key: jax.Array, parent: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:

@@ -21,4 +21,5 @@ def random_search(space: Space, batch_size: int = 1) -> Strategy:
         ask=ask,
         tell=lambda state, architectures, rewards: state,
         probs=lambda state: uniform,
+        name="random",
     )

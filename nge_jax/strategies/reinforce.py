@@ -89,4 +89,4 @@ def reinforce(
             baseline=decay * baseline + (1 - decay) * mean,
         )
 
-    return Strategy(batch_size=settings.batch_size, init=init, ask=ask, tell=tell, probs=probs)
+    return Strategy(settings.batch_size, init, ask, tell, probs, name="reinforce")

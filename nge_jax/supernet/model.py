@@ -59,6 +59,14 @@ class Supernet(NamedTuple):
     large_stem: bool = False
     share: int = 1
 
+    def __repr__(self) -> str:
+        first = self.plan[0]
+        channels = first.channels // (1 + first.reduction)  # the first of one or two cells reduces
+        return (
+            f"Supernet({len(self.plan)} cells, {channels} channels, {self.num_classes} classes, "
+            f"{self.schedule}, {jnp.dtype(self.dtype).name})"
+        )
+
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
         first = self.plan[0].channels

@@ -6,6 +6,8 @@ config names, `build` everything else, `runner` runs a training; `trained` and `
 
 from etils import epy as _epy
 
+__all__ = ["TrainResult", "run", "summary"]
+
 with _epy.lazy_api_imports(globals()):
     from nge_jax.train.runner import TrainResult as TrainResult
     from nge_jax.train.runner import run as run

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import own
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
@@ -18,7 +17,6 @@ from nge_jax.train.model import make_network
 from nge_jax.train.plan import Training
 from nge_jax.train.step import Recipe
 
-CLASS_WEIGHTS = ("none", "balanced")
 DECAYS = {"cosine": Cosine, "linear": lambda rate, steps: Linear(rate, 0.0, steps)}
 
 
@@ -114,12 +112,7 @@ def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | No
 
 def check(config: ConfigDict) -> None:
     """Raises InputError where a value is wrong whatever the data set."""
-    checks.check_numbers(config)
-    checks.one_of("network.dtype", config.network.dtype, configs.DTYPES)
-    checks.one_of("train.decay", config.train.decay, DECAYS)
-    checks.one_of("train.class_weights", config.train.class_weights, CLASS_WEIGHTS)
-    if training_images.is_own(config):
-        checks.one_of("network.stem", config.network.stem, own.STEMS)
+    checks.check_values(config)
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
@@ -132,8 +125,12 @@ def check(config: ConfigDict) -> None:
     if "image_size" in config.data:
         each = 3 * config.data.image_size**2
         check_memory(config, each * config.train.batch_size, each)
-    checks.divides_into_micro_batches(
-        config.train.batch_size, jax.device_count(), config.train.accumulate
+
+
+def check_devices(config: ConfigDict) -> None:
+    """Raises InputError where this machine's devices and the micro-batches do not divide a batch."""
+    checks.divides_among(
+        "train.batch_size", config.train.batch_size, jax.device_count(), config.train.accumulate
     )
 
 

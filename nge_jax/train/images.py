@@ -1,13 +1,12 @@
 """The images of a training: opened as its config names them, and what the config leaves open chosen by them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from nge_jax.console import banner
-from nge_jax.data import own, prepare, small
+from nge_jax.data import choose, own, prepare, small
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs.batches import ImageSet
@@ -36,42 +35,22 @@ def is_own(config: ConfigDict) -> bool:
     return chooses and config.data.name not in small.NUM_CLASSES
 
 
-def leaves_open(config: ConfigDict) -> bool:
-    """Whether a training leaves to a user's own images what `resolve` chooses."""
-    if not is_own(config):
-        return False
-    return not all((config.data.image_size, config.train.batch_size, config.train.epochs))
+def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
+    """Decides on what a config leaves open as 0, see `data.choose.resolve`."""
+    return choose.resolve(config, path, open_own, _choose) if is_own(config) else (config, None)
 
 
-def resolve(config: ConfigDict) -> tuple[ConfigDict, OwnImages | None]:
-    """Chooses by the data what a config leaves open as 0, and says so.
-
-    Args:
-      config: of the training.
-
-    Returns:
-      The config without open values, and the images where they had to be opened for them.
-
-    Raises:
-      InputError: there is no such data set, or it is refused.
-    """
-    if not leaves_open(config):
-        return config, None
-    images = open_own(config)
-    config = config.copy_and_resolve_references()
-    chosen = {}
+def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
+    """Chooses the size of the images, the batch size and the number of epochs, where they are open."""
+    chosen, size, epochs = {}, config.train.batch_size, config.train.epochs
     if not config.data.image_size:
-        config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
+        chosen["data.image_size"] = own.image_size(images.side)
     count = config.train.images_per_epoch or images.count("train") - config.data.validation
-    if not config.train.batch_size:
-        parts = jax.device_count() * config.train.accumulate
-        size = own.batch_size(count, parts)
-        config.train.batch_size = chosen["train.batch_size"] = size
-    if not config.train.epochs:
-        epochs = own.epochs(count // config.train.batch_size, 3000, 10, 200)
-        config.train.epochs = chosen["train.epochs"] = epochs
-    banner.show_chosen(chosen)
-    return config, images
+    if not size:
+        chosen["train.batch_size"] = size = own.batch_size(count, config.train.accumulate)
+    if not epochs:
+        chosen["train.epochs"] = own.epochs(count // size, 3000, 10, 200)
+    return chosen
 
 
 def has_large_stem(config: ConfigDict) -> bool:

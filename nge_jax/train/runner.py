@@ -73,7 +73,7 @@ def check_cells(path: Path, name: str, cells: Genotype) -> None:
     if recorded.exists() and genotype.load(str(recorded)) != cells:
         raise InputError(
             f"config.genotype: {name} differs from the cell that this workdir trains ({recorded}); "
-            "choose another --workdir, or pass --overwrite to start afresh"
+            "choose another --workdir for it"
         )
 
 
@@ -212,8 +212,9 @@ def summary(config: ConfigDict) -> str:
 KIND = run_task.Kind(
     name="train",
     check_complete=lambda config: check_complete(config, "train"),
-    resolve=lambda config, path: training_images.resolve(config),
+    resolve=training_images.resolve,
     check=train_build.check,
+    check_devices=train_build.check_devices,
     members=lambda values, path: {},
     open=_open,
     recognize=recognize,

@@ -9,7 +9,7 @@ import numpy as np
 
 from nge_jax import errors, files
 from nge_jax.errors import InputError
-from nge_jax.space import found, genotype
+from nge_jax.space import cell, genotype
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
@@ -165,10 +165,10 @@ def read_genotype(path: Path) -> genotype.Genotype:
         raise errors.GenotypeError(f"{path}: {error}") from None
 
 
-def read_found(path: Path) -> found.Found:
+def read_cell(path: Path) -> cell.Cell:
     """Reads what a search ended with, a genotype or a cell of NAS-Bench-201; errors as of `read_genotype`."""
     try:
-        return found.from_json(_read(path))
+        return cell.from_json(_read(path))
     except errors.GenotypeError as error:
         raise errors.GenotypeError(f"{path}: {error}") from None
 

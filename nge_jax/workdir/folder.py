@@ -10,7 +10,7 @@ import fnmatch
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +37,7 @@ from nge_jax.workdir.artifacts import (
     REPORT_MARKDOWN,
     SEEDS,
     SIZES,
+    is_count,
 )
 from nge_jax.workdir.environment import environment
 from nge_jax.workdir.lock import RUN_LOCK
@@ -116,20 +117,26 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     """
     path = Path(path)
     check_place(path)
-    if overwrite or not path.exists() or not _has_results(path):
+    recorded = None if overwrite else _read_recorded(path)
+    if recorded is None:
         return
-    try:
-        recorded = configs.flatten(json.loads(files.read_text(path / CONFIG)))
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"--workdir: {path / CONFIG} cannot be read ({files.reason(error)}); pass --overwrite to start afresh"
-        ) from error
     differences = _differences(recorded, configs.flatten(config))
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
-            "choose another --workdir, or pass --overwrite to start afresh"
+            "give those of the workdir to go on, or choose another --workdir (--overwrite removes the run in this one)"
         )
+
+
+def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
+    """Returns the numbers that the run in a workdir began with: those of `keys` that are over 0; none without a run.
+
+    Raises:
+      InputError: no run can have its workdir there, or what the run records cannot be read.
+    """
+    check_place(path)
+    recorded = _read_recorded(path) or {}
+    return {key: recorded[key] for key in keys if is_count(recorded.get(key)) and recorded[key] > 0}
 
 
 def expand(path: str | Path) -> Path:
@@ -153,7 +160,7 @@ def prepare(
 ) -> Path:
     """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
 
-    Call it when all else is checked: with `overwrite` it removes an earlier run's results.
+    Call it when all is checked, this workdir by `check`: with `overwrite` it removes an earlier run's results.
 
     Args:
       path: the directory.
@@ -162,9 +169,8 @@ def prepare(
       texts: files that the workdir begins with, by names.
 
     Raises:
-      InputError: the workdir is refused, see `check`.
+      InputError: the folder cannot be made.
     """
-    check(path, config, overwrite=overwrite)
     path = Path(path)
     this_run = environment()
     try:
@@ -207,6 +213,19 @@ def remove(path: Path) -> None:
 def has_checkpoints(path: Path) -> bool:
     """Whether a run in the workdir `path` would go on from one."""
     return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*"))
+
+
+def _read_recorded(path):
+    """Reads the config of the run that a workdir holds, its keys joined by dots; None where it holds no run."""
+    if not path.exists() or not _has_results(path):
+        return None
+    try:
+        return configs.flatten(json.loads(files.read_text(path / CONFIG)))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"--workdir: {path / CONFIG} cannot be read ({files.reason(error)}); "
+            "put back a copy of it, or choose another --workdir"
+        ) from error
 
 
 def _is_ours(path):

@@ -105,7 +105,8 @@ def _drop_after(path, step):
         text = whole[: whole.rfind(b"\n") + 1].decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: cannot be read, {files.reason(error)}; pass --overwrite to start afresh"
+            f"{path}: cannot be read, {files.reason(error)}; "
+            "put back a copy of it, or move it away: the run goes on without its rows"
         ) from None
     lines = text.splitlines(keepends=True)
     keep = []

@@ -291,10 +291,10 @@ def test_a_size_is_chosen(side, size):
 
 
 @pytest.mark.parametrize(
-    "count, devices, size", [(1, 1, 1), (8, 1, 2), (250, 1, 32), (99999, 1, 64), (8, 3, 3)]
+    "count, micro_batches, size", [(1, 1, 1), (8, 1, 2), (250, 1, 32), (99999, 1, 64), (8, 3, 3)]
 )
-def test_a_batch_is_chosen(count, devices, size):
-    assert own.batch_size(count, devices) == size
+def test_a_batch_is_chosen(count, micro_batches, size):
+    assert own.batch_size(count, micro_batches) == size
 
 
 def test_gray_photos_have_one_channel_and_a_set_of_tfds_is_read(tmp_path, tfds_dir):

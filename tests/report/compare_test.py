@@ -82,6 +82,14 @@ def test_sizes_and_random_cells_stand_beside_where_they_were_counted(runs):
         compare.read_runs(runs)
 
 
+@pytest.mark.parametrize(
+    "name", ["none", "x" * 300]
+)  # the second is longer than a file's name may be
+def test_what_is_no_folder_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=f"{name}: no such folder, expected the workdir of a run"):
+        compare.read_runs([tmp_path / name])
+
+
 def test_a_setting_that_one_task_alone_has_is_no_difference(runs):
     one, _ = runs
     config = json.loads((one / "config.json").read_text())

@@ -173,7 +173,8 @@ def test_when_all_are_damaged_it_is_refused_and_nothing_touched(tmp_path):
     with (
         Checkpoints(tmp_path, keep=2) as checkpoints,
         pytest.raises(
-            InputError, match=r"none of the 2 checkpoints can be read \(2: .*--overwrite"
+            InputError,
+            match=r"none of the 2 checkpoints can be read \(2: .*put back a copy of one, or",
         ),
     ):
         checkpoints.restore_latest(make_state(0))

@@ -12,7 +12,7 @@ import pytest
 
 from nge_jax.console.progress import Column
 from nge_jax.devices import parallel
-from nge_jax.devices.distributed import Preempted
+from nge_jax.errors import Preempted
 from nge_jax.runtime import loop
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.loop import EpochEnd, Phase, Task

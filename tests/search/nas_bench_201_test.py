@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from nge_jax.space import found, nas_bench_201
+from nge_jax.space import nas_bench_201
+from nge_jax.space.cell import derive
 from nge_jax.space.spaces import NAS_BENCH_201
 from nge_jax.workdir import artifacts
 
@@ -44,8 +45,8 @@ def test_a_search_on_four_devices_ends_with_the_tables_accuracies(python, tmp_pa
     assert space == NAS_BENCH_201 and probs.shape == (3, 1, 6, 5)
     np.testing.assert_allclose(probs.sum(-1), 1, atol=1e-5)
     assert not np.array_equal(probs[0], probs[2]), "P has not moved"
-    cell = artifacts.read_found(workdir / "genotype.json")
-    assert cell == found.derive(probs[-1], NAS_BENCH_201)
+    cell = artifacts.read_cell(workdir / "genotype.json")
+    assert cell == derive(probs[-1], NAS_BENCH_201)
     last = artifacts.read_metrics(workdir / "metrics.jsonl", ("entropy_normal",))[-1]
     assert sum(last[f"{name}_normal"] for name in NAS_BENCH_201.operations) == 6
     assert "set data.table" in (workdir / "report.md").read_text()
@@ -68,7 +69,7 @@ def test_a_search_on_four_devices_ends_with_the_tables_accuracies(python, tmp_pa
     assert truth["found"]["CIFAR-10"]["test"] == pytest.approx(tests[0], abs=1e-3)
     assert truth["found"]["CIFAR-100"]["validation"] is None
     for epoch, p in zip(truth["epochs"], probs, strict=True):
-        assert epoch["cell"] == found.derive(p, NAS_BENCH_201).cell
+        assert epoch["cell"] == derive(p, NAS_BENCH_201).cell
     report = (workdir / "report.md").read_text()
     assert f"{tests[0]:.2f}%" in report and "absent" in report
     assert f"CIFAR-10 test {tests[0]:.2f} %" in done.stdout

@@ -6,6 +6,8 @@ import pytest
 from nge_jax.console.progress import table_header, table_row
 from nge_jax.search import record
 from nge_jax.search.steps import relaxation
+from nge_jax.space import cell as space_cell
+from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES
 from nge_jax.strategies.random_search import random_search
 from nge_jax.workdir.artifacts import Member
@@ -37,7 +39,7 @@ ROW = {
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("drops", [False, True])
-@pytest.mark.parametrize("name", [*relaxation.RELAXATIONS, "strategy"])
+@pytest.mark.parametrize("name", [*RELAXATIONS, "strategy"])
 def test_a_table_fits_80_columns(name, drops, space):
     strategy = random_search(space) if name == "strategy" else None
     relaxed = RELAXATIONS.get(name, RELAXATIONS["softmax"])
@@ -59,41 +61,99 @@ def counts(skips):
     return row | {f"sep_conv_3x3_{kind}": 8 - n for kind, n in kinds.items()}
 
 
-def probabilities(*uniform):
-    """Makes P of each cell type, uniform or with a preference as small as that of first logits on one edge."""
-    probs = {kind: np.full((14, 7), 1 / 7, np.float32) for kind in DARTS.cell_types}
-    for kind in set(probs) - set(uniform):
-        probs[kind][3, :2] += (1e-4, -1e-4)
-    return probs
+# The first two edges into each node, which are kept where no other is stronger.
+KEPT = [e for node in DARTS.inner_nodes for e in DARTS.incoming(node)[:2]]
+
+
+def probabilities(skips, margin):
+    """Makes P [2, 14, 7] by which so many edges of each cell are skip connections, the others sep_conv_3x3.
+
+    margin: of an edge's operation over all others, on edges that are not kept less; 0: P is uniform.
+    """
+    probs = np.full(DARTS.shape, 1 / 7)
+    for cell, count in enumerate(skips):
+        for edge in range(14):
+            is_skip = edge in KEPT[:count]
+            lead = margin if edge in KEPT else margin / 2
+            probs[
+                cell, edge, DARTS.operations.index("skip_connect" if is_skip else "sep_conv_3x3")
+            ] += lead
+    return (probs / probs.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def warned(before, now):
+    """The lines of an epoch with P before and after it."""
+    cell = space_cell.derive(now, DARTS)
+    row = {
+        f"{name}_{kind}": n
+        for kind in DARTS.cell_types
+        for name, n in space_cell.operation_counts(cell, kind).items()
+    }
+    return [*record.warnings(row, np.stack([before, now]), DARTS)]
+
+
+HALF = {kind: f"{record.HALF_SKIPS.format(kind)} now" for kind in DARTS.cell_types}
 
 
 @pytest.mark.parametrize(
-    "skips, uniform, expected",
+    "before, now, expected",
     [
-        ((3, 0), [], []),
-        ((4, 0), [], [f"{record.HALF_SKIPS.format('normal')} now"]),
-        (
-            (8, 8),
-            ["normal"],
-            [f"{record.UNIFORM} in the normal", record.HALF_SKIPS.format("reduction")],
-        ),
-        ((0, 0), ["reduction"], [f"{record.UNIFORM} in the reduction"]),
+        ((3, 0), (3, 0), []),
+        ((4, 0), (4, 0), ["normal"]),
+        ((5, 8), (8, 4), ["normal", "reduction"]),
+        ((4, 3), (3, 4), []),
+        ((8, 0), (0, 8), []),  # gone as soon as it is
     ],
 )
-def test_an_epoch_warns_of_what_has_taken_a_cell_over(skips, uniform, expected):
-    lines = [*record.warnings(counts(skips), probabilities(*uniform), DARTS)]
-    assert len(lines) == len(expected)
-    assert all(map(str.startswith, lines, expected)), lines
+def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(before, now, expected):
+    lines = warned(probabilities(before, 0.2), probabilities(now, 0.2))
+    assert lines == [HALF[kind] for kind in expected]
 
 
-def test_a_strategy_is_not_warned_of_its_uniform_probabilities():
-    assert not [*record.warnings(counts((0, 0)), {}, DARTS)]
+def test_skips_are_told_of_when_p_has_decided():
+    """P that is uniform but for 1 % prefers something on every edge, and another epoch something else."""
+    sure, close = probabilities((8, 8), 0.15), probabilities((8, 8), 0.01)
+    assert (
+        space_cell.operation_counts(space_cell.derive(close, DARTS), "normal")["skip_connect"] == 8
+    )
+    assert warned(sure, sure) == [*HALF.values()]
+    assert warned(close, close) == warned(close, sure) == warned(sure, close) == []
+
+
+def test_betas_do_not_count_as_margins():
+    """Edge normalization makes an edge's strength a part of P, but P prefers an operation as much as before."""
+    sure = probabilities((8, 0), 0.15)
+    betas = np.array([[1 / k for _, k in DARTS.edges]] * 2, np.float32)
+    two_epochs = Mixture(np.stack([sure] * 2), np.stack([betas] * 2))
+    assert [*record.warnings(counts((8, 0)), two_epochs, DARTS)] == [HALF["normal"]]
+
+
+def test_uniform_p_is_told_of_instead_of_the_skips_it_falls_back_on():
+    p = probabilities((0, 8), 0.2)
+    p[0] = 1 / 7
+    assert space_cell.operation_counts(space_cell.derive(p, DARTS), "normal")["skip_connect"] == 8
+    uniform, half = warned(p, p)
+    assert uniform.startswith(f"{record.UNIFORM} in the normal") and half == HALF["reduction"]
+
+
+def test_a_strategys_leading_cell_is_told_of_at_once_whatever_its_probabilities():
+    assert not [*record.warnings(counts((0, 0)), None, DARTS)]
+    assert [*record.warnings(counts((4, 0)), None, DARTS)] == [HALF["normal"]]
+
+
+def test_the_history_gives_p_before_and_after_an_epoch():
+    history = Mixture(np.arange(4)[:, None], np.arange(10, 14))
+    assert record.latest(history, 3).probs[:, 0].tolist() == [2, 3]
+    assert record.latest(history, 1).betas.tolist() == [10, 11]
 
 
 def test_warnings_of_several_searches_name_them():
     first, second, third = (Member(seed, None) for seed in range(3))
     rows = {first: counts((8, 0)), second: counts((8, 0)), third: counts((0, 0))}
-    probs = {first: probabilities("normal"), second: probabilities(), third: probabilities()}
+    uniform = np.full((2, *DARTS.shape), 1 / 7)
+    uniform[:, 1] = probabilities((0, 0), 0.2)[1]
+    skips, none = (np.stack([probabilities((n, 0), 0.2)] * 2) for n in (8, 0))
+    probs = {first: uniform, second: skips, third: none}
     uniform, skips = record.warnings_of_several(rows, probs, DARTS)
     assert uniform.startswith(f"{record.UNIFORM} in the normal cell now, of seed 0")
     assert skips.endswith("of seed 1")

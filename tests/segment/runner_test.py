@@ -404,7 +404,7 @@ def test_bad_input_is_refused_before_anything_is_written(folder, tmp_path, key, 
 
 def test_one_image_without_the_branch_of_its_mean_may_be_a_micro_batch(folder):
     config = small_config(folder, **{"train.accumulate": 2, "network.image_pooling": False})
-    segment_build.check(config)
+    segment_build.check_devices(config)
 
 
 def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path, capsys):

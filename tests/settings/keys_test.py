@@ -23,6 +23,7 @@ def test_every_number_of_every_config_has_an_entry():
         assert not missing, f"{name}: no limits in nge_jax/settings/keys.py of {', '.join(missing)}"
     known = {key for _, values in CONFIGS.values() for key in values}
     assert keys.COMMON.keys() <= known, f"no config has {keys.COMMON.keys() - known}"
+    assert keys.CHOICES.keys() <= known, f"no config has {keys.CHOICES.keys() - known}"
 
 
 def test_every_shipped_value_is_allowed():

@@ -249,10 +249,26 @@ def test_load_refuses_an_unknown_name(name, tmp_path, monkeypatch):
     assert all(known in message for known in space_genotype.KNOWN) and "\n" not in message
 
 
+@pytest.mark.parametrize("name, near", [
+    ("darts_v2", "DARTS_V2 or DARTS_V1"), ("PCDARTS_cifar", "PC_DARTS_cifar"), ("PDART", "PDARTS"), ("x", ""),
+])  # fmt: skip
+def test_load_suggests_the_name_that_is_near(name, near):
+    with pytest.raises(errors.GenotypeError) as error:
+        space_genotype.load(name)
+    _, _, suggested = str(error.value).partition("; did you mean ")
+    assert suggested.startswith(near) and bool(suggested) == bool(near)
+
+
+def test_load_reads_a_text_that_is_too_long_for_a_path():
+    assert space_genotype.load(space_genotype.to_json(DARTS_V2)) == DARTS_V2
+    with pytest.raises(errors.GenotypeError, match="no such file or known cell"):
+        space_genotype.load("x" * 5000)
+
+
 def test_load_names_the_seeds_of_which_one_is_meant(tmp_path):
     for seed in (10, 2, 3):
         (tmp_path / f"seed-{seed}").mkdir()
-        if seed != 3:  # which has not ended
+        if seed != 3:  # seed 3 has not ended
             (tmp_path / f"seed-{seed}/genotype.json").write_text(space_genotype.to_json(DARTS_V2))
     with pytest.raises(errors.GenotypeError) as error:
         space_genotype.load(str(tmp_path))

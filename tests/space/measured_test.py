@@ -11,6 +11,8 @@ from nge_jax.strategies.base import run_strategy
 from nge_jax.strategies.random_search import random_search
 
 CELL = "|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|"
+DARTS_V2 = genotype.load("DARTS_V2")
+PARTIAL = DARTS_V2._replace(reduce_concat=(4, 5))
 
 
 def write(path, *lines, header="genotype,accuracy,note"):
@@ -31,6 +33,23 @@ def test_cells_by_name_file_and_json_are_rewarded(tmp_path):
     asked = np.concatenate([cells[::-1], unknown[None]])
     evaluate = jax.jit(measured.make_evaluator(table, absent=0.1))
     np.testing.assert_allclose(evaluate(asked), [0.71, 0.805, 0.9, 0.97, 0.1], rtol=1e-6)
+
+
+def test_a_cell_is_read_in_any_form_and_from_the_folder_of_the_csv(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "tables"
+    table.mkdir()
+    (table / "cells.py").write_text(f"BEST = {DARTS_V2}\nWORST = {genotype.load('random:1')}\n")
+    (tmp_path / "here.txt").write_text(str(genotype.load("random:2")))
+    printed = str(DARTS_V2)
+    assert len(printed) > 255  # no name of a file is longer
+    lines = ("cells.py:WORST,50,", "here.txt,60,", f'"{printed}",70,', "cells.py:BEST,80,")
+    found = measured.load(write(table / "cells.csv", *lines, "random:3,0,"))
+    cells = [genotype.load(name) for name in ("random:1", "random:2", "DARTS_V2", "random:3")]
+    np.testing.assert_array_equal(found.architectures, [*map(architecture.from_genotype, cells)])
+    np.testing.assert_allclose(found.accuracies, [50, 60, 75, 0])
+    with pytest.raises(InputError, match="line 2: expected a cell of NAS-Bench-201, found a geno"):
+        measured.load(table / "cells.csv", NAS_BENCH_201)
 
 
 def test_a_strategy_finds_the_best_cell_of_another_space(tmp_path):
@@ -71,6 +90,24 @@ def test_a_strategy_finds_the_best_cell_of_another_space(tmp_path):
         ("genotype,accuracy", "DARTS_V2", "line 2: expected an accuracy from 0 to 100 percent"),
         ("genotype,accuracy", "ENASNet,97", "line 2: .*found 5 inner nodes"),
         ("genotype,accuracy", "{},97", "line 2: .*missing, expected normal"),
+        ("genotype,accuracy", ",97", 'line 2: genotype "": no such file'),
+        (
+            "genotype,accuracy",
+            "DARTS_V2,0.9724",
+            "line 2: .*in percent, .*found '0.9724', a fraction",
+        ),
+        ("genotype,accuracy", "DARTS_V2,1", "line 2: .*in percent, .*found '1', a fraction"),
+        ("genotype,accuracy", "random:0,96\nDARTS_V2,0.97", "line 3: .*found '0.97', a fraction"),
+        (
+            "genotype,accuracy",
+            f"{CELL},97",
+            "line 2: expected a genotype, found a cell of NAS-Bench",
+        ),
+        (
+            "genotype,accuracy",
+            f'"{PARTIAL}",97',
+            'line 2: .*"reduce_concat": expected all .*found 4, 5',
+        ),
         ("genotype,accuracy", "", "cells.csv: expected a line for each cell, found none"),
     ],
 )

@@ -44,7 +44,7 @@ class Session:
 
 
 def values(cell):
-    """What `encode` says of a cell, in words."""
+    """Translates the numbers of `encode` into words."""
     numbers = nas_bench_301.encode(architecture.from_genotype(cell), ENCODING)
     words = {}
     for (key, table), number in zip(ENCODING.items(), numbers, strict=True):
@@ -83,6 +83,9 @@ def test_what_is_no_cell_of_the_space_is_refused():
             ValueError, match=f"expected a cell of the paper's space, found {found}"
         ):
             nas_bench_301.of_genotypes(surrogate, [genotype.load(name)])
+    partial = genotype.load("DARTS_V2")._replace(normal_concat=(4, 5))
+    with pytest.raises(ValueError, match='"normal_concat": expected all inner nodes, 2..5, .*4, 5'):
+        nas_bench_301.of_genotypes(surrogate, [partial])
 
 
 def test_strategies_are_rewarded_by_its_guesses():
@@ -121,8 +124,9 @@ def test_another_encoding_is_refused_by_name(tmp_path, encoding, message):
 
 
 def test_missing_files_and_packages_are_refused_by_name(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="nb301.onnx: no such file, expected the surrogate's"):
-        nas_bench_301.load(tmp_path)
+    for folder in (tmp_path, tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="nb301.onnx: no such file, expected the surrogate's"):
+            nas_bench_301.load(folder)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"onnxruntime is not installed .*nge_jax\[surrogate\]"):
         nas_bench_301.load(write(tmp_path))

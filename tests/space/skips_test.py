@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nge_jax.space import found, skips
+from nge_jax.space import skips
+from nge_jax.space.cell import derive, kept_edges
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 
@@ -21,8 +22,8 @@ def mostly_skips():
 
 def test_no_limit_derives_what_p_favors():
     strengths = mostly_skips()
-    assert skips.count_skips(found.derive(strengths, DARTS), DARTS) == 8
-    assert skips.derive(strengths, DARTS, 8) == found.derive(strengths, DARTS)
+    assert skips.count_skips(derive(strengths, DARTS), DARTS) == 8
+    assert skips.derive(strengths, DARTS, 8) == derive(strengths, DARTS)
 
 
 @pytest.mark.parametrize("most", range(9))
@@ -39,7 +40,7 @@ def test_the_weakest_skips_give_way_and_the_cell_is_derived_anew(most):
     if most == 0:
         assert cell.normal[:2] == (("sep_conv_3x3", 0), ("sep_conv_3x3", 1))
         assert {i for _, i in cell.normal[4:]} <= {2, 3, 4}
-    assert cell.reduce == found.derive(strengths, DARTS).reduce
+    assert cell.reduce == derive(strengths, DARTS).reduce
     assert (strengths == mostly_skips()).all()
 
 
@@ -48,13 +49,13 @@ def test_a_cell_of_nas_bench_201_is_limited_too():
     strengths[0, :, 1] = np.linspace(0.5, 0.6, 6)
     strengths[0, :, 3] = 0.3
     cell = skips.derive(strengths, NAS_BENCH_201, 2)
-    operations = [edge.operation for edge in found.kept_edges(cell, "normal")]
+    operations = [edge.operation for edge in kept_edges(cell, "normal")]
     assert operations == ["nor_conv_3x3"] * 4 + ["skip_connect"] * 2
 
 
 def test_margins_are_leads_over_the_strongest_that_lost():
     strengths = mostly_skips()
-    cell = found.derive(strengths, DARTS)
+    cell = derive(strengths, DARTS)
     first, *_, last = skips.margins(strengths, cell, "normal")
     assert first.edge == ("skip_connect", 0, 2)
     assert first.runner_up == "sep_conv_3x3" and first.rival is None and first.edge_margin is None

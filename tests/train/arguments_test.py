@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from nge_jax import choices
 from nge_jax.data import small, source
 from nge_jax.devices import compile_times
 from nge_jax.optim import Linear
@@ -72,7 +73,7 @@ def both(of_constants, numbers, of_numbers, steps):
 
 
 @pytest.mark.parametrize("peak, steps, warmup", [(0.025, 390, 0), (0.4, 37, 1), (0.25, 777, 78)])
-@pytest.mark.parametrize("decay", train_build.DECAYS)
+@pytest.mark.parametrize("decay", choices.DECAYS)
 def test_the_rate_is_optaxs(decay, peak, steps, warmup):
     falls = {
         "cosine": optax.cosine_decay_schedule(peak, steps - warmup),

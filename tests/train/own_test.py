@@ -136,7 +136,7 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     assert row["step"] == 8 and np.isfinite(row["weight_loss"])
     assert genotype.load(str(path))
     # The held-out images are those that the training tests on.
-    config = training_images.resolve(train_config(folder))
+    config, _ = training_images.resolve(train_config(folder))
     assert training_images.open_source(config).drawn == held_out(path)
 
 
@@ -167,11 +167,14 @@ def train_config(folder):
 
 def test_what_is_left_open_is_chosen_by_the_data(folder):
     config = train_config(folder)
-    chosen = flatten(training_images.resolve(config).to_dict())
+    chosen = flatten(training_images.resolve(config)[0].to_dict())
     given = flatten(config.to_dict())
     changed = {key: chosen[key] for key in given if chosen[key] != given[key]}
     assert changed == {"data.image_size": 32, "train.batch_size": 8, "train.epochs": 200}
-    assert search_images.resolve(load_config("search_digits")) == load_config("search_digits")
+    assert search_images.resolve(load_config("search_digits")) == (
+        load_config("search_digits"),
+        None,
+    )
 
 
 def test_summaries_know_own_images(folder):

@@ -19,8 +19,7 @@ from nge_jax.cost import model_cost
 from nge_jax.data import augment, small, source
 from nge_jax.data import order as data_order
 from nge_jax.devices import parallel
-from nge_jax.devices.distributed import Preempted
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, Preempted
 from nge_jax.networks.network import cifar_network
 from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.report import train as train_report

@@ -11,8 +11,8 @@ from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.workdir import artifacts
-from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.metrics_log import MetricsLog
+from tests.helpers.workdirs import begin
 
 CONFIG = {"task": "train", "seed": 0, "run": {"keep_checkpoints": 2}}
 TEMPLATE = {"a": np.zeros(3, np.float32)}
@@ -64,7 +64,7 @@ FILES = ("config.json", "environment.json", "metrics.jsonl", "checkpoints")
 
 
 def finished(path):
-    workdir.prepare(path, CONFIG, overwrite=False)
+    begin(path, CONFIG, overwrite=False)
     (path / "metrics.jsonl").write_text('{"step": 2, "epoch": 1}\n{"step": 4, "epoch": 2}\n')
     with Checkpoints(path / "checkpoints", 2) as checkpoints:
         for step in (2, 4):
@@ -79,7 +79,7 @@ def whole(tmp_path_factory):
 
 def resume(path, *, overwrite=False):
     """What a run does with its workdir before and after it computes; returns the step that it goes on from."""
-    workdir.prepare(path, CONFIG, overwrite=overwrite)
+    begin(path, CONFIG, overwrite=overwrite)
     with Checkpoints(path / "checkpoints", 2) as checkpoints:
         state, step = checkpoints.restore_latest(TEMPLATE) or (TEMPLATE, 0)
         assert (state["a"] == step).all()

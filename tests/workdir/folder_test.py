@@ -12,6 +12,7 @@ from nge_jax.settings.configs import flatten, load_config, to_values
 from nge_jax.workdir import environment
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.recorded import YOUNGER, read
+from tests.helpers.workdirs import begin
 
 
 def config(**changes):
@@ -23,7 +24,7 @@ def config(**changes):
 
 def finished(path, **changes):
     """A workdir as a run leaves it, with two files of the user beside."""
-    workdir.prepare(path, config(**changes), overwrite=False)
+    begin(path, config(**changes), overwrite=False)
     for name in [
         "metrics.jsonl",
         "events.out.tfevents.1.host",
@@ -43,7 +44,7 @@ def snapshot(path):
 
 
 def test_a_new_workdir_records_config_and_environment(tmp_path):
-    path = workdir.prepare(tmp_path / "a" / "b", config(), overwrite=False)
+    path = begin(tmp_path / "a" / "b", config(), overwrite=False)
     assert json.loads((path / "config.json").read_text()) == config()
     environment = json.loads((path / "environment.json").read_text())
     assert environment["device_platform"] == "cpu" and environment["device_count"] >= 1
@@ -53,9 +54,7 @@ def test_a_new_workdir_records_config_and_environment(tmp_path):
 
 def test_the_same_config_resumes_and_says_so(tmp_path):
     before = snapshot(finished(tmp_path))
-    workdir.prepare(
-        tmp_path, config(data__dir="/elsewhere", run__keep_checkpoints=9), overwrite=False
-    )
+    begin(tmp_path, config(data__dir="/elsewhere", run__keep_checkpoints=9), overwrite=False)
     after = snapshot(tmp_path)
     environment = json.loads(after.pop(tmp_path / "environment.json"))
     before.pop(tmp_path / "environment.json")
@@ -73,7 +72,7 @@ def test_the_same_config_resumes_and_says_so(tmp_path):
 def test_another_config_is_refused_with_the_differing_keys(tmp_path, change, message):
     before = snapshot(finished(tmp_path))
     with pytest.raises(InputError) as error:
-        workdir.prepare(tmp_path, config(**change), overwrite=False)
+        begin(tmp_path, config(**change), overwrite=False)
     assert f"({message})" in str(error.value) and "\n" not in str(error.value)
     assert snapshot(tmp_path) == before
 
@@ -91,7 +90,7 @@ def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
     (tmp_path / "checkpoints" / "mine").mkdir()
     workdir.check(tmp_path, config(seed=1), overwrite=True)  # reads only
     assert (tmp_path / "checkpoints" / "12").exists()
-    workdir.prepare(tmp_path, config(seed=1), overwrite=True)
+    begin(tmp_path, config(seed=1), overwrite=True)
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "checkpoints",
         "checkpoints/mine",
@@ -105,10 +104,10 @@ def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
 
 
 def test_a_workdir_without_results_belongs_to_nobody_yet(tmp_path):
-    workdir.prepare(tmp_path, config(), overwrite=False)
+    begin(tmp_path, config(), overwrite=False)
     (tmp_path / "events.out.tfevents.1.host").write_text("")
     (tmp_path / "metrics.jsonl").touch()
-    workdir.prepare(tmp_path, config(seed=1), overwrite=False)
+    begin(tmp_path, config(seed=1), overwrite=False)
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
     assert not (tmp_path / "events.out.tfevents.1.host").exists()
 
@@ -119,21 +118,21 @@ def test_somebody_elses_directory_is_refused(tmp_path, name, overwrite):
     (tmp_path / name).write_text('{"task": "search"}')
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match="not written by nge_jax"):
-        workdir.prepare(tmp_path, config(), overwrite=overwrite)
+        begin(tmp_path, config(), overwrite=overwrite)
     assert snapshot(tmp_path) == before
 
 
 def test_a_file_and_a_place_out_of_reach_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file is a file, expected a directory"):
-        workdir.prepare(tmp_path / "file", config(), overwrite=True)
+        begin(tmp_path / "file", config(), overwrite=True)
     with pytest.raises(InputError, match=r"below cannot be made"):
-        workdir.prepare(tmp_path / "file" / "below", config(), overwrite=False)
+        begin(tmp_path / "file" / "below", config(), overwrite=False)
 
 
 def test_a_killed_first_write_does_not_lock_the_directory(tmp_path):
     (tmp_path / "environment.json.new").write_text('{"progr')
-    workdir.prepare(tmp_path, config(), overwrite=False)
+    begin(tmp_path, config(), overwrite=False)
 
 
 def test_a_broken_config_file_is_refused_until_overwritten(tmp_path):
@@ -141,7 +140,7 @@ def test_a_broken_config_file_is_refused_until_overwritten(tmp_path):
     (tmp_path / "config.json").write_text('{"task": ')
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
         workdir.check(tmp_path, config(), overwrite=False)
-    workdir.prepare(tmp_path, config(), overwrite=True)
+    begin(tmp_path, config(), overwrite=True)
 
 
 def test_a_run_of_before_a_key_goes_on_where_the_key_changes_nothing(tmp_path):
@@ -182,11 +181,11 @@ def test_a_recorded_config_gets_the_keys_that_it_lacks_and_keeps_others(tmp_path
 
 
 def test_each_start_tells_what_it_took(tmp_path):
-    workdir.prepare(tmp_path, config(), overwrite=False)
+    begin(tmp_path, config(), overwrite=False)
     environment.record(tmp_path, compile_seconds=1.5)
     environment.end(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
-    workdir.prepare(tmp_path, config(), overwrite=False)
+    begin(tmp_path, config(), overwrite=False)
     environment.record(tmp_path, compile_seconds=2.5)
     told = json.loads((tmp_path / "environment.json").read_text())
     assert list(told)[-1] == "resumed" and told["processor"]
@@ -195,7 +194,7 @@ def test_each_start_tells_what_it_took(tmp_path):
     assert told["resumed"]["1"]["compile_seconds"] == 2.5 and "ended" not in told["resumed"]["1"]
     told["resumed"] = {"2": {}}  # as somebody has edited it
     (tmp_path / "environment.json").write_text(json.dumps(told))
-    workdir.prepare(tmp_path, config(), overwrite=False)
+    begin(tmp_path, config(), overwrite=False)
     environment.record(tmp_path, compile_seconds=3.5)
     resumed = json.loads((tmp_path / "environment.json").read_text())["resumed"]
     assert resumed["2"] == {} and resumed["3"]["compile_seconds"] == 3.5

@@ -15,6 +15,7 @@ from nge_jax.errors import InputError
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir import lock
 from tests.conftest import ROOT
+from tests.helpers.workdirs import begin
 
 HOLDER = """
 import sys, time
@@ -107,7 +108,7 @@ def test_what_was_made_for_nothing_goes_and_what_was_there_stays(tmp_path):
 
 def test_a_held_workdir_is_still_new_to_its_own_run(tmp_path):
     with lock.held(tmp_path / "w"):
-        workdir.prepare(tmp_path / "w", {"seed": 0}, overwrite=False)
+        begin(tmp_path / "w", {"seed": 0}, overwrite=False)
         workdir.check(tmp_path / "w", {"seed": 0}, overwrite=False)
     assert (tmp_path / "w" / "config.json").exists()
 

@@ -18,6 +18,7 @@ With a file of class names beside JPEGImages, see `class_names`, the classes are
 of it.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +57,7 @@ def look_for(folder: str | Path) -> Path | None:
     """Finds the folder that holds JPEGImages, see `find`; None where there is none."""
     folder = Path(folder).expanduser()
     candidates = folder / "VOCdevkit" / "VOC2012", folder / "VOC2012", folder
-    return next((root for root in candidates if (root / IMAGES).is_dir()), None)
+    return next((root for root in candidates if os.path.isdir(root / IMAGES)), None)
 
 
 def find(folder: str | Path) -> Path:

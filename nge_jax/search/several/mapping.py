@@ -67,7 +67,7 @@ def choose_model(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
             return branches[number](params.of_model)
         return lax.switch(number, branches, params.of_model)
 
-    return EdgeModel(init, probs)
+    return EdgeModel(init, probs, f"one of {', '.join(models)}")
 
 
 def model_by_model(phases: Mapping[str, Callable], batches: Any) -> Callable:

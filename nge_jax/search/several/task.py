@@ -148,14 +148,14 @@ def _end_epoch(
     history = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[e.state.history for e in ends])
     sums = jax.tree.map(jnp.zeros_like, state.sums)  # as each search begins the next epoch
     rows = [end.row for end in ends]
-    kinds = search.space.cell_types
-    probs = {m: {k: e.arrays[f"P/{k}"] for k in kinds} for m, e in zip(singles, ends, strict=True)}
+    of_members = zip(singles, ends, strict=True)
+    two_epochs = {m: search_record.latest(e.state.history, epoch) for m, e in of_members}
     named = dict(zip(singles, rows, strict=True))
     folders = [single.path.name for single in singles.values()]
     return EpochEnd(
         state=state._replace(history=history, sums=sums),
         row=search_record.row_of_several(rows),
-        notes=[*search_record.warnings_of_several(named, probs, search.space)],
+        notes=[*search_record.warnings_of_several(named, two_epochs, search.space)],
         members={f: MemberEnd(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
     )
 

@@ -29,8 +29,6 @@ from nge_jax.space.architecture import finite_log
 from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.supernet.sampled import Drawn
 
-RELAXATIONS = ("softmax", "gumbel", "partial")
-
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
 Penalty = Callable[[Any, jax.Array], jax.Array]
 # Begin streams of random numbers beside the steps' and the strategies'.

@@ -66,7 +66,7 @@ def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:
         )
         return Searcher(strategy.init(key), history, jnp.int32(0))
 
-    return EdgeModel(init, lambda searcher: strategy.probs(searcher.state))
+    return EdgeModel(init, lambda searcher: strategy.probs(searcher.state), strategy.name)
 
 
 def make_weight_step(

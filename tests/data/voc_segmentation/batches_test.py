@@ -220,6 +220,11 @@ def save(path, pixels):
     return lambda root: Image.fromarray(np.array(pixels, np.uint8)).save(root / path)
 
 
+def test_a_name_too_long_for_a_path_is_refused(tmp_path):
+    with pytest.raises(InputError, match="x: no VOC2012/JPEGImages in it, expected a VOCdevkit"):
+        voc.load("x" * 300, str(tmp_path))
+
+
 MASK = "SegmentationClassAug/2007_000003.png"
 
 

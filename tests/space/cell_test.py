@@ -1,11 +1,12 @@
-"""What a search ends with, of either space: derived from P, counted, written and read."""
+"""A cell of either space, as a search ends with one: derived from P, counted, written and read."""
 
 import numpy as np
 import pytest
 
 from nge_jax.errors import GenotypeError
-from nge_jax.space import found, genotype
-from nge_jax.space.found import KeptEdge
+from nge_jax.space import cell as space_cell
+from nge_jax.space import genotype
+from nge_jax.space.cell import KeptEdge
 from nge_jax.space.nas_bench_201 import BenchCell
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 
@@ -16,25 +17,25 @@ def test_each_edge_of_the_benchmark_has_its_most_probable_operation():
     probs = np.full((1, 6, 5), 0.2)
     for edge, operation in enumerate((0, 1, 2, 3, 4)):  # the last edge stays undecided
         probs[0, edge, operation] += 0.01
-    assert found.derive(probs, NAS_BENCH_201) == CELL
-    assert found.space_of(CELL) == NAS_BENCH_201
+    assert space_cell.derive(probs, NAS_BENCH_201) == CELL
+    assert space_cell.space_of(CELL) == NAS_BENCH_201
     for wrong in (probs[0], np.full((1, 6, 5), np.nan)):
         with pytest.raises(ValueError, match="probs: expected finite values of shape"):
-            found.derive(wrong, NAS_BENCH_201)
+            space_cell.derive(wrong, NAS_BENCH_201)
 
 
 def test_the_papers_cells_are_derived_as_ever():
     probs = np.random.default_rng(0).dirichlet(np.ones(7), (2, 14))
-    cells = found.derive(probs, DARTS)
-    assert cells == genotype.derive(probs) and found.space_of(cells) == DARTS
+    cells = space_cell.derive(probs, DARTS)
+    assert cells == genotype.derive(probs) and space_cell.space_of(cells) == DARTS
     for kind in DARTS.cell_types:
-        assert found.operation_counts(cells, kind) == genotype.operation_counts(cells, kind)
+        assert space_cell.operation_counts(cells, kind) == genotype.operation_counts(cells, kind)
 
 
 def test_edges_and_counts():
-    edges = found.kept_edges(CELL, "normal")
+    edges = space_cell.kept_edges(CELL, "normal")
     assert edges[0] == KeptEdge("none", 0, 1) and edges[4] == KeptEdge("avg_pool_3x3", 1, 3)
-    counts = found.operation_counts(CELL, "normal")
+    counts = space_cell.operation_counts(CELL, "normal")
     assert counts == {
         "none": 2,
         "skip_connect": 1,
@@ -42,19 +43,19 @@ def test_edges_and_counts():
         "nor_conv_3x3": 1,
         "avg_pool_3x3": 1,
     }
-    darts = found.kept_edges(genotype.load("DARTS_V2"), "reduction")
+    darts = space_cell.kept_edges(genotype.load("DARTS_V2"), "reduction")
     assert darts[2] == KeptEdge("skip_connect", 2, 3)
 
 
 @pytest.mark.parametrize("cell", [CELL, genotype.load("DARTS_V2")])
 def test_json_and_back(cell):
-    assert found.from_json(found.to_json(cell)) == cell
+    assert space_cell.from_json(space_cell.to_json(cell)) == cell
 
 
-@pytest.mark.parametrize("text", [CELL.cell, f"\ufeff{CELL.cell}\n", found.to_json(CELL)])
+@pytest.mark.parametrize("text", [CELL.cell, f"\ufeff{CELL.cell}\n", space_cell.to_json(CELL)])
 def test_a_cell_of_the_benchmark_is_read_from_a_file_as_from_its_text(tmp_path, text):
     (tmp_path / "cell.txt").write_text(text, encoding="utf-8")
-    assert found.load(str(tmp_path / "cell.txt")) == found.load(text) == CELL
+    assert space_cell.load(str(tmp_path / "cell.txt")) == space_cell.load(text) == CELL
 
 
 def test_a_file_that_begins_like_a_cell_is_refused_by_its_name_in_a_short_line(tmp_path):
@@ -62,7 +63,7 @@ def test_a_file_that_begins_like_a_cell_is_refused_by_its_name_in_a_short_line(t
     with pytest.raises(
         GenotypeError, match=r"table\.md: genotype field \"cell\": expected"
     ) as error:
-        found.load(str(tmp_path / "table.md"))
+        space_cell.load(str(tmp_path / "table.md"))
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
@@ -78,5 +79,5 @@ def test_a_file_that_begins_like_a_cell_is_refused_by_its_name_in_a_short_line(t
 )
 def test_what_is_no_cell_is_refused_in_one_line(text, message):
     with pytest.raises(GenotypeError, match=message) as error:
-        found.from_json(text)
+        space_cell.from_json(text)
     assert "\n" not in str(error.value)

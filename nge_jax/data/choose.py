@@ -1,0 +1,46 @@
+"""Decides on values that a config leaves open as 0: as the workdir's run began, or by a user's own images."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from nge_jax.console import banner
+from nge_jax.data.own import OwnImages
+from nge_jax.settings import keys
+from nge_jax.settings.configs import differ, flatten
+from nge_jax.workdir import folder as workdir
+
+
+def resolve(
+    config: ConfigDict,
+    path: Path | None,
+    open_images: Callable[[ConfigDict], OwnImages],
+    choose: Callable[[ConfigDict, OwnImages], Mapping[str, Any]],
+) -> tuple[ConfigDict, OwnImages | None]:
+    """Decides on the open values of a config, and says so.
+
+    Args:
+      config: of a search or a training on a user's own images.
+      path: the workdir, if a run in it is to go on; that run's values hold.
+      open_images: opens the images.
+      choose: `(config, images) -> {key: value}` for the values that are still open.
+
+    Returns:
+      The config without open values, and the images where they had to be opened.
+
+    Raises:
+      InputError: the workdir's record cannot be read, or `open_images` refuses the images.
+    """
+    left_open = keys.left_open(flatten(config.to_dict()))
+    if not left_open:
+        return config, None
+    images = open_images(config)
+    config = config.copy_and_resolve_references()
+    kept = {} if path is None else workdir.begun_with(path, left_open)
+    differ(config, kept)
+    chosen = choose(config, images)
+    differ(config, chosen)
+    banner.show_chosen(kept, chosen)
+    return config, images

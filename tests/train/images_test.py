@@ -1,0 +1,101 @@
+"""The keys that a config leaves open: the data alone choose them, and the run that they began keeps them."""
+
+import jax
+import numpy as np
+import pytest
+
+from nge_jax.data.own import Arrays, OwnImages
+from nge_jax.errors import InputError
+from nge_jax.search import checks as search_checks
+from nge_jax.search import images as search_images
+from nge_jax.settings.configs import differ, flatten, load_config, to_values
+from nge_jax.train import build as train_build
+from nge_jax.train import images as train_images
+from nge_jax.workdir import folder as workdir
+
+# The module that resolves, and what 32 images of 20 pixels decide.
+TASKS = {
+    "search": (search_images, {"data.image_size": 20, "search.batch_size": 4, "search.epochs": 50}),
+    "train": (train_images, {"data.image_size": 20, "train.batch_size": 8, "train.epochs": 200}),
+}
+
+
+def images(count=32, side=20):
+    part = Arrays(np.zeros((count, 1, 1, 3), np.uint8), np.zeros(count, np.int32))
+    return OwnImages(("ant", "bee"), {"train": part}, (), (), side, 3)
+
+
+def values(task, *arguments):
+    module, chosen = TASKS[task]
+    resolved = module.resolve(load_config(f"{task}_folder"), *arguments)
+    return resolved, {key: flatten(resolved.to_dict())[key] for key in chosen}
+
+
+@pytest.fixture(params=TASKS)
+def task(request):
+    return request.param
+
+
+def test_the_number_of_devices_decides_on_nothing(task, monkeypatch, capsys):
+    for devices in (1, 3, 16):
+        monkeypatch.setattr(jax, "device_count", lambda devices=devices: devices)
+        assert values(task, images())[1] == TASKS[task][1]
+    assert f"chosen by the data: data.image_size=20 {task}.batch_size=" in capsys.readouterr().out
+
+
+def test_devices_that_do_not_divide_a_batch_are_named_with_those_that_do(task, monkeypatch):
+    config, chosen = values(task, images())
+    size = chosen[f"{task}.batch_size"]
+    check = {"search": search_checks.check, "train": train_build.check_devices}[task]
+    check(config)
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    message = f"^config.{task}.batch_size: 3 devices do not divide a batch of {size}, expected a multiple of 3; "
+    with pytest.raises(InputError, match=message + ".* goes on with 1 or 2 of the devices$"):
+        check(config)
+
+
+def test_micro_batches_count_too(monkeypatch):
+    config = load_config("train_cifar10")
+    differ(config, {"train.batch_size": 4, "train.accumulate": 2})
+    train_build.check_devices(config)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    with pytest.raises(InputError, match="4 devices times 2 micro-batches .* with 1 or 2 of the"):
+        train_build.check_devices(config)
+
+
+def test_a_run_goes_on_with_what_it_began_with(task, tmp_path, capsys):
+    began, chosen = values(task, images())
+    workdir.prepare(tmp_path, to_values(began), overwrite=False)
+    more = images(count=4000, side=100)
+    assert values(task, more, tmp_path)[1] != chosen, "nothing has been computed yet"
+    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
+    resolved, kept = values(task, more, tmp_path)
+    assert kept == chosen and values(task, more)[1] != chosen
+    workdir.check(tmp_path, to_values(resolved), overwrite=False)
+    told = capsys.readouterr().out.splitlines()[-2]
+    assert told == f"as this run began: {' '.join(f'{k}={v}' for k, v in chosen.items())}"
+
+
+def test_what_a_command_says_holds_against_what_a_run_began_with(task, tmp_path):
+    began, chosen = values(task, images())
+    workdir.prepare(tmp_path, to_values(began), overwrite=False)
+    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
+    config = load_config(f"{task}_folder")
+    differ(config, {f"{task}.epochs": 3})
+    resolved = TASKS[task][0].resolve(config, images(), tmp_path)
+    with pytest.raises(InputError, match=rf"\({task}.epochs: workdir has \d+, now 3\)"):
+        workdir.check(tmp_path, to_values(resolved), overwrite=False)
+
+
+def test_numbers_that_no_run_could_have_begun_with_are_chosen_anew(task, tmp_path):
+    began, chosen = values(task, images())
+    differ(began, dict.fromkeys(chosen, 0))
+    workdir.prepare(tmp_path, to_values(began), overwrite=False)
+    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
+    assert values(task, images(), tmp_path)[1] == chosen
+
+
+def test_a_folder_of_somebody_else_is_named_for_what_it_is(task, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    with pytest.raises(InputError, match="was not written by nge_jax"):
+        values(task, images(), tmp_path)
