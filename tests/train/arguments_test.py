@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from nge_jax import choices
 from nge_jax.data import small, source
 from nge_jax.devices import compile_times
 from nge_jax.optim import Linear
+from nge_jax.settings import choices
 from nge_jax.train import build as train_build
 from nge_jax.train import task as train_task
 from nge_jax.train.arguments import DropPath

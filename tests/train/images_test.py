@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from nge_jax.data import choose
 from nge_jax.data.own import Arrays, OwnImages
 from nge_jax.errors import InputError
 from nge_jax.search import checks as search_checks
@@ -20,6 +21,11 @@ TASKS = {
 }
 
 
+def resolve(module, config, found, path=None):
+    """The config that the images `found` decide on, beside the run in the workdir `path`."""
+    return choose.resolve(config, path, lambda _: found, module._choose)[0]
+
+
 def images(count=32, side=20):
     part = Arrays(np.zeros((count, 1, 1, 3), np.uint8), np.zeros(count, np.int32))
     return OwnImages(("ant", "bee"), {"train": part}, (), (), side, 3)
@@ -27,7 +33,7 @@ def images(count=32, side=20):
 
 def values(task, *arguments):
     module, chosen = TASKS[task]
-    resolved = module.resolve(load_config(f"{task}_folder"), *arguments)
+    resolved = resolve(module, load_config(f"{task}_folder"), *arguments)
     return resolved, {key: flatten(resolved.to_dict())[key] for key in chosen}
 
 
@@ -82,7 +88,7 @@ def test_what_a_command_says_holds_against_what_a_run_began_with(task, tmp_path)
     (tmp_path / "checkpoints" / "8").mkdir(parents=True)
     config = load_config(f"{task}_folder")
     differ(config, {f"{task}.epochs": 3})
-    resolved = TASKS[task][0].resolve(config, images(), tmp_path)
+    resolved = resolve(TASKS[task][0], config, images(), tmp_path)
     with pytest.raises(InputError, match=rf"\({task}.epochs: workdir has \d+, now 3\)"):
         workdir.check(tmp_path, to_values(resolved), overwrite=False)
 
