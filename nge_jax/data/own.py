@@ -24,6 +24,7 @@ from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.small import SmallDataset
 from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError, InputError
+from nge_jax.names import listed
 
 NPZ = "npz:"
 EXPECTED_ARRAYS = (
@@ -120,7 +121,8 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
     notes = images.notes
     if not name.startswith(FOLDER):
         counts = f"{images.train_examples:,} to train, {images.test_examples:,} held out"
-        notes = (f"data: {name}, {images.num_classes} classes: {counts}", *notes)
+        classes = f"{images.num_classes} classes ({listed(images.class_names)})"
+        notes = (f"data: {name}, {classes}: {counts}", *notes)
     side, channels = _judge(images.train)
     return OwnImages(images.class_names, parts, images.held_out, notes, side, channels, images)
 
@@ -348,7 +350,8 @@ def _open_npz(path, seed, fraction, known):
         parts = {part: a._replace(labels=numbers[a.labels]) for part, a in parts.items()}
         names = tuple(known)
     counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in parts.items())
-    notes = f"data: {len(names)} classes in {path}: {counts}", *image_folder.warnings(names, parts)
+    data = f"data: {len(names)} classes ({listed(names)}) in {path}: {counts}"
+    notes = data, *image_folder.warnings(names, parts)
     shape = parts[TRAIN].images.shape
     return OwnImages(names, dict(parts), held_out, notes, min(shape[1:3]), shape[3])
 

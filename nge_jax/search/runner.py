@@ -187,7 +187,7 @@ def _show_plan(config: ConfigDict, search: Search, data: small.SmallDataset) -> 
         half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
         counts = {what: len(search.halves[group]) for group, what in half.items()}
         shape = data.train_images.shape[1:]
-        banner.show(banner.data(config.data.name, data.num_classes, shape, counts))
+        banner.show(banner.data(config.data.name, data.labels, shape, counts))
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
     seeds = config.search.seeds or (config.seed,)
     plan = config.search.epochs, steps, config.search.batch_size, *seeds

@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
-from nge_jax.data import own, prepare, small
+from nge_jax.data import own, small
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs.batches import ImageSet
@@ -105,7 +105,7 @@ def open_source(
         with arguments_as(**DATA_KEYS):
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
-        source = resident(data, _label_names(name, folder), numbered=alternates(config), **options)
+        source = resident(data, data.labels, numbered=alternates(config), **options)
     elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
         source = _open_resident(config, opened or open_own(config, labels), options)
     else:
@@ -170,12 +170,6 @@ def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
         mean, std = mean or own_mean, std or own_std
     own.check_mean_and_std(mean, std, 3)
     return images._replace(mean=mean, std=std)
-
-
-def _label_names(name: str, folder: str) -> tuple[str, ...]:
-    if name == "digits":
-        return tuple(map(str, range(small.DIGITS_NUM_CLASSES)))
-    return tuple(prepare.builder(name, folder).info.features["label"].names)
 
 
 def alternates(config: ConfigDict) -> bool:

@@ -153,12 +153,12 @@ def show_plan(
       steps: of the whole run.
       per_epoch: those of an epoch.
     """
-    shape, classes = source.spec.shape, len(source.spec.labels)
+    shape = source.spec.shape
     if not any(note.startswith("data: ") for note in source.notes):
         to_do = {"train": "to train", "validation": "to validate", "test": "to test"}
         counts = {what: source.examples[split] for split, what in to_do.items()}
         name = config.data.get("name", "PASCAL VOC")
-        banner.show(banner.data(name, classes, shape, counts))
+        banner.show(banner.data(name, source.spec.labels, shape, counts))
     cost = model_cost(model, shape)
     banner.show(
         f"network: {config.genotype}, {cost.parameters:,} parameters, {cost.multiply_adds:,} multiply-adds",

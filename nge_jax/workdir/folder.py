@@ -97,7 +97,7 @@ def check_place(path: Path) -> None:
     nobodys = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
     if all(entry.name in nobodys for entry in path.iterdir()):
         return
-    if not _is_ours(path):
+    if not is_ours(path):
         raise InputError(
             f"--workdir: {path} is not empty and was not written by nge_jax (no {ENVIRONMENT} of its), "
             "expected a new or empty directory or a workdir"
@@ -213,7 +213,7 @@ def prepare(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> 
 
 def remove(path: Path) -> None:
     """Takes a workdir away, but for what is none of this program's files; nothing happens where it is none."""
-    if not _is_ours(path):
+    if not is_ours(path):
         return
     _remove_results(path)
     for name in (CONFIG, ENVIRONMENT):
@@ -241,7 +241,8 @@ def _read_recorded(path):
         ) from error
 
 
-def _is_ours(path):
+def is_ours(path: Path) -> bool:
+    """Whether a directory is a workdir of this program."""
     try:
         return json.loads(files.read_text(path / ENVIRONMENT))["program"] == "nge_jax"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -111,7 +111,7 @@ def test_an_npz_file_is_a_data_set(tmp_path, shape):
     assert np.bincount(opened.parts["test"].labels).tolist() == [2, 2]
     data = own.load(opened, 12, test=True)
     assert data.train_images.shape == (16, 12, 12, opened.channels)
-    assert data.notes == (f"data: 2 classes in {tmp_path / 'a.npz'}: 16 train, 4 test",)
+    assert data.notes == (f"data: 2 classes (a, b) in {tmp_path / 'a.npz'}: 16 train, 4 test",)
 
 
 def test_classes_of_an_npz_file_are_found_by_their_names(tmp_path):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nge_jax.data.folders import entries
 from nge_jax.data.photographs import decode, pixels
-from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.spec import LARGE, DatasetSpec
 from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError
@@ -19,8 +19,9 @@ def find(folder: Path) -> tuple[list[Path], str]:
     """
     if not folder.is_dir():
         raise ArgumentError("folder", f"found no folder {folder}")
-    paths, others = image_folder.walk(folder)
-    left_out = image_folder.describe_left_out(others)
+    paths, others, runs = entries.walk(folder)
+    written = [str(run.relative_to(folder)) for run in runs]
+    left_out = entries.describe_left_out(others, runs=written)
     if not paths:
         why = f", left out: {left_out}" if left_out else ""
         raise ArgumentError("folder", f"found no {', '.join(pixels.FORMATS)} file in {folder}{why}")

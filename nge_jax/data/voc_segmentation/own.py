@@ -15,8 +15,7 @@ from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError
-
-SHOWN = 8  # names in a line
+from nge_jax.names import listed
 
 
 class Listed(NamedTuple):
@@ -71,19 +70,16 @@ def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = 
                 f"{class_names.find(root)}: has the class {name}, expected one of {', '.join(names)}"
             )
         numbers[number] = names.index(name)
-    listed = devkit.examples(root)
-    split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in listed else devkit.TRAIN
-    train, test = (Listed(tuple(listed[s]), own, numbers) for s in (split, devkit.VAL))
+    examples = devkit.examples(root)
+    split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in examples else devkit.TRAIN
+    train, test = (Listed(tuple(examples[s]), own, numbers) for s in (split, devkit.VAL))
     seen = _labels(train)
     _labels(test)
     check_classes(root, split, seen, own)
     counts = f"{len(train.examples):,} of {split} to train, {len(test.examples):,} of val, tested at the end"
-    notes = [f"data: {len(own)} classes in {root}: {counts}"]
+    notes = [f"data: {len(own)} classes ({listed(own)}) in {root}: {counts}"]
     if absent := [name for number, name in enumerate(own) if number not in seen]:
-        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
-        notes.append(
-            f"warning: no pixel of {split} is of the class {', '.join(absent[:SHOWN])}{more}"
-        )
+        notes.append(f"warning: no pixel of {split} is of the class {listed(absent)}")
     return OwnDevkit(names, split, train, test, tuple(notes))
 
 

@@ -69,7 +69,7 @@ def test_every_format_is_read_or_left_out_by_name(tmp_path, ending):
     images = imagenet.load(f"folder:{tmp_path}", "", 8)
     assert images.train_examples == 4
     assert images.notes[0] == (
-        f"data: 6 images of 2 classes in {tmp_path}: 4 to train, 2 of val, tested at the end; left out: "
+        f"data: 6 images of 2 classes (ant, bee) in {tmp_path}: 4 to train, 2 of val, tested at the end; left out: "
         "1 .jpg outside of the classes' folders, 1 .txt, 1 without an ending"
     )
     ((pixels, labels),) = imagenet.train_batches(images, 0, 0, 4)

@@ -29,7 +29,7 @@ def test_it_is_read_from_its_files_and_says_so(written, tmp_path):
     assert data.class_names == NAMES and not (tmp_path / "tfds").exists()
     assert (data.train_split, data.train_examples, data.test_examples) == ("train_aug", 7, 3)
     assert data.notes == (
-        f"data: 4 classes in {root}: 7 of train_aug to train, 3 of val, tested at the end",
+        f"data: 4 classes ({', '.join(NAMES)}) in {root}: 7 of train_aug to train, 3 of val, tested at the end",
         "warning: no pixel of train_aug is of the class nowhere",
     )
     (batch,) = voc.test_batches(data, 3, 45)
