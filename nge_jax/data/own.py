@@ -1,9 +1,4 @@
-"""A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file.
-
-An .npz file has `images` (uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3]) and `labels` (integers [N]), of which a part
-is held out by a seed as of a flat folder; or `train_images`, `train_labels`, `test_images`, `test_labels` and perhaps
-`val_images`, `val_labels`, as those of MedMNIST have. `names`, if there, are those of the classes.
-"""
+"""A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file (`npz`)."""
 
 import shutil
 import tempfile
@@ -15,39 +10,24 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from nge_jax import files
+from nge_jax.data import npz
+from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.batches import FOLDER, READ, Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.small import SmallDataset
-from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.names import listed
 
 NPZ = "npz:"
-EXPECTED_ARRAYS = (
-    "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels"
-)
 SAMPLE = 64  # images by which sizes and colors of all are judged
 # The side to which larger images are resized, unless the user says more, and the largest that is kept as it is.
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
 GIGABYTE = 1e9
-
-
-class Arrays(NamedTuple):
-    """Images as an .npz file has them.
-
-    Attributes:
-      images: uint8 [N, H, W, C].
-      labels: int32 [N].
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 class OwnImages(NamedTuple):
@@ -106,7 +86,10 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         )
     if name.startswith(NPZ):
         path = Path(name.removeprefix(NPZ)).expanduser()
-        return _open_npz(path, seed, test_fraction, class_names)
+        found = npz.read(path, seed, test_fraction, class_names)
+        shape = found.parts[TRAIN].images.shape
+        parts: dict[str, Split | Arrays] = {**found.parts}
+        return OwnImages(found.names, parts, found.held_out, found.notes, min(shape[1:3]), shape[3])
     images = imagenet.load(
         name,
         data_dir,
@@ -115,7 +98,7 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         test_fraction=test_fraction,
         class_names=class_names,
     )
-    parts: dict[str, Split | Arrays] = {TRAIN: images.train, TEST: images.test}
+    parts = {TRAIN: images.train, TEST: images.test}
     if images.validation is not None:
         parts[VALIDATION] = images.validation
     notes = images.notes
@@ -309,97 +292,3 @@ def _resized(images, shape):
         fitted = ImageOps.fit(picture, shape[1::-1], Image.Resampling.BILINEAR)
         resized[index] = np.asarray(fitted).reshape(shape)
     return resized
-
-
-def _open_npz(path, seed, fraction, known):
-    try:
-        arrays = files.read_arrays(path)
-    except (OSError, ValueError) as error:
-        reason = files.reason(error) if isinstance(error, OSError) else f"found {error}"
-        raise ArgumentError(
-            "name", f"cannot read {path} as an .npz file ({reason}), {EXPECTED_ARRAYS}"
-        ) from error
-    held_out = ()
-    if "images" in arrays and "labels" in arrays:
-        whole = _checked(path, arrays, "images", "labels")
-        chosen = image_folder.hold_out(whole.labels, seed, fraction)
-        parts = {
-            part: Arrays(whole.images[mask], whole.labels[mask])
-            for part, mask in ((TRAIN, ~chosen), (TEST, chosen))
-        }
-        held_out = tuple(map(str, np.flatnonzero(chosen)))
-    else:
-        prefixes = {TRAIN: "train", TEST: "test", VALIDATION: "val"}
-        parts = {
-            part: _checked(path, arrays, f"{prefix}_images", f"{prefix}_labels")
-            for part, prefix in prefixes.items()
-            if part != VALIDATION or f"{prefix}_images" in arrays
-        }
-    classes = 1 + max(int(part.labels.max()) for part in parts.values())
-    names = tuple(map(str, arrays.get("names", range(classes))))
-    if len(names) < classes:
-        raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
-    if len(names) > MOST_CLASSES:
-        raise ArgumentError(
-            "name", f"{path} has {len(names)} names, expected at most {MOST_CLASSES}"
-        )
-    if known is None and "names" not in arrays:
-        _check_numbers(path, parts, classes)
-    if known is not None:
-        numbers = _numbers_of(names, tuple(known), path)
-        parts = {part: a._replace(labels=numbers[a.labels]) for part, a in parts.items()}
-        names = tuple(known)
-    counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in parts.items())
-    data = f"data: {len(names)} classes ({listed(names)}) in {path}: {counts}"
-    notes = data, *image_folder.warnings(names, parts)
-    shape = parts[TRAIN].images.shape
-    return OwnImages(names, dict(parts), held_out, notes, min(shape[1:3]), shape[3])
-
-
-def _check_numbers(path, parts, classes):
-    """Refuses labels that are no numbers of classes, but a mask's gray levels, say: most classes would be empty."""
-    used = len(np.unique(np.concatenate([part.labels for part in parts.values()])))
-    if 2 * used < classes:
-        raise ArgumentError(
-            "name",
-            f"{path}: the labels are {used} of the numbers 0 to {classes - 1}, expected no gaps, or `names` of all "
-            f"{classes} classes",
-        )
-
-
-def _numbers_of(names, known, path):
-    """Finds the numbers, int32 [N], that classes of these names have among those known."""
-    for name in names:
-        if name not in known:
-            expected = ", ".join(known)
-            raise ArgumentError("name", f"{path} has the class {name}, expected one of {expected}")
-    return np.array([known.index(name) for name in names], np.int32)
-
-
-def _checked(path, arrays, images_name, labels_name):
-    """Returns the arrays of these names, images with an axis of channels, labels without any other."""
-    for name in (images_name, labels_name):
-        if name not in arrays:
-            found = ", ".join(arrays) or "nothing"
-            raise ArgumentError("name", f"{path} holds {found}; {EXPECTED_ARRAYS}")
-    images, labels = arrays[images_name], arrays[labels_name].squeeze()
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ArgumentError(
-            "name",
-            f"{path}: {images_name} is {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 1 or 3]",
-        )
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not len(labels):
-        raise ArgumentError(
-            "name", f"{path}: {labels_name} is {labels.dtype} {list(labels.shape)}, expected integers "
-            f"[{len(images)}]",
-        )  # fmt: skip
-    if labels.min() < 0:
-        raise ArgumentError("name", f"{path}: {labels_name} has {labels.min()}, expected 0 or more")
-    if labels.max() >= MOST_CLASSES:
-        raise ArgumentError(
-            "name",
-            f"{path}: {labels_name} has {labels.max()}, expected at most {MOST_CLASSES - 1}",
-        )
-    return Arrays(images, labels.astype(np.int32))
