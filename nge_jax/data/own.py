@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from nge_jax.data import npz
+from nge_jax.data import inventory, npz
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder as image_folder
@@ -98,9 +98,7 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         test_fraction=test_fraction,
         class_names=class_names,
     )
-    parts = {TRAIN: images.train, TEST: images.test}
-    if images.validation is not None:
-        parts[VALIDATION] = images.validation
+    parts: dict[str, Split | Arrays] = {**images.splits}
     notes = images.notes
     if not name.startswith(FOLDER):
         counts = f"{images.train_examples:,} to train, {images.test_examples:,} held out"
@@ -176,6 +174,8 @@ def load(
         for part in images.parts
         if test or part == TRAIN
     }
+    root = images.images.root if images.images is not None else ""
+    read = {part: images.parts[part] for part in arrays}
     train_images, train_labels = arrays[TRAIN]
     if not mean or not std:
         own_mean, own_std = mean_and_std(train_images)
@@ -194,6 +194,7 @@ def load(
         validation_labels=arrays.get(VALIDATION, nothing)[1],
         held_out=images.held_out,
         notes=images.notes,
+        inventory=inventory.take(root, read, images.names),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.data import prepare
+from nge_jax.data.spec import Inventory
 from nge_jax.errors import ArgumentError
 
 DIGITS_NUM_CLASSES = 10
@@ -52,6 +53,7 @@ class SmallDataset(NamedTuple):
       validation_labels: theirs.
       held_out: which files, or images, the test has, where they were drawn by a seed.
       notes: lines for the user.
+      inventory: by what a user's own images are recognized.
     """
 
     train_images: np.ndarray
@@ -66,6 +68,7 @@ class SmallDataset(NamedTuple):
     validation_labels: np.ndarray | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    inventory: Inventory | None = None
 
 
 def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:

@@ -214,9 +214,10 @@ def _recognize(
     """
     banner.show_notes(data.notes)
     spec, counts = search_images.make_spec(config, data), {"train": len(data.train_labels)}
+    known_by = counts, data.held_out, data.inventory
     if not overwrite:
-        spec = dataset_spec.agreed(path, spec, counts, data.held_out)
-    files = {artifacts.DATASET: dataset_spec.to_json(spec, counts, data.held_out)}
+        spec = dataset_spec.agreed(path, spec, *known_by)
+    files = {artifacts.DATASET: dataset_spec.to_json(spec, *known_by)}
     return data._replace(mean=spec.mean, std=spec.std), files
 
 

@@ -86,7 +86,9 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     banner.show_notes(source.notes)
     if not overwrite:
         source = source._replace(
-            spec=dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
+            spec=dataset_spec.agreed(
+                path, source.spec, source.examples, source.drawn, source.inventory
+            )
         )
     segmentation = segment_build.build(config, cells, source)
     begins = overwrite or not workdir.has_checkpoints(path)

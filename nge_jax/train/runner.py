@@ -97,7 +97,9 @@ def run(
         source = training_images.open_source(config, opened=images)
     banner.show_notes(source.notes)
     if not overwrite:
-        spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
+        spec = dataset_spec.agreed(
+            path, source.spec, source.examples, source.drawn, source.inventory
+        )
         source = source._replace(spec=spec)
     training = train_build.build(config, cells, source)
     begins_with = None
@@ -180,7 +182,9 @@ def begin(
         _check_cells(path, config, cells)
     files = {
         artifacts.GENOTYPE: genotype.to_json(cells),
-        artifacts.DATASET: dataset_spec.to_json(source.spec, source.examples, source.drawn),
+        artifacts.DATASET: dataset_spec.to_json(
+            source.spec, source.examples, source.drawn, source.inventory
+        ),
     }
     return workdir.begin(path, to_values(config), overwrite=overwrite, files=files)
 

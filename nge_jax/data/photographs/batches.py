@@ -7,6 +7,7 @@ depends on the number of processes, nor on where in the epoch a training resumes
 """
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -60,6 +61,7 @@ class ImageSet(NamedTuple):
       validation: encoded images by which the best checkpoint is chosen, or None.
       held_out: of a folder whose `test` was drawn by the seed, the files of it.
       notes: lines for the user: what is used, what is left out.
+      root: of a folder, its path, else "".
     """
 
     num_classes: int
@@ -74,6 +76,13 @@ class ImageSet(NamedTuple):
     validation: Split | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    root: str = ""
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by their names."""
+        splits = {TRAIN: self.train, TEST: self.test}
+        return splits if self.validation is None else splits | {VALIDATION: self.validation}
 
 
 def load(
@@ -105,10 +114,9 @@ def load(
         raise ArgumentError("image_size", f"found {image_size}, expected 1 or more")
     held_out: tuple[str, ...] = ()
     notes: list[str] = []
+    root = name.removeprefix(FOLDER) if name.startswith(FOLDER) else ""
     if name.startswith(FOLDER):
-        listing = image_folder.scan(
-            name.removeprefix(FOLDER), seed=seed, test_fraction=test_fraction, names=class_names
-        )
+        listing = image_folder.scan(root, seed=seed, test_fraction=test_fraction, names=class_names)
         names, held_out, notes = listing.names, listing.held_out, [*listing.notes]
         splits = {
             split: Split(record_index.files(part.paths), part.labels, None)
@@ -143,6 +151,7 @@ def load(
         validation=splits.get(VALIDATION),
         held_out=held_out,
         notes=tuple(notes),
+        root=os.path.expanduser(root),
     )
 
 

@@ -18,6 +18,7 @@ from nge_jax.data import prepare
 from nge_jax.data.photographs import record_index
 from nge_jax.data.photographs.batches import MEAN
 from nge_jax.data.photographs.record_index import Records
+from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import devkit, masks, own
 from nge_jax.data.voc_segmentation.own import Listed
@@ -40,6 +41,7 @@ class VocDataset(NamedTuple):
       test: where those of val lie.
       features: of TFDS; they decode an example. Of own classes None.
       notes: lines for the user.
+      inventory: of a folder with classes of its own.
     """
 
     class_names: tuple[str, ...]
@@ -50,6 +52,7 @@ class VocDataset(NamedTuple):
     test: Records | Listed
     features: Any
     notes: tuple[str, ...] = ()
+    inventory: Inventory | None = None
 
 
 class TestBatch(NamedTuple):
@@ -126,6 +129,7 @@ def _own(found):
         test=found.test,
         features=None,
         notes=found.notes,
+        inventory=found.inventory,
     )
 
 

@@ -4,6 +4,8 @@ VOC's is prepared once, and record files are read from then on. A user's own fol
 copied of it.
 """
 
+import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.data import inventory
 from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError
@@ -32,6 +36,18 @@ class Listed(NamedTuple):
     numbers: np.ndarray
 
 
+class Mask(NamedTuple):
+    """What is kept of a mask.
+
+    Attributes:
+      labels: numbers that it has, IGNORE too.
+      entry: of the checksum, by which another mask or another image is recognized.
+    """
+
+    labels: set[int]
+    entry: bytes
+
+
 class OwnDevkit(NamedTuple):
     """A folder whose masks are all known to be right.
 
@@ -41,6 +57,7 @@ class OwnDevkit(NamedTuple):
       train: what to train on.
       test: val.
       notes: lines for the user: what is used, warnings.
+      inventory: by what its images and masks are recognized.
     """
 
     names: tuple[str, ...]
@@ -48,6 +65,7 @@ class OwnDevkit(NamedTuple):
     train: Listed
     test: Listed
     notes: tuple[str, ...]
+    inventory: Inventory
 
 
 def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = None) -> OwnDevkit:
@@ -73,14 +91,18 @@ def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = 
     examples = devkit.examples(root)
     split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in examples else devkit.TRAIN
     train, test = (Listed(tuple(examples[s]), own, numbers) for s in (split, devkit.VAL))
-    seen = _labels(train)
-    _labels(test)
+    masks_of = {split: _read_masks(train), devkit.VAL: _read_masks(test)}
+    seen = {label for mask in masks_of[split] for label in mask.labels}
     check_classes(root, split, seen, own)
     counts = f"{len(train.examples):,} of {split} to train, {len(test.examples):,} of val, tested at the end"
     notes = [f"data: {len(own)} classes ({listed(own)}) in {root}: {counts}"]
     if absent := [name for number, name in enumerate(own) if number not in seen]:
         notes.append(f"warning: no pixel of {split} is of the class {listed(absent)}")
-    return OwnDevkit(names, split, train, test, tuple(notes))
+    found = Inventory(
+        {name: _count(found, len(own)) for name, found in masks_of.items()},
+        inventory.checksum(mask.entry for found in masks_of.values() for mask in found),
+    )
+    return OwnDevkit(names, split, train, test, tuple(notes), found)
 
 
 def check_classes(where: object, split: str, seen: set[int], names: Sequence[str]) -> None:
@@ -140,11 +162,19 @@ def refuse_unreadable(split: Listed, indices: np.ndarray) -> None:
         read(split, index)
 
 
-def _labels(split):
-    """Reads all masks of a split; returns the labels that they have."""
+def _read_masks(split):
+    """Reads all masks of a split."""
 
-    def of(example):
-        return set(np.unique(masks.read(example, split.names)).tolist())
+    def read_mask(example):
+        mask = masks.read(example, split.names)
+        size = inventory.file_size(example.image)
+        entry = f"{example.id}\0{size}\0{zlib.crc32(mask.tobytes())}"
+        return Mask(set(np.unique(mask).tolist()), os.fsencode(entry))
 
     with ThreadPoolExecutor(record_index.THREADS) as pool:
-        return set().union(*pool.map(of, split.examples))
+        return list(pool.map(read_mask, split.examples))
+
+
+def _count(found, classes):
+    """Counts the images in which each class is seen."""
+    return tuple(sum(number in mask.labels for mask in found) for number in range(classes))

@@ -60,6 +60,18 @@ def test_a_networks_classes_are_found_by_their_names(written):
         voc.load(str(root), known=NAMES)
 
 
+def test_a_mask_that_was_drawn_anew_changes_what_the_folder_is_recognized_by(written):
+    root, _ = written
+    before = voc.load(str(root)).inventory
+    assert before == voc.load(str(root)).inventory and before is not None
+    mask = np.asarray(Image.open(root / MASK)).copy()
+    mask[0, 0] = 1 if mask[0, 0] != 1 else 0
+    save(root, MASK, mask)
+    after = voc.load(str(root)).inventory
+    assert after is not None and after.checksum != before.checksum
+    assert before.class_counts["train_aug"] == (7, 7, 7, 0)
+
+
 def test_a_file_that_was_damaged_since_is_named(written):
     root, _ = written
     data = voc.load(str(root))
