@@ -6,6 +6,7 @@ refused.
 
 import codecs
 import errno
+import io
 import os
 import re
 import stat
@@ -27,7 +28,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     Raises:
       OSError: it cannot be read, is larger, or is no regular file (nor a link to one).
     """
-    with _opened(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"found {size:,} bytes, expected at most {most:,}")
@@ -54,7 +55,7 @@ def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[
       OSError: it cannot be read, or is no regular file (nor a link to one).
       ValueError: it is no such archive, a damaged one, or lacks a name; the message is what was found.
     """
-    with _opened(path) as file:
+    with open_regular(path) as file:
         start = file.read(START_BYTES)
         try:
             archive = zipfile.ZipFile(file)
@@ -102,11 +103,16 @@ def _kind(start):
     return "a file of another kind" if "\0" in text else "a text"
 
 
-def _opened(path):
+def open_regular(path: str | Path) -> io.FileIO:
+    """Opens a file to read its bytes, unbuffered.
+
+    Raises:
+      OSError: it cannot be read, or is no regular file (nor a link to one).
+    """
     # Without O_NONBLOCK opening a pipe waits for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return open(descriptor, "rb", buffering=0)
+        return io.FileIO(descriptor)
     os.close(descriptor)
     raise OSError(errno.EINVAL, "found a pipe, a device or a folder, expected a file")
 

@@ -1,5 +1,6 @@
 """A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file (`npz`)."""
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from nge_jax import files
 from nge_jax.data import inventory, npz
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
@@ -22,7 +24,8 @@ from nge_jax.errors import ArgumentError, InputError
 from nge_jax.names import listed
 
 NPZ = "npz:"
-SAMPLE = 64  # images by which sizes and colors of all are judged
+SAMPLE = 64  # images by which the size of all is judged
+CHANNELS = (0, 1, 3)  # 0: 1 where every image is gray, else 3
 # The side to which larger images are resized, unless the user says more, and the largest that is kept as it is.
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
@@ -39,7 +42,7 @@ class OwnImages(NamedTuple):
       held_out: which of a flat folder's files, or of an .npz file's images, TEST has.
       notes: lines for the user.
       side: the median of the images' shorter sides, in pixels, of a sample.
-      channels: 1 where a sample is all gray, else 3.
+      channels: as they are read: 1, gray, or 3.
       images: all of these as `imagenet.load` gives them; None of a file's.
     """
 
@@ -66,15 +69,23 @@ def open_images(
     test_fraction: float = 0.2,
     class_names: Sequence[str] | None = None,
     class_fraction: float = 1.0,
+    channels: int = 0,
 ) -> OwnImages:
     """Opens "folder:DIR", "npz:FILE" or a set of TFDS; arguments as of `imagenet.load`.
 
-    Of the images to train on the part `class_fraction` of each class is taken, drawn by `seed`, at least one.
+    Args:
+      class_fraction: of the images to train on the part of each class that is taken, drawn by `seed`, at least one.
+      channels: one of CHANNELS.
 
     Raises:
       ArgumentError: there is no such data set, or it is refused.
     """
+    if channels not in CHANNELS:
+        raise ArgumentError(
+            "channels", f"found {channels}, expected 1 (gray), 3, or 0 (chosen by the data)"
+        )
     images = _open(name, data_dir, skip_damaged, seed, test_fraction, class_names)
+    images = images._replace(channels=channels or images.channels or _count_channels(images))
     return images if class_fraction == 1 else _drawn(images, seed, class_fraction)
 
 
@@ -104,8 +115,8 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         counts = f"{images.train_examples:,} to train, {images.test_examples:,} held out"
         classes = f"{images.num_classes} classes ({listed(images.class_names)})"
         notes = (f"data: {name}, {classes}: {counts}", *notes)
-    side, channels = _judge(images.train)
-    return OwnImages(images.class_names, parts, images.held_out, notes, side, channels, images)
+    side = _typical_side(images.train)
+    return OwnImages(images.class_names, parts, images.held_out, notes, side, 0, images)
 
 
 def _drawn(images, seed, fraction):
@@ -193,9 +204,15 @@ def load(
         validation_images=arrays.get(VALIDATION, nothing)[0],
         validation_labels=arrays.get(VALIDATION, nothing)[1],
         held_out=images.held_out,
-        notes=images.notes,
+        notes=(*images.notes, describe_pixels(shape)),
         inventory=inventory.take(root, read, images.names),
     )
+
+
+def describe_pixels(shape: Sequence[int]) -> str:
+    """Says as what images of any size are read, [H, W, C]."""
+    height, width, channels = shape
+    return f"data: read as {height}x{width} pixels, {'gray' if channels == 1 else f'{channels} channels'}"
 
 
 def mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -222,21 +239,42 @@ def check_mean_and_std(mean: Sequence[float], std: Sequence[float], channels: in
             )
 
 
-def _judge(split):
-    """Returns (median of the shorter sides, number of channels) of some images, evenly spaced."""
+def _typical_side(split):
+    """Returns the median of the shorter sides of some images, evenly spaced."""
     count = len(split.records.file)
     indices = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int)).tolist()
-    sides, gray, refusal = [], True, ArgumentError("images", "found none")
+    sides, refusal = [], ArgumentError("images", "found none")
     for index in indices:
         try:
             (data,) = imagenet.encoded_images(split, [index])
             sides.append(min(pixels.size(data)))
-            gray = gray and pixels.is_gray(data)
         except pixels.UNREADABLE as error:  # said when all are read, or skipped then
             refusal = pixels.refused(record_index.name(split.records, index), error)
     if not sides:
         raise refusal
-    return int(np.median(sides)), 1 if gray else 3
+    return int(np.median(sides))
+
+
+def _count_channels(images):
+    """Returns 1 where every image is gray, of all splits, else 3; the first in colors ends it."""
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        for part in images.parts.values():
+            count = len(part.records.file)
+            for start in range(0, count, READ):
+                indices = range(start, min(start + READ, count))
+                if any(pool.map(functools.partial(_is_colored, part), indices)):
+                    return 3
+    return 1
+
+
+def _is_colored(split, index):
+    try:
+        if split.features is not None:
+            return not pixels.is_gray(imagenet.encoded_images(split, [index])[0])
+        with files.open_regular(split.records.paths[split.records.file[index]]) as file:
+            return not pixels.is_gray(file)
+    except pixels.UNREADABLE:  # said when all are read, or skipped then
+        return False
 
 
 def _read(part, shape, budget_gb):

@@ -20,7 +20,7 @@ DATA_KEYS = {
     name: f"config.data.{key}"
     for name, key in (
         ("name", "name"), ("data_dir", "dir"), ("test_fraction", "test_fraction"), ("mean", "mean"),
-        ("std", "std"), ("images", "name"),
+        ("std", "std"), ("images", "name"), ("channels", "channels"),
     )
 }  # fmt: skip
 
@@ -31,7 +31,7 @@ def is_own(config: ConfigDict) -> bool:
 
 
 def open_own(config: ConfigDict) -> OwnImages:
-    """Opens a user's own images; reads none of them but a sample's sizes.
+    """Opens a user's own images; reads sizes and colors alone.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -44,6 +44,7 @@ def open_own(config: ConfigDict) -> OwnImages:
             seed=config.data.split_seed,
             test_fraction=config.data.test_fraction,
             class_fraction=config.data.class_fraction,
+            channels=config.data.channels,
         )
 
 
@@ -75,6 +76,8 @@ def resolve(
     chosen = {}
     if not config.data.image_size:
         config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
+    if not config.data.channels:
+        config.data.channels = chosen["data.channels"] = images.channels
     first = round(images.count("train") * config.data.train_fraction)
     half = max(1, min(first, images.count("train") - first))
     if not config.search.batch_size:
@@ -99,9 +102,10 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
     """
     if is_own(config):
         images = images or open_own(config)
+        channels = config.data.channels or images.channels
         with arguments_as(**DATA_KEYS):
             return own.load(
-                images,
+                images._replace(channels=channels),
                 config.data.image_size,
                 mean=config.data.mean,
                 std=config.data.std,

@@ -28,6 +28,7 @@ DATA_KEYS = {
     "mean": "config.data.mean",
     "std": "config.data.std",
     "images": "config.data.name",
+    "channels": "config.data.channels",
 }
 MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
 
@@ -66,6 +67,9 @@ def resolve(
     chosen = {}
     if not config.data.image_size:
         config.data.image_size = chosen["data.image_size"] = own.image_size(images.side)
+    if not config.data.channels:
+        channels = 3 if has_large_stem(config) else images.channels
+        config.data.channels = chosen["data.channels"] = channels
     count = config.train.images_per_epoch or images.count("train") - config.data.validation
     if not config.train.batch_size:
         size = own.batch_size(count, config.train.accumulate)
@@ -96,6 +100,11 @@ def open_source(
       InputError: unknown, or neither there nor downloadable, or too small for the config.
     """
     name, folder = config.data.name, config.data.dir
+    if is_own(config) and has_large_stem(config) and config.data.channels == 1:
+        raise InputError(
+            "config.data.channels: found 1, expected 3: ImageNet's network, by config.network.stem or for images from "
+            f"{own.LARGE_FROM} pixels on, is trained on colors"
+        )
     options = {
         "seed": config.seed,
         "validation": config.data.validation,
@@ -117,6 +126,9 @@ def open_source(
                 images = imagenet.load(name, folder, size, **_loading(config, labels))
             if is_own(config):
                 images = _normalized(config, images)
+        if images.notes:  # which say all else of the data
+            notes = *images.notes, own.describe_pixels((size, size, 3))
+            images = images._replace(notes=notes)
         _check_validation(config, images.train_examples, own=images.validation is not None)
         steps_per_dispatch = config.run.steps_per_dispatch
         source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
@@ -127,9 +139,14 @@ def open_source(
 
 
 def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
-    """Opens a user's own images; reads none of them but a sample's sizes. Arguments and errors as of `open_source`."""
+    """Opens a user's own images; reads sizes and colors alone. Arguments and errors as of `open_source`."""
     with arguments_as(**DATA_KEYS):
-        return own.open_images(config.data.name, config.data.dir, **_loading(config, labels))
+        return own.open_images(
+            config.data.name,
+            config.data.dir,
+            channels=config.data.channels,
+            **_loading(config, labels),
+        )
 
 
 def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:
@@ -144,11 +161,10 @@ def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]
 def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any]) -> Source:
     """Reads own images, each resized once."""
     large = has_large_stem(config)
-    if large:
-        images = images._replace(channels=3)  # as the jitter of colors wants them
+    channels = config.data.channels or (3 if large else images.channels)
     with arguments_as(**DATA_KEYS):
         data = own.load(
-            images,
+            images._replace(channels=channels),
             config.data.image_size,
             mean=config.data.mean,
             std=config.data.std,

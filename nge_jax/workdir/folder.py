@@ -120,7 +120,8 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     recorded = None if overwrite else _read_recorded(path)
     if recorded is None:
         return
-    differences = _differences(recorded, configs.flatten(config))
+    younger = recorded_configs.younger_values(str(config.get("task")), path)
+    differences = _differences(younger, recorded, configs.flatten(config))
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
@@ -136,6 +137,7 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
     """
     check_place(path)
     recorded = _read_recorded(path) or {}
+    recorded = recorded_configs.younger_values(str(recorded.get("task")), path) | recorded
     return {key: recorded[key] for key in keys if is_count(recorded.get(key)) and recorded[key] > 0}
 
 
@@ -276,10 +278,9 @@ def _remove(entry):
         entry.unlink(missing_ok=True)
 
 
-def _differences(recorded, given):
+def _differences(younger, recorded, given):
     """["key: workdir has X, now Y", ...] over the keys that matter; those younger than the run change nothing."""
     absent = "nothing"
-    younger = recorded_configs.YOUNGER.get(str(given.get("task")), {})
     recorded = {k: v for k, v in younger.items() if k in given} | recorded
     keys = sorted(
         key

@@ -111,7 +111,10 @@ def test_an_npz_file_is_a_data_set(tmp_path, shape):
     assert np.bincount(opened.parts["test"].labels).tolist() == [2, 2]
     data = own.load(opened, 12, test=True)
     assert data.train_images.shape == (16, 12, 12, opened.channels)
-    assert data.notes == (f"data: 2 classes (a, b) in {tmp_path / 'a.npz'}: 16 train, 4 test",)
+    assert data.notes == (
+        f"data: 2 classes (a, b) in {tmp_path / 'a.npz'}: 16 train, 4 test",
+        f"data: read as 12x12 pixels, {'gray' if opened.channels == 1 else '3 channels'}",
+    )
 
 
 def test_classes_of_an_npz_file_are_found_by_their_names(tmp_path):
@@ -295,12 +298,42 @@ def test_a_batch_is_chosen(count, micro_batches, size):
     assert own.batch_size(count, micro_batches) == size
 
 
-def test_gray_photos_have_one_channel_and_a_set_of_tfds_is_read(tmp_path, tfds_dir):
+@pytest.fixture
+def gray(tmp_path):
+    """A hundred gray images each of two classes, more than a sample."""
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for index, pixels in enumerate(noise(2, 9, 9)):
-            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
-    assert own.open_images(f"folder:{tmp_path}").channels == 1
+        (tmp_path / "gray" / name).mkdir(parents=True)
+        for index, pixels in enumerate(noise(100, 9, 9)):
+            Image.fromarray(pixels).save(tmp_path / "gray" / name / f"{index:03}.png")
+    return tmp_path / "gray"
+
+
+def test_images_are_gray_only_if_each_of_them_is(gray):
+    assert own.open_images(f"folder:{gray}").channels == 1
+    Image.fromarray(noise(1, 9, 9, 3)[0]).save(gray / "b" / "057.png")
+    assert own.open_images(f"folder:{gray}").channels == 3
+    for channels in (1, 3):
+        opened = own.open_images(f"folder:{gray}", channels=channels)
+        assert own.load(opened, 8).train_images.shape[1:] == (8, 8, channels)
+    with pytest.raises(InputError, match="^channels: found 2, expected 1 .gray., 3, or 0"):
+        own.open_images(f"folder:{gray}", channels=2)
+
+
+def test_channels_are_chosen_by_the_data_and_the_network(gray):
+    config = load_config("train_folder")
+    config.data.name = f"folder:{gray}"
+    assert training_images.resolve(config).data.channels == 1
+    search = load_config("search_folder")
+    search.data.name = config.data.name
+    assert search_images.resolve(search).data.channels == 1
+    config.data.image_size = own.LARGE_FROM  # ImageNet's network
+    assert training_images.resolve(config).data.channels == 3
+    config.data.channels = 1
+    with pytest.raises(InputError, match=r"^config\.data\.channels: found 1, expected 3"):
+        training_images.open_source(training_images.resolve(config))
+
+
+def test_a_set_of_tfds_is_read(tfds_dir):
     data = own.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
     assert data.train_images.shape == (400, 16, 16, 3)
     assert np.bincount(data.train_labels).tolist() == [40] * 10 and len(data.labels) == 10
