@@ -1,16 +1,17 @@
 """The images of a training: opened as its config names them, and what the config leaves open chosen by them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
-from nge_jax.data import own, small
+from nge_jax.data import copies, own, small
+from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
-from nge_jax.data.photographs.batches import ImageSet
+from nge_jax.data.photographs.batches import ImageSet, Split
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
@@ -116,22 +117,13 @@ def open_source(
         _check_validation(config, len(data.train_images))
         source = resident(data, data.labels, numbered=alternates(config), **options)
     elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
-        source = _open_resident(config, opened or open_own(config, labels), options)
+        images = opened or open_own(config, labels)
+        images = images._replace(
+            notes=(*images.notes, *_copies(images.parts, images.images, labels))
+        )
+        source = _open_resident(config, images, options)
     else:
-        size = config.data.image_size
-        with arguments_as(**DATA_KEYS):
-            if opened is not None and opened.images is not None:
-                images = opened.images._replace(image_size=size)
-            else:
-                images = imagenet.load(name, folder, size, **_loading(config, labels))
-            if is_own(config):
-                images = _normalized(config, images)
-        if images.notes:  # which say all else of the data
-            notes = *images.notes, own.describe_pixels((size, size, 3))
-            images = images._replace(notes=notes)
-        _check_validation(config, images.train_examples, own=images.validation is not None)
-        steps_per_dispatch = config.run.steps_per_dispatch
-        source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
+        source = _open_streamed(config, labels, opened, options)
     if len(source.spec.labels) < 2:
         raise InputError(f"config.data.name: {name} has one class, expected two or more")
     _check_images(config, source)
@@ -176,6 +168,44 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
     stream = config.run.steps_per_dispatch if too_many else 0
     kind = LARGE if large else SMALL
     return resident(data, data.labels, kind=kind, stream=stream, **options)
+
+
+def _open_streamed(
+    config: ConfigDict,
+    labels: Sequence[str] | None,
+    opened: OwnImages | None,
+    options: dict[str, Any],
+) -> Source:
+    """Opens photographs that are cropped at random while they are read."""
+    size = config.data.image_size
+    with arguments_as(**DATA_KEYS):
+        if opened is not None and opened.images is not None:
+            images = opened.images._replace(image_size=size)
+        else:
+            loading = _loading(config, labels)
+            images = imagenet.load(config.data.name, config.data.dir, size, **loading)
+        if is_own(config):
+            images = _normalized(config, images)
+    if images.root:
+        copied = _copies(images.splits, images, labels)
+        notes = *images.notes, own.describe_pixels((size, size, 3)), *copied
+        images = images._replace(notes=notes)
+    _check_validation(config, images.train_examples, own=images.validation is not None)
+    return streamed(images, steps_per_dispatch=config.run.steps_per_dispatch, **options)
+
+
+def _copies(
+    parts: Mapping[str, Split | Arrays], images: ImageSet | None, labels: Sequence[str] | None
+) -> Iterator[str]:
+    """Yields warnings of images that are in two splits of a user's own files.
+
+    Args:
+      parts: by the splits' names.
+      images: of a folder, or a set of TFDS, whose files nobody edits.
+      labels: of a network that is tested alone, without its training's images.
+    """
+    if labels is None and (images is None or images.root):
+        yield from copies.warnings(parts, images.titles if images is not None else {})
 
 
 def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:

@@ -29,6 +29,7 @@ from nge_jax.data.spec import SMALL
 from nge_jax.devices import distributed, finite, parallel
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
+from nge_jax.report.confusion import over_classes
 from nge_jax.runtime import loop
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.settings.configs import loop_settings, to_values
@@ -294,7 +295,9 @@ def _test(config: ConfigDict, score: Callable, state: TrainState, source: Source
     """Evaluates the test split, which nothing else reads, and prints the result."""
     scores = _score(config, score, state, source, "test")
     evaluation = train_evaluate.means(scores)
-    others = [f"balanced: {evaluation.balanced_accuracy:.2%}", f"loss: {evaluation.loss:.4f}"]
+    over = over_classes(scores.confusion)
+    balanced = f"balanced {over}: {evaluation.balanced_accuracy:.2%}"
+    others = [balanced, f"loss: {evaluation.loss:.4f}"]
     if evaluation.top5_accuracy is not None:
         others.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
     say(

@@ -43,12 +43,14 @@ class Listing(NamedTuple):
       splits: TRAIN, what is tested at the end (TEST), and perhaps VALIDATION, which chooses the best checkpoint.
       held_out: of a flat folder the files of TEST, relative to it, else empty.
       notes: lines for the user: what is used, what is left out; warnings.
+      titles: what a split is called by the folder it lies in.
     """
 
     names: tuple[str, ...]
     splits: dict[str, Part]
     held_out: tuple[str, ...]
     notes: tuple[str, ...]
+    titles: dict[str, str]
 
 
 def is_images(root: str | Path) -> bool:
@@ -109,9 +111,11 @@ def scan(
         splits, held_out = _hold_out(root, splits[TRAIN], seed, test_fraction)
     layout = layout._replace(runs=tuple(runs))
     notes = [_describe(root, known, layout, splits), *warnings(known, splits)]
+    titles = layout.titles or {TEST: "what is held out"}
     if TEST not in splits:  # ImageNet's way: what is held out is what the network is tested on
         splits[TEST] = splits.pop(VALIDATION)
-    return Listing(known, splits, held_out, tuple(notes))
+        titles[TEST] = titles.pop(VALIDATION)
+    return Listing(known, splits, held_out, tuple(notes), titles)
 
 
 def _classes(root, layout, names):
@@ -205,7 +209,7 @@ def _describe(root: Path, names: Sequence[str], layout: Layout, splits: Mapping[
 
 
 def warnings(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a line for each kind of class that a network cannot learn.
+    """Yields a line for each kind of class that a network cannot learn, or that nobody will know how well.
 
     Args:
       names: of the classes.
@@ -213,14 +217,16 @@ def warnings(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str]:
     """
     train = np.bincount(splits[TRAIN].labels, minlength=len(names))
     held_out = sum(np.bincount(p.labels, minlength=len(names)) for p in splits.values()) - train
+    tested = np.bincount(splits.get(TEST, splits.get(VALIDATION)).labels, minlength=len(names))
     for what, which in (
         ("only in what is held out", (train == 0) & (held_out > 0)),
         ("no image at all", (train == 0) & (held_out == 0)),
         ("one image to train on", train == 1),
+        ("not tested", (train > 0) & (tested == 0)),
     ):
         chosen = [name for name, is_such in zip(names, which, strict=True) if is_such]
         if chosen:
-            verb = "are" if what.startswith("only") else "have"
+            verb = "have" if "image" in what else "are"
             if len(chosen) == 1:
                 verb = {"are": "is", "have": "has"}[verb]
             word = "class" if len(chosen) == 1 else "classes"

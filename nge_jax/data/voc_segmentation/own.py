@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.data import inventory
+from nge_jax.data import copies, inventory
 from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.photographs.batches import Split
+from nge_jax.data.photographs.folder import TEST, TRAIN
 from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
@@ -92,12 +94,16 @@ def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = 
     split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in examples else devkit.TRAIN
     train, test = (Listed(tuple(examples[s]), own, numbers) for s in (split, devkit.VAL))
     masks_of = {split: _read_masks(train), devkit.VAL: _read_masks(test)}
-    seen = {label for mask in masks_of[split] for label in mask.labels}
+    seen, tested = (
+        {label for mask in found for label in mask.labels} for found in masks_of.values()
+    )
     check_classes(root, split, seen, own)
+    check_tested(root, tested)
     counts = f"{len(train.examples):,} of {split} to train, {len(test.examples):,} of val, tested at the end"
     notes = [f"data: {len(own)} classes ({listed(own)}) in {root}: {counts}"]
-    if absent := [name for number, name in enumerate(own) if number not in seen]:
-        notes.append(f"warning: no pixel of {split} is of the class {listed(absent)}")
+    notes += [*describe_absent(split, seen, own), *describe_absent(devkit.VAL, tested, own)]
+    if known is None:
+        notes += _copies(train, test, split)
     found = Inventory(
         {name: _count(found, len(own)) for name, found in masks_of.items()},
         inventory.checksum(mask.entry for found in masks_of.values() for mask in found),
@@ -114,6 +120,32 @@ def check_classes(where: object, split: str, seen: set[int], names: Sequence[str
             f"{where}: the masks of {split} have {found}, expected two classes or more ({IGNORE} marks pixels without "
             "a label)"
         )
+
+
+def check_tested(where: object, seen: set[int]) -> None:
+    """Refuses a test set whose masks have the labels `seen` only, if nothing is labeled in them."""
+    if not seen - {IGNORE}:
+        raise InputError(
+            f"{where}: the masks of {devkit.VAL} have no label, expected pixels of classes to test on ({IGNORE} marks "
+            "pixels without a label)"
+        )
+
+
+def describe_absent(split: str, seen: set[int], names: Sequence[str]) -> list[str]:
+    """Names the classes that no mask of a split has; no line where each is there."""
+    absent = [name for number, name in enumerate(names) if number not in seen]
+    untested = " (not tested)" if split == devkit.VAL else ""
+    line = f"warning: no pixel of {split} is of the class {listed(absent)}{untested}"
+    return [line] if absent else []
+
+
+def _copies(train, test, title):
+    """Returns warnings of images that are both trained and tested on."""
+    parts = {
+        split: Split(record_index.files([str(e.image) for e in part.examples]), None, None)
+        for split, part in ((TRAIN, train), (TEST, test))
+    }
+    return copies.warnings(parts, {TRAIN: title, TEST: devkit.VAL})
 
 
 def read(split: Listed, index: int) -> tuple[np.ndarray, np.ndarray]:
