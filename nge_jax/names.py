@@ -1,6 +1,7 @@
 """Names that a user gave, of classes and files, as lines and pictures show them."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 8  # names in a line
@@ -24,3 +25,13 @@ def listed(names: Sequence[str], most: int = SHOWN) -> str:
     """Joins the first names of some: "ant, bee and 3 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(printable, names[:most])) + more
+
+
+def composed(name: str) -> str:
+    """Returns a name in the Unicode form that most systems write; another looks the same and is other bytes."""
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """Returns what names have in common that differ by their Unicode form, by capital letters or by blanks."""
+    return " ".join(composed(name).casefold().split())

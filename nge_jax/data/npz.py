@@ -2,7 +2,8 @@
 
 It has `images` (uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3]) and `labels` (integers [N]), of which a part is held out
 by a seed as of a flat folder; or `train_images`, `train_labels`, `test_images`, `test_labels` and perhaps `val_images`,
-`val_labels`, as those of MedMNIST have. `names`, if there, are those of the classes.
+`val_labels`, as those of MedMNIST have; or `x_train`, `y_train`, `x_test`, `y_test` and perhaps `x_val`, `y_val`, as
+Keras has. `names`, if there, are those of the classes, as texts or as bytes of UTF-8.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from nge_jax import files
+from nge_jax.data.folders import spellings
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError
-from nge_jax.names import listed
+from nge_jax.names import composed, listed
 
+# By what arrays of a split are called; the second is Keras's way.
+MEDMNIST, KERAS = ("{}_images", "{}_labels"), ("x_{}", "y_{}")
 EXPECTED_ARRAYS = (
-    "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels"
+    "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels, or x_train, y_train, "
+    "x_test, y_test"
 )
 
 
@@ -70,30 +75,9 @@ def read(path: Path, seed: int, fraction: float, known: Sequence[str] | None = N
         raise ArgumentError(
             "name", f"cannot read {path} as an .npz file ({reason}), {EXPECTED_ARRAYS}"
         ) from error
-    held_out = ()
-    if "images" in arrays and "labels" in arrays:
-        whole = _checked(path, arrays, "images", "labels")
-        chosen = image_folder.hold_out(whole.labels, seed, fraction)
-        parts = {
-            part: Arrays(whole.images[mask], whole.labels[mask])
-            for part, mask in ((TRAIN, ~chosen), (TEST, chosen))
-        }
-        held_out = tuple(map(str, np.flatnonzero(chosen)))
-    else:
-        prefixes = {TRAIN: "train", TEST: "test", VALIDATION: "val"}
-        parts = {
-            part: _checked(path, arrays, f"{prefix}_images", f"{prefix}_labels")
-            for part, prefix in prefixes.items()
-            if part != VALIDATION or f"{prefix}_images" in arrays
-        }
+    parts, held_out = _divide(path, arrays, seed, fraction)
     classes = 1 + max(int(part.labels.max()) for part in parts.values())
-    names = tuple(map(str, arrays.get("names", range(classes))))
-    if len(names) < classes:
-        raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
-    if len(names) > MOST_CLASSES:
-        raise ArgumentError(
-            "name", f"{path} has {len(names)} names, expected at most {MOST_CLASSES}"
-        )
+    names = _names(path, arrays, classes)
     if known is None and "names" not in arrays:
         _check_numbers(path, parts, classes)
     if known is not None:
@@ -104,6 +88,55 @@ def read(path: Path, seed: int, fraction: float, known: Sequence[str] | None = N
     data = f"data: {len(names)} classes ({listed(names)}) in {path}: {counts}"
     notes = data, *image_folder.warnings(names, parts)
     return NpzFile(names, dict(parts), held_out, notes)
+
+
+def _divide(path, arrays, seed, fraction):
+    """Returns the arrays of each split, and the numbers of the images that were drawn to be held out."""
+    if "images" in arrays and "labels" in arrays:
+        whole = _checked(path, arrays, "images", "labels")
+        chosen = image_folder.hold_out(whole.labels, seed, fraction)
+        parts = {
+            part: Arrays(whole.images[mask], whole.labels[mask])
+            for part, mask in ((TRAIN, ~chosen), (TEST, chosen))
+        }
+        return parts, tuple(map(str, np.flatnonzero(chosen)))
+    images, labels = KERAS if "x_train" in arrays else MEDMNIST
+    parts = {
+        part: _checked(path, arrays, images.format(word), labels.format(word))
+        for part, word in ((TRAIN, "train"), (TEST, "test"), (VALIDATION, "val"))
+        if part != VALIDATION or images.format(word) in arrays
+    }
+    return parts, ()
+
+
+def _names(path, arrays, classes):
+    """Returns the names of the classes, by their numbers where there are no others."""
+    if "names" not in arrays:
+        return tuple(map(str, range(classes)))
+    found = arrays["names"].squeeze()
+    if found.ndim > 1:
+        raise ArgumentError("name", f"{path}: names is {list(found.shape)}, expected [{classes}]")
+    try:
+        names = [
+            name.decode() if isinstance(name, bytes) else str(name) for name in found.reshape(-1)
+        ]
+    except UnicodeDecodeError as error:
+        name = ascii(error.object)
+        raise ArgumentError("name", f"{path}: found the name {name}, expected UTF-8") from error
+    if len(names) < classes:
+        raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
+    if len(names) > MOST_CLASSES:
+        raise ArgumentError(
+            "name", f"{path} has {len(names)} names, expected at most {MOST_CLASSES}"
+        )
+    seen = {}
+    for number, name in enumerate(names):
+        if (other := seen.setdefault(composed(name), number)) != number:
+            raise ArgumentError(
+                "name",
+                f"{path}: found {ascii(name)} as the name of the classes {other} and {number}, expected each name once",
+            )
+    return tuple(names)
 
 
 def _check_numbers(path, parts, classes):
@@ -119,11 +152,14 @@ def _check_numbers(path, parts, classes):
 
 def _numbers_of(names, known, path):
     """Finds the numbers, int32 [N], that classes of these names have among those known."""
+    numbers = []
     for name in names:
-        if name not in known:
+        found = spellings.find(name, known, path, besides=names)
+        if found is None:
             expected = ", ".join(known)
             raise ArgumentError("name", f"{path} has the class {name}, expected one of {expected}")
-    return np.array([known.index(name) for name in names], np.int32)
+        numbers.append(known.index(found))
+    return np.array(numbers, np.int32)
 
 
 def _checked(path, arrays, images_name, labels_name):

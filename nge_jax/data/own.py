@@ -30,6 +30,7 @@ CHANNELS = (0, 1, 3)  # 0: 1 where every image is gray, else 3
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
+STEMS = ("auto", "small", "large")  # how a network begins
 GIGABYTE = 1e9
 
 

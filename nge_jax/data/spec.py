@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nge_jax.errors import InputError
+from nge_jax.names import folded, listed
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 
@@ -143,11 +144,13 @@ def check_labels(known: Sequence[str], found: Sequence[str], file: Path) -> None
     gone, new = (
         [a for a in one if a not in other] for one, other in ((known, found), (found, known))
     )
-    parts = [f"without {', '.join(gone[:4])}"] * bool(gone) + [f"with {', '.join(new[:4])}"] * bool(
-        new
-    )
+    # Names that look the same are told apart by their escapes.
+    alike = {folded(name) for name in gone} & {folded(name) for name in new}
+    if alike:
+        gone, new = ([ascii(name) for name in names] for names in (gone, new))
+    parts = [f"without {listed(gone, 4)}"] * bool(gone) + [f"with {listed(new, 4)}"] * bool(new)
     if gone and len(gone) == len(new):
-        parts = [f"{', '.join(new[:4])} instead of {', '.join(gone[:4])}"]
+        parts = [f"{listed(new, 4)} instead of {listed(gone, 4)}"]
     what = "; ".join(parts) or "in another order"
     raise InputError(
         f"{file}: the data has other classes than this network ({what}); name them as they were, or "

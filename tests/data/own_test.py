@@ -173,6 +173,24 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
     assert opened.names == ("0", "1") and data.held_out == ()
 
 
+def test_an_npz_file_may_be_kerass(tmp_path):
+    arrays = {
+        f"x_{part}": noise(6, 8, 8, seed=n) for n, part in enumerate(("train", "val", "test"))
+    }
+    arrays |= {f"y_{part}": np.arange(6)[:, None] % 2 for part in ("train", "val", "test")}
+    np.savez(tmp_path / "a.npz", **arrays)
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    assert [opened.count(part) for part in ("train", "validation", "test")] == [6, 6, 6]
+    np.testing.assert_array_equal(opened.parts["test"].images[..., 0], arrays["x_test"])
+
+
+def test_names_of_classes_may_be_bytes(tmp_path):
+    names = np.array(["cat", "caf\xe9"])
+    for given in (names, np.char.encode(names, "utf-8"), names[:, None]):
+        np.savez(tmp_path / "a.npz", images=noise(8, 8, 8), labels=np.arange(8) % 2, names=given)
+        assert own.open_images(f"npz:{tmp_path / 'a.npz'}").names == ("cat", "caf\xe9")
+
+
 @pytest.mark.parametrize("arrays, message", [
     ({"x": np.zeros(3)}, "holds x; expected `images` and `labels`"),
     ({"images": noise(3, 4, 4), "labels": np.zeros(2, int)}, r"labels is int64 \[2\], expected integers \[3\]"),
@@ -189,6 +207,14 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
      "the labels are 2 of the numbers 0 to 5, expected no gaps, or `names` of all 6 classes"),
     ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.zeros(50_000, "U1")},
      "has 50000 names, expected at most 46340"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array(["a", "b", "a"])},
+     "found 'a' as the name of the classes 0 and 2, expected each name once"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array(["caf\xe9", "cafe\u0301"])},
+     r"found 'cafe\\u0301' as the name of the classes 0 and 1"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array([b"a", b"caf\xe9"])},
+     r"found the name b'caf\\xe9', expected UTF-8"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array([["a", "b"], ["c", "d"]])},
+     r"names is \[2, 2\], expected \[2\]"),
 ])  # fmt: skip
 def test_another_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
@@ -204,7 +230,7 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
             own.open_images(f"npz:{tmp_path / name}")
         assert str(error.value) == (
             f"name: cannot read {tmp_path / name} as an .npz file ({reason}), expected `images` and `labels`, or "
-            "train_images, train_labels, test_images, test_labels"
+            "train_images, train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
         )
 
 
@@ -234,7 +260,7 @@ def test_the_arrays_of_an_npz_file_are_no_arguments(tmp_path):
         training_images.open_own(config)
     assert str(error.value) == (
         f"config.data.name: {tmp_path / 'a.npz'} holds images; expected `images` and `labels`, or train_images, "
-        "train_labels, test_images, test_labels"
+        "train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
     )
 
 

@@ -40,6 +40,7 @@ def test_what_an_older_version_recorded_is_enough(workdir):
 
 @pytest.mark.parametrize("changes, message", [
     ({"labels": ("ant", "wasp")}, r"other classes than this network \(wasp instead of bee\)"),
+    ({"labels": ("ant", "Bee")}, r"\('Bee' instead of 'bee'\)"),
     ({"labels": ("ant", "bee", "cow")}, r"\(with cow\)"),
     ({"labels": ("bee",)}, r"\(without ant\)"),
     ({"labels": ("bee", "ant")}, r"\(in another order\)"),

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.data.folders import entries
+from nge_jax.data.folders import entries, spellings
 from nge_jax.data.folders import layout as layouts
 from nge_jax.data.folders.layout import Layout
 from nge_jax.data.folders.split_names import TEST, TRAIN, VALIDATION
 from nge_jax.errors import ArgumentError, InputError
-from nge_jax.names import listed
+from nge_jax.names import listed, printable
 
 
 class Part(NamedTuple):
@@ -98,9 +98,10 @@ def scan(
     if not root.is_dir():
         raise ArgumentError("name", f"found no folder {root}, expected folder:DIR")
     layout = layouts.find(root)
-    known = _classes(root, layout, names)
+    places, spelled = spellings.unify(layout.places, names)
+    known = _classes(root, layout._replace(places=places), names)
     splits, held_out, others, runs = {}, (), layout.others, [*layout.runs]
-    for split, folders in layout.places.items():
+    for split, folders in places.items():
         splits[split] = _list_images(known, folders, others, runs)
         if not splits[split].paths:
             place = root / layout.titles[split] if layout.titles else root
@@ -110,7 +111,7 @@ def scan(
     if not layout.titles:
         splits, held_out = _hold_out(root, splits[TRAIN], seed, test_fraction)
     layout = layout._replace(runs=tuple(runs))
-    notes = [_describe(root, known, layout, splits), *warnings(known, splits)]
+    notes = [_describe(root, known, layout, splits), *spelled, *warnings(known, splits)]
     titles = layout.titles or {TEST: "what is held out"}
     if TEST not in splits:  # ImageNet's way: what is held out is what the network is tested on
         splits[TEST] = splits.pop(VALIDATION)
@@ -129,7 +130,8 @@ def _classes(root, layout, names):
     known = tuple(sorted(found)) if names is None else tuple(names)
     if extra := sorted(found - set(known)):
         raise ArgumentError(
-            "name", f"{root} has the class {extra[0]}, expected one of {', '.join(known)}"
+            "name",
+            f"{root} has the class {printable(extra[0])}, expected one of {', '.join(known)}",
         )
     return known
 
