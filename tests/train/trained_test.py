@@ -108,9 +108,11 @@ def test_predictions_of_a_folder(workdir, pictures, tmp_path):
         assert line["class"] == expected.argmax() and line["label"] == str(expected.argmax())
         assert line["probability"] == pytest.approx(expected.max(), rel=1e-4)
         assert [guess["class"] for guess in line["top5"]] == np.argsort(-expected)[:5].tolist()
-    with pytest.raises(InputError, match="exists, expected a new file"):
+    with pytest.raises(InputError, match="exists and is not overwritten, expected a new name"):
         predict.main([*arguments, f"--output={tmp_path / 'lines'}"])
-    with pytest.raises(InputError, match=r"^--output: .*none/lines cannot be made \(No such file"):
+    with pytest.raises(
+        InputError, match=r"^--output: .*none/lines cannot be made \(found no folder"
+    ):
         predict.main([*arguments, f"--output={tmp_path / 'none' / 'lines'}"])
     (images / "broken.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"^--images: .*broken\.png cannot be read as an image"):
@@ -223,7 +225,7 @@ def test_the_exported_network_gives_the_same_logits_without_this_program(workdir
     assert json.loads((tmp_path / "exported" / "dataset.json").read_text())["labels"][3] == "3"
     with pytest.raises(InputError, match="^--output: .* exists, expected a folder without it"):
         export.main(arguments)
-    with pytest.raises(InputError, match=r"^--output: .* cannot be made \(File exists\)"):
+    with pytest.raises(InputError, match=r"^--output: .* exists and is not overwritten"):
         export.main([arguments[0], f"--output={tmp_path / 'images.npy'}"])
 
 
@@ -233,7 +235,7 @@ def test_a_saved_model_gives_the_same_logits(workdir, tmp_path):
     try:
         export.main([f"--workdir={path}", f"--output={output}", "--formats=saved_model"])
     except InputError as error:
-        assert [file.name for file in output.iterdir()] == ["dataset.json"]
+        assert not output.exists()
         pytest.skip(str(error))
     assert sorted(file.name for file in output.iterdir()) == ["dataset.json", "saved_model"]
     expected = logits(trained.load(path), DIGITS.test_images[:9])
@@ -256,7 +258,7 @@ def test_a_saved_model_that_tensorflow_cannot_read_is_not_kept(workdir, tmp_path
         InputError, match="^saved_model: TensorFlow .* cannot read a program of jax"
     ):
         export.main([f"--workdir={path}", f"--output={tmp_path}", "--formats=saved_model"])
-    assert [file.name for file in tmp_path.iterdir()] == ["dataset.json"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_onnx_gives_the_same_logits(workdir, tmp_path):
