@@ -127,6 +127,33 @@ def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImag
         return own.open_images(config.data.name, config.data.dir, **_loading(config, labels))
 
 
+def describe(
+    config: ConfigDict, opened: OwnImages | None = None
+) -> tuple[str, tuple[int, int, int], int]:
+    """Returns what of the data a resolved config's network depends on: its kind, an image's shape, number of classes.
+
+    A set that TFDS knows need not be there.
+
+    Args:
+      config: of the training.
+      opened: of `open_own`, where a user's own images are open by now.
+
+    Raises:
+      InputError: there is no such data set, or it is refused.
+    """
+    name, size = config.data.name, config.data.get("image_size")
+    if name in small.SHAPES:
+        return SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
+    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
+        spec = open_source(config, opened=opened).spec
+        return spec.kind, spec.shape, len(spec.labels)
+    with arguments_as(**DATA_KEYS):
+        found = prepare.describe(name, config.data.dir)
+    is_small = is_own(config) and not has_large_stem(config)
+    channels = found.channels if is_small else 3
+    return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
+
+
 def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:
     return {
         "skip_damaged": config.data.skip_damaged,

@@ -20,12 +20,10 @@ from nge_jax.console import banner
 from nge_jax.console.progress import waiting
 from nge_jax.console.waiting import say
 from nge_jax.cost import model_cost, network_table
-from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source
-from nge_jax.data.spec import SMALL
 from nge_jax.devices import distributed, finite, parallel
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
@@ -343,11 +341,6 @@ def summary(config: ConfigDict) -> str:
     opened = training_images.open_own(config) if training_images.leaves_open(config) else None
     config = training_images.resolve(config, opened)
     train_build.check(config)
-    name = config.data.name
-    if name in small.SHAPES:
-        kind, shape, classes = SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
-    else:
-        spec = training_images.open_source(config, opened=opened).spec
-        kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
+    kind, shape, classes = training_images.describe(config, opened)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
-    return network_table(f"{config.genotype} on {name}", model, shape)
+    return network_table(f"{config.genotype} on {config.data.name}", model, shape)
