@@ -30,6 +30,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from nge_jax import files
 from nge_jax.data import spec as dataset_spec
 from nge_jax.devices import host_tf
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.export import onnx_graph
 from nge_jax.files import write_atomically
@@ -113,6 +114,7 @@ def _without_auxiliary(network):
     return unflatten_dict(flat_weights(network), sep="/")
 
 
+@in_32_bits
 def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> None:
     """Writes the files of some of FORMATS into the folder `output`, all or none; it may exist but hold none of them.
 

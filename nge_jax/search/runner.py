@@ -30,6 +30,7 @@ from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE
 from nge_jax.devices import distributed
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
@@ -53,6 +54,7 @@ from nge_jax.workdir.artifacts import Member, Size
 from nge_jax.workdir.lock import holds_workdir
 
 
+@in_32_bits
 @holds_workdir
 def run(
     config: ConfigDict,

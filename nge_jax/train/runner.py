@@ -25,6 +25,7 @@ from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source
 from nge_jax.devices import distributed, finite, parallel
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.runtime import loop
@@ -62,6 +63,7 @@ class TrainResult(NamedTuple):
     workdir: Path
 
 
+@in_32_bits
 @holds_workdir
 def run(
     config: ConfigDict,
@@ -263,6 +265,7 @@ def skipped_updates(state: TrainState) -> int:
     return int(state.step) - finite.updates_made(state.opt_state)
 
 
+@in_32_bits
 def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 

@@ -25,6 +25,7 @@ from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation.augment import padding_color
 from nge_jax.devices.finite import find_not_finite
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
 from nge_jax.runtime.checkpoint import Checkpoints
@@ -169,11 +170,13 @@ def logits(
     return module.apply(variables, augment.normalize(images, spec.mean, spec.std), train=False)[0]
 
 
+@in_32_bits
 @partial(jax.jit, static_argnums=(0, 1))
 def _probabilities(module, spec, variables, images):
     return jax.nn.softmax(logits(module, spec, variables, images))
 
 
+@in_32_bits
 @partial(jax.jit, static_argnums=(0, 1))
 def _pixel_classes(module, spec, variables, images):
     return logits(module, spec, variables, images).argmax(-1).astype(jnp.uint8)
@@ -197,6 +200,7 @@ def _check_images(images, shape):
         raise ArgumentError("images", f"found {found}, expected {expected}")
 
 
+@in_32_bits
 def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     """Reads the network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
 

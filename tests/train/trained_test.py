@@ -166,6 +166,18 @@ def test_predicting_in_python_gives_what_the_command_does(workdir, pictures, cap
     assert none.probabilities.shape == (0, 10) and none.labels == ()
 
 
+def test_a_program_of_64_bits_reads_and_uses_the_same_network(workdir):
+    _, path = workdir
+    images = DIGITS.test_images[:7]
+    expected = trained.load(path).predict(images).probabilities
+    with jax.enable_x64(True):
+        network = trained.load(path)
+        found = network.predict(images).probabilities
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+    assert {leaf.dtype.itemsize for leaf in jax.tree.leaves(network.state)} == {4}
+
+
 @pytest.mark.parametrize("images, message", [
     ("cat.png", r"^images: found 'cat.png', expected a list of files, or uint8 \[N, 8, 8, 1\]"),
     (DIGITS.test_images[0], r"^images: found an image of shape \[8, 1\], expected"),
