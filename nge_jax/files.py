@@ -37,7 +37,8 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         if size > most:
             raise OSError(errno.EFBIG, f"found {size:,} bytes, expected at most {most:,}")
         parts = []
-        while part := file.read(most):
+        # A reader takes the memory for all that it asks for: no more than the file has, and a little to find its end.
+        while part := file.read(max(size + 1, START_BYTES)):
             parts.append(part)
     return b"".join(parts)
 
