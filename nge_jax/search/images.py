@@ -6,8 +6,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
-from nge_jax.data import order, own, small
+from nge_jax.data import order, own, prepare, small
 from nge_jax.data.own import OwnImages
+from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
@@ -46,6 +47,32 @@ def open_own(config: ConfigDict) -> OwnImages:
             class_fraction=config.data.class_fraction,
             channels=config.data.channels,
         )
+
+
+def describe(
+    config: ConfigDict, opened: OwnImages | None = None
+) -> tuple[tuple[int, int, int], int]:
+    """Returns what of the data a resolved config's supernet depends on: an image's shape, number of classes.
+
+    A set that TFDS knows need not be there.
+
+    Args:
+      config: of a search.
+      opened: of `open_own`, where they are open by now.
+
+    Raises:
+      InputError: what `open_own` raises it for.
+    """
+    name = config.data.name
+    if not is_own(config):
+        return small.SHAPES[name], small.NUM_CLASSES[name]
+    size = config.data.image_size
+    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
+        opened = opened or open_own(config)
+        return (size, size, opened.channels), len(opened.names)
+    with arguments_as(**DATA_KEYS):
+        found = prepare.describe(name, config.data.dir)
+    return (size, size, found.channels), found.num_classes
 
 
 def leaves_open(config: ConfigDict) -> bool:

@@ -30,6 +30,7 @@ from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE
 from nge_jax.devices import distributed
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
@@ -54,6 +55,7 @@ from nge_jax.workdir.artifacts import Member, Size
 from nge_jax.workdir.lock import holds_workdir
 
 
+@in_32_bits
 @holds_workdir
 def run(
     config: ConfigDict,
@@ -302,18 +304,13 @@ def summary(config: ConfigDict) -> str:
     """Returns a table of the supernet that a search config trains, with all operations on every edge.
 
     Raises:
-      InputError: the config names no data set of a search.
+      InputError: the config or the data is refused.
     """
     check_complete(config, "search")
-    name = config.data.name
     opened = search_images.open_own(config) if search_images.leaves_open(config) else None
     config = search_images.resolve(config, opened)
-    if search_images.is_own(config):
-        images = opened or search_images.open_own(config)
-        classes = len(images.names)
-        shape = (config.data.image_size, config.data.image_size, images.channels)
-    else:
-        classes, shape = small.NUM_CLASSES[name], small.SHAPES[name]
+    search_checks.check(config)
+    shape, classes = search_images.describe(config, opened)
     space = SPACES[config.search.space]
     net = make_net(config, classes, shape[-1])
     parts = cost.supernet_part_costs(net, shape, space)
@@ -323,5 +320,5 @@ def summary(config: ConfigDict) -> str:
         )
     )
     return parts_table(
-        f"the supernet on {name}", parts, {part: endpoints.get(part) for part in parts}
+        f"the supernet on {config.data.name}", parts, {part: endpoints.get(part) for part in parts}
     )

@@ -19,6 +19,7 @@ from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.devices import distributed, host_tf, parallel
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import arguments_as
 from nge_jax.report.figure import save
 from nge_jax.runtime import loop
@@ -65,6 +66,7 @@ class SegmentationResult(NamedTuple):
     workdir: Path
 
 
+@in_32_bits
 @holds_workdir
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SegmentationResult:
     """Trains in the workdir `path`, or goes on where it stopped, tests and reports.
@@ -206,6 +208,7 @@ def _make_optimizer(segmentation: Segmentation, numbers: Numbers) -> optax.Gradi
     return make_optimizer(numbers.weights, _make_rate(segmentation, numbers))
 
 
+@in_32_bits
 def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 

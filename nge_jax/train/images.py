@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
-from nge_jax.data import copies, own, small
+from nge_jax.data import copies, own, prepare, small
 from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
@@ -139,6 +139,33 @@ def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImag
             channels=config.data.channels,
             **_loading(config, labels),
         )
+
+
+def describe(
+    config: ConfigDict, opened: OwnImages | None = None
+) -> tuple[str, tuple[int, int, int], int]:
+    """Returns what of the data a resolved config's network depends on: its kind, an image's shape, number of classes.
+
+    A set that TFDS knows need not be there.
+
+    Args:
+      config: of the training.
+      opened: of `open_own`, where a user's own images are open by now.
+
+    Raises:
+      InputError: there is no such data set, or it is refused.
+    """
+    name, size = config.data.name, config.data.get("image_size")
+    if name in small.SHAPES:
+        return SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
+    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
+        spec = open_source(config, opened=opened).spec
+        return spec.kind, spec.shape, len(spec.labels)
+    with arguments_as(**DATA_KEYS):
+        found = prepare.describe(name, config.data.dir)
+    is_small = is_own(config) and not has_large_stem(config)
+    channels = found.channels if is_small else 3
+    return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
 
 
 def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:

@@ -20,13 +20,12 @@ from nge_jax.console import banner
 from nge_jax.console.progress import waiting
 from nge_jax.console.waiting import say
 from nge_jax.cost import model_cost, network_table
-from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.source import Source
-from nge_jax.data.spec import SMALL
 from nge_jax.devices import distributed, finite, parallel
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.report.confusion import over_classes
@@ -65,6 +64,7 @@ class TrainResult(NamedTuple):
     workdir: Path
 
 
+@in_32_bits
 @holds_workdir
 def run(
     config: ConfigDict,
@@ -272,6 +272,7 @@ def skipped_updates(state: TrainState) -> int:
     return int(state.step) - finite.updates_made(state.opt_state)
 
 
+@in_32_bits
 def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 
@@ -352,11 +353,6 @@ def summary(config: ConfigDict) -> str:
     opened = training_images.open_own(config) if training_images.leaves_open(config) else None
     config = training_images.resolve(config, opened)
     train_build.check(config)
-    name = config.data.name
-    if name in small.SHAPES:
-        kind, shape, classes = SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
-    else:
-        spec = training_images.open_source(config, opened=opened).spec
-        kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
+    kind, shape, classes = training_images.describe(config, opened)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
-    return network_table(f"{config.genotype} on {name}", model, shape)
+    return network_table(f"{config.genotype} on {config.data.name}", model, shape)

@@ -359,12 +359,7 @@ def _prepared(name, data_dir):
     import tensorflow_datasets as tfds
 
     info, features = builder.info, builder.info.features
-    keys: Any = info.supervised_keys or ()
-    kinds = [type(features[key]) for key in keys if isinstance(key, str)]
-    if kinds != [tfds.features.Image, tfds.features.ClassLabel]:
-        raise ArgumentError(
-            "name", f"{name} has {keys or 'nothing'} to learn, expected images and class labels"
-        )
+    keys = prepare.image_and_label(builder, name)
     if info.file_format != tfds.core.FileFormat.TFRECORD:
         raise ArgumentError(
             "data_dir",

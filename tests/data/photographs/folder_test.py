@@ -178,7 +178,7 @@ def test_a_closed_folder_is_refused_by_its_name(tmp_path, monkeypatch, closed):
         folder.scan(tmp_path)
     if closed != ".":
         with pytest.raises(InputError, match=message):
-            files.find(tmp_path)
+            files.find([tmp_path])
     if closed in ("train", "train/bee"):
         assert not folder.is_images(tmp_path)
 
@@ -230,6 +230,6 @@ def test_the_images_to_predict_are_found_and_the_rest_is_told(tmp_path):
     fill(tmp_path, "a", "b/c", count=1)
     (tmp_path / "b.txt").write_text("no image")
     (tmp_path / "._a.jpg").write_bytes(b"x")
-    paths, left_out = files.find(tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in paths] == ["a/0.jpg", "b/c/0.jpg"]
+    found, left_out = files.find([tmp_path])
+    assert found == {name: tmp_path / name for name in ("a/0.jpg", "b/c/0.jpg")}
     assert left_out == "1 .txt"
