@@ -57,6 +57,8 @@ def get_config(words: str = "") -> ConfigDict:
     # Pixels of a side to which the images are resized, the largest square in their middle. 0: their own size up to 64,
     # else 128.
     config.data.image_size = 0
+    # As the images are read: 1, gray, or 3. 0: gray if every image is.
+    config.data.channels = 0
     # Of pixels in 0..1, one for each channel; none: those of the training images.
     config.data.mean = ()
     config.data.std = ()

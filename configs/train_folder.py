@@ -54,6 +54,8 @@ def get_config(words: str = "") -> ConfigDict:
     # Of images under 96 pixels: zero padding before the random crop, and the side of the square that is cut out.
     config.data.pad = 4
     config.data.cutout = 0
+    # As the images are read: 1, gray, or 3. 0: gray if every image is. ImageNet's stem takes 3.
+    config.data.channels = 0
     # Of pixels in 0..1, one for each channel; none: those of the training images.
     config.data.mean = ()
     config.data.std = ()

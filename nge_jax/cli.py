@@ -21,7 +21,7 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
              [--data DIR] [--workdir W] [--overwrite] [--summary]
 
   nge eval RUN                         test the network of a run again
-  nge predict RUN IMAGES               classify or segment a folder of images
+  nge predict RUN IMAGES ...           classify or segment images and folders
   nge export RUN OUTPUT                write the network for use without nge_jax
   nge report RUN                       write the report of a run again
   nge compare RUN RUN ... [--html F]   runs side by side

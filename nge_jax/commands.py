@@ -8,11 +8,10 @@ import ast
 import re
 import shutil
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, arguments_as
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -125,10 +124,14 @@ def _compare(arguments: list[str]) -> None:
         "--html", metavar="FILE", type=Path, help="write a page with curves and cells"
     )
     given = parser.parse_args(arguments)
-    if given.html is not None and given.html.expanduser().exists():
-        raise InputError(f"--html: {given.html} exists, expected a new file")
 
+    from nge_jax import files
     from nge_jax.report import compare
+
+    html = given.html and given.html.expanduser()
+    with arguments_as(output="--html"):
+        if html is not None:
+            files.check_new(html)
 
     runs = compare.read_runs([run.expanduser() for run in given.runs], _count_sizes)
     results = compare.results_table(runs)
@@ -139,14 +142,11 @@ def _compare(arguments: list[str]) -> None:
     for table in (compare.differences_table(runs), compare.operations_table(runs)):
         if table.rows:
             print(f"\n{compare.to_text(table)}")
-    if given.html is None:
+    if html is None:
         return
-    output = given.html.expanduser()
-    try:
-        output.write_text(compare.page(runs), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--html: {output} cannot be written ({error.strerror})") from error
-    print(f"\npage: {output}")
+    with arguments_as(output="--html"), files.whole_output(html) as new:
+        new.write_text(compare.page(runs), encoding="utf-8", errors="backslashreplace")
+    print(f"\npage: {html}")
 
 
 def _count_sizes(run: Path) -> "list[Size] | None":
@@ -172,37 +172,27 @@ def _recorded_config(run: Path) -> "ConfigDict":
 
 
 def _predict(arguments: list[str]) -> None:
-    _forward("predict", ("RUN", "IMAGES"), ("--workdir", "--images"), arguments)
+    from nge_jax import predict
+
+    parser = make_parser("predict", "Classifies or segments images with the network of a training.")
+    parser.add_argument(
+        "workdir", metavar="RUN", type=Path, help="the run's workdir, or digits:pretrained"
+    )
+    parser.add_argument(
+        "images", metavar="IMAGES", nargs="+", type=Path, help="images and folders of images"
+    )
+    predict.add_options(parser)
+    predict.run(parser.parse_intermixed_args(arguments))
 
 
 def _export(arguments: list[str]) -> None:
-    _forward("export", ("RUN", "OUTPUT"), ("--workdir", "--output"), arguments)
+    from nge_jax.export import command
 
-
-# The modules of the commands that have flags of their own.
-MODULES = {"predict": "predict", "export": "export.command"}
-
-
-def _forward(
-    command: str, names: Sequence[str], flags: Sequence[str], arguments: list[str]
-) -> None:
-    """Runs `python -m nge_jax.COMMAND` with the first arguments as its flags, and all others as they are."""
-    usage = f"nge {command} {' '.join(names)} [...]"
-    asks = [argument for argument in arguments if argument in ("-h", "--help")]
-    values = [] if asks else arguments[: len(names)]
-    if not asks and (len(values) < len(names) or any(v.startswith("-") for v in values)):
-        raise InputError(f"expected {usage} (see nge {command} --help)")
-
-    import importlib
-
-    module = importlib.import_module(f"nge_jax.{MODULES[command]}")
-    if asks:
-        flagged = " ".join(map("=".join, zip(flags, names, strict=True)))
-        print(f"{usage} is short for\n")
-        print(f"python -m nge_jax.{command} {flagged} [...]\n")
-        module.main(["--help"])
-    given = [f"{flag}={value}" for flag, value in zip(flags, values, strict=True)]
-    module.main([*given, *arguments[len(names) :]])
+    parser = make_parser("export", "Exports the network of a training for use without nge_jax.")
+    parser.add_argument("workdir", metavar="RUN", type=Path, help="the run's workdir")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder for the files")
+    command.add_options(parser)
+    command.run(parser.parse_args(arguments))
 
 
 def _show(arguments: list[str]) -> None:

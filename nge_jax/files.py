@@ -1,24 +1,30 @@
-"""Files that a user names, read whole: only regular ones, and none beyond all sense.
+"""Files that a user names, read and written whole.
 
-A pipe would wait for a writer for ever, a device has no end, and a file of gigabytes takes the memory before it is
-refused.
+Only regular files are read, and none beyond all sense: a pipe would wait for a writer for ever, a device has no end,
+and a file of gigabytes takes the memory before it is refused.
 """
 
 import codecs
+import contextlib
 import errno
+import io
 import os
 import re
 import stat
+import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
+
+from nge_jax.errors import ArgumentError
 
 TEXT_BYTES = 64 * 2**20  # more than any text that a run writes or reads
 IMAGE_BYTES = 2**30
 START_BYTES = 4096  # of a file, by which its kind is told
 LONGEST_REASON = 200  # characters of what a library says
+UNFINISHED = ".nge-"  # how the names of folders begin in which `whole_output` writes
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:
@@ -27,12 +33,13 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     Raises:
       OSError: it cannot be read, is larger, or is no regular file (nor a link to one).
     """
-    with _opened(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"found {size:,} bytes, expected at most {most:,}")
         parts = []
-        while part := file.read(most):
+        # A reader takes the memory for all that it asks for: no more than the file has, and a little to find its end.
+        while part := file.read(max(size + 1, START_BYTES)):
             parts.append(part)
     return b"".join(parts)
 
@@ -54,7 +61,7 @@ def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[
       OSError: it cannot be read, or is no regular file (nor a link to one).
       ValueError: it is no such archive, a damaged one, or lacks a name; the message is what was found.
     """
-    with _opened(path) as file:
+    with open_regular(path) as file:
         start = file.read(START_BYTES)
         try:
             archive = zipfile.ZipFile(file)
@@ -102,11 +109,16 @@ def _kind(start):
     return "a file of another kind" if "\0" in text else "a text"
 
 
-def _opened(path):
+def open_regular(path: str | Path) -> io.FileIO:
+    """Opens a file to read its bytes, unbuffered.
+
+    Raises:
+      OSError: it cannot be read, or is no regular file (nor a link to one).
+    """
     # Without O_NONBLOCK opening a pipe waits for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return open(descriptor, "rb", buffering=0)
+        return io.FileIO(descriptor)
     os.close(descriptor)
     raise OSError(errno.EINVAL, "found a pipe, a device or a folder, expected a file")
 
@@ -142,3 +154,57 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def half_written(path: Path) -> Path:
     """Returns the name under which `write_atomically` writes a file."""
     return path.with_name(path.name + ".new")
+
+
+def check_new(path: Path) -> None:
+    """Refuses a place of an output where something is: no earlier result is overwritten.
+
+    An empty file may be there, since nothing is lost with it.
+
+    Raises:
+      ArgumentError: of the argument `output`.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(found.st_mode) and found.st_size == 0):
+        raise ArgumentError("output", f"{path} exists and is not overwritten, expected a new name")
+
+
+@contextlib.contextmanager
+def whole_output(path: Path) -> Iterator[Path]:
+    """Yields where to write the file or folder that becomes `path` when the context ends.
+
+    After an error nothing of it is there. A folder `path` may exist before: what was written is added to it.
+
+    Raises:
+      ArgumentError: of the argument `output`: `path` exists or cannot be written, or the disk is full.
+    """
+    if path.is_dir():
+        beside = path
+    else:
+        check_new(path)
+        beside = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        # The temporary folder is closed to others, so the output is made within it.
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=beside) as folder:
+            new = Path(folder) / "output"
+            yield new
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _move(new, path)
+    except OSError as error:
+        raise ArgumentError("output", f"{path} cannot be made ({reason(error)})") from error
+
+
+def _move(new, path):
+    """Moves a file, or a folder with all that is in it, to where neither it nor any of these is."""
+    if new.is_dir() and path.is_dir():
+        for entry in sorted(new.iterdir()):
+            _move(entry, path / entry.name)
+        return
+    check_new(path)
+    if new.is_file():
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+    new.rename(path)

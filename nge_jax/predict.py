@@ -1,17 +1,22 @@
 """Classifies images with a trained network:
 
-  python -m nge_jax.predict --workdir=runs/train_cifar10 --images=photos [--output=classes.jsonl]
+  python -m nge_jax.predict --workdir=runs/train_cifar10 --images photos [more ...] [--output=classes.jsonl]
 
 For each image, also in folders below, in the order of their names, it writes a line of JSON:
 {"file": "cats/1.jpg", "class": 3, "label": "cat", "probability": 0.93, "top5": [{"class": 3, ...}, ...]}, or with
---format=csv (or an --output that ends so) the row file,class,label,probability. Where the images lie in folders that
-are named as classes are, the accuracy and the confusions follow on stderr.
+--format=csv (or an --output that ends so) the row file,class,label,probability. The file is named from the folder on
+that all given files and folders have in common. Where the images lie in folders that are named as classes are, the
+accuracy and the confusions follow on stderr.
+
+A damaged image ends the command, once the others of its batch are answered. With --skip_damaged the command goes on,
+and the line of a damaged image is {"file": "cats/2.jpg", "error": "..."}; a CSV has a column error then. --output is
+written when all is done, or not at all, and never over an earlier result.
 
 A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
 middle is resized; the digits are gray, white on black.
 
-Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image, and
-labels.txt with the names of these numbers.
+Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image,
+labels.txt with the names of these numbers, and errors.jsonl with the lines of damaged images that were skipped.
 """
 
 import argparse
@@ -19,15 +24,16 @@ import contextlib
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from nge_jax import files
 from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS
-from nge_jax.errors import InputError, arguments_as
+from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.segment import predict as segment_predict
 from nge_jax.settings import flags
 from nge_jax.train import trained
@@ -35,32 +41,45 @@ from nge_jax.train.trained import Trained
 
 TOP = 5  # classes that a line tells of
 JSON_LINES, CSV = "jsonl", "csv"
-COLUMNS: tuple[str, ...] = ("file", "class", "label", "probability")
+COLUMNS, ERROR = ("file", "class", "label", "probability"), "error"
 SHOWN = 10  # confusions that a summary tells of
 
 
-def predict(network: Trained, images: Path, batch_size: int) -> Iterator[dict[str, Any]]:
-    """Yields a prediction of an image, or of each under a folder, ready for JSON.
+def predict(
+    network: Trained, images: Mapping[str, Path], batch_size: int, *, skip_damaged: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yields a prediction of each image, ready for JSON.
+
+    Args:
+      network: a classifier.
+      images: files by their names, as of `image_files.find`.
+      batch_size: how many are in memory and computed at once.
+      skip_damaged: yield what is wrong with a file, in the place of raising it after the others of its batch.
 
     Raises:
-      InputError: there is no image, or one cannot be read.
+      ArgumentError: an image cannot be read.
     """
-    if images.is_dir():
-        paths, left_out = image_files.find(images)
-        root = images
-    else:
-        paths, left_out, root = [images], "", images.parent
-    if left_out:
-        print(f"left out: {left_out}", file=sys.stderr)
     labels = network.spec.labels
-    batches = network.predict_in_batches(paths, batch_size=batch_size)
-    rows = (row for batch in batches for row in batch.probabilities)
-    for path, row in zip(paths, rows, strict=True):
-        best = [
-            {"class": int(k), "label": labels[k], "probability": float(row[k])}
-            for k in np.argsort(-row, kind="stable")[:TOP]
-        ]
-        yield {"file": str(path.relative_to(root)), **best[0], "top5": best}
+    names = iter(enumerate(images))
+    damaged: dict[int, ArgumentError] = {}
+    batches = network.predict_in_batches(
+        [*images.values()], batch_size=batch_size, on_damaged=damaged.__setitem__
+    )
+    for batch in batches:
+        for row, (index, name) in zip(batch.probabilities, names, strict=False):
+            if index in damaged:
+                if skip_damaged:
+                    yield {"file": name, ERROR: damaged[index].reason}
+                continue
+            best = [
+                {"class": int(k), "label": labels[k], "probability": float(row[k])}
+                for k in np.argsort(-row, kind="stable")[:TOP]
+            ]
+            yield {"file": name, **best[0], "top5": best}
+        if damaged and not skip_damaged:
+            refusal = next(iter(damaged.values()))
+            hint = "--skip_damaged goes on without such images"
+            raise ArgumentError(refusal.argument, f"{refusal.reason}; {hint}")
 
 
 def summarize(predictions: Iterable[dict[str, Any]], labels: Sequence[str]) -> list[str]:
@@ -96,72 +115,127 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m nge_jax.predict", description="Classifies or segments images."
     )
-    trained.add_arguments(parser)
-    parser.add_argument("--images", required=True, type=Path, help="folder of images, or one image")
+    parser.add_argument("--workdir", required=True, type=Path, help="that of the training")
+    parser.add_argument(
+        "--images",
+        required=True,
+        nargs="+",
+        action="extend",
+        type=Path,
+        help="images and folders of images",
+    )
+    add_options(parser)
+    run(parser.parse_args(arguments))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags beside those of the workdir and the images."""
+    trained.add_checkpoint(parser)
     parser.add_argument(
         "--output",
         type=Path,
-        help="file for the lines, instead of stdout; of a segmentation the folder for the pictures",
+        help="new file for the lines, instead of stdout; of a segmentation the folder for the pictures",
     )
     parser.add_argument(
         "--format", choices=(JSON_LINES, CSV), help="of the lines; default: what --output ends with"
     )
     parser.add_argument("--batch_size", type=int, default=64, help="images classified at once")
-    given: Any = parser.parse_args(arguments)
-    images, output = given.images.expanduser(), given.output and given.output.expanduser()
-    if not images.exists():
-        raise InputError(f"--images: found no folder {images}")
+    parser.add_argument(
+        "--skip_damaged",
+        action="store_true",
+        help="go on after an image that cannot be read, with the error in its line",
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Classifies or segments images; `given`: workdir, images, and what `add_options` adds.
+
+    Raises:
+      InputError: a flag, the workdir or an image is refused.
+    """
     if given.batch_size < 1:
         raise InputError(f"--batch_size: found {given.batch_size}, expected 1 or more")
-    network = trained.load(given.workdir, given.checkpoint)
-    with arguments_as(folder="--images", images="--images", output="--output"):
+    output = given.output and given.output.expanduser()
+    with arguments_as(places="--images", images="--images", output="--output"):
+        images, left_out = image_files.find([place.expanduser() for place in given.images])
+        if left_out:
+            print(f"left out: {left_out}", file=sys.stderr)
+        network = trained.load(given.workdir, given.checkpoint)
         if network.spec.kind == MASKS:
             if output is None:
                 raise InputError("--output: found none, expected a folder for the segmentations")
-            count = segment_predict.write(network, images, output)
-            print(f"{output}: segmentations of {count:,} images")
-            return
-        by_ending = CSV if output is not None and output.suffix == ".csv" else JSON_LINES
-        done = []
-        with _opened(output) as file:
-            write = _writer(file, given.format or by_ending)
-            for prediction in predict(network, images, given.batch_size):
-                write(prediction)
-                done.append({key: prediction[key] for key in COLUMNS})
-        for line in summarize(done, network.spec.labels):
-            print(line, file=sys.stderr)
+            damaged = segment_predict.write(
+                network, images, output, skip_damaged=given.skip_damaged
+            )
+            print(f"{output}: segmentations of {len(images) - damaged:,} images")
+        else:
+            damaged = _classify(network, images, output, given)
+    if damaged:
+        print(
+            f"warning: {damaged:,} of {len(images):,} images cannot be read and were skipped",
+            file=sys.stderr,
+        )
 
 
-def _as_json(prediction, encoding):
-    """Returns a line that the file takes: names that its encoding lacks become escapes, which JSON reads back."""
-    line = json.dumps(prediction, ensure_ascii=False)
-    try:
-        line.encode(encoding)
-    except UnicodeEncodeError:
-        return json.dumps(prediction)
-    return line
+def _classify(
+    network: Trained, images: Mapping[str, Path], output: Path | None, given: argparse.Namespace
+) -> int:
+    """Writes a line for each image, then the summary; returns how many images are damaged."""
+    by_ending = CSV if output is not None and output.suffix == ".csv" else JSON_LINES
+    done, damaged = [], 0
+    with _opened(output) as file:
+        write = _writer(file, given.format or by_ending, given.skip_damaged)
+        for line in predict(network, images, given.batch_size, skip_damaged=given.skip_damaged):
+            write(line)
+            if ERROR in line:
+                damaged += 1
+            else:
+                done.append({key: line[key] for key in COLUMNS})
+    for text in summarize(done, network.spec.labels):
+        print(text, file=sys.stderr)
+    return damaged
 
 
-def _writer(file, form):
-    """Makes a function that writes a prediction as a line of this form."""
+def _writer(file: TextIO, form: str, skip_damaged: bool) -> Callable[[dict[str, Any]], Any]:
+    """Makes a function that writes a prediction as a line of this form.
+
+    What the file's encoding lacks, and a byte of a file's name that is no text, becomes an escape.
+    """
+    encoding = file.encoding or "ascii"
     if form == JSON_LINES:
-        encoding = file.encoding or "ascii"
-        return lambda prediction: print(_as_json(prediction, encoding), file=file)
-    rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        return lambda line: print(_as_json(line, encoding), file=file)
+    columns = (*COLUMNS, ERROR) if skip_damaged else COLUMNS
+    rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     rows.writeheader()
-    return rows.writerow
+    return lambda line: rows.writerow({k: _escaped(v, encoding) for k, v in line.items()})
 
 
-def _opened(output):
-    """Opens the file for the lines, which must be new; stdout for None."""
-    if output is None:
-        return contextlib.nullcontext(sys.stdout)
+def _as_json(line, encoding):
+    text = json.dumps(line, ensure_ascii=False)
     try:
-        return output.open("x", encoding="utf-8")
-    except FileExistsError:
-        raise InputError(f"--output: {output} exists, expected a new file") from None
-    except OSError as error:
-        raise InputError(f"--output: {output} cannot be made ({error.strerror})") from error
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(line)  # which reads back as the same
+    return text
+
+
+def _escaped(value, encoding):
+    if not isinstance(value, str):
+        return value
+    return value.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Opens the file for the lines, which appears when it is whole; stdout for None."""
+    if output is None:
+        yield sys.stdout
+        return
+    files.check_new(output)
+    if not output.parent.is_dir():
+        raise ArgumentError("output", f"{output} cannot be made (found no folder {output.parent})")
+    with files.whole_output(output) as new, new.open("w", encoding="utf-8", newline="") as file:
+        yield file
 
 
 if __name__ == "__main__":

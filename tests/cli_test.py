@@ -93,7 +93,7 @@ def test_eval_takes_the_config_that_the_run_recorded(calls, tmp_path):
         ("train train_folder --data=", "--data: found nothing, expected a folder or a file"),
         ("search search_cifar --data=", "--data: found nothing, expected a folder or a file"),
         ("eval nowhere", "nowhere: no such folder, expected the workdir of a run"),
-        ("predict run", "expected nge predict RUN IMAGES"),
+        ("predict run", r"required: IMAGES \(see nge predict --help\)"),
         ("show DARTS_V3", "DARTS_V3.*DARTS_V2"),
         ("show DARTS_V2 -o cell.gif", "found cell.gif, expected a name in .svg, .png, .pdf"),
         ("show DARTS_V2 -o nowhere/cell.svg", "nowhere/cell.svg cannot be written"),
@@ -109,19 +109,19 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, command, message):
     assert printed.out == "" and re.fullmatch(f"error: .*{message}.*\n", printed.err)
 
 
-def test_predict_and_export_are_those_modules(monkeypatch, capsys):
+def test_predict_and_export_are_those_modules(monkeypatch):
     from nge_jax import predict
     from nge_jax.export import command as export
 
     given = []
     for module in (predict, export):
-        monkeypatch.setattr(module, "main", given.append)
-    cli.run(["predict", "runs/a", "photos", "--output=o"])
+        monkeypatch.setattr(module, "run", lambda found: given.append(vars(found)))
+    cli.run(["predict", "runs/a", "photos", "--output=o", "more"])
     cli.run(["export", "runs/a", "there", "--checkpoint", "best"])
-    assert given == [
-        ["--workdir=runs/a", "--images=photos", "--output=o"],
-        ["--workdir=runs/a", "--output=there", "--checkpoint", "best"],
-    ]
+    predict.main(["--workdir=runs/a", "--images", "photos", "--output=o", "--images=more"])
+    export.main(["--workdir=runs/a", "--output=there", "--checkpoint=best"])
+    assert given[:2] == given[2:]
+    assert given[0]["images"] == [Path("photos"), Path("more")]
 
 
 def test_show_prints_a_cell_that_is_read_again(capsys, tmp_path):

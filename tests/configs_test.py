@@ -256,3 +256,23 @@ def test_a_training_and_a_search_of_too_many_steps_are_refused_before_any_array(
     search.search.epochs, search.search.batch_size = 100_000, 1
     with pytest.raises(InputError, match=r"^config\.search\.epochs: found 100,000, .* 42,949 of"):
         search_build.build(search, images)
+
+
+@pytest.mark.parametrize("name", ["train_imagenet", "search_imagenet"])
+def test_a_summary_needs_no_prepared_set(name, tmp_path):
+    config = load_config(name)
+    config.data.dir, config.network.cells = str(tmp_path), 3
+    if config.task == "train":
+        config.genotype = "DARTS_V2"
+    lines = getattr(nge_jax, config.task).summary(config).splitlines()
+    classifier = next(line for line in lines if line.startswith("classifier")).split()
+    assert int(classifier[-2].replace(",", "")) % 1000 == 0  # numbers of each of 1,000 classes
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key, value", [("strategy", "nosuch"), ("space", "nosuch"), ("order", 2)])
+def test_a_summary_refuses_what_the_search_would(key, value):
+    config = load_config("search_digits")
+    config.search[key] = value
+    with pytest.raises(InputError, match=rf"^config\.search\.{key}: found {value!r}, expected"):
+        nge_jax.search.summary(config)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -59,6 +60,18 @@ def test_text_is_utf_8_with_or_without_a_mark(tmp_path):
     assert files.read_bytes(tmp_path / "a", 1) == b"\xe9"
     with pytest.raises(OSError, match="found 1 bytes, expected at most 0"):
         files.read_bytes(tmp_path / "a", 0)
+
+
+@pytest.mark.parametrize("size", [0, 9, 100_000])
+def test_a_reader_takes_the_memory_of_the_file_alone(tmp_path, size):
+    (tmp_path / "a").write_bytes(b"x" * size)
+    tracemalloc.start()
+    try:
+        assert files.read_bytes(tmp_path / "a", files.IMAGE_BYTES) == b"x" * size
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * size + 50_000
 
 
 def test_why_a_file_cannot_be_read_is_said_in_words(tmp_path):

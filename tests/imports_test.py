@@ -18,12 +18,20 @@ LAYERS = [
     {"workdir"},
     {"devices"},
     {"settings"},
-    {"space", "kernels", "optim", "metrics", "errors", "files", "version"},
+    {"space", "kernels", "optim", "metrics", "errors", "files", "names", "version"},
 ]
 APART = [{"search", "train"}, {"search", "segment"}, {"embedding", "supernet", "networks"}]
 # All that these import of the package, where the layers would allow more; and of its dependencies.
 ONLY = {
-    "report": ("workdir.artifacts", "workdir.recorded", "settings", "space", "errors", "files"),
+    "report": (
+        "workdir.artifacts",
+        "workdir.recorded",
+        "settings",
+        "space",
+        "errors",
+        "files",
+        "names",
+    ),
     "kernels": (),
 }
 LIBRARIES = {"kernels": {"jax", "numpy"}}

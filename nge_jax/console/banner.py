@@ -14,6 +14,7 @@ import jax
 
 from nge_jax.console.waiting import say
 from nge_jax.devices import distributed
+from nge_jax.names import listed, printable
 from nge_jax.version import __version__
 from nge_jax.workdir import environment
 
@@ -25,14 +26,18 @@ TO_STOP = "to stop: Ctrl-C, or SIGTERM, which saves first; the same command goes
 def show(*lines: str, alone: bool = False) -> None:
     """Prints lines, a long one as several; `alone`: jax, which would start, need not be asked for the first process."""
     for line in lines if alone or distributed.is_first() else ():
-        for part in wrapped(line):
+        for part in wrapped(printable(line)):
             say(part)
 
 
 def show_notes(notes: Sequence[str]) -> None:
     """Prints what of the data is used and what is left out, each on one line; warnings to stderr."""
     for note in notes if distributed.is_first() else ():
-        print(note, file=sys.stderr if note.startswith("warning") else sys.stdout, flush=True)
+        print(
+            printable(note),
+            file=sys.stderr if note.startswith("warning") else sys.stdout,
+            flush=True,
+        )
 
 
 def show_chosen(kept: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
@@ -66,17 +71,18 @@ def device() -> str:
     return text + (f", {processes} processes" if processes > 1 else "")
 
 
-def data(name: str, classes: int, shape: Sequence[int], counts: Mapping[str, int]) -> str:
+def data(name: str, classes: Sequence[str], shape: Sequence[int], counts: Mapping[str, int]) -> str:
     """Returns what the run learns from.
 
     Args:
       name: of the data set.
-      classes: how many there are.
+      classes: their names.
       shape: of an image.
       counts: what they are for, and how many; those of which there are none are left out.
     """
     of_each = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"data: {name}, {classes} classes, images of {'x'.join(map(str, shape))}: {of_each}"
+    size = "x".join(map(str, shape))
+    return f"data: {name}, {len(classes)} classes ({listed(classes)}), images of {size}: {of_each}"
 
 
 def steps(epochs: int, steps: int | str, batch_size: int, *seeds: int) -> str:

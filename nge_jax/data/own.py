@@ -1,10 +1,6 @@
-"""A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file.
+"""A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file (`npz`)."""
 
-An .npz file has `images` (uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3]) and `labels` (integers [N]), of which a part
-is held out by a seed as of a flat folder; or `train_images`, `train_labels`, `test_images`, `test_labels` and perhaps
-`val_images`, `val_labels`, as those of MedMNIST have. `names`, if there, are those of the classes.
-"""
-
+import functools
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,37 +12,26 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nge_jax import files
+from nge_jax.data import inventory, npz
+from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.batches import FOLDER, READ, Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.small import SmallDataset
-from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError, InputError
+from nge_jax.names import listed
 
 NPZ = "npz:"
-EXPECTED_ARRAYS = (
-    "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels"
-)
-SAMPLE = 64  # images by which sizes and colors of all are judged
+SAMPLE = 64  # images by which the size of all is judged
+CHANNELS = (0, 1, 3)  # 0: 1 where every image is gray, else 3
 # The side to which larger images are resized, unless the user says more, and the largest that is kept as it is.
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
+STEMS = ("auto", "small", "large")  # how a network begins
 GIGABYTE = 1e9
-
-
-class Arrays(NamedTuple):
-    """Images as an .npz file has them.
-
-    Attributes:
-      images: uint8 [N, H, W, C].
-      labels: int32 [N].
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 class OwnImages(NamedTuple):
@@ -58,7 +43,7 @@ class OwnImages(NamedTuple):
       held_out: which of a flat folder's files, or of an .npz file's images, TEST has.
       notes: lines for the user.
       side: the median of the images' shorter sides, in pixels, of a sample.
-      channels: 1 where a sample is all gray, else 3.
+      channels: as they are read: 1, gray, or 3.
       images: all of these as `imagenet.load` gives them; None of a file's.
     """
 
@@ -85,15 +70,23 @@ def open_images(
     test_fraction: float = 0.2,
     class_names: Sequence[str] | None = None,
     class_fraction: float = 1.0,
+    channels: int = 0,
 ) -> OwnImages:
     """Opens "folder:DIR", "npz:FILE" or a set of TFDS; arguments as of `imagenet.load`.
 
-    Of the images to train on the part `class_fraction` of each class is taken, drawn by `seed`, at least one.
+    Args:
+      class_fraction: of the images to train on the part of each class that is taken, drawn by `seed`, at least one.
+      channels: one of CHANNELS.
 
     Raises:
       ArgumentError: there is no such data set, or it is refused.
     """
+    if channels not in CHANNELS:
+        raise ArgumentError(
+            "channels", f"found {channels}, expected 1 (gray), 3, or 0 (chosen by the data)"
+        )
     images = _open(name, data_dir, skip_damaged, seed, test_fraction, class_names)
+    images = images._replace(channels=channels or images.channels or _count_channels(images))
     return images if class_fraction == 1 else _drawn(images, seed, class_fraction)
 
 
@@ -105,7 +98,10 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         )
     if name.startswith(NPZ):
         path = Path(name.removeprefix(NPZ)).expanduser()
-        return _open_npz(path, seed, test_fraction, class_names)
+        found = npz.read(path, seed, test_fraction, class_names)
+        shape = found.parts[TRAIN].images.shape
+        parts: dict[str, Split | Arrays] = {**found.parts}
+        return OwnImages(found.names, parts, found.held_out, found.notes, min(shape[1:3]), shape[3])
     images = imagenet.load(
         name,
         data_dir,
@@ -114,15 +110,14 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         test_fraction=test_fraction,
         class_names=class_names,
     )
-    parts: dict[str, Split | Arrays] = {TRAIN: images.train, TEST: images.test}
-    if images.validation is not None:
-        parts[VALIDATION] = images.validation
+    parts: dict[str, Split | Arrays] = {**images.splits}
     notes = images.notes
     if not name.startswith(FOLDER):
         counts = f"{images.train_examples:,} to train, {images.test_examples:,} held out"
-        notes = (f"data: {name}, {images.num_classes} classes: {counts}", *notes)
-    side, channels = _judge(images.train)
-    return OwnImages(images.class_names, parts, images.held_out, notes, side, channels, images)
+        classes = f"{images.num_classes} classes ({listed(images.class_names)})"
+        notes = (f"data: {name}, {classes}: {counts}", *notes)
+    side = _typical_side(images.train)
+    return OwnImages(images.class_names, parts, images.held_out, notes, side, 0, images)
 
 
 def _drawn(images, seed, fraction):
@@ -191,6 +186,8 @@ def load(
         for part in images.parts
         if test or part == TRAIN
     }
+    root = images.images.root if images.images is not None else ""
+    read = {part: images.parts[part] for part in arrays}
     train_images, train_labels = arrays[TRAIN]
     if not mean or not std:
         own_mean, own_std = mean_and_std(train_images)
@@ -208,8 +205,15 @@ def load(
         validation_images=arrays.get(VALIDATION, nothing)[0],
         validation_labels=arrays.get(VALIDATION, nothing)[1],
         held_out=images.held_out,
-        notes=images.notes,
+        notes=(*images.notes, describe_pixels(shape)),
+        inventory=inventory.take(root, read, images.names),
     )
+
+
+def describe_pixels(shape: Sequence[int]) -> str:
+    """Says as what images of any size are read, [H, W, C]."""
+    height, width, channels = shape
+    return f"data: read as {height}x{width} pixels, {'gray' if channels == 1 else f'{channels} channels'}"
 
 
 def mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -236,21 +240,42 @@ def check_mean_and_std(mean: Sequence[float], std: Sequence[float], channels: in
             )
 
 
-def _judge(split):
-    """Returns (median of the shorter sides, number of channels) of some images, evenly spaced."""
+def _typical_side(split):
+    """Returns the median of the shorter sides of some images, evenly spaced."""
     count = len(split.records.file)
     indices = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int)).tolist()
-    sides, gray, refusal = [], True, ArgumentError("images", "found none")
+    sides, refusal = [], ArgumentError("images", "found none")
     for index in indices:
         try:
             (data,) = imagenet.encoded_images(split, [index])
             sides.append(min(pixels.size(data)))
-            gray = gray and pixels.is_gray(data)
         except pixels.UNREADABLE as error:  # said when all are read, or skipped then
             refusal = pixels.refused(record_index.name(split.records, index), error)
     if not sides:
         raise refusal
-    return int(np.median(sides)), 1 if gray else 3
+    return int(np.median(sides))
+
+
+def _count_channels(images):
+    """Returns 1 where every image is gray, of all splits, else 3; the first in colors ends it."""
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        for part in images.parts.values():
+            count = len(part.records.file)
+            for start in range(0, count, READ):
+                indices = range(start, min(start + READ, count))
+                if any(pool.map(functools.partial(_is_colored, part), indices)):
+                    return 3
+    return 1
+
+
+def _is_colored(split, index):
+    try:
+        if split.features is not None:
+            return not pixels.is_gray(imagenet.encoded_images(split, [index])[0])
+        with files.open_regular(split.records.paths[split.records.file[index]]) as file:
+            return not pixels.is_gray(file)
+    except pixels.UNREADABLE:  # said when all are read, or skipped then
+        return False
 
 
 def _read(part, shape, budget_gb):
@@ -307,96 +332,3 @@ def _resized(images, shape):
         fitted = ImageOps.fit(picture, shape[1::-1], Image.Resampling.BILINEAR)
         resized[index] = np.asarray(fitted).reshape(shape)
     return resized
-
-
-def _open_npz(path, seed, fraction, known):
-    try:
-        arrays = files.read_arrays(path)
-    except (OSError, ValueError) as error:
-        reason = files.reason(error) if isinstance(error, OSError) else f"found {error}"
-        raise ArgumentError(
-            "name", f"cannot read {path} as an .npz file ({reason}), {EXPECTED_ARRAYS}"
-        ) from error
-    held_out = ()
-    if "images" in arrays and "labels" in arrays:
-        whole = _checked(path, arrays, "images", "labels")
-        chosen = image_folder.hold_out(whole.labels, seed, fraction)
-        parts = {
-            part: Arrays(whole.images[mask], whole.labels[mask])
-            for part, mask in ((TRAIN, ~chosen), (TEST, chosen))
-        }
-        held_out = tuple(map(str, np.flatnonzero(chosen)))
-    else:
-        prefixes = {TRAIN: "train", TEST: "test", VALIDATION: "val"}
-        parts = {
-            part: _checked(path, arrays, f"{prefix}_images", f"{prefix}_labels")
-            for part, prefix in prefixes.items()
-            if part != VALIDATION or f"{prefix}_images" in arrays
-        }
-    classes = 1 + max(int(part.labels.max()) for part in parts.values())
-    names = tuple(map(str, arrays.get("names", range(classes))))
-    if len(names) < classes:
-        raise ArgumentError("name", f"{path} has {len(names)} names, expected {classes} or more")
-    if len(names) > MOST_CLASSES:
-        raise ArgumentError(
-            "name", f"{path} has {len(names)} names, expected at most {MOST_CLASSES}"
-        )
-    if known is None and "names" not in arrays:
-        _check_numbers(path, parts, classes)
-    if known is not None:
-        numbers = _numbers_of(names, tuple(known), path)
-        parts = {part: a._replace(labels=numbers[a.labels]) for part, a in parts.items()}
-        names = tuple(known)
-    counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in parts.items())
-    notes = f"data: {len(names)} classes in {path}: {counts}", *image_folder.warnings(names, parts)
-    shape = parts[TRAIN].images.shape
-    return OwnImages(names, dict(parts), held_out, notes, min(shape[1:3]), shape[3])
-
-
-def _check_numbers(path, parts, classes):
-    """Refuses labels that are no numbers of classes, but a mask's gray levels, say: most classes would be empty."""
-    used = len(np.unique(np.concatenate([part.labels for part in parts.values()])))
-    if 2 * used < classes:
-        raise ArgumentError(
-            "name",
-            f"{path}: the labels are {used} of the numbers 0 to {classes - 1}, expected no gaps, or `names` of all "
-            f"{classes} classes",
-        )
-
-
-def _numbers_of(names, known, path):
-    """Finds the numbers, int32 [N], that classes of these names have among those known."""
-    for name in names:
-        if name not in known:
-            expected = ", ".join(known)
-            raise ArgumentError("name", f"{path} has the class {name}, expected one of {expected}")
-    return np.array([known.index(name) for name in names], np.int32)
-
-
-def _checked(path, arrays, images_name, labels_name):
-    """Returns the arrays of these names, images with an axis of channels, labels without any other."""
-    for name in (images_name, labels_name):
-        if name not in arrays:
-            found = ", ".join(arrays) or "nothing"
-            raise ArgumentError("name", f"{path} holds {found}; {EXPECTED_ARRAYS}")
-    images, labels = arrays[images_name], arrays[labels_name].squeeze()
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ArgumentError(
-            "name",
-            f"{path}: {images_name} is {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 1 or 3]",
-        )
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not len(labels):
-        raise ArgumentError(
-            "name", f"{path}: {labels_name} is {labels.dtype} {list(labels.shape)}, expected integers "
-            f"[{len(images)}]",
-        )  # fmt: skip
-    if labels.min() < 0:
-        raise ArgumentError("name", f"{path}: {labels_name} has {labels.min()}, expected 0 or more")
-    if labels.max() >= MOST_CLASSES:
-        raise ArgumentError(
-            "name",
-            f"{path}: {labels_name} has {labels.max()}, expected at most {MOST_CLASSES - 1}",
-        )
-    return Arrays(images, labels.astype(np.int32))

@@ -4,7 +4,7 @@ import contextlib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 
@@ -27,15 +27,10 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
     Raises:
       ArgumentError: unknown name, or the data is neither there nor downloadable.
     """
-    host_tf.tensorflow()
+    dataset = _find(name, data_dir)
     import tensorflow_datasets as tfds
 
     with quietly():
-        try:
-            dataset = tfds.builder(name, data_dir=data_dir or None)
-        except (ValueError, AssertionError) as error:  # no such set; configuration; version
-            reason = str(error).strip().splitlines()[0]
-            raise ArgumentError("name", f"tfds has no {name!r} ({reason})") from error
         if dataset.is_prepared():
             return dataset
         _refuse_too_deep(dataset, data_dir)
@@ -60,6 +55,62 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
                 "data_dir",
             ) from error
         return dataset
+
+
+class Description(NamedTuple):
+    """Says of a classification set what its images show, without any of them.
+
+    Attributes:
+      num_classes: how many labels there are.
+      channels: of an image, 1 (gray) or 3.
+    """
+
+    num_classes: int
+    channels: int
+
+
+def describe(name: str, data_dir: str = "") -> Description:
+    """Describes a set by what TFDS knows of it, be it prepared or not.
+
+    Raises:
+      ArgumentError: unknown name, or no images with class labels.
+    """
+    dataset = _find(name, data_dir)
+    image, label = image_and_label(dataset, name)
+    features: Any = dataset.info.features
+    channels = 1 if features[image].shape[-1] == 1 else 3
+    return Description(features[label].num_classes, channels)
+
+
+def image_and_label(dataset: Any, name: str) -> tuple[str, str]:
+    """Returns the keys of a set's images and class labels; `dataset`: its builder.
+
+    Raises:
+      ArgumentError: it has others to learn.
+    """
+    import tensorflow_datasets as tfds
+
+    keys: Any = dataset.info.supervised_keys or ()
+    features = dataset.info.features
+    kinds = [type(features[key]) for key in keys if isinstance(key, str)]
+    if kinds != [tfds.features.Image, tfds.features.ClassLabel]:
+        raise ArgumentError(
+            "name", f"{name} has {keys or 'nothing'} to learn, expected images and class labels"
+        )
+    return keys
+
+
+def _find(name, data_dir):
+    """Finds a set's builder, be the set prepared or not."""
+    host_tf.tensorflow()
+    import tensorflow_datasets as tfds
+
+    with quietly():
+        try:
+            return tfds.builder(name, data_dir=data_dir or None)
+        except (ValueError, AssertionError) as error:  # no such set; configuration; version
+            reason = str(error).strip().splitlines()[0]
+            raise ArgumentError("name", f"tfds has no {name!r} ({reason})") from error
 
 
 def _refuse_too_deep(dataset, data_dir):

@@ -6,6 +6,7 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.data import prepare
+from nge_jax.data.spec import Inventory
 from nge_jax.errors import ArgumentError
 
 DIGITS_NUM_CLASSES = 10
@@ -47,11 +48,12 @@ class SmallDataset(NamedTuple):
       num_classes: how many labels there are.
       mean: per channel, of training pixels in 0..1.
       std: per channel, of training pixels in 0..1.
-      labels: names of the classes, where the images are a user's own.
+      labels: names of the classes.
       validation_images: by which the best checkpoint is chosen, where the data set has some of its own.
       validation_labels: theirs.
       held_out: which files, or images, the test has, where they were drawn by a seed.
       notes: lines for the user.
+      inventory: by what a user's own images are recognized.
     """
 
     train_images: np.ndarray
@@ -66,6 +68,7 @@ class SmallDataset(NamedTuple):
     validation_labels: np.ndarray | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    inventory: Inventory | None = None
 
 
 def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:
@@ -93,10 +96,12 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:
     mean, std = (DIGITS_MEAN, DIGITS_STD) if name == "digits" else (MEAN, STD)
     if name == "digits":
         train, held_out = read_digits()
+        labels = tuple(map(str, range(DIGITS_NUM_CLASSES)))
     else:
         builder = prepare.builder(name, data_dir, instead=BUILT_IN)
         train = _split(builder, "train")
         held_out = _split(builder, "test") if test else (None, None)
+        labels = tuple(builder.info.features["label"].names)
     if not test:
         held_out = None, None
     return SmallDataset(
@@ -107,6 +112,7 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:
         num_classes=NUM_CLASSES[name],
         mean=mean,
         std=std,
+        labels=labels,
     )
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from nge_jax.data import inventory, small
 from nge_jax.data import order as data_order
-from nge_jax.data import small
 from nge_jax.data.photographs import batches as imagenet
-from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
+from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec, Inventory
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import Batches
@@ -39,6 +39,7 @@ class Source(NamedTuple):
         of `segmented` an iterator of TestBatch.
       notes: lines for the user: what of the data is used, what is left out.
       drawn: the test's files, where they were drawn by a seed.
+      inventory: by what a user's own images are recognized.
       train_labels: `() -> int32 [N]`, those of the images to train on; of `segmented` none.
     """
 
@@ -50,6 +51,7 @@ class Source(NamedTuple):
     held_out: Callable[[str, int], Iterator[Any]]
     notes: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
+    inventory: Inventory | None = None
     train_labels: Callable[[], np.ndarray] = functools.partial(np.zeros, 0, np.int32)
 
 
@@ -139,6 +141,7 @@ def resident(
         held_out=evaluation_batches,
         notes=data.notes,
         drawn=data.held_out,
+        inventory=data.inventory,
         train_labels=lambda: data.train_labels[train],
     )
 
@@ -161,6 +164,7 @@ def streamed(
       steps_per_dispatch: how many batches a stack has room for.
     """
     processes = jax.process_index(), jax.process_count()
+    found = inventory.take(images.root, images.splits, images.class_names)
     train, held_out = _hold_out(images.train_examples, validation, seed)
     validated = images.validation or imagenet.subset(images.train, held_out)
     # What can be evaluated stands where the test split stands.
@@ -193,6 +197,7 @@ def streamed(
         held_out=evaluation_batches,
         notes=images.notes,
         drawn=images.held_out,
+        inventory=found,
         train_labels=lambda: imagenet.read_labels(images.train),
     )
 
@@ -237,6 +242,7 @@ def segmented(
         epoch=epoch,
         held_out=lambda _, batch_size: voc.test_batches(data, batch_size, test_size, *processes),
         notes=data.notes,
+        inventory=data.inventory,
     )
 
 

@@ -4,9 +4,10 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nge_jax.errors import InputError
+from nge_jax.names import folded, listed
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 
@@ -36,11 +37,26 @@ class DatasetSpec(NamedTuple):
     labels: tuple[str, ...]
 
 
+class Inventory(NamedTuple):
+    """What a later start compares, of the splits that a run reads.
+
+    Attributes:
+      class_counts: of each split the numbers of images of each class.
+      checksum: of each file its path below the folder, its label and its size; of an .npz file the arrays.
+    """
+
+    class_counts: dict[str, tuple[int, ...]]
+    checksum: str
+
+
 CLOSE = 1e-3  # as near are mean and deviation that another version has computed of the same images
 
 
 def to_json(
-    spec: DatasetSpec, counts: Mapping[str, int] | None = None, held_out: Sequence[str] = ()
+    spec: DatasetSpec,
+    counts: Mapping[str, int] | None = None,
+    held_out: Sequence[str] = (),
+    inventory: Inventory | None = None,
 ) -> str:
     """Writes a spec as a line of JSON.
 
@@ -48,22 +64,31 @@ def to_json(
       spec: what the network knows.
       counts: examples of each split, by which a later start recognizes its data.
       held_out: files that were drawn by a seed to be held out.
+      inventory: of a user's own images.
     """
     values = spec._asdict()
     if counts is not None:
         values["counts"] = dict(counts)
     if held_out:
         values["held_out"] = list(held_out)
+    if inventory is not None:
+        values |= inventory._asdict()
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def agreed(
-    path: Path, spec: DatasetSpec, counts: Mapping[str, int], held_out: Sequence[str] = ()
+    path: Path,
+    spec: DatasetSpec,
+    counts: Mapping[str, int],
+    held_out: Sequence[str] = (),
+    inventory: Inventory | None = None,
 ) -> DatasetSpec:
     """Returns the spec to go on with in a workdir: its own, if it holds a run, once the data is known to be the same.
 
+    An earlier version has recorded no inventory: then it is not compared.
+
     Raises:
-      InputError: the data has other classes, images of another shape, or others of them held out.
+      InputError: the data has other classes, images of another shape, others of them held out, or others in a class.
     """
     file = path / artifacts.DATASET
     if not file.exists() or not workdir.has_checkpoints(path):
@@ -83,12 +108,33 @@ def agreed(
         was, now = getattr(recorded, name), getattr(spec, name)
         if len(was) == len(now) and any(abs(a - b) > CLOSE for a, b in zip(was, now, strict=True)):
             differences.append(f"{name}: workdir has {list(was)}, now {list(now)}")
+    if not differences and inventory is not None:
+        differences += _inventory_differences(values, inventory, spec.labels)
     if differences:
         raise InputError(
             f"{file}: the data has changed since this run began ({'; '.join(differences)}); "
             "put the data back as they were to go on, or choose another --workdir for these"
         )
     return recorded
+
+
+def _inventory_differences(
+    values: Mapping[str, Any], inventory: Inventory, labels: Sequence[str]
+) -> list[str]:
+    """Returns the first class whose number of images differs, or that the checksum does; nothing where all agree."""
+    counts = values.get("class_counts")
+    for split, now in inventory.class_counts.items():
+        was = counts.get(split) if isinstance(counts, dict) else None
+        if isinstance(was, list) and len(was) == len(now):
+            for label, before, after in zip(labels, was, now, strict=True):
+                if before != after:
+                    return [f"{split} images of {label}: workdir has {before}, now {after}"]
+    was = values.get("checksum", inventory.checksum)
+    if was == inventory.checksum:
+        return []
+    return [
+        f"checksum of the files, their classes and sizes: workdir has {was}, now {inventory.checksum}"
+    ]
 
 
 def check_labels(known: Sequence[str], found: Sequence[str], file: Path) -> None:
@@ -98,11 +144,13 @@ def check_labels(known: Sequence[str], found: Sequence[str], file: Path) -> None
     gone, new = (
         [a for a in one if a not in other] for one, other in ((known, found), (found, known))
     )
-    parts = [f"without {', '.join(gone[:4])}"] * bool(gone) + [f"with {', '.join(new[:4])}"] * bool(
-        new
-    )
+    # Names that look the same are told apart by their escapes.
+    alike = {folded(name) for name in gone} & {folded(name) for name in new}
+    if alike:
+        gone, new = ([ascii(name) for name in names] for names in (gone, new))
+    parts = [f"without {listed(gone, 4)}"] * bool(gone) + [f"with {listed(new, 4)}"] * bool(new)
     if gone and len(gone) == len(new):
-        parts = [f"{', '.join(new[:4])} instead of {', '.join(gone[:4])}"]
+        parts = [f"{listed(new, 4)} instead of {listed(gone, 4)}"]
     what = "; ".join(parts) or "in another order"
     raise InputError(
         f"{file}: the data has other classes than this network ({what}); name them as they were, or "

@@ -8,6 +8,7 @@ no image's augmentation depends on the number of devices.
 
 import contextlib
 import ctypes
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -175,6 +176,21 @@ def by_device(order: np.ndarray) -> np.ndarray:
     devices, local = jax.device_count(), jax.local_device_count()
     parts = order.reshape(len(order), devices, -1).swapaxes(0, 1)
     return parts[jax.process_index() * local :][:local]
+
+
+def in_32_bits(function: Callable) -> Callable:
+    """Makes a function compute as it does where JAX_ENABLE_X64 is not set.
+
+    With that setting jax's types are of 64 bits wherever a program leaves them open. Random numbers would be others,
+    and the checkpoints of a run could not be read without the setting.
+    """
+
+    @functools.wraps(function)
+    def computing(*arguments: Any, **options: Any) -> Any:
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return computing
 
 
 def my_part(draws: Any, count: int, axis: int = 0) -> Any:

@@ -17,7 +17,6 @@ and, where --formats asks for them,
 
 import argparse
 import importlib.util
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from nge_jax import files
 from nge_jax.data import spec as dataset_spec
 from nge_jax.devices import host_tf
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.export import onnx_graph
 from nge_jax.files import write_atomically
@@ -83,7 +83,7 @@ def write_saved_model(network: Trained, folder: Path) -> None:
     """Writes a TensorFlow SavedModel whose signature `serving_default` is `images -> logits`, and reads it again.
 
     Raises:
-      InputError: this TensorFlow cannot read the programs of this jax; nothing is left of the folder.
+      InputError: this TensorFlow cannot read the programs of this jax.
     """
     tf = host_tf.tensorflow()
     from jax.experimental import jax2tf
@@ -104,7 +104,6 @@ def write_saved_model(network: Trained, folder: Path) -> None:
         classify(tf.zeros((1, *network.spec.shape), tf.uint8))
     except tf.errors.InvalidArgumentError as error:
         # TensorFlow brings a reader of StableHLO of its own, which may be older than what jax writes for it.
-        shutil.rmtree(folder)
         raise InputError(
             f"saved_model: TensorFlow {tf.__version__} cannot read a program of jax {jax.__version__}, expected "
             "versions nearer to each other; the other formats do not need it"
@@ -115,11 +114,13 @@ def _without_auxiliary(network):
     return unflatten_dict(flat_weights(network), sep="/")
 
 
+@in_32_bits
 def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> None:
-    """Writes the files of some of FORMATS into the folder `output`, which may exist but hold none of them.
+    """Writes the files of some of FORMATS into the folder `output`, all or none; it may exist but hold none of them.
 
     Raises:
-      InputError: one of the files is there or cannot be written, or a package is not installed.
+      InputError: one of the files is there or cannot be written, or a package is not installed, or TensorFlow cannot
+        read what it has written.
     """
     for package, needs in (("safetensors", "stablehlo"), ("onnx", "onnx")):
         if needs in formats and importlib.util.find_spec(package) is None:
@@ -128,28 +129,30 @@ def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> N
     for name in (*names, artifacts.DATASET):
         if (output / name).exists():
             raise ArgumentError("output", f"{output / name} exists, expected a folder without it")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError("output", f"{output} cannot be made ({error.strerror})") from error
+    with files.whole_output(output) as new:
+        new.mkdir()
+        _write_formats(network, new, formats)
+
+
+def _write_formats(network, folder, formats):
     if "stablehlo" in formats:
         from safetensors import numpy as safetensors
 
-        (output / PROGRAM).write_bytes(program(network).serialize())
+        (folder / PROGRAM).write_bytes(program(network).serialize())
         # Its own writer would make a file that others cannot read.
-        (output / WEIGHTS).write_bytes(safetensors.save(flat_weights(network)))
+        (folder / WEIGHTS).write_bytes(safetensors.save(flat_weights(network)))
     if "onnx" in formats:
-        (output / ONNX).write_bytes(onnx_model(network).SerializeToString())
+        (folder / ONNX).write_bytes(onnx_model(network).SerializeToString())
     if "npz" in formats:
-        with (output / artifacts.WEIGHTS).open("wb") as file:
+        with (folder / artifacts.WEIGHTS).open("wb") as file:
             arrays: Any = flat_weights(network)
             np.savez_compressed(file, **arrays)
-        artifacts.write_json(output / artifacts.CONFIG, to_values(network.config))
+        artifacts.write_json(folder / artifacts.CONFIG, to_values(network.config))
         text = genotype.to_json(network.module.genotype)
-        files.write_atomically(output / artifacts.GENOTYPE, text)
-    write_atomically(output / artifacts.DATASET, dataset_spec.to_json(network.spec))
-    if "saved_model" in formats:  # the last: it may be refused when the others are of use
-        write_saved_model(network, output / SAVED_MODEL)
+        files.write_atomically(folder / artifacts.GENOTYPE, text)
+    write_atomically(folder / artifacts.DATASET, dataset_spec.to_json(network.spec))
+    if "saved_model" in formats:
+        write_saved_model(network, folder / SAVED_MODEL)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -161,14 +164,28 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m nge_jax.export", description="Exports a trained network."
     )
-    trained.add_arguments(parser)
+    parser.add_argument("--workdir", required=True, type=Path, help="that of the training")
     parser.add_argument("--output", required=True, type=Path, help="folder for the files")
+    add_options(parser)
+    run(parser.parse_args(arguments))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags beside those of the workdir and the output."""
+    trained.add_checkpoint(parser)
     parser.add_argument(
         "--formats",
         default=",".join(DEFAULT),
         help=f"of {', '.join(FORMATS)}, joined by commas; default: {','.join(DEFAULT)}",
     )
-    given: Any = parser.parse_args(arguments)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Exports a network; `given`: workdir, output, and what `add_options` adds.
+
+    Raises:
+      InputError: a flag or the workdir is refused.
+    """
     formats = given.formats.split(",")
     for form in formats:
         if form not in FORMATS:

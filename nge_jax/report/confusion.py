@@ -20,6 +20,24 @@ SHORT = 14  # letters of a class's name in the picture
 SHADES = LinearSegmentedColormap.from_list("confusion", ["#eef3f8", "#0b4a80"])
 
 
+def over_classes(confusion: np.ndarray) -> str:
+    """Says over how many classes the mean of a test's recalls is, by its confusion [label, prediction]."""
+    tested, classes = int((confusion.sum(axis=1) > 0).sum()), len(confusion)
+    return f"over {tested} of {classes} classes" if tested < classes else f"over {tested} classes"
+
+
+def read(workdir: Path) -> np.ndarray | None:
+    """Reads the confusion [label, prediction] that a test has left; None where the run recorded none.
+
+    Raises:
+      InputError: the file holds no such matrix.
+    """
+    file = workdir / artifacts.CONFUSION
+    if not file.exists():
+        return None
+    return _matrix(file, artifacts.read_json(file, ("labels", "confusion")))
+
+
 def section(workdir: Path) -> Section | None:
     """Draws the confusions into the workdir and shows them; None where the run recorded none."""
     file = workdir / artifacts.CONFUSION

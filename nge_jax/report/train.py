@@ -60,7 +60,9 @@ def write_train_report(
         accuracy = f"{last['test_accuracy']:.2%} of {last['test_examples']:,} images"
         tested = {"Test accuracy": accuracy}
         if "test_balanced_accuracy" in last:
-            tested["Balanced over classes"] = f"{last['test_balanced_accuracy']:.2%}"
+            matrix = confusion.read(workdir)
+            over = f" {confusion.over_classes(matrix)}" if matrix is not None else ""
+            tested["Balanced accuracy"] = f"{last['test_balanced_accuracy']:.2%}{over}"
         results = tested | results
     sections = [*first, report_run.curves_section(workdir, epochs, CURVES)]
     if (classes := confusion.section(workdir)) is not None:

@@ -175,6 +175,8 @@ def run(
                         began = time.monotonic()
                         state, programs = _compile(task, state, work, log)
                         environment.record(workdir, compile_seconds=time.monotonic() - began)
+                        if notice.given():
+                            raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
                     log.begin_epoch(epoch)
                     for first, last in spans:
                         assert work is not None, "there is work for every span"

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from nge_jax.console import banner
 from nge_jax.console.progress import waiting
 from nge_jax.devices import distributed
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
 from nge_jax.runtime import loop
 from nge_jax.runtime.loop import State, Task
@@ -69,6 +70,7 @@ class Kind(NamedTuple):
     tell: Callable[[Plan, Any, Path], Sequence[str]]
 
 
+@in_32_bits
 def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Any:
     """Runs a task in the workdir `path`, or goes on where it stopped, and reports; returns the task's result.
 

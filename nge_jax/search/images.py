@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, order, own, small
+from nge_jax.data import choose, order, own, prepare, small
 from nge_jax.data.own import OwnImages
+from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
@@ -16,7 +17,7 @@ DATA_KEYS = {
     name: f"config.data.{key}"
     for name, key in (
         ("name", "name"), ("data_dir", "dir"), ("test_fraction", "test_fraction"), ("mean", "mean"),
-        ("std", "std"), ("images", "name"),
+        ("std", "std"), ("images", "name"), ("channels", "channels"),
     )
 }  # fmt: skip
 
@@ -27,7 +28,7 @@ def is_own(config: ConfigDict) -> bool:
 
 
 def open_own(config: ConfigDict) -> OwnImages:
-    """Opens a user's own images; reads none of them but a sample's sizes.
+    """Opens a user's own images; reads sizes and colors alone.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -40,7 +41,34 @@ def open_own(config: ConfigDict) -> OwnImages:
             seed=config.data.split_seed,
             test_fraction=config.data.test_fraction,
             class_fraction=config.data.class_fraction,
+            channels=config.data.channels,
         )
+
+
+def describe(
+    config: ConfigDict, opened: OwnImages | None = None
+) -> tuple[tuple[int, int, int], int]:
+    """Returns what of the data a resolved config's supernet depends on: an image's shape, number of classes.
+
+    A set that TFDS knows need not be there.
+
+    Args:
+      config: of a search.
+      opened: of `open_own`, where they are open by now.
+
+    Raises:
+      InputError: what `open_own` raises it for.
+    """
+    name = config.data.name
+    if not is_own(config):
+        return small.SHAPES[name], small.NUM_CLASSES[name]
+    size = config.data.image_size
+    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
+        opened = opened or open_own(config)
+        return (size, size, opened.channels), len(opened.names)
+    with arguments_as(**DATA_KEYS):
+        found = prepare.describe(name, config.data.dir)
+    return (size, size, found.channels), found.num_classes
 
 
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
@@ -49,10 +77,12 @@ def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, O
 
 
 def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
-    """Chooses the size of the images, the batch size and the number of epochs, where they are open."""
+    """Chooses size and channels of the images, the batch size and the number of epochs, where they are open."""
     chosen, size, epochs = {}, config.search.batch_size, config.search.epochs
     if not config.data.image_size:
         chosen["data.image_size"] = own.image_size(images.side)
+    if not config.data.channels:
+        chosen["data.channels"] = images.channels
     first = round(images.count("train") * config.data.train_fraction)
     half = max(1, min(first, images.count("train") - first))
     if not size:
@@ -75,9 +105,10 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
     """
     if is_own(config):
         images = images or open_own(config)
+        channels = config.data.channels or images.channels
         with arguments_as(**DATA_KEYS):
             return own.load(
-                images,
+                images._replace(channels=channels),
                 config.data.image_size,
                 mean=config.data.mean,
                 std=config.data.std,

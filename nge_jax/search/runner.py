@@ -80,12 +80,13 @@ def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> smal
     if not search_images.is_own(config):
         return data
     spec = search_images.make_spec(config, data)
-    spec = dataset_spec.agreed(path, spec, _count(data), data.held_out)
+    spec = dataset_spec.agreed(path, spec, *_known_by(data))
     return data._replace(mean=spec.mean, std=spec.std)
 
 
-def _count(data: small.SmallDataset) -> dict[str, int]:
-    return {"train": len(data.train_labels)}
+def _known_by(data: small.SmallDataset) -> tuple:
+    """Returns by what later starts recognize a user's own images, besides their spec."""
+    return {"train": len(data.train_labels)}, data.held_out, data.inventory
 
 
 def _build(config: ConfigDict, data: small.SmallDataset) -> Search:
@@ -106,8 +107,7 @@ def _files(search: Search) -> dict[str, str]:
     """Returns the files by which later starts recognize a user's own images."""
     if search.spec is None:
         return {}
-    text = dataset_spec.to_json(search.spec, _count(search.data), search.data.held_out)
-    return {artifacts.DATASET: text}
+    return {artifacts.DATASET: dataset_spec.to_json(search.spec, *_known_by(search.data))}
 
 
 def _describe(search: Search) -> list[str]:
@@ -117,7 +117,7 @@ def _describe(search: Search) -> list[str]:
         half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
         counts = {what: len(search.halves[group]) for group, what in half.items()}
         shape = data.train_images.shape[1:]
-        lines.append(banner.data(search.data_name, data.num_classes, shape, counts))
+        lines.append(banner.data(search.data_name, data.labels, shape, counts))
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
     seeds = dict.fromkeys(member.seed for member in search.members) or (search.seed,)
     models = dict.fromkeys(member.edge_model for member in search.members if member.edge_model)
@@ -239,17 +239,12 @@ def summary(config: ConfigDict) -> str:
     """Returns a table of the supernet that a search config trains, with all operations on every edge.
 
     Raises:
-      InputError: the config names no data set of a search.
+      InputError: the config or the data is refused.
     """
     check_complete(config, "search")
-    name = config.data.name
     config, images = search_images.resolve(config)
-    if search_images.is_own(config):
-        images = images or search_images.open_own(config)
-        classes = len(images.names)
-        shape = (config.data.image_size, config.data.image_size, images.channels)
-    else:
-        classes, shape = small.NUM_CLASSES[name], small.SHAPES[name]
+    search_checks.check(config)
+    shape, classes = search_images.describe(config, images)
     space = SPACES[config.search.space]
     net = make_net(config, classes, shape[-1])
     parts = cost.supernet_part_costs(net, shape, space)
@@ -259,7 +254,7 @@ def summary(config: ConfigDict) -> str:
         )
     )
     return parts_table(
-        f"the supernet on {name}", parts, {part: endpoints.get(part) for part in parts}
+        f"the supernet on {config.data.name}", parts, {part: endpoints.get(part) for part in parts}
     )
 
 

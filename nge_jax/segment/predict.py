@@ -1,56 +1,75 @@
-"""Segments the images of a folder with a trained network: for each a PNG of class numbers in VOC's colors."""
+"""Segments images with a trained network: for each a PNG of class numbers in VOC's colors."""
 
-import contextlib
-import sys
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from nge_jax.data.photographs import files as image_files
+from nge_jax import files
 from nge_jax.data.voc_segmentation import class_names
 from nge_jax.errors import ArgumentError
 from nge_jax.files import write_atomically
 from nge_jax.segment import pictures
 from nge_jax.train.trained import Trained
 
+ERRORS = "errors.jsonl"
 
-def write(network: Trained, folder: Path, output: Path) -> int:
-    """Writes `output`/NAME.png for each NAME.jpg or .png under `folder`, and labels.txt; returns how many.
+
+def write(
+    network: Trained, images: Mapping[str, Path], output: Path, *, skip_damaged: bool = False
+) -> int:
+    """Writes `output`/NAME.png for each image, and labels.txt: all or nothing.
+
+    Args:
+      network: of a segmentation.
+      images: files by their names, as of `data.imagenet.files.find`.
+      output: a folder, which may exist.
+      skip_damaged: skip an image that cannot be read; its name and what is wrong with it become a line of errors.jsonl.
+
+    Returns:
+      How many images are damaged.
 
     Raises:
-      InputError: there is no image, one cannot be read, or a file to be written exists, cannot be
-        made or would be that of two images. A labels.txt of the same classes may be there.
+      ArgumentError: an image cannot be read, or a file to be written exists, cannot be made or would be that of two
+        images. A labels.txt of the same classes may be there.
     """
-    paths, left_out = image_files.find(folder)
-    if left_out:
-        print(f"left out: {left_out}", file=sys.stderr)
-    targets = {}
-    for path in paths:
-        target = output / path.relative_to(folder).with_suffix(".png")
-        if target in targets:
-            raise ArgumentError(
-                "folder", f"{targets[target]} and {path} would both become {target}"
-            )
-        if target.exists():
-            raise ArgumentError("output", f"{target} exists, expected a folder without it")
-        targets[target] = path
+    targets = _targets(images, output)
     names = output / class_names.FILES[0]
     text = "".join(f"{name}\n" for name in network.spec.labels)
     is_there = names.exists()
     if is_there and class_names.read(output) != network.spec.labels:
         raise ArgumentError("output", f"{names} exists and names other classes than this network's")
-    for target, path in targets.items():
-        (classes,) = network.segment([path])
-        with _refused_if_unwritable(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write_png(target, classes)
-    if not is_there:
-        with _refused_if_unwritable(names):
-            write_atomically(names, text)
-    return len(paths)
+    if skip_damaged:
+        files.check_new(output / ERRORS)
+    errors = []
+    with files.whole_output(output) as new:
+        new.mkdir()
+        for name, target in targets.items():
+            try:
+                (classes,) = network.segment([images[name]])
+            except ArgumentError as error:
+                if not skip_damaged:
+                    hint = "--skip_damaged goes on without such images"
+                    raise ArgumentError(error.argument, f"{error.reason}; {hint}") from error
+                errors.append(json.dumps({"file": name, "error": error.reason}) + "\n")
+                continue
+            (new / target).parent.mkdir(parents=True, exist_ok=True)
+            pictures.write_png(new / target, classes)
+        if errors:
+            write_atomically(new / ERRORS, "".join(errors))
+        if not is_there:
+            write_atomically(new / names.name, text)
+    return len(errors)
 
 
-@contextlib.contextmanager
-def _refused_if_unwritable(file):
-    try:
-        yield
-    except OSError as error:
-        raise ArgumentError("output", f"{file} cannot be written ({error.strerror})") from error
+def _targets(images, output):
+    """Names the picture of each image, below the output; refuses one that is there or would be of two images."""
+    targets, sources = {}, {}
+    for name, path in images.items():
+        target = Path(name).with_suffix(".png")
+        if target in sources:
+            raise ArgumentError(
+                "images", f"{sources[target]} and {path} would both become {output / target}"
+            )
+        files.check_new(output / target)
+        targets[name], sources[target] = target, path
+    return targets

@@ -14,6 +14,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.source import Source
 from nge_jax.devices import parallel
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import arguments_as
 from nge_jax.runtime import task as run_task
 from nge_jax.segment import build as segment_build
@@ -125,6 +126,7 @@ def sizes(path: Path) -> list[Size]:
     return [(config.genotype, parameters, multiply_adds)]
 
 
+@in_32_bits
 def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 

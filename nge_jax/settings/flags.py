@@ -108,6 +108,10 @@ _USERS = (
 )  # fmt: skip
 LONGEST = 2000  # characters of a refusal
 _FULL = re.compile("No space left on device|Disk quota exceeded")
+# XLA, a loader of libraries and the system say so in words alone.
+_NO_MEMORY = re.compile(
+    "Out of memory.*|failed to map segment.*|Cannot allocate memory", re.IGNORECASE
+)
 
 
 def _explain(error: BaseException) -> str | None:
@@ -125,6 +129,13 @@ def _explain(error: BaseException) -> str | None:
             return (
                 f"no space is left on the disk{where}; what was saved before is still there: make room, and the same "
                 "command goes on from it"
+            )
+        said = _NO_MEMORY.search(str(link))
+        if isinstance(link, MemoryError) or said:
+            reason = said[0] if said else str(link) or "the system gives no more"
+            return (
+                f"not enough memory ({reason}); a smaller batch or network takes less, and what was saved before is "
+                "still there"
             )
     if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

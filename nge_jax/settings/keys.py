@@ -159,6 +159,7 @@ OF_TASK = {
 # Of configs that leave a choice to the user's own images: 0 leaves it open.
 OPEN = {
     "data.image_size": Limits(int, 0, 4096),
+    "data.channels": Limits(int, 0, 3),
     "search.batch_size": Limits(int, 0, 1_048_576),
     "search.epochs": Limits(int, 0, 100_000),
     "train.batch_size": Limits(int, 0, 1_048_576),

@@ -1,15 +1,16 @@
 """The images of a training: opened as its config names them, and what the config leaves open chosen by them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, own, prepare, small
+from nge_jax.data import choose, copies, own, prepare, small
+from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
-from nge_jax.data.photographs.batches import ImageSet
+from nge_jax.data.photographs.batches import ImageSet, Split
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
@@ -25,6 +26,7 @@ DATA_KEYS = {
     "mean": "config.data.mean",
     "std": "config.data.std",
     "images": "config.data.name",
+    "channels": "config.data.channels",
 }
 MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
 
@@ -41,10 +43,14 @@ def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, O
 
 
 def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
-    """Chooses the size of the images, the batch size and the number of epochs, where they are open."""
+    """Chooses size and channels of the images, the batch size and the number of epochs, where they are open."""
     chosen, size, epochs = {}, config.train.batch_size, config.train.epochs
-    if not config.data.image_size:
-        chosen["data.image_size"] = own.image_size(images.side)
+    side = config.data.image_size
+    if not side:
+        chosen["data.image_size"] = side = own.image_size(images.side)
+    if not config.data.channels:
+        large = own.has_large_stem(config.network.stem, side)
+        chosen["data.channels"] = 3 if large else images.channels
     count = config.train.images_per_epoch or images.count("train") - config.data.validation
     if not size:
         chosen["train.batch_size"] = size = own.batch_size(count, config.train.accumulate)
@@ -72,6 +78,11 @@ def open_source(
       InputError: unknown, or neither there nor downloadable, or too small for the config.
     """
     name, folder = config.data.name, config.data.dir
+    if is_own(config) and has_large_stem(config) and config.data.channels == 1:
+        raise InputError(
+            "config.data.channels: found 1, expected 3: ImageNet's network, by config.network.stem or for images from "
+            f"{own.LARGE_FROM} pixels on, is trained on colors"
+        )
     options = {
         "seed": config.seed,
         "validation": config.data.validation,
@@ -81,21 +92,15 @@ def open_source(
         with arguments_as(**DATA_KEYS):
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
-        source = resident(data, _label_names(name, folder), numbered=alternates(config), **options)
+        source = resident(data, data.labels, numbered=alternates(config), **options)
     elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
-        source = _open_resident(config, opened or open_own(config, labels), options)
+        images = opened or open_own(config, labels)
+        images = images._replace(
+            notes=(*images.notes, *_copies(images.parts, images.images, labels))
+        )
+        source = _open_resident(config, images, options)
     else:
-        size = config.data.image_size
-        with arguments_as(**DATA_KEYS):
-            if opened is not None and opened.images is not None:
-                images = opened.images._replace(image_size=size)
-            else:
-                images = imagenet.load(name, folder, size, **_loading(config, labels))
-            if is_own(config):
-                images = _normalized(config, images)
-        _check_validation(config, images.train_examples, own=images.validation is not None)
-        steps_per_dispatch = config.run.steps_per_dispatch
-        source = streamed(images, steps_per_dispatch=steps_per_dispatch, **options)
+        source = _open_streamed(config, labels, opened, options)
     if len(source.spec.labels) < 2:
         raise InputError(f"config.data.name: {name} has one class, expected two or more")
     _check_images(config, source)
@@ -103,9 +108,41 @@ def open_source(
 
 
 def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
-    """Opens a user's own images; reads none of them but a sample's sizes. Arguments and errors as of `open_source`."""
+    """Opens a user's own images; reads sizes and colors alone. Arguments and errors as of `open_source`."""
     with arguments_as(**DATA_KEYS):
-        return own.open_images(config.data.name, config.data.dir, **_loading(config, labels))
+        return own.open_images(
+            config.data.name,
+            config.data.dir,
+            channels=config.data.channels,
+            **_loading(config, labels),
+        )
+
+
+def describe(
+    config: ConfigDict, opened: OwnImages | None = None
+) -> tuple[str, tuple[int, int, int], int]:
+    """Returns what of the data a resolved config's network depends on: its kind, an image's shape, number of classes.
+
+    A set that TFDS knows need not be there.
+
+    Args:
+      config: of the training.
+      opened: of `open_own`, where a user's own images are open by now.
+
+    Raises:
+      InputError: there is no such data set, or it is refused.
+    """
+    name, size = config.data.name, config.data.get("image_size")
+    if name in small.SHAPES:
+        return SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
+    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
+        spec = open_source(config, opened=opened).spec
+        return spec.kind, spec.shape, len(spec.labels)
+    with arguments_as(**DATA_KEYS):
+        found = prepare.describe(name, config.data.dir)
+    is_small = is_own(config) and not has_large_stem(config)
+    channels = found.channels if is_small else 3
+    return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
 
 
 def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:
@@ -120,11 +157,10 @@ def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]
 def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any]) -> Source:
     """Reads own images, each resized once."""
     large = has_large_stem(config)
-    if large:
-        images = images._replace(channels=3)  # as the jitter of colors wants them
+    channels = config.data.channels or (3 if large else images.channels)
     with arguments_as(**DATA_KEYS):
         data = own.load(
-            images,
+            images._replace(channels=channels),
             config.data.image_size,
             mean=config.data.mean,
             std=config.data.std,
@@ -138,6 +174,44 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
     return resident(data, data.labels, kind=kind, stream=stream, **options)
 
 
+def _open_streamed(
+    config: ConfigDict,
+    labels: Sequence[str] | None,
+    opened: OwnImages | None,
+    options: dict[str, Any],
+) -> Source:
+    """Opens photographs that are cropped at random while they are read."""
+    size = config.data.image_size
+    with arguments_as(**DATA_KEYS):
+        if opened is not None and opened.images is not None:
+            images = opened.images._replace(image_size=size)
+        else:
+            loading = _loading(config, labels)
+            images = imagenet.load(config.data.name, config.data.dir, size, **loading)
+        if is_own(config):
+            images = _normalized(config, images)
+    if images.root:
+        copied = _copies(images.splits, images, labels)
+        notes = *images.notes, own.describe_pixels((size, size, 3)), *copied
+        images = images._replace(notes=notes)
+    _check_validation(config, images.train_examples, own=images.validation is not None)
+    return streamed(images, steps_per_dispatch=config.run.steps_per_dispatch, **options)
+
+
+def _copies(
+    parts: Mapping[str, Split | Arrays], images: ImageSet | None, labels: Sequence[str] | None
+) -> Iterator[str]:
+    """Yields warnings of images that are in two splits of a user's own files.
+
+    Args:
+      parts: by the splits' names.
+      images: of a folder, or a set of TFDS, whose files nobody edits.
+      labels: of a network that is tested alone, without its training's images.
+    """
+    if labels is None and (images is None or images.root):
+        yield from copies.warnings(parts, images.titles if images is not None else {})
+
+
 def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
     """Takes mean and deviation from the config or, where it has none, from a sample of the training images."""
     mean, std = tuple(config.data.mean), tuple(config.data.std)
@@ -146,12 +220,6 @@ def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
         mean, std = mean or own_mean, std or own_std
     own.check_mean_and_std(mean, std, 3)
     return images._replace(mean=mean, std=std)
-
-
-def _label_names(name: str, folder: str) -> tuple[str, ...]:
-    if name == "digits":
-        return tuple(map(str, range(small.DIGITS_NUM_CLASSES)))
-    return tuple(prepare.builder(name, folder).info.features["label"].names)
 
 
 def alternates(config: ConfigDict) -> bool:

@@ -13,12 +13,11 @@ from ml_collections import ConfigDict
 
 from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
-from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.source import Source
-from nge_jax.data.spec import SMALL
 from nge_jax.devices import distributed, parallel
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.report import train as train_report
 from nge_jax.runtime import task as run_task
@@ -80,8 +79,13 @@ def check_cells(path: Path, name: str, cells: Genotype) -> None:
 def recognize(config: ConfigDict, source: Source, path: Path) -> Source:
     """Compares cell and data with those of the run that the workdir holds; returns the data to go on with."""
     check_cells(path, config.genotype, genotype.load(config.genotype))
-    spec = dataset_spec.agreed(path, source.spec, source.examples, source.drawn)
+    spec = dataset_spec.agreed(path, source.spec, *_known_by(source))
     return source._replace(spec=spec)
+
+
+def _known_by(source: Source) -> tuple:
+    """Returns by what later starts recognize the images, besides their spec."""
+    return source.examples, source.drawn, source.inventory
 
 
 def make_files(training: Any) -> dict[str, str]:
@@ -89,18 +93,18 @@ def make_files(training: Any) -> dict[str, str]:
     source = training.source
     return {
         artifacts.GENOTYPE: genotype.to_json(training.model.genotype),
-        artifacts.DATASET: dataset_spec.to_json(source.spec, source.examples, source.drawn),
+        artifacts.DATASET: dataset_spec.to_json(source.spec, *_known_by(source)),
     }
 
 
 def describe(training: Any) -> list[str]:
     """Returns lines that say what a training or a segmentation trains, on what and for how long."""
     source, lines = training.source, []
-    shape, classes = source.spec.shape, len(source.spec.labels)
+    shape = source.spec.shape
     if not any(note.startswith("data: ") for note in source.notes):
         to_do = {"train": "to train", "validation": "to validate", "test": "to test"}
         counts = {what: source.examples[split] for split, what in to_do.items()}
-        lines.append(banner.data(training.data_name, classes, shape, counts))
+        lines.append(banner.data(training.data_name, source.spec.labels, shape, counts))
     cost = model_cost(training.model, shape)
     per_epoch = training.arguments.steps_per_epoch
     epochs = -(-training.total_steps // per_epoch)
@@ -170,6 +174,7 @@ def sizes(path: Path) -> list[Size]:
     return [(config.genotype, parameters, multiply_adds)]
 
 
+@in_32_bits
 def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 
@@ -199,14 +204,9 @@ def summary(config: ConfigDict) -> str:
     check_complete(config, "train")
     config, images = training_images.resolve(config)
     train_build.check(config)
-    name = config.data.name
-    if name in small.SHAPES:
-        kind, shape, classes = SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
-    else:
-        spec = training_images.open_source(config, opened=images).spec
-        kind, shape, classes = spec.kind, spec.shape, len(spec.labels)
+    kind, shape, classes = training_images.describe(config, images)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
-    return network_table(f"{config.genotype} on {name}", model, shape)
+    return network_table(f"{config.genotype} on {config.data.name}", model, shape)
 
 
 KIND = run_task.Kind(

@@ -12,6 +12,7 @@ from nge_jax import files
 from nge_jax.console.waiting import say
 from nge_jax.data.source import Source
 from nge_jax.devices import distributed, finite, parallel
+from nge_jax.report.confusion import over_classes
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import record as train_record
@@ -94,7 +95,8 @@ def test(score: Callable, state: TrainState, source: Source, batch_size: int) ->
     """
     scores = _score(score, state, source, "test", batch_size)
     evaluation = train_evaluate.means(scores)
-    others = [f"balanced: {evaluation.balanced_accuracy:.2%}", f"loss: {evaluation.loss:.4f}"]
+    balanced = f"balanced {over_classes(scores.confusion)}: {evaluation.balanced_accuracy:.2%}"
+    others = [balanced, f"loss: {evaluation.loss:.4f}"]
     if evaluation.top5_accuracy is not None:
         others.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
     say(

@@ -7,7 +7,7 @@ Images are uint8 arrays as the data set has them, or files; they are normalized 
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation.augment import padding_color
 from nge_jax.devices.finite import find_not_finite
+from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
 from nge_jax.runtime.checkpoint import Checkpoints
@@ -94,9 +95,20 @@ class Trained(NamedTuple):
         )
 
     def predict_in_batches(
-        self, images: np.ndarray | Files, *, batch_size: int = 64
+        self,
+        images: np.ndarray | Files,
+        *,
+        batch_size: int = 64,
+        on_damaged: Callable[[int, ArgumentError], None] | None = None,
     ) -> Iterator[Predictions]:
-        """Yields what `predict` returns, `batch_size` images at a time."""
+        """Yields what `predict` returns, `batch_size` images at a time; arguments and errors as of `predict`.
+
+        Args:
+          images: of `predict`.
+          batch_size: of `predict`.
+          on_damaged: called with the index of a file that is no image and with its refusal, which is raised otherwise.
+            The file's probabilities are NaN, its label is empty.
+        """
         if self.spec.kind == MASKS:
             raise InputError("found a network that segments images, expected one that classifies")
         _check_images(images, self.spec.shape)
@@ -104,15 +116,23 @@ class Trained(NamedTuple):
         size = min(batch_size, len(images)) or 1
         batch = np.zeros((size, *self.spec.shape), np.uint8)  # always full: compiles once
         for start in range(0, len(images), size):
-            part = images[start : start + size]
+            part, damaged = images[start : start + size], []
             for place, image in enumerate(part):
-                is_file = not isinstance(image, np.ndarray)
-                batch[place] = image_files.read_fitted(Path(image), self.spec) if is_file else image
-            probabilities = np.asarray(_probabilities(self.module, self.spec, variables, batch))[
-                : len(part)
-            ]
-            labels = tuple(self.spec.labels[best] for best in probabilities.argmax(-1))
-            yield Predictions(probabilities, labels)
+                if isinstance(image, np.ndarray):
+                    batch[place] = image
+                    continue
+                try:
+                    batch[place] = image_files.read_fitted(Path(image), self.spec)
+                except ArgumentError as error:
+                    if on_damaged is None:
+                        raise
+                    on_damaged(start + place, error)
+                    damaged.append(place)
+            rows = np.array(_probabilities(self.module, self.spec, variables, batch))[: len(part)]
+            labels = [self.spec.labels[best] for best in rows.argmax(-1)]
+            for place in damaged:
+                rows[place], labels[place] = np.nan, ""
+            yield Predictions(rows, tuple(labels))
 
     def segment(self, images: Sequence[np.ndarray] | Files) -> list[np.ndarray]:
         """Segments images: for each the class numbers of its pixels, uint8 [H, W].
@@ -150,11 +170,13 @@ def logits(
     return module.apply(variables, augment.normalize(images, spec.mean, spec.std), train=False)[0]
 
 
+@in_32_bits
 @partial(jax.jit, static_argnums=(0, 1))
 def _probabilities(module, spec, variables, images):
     return jax.nn.softmax(logits(module, spec, variables, images))
 
 
+@in_32_bits
 @partial(jax.jit, static_argnums=(0, 1))
 def _pixel_classes(module, spec, variables, images):
     return logits(module, spec, variables, images).argmax(-1).astype(jnp.uint8)
@@ -178,6 +200,7 @@ def _check_images(images, shape):
         raise ArgumentError("images", f"found {found}, expected {expected}")
 
 
+@in_32_bits
 def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     """Reads the network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
 
@@ -271,9 +294,8 @@ def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
     return unflatten_dict(found, sep="/")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that say which network: --workdir, --checkpoint."""
-    parser.add_argument("--workdir", required=True, type=Path, help="that of the training")
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that says which network of a workdir, --checkpoint."""
     parser.add_argument(
         "--checkpoint",
         choices=(NEWEST, BEST),

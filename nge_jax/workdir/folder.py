@@ -97,7 +97,7 @@ def check_place(path: Path) -> None:
     nobodys = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
     if all(entry.name in nobodys for entry in path.iterdir()):
         return
-    if not _is_ours(path):
+    if not is_ours(path):
         raise InputError(
             f"--workdir: {path} is not empty and was not written by nge_jax (no {ENVIRONMENT} of its), "
             "expected a new or empty directory or a workdir"
@@ -120,7 +120,8 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     recorded = None if overwrite else _read_recorded(path)
     if recorded is None:
         return
-    differences = _differences(recorded, configs.flatten(config))
+    younger = recorded_configs.younger_values(str(config.get("task")), path)
+    differences = _differences(younger, recorded, configs.flatten(config))
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
@@ -136,6 +137,7 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
     """
     check_place(path)
     recorded = _read_recorded(path) or {}
+    recorded = recorded_configs.younger_values(str(recorded.get("task")), path) | recorded
     return {key: recorded[key] for key in keys if is_count(recorded.get(key)) and recorded[key] > 0}
 
 
@@ -200,7 +202,7 @@ def prepare(
 
 def remove(path: Path) -> None:
     """Takes a workdir away, but for what is none of this program's files; nothing happens where it is none."""
-    if not _is_ours(path):
+    if not is_ours(path):
         return
     _remove_results(path)
     for name in (CONFIG, ENVIRONMENT):
@@ -228,7 +230,8 @@ def _read_recorded(path):
         ) from error
 
 
-def _is_ours(path):
+def is_ours(path: Path) -> bool:
+    """Whether a directory is a workdir of this program."""
     try:
         return json.loads(files.read_text(path / ENVIRONMENT))["program"] == "nge_jax"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -262,10 +265,9 @@ def _remove(entry):
         entry.unlink(missing_ok=True)
 
 
-def _differences(recorded, given):
+def _differences(younger, recorded, given):
     """["key: workdir has X, now Y", ...] over the keys that matter; those younger than the run change nothing."""
     absent = "nothing"
-    younger = recorded_configs.YOUNGER.get(str(given.get("task")), {})
     recorded = {k: v for k, v in younger.items() if k in given} | recorded
     keys = sorted(
         key

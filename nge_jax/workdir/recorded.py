@@ -1,5 +1,6 @@
 """The config that a workdir records, and the keys that an older version's record lacks. This module imports no jax."""
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ NETWORK_KEYS = {
 # Keys that were not there yet when the first runs were recorded, with the values by which they change nothing.
 YOUNGER: dict[str, dict[str, Any]] = {
     "search": {
+        "data.channels": 0,
         "data.class_fraction": 1.0,
         "search.space": "darts",
         "search.relaxation": "softmax",
@@ -37,6 +39,7 @@ YOUNGER: dict[str, dict[str, Any]] = {
     },
     "train": {
         "init_from": "",
+        "data.channels": 0,
         "data.alternate_flip": False,
         "data.test_fraction": 0.2,
         "data.split_seed": 0,
@@ -59,7 +62,7 @@ def read(workdir: Path) -> ConfigDict:
     task = values["task"]
     if task in FIRST_OF_TASK and isinstance(values.get("run"), dict):
         values["run"] = shipped_values(FIRST_OF_TASK[task])["run"] | values["run"]
-    for key, value in _younger_keys(values).items():
+    for key, value in _younger_keys(values, workdir).items():
         *group, last = key.split(".")
         holder = values.setdefault(group[0], {}) if group else values
         if isinstance(holder, dict):  # else somebody has edited it, and it is refused later
@@ -67,18 +70,32 @@ def read(workdir: Path) -> ConfigDict:
     return ConfigDict(values)
 
 
-def _younger_keys(values):
+def younger_values(task: str, workdir: Path) -> dict[str, Any]:
+    """Returns the values by which the keys of YOUNGER change nothing in the run whose workdir it is."""
+    younger = dict(YOUNGER.get(task, {}))
+    if "data.channels" in younger:  # which an earlier version has chosen and kept in another file
+        with contextlib.suppress(InputError):
+            shape = artifacts.read_json(workdir / artifacts.DATASET, ("shape",))["shape"]
+            if isinstance(shape, list) and shape and shape[-1] in (1, 3):
+                younger["data.channels"] = shape[-1]
+    return younger
+
+
+def _younger_keys(values, workdir):
     """Takes those of YOUNGER that a recorded config of its kind has in this version."""
     data, search = (flatten({name: values.get(name) or {}}) for name in ("data", "search"))
     names = {
         "search": "search_folder" if "data.image_size" in data else "search_cifar",
         "train": "train_imagenet" if "data.image_size" in data else "train_cifar10",
     }
+    if "data.device_budget_gb" in data:
+        names["train"] = "train_folder"
     task = values["task"]
     if task not in names:
         return {}
     known = flatten(shipped_values(names[task]))
-    younger = {key: value for key, value in YOUNGER[task].items() if key in known}
+    younger = younger_values(task, workdir)
+    younger = {key: value for key, value in younger.items() if key in known}
     if search.get("search.space", "darts") != "darts":  # such searches are as young as their space
         younger = {key: younger[key] for key in YOUNGER_THAN_SPACES}
     return younger

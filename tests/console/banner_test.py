@@ -15,13 +15,17 @@ def test_lines_fit_80_columns_and_keep_paths_whole():
     assert " ".join(" ".join(lines).split()).endswith(f", search_cifar:rnn,small -> {path}")
     counts = {"to train": 1_281_167, "to validate": 0, "to test": 50_000}
     for line in (
-        banner.data("imagenet2012", 1000, (224, 224, 3), counts),
+        banner.data("imagenet2012", [f"n{i:08}" for i in range(1000)], (224, 224, 3), counts),
         banner.steps(250, "312 + 312", 1024, 2**31),
         banner.device(),
         banner.TO_STOP,
     ):
         assert max(map(len, banner.wrapped(line))) <= 80
-    assert "validate" not in banner.data("digits", 10, (8, 8, 1), counts)
+    line = banner.data("digits", [*"0123456789"], (8, 8, 1), counts)
+    assert line.startswith(
+        "data: digits, 10 classes (0, 1, 2, 3, 4, 5, 6, 7 and 2 more), images of 8x8x1: "
+    )
+    assert "validate" not in line
 
 
 @pytest.mark.parametrize(

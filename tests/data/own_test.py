@@ -111,7 +111,10 @@ def test_an_npz_file_is_a_data_set(tmp_path, shape):
     assert np.bincount(opened.parts["test"].labels).tolist() == [2, 2]
     data = own.load(opened, 12, test=True)
     assert data.train_images.shape == (16, 12, 12, opened.channels)
-    assert data.notes == (f"data: 2 classes in {tmp_path / 'a.npz'}: 16 train, 4 test",)
+    assert data.notes == (
+        f"data: 2 classes (a, b) in {tmp_path / 'a.npz'}: 16 train, 4 test",
+        f"data: read as 12x12 pixels, {'gray' if opened.channels == 1 else '3 channels'}",
+    )
 
 
 def test_classes_of_an_npz_file_are_found_by_their_names(tmp_path):
@@ -172,6 +175,24 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
     assert opened.names == ("0", "1") and data.held_out == ()
 
 
+def test_an_npz_file_may_be_kerass(tmp_path):
+    arrays = {
+        f"x_{part}": noise(6, 8, 8, seed=n) for n, part in enumerate(("train", "val", "test"))
+    }
+    arrays |= {f"y_{part}": np.arange(6)[:, None] % 2 for part in ("train", "val", "test")}
+    np.savez(tmp_path / "a.npz", **arrays)
+    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    assert [opened.count(part) for part in ("train", "validation", "test")] == [6, 6, 6]
+    np.testing.assert_array_equal(opened.parts["test"].images[..., 0], arrays["x_test"])
+
+
+def test_names_of_classes_may_be_bytes(tmp_path):
+    names = np.array(["cat", "caf\xe9"])
+    for given in (names, np.char.encode(names, "utf-8"), names[:, None]):
+        np.savez(tmp_path / "a.npz", images=noise(8, 8, 8), labels=np.arange(8) % 2, names=given)
+        assert own.open_images(f"npz:{tmp_path / 'a.npz'}").names == ("cat", "caf\xe9")
+
+
 @pytest.mark.parametrize("arrays, message", [
     ({"x": np.zeros(3)}, "holds x; expected `images` and `labels`"),
     ({"images": noise(3, 4, 4), "labels": np.zeros(2, int)}, r"labels is int64 \[2\], expected integers \[3\]"),
@@ -188,6 +209,14 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
      "the labels are 2 of the numbers 0 to 5, expected no gaps, or `names` of all 6 classes"),
     ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.zeros(50_000, "U1")},
      "has 50000 names, expected at most 46340"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array(["a", "b", "a"])},
+     "found 'a' as the name of the classes 0 and 2, expected each name once"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array(["caf\xe9", "cafe\u0301"])},
+     r"found 'cafe\\u0301' as the name of the classes 0 and 1"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array([b"a", b"caf\xe9"])},
+     r"found the name b'caf\\xe9', expected UTF-8"),
+    ({"images": noise(4, 4, 4), "labels": np.arange(4) // 2, "names": np.array([["a", "b"], ["c", "d"]])},
+     r"names is \[2, 2\], expected \[2\]"),
 ])  # fmt: skip
 def test_another_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
@@ -203,7 +232,7 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
             own.open_images(f"npz:{tmp_path / name}")
         assert str(error.value) == (
             f"name: cannot read {tmp_path / name} as an .npz file ({reason}), expected `images` and `labels`, or "
-            "train_images, train_labels, test_images, test_labels"
+            "train_images, train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
         )
 
 
@@ -233,7 +262,7 @@ def test_the_arrays_of_an_npz_file_are_no_arguments(tmp_path):
         training_images.open_own(config)
     assert str(error.value) == (
         f"config.data.name: {tmp_path / 'a.npz'} holds images; expected `images` and `labels`, or train_images, "
-        "train_labels, test_images, test_labels"
+        "train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
     )
 
 
@@ -297,12 +326,42 @@ def test_a_batch_is_chosen(count, micro_batches, size):
     assert own.batch_size(count, micro_batches) == size
 
 
-def test_gray_photos_have_one_channel_and_a_set_of_tfds_is_read(tmp_path, tfds_dir):
+@pytest.fixture
+def gray(tmp_path):
+    """A hundred gray images each of two classes, more than a sample."""
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for index, pixels in enumerate(noise(2, 9, 9)):
-            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
-    assert own.open_images(f"folder:{tmp_path}").channels == 1
+        (tmp_path / "gray" / name).mkdir(parents=True)
+        for index, pixels in enumerate(noise(100, 9, 9)):
+            Image.fromarray(pixels).save(tmp_path / "gray" / name / f"{index:03}.png")
+    return tmp_path / "gray"
+
+
+def test_images_are_gray_only_if_each_of_them_is(gray):
+    assert own.open_images(f"folder:{gray}").channels == 1
+    Image.fromarray(noise(1, 9, 9, 3)[0]).save(gray / "b" / "057.png")
+    assert own.open_images(f"folder:{gray}").channels == 3
+    for channels in (1, 3):
+        opened = own.open_images(f"folder:{gray}", channels=channels)
+        assert own.load(opened, 8).train_images.shape[1:] == (8, 8, channels)
+    with pytest.raises(InputError, match="^channels: found 2, expected 1 .gray., 3, or 0"):
+        own.open_images(f"folder:{gray}", channels=2)
+
+
+def test_channels_are_chosen_by_the_data_and_the_network(gray):
+    config = load_config("train_folder")
+    config.data.name = f"folder:{gray}"
+    assert training_images.resolve(config).data.channels == 1
+    search = load_config("search_folder")
+    search.data.name = config.data.name
+    assert search_images.resolve(search).data.channels == 1
+    config.data.image_size = own.LARGE_FROM  # ImageNet's network
+    assert training_images.resolve(config).data.channels == 3
+    config.data.channels = 1
+    with pytest.raises(InputError, match=r"^config\.data\.channels: found 1, expected 3"):
+        training_images.open_source(training_images.resolve(config))
+
+
+def test_a_set_of_tfds_is_read(tfds_dir):
     data = own.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
     assert data.train_images.shape == (400, 16, 16, 3)
     assert np.bincount(data.train_labels).tolist() == [40] * 10 and len(data.labels) == 10

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.spec import SMALL, DatasetSpec
+from nge_jax.data.spec import SMALL, DatasetSpec, Inventory
 from nge_jax.errors import InputError
 
 SPEC = DatasetSpec(SMALL, (8, 8, 1), (0.5,), (0.25,), ("ant", "bee"))
@@ -40,6 +40,7 @@ def test_what_an_older_version_recorded_is_enough(workdir):
 
 @pytest.mark.parametrize("changes, message", [
     ({"labels": ("ant", "wasp")}, r"other classes than this network \(wasp instead of bee\)"),
+    ({"labels": ("ant", "Bee")}, r"\('Bee' instead of 'bee'\)"),
     ({"labels": ("ant", "bee", "cow")}, r"\(with cow\)"),
     ({"labels": ("bee",)}, r"\(without ant\)"),
     ({"labels": ("bee", "ant")}, r"\(in another order\)"),
@@ -55,3 +56,25 @@ def test_other_data_is_refused_in_one_line_and_nothing_is_written(workdir, chang
         dataset_spec.agreed(workdir, SPEC._replace(**changes), counts, held_out)
     assert "\n" not in str(error.value) and str(workdir / "dataset.json") in str(error.value)
     assert (workdir / "dataset.json").read_bytes() == before
+
+
+INVENTORY = Inventory({"train": (4, 4), "test": (1, 1)}, "0" * 32)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"class_counts": {"train": (5, 3), "test": (1, 1)}}, "train images of ant: workdir has 4, now 5"),
+    ({"class_counts": {"train": (4, 4), "test": (2, 0)}}, "test images of ant: workdir has 1, now 2"),
+    ({"checksum": "1" * 32}, "checksum of the files, their classes and sizes: workdir has 000.*, now 111"),
+])  # fmt: skip
+def test_images_of_another_class_or_others_are_refused(workdir, changes, message):
+    text = dataset_spec.to_json(SPEC, COUNTS, HELD_OUT, INVENTORY)
+    (workdir / "dataset.json").write_text(text)
+    known_by = SPEC, COUNTS, HELD_OUT
+    assert dataset_spec.agreed(workdir, *known_by, INVENTORY) == SPEC
+    with pytest.raises(InputError, match=message) as error:
+        dataset_spec.agreed(workdir, *known_by, INVENTORY._replace(**changes))
+    assert "\n" not in str(error.value) and str(workdir / "dataset.json") in str(error.value)
+
+
+def test_what_a_version_without_an_inventory_recorded_is_enough(workdir):
+    assert dataset_spec.agreed(workdir, SPEC, COUNTS, HELD_OUT, INVENTORY) == SPEC

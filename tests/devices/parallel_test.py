@@ -3,8 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from nge_jax.devices import parallel
+from nge_jax.search import runner as search_runner
+from nge_jax.segment import runner as segment_runner
+from nge_jax.train import runner as train_runner
 
 
 def phase_that_adds(factor):
@@ -37,3 +41,20 @@ def test_a_jaxlib_without_the_options_compiles_without_them():
             return "program"
 
     assert parallel.compile_lowered(Lowered()) == "program"
+
+
+@pytest.mark.parametrize("function", [
+    search_runner.run, train_runner.run, segment_runner.run, train_runner.evaluate_only, segment_runner.evaluate_only,
+], ids=lambda function: f"{function.__module__}.{function.__name__}")  # fmt: skip
+def test_runs_compute_in_32_bits_whatever_jax_is_told(function, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop(jnp.zeros(()).dtype)
+
+    monkeypatch.setattr(f"{function.__module__}.check_complete", stop)
+    with jax.enable_x64(True):
+        with pytest.raises(Stop, match="^float32$"):
+            function(None, tmp_path / "run")
+        assert jnp.zeros(()).dtype == jnp.float64

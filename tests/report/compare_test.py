@@ -115,7 +115,7 @@ def test_the_command_prints_the_tables_and_writes_a_page(runs, tmp_path, capsys)
     assert "one: the normal cell." in text
     with pytest.raises(SystemExit):
         cli.run(["compare", *map(str, runs), "--html", str(page)])
-    assert "exists, expected a new file" in capsys.readouterr().err
+    assert "exists and is not overwritten" in capsys.readouterr().err
     assert page.read_text() == text
 
 

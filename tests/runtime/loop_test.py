@@ -169,6 +169,19 @@ def test_asked_to_stop_anywhere_it_goes_on_as_if_it_had_not(tmp_path, monkeypatc
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("step", [0, 10])
+def test_asked_to_stop_while_it_compiles_it_computes_no_step(tmp_path, saved, step):
+    def compile_and_signal(state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return PROGRAMS
+
+    if step:
+        run(tmp_path, total_steps=step)
+    with pytest.raises(Preempted, match=f"after step {step} of 30"):
+        run(tmp_path, compile=compile_and_signal)
+    assert [at for at, _ in saved] == [step] * (step > 0)
+
+
 def test_a_run_that_is_done_computes_nothing(tmp_path, saved):
     expected = run(tmp_path)
     calls = []

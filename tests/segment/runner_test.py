@@ -1,5 +1,6 @@
 """Segmentation: the step against plain arithmetic, the runner, resuming, the backbone, the test, predictions."""
 
+import json
 from functools import partial
 
 import jax
@@ -432,7 +433,7 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
             (classes,) = network.segment([np.asarray(Image.open(images / name))])
             np.testing.assert_array_equal(picture, classes)
     assert (tmp_path / "output/labels.txt").read_text() == "".join(f"{n}\n" for n in NAMES)
-    with pytest.raises(InputError, match="exists, expected a folder without it"):
+    with pytest.raises(InputError, match="exists and is not overwritten"):
         predict.main(arguments)
     (tmp_path / "other_names").mkdir()
     (tmp_path / "other_names/labels.txt").write_text("a\nb\n")
@@ -444,7 +445,17 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
         predict.main([*arguments[:2], f"--output={tmp_path / 'other'}"])
     with pytest.raises(InputError, match="found a network that segments"):
         network.predict(np.zeros((1, 49, 49, 3), np.uint8))
+    (images / "a.jpg").write_bytes(b"no image")
+    (images / "a.png").unlink()
+    arguments = [*arguments[:2], f"--output={tmp_path / 'other'}"]
+    with pytest.raises(InputError, match=r"--images: .*a\.jpg cannot be read .*--skip_damaged"):
+        predict.main(arguments)
     assert not (tmp_path / "other").exists()
+    predict.main([*arguments, "--skip_damaged"])
+    written = {str(p.relative_to(tmp_path / "other")) for p in (tmp_path / "other").rglob("*.*")}
+    assert written == {"below/b.png", "labels.txt", "errors.jsonl"}
+    error = json.loads((tmp_path / "other" / "errors.jsonl").read_text())
+    assert error["file"] == "a.jpg" and "cannot be read as an image" in error["error"]
 
 
 def test_the_exported_network_gives_the_same_logits(finished):

@@ -26,6 +26,11 @@ MENDABLE = [
     (chained(RuntimeError("save"), OSError(errno.ENOSPC, "full")), "no space is left on the disk"),
     (PermissionError(errno.EACCES, "Permission denied", "/root/w"), "/root/w: Permission denied"),
     (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), "xx: File name too long"),
+    (MemoryError(), r"not enough memory \(the system gives no more\); a smaller batch"),
+    (MemoryError("Unable to allocate 3 GiB for an array"), r"memory \(Unable to allocate 3 GiB for"),
+    (chained(ValueError("x"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")),
+     r"not enough memory \(Out of memory allocating 9 bytes\.\)"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
     (RuntimeError("Unable to initialize backend 'cuda': no"), "JAX_PLATFORMS=.*: Unable to init"),
 ]  # fmt: skip
 

@@ -14,10 +14,11 @@ from nge_jax.train import build as train_build
 from nge_jax.train import images as train_images
 from nge_jax.workdir import folder as workdir
 
+PIXELS = {"data.image_size": 20, "data.channels": 3}
 # The module that resolves, and what 32 images of 20 pixels decide.
 TASKS = {
-    "search": (search_images, {"data.image_size": 20, "search.batch_size": 4, "search.epochs": 50}),
-    "train": (train_images, {"data.image_size": 20, "train.batch_size": 8, "train.epochs": 200}),
+    "search": (search_images, PIXELS | {"search.batch_size": 4, "search.epochs": 50}),
+    "train": (train_images, PIXELS | {"train.batch_size": 8, "train.epochs": 200}),
 }
 
 
@@ -46,7 +47,10 @@ def test_the_number_of_devices_decides_on_nothing(task, monkeypatch, capsys):
     for devices in (1, 3, 16):
         monkeypatch.setattr(jax, "device_count", lambda devices=devices: devices)
         assert values(task, images())[1] == TASKS[task][1]
-    assert f"chosen by the data: data.image_size=20 {task}.batch_size=" in capsys.readouterr().out
+    assert (
+        f"chosen by the data: data.image_size=20 data.channels=3 {task}.batch_size="
+        in capsys.readouterr().out
+    )
 
 
 def test_devices_that_do_not_divide_a_batch_are_named_with_those_that_do(task, monkeypatch):

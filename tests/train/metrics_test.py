@@ -50,8 +50,13 @@ def test_a_training_writes_what_its_test_took_for_what(run):
     assert list(values["accuracy"].values()) == pytest.approx(list(own))
     assert last["test_balanced_accuracy"] == pytest.approx(own.mean())
     page = (path / "report.html").read_text()
-    assert "Right when said" in page and "Balanced over classes" in page
+    assert "Right when said" in page and "over 10 classes" in page
     assert (path / "confusion.svg").exists()
+
+
+def test_a_balanced_accuracy_says_over_how_many_classes_it_is():
+    assert report_confusion.over_classes(np.array([[2, 1], [0, 0]])) == "over 1 of 2 classes"
+    assert report_confusion.over_classes(np.eye(3, dtype=int)) == "over 3 classes"
 
 
 def test_confusions_that_are_no_matrix_are_refused(tmp_path):

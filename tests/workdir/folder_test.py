@@ -150,12 +150,29 @@ def test_a_run_of_before_a_key_goes_on_where_the_key_changes_nothing(tmp_path):
         workdir.check(tmp_path, config() | {"search": {"relaxation": "gumbel"}}, overwrite=False)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_run_of_before_the_channels_were_a_key_goes_on_with_its_own(tmp_path, channels):
+    data = {"image_size": 8, "device_budget_gb": 2.0, "pad": 4}
+    workdir.prepare(tmp_path, {"task": "train", "data": data}, overwrite=False)
+    (tmp_path / "dataset.json").write_text(json.dumps({"shape": [8, 8, channels]}))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    assert read(tmp_path).data.channels == channels
+    values = json.loads((tmp_path / "config.json").read_text())
+    now = values | {"data": data | {"channels": channels}}
+    workdir.check(tmp_path, now, overwrite=False)
+    now = values | {"data": data | {"channels": 4 - channels}}
+    message = f"data.channels: workdir has {channels}, now {4 - channels}"
+    with pytest.raises(InputError, match=message):
+        workdir.check(tmp_path, now, overwrite=False)
+
+
 def test_a_config_of_before_a_key_is_read_with_it():
     """Every key that is younger is one of a shipped config, where its value is the same."""
     for task, name in (("search", "search_cifar"), ("train", "train_imagenet")):
         shipped = flatten(to_values(load_config(name)))
         other = {"search": "search_folder", "train": "train_cifar10"}[task]
         shipped = flatten(to_values(load_config(other))) | shipped
+        shipped = flatten(to_values(load_config(f"{task}_folder"))) | shipped
         for key, value in YOUNGER[task].items():
             assert shipped[key] == value, key
 
@@ -164,7 +181,7 @@ def test_a_config_of_before_a_key_is_read_with_it():
     "record, lacking",
     [
         ({"task": "search", "search": {"warmup": 0.5}}, 12),
-        ({"task": "search", "data": {"image_size": 32}}, 14),
+        ({"task": "search", "data": {"image_size": 32}}, 15),
         ({"task": "search", "search": {"space": "nas_bench_201"}}, 3),
         ({"task": "train", "data": {"pad": 4}}, 3),
         ({"task": "train", "data": {"image_size": 224, "split_seed": 7}}, 4),

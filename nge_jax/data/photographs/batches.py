@@ -7,7 +7,8 @@ depends on the number of processes, nor on where in the epoch a training resumes
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -60,6 +61,8 @@ class ImageSet(NamedTuple):
       validation: encoded images by which the best checkpoint is chosen, or None.
       held_out: of a folder whose `test` was drawn by the seed, the files of it.
       notes: lines for the user: what is used, what is left out.
+      root: of a folder, its path, else "".
+      titles: of a folder, what its splits are called, where it is not by their names.
     """
 
     num_classes: int
@@ -74,6 +77,14 @@ class ImageSet(NamedTuple):
     validation: Split | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    root: str = ""
+    titles: Mapping[str, str] = {}
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by their names."""
+        splits = {TRAIN: self.train, TEST: self.test}
+        return splits if self.validation is None else splits | {VALIDATION: self.validation}
 
 
 def load(
@@ -105,11 +116,11 @@ def load(
         raise ArgumentError("image_size", f"found {image_size}, expected 1 or more")
     held_out: tuple[str, ...] = ()
     notes: list[str] = []
+    root, titles = name.removeprefix(FOLDER) if name.startswith(FOLDER) else "", {}
     if name.startswith(FOLDER):
-        listing = image_folder.scan(
-            name.removeprefix(FOLDER), seed=seed, test_fraction=test_fraction, names=class_names
-        )
+        listing = image_folder.scan(root, seed=seed, test_fraction=test_fraction, names=class_names)
         names, held_out, notes = listing.names, listing.held_out, [*listing.notes]
+        titles = listing.titles
         splits = {
             split: Split(record_index.files(part.paths), part.labels, None)
             for split, part in listing.splits.items()
@@ -121,15 +132,8 @@ def load(
         raise ArgumentError("name", f"found {len(names)} classes, expected at most {MOST_CLASSES}")
     if skip_damaged:
         for split, examples in splits.items():
-            splits[split], damaged = _intact(examples)
-            if damaged:
-                total = len(damaged) + len(splits[split].records.file)
-                notes.append(
-                    f"warning: damaged and skipped: {len(damaged):,} of the {total:,} images of {split}, such as "
-                    f"{damaged[0]}"
-                )
-            if not len(splits[split].records.file):
-                raise ArgumentError("name", f"all images of {split} are damaged")
+            splits[split], note = _without_damaged(examples, titles.get(split, split))
+            notes += note
     return ImageSet(
         num_classes=len(names),
         train_examples=len(splits[TRAIN].records.file),
@@ -143,6 +147,8 @@ def load(
         validation=splits.get(VALIDATION),
         held_out=held_out,
         notes=tuple(notes),
+        root=os.path.expanduser(root),
+        titles=titles,
     )
 
 
@@ -259,6 +265,19 @@ def subset(split: Split, chosen: np.ndarray) -> Split:
     )
 
 
+def _without_damaged(split, title):
+    """Decodes all images of a split: (the split without those that are damaged, a line about them if there are any)."""
+    intact, damaged = _intact(split)
+    count = len(intact.records.file)
+    if not count:
+        raise ArgumentError("name", f"all images of {title} are damaged")
+    if not damaged:
+        return intact, []
+    total = len(damaged) + count
+    line = f"{len(damaged):,} of the {total:,} images of {title}, such as {damaged[0]}"
+    return intact, [f"warning: damaged and skipped: {line}"]
+
+
 def _intact(split):
     """Decodes all images: (the split without those that are damaged, the names of these)."""
 
@@ -340,12 +359,7 @@ def _prepared(name, data_dir):
     import tensorflow_datasets as tfds
 
     info, features = builder.info, builder.info.features
-    keys: Any = info.supervised_keys or ()
-    kinds = [type(features[key]) for key in keys if isinstance(key, str)]
-    if kinds != [tfds.features.Image, tfds.features.ClassLabel]:
-        raise ArgumentError(
-            "name", f"{name} has {keys or 'nothing'} to learn, expected images and class labels"
-        )
+    keys = prepare.image_and_label(builder, name)
     if info.file_format != tfds.core.FileFormat.TFRECORD:
         raise ArgumentError(
             "data_dir",

@@ -1,30 +1,53 @@
-"""The image files that a user names: found in a folder, and read as a network takes them."""
+"""The image files that a user names: found in folders, and read as a network takes them."""
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from nge_jax.data.folders import entries
 from nge_jax.data.photographs import decode, pixels
-from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.spec import LARGE, DatasetSpec
 from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError
 
 
-def find(folder: Path) -> tuple[list[Path], str]:
-    """Lists a folder's images, also in folders below, in the order of their names; and says what it leaves out.
+def find(places: Sequence[Path]) -> tuple[dict[str, Path], str]:
+    """Lists images, and those in folders and below them, each once; and says what it leaves out.
+
+    Args:
+      places: files and folders, whose images are in the order of their names.
+
+    Returns:
+      The images by their names below the folder that all places have in common, and what is left out.
 
     Raises:
-      ArgumentError: there is no such folder, or no image in it.
+      ArgumentError: there is no such file or folder, or no image in a folder.
     """
-    if not folder.is_dir():
-        raise ArgumentError("folder", f"found no folder {folder}")
-    paths, others = image_folder.walk(folder)
-    left_out = image_folder.describe_left_out(others)
-    if not paths:
-        why = f", left out: {left_out}" if left_out else ""
-        raise ArgumentError("folder", f"found no {', '.join(pixels.FORMATS)} file in {folder}{why}")
-    return paths, left_out
+    paths: list[Path] = []
+    others: Counter[str] = Counter()
+    written: list[str] = []
+    for place in places:
+        if place.is_dir():
+            images, left_out, runs = entries.walk(place)
+            others += left_out
+            written += [str(run.relative_to(place)) for run in runs]
+            if not images:
+                left = entries.describe_left_out(left_out, runs=written)
+                why = f", left out: {left}" if left else ""
+                expected = ", ".join(pixels.FORMATS)
+                raise ArgumentError("places", f"found no {expected} file in {place}{why}")
+            paths += images
+        elif place.exists():
+            paths.append(place)
+        else:
+            raise ArgumentError("places", f"found no file or folder {place}")
+    folders = [place if place.is_dir() else place.parent for place in places]
+    common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
+    named = {os.path.relpath(path, common): path for path in paths}
+    return named, entries.describe_left_out(others, runs=written)
 
 
 def read_fitted(path: Path, spec: DatasetSpec) -> np.ndarray:

@@ -8,6 +8,7 @@ whatever is no JPEG it gets as a bitmap that was decoded here (`for_tensorflow`)
 import io
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -92,13 +93,13 @@ def shown_size(height: int, width: int, orientation: int) -> tuple[int, int]:
     return (width, height) if orientation in TURNED else (height, width)
 
 
-def is_gray(data: bytes) -> bool:
-    """Whether an image's file has one channel of colors; reads no pixels.
+def is_gray(data: bytes | BinaryIO) -> bool:
+    """Whether an image's file has one channel of colors; reads no pixels, and of an open file its beginning alone.
 
     Raises:
       one of UNREADABLE: it is no image.
     """
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
         return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 

@@ -18,6 +18,7 @@ from nge_jax.data import prepare
 from nge_jax.data.photographs import record_index
 from nge_jax.data.photographs.batches import MEAN
 from nge_jax.data.photographs.record_index import Records
+from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import devkit, masks, own
 from nge_jax.data.voc_segmentation.own import Listed
@@ -40,6 +41,7 @@ class VocDataset(NamedTuple):
       test: where those of val lie.
       features: of TFDS; they decode an example. Of own classes None.
       notes: lines for the user.
+      inventory: of a folder with classes of its own.
     """
 
     class_names: tuple[str, ...]
@@ -50,6 +52,7 @@ class VocDataset(NamedTuple):
     test: Records | Listed
     features: Any
     notes: tuple[str, ...] = ()
+    inventory: Inventory | None = None
 
 
 class TestBatch(NamedTuple):
@@ -112,8 +115,7 @@ def load(folder: str = "", data_dir: str = "", known: Sequence[str] | None = Non
         test=test,
         features=builder.info.features,
     )
-    _check_classes(data, builder.data_dir)
-    return data
+    return data._replace(notes=_check_classes(data, builder.data_dir))
 
 
 def _own(found):
@@ -126,20 +128,30 @@ def _own(found):
         test=found.test,
         features=None,
         notes=found.notes,
+        inventory=found.inventory,
     )
 
 
 def _check_classes(data, where):
-    """Refuses masks to train on that have fewer than two classes; reads on only until it has seen two."""
+    """Refuses masks to train on of fewer than two classes, and masks to test on of none; names classes not tested."""
+    seen = _find_labels(data.train, data.train_examples, data.features, 2)
+    own.check_classes(where, data.train_split, seen, devkit.CLASSES)
+    tested = _find_labels(data.test, data.test_examples, data.features, len(devkit.CLASSES))
+    own.check_tested(where, tested)
+    return tuple(own.describe_absent(devkit.VAL, tested, devkit.CLASSES))
+
+
+def _find_labels(records, count, features, enough):
+    """Returns the labels that masks have; reads on only until it has seen so many classes."""
     import tensorflow_datasets as tfds
 
     seen, no_image = set(), {"image": tfds.decode.SkipDecoding()}
-    examples = _decoded(data.train, data.features, np.arange(data.train_examples), no_image)
+    examples = _decoded(records, features, np.arange(count), no_image)
     for _, example in examples.as_numpy_iterator():
         seen |= set(np.unique(example["mask"]).tolist())
-        if len(seen - {devkit.IGNORE}) > 1:
-            return
-    own.check_classes(where, data.train_split, seen, devkit.CLASSES)
+        if len(seen - {devkit.IGNORE}) >= enough:
+            break
+    return seen
 
 
 def train_batches(

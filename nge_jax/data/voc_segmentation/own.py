@@ -4,6 +4,8 @@ VOC's is prepared once, and record files are read from then on. A user's own fol
 copied of it.
 """
 
+import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.data import copies, inventory
 from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.photographs.batches import Split
+from nge_jax.data.photographs.folder import TEST, TRAIN
+from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError
-
-SHOWN = 8  # names in a line
+from nge_jax.names import listed
 
 
 class Listed(NamedTuple):
@@ -33,6 +38,18 @@ class Listed(NamedTuple):
     numbers: np.ndarray
 
 
+class Mask(NamedTuple):
+    """What is kept of a mask.
+
+    Attributes:
+      labels: numbers that it has, IGNORE too.
+      entry: of the checksum, by which another mask or another image is recognized.
+    """
+
+    labels: set[int]
+    entry: bytes
+
+
 class OwnDevkit(NamedTuple):
     """A folder whose masks are all known to be right.
 
@@ -42,6 +59,7 @@ class OwnDevkit(NamedTuple):
       train: what to train on.
       test: val.
       notes: lines for the user: what is used, warnings.
+      inventory: by what its images and masks are recognized.
     """
 
     names: tuple[str, ...]
@@ -49,6 +67,7 @@ class OwnDevkit(NamedTuple):
     train: Listed
     test: Listed
     notes: tuple[str, ...]
+    inventory: Inventory
 
 
 def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = None) -> OwnDevkit:
@@ -71,20 +90,25 @@ def open_folder(root: Path, own: tuple[str, ...], known: Sequence[str] | None = 
                 f"{class_names.find(root)}: has the class {name}, expected one of {', '.join(names)}"
             )
         numbers[number] = names.index(name)
-    listed = devkit.examples(root)
-    split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in listed else devkit.TRAIN
-    train, test = (Listed(tuple(listed[s]), own, numbers) for s in (split, devkit.VAL))
-    seen = _labels(train)
-    _labels(test)
+    examples = devkit.examples(root)
+    split = devkit.TRAIN_AUG if devkit.TRAIN_AUG in examples else devkit.TRAIN
+    train, test = (Listed(tuple(examples[s]), own, numbers) for s in (split, devkit.VAL))
+    masks_of = {split: _read_masks(train), devkit.VAL: _read_masks(test)}
+    seen, tested = (
+        {label for mask in found for label in mask.labels} for found in masks_of.values()
+    )
     check_classes(root, split, seen, own)
+    check_tested(root, tested)
     counts = f"{len(train.examples):,} of {split} to train, {len(test.examples):,} of val, tested at the end"
-    notes = [f"data: {len(own)} classes in {root}: {counts}"]
-    if absent := [name for number, name in enumerate(own) if number not in seen]:
-        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
-        notes.append(
-            f"warning: no pixel of {split} is of the class {', '.join(absent[:SHOWN])}{more}"
-        )
-    return OwnDevkit(names, split, train, test, tuple(notes))
+    notes = [f"data: {len(own)} classes ({listed(own)}) in {root}: {counts}"]
+    notes += [*describe_absent(split, seen, own), *describe_absent(devkit.VAL, tested, own)]
+    if known is None:
+        notes += _copies(train, test, split)
+    found = Inventory(
+        {name: _count(found, len(own)) for name, found in masks_of.items()},
+        inventory.checksum(mask.entry for found in masks_of.values() for mask in found),
+    )
+    return OwnDevkit(names, split, train, test, tuple(notes), found)
 
 
 def check_classes(where: object, split: str, seen: set[int], names: Sequence[str]) -> None:
@@ -96,6 +120,32 @@ def check_classes(where: object, split: str, seen: set[int], names: Sequence[str
             f"{where}: the masks of {split} have {found}, expected two classes or more ({IGNORE} marks pixels without "
             "a label)"
         )
+
+
+def check_tested(where: object, seen: set[int]) -> None:
+    """Refuses a test set whose masks have the labels `seen` only, if nothing is labeled in them."""
+    if not seen - {IGNORE}:
+        raise InputError(
+            f"{where}: the masks of {devkit.VAL} have no label, expected pixels of classes to test on ({IGNORE} marks "
+            "pixels without a label)"
+        )
+
+
+def describe_absent(split: str, seen: set[int], names: Sequence[str]) -> list[str]:
+    """Names the classes that no mask of a split has; no line where each is there."""
+    absent = [name for number, name in enumerate(names) if number not in seen]
+    untested = " (not tested)" if split == devkit.VAL else ""
+    line = f"warning: no pixel of {split} is of the class {listed(absent)}{untested}"
+    return [line] if absent else []
+
+
+def _copies(train, test, title):
+    """Returns warnings of images that are both trained and tested on."""
+    parts = {
+        split: Split(record_index.files([str(e.image) for e in part.examples]), None, None)
+        for split, part in ((TRAIN, train), (TEST, test))
+    }
+    return copies.warnings(parts, {TRAIN: title, TEST: devkit.VAL})
 
 
 def read(split: Listed, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -144,11 +194,19 @@ def refuse_unreadable(split: Listed, indices: np.ndarray) -> None:
         read(split, index)
 
 
-def _labels(split):
-    """Reads all masks of a split; returns the labels that they have."""
+def _read_masks(split):
+    """Reads all masks of a split."""
 
-    def of(example):
-        return set(np.unique(masks.read(example, split.names)).tolist())
+    def read_mask(example):
+        mask = masks.read(example, split.names)
+        size = inventory.file_size(example.image)
+        entry = f"{example.id}\0{size}\0{zlib.crc32(mask.tobytes())}"
+        return Mask(set(np.unique(mask).tolist()), os.fsencode(entry))
 
     with ThreadPoolExecutor(record_index.THREADS) as pool:
-        return set().union(*pool.map(of, split.examples))
+        return list(pool.map(read_mask, split.examples))
+
+
+def _count(found, classes):
+    """Counts the images in which each class is seen."""
+    return tuple(sum(number in mask.labels for mask in found) for number in range(classes))

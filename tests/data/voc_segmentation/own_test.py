@@ -1,5 +1,7 @@
 """A devkit with classes of its own: names, masks, colors and orientations; what is refused, and in which words."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,8 +31,9 @@ def test_it_is_read_from_its_files_and_says_so(written, tmp_path):
     assert data.class_names == NAMES and not (tmp_path / "tfds").exists()
     assert (data.train_split, data.train_examples, data.test_examples) == ("train_aug", 7, 3)
     assert data.notes == (
-        f"data: 4 classes in {root}: 7 of train_aug to train, 3 of val, tested at the end",
+        f"data: 4 classes ({', '.join(NAMES)}) in {root}: 7 of train_aug to train, 3 of val, tested at the end",
         "warning: no pixel of train_aug is of the class nowhere",
+        "warning: no pixel of val is of the class nowhere (not tested)",
     )
     (batch,) = voc.test_batches(data, 3, 45)
     assert batch.ids == sorted(masks)[7:]
@@ -58,6 +61,18 @@ def test_a_networks_classes_are_found_by_their_names(written):
     (root / "labels.txt").unlink()
     with pytest.raises(InputError, match="found VOC's 21 classes, expected ground, .*labels.txt"):
         voc.load(str(root), known=NAMES)
+
+
+def test_a_mask_that_was_drawn_anew_changes_what_the_folder_is_recognized_by(written):
+    root, _ = written
+    before = voc.load(str(root)).inventory
+    assert before == voc.load(str(root)).inventory and before is not None
+    mask = np.asarray(Image.open(root / MASK)).copy()
+    mask[0, 0] = 1 if mask[0, 0] != 1 else 0
+    save(root, MASK, mask)
+    after = voc.load(str(root)).inventory
+    assert after is not None and after.checksum != before.checksum
+    assert before.class_counts["train_aug"] == (7, 7, 7, 0)
 
 
 def test_a_file_that_was_damaged_since_is_named(written):
@@ -157,6 +172,31 @@ def test_fewer_than_two_of_vocs_classes_are_refused_too(tmp_path):
         save(root, f"SegmentationClassAug/{name}.png", np.zeros_like(masks[name]))
     with pytest.raises(InputError, match=r"train_aug have no label but 0 \(background\)"):
         voc.load(str(root), str(tmp_path / "tfds"))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_masks_to_test_on_without_a_label_are_refused(written, tmp_path, own):
+    root, masks = written
+    if not own:
+        (root / "labels.txt").unlink()
+    for name in sorted(masks)[7:]:
+        save(root, f"SegmentationClass/{name}.png", np.full_like(masks[name], 255))
+    with pytest.raises(InputError, match="the masks of val have no label, expected pixels of"):
+        voc.load(str(root), str(tmp_path / "tfds"))
+
+
+def test_classes_that_are_not_tested_are_named_and_images_in_both_lists_counted(written, tmp_path):
+    root, masks = written
+    for name in sorted(masks)[7:]:
+        save(root, f"SegmentationClass/{name}.png", np.minimum(masks[name], 1))
+    shutil.copy(root / "JPEGImages/2007_000001.jpg", root / "JPEGImages/2007_000008.jpg")
+    save(root, "SegmentationClass/2007_000008.png", np.minimum(masks["2007_000001"], 1))
+    notes = voc.load(str(root)).notes
+    assert "warning: no pixel of val is of the class kern, nowhere (not tested)" in notes
+    assert "1 image of val is in train_aug too, the same by the bytes" in notes[-1]
+    (root / "labels.txt").unlink()
+    (note,) = voc.load(str(root), str(tmp_path / "tfds")).notes
+    assert note.startswith("warning: no pixel of val is of the class bicycle, bird, boat, bottle,")
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

@@ -1,0 +1,97 @@
+"""Images that two splits have in common, the same by their bytes: a test of these tells what a network remembers."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from nge_jax.data.inventory import file_size
+from nge_jax.data.npz import Arrays
+from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.photographs.batches import Split
+from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
+
+PAIRS = ((TEST, TRAIN), (VALIDATION, TRAIN), (TEST, VALIDATION))
+# Of more files, or of more bytes, every second is compared, every fourth ...
+MOST_FILES, MOST_BYTES = 100_000, 2 * 10**9
+
+
+def warnings(
+    parts: Mapping[str, Split | Arrays], titles: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yields a line for each two splits that have images in common.
+
+    Args:
+      parts: of a user's own files, by the splits' names.
+      titles: what the user calls a split, where it has another name.
+    """
+    titles = {TRAIN: TRAIN, VALIDATION: VALIDATION, TEST: TEST} | dict(titles or {})
+    for one, other in PAIRS:
+        if one not in parts or other not in parts:
+            continue
+        here, there = _comparable(parts[one], parts[other])
+        seen = dict(zip(_digests(parts[other], there), there, strict=True))
+        seen.pop(b"", None)
+        digests = zip(here, _digests(parts[one], here), strict=True)
+        found = [(index, seen[digest]) for index, digest in digests if digest in seen]
+        if not found:
+            continue
+        example = f"{_name(parts[one], found[0][0])} and {_name(parts[other], found[0][1])}"
+        images = "1 image" if len(found) == 1 else f"{len(found):,} images"
+        verb = "is" if len(found) == 1 else "are"
+        yield (
+            f"warning: {images} of {titles[one]} {verb} in {titles[other]} too, the same by the bytes, "
+            f"such as {example}"
+        )
+
+
+def _comparable(one, other):
+    """Chooses the images of two splits that may be the same: of files those of a size that both have."""
+    if isinstance(one, Arrays):
+        return np.arange(len(one.labels)), np.arange(len(other.labels))
+    sizes, others = _sizes(one), _sizes(other)
+    same = np.flatnonzero(np.isin(sizes, others))
+    for step in range(len(same).bit_length()):
+        here = same[:: 1 << step]
+        there = np.flatnonzero(np.isin(others, sizes[here]))
+        if (
+            len(here) + len(there) <= MOST_FILES
+            and sizes[here].sum() + others[there].sum() <= MOST_BYTES
+        ):
+            return here, there
+    return same[:0], same[:0]
+
+
+def _sizes(split):
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        sizes = pool.map(file_size, _paths(split), chunksize=64)
+        return np.array([*sizes], np.int64)
+
+
+def _paths(split):
+    return [split.records.paths[i] for i in split.records.file]
+
+
+def _digests(part, indices):
+    """Makes a digest of each image's bytes; an empty one of a file that cannot be read, which is said later."""
+    if isinstance(part, Arrays):
+        return [_digest(part.images[index].tobytes()) for index in indices]
+    paths = _paths(part)
+
+    def digest(index):
+        try:
+            return _digest(pixels.read_bytes(paths[index]))
+        except OSError:
+            return b""
+
+    with ThreadPoolExecutor(record_index.THREADS) as pool:
+        return list(pool.map(digest, indices))
+
+
+def _digest(data):
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _name(part, index):
+    return f"image {index}" if isinstance(part, Arrays) else record_index.name(part.records, index)

@@ -1,0 +1,1 @@
+"""A folder of images: what in it is data, which folders are splits and which are classes."""
