@@ -13,8 +13,10 @@ from absl.testing import flagsaver
 import nge_jax
 from nge_jax import main
 from nge_jax.errors import InputError
+from nge_jax.runtime import task as run_task
+from nge_jax.search import runner as search_runner
 from nge_jax.settings import flags as runtime_flags
-from nge_jax.settings.configs import to_values
+from nge_jax.settings.configs import load_config, to_values
 from nge_jax.workdir import folder as workdir
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -98,16 +100,14 @@ def test_without_a_cache_folder_it_says_so_and_goes_on(run, tmp_path, monkeypatc
     assert capsys.readouterr().err.count("warning: no compilation cache (") == 2
 
 
-def test_a_workdir_of_another_config_is_refused_before_the_search_is_asked(run, tmp_path):
-    config, *_ = run(f"--config={CONFIGS / 'search_digits.py'}")
+def test_a_workdir_of_another_config_is_refused_before_data_are_read(tmp_path):
+    config = load_config("search_digits")
     workdir.prepare(tmp_path / "w", to_values(config), overwrite=False)
     (tmp_path / "w" / "metrics.jsonl").write_text("{}")
+    config.seed = 1
+    kind = search_runner.KIND._replace(open=lambda *_: pytest.fail("the data are read"))
     with pytest.raises(InputError, match=r"\(seed: workdir has 0, now 1\)"):
-        run(
-            f"--config={CONFIGS / 'search_digits.py'}",
-            "--config.seed=1",
-            f"--workdir={tmp_path / 'w'}",
-        )
+        run_task.run(kind, config, tmp_path / "w")
 
 
 REFUSALS = [
@@ -200,7 +200,7 @@ def test_a_bug_keeps_its_traceback(run, monkeypatch):
     def broken(*_, **__):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(workdir, "check", broken)
+    monkeypatch.setattr(workdir, "expand", broken)
     monkeypatch.setattr(
         main.app, "run", lambda *_, **__: run(f"--config={CONFIGS / 'search_cifar.py'}")
     )

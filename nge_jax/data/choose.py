@@ -7,10 +7,18 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
+from nge_jax.data import own
 from nge_jax.data.own import OwnImages
 from nge_jax.settings import keys
 from nge_jax.settings.configs import differ, flatten
 from nge_jax.workdir import folder as workdir
+
+
+def sizes_are_known(config: ConfigDict) -> bool:
+    """Whether the sizes of a network are known without the images: of a set of TFDS, where only channels are open."""
+    on_disk = config.data.name.startswith((own.FOLDER, own.NPZ))
+    left_open = keys.left_open(flatten(config.to_dict()))
+    return not on_disk and set(left_open) <= {"data.channels"}
 
 
 def resolve(

@@ -34,6 +34,7 @@ from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import Member
 
 
 def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = None) -> Search:
@@ -71,7 +72,7 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
         edge_model = strategy_steps.as_edge_model(strategy, queries)
     search = Search(
         seed=config.seed,
-        members=tuple(artifacts.members(config.search, config.seed)),
+        members=_list_members(config),
         data_name=config.data.name,
         data=data,
         spec=search_images.make_spec(config, data) if search_images.is_own(config) else None,
@@ -101,6 +102,12 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
         settings=configs.to_values(config),
     )
     return search._replace(phases=_make_phases(config, search, steps))
+
+
+def _list_members(config: ConfigDict) -> tuple[Member, ...]:
+    """Lists the searches that a config makes in one workdir; none where it is a single one."""
+    several = {"seeds": config.search.seeds, "edge_models": config.search.edge_models}
+    return tuple(artifacts.members(several, config.seed))
 
 
 def _count_steps(config: ConfigDict, halves: dict[str, np.ndarray]) -> dict[str, int]:
@@ -251,8 +258,14 @@ def make_strategy(
         )
         return functools.partial(_make_reinforce, edge_model, settings)
     if config.search.strategy == "evolution":
-        keys = ("population", "tournament", "proposals", "memory", "train_steps", "entropy_weight")
-        constants = {key: config.evolution[key] for key in keys}
+        constants = {
+            "population": config.evolution.population,
+            "tournament": config.evolution.tournament,
+            "proposals": config.evolution.proposals,
+            "memory": config.evolution.memory,
+            "train_steps": config.evolution.train_steps,
+            "entropy_weight": config.evolution.entropy_weight,
+        }
         return functools.partial(_make_evolution, edge_model, constants)
     if config.search.strategy == "random":
         return lambda arguments: random_search(DARTS)

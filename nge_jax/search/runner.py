@@ -24,7 +24,7 @@ from nge_jax import cost
 from nge_jax.console import banner
 from nge_jax.console.progress import waiting
 from nge_jax.cost import parts_table
-from nge_jax.data import small
+from nge_jax.data import choose, small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
@@ -242,7 +242,8 @@ def summary(config: ConfigDict) -> str:
       InputError: the config or the data is refused.
     """
     check_complete(config, "search")
-    config, images = search_images.resolve(config)
+    known = choose.sizes_are_known(config)
+    config, images = (config, None) if known else search_images.resolve(config)
     search_checks.check(config)
     shape, classes = search_images.describe(config, images)
     space = SPACES[config.search.space]

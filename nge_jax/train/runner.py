@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
+from nge_jax.data import choose
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.checks import check_complete
 from nge_jax.data.source import Source
@@ -202,7 +203,8 @@ def summary(config: ConfigDict) -> str:
       InputError, GenotypeError: the config is refused.
     """
     check_complete(config, "train")
-    config, images = training_images.resolve(config)
+    known = choose.sizes_are_known(config)
+    config, images = (config, None) if known else training_images.resolve(config)
     train_build.check(config)
     kind, shape, classes = training_images.describe(config, images)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)

@@ -56,7 +56,7 @@ def test_the_number_of_devices_decides_on_nothing(task, monkeypatch, capsys):
 def test_devices_that_do_not_divide_a_batch_are_named_with_those_that_do(task, monkeypatch):
     config, chosen = values(task, images())
     size = chosen[f"{task}.batch_size"]
-    check = {"search": search_checks.check, "train": train_build.check_devices}[task]
+    check = {"search": search_checks.check_devices, "train": train_build.check_devices}[task]
     check(config)
     monkeypatch.setattr(jax, "device_count", lambda: 3)
     message = f"^config.{task}.batch_size: 3 devices do not divide a batch of {size}, expected a multiple of 3; "
