@@ -28,7 +28,7 @@ def main(options: plan.Options) -> None:
     }
     sections, figures, counts = [], {}, {}
     for cell_type in CELL_TYPES:
-        cell_counts = [genotype.operation_counts(cell, cell_type) for cell in cells.values()]
+        cell_counts = [cell.operation_counts(cell_type) for cell in cells.values()]
         counts[cell_type] = {o: [count[o] for count in cell_counts] for o in OPERATIONS}
     rows = [(o, *(tables.spread(counts[t][o], ".1f") for t in CELL_TYPES)) for o in OPERATIONS]
     label = "edges of a normal cell"

@@ -17,7 +17,6 @@ from matplotlib.ticker import PercentFormatter
 
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
-from nge_jax.space import genotype
 from nge_jax.space.genotype import CELL_TYPES
 from nge_jax.workdir import artifacts
 from paper import plan, runs, surrogate, tables
@@ -48,7 +47,7 @@ def search_row(run: Run) -> tuple[str, ...]:
     last = artifacts.read_metrics(run.workdir / artifacts.METRICS, KEYS)[-1]
     found = artifacts.read_genotype(run.workdir / artifacts.GENOTYPE)
     accuracy, *entropies = (last[key] for key in KEYS)
-    counts = [genotype.operation_counts(found, cell_type) for cell_type in CELL_TYPES]
+    counts = [found.operation_counts(cell_type) for cell_type in CELL_TYPES]
     operations = [", ".join(f"{n} {name}" for name, n in count.items() if n) for count in counts]
     entropies = " / ".join(f"{value:.3f}" for value in entropies)
     return run.workdir.name, f"{100 * accuracy:.2f}", entropies, *operations

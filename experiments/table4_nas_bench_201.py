@@ -26,7 +26,7 @@ from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import STYLE, new_figure
 from nge_jax.settings.configs import find_config, load_module
 from nge_jax.space import nas_bench_201
-from nge_jax.space.cell import derive, operation_counts
+from nge_jax.space.cell import derive
 from nge_jax.space.nas_bench_201 import TESTS, AccuracyTable, BenchCell
 from nge_jax.workdir import artifacts
 from paper import plan, runs, tables
@@ -105,7 +105,7 @@ def table_row(name: str, tests: np.ndarray, searches: Sequence[Run]) -> tuple[st
 def search_row(table: AccuracyTable, run: Run) -> tuple[str, ...]:
     """Makes a row that tells what a finished search found."""
     cell = cell_found(run)
-    counts = operation_counts(cell, "normal")
+    counts = cell.operation_counts("normal")
     accuracy = nas_bench_201.accuracies(table, cell)["CIFAR-10"]
     shown = [
         tables.ABSENT if value is None else f"{value:.2f}"

@@ -12,7 +12,17 @@ loads neither jax nor TensorFlow.
 
 from etils import epy as _epy
 
+from nge_jax.space.drawing import draw_by as _draw_by
 from nge_jax.version import __version__
+
+
+def _load_drawing() -> object:
+    from nge_jax.report import cell
+
+    return cell
+
+
+_draw_by(_load_drawing)
 
 with _epy.lazy_api_imports(globals()):
     # The tasks, and sizes of networks.

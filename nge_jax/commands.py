@@ -208,11 +208,11 @@ def _show(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
 
-    from nge_jax.space.cell import load, to_json
+    from nge_jax.space.cell import load
 
     shown = load(given.cell)
     if given.output is None:
-        print(to_json(shown), end="")
+        print(shown.to_json(), end="")
         return
     output = given.output.expanduser()
     if output.suffix not in PICTURES:

@@ -25,7 +25,7 @@ def rate(surrogate: Surrogate, rows: Mapping[str, Sequence[Genotype]]) -> Table:
     for name, cells in rows.items():
         guesses = nas_bench_301.of_genotypes(surrogate, cells)
         better = (guesses[:, None] > random).mean(1) if len(cells) else []
-        skips = [genotype.operation_counts(cell, "normal")["skip_connect"] for cell in cells]
+        skips = [cell.operation_counts("normal")["skip_connect"] for cell in cells]
         lines.append(
             (
                 name,

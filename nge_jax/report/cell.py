@@ -16,7 +16,7 @@ from scipy.interpolate import CubicHermiteSpline
 from nge_jax.report import cell_layout, cell_routes
 from nge_jax.report.cell_layout import Layout
 from nge_jax.report.figure import FONT, INK, PAPER, TINT, new_figure, operation_color, to_svg
-from nge_jax.space.cell import Cell, kept_edges, outputs, space_of
+from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import CELL_TYPES, NONE, NUM_INPUTS, Genotype, Pair
 
 LABEL_FONT = FontProperties(family=FONT, size=8.5)
@@ -84,9 +84,9 @@ def any_cell_figure(cell: Cell) -> Figure:
     """Draws what a search of any space ends with: both cells of a genotype, or the one of NAS-Bench-201."""
     if isinstance(cell, Genotype):
         return genotype_figure(cell)
-    (kind,) = space_of(cell).cell_types
-    inputs = space_of(cell).num_inputs
-    return edges_figure(kept_edges(cell, kind), outputs(cell, kind), inputs)
+    (kind,) = cell.space.cell_types
+    inputs = cell.space.num_inputs
+    return edges_figure(cell.kept_edges(kind), cell.outputs(kind), inputs)
 
 
 def genotype_svg(genotype: Genotype) -> str:

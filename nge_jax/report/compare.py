@@ -26,8 +26,8 @@ from nge_jax.report.document import (
 )
 from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
 from nge_jax.settings.configs import flatten
-from nge_jax.space.cell import Cell, kept_edges, outputs, space_of
-from nge_jax.space.genotype import CELL_TYPES, Genotype
+from nge_jax.space.cell import Cell
+from nge_jax.space.genotype import CELL_TYPES
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 
@@ -264,12 +264,12 @@ def _of(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 
 def _kinds(cell: Cell) -> Sequence[str]:
-    return CELL_TYPES if isinstance(cell, Genotype) else space_of(cell).cell_types
+    return cell.space.cell_types
 
 
 def operations(cell: Cell, kind: str) -> str:
     """Returns how often a cell of this kind has which operation: "2 max_pool_3x3, 6 sep_conv_3x3"."""
-    names = [edge.operation for edge in kept_edges(cell, kind)]
+    names = [edge.operation for edge in cell.kept_edges(kind)]
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(sorted(names)))
 
 
@@ -281,10 +281,10 @@ def cell_pictures(
     for number, run in enumerate(runs):
         if run.cell is None or kind not in _kinds(run.cell):
             continue
-        stem, edges = f"cell_{number}_{kind}", kept_edges(run.cell, kind)
-        inputs = space_of(run.cell).num_inputs
+        stem, edges = f"cell_{number}_{kind}", run.cell.kept_edges(kind)
+        inputs = run.cell.space.num_inputs
         wide, narrow = (
-            edges_figure(edges, outputs(run.cell, kind), inputs, downwards=downwards)
+            edges_figure(edges, run.cell.outputs(kind), inputs, downwards=downwards)
             for downwards in (False, True)
         )
         save(wide, place / stem)

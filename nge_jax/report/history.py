@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import LINES, STYLE, new_figure, save, save_svg
 from nge_jax.space import architecture
-from nge_jax.space.genotype import CELL_TYPES, Genotype, operation_counts
+from nge_jax.space.genotype import CELL_TYPES, Genotype
 from nge_jax.workdir.artifacts import SearchHistory
 
 
@@ -78,5 +78,5 @@ def _candidates(history: SearchHistory) -> Table:
 
 
 def _operations(genotype: Genotype, cell_type: str) -> str:
-    counts = operation_counts(genotype, cell_type)
+    counts = genotype.operation_counts(cell_type)
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)

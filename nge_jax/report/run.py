@@ -27,7 +27,7 @@ from nge_jax.report.document import (
     to_markdown,
 )
 from nge_jax.settings.configs import flatten
-from nge_jax.space.cell import Cell, kept_edges, outputs, space_of, to_json
+from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import Genotype
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -134,10 +134,10 @@ def _numbers(starts: Sequence[Mapping[str, Any]], key: str) -> list[float]:
 
 def cells_section(workdir: Path, cells: Cell, *, cautions: Sequence[Block] = ()) -> Section:
     """Draws the cells into the workdir and shows them, under `cautions`, with their JSON."""
-    blocks, space = [*cautions], space_of(cells)
+    blocks, space = [*cautions], cells.space
     name = functools.partial(node_name, num_inputs=space.num_inputs)
     for cell_type in space.cell_types:
-        edges, concat = kept_edges(cells, cell_type), outputs(cells, cell_type)
+        edges, concat = cells.kept_edges(cell_type), cells.outputs(cell_type)
         stem, narrow_stem = f"cell_{cell_type}", ""
         drawing = edges_figure(edges, concat, space.num_inputs)
         figure.save(drawing, workdir / stem)
@@ -153,7 +153,7 @@ def cells_section(workdir: Path, cells: Cell, *, cautions: Sequence[Block] = ())
             alt = f"The cell: {listed}; cₖ is {name(concat[0])}"
             caption = "The cell, from what is before it, cₖ₋₁, to cₖ; a dashed edge brings nothing."
         blocks.append(Picture(stem, alt, caption, narrow_stem=narrow_stem))
-    return Section("Cells", [*blocks, Code(to_json(cells), summary=artifacts.GENOTYPE)])
+    return Section("Cells", [*blocks, Code(cells.to_json(), summary=artifacts.GENOTYPE)])
 
 
 def curves_section(workdir: Path, epochs: EpochRows, curves: Curves) -> Section:

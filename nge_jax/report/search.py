@@ -15,9 +15,8 @@ from nge_jax.report.document import Block, Caution, Code, Picture, Section, Tabl
 from nge_jax.report.heat import heat_figure
 from nge_jax.report.run import COMMON_COLUMNS, Columns
 from nge_jax.space import skips
-from nge_jax.space.cell import Cell, derive, is_uniform, kept_edges, operation_counts, space_of
-from nge_jax.space.genotype import Genotype
-from nge_jax.space.spaces import Space
+from nge_jax.space.cell import Cell, derive, is_uniform
+from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 
@@ -61,7 +60,7 @@ def write_search_report(
     workdir = Path(workdir)
     cells = artifacts.read_cell(workdir / artifacts.GENOTYPE)
     probs, space = artifacts.read_architecture(workdir / artifacts.ARCHITECTURE)
-    if space != space_of(cells):
+    if space != cells.space:
         raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
     columns, count_columns = _columns(space)
     epochs = report_run.read_epochs(workdir, columns, *count_columns.values())
@@ -82,7 +81,7 @@ def write_search_report(
         warnings += _limits_met(workdir, cells, strengths, epochs)
     cautions = [*map(Caution, warnings)]
     sizes, sections = list(sizes), [report_run.cells_section(workdir, cells, cautions=cautions)]
-    if not isinstance(cells, Genotype):
+    if cells.space == NAS_BENCH_201:
         truth, more = _accuracies_section(workdir)
         results |= more
         sections.append(truth)
@@ -132,7 +131,7 @@ def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
 
 def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
     """Says what a reader should know before trusting the cells; of the gradient's, derived from P [C, E, O], more."""
-    warnings, space = [], space_of(cells)
+    warnings, space = [], cells.space
     for number, cell_type in enumerate(space.cell_types):
         if probs is not None and is_uniform(probs[number]):
             warnings.append(
@@ -140,8 +139,8 @@ def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) ->
                 "the cell is no choice but the first of equals. With embedding.weight_decay=0 it does not decay."
             )
             continue
-        edges = len(kept_edges(cells, cell_type))
-        skips = operation_counts(cells, cell_type)["skip_connect"]
+        edges = len(cells.kept_edges(cell_type))
+        skips = cells.operation_counts(cell_type)["skip_connect"]
         if 2 * skips >= edges:
             half = [2 * epoch[f"skip_connect_{cell_type}"] >= edges for epoch in epochs]
             run = len(list(itertools.takewhile(bool, reversed(half))))
@@ -215,7 +214,7 @@ def _limits_met(
             f"The search stopped after epoch {done} of {planned}: the normal cell had "
             f"{settings['stop_on_skips']} skip connections or more (search.stop_on_skips)."
         )
-    space = space_of(cells)
+    space = cells.space
     favored = skips.count_skips(derive(strengths, space), space)
     kept = skips.count_skips(cells, space)
     if kept < favored:
@@ -234,7 +233,7 @@ def _operations_section(
     if before is not None:
         numbers = [0, *numbers]
         for kind, of in counts.items():
-            first = operation_counts(before, kind)
+            first = before.operation_counts(kind)
             counts[kind] = {name: [first[name], *values] for name, values in of.items()}
     figure.save(operations_figure(numbers, counts), workdir / "operations")
     narrow = operations_figure(numbers, counts, downwards=True)
@@ -252,7 +251,7 @@ def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool) -> Sect
     what = "weight of the edge times probability" if weighted else "probability"
     text = f"A choice's strength is its {what} after the last epoch, a margin its lead over the strongest that lost."
     blocks: list[Block] = [Text(text)]
-    space = space_of(cells)
+    space = cells.space
 
     def name(node: int) -> str:
         return report_run.node_name(node, space.num_inputs)
@@ -280,7 +279,7 @@ def _probabilities_section(
 ) -> Section:
     """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it, with betas if there are any."""
     kept = {
-        kind: {(e.source, e.target): e.operation for e in kept_edges(cells, kind)}
+        kind: {(e.source, e.target): e.operation for e in cells.kept_edges(kind)}
         for kind in space.cell_types
     }
     figure.save(heat_figure(probs, space, kept), workdir / "heat")

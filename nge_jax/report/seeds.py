@@ -14,7 +14,7 @@ from nge_jax.report import compare, figure
 from nge_jax.report import run as report_run
 from nge_jax.report.compare import Run, curves_figure, operations
 from nge_jax.report.document import Code, Picture, Section, Table, Text
-from nge_jax.space.cell import Cell, operation_counts, space_of, to_json
+from nge_jax.space.cell import Cell
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
@@ -81,7 +81,7 @@ def to_text(workdir: Path) -> str:
     lines = [compare.to_text(_table(summary.get("edge_models", {"": summary})))]
     for member, run in runs.items():
         assert run.cell is not None, "their summary has been written"
-        for kind in space_of(run.cell).cell_types:
+        for kind in run.cell.space.cell_types:
             line = f"{member}, {kind} cell: {operations(run.cell, kind)}"
             lines += textwrap.wrap(line, COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
@@ -105,7 +105,7 @@ def _summarize(workdir: Path, runs: Mapping[Member, Run]) -> Groups:
         cell = artifacts.read_cell(folder / artifacts.GENOTYPE)
         of = {
             "folder": member.folder,
-            "cell": json.loads(to_json(cell)),
+            "cell": json.loads(cell.to_json()),
             "values": _values(folder, run, cell),
         }
         groups.setdefault(member.edge_model, {})[str(member.seed)] = of
@@ -127,12 +127,12 @@ def _with_means(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _values(folder: Path, run: Run, cell: Cell) -> dict[str, float]:
-    kinds = space_of(cell).cell_types
+    kinds = cell.space.cell_types
     keys = [*METRICS.values(), *(f"entropy_{kind}" for kind in kinds)]
     (*_, last) = artifacts.read_metrics(folder / artifacts.METRICS, keys)
     values = {key: float(last[key]) for key in keys}
     for kind in kinds:
-        values[f"skip_connect_{kind}"] = operation_counts(cell, kind)["skip_connect"]
+        values[f"skip_connect_{kind}"] = cell.operation_counts(kind)["skip_connect"]
     if run.beside is not None:
         values[CELL], values[RANDOM_CELLS] = run.beside
     if (file := folder / artifacts.ACCURACIES).is_file():
@@ -204,10 +204,10 @@ def _cells_section(workdir: Path, runs: Mapping[Member, Run]) -> Section:
     assert first is not None, "they have been read"
     pictures = [
         compare.cell_pictures(several, kind, workdir, figure.save)
-        for kind in space_of(first).cell_types
+        for kind in first.space.cell_types
     ]
     cells = [
-        Code(to_json(run.cell), summary=f"{run.name}/{artifacts.GENOTYPE}")
+        Code(run.cell.to_json(), summary=f"{run.name}/{artifacts.GENOTYPE}")
         for run in several
         if run.cell is not None
     ]

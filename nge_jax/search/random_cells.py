@@ -12,11 +12,10 @@ import numpy as np
 from nge_jax.devices.parallel import Batches
 from nge_jax.search.steps.gradient import Net
 from nge_jax.search.steps.relaxation import Applied
-from nge_jax.space import architecture, genotype, nas_bench_201
-from nge_jax.space.cell import Cell
-from nge_jax.space.genotype import Genotype
+from nge_jax.space import architecture
+from nge_jax.space.cell import Cell, draw
 from nge_jax.space.mixture import Mixture
-from nge_jax.space.nas_bench_201 import NUM_EDGES, NUM_OPERATIONS, BenchCell
+from nge_jax.space.nas_bench_201 import NUM_EDGES, BenchCell
 from nge_jax.space.spaces import DARTS
 from nge_jax.supernet.model import Params
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
@@ -47,17 +46,6 @@ def choices(net: Net, cell: Cell) -> Any:
     return chosen
 
 
-def draw(like: Cell, count: int) -> dict[str, Cell]:
-    """Draws random cells of the space of `like`, the same for all searches, by the names that load them again."""
-    if isinstance(like, Genotype):
-        return {f"random:{n}": genotype.random_genotype(n) for n in range(count)}
-    texts = []
-    for n in range(count):
-        operations = np.random.default_rng(n).integers(NUM_OPERATIONS, size=NUM_EDGES)
-        texts.append(nas_bench_201.to_string(operations))
-    return {text: BenchCell(text) for text in texts}
-
-
 def compare(
     net: Net,
     score: Callable[[Params, Batches, Sequence[Any]], np.ndarray],
@@ -79,7 +67,7 @@ def compare(
     Returns:
       {"found": accuracy, "random": {name of a cell: accuracy}}, ready for JSON.
     """
-    others = draw(cell, count)
+    others = draw(cell.space, count)
     tried = [choices(net, each) for each in (cell, *others.values())]
     first, *rest = map(float, score(weights, batches, tried))
     return {"found": first, "random": dict(zip(others, rest, strict=True))}

@@ -14,11 +14,11 @@ from nge_jax.report.seeds import spread
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, nas_bench_201
-from nge_jax.space.cell import derive, is_uniform, operation_counts
+from nge_jax.space.cell import derive, is_uniform
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
-from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
+from nge_jax.space.nas_bench_201 import AccuracyTable
 from nge_jax.space.skips import SKIP, margins
-from nge_jax.space.spaces import NAS_BENCH_201, Space
+from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import History, Strategy
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
@@ -132,7 +132,7 @@ def epoch_metrics(
     entropies = entropy(operation_probs(mixture))
     for cell_type, value in zip(space.cell_types, entropies, strict=True):
         row[f"entropy_{cell_type}"] = float(value)
-        counts = operation_counts(leader, cell_type)
+        counts = leader.operation_counts(cell_type)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row
 
@@ -218,8 +218,7 @@ def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]
     """
     epochs, accuracies = [], {}
     for epoch, probs in enumerate(history):
-        cell = derive(probs, NAS_BENCH_201)
-        assert isinstance(cell, BenchCell)
+        cell = nas_bench_201.derive(probs)
         accuracies = nas_bench_201.accuracies(table, cell)
         epochs.append({"epoch": epoch, "cell": cell.cell, "test": accuracies["CIFAR-10"]["test"]})
     return {"found": accuracies, "epochs": epochs}

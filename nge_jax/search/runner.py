@@ -47,7 +47,6 @@ from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
 from nge_jax.space import nas_bench_201
-from nge_jax.space.cell import to_json
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import SPACES
 from nge_jax.workdir import artifacts, metrics_log
@@ -147,7 +146,7 @@ def _conclude(search: Search, state: SearchState, path: Path) -> SearchResult:
             score = search_task.make_score(search)
             result = search_task.conclude(search, state, path, score)
         if distributed.is_first():
-            print(to_json(result.genotype), flush=True)
+            print(result.genotype.to_json(), flush=True)
         return result
     with waiting("choosing the cells"):
         keep = search.settings["run"]["keep_checkpoints"]

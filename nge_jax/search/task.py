@@ -27,7 +27,7 @@ from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.visible_state import visible_state, wrap_program
 from nge_jax.space import architecture, skips
-from nge_jax.space.cell import Cell, derive, operation_counts, space_of, to_json
+from nge_jax.space.cell import Cell, derive
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.workdir import artifacts
 
@@ -55,8 +55,8 @@ class SearchResult(NamedTuple):
 
     def __repr__(self) -> str:
         parts = [str(self.workdir)]
-        for cell_type in space_of(self.genotype).cell_types:
-            counts = operation_counts(self.genotype, cell_type).items()
+        for cell_type in self.genotype.space.cell_types:
+            counts = self.genotype.operation_counts(cell_type).items()
             parts.append(f"{cell_type}: {', '.join(f'{n} {name}' for name, n in counts if n)}")
         if self.of_models:
             parts.append(f"the first of the edge models {', '.join(self.of_models)}")
@@ -211,7 +211,7 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
     truth = None if search.table is None else search_record.true_accuracies(search.table, history)
     cell = _choose(search, state, path, score)
     if distributed.is_first():
-        files.write_atomically(path / artifacts.GENOTYPE, to_json(cell))
+        files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
     return SearchResult(cell, history[-1], path, truth and truth["found"])

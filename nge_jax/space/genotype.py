@@ -6,7 +6,6 @@ i -> k carries one operation. A genotype keeps two edges into each inner node, i
 `KNOWN` holds the published cells by name. This module imports no jax, so that tools read genotypes without it.
 """
 
-import importlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -17,10 +16,11 @@ import numpy as np
 
 from nge_jax.errors import GenotypeError
 from nge_jax.space import published
+from nge_jax.space.drawing import drawer
 from nge_jax.space.formats import source
 from nge_jax.space.formats import text as texts
 from nge_jax.space.formats.records import CONVERT
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, KeptEdge, Space, count_operations
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
 NONE = published.NONE
@@ -51,12 +51,34 @@ class Genotype(NamedTuple):
         """Returns the pairs and the concatenated nodes of one cell type in CELL_TYPES."""
         return {"normal": self[:2], "reduction": self[2:]}[cell_type]
 
+    @property
+    def space(self) -> Space:
+        """The space of the cells."""
+        return DARTS
+
+    def kept_edges(self, cell_type: str) -> tuple[KeptEdge, ...]:
+        """Lists a cell's edges by target, then as the genotype has them."""
+        pairs, _ = self.cell(cell_type)
+        return tuple(KeptEdge(o, i, NUM_INPUTS + j // 2) for j, (o, i) in enumerate(pairs))
+
+    def outputs(self, cell_type: str) -> tuple[int, ...]:
+        """Lists the nodes whose concatenation is a cell's output."""
+        return self.cell(cell_type)[1]
+
+    def operation_counts(self, cell_type: str) -> dict[str, int]:
+        """Counts how often each of OPERATIONS stands in a cell."""
+        return count_operations(self.kept_edges(cell_type), self.space)
+
+    def to_json(self) -> str:
+        """Writes an indented JSON object with one line for each pair."""
+        return to_json(self)
+
     def plot(self) -> Any:
         """Draws both cells as a matplotlib figure. A notebook draws a genotype by itself where it ends a code cell."""
-        return _drawing().genotype_figure(self)
+        return drawer().genotype_figure(self)
 
     def _repr_svg_(self) -> str:
-        return _drawing().genotype_svg(self)
+        return drawer().genotype_svg(self)
 
 
 def validate(genotype: Genotype) -> Genotype:
@@ -220,17 +242,6 @@ def random_genotype(seed: int) -> Genotype:
         )
 
     return _genotype(pairs(), pairs())
-
-
-def operation_counts(genotype: Genotype, cell_type: str) -> dict[str, int]:
-    """Counts how often each of OPERATIONS stands in the cell."""
-    names = [operation for operation, _ in genotype.cell(cell_type)[0]]
-    return {operation: names.count(operation) for operation in OPERATIONS}
-
-
-def _drawing() -> Any:
-    # The drawing is loaded when it is asked for, because tools read this module without matplotlib.
-    return importlib.import_module("nge_jax.report.cell")
 
 
 def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:

@@ -24,7 +24,6 @@ from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.space import architecture, genotype
 from nge_jax.space.cell import load as load_cell
-from nge_jax.space.cell import space_of
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
 CELL, ACCURACY = "genotype", "accuracy"
@@ -82,9 +81,9 @@ def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[in
         operations = architecture.from_genotype(cell) if is_darts else cell.operations
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
-    if space_of(cell) != space:
+    if cell.space != space:
         kinds = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
-        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[space_of(cell)]}")
+        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[cell.space]}")
     return tuple(operations.ravel().tolist())
 
 

@@ -8,6 +8,7 @@ A search may read SELECTION alone. A report reads VALIDATIONS and TESTS. Only `m
 tools read cells without it.
 """
 
+import json
 import math
 import os
 import re
@@ -19,7 +20,7 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.space.spaces import NAS_BENCH_201
+from nge_jax.space.spaces import NAS_BENCH_201, KeptEdge, Space, count_operations
 
 if TYPE_CHECKING:
     import jax
@@ -64,6 +65,52 @@ class BenchCell(NamedTuple):
     def operations(self) -> np.ndarray:
         """Reads the numbers [6] of the operations; raises ValueError where the notation is another."""
         return parse(self.cell)
+
+    @property
+    def space(self) -> Space:
+        """The space of the cell."""
+        return NAS_BENCH_201
+
+    def kept_edges(self, cell_type: str) -> tuple[KeptEdge, ...]:
+        """Lists all edges by target, then by source, also those with the operation `none`."""
+        del cell_type  # there is one
+        names = [NAS_BENCH_201.operations[number] for number in self.operations]
+        edges = zip(names, NAS_BENCH_201.edges, strict=True)
+        return tuple(KeptEdge(name, *edge) for name, edge in edges)
+
+    def outputs(self, cell_type: str) -> tuple[int, ...]:
+        """Lists the node that is the cell's output, the last one."""
+        del cell_type  # there is one
+        return (NAS_BENCH_201.num_nodes - 1,)
+
+    def operation_counts(self, cell_type: str) -> dict[str, int]:
+        """Counts how often each of the space's operations stands in the cell."""
+        return count_operations(self.kept_edges(cell_type), self.space)
+
+    def to_json(self) -> str:
+        """Writes {"cell": "|...|"} as JSON."""
+        return json.dumps(self._asdict(), indent=2) + "\n"
+
+
+def derive(probs: np.ndarray) -> BenchCell:
+    """Derives the cell that P [1, 6, 5] favors: each edge has its most probable operation, which may be `none`.
+
+    Ties go to the lower index.
+
+    Raises:
+        ValueError: P has another shape, NaN or infinity.
+    """
+    probs, shape = np.asarray(probs, np.float64), NAS_BENCH_201.shape
+    if probs.shape != shape or not np.isfinite(probs).all():
+        raise ValueError(f"probs: expected finite values of shape {shape}, found {probs.shape}")
+    return BenchCell(to_string(probs[0].argmax(-1)))
+
+
+def random_cell(seed: int) -> BenchCell:
+    """Draws an operation for each edge, uniformly."""
+    return BenchCell(
+        to_string(np.random.default_rng(seed).integers(NUM_OPERATIONS, size=NUM_EDGES))
+    )
 
 
 def load(path: str | Path) -> AccuracyTable:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nge_jax.space.cell import Cell, KeptEdge, kept_edges, operation_counts, space_of
+from nge_jax.space.cell import Cell
 from nge_jax.space.cell import derive as derive_cell
-from nge_jax.space.spaces import Space
+from nge_jax.space.spaces import KeptEdge, Space
 
 SKIP = "skip_connect"
 NORMAL = 0  # the cell type that is limited: P-DARTS and DARTS+ limit the normal cell
@@ -19,7 +19,7 @@ NORMAL = 0  # the cell type that is limited: P-DARTS and DARTS+ limit the normal
 
 def count_skips(cell: Cell, space: Space) -> int:
     """Counts the skip connections of the normal cell."""
-    return operation_counts(cell, space.cell_types[NORMAL])[SKIP]
+    return cell.operation_counts(space.cell_types[NORMAL])[SKIP]
 
 
 def derive(strengths: np.ndarray, space: Space, most: int) -> Cell:
@@ -36,7 +36,7 @@ def limit_skips(strengths: np.ndarray, space: Space, most: int) -> np.ndarray:
     strengths = np.array(strengths, np.float64)
     skip, edges = space.operations.index(SKIP), space.edges
     while count_skips(cell := derive_cell(strengths, space), space) > most:
-        kept = kept_edges(cell, space.cell_types[NORMAL])
+        kept = cell.kept_edges(space.cell_types[NORMAL])
         skips = [edges.index((e.source, e.target)) for e in kept if e.operation == SKIP]
         weakest = min(skips, key=lambda e: strengths[NORMAL, e, skip])
         strengths[NORMAL, weakest, skip] = 0
@@ -65,9 +65,9 @@ class Margin(NamedTuple):
 
 def margins(strengths: np.ndarray, cell: Cell, cell_type: str) -> list[Margin]:
     """Computes the margins of the kept edges of one cell type, in their order; strengths [C, E, O]."""
-    space = space_of(cell)
+    space = cell.space
     of_type = np.asarray(strengths, np.float64)[space.cell_types.index(cell_type)]
-    kept = kept_edges(cell, cell_type)
+    kept = cell.kept_edges(cell_type)
     sources = {(edge.source, edge.target) for edge in kept}
     rows = []
     for edge in kept:

@@ -4,6 +4,7 @@ A cell is a DAG. The inputs come first, and the inner nodes follow. Every pair o
 is an inner node. A kept edge carries one operation. This module imports no jax.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -46,6 +47,20 @@ class Space(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         """Gives the shape of probabilities: [cell type, edge, operation]."""
         return len(self.cell_types), len(self.edges), len(self.operations)
+
+
+class KeptEdge(NamedTuple):
+    """Holds an edge i -> k that a cell keeps, and its operation."""
+
+    operation: str
+    source: int
+    target: int
+
+
+def count_operations(edges: Iterable[KeptEdge], space: Space) -> dict[str, int]:
+    """Counts how often each of a space's operations stands on the edges."""
+    names = [edge.operation for edge in edges]
+    return {operation: names.count(operation) for operation in space.operations}
 
 
 # The paper's space is the one of DARTS (Liu et al., ICLR 2019) without `none`.

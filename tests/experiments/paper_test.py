@@ -445,8 +445,7 @@ def test_the_surrogate_rates_a_tables_cells_beside_random_ones(tmp_path, monkeyp
     cells = [genotype.random_genotype(seed) for seed in (0, 1)]
     for seed, cell in enumerate(cells):
         pools, skips = (
-            genotype.operation_counts(cell, "normal")[name]
-            for name in ("max_pool_3x3", "skip_connect")
+            cell.operation_counts("normal")[name] for name in ("max_pool_3x3", "skip_connect")
         )
         row = row_of(text, f"nge-{seed}")
         assert (row[1:3], row[4]) == ([f"{90 + pools:.2f}", "1"], f"{skips:.1f}")

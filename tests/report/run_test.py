@@ -12,7 +12,7 @@ from nge_jax.report import reproduce
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Code, Picture, Section, Text
 from nge_jax.settings import configs
-from nge_jax.space.genotype import random_genotype, to_json
+from nge_jax.space.genotype import random_genotype
 
 
 def test_later_line_of_an_epoch_adds_to_it(tmp_path):
@@ -45,7 +45,7 @@ def test_a_long_cell_has_a_drawing_for_narrow_screens(tmp_path):
     normal, reduction, code = report_run.cells_section(tmp_path, genotype).blocks
     assert isinstance(normal, Picture) and isinstance(reduction, Picture)
     assert (normal.narrow_stem, reduction.narrow_stem) == ("cell_normal_narrow", "")
-    assert code == Code(to_json(genotype), summary="genotype.json")
+    assert code == Code(genotype.to_json(), summary="genotype.json")
     assert {path.name for path in tmp_path.iterdir()} == {
         *("cell_normal.png", "cell_normal.svg", "cell_normal_narrow.svg"),
         *("cell_reduction.png", "cell_reduction.svg"),

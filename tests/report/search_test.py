@@ -50,7 +50,7 @@ def write_search(workdir: Path) -> None:
         line |= {"embedding_loss": 2.1 / epoch, "embedding_accuracy": 0.25 + epoch / 100}
         line |= {"entropy_normal": 1.4321, "entropy_reduction": 1.9432}
         for cell_type in genotype.CELL_TYPES:
-            counts = genotype.operation_counts(cells, cell_type)
+            counts = cells.operation_counts(cell_type)
             line |= {f"{name}_{cell_type}": count for name, count in counts.items()}
         if epoch == 1:
             line["skip_connect_normal"] = 3

@@ -6,7 +6,7 @@ import pytest
 
 from nge_jax.search import random_cells
 from nge_jax.space import architecture, genotype
-from nge_jax.space.cell import derive, load, space_of
+from nge_jax.space.cell import derive, draw, load
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
@@ -21,17 +21,17 @@ NETS = {
 @pytest.mark.parametrize("space", [DARTS, NAS_BENCH_201])
 def test_random_cells_are_the_same_for_all_searches_and_load_by_their_names(space):
     like = derive(np.zeros(space.shape), space)
-    cells = random_cells.draw(like, 5)
-    assert cells == random_cells.draw(like, 5) and len({*cells.values()}) == 5
+    cells = draw(like.space, 5)
+    assert cells == draw(like.space, 5) and len({*cells.values()}) == 5
     for name, cell in cells.items():
-        assert load(name) == cell and space_of(cell) == space
+        assert load(name) == cell and cell.space == space
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_every_supernet_can_be_a_single_cell(name):
     net, space = NETS[name], NAS_BENCH_201 if name == "nas_bench_201" else DARTS
     like = derive(np.zeros(space.shape), space)
-    (cell,) = random_cells.draw(like, 1).values()
+    (cell,) = draw(like.space, 1).values()
     choices = random_cells.choices(net, cell)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, 8, 8, 1), np.float32)

@@ -87,7 +87,7 @@ def warned(before, now):
     row = {
         f"{name}_{kind}": n
         for kind in DARTS.cell_types
-        for name, n in space_cell.operation_counts(cell, kind).items()
+        for name, n in cell.operation_counts(kind).items()
     }
     return [*record.warnings(row, np.stack([before, now]), DARTS)]
 
@@ -113,9 +113,7 @@ def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(befo
 def test_skips_are_told_of_when_p_has_decided():
     """P that is uniform but for 1 % prefers something on every edge, and another epoch something else."""
     sure, close = probabilities((8, 8), 0.15), probabilities((8, 8), 0.01)
-    assert (
-        space_cell.operation_counts(space_cell.derive(close, DARTS), "normal")["skip_connect"] == 8
-    )
+    assert space_cell.derive(close, DARTS).operation_counts("normal")["skip_connect"] == 8
     assert warned(sure, sure) == [*HALF.values()]
     assert warned(close, close) == warned(close, sure) == warned(sure, close) == []
 
@@ -131,7 +129,7 @@ def test_betas_do_not_count_as_margins():
 def test_uniform_p_is_told_of_instead_of_the_skips_it_falls_back_on():
     p = probabilities((0, 8), 0.2)
     p[0] = 1 / 7
-    assert space_cell.operation_counts(space_cell.derive(p, DARTS), "normal")["skip_connect"] == 8
+    assert space_cell.derive(p, DARTS).operation_counts("normal")["skip_connect"] == 8
     uniform, half = warned(p, p)
     assert uniform.startswith(f"{record.UNIFORM} in the normal") and half == HALF["reduction"]
 

@@ -6,9 +6,8 @@ import pytest
 from nge_jax.errors import GenotypeError
 from nge_jax.space import cell as space_cell
 from nge_jax.space import genotype
-from nge_jax.space.cell import KeptEdge
 from nge_jax.space.nas_bench_201 import BenchCell
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201, KeptEdge
 
 CELL = BenchCell("|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|")
 
@@ -18,7 +17,7 @@ def test_each_edge_of_the_benchmark_has_its_most_probable_operation():
     for edge, operation in enumerate((0, 1, 2, 3, 4)):  # the last edge stays undecided
         probs[0, edge, operation] += 0.01
     assert space_cell.derive(probs, NAS_BENCH_201) == CELL
-    assert space_cell.space_of(CELL) == NAS_BENCH_201
+    assert CELL.space == NAS_BENCH_201
     for wrong in (probs[0], np.full((1, 6, 5), np.nan)):
         with pytest.raises(ValueError, match="probs: expected finite values of shape"):
             space_cell.derive(wrong, NAS_BENCH_201)
@@ -27,15 +26,15 @@ def test_each_edge_of_the_benchmark_has_its_most_probable_operation():
 def test_the_papers_cells_are_derived_as_ever():
     probs = np.random.default_rng(0).dirichlet(np.ones(7), (2, 14))
     cells = space_cell.derive(probs, DARTS)
-    assert cells == genotype.derive(probs) and space_cell.space_of(cells) == DARTS
+    assert cells == genotype.derive(probs) and cells.space == DARTS
     for kind in DARTS.cell_types:
-        assert space_cell.operation_counts(cells, kind) == genotype.operation_counts(cells, kind)
+        assert cells.operation_counts(kind) == cells.operation_counts(kind)
 
 
 def test_edges_and_counts():
-    edges = space_cell.kept_edges(CELL, "normal")
+    edges = CELL.kept_edges("normal")
     assert edges[0] == KeptEdge("none", 0, 1) and edges[4] == KeptEdge("avg_pool_3x3", 1, 3)
-    counts = space_cell.operation_counts(CELL, "normal")
+    counts = CELL.operation_counts("normal")
     assert counts == {
         "none": 2,
         "skip_connect": 1,
@@ -43,16 +42,16 @@ def test_edges_and_counts():
         "nor_conv_3x3": 1,
         "avg_pool_3x3": 1,
     }
-    darts = space_cell.kept_edges(genotype.load("DARTS_V2"), "reduction")
+    darts = genotype.load("DARTS_V2").kept_edges("reduction")
     assert darts[2] == KeptEdge("skip_connect", 2, 3)
 
 
 @pytest.mark.parametrize("cell", [CELL, genotype.load("DARTS_V2")])
 def test_json_and_back(cell):
-    assert space_cell.from_json(space_cell.to_json(cell)) == cell
+    assert space_cell.from_json(cell.to_json()) == cell
 
 
-@pytest.mark.parametrize("text", [CELL.cell, f"\ufeff{CELL.cell}\n", space_cell.to_json(CELL)])
+@pytest.mark.parametrize("text", [CELL.cell, f"\ufeff{CELL.cell}\n", CELL.to_json()])
 def test_a_cell_of_the_benchmark_is_read_from_a_file_as_from_its_text(tmp_path, text):
     (tmp_path / "cell.txt").write_text(text, encoding="utf-8")
     assert space_cell.load(str(tmp_path / "cell.txt")) == space_cell.load(text) == CELL

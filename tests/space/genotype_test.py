@@ -393,7 +393,7 @@ def test_random_genotypes_are_valid_and_follow_their_seed():
 
 
 def test_operation_counts():
-    counts = space_genotype.operation_counts(DARTS_V2, "normal")
+    counts = DARTS_V2.operation_counts("normal")
     assert list(counts) == list(space_genotype.OPERATIONS)
     assert counts == {
         "skip_connect": 2,
@@ -404,7 +404,7 @@ def test_operation_counts():
         "dil_conv_3x3": 1,
         "dil_conv_5x5": 0,
     }
-    assert space_genotype.operation_counts(DARTS_V2, "reduction")["max_pool_3x3"] == 5
+    assert DARTS_V2.operation_counts("reduction")["max_pool_3x3"] == 5
 
 
 def test_cell_by_type():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nge_jax.space import skips
-from nge_jax.space.cell import derive, kept_edges
+from nge_jax.space.cell import derive
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 
@@ -49,7 +49,7 @@ def test_a_cell_of_nas_bench_201_is_limited_too():
     strengths[0, :, 1] = np.linspace(0.5, 0.6, 6)
     strengths[0, :, 3] = 0.3
     cell = skips.derive(strengths, NAS_BENCH_201, 2)
-    operations = [edge.operation for edge in kept_edges(cell, "normal")]
+    operations = [edge.operation for edge in cell.kept_edges("normal")]
     assert operations == ["nor_conv_3x3"] * 4 + ["skip_connect"] * 2
 
 
