@@ -17,7 +17,8 @@ import numpy as np
 import nas_bench_201 as bench_201
 from nge_jax.report.document import Document, Section, Text, to_markdown
 from nge_jax.settings.flags import refusals
-from nge_jax.space import genotype, nas_bench_301
+from nge_jax.space import genotype
+from nge_jax.space.ratings import nas_bench_301
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import run_strategy
 from paper import surrogate as paper_surrogate

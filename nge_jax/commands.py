@@ -172,7 +172,7 @@ def _recorded_config(run: Path) -> "ConfigDict":
 
 
 def _predict(arguments: list[str]) -> None:
-    from nge_jax import predict
+    from nge_jax.predict import command as predict
 
     parser = make_parser("predict", "Classifies or segments images with the network of a training.")
     parser.add_argument(

@@ -110,8 +110,8 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, command, message):
 
 
 def test_predict_and_export_are_those_modules(monkeypatch):
-    from nge_jax import predict
     from nge_jax.export import command as export
+    from nge_jax.predict import command as predict
 
     given = []
     for module in (predict, export):

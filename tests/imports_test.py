@@ -1,7 +1,9 @@
 """The import rules: which part of the package may import which, and what an import may not do."""
 
 import ast
+import re
 import sys
+from collections import Counter
 
 import pytest
 
@@ -18,7 +20,7 @@ LAYERS = [
     {"workdir"},
     {"devices"},
     {"settings"},
-    {"space", "kernels", "optim", "metrics", "errors", "files", "names", "version"},
+    {"space", "kernels", "optim", "metrics", "errors", "files", "version"},
 ]
 APART = [{"search", "train"}, {"search", "segment"}, {"embedding", "supernet", "networks"}]
 # All that these import of the package, where the layers would allow more; and of its dependencies.
@@ -30,7 +32,7 @@ ONLY = {
         "space",
         "errors",
         "files",
-        "names",
+        "console.names",
     ),
     "kernels": (),
 }
@@ -142,3 +144,24 @@ if "jax" in sys.modules:
 """
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
+
+
+MOST_FILES = 12  # of a folder; what a workdir's report shows is one folder
+LARGER = {"report"}
+
+
+def test_a_folder_has_at_most_a_dozen_files():
+    folders = Counter(path.parent for path in PATHS.values())
+    root = ROOT / "nge_jax"
+    crowded = {str(f.relative_to(root)): n for f, n in folders.items() if n > MOST_FILES}
+    assert crowded.keys() <= LARGER, crowded
+
+
+def test_a_package_module_is_imported_by_an_import():
+    """`importlib` hides what a module imports from the rules above; the commands load what a user names."""
+    loaders = {
+        module
+        for module, path in PATHS.items()
+        if re.search(r"import_module\(", path.read_text()) and module not in ("main", "commands")
+    }
+    assert not loaders, loaders

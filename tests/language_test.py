@@ -28,7 +28,7 @@ NOT_YET_CLEAN = [
     "nge_jax/files.py",
     "nge_jax/main.py",
     "nge_jax/optim.py",
-    "nge_jax/predict.py",
+    "nge_jax/predict",
     "nge_jax/console",
     "nge_jax/data",
     "nge_jax/devices",

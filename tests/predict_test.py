@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax import cli, files, predict
+from nge_jax import cli, files
 from nge_jax.data.photographs import files as image_files
 from nge_jax.errors import ArgumentError, InputError
+from nge_jax.predict import command as predict
 from nge_jax.train import trained
 
 NETWORK = "digits:pretrained"

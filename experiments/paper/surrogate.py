@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nge_jax.report.document import Section, Table, Text
-from nge_jax.space import genotype, nas_bench_301
+from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.nas_bench_301 import Surrogate
+from nge_jax.space.ratings import nas_bench_301
+from nge_jax.space.ratings.nas_bench_301 import Surrogate
 from paper import runs, tables
 from paper.plan import Cell, Options
 

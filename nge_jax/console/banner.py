@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 
+from nge_jax.console.names import listed, printable
 from nge_jax.console.waiting import say
 from nge_jax.devices import distributed
-from nge_jax.names import listed, printable
 from nge_jax.version import __version__
 from nge_jax.workdir import environment
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nge_jax import files
+from nge_jax.console.names import composed, listed
 from nge_jax.data.folders import spellings
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError
-from nge_jax.names import composed, listed
 
 # By what arrays of a split are called; the second is Keras's way.
 MEDMNIST, KERAS = ("{}_images", "{}_labels"), ("x_{}", "y_{}")

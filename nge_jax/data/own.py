@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nge_jax import files
+from nge_jax.console.names import listed
 from nge_jax.data import inventory, npz
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
@@ -21,7 +22,6 @@ from nge_jax.data.photographs.batches import FOLDER, READ, Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.small import SmallDataset
 from nge_jax.errors import ArgumentError, InputError
-from nge_jax.names import listed
 
 NPZ = "npz:"
 SAMPLE = 64  # images by which the size of all is judged

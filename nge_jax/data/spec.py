@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nge_jax.console.names import folded, listed
 from nge_jax.errors import InputError
-from nge_jax.names import folded, listed
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 

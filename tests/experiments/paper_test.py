@@ -23,8 +23,9 @@ import table3_voc
 import table4_ablation
 from nge_jax.errors import InputError
 from nge_jax.settings import configs
-from nge_jax.space import genotype, nas_bench_301
+from nge_jax.space import genotype
 from nge_jax.space.architecture import from_genotype
+from nge_jax.space.ratings import nas_bench_301
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.random_search import random_search
 from paper import plan, runs, tables

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from nge_jax import predict
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.photographs.batches import MEAN, STD
@@ -23,6 +22,7 @@ from nge_jax.devices import parallel
 from nge_jax.errors import InputError
 from nge_jax.export import command
 from nge_jax.networks.deeplab import deeplab_network
+from nge_jax.predict import command as predict
 from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint
 from nge_jax.runtime.checkpoint import Checkpoints

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax import cli, predict
+from nge_jax import cli
 from nge_jax.data import augment, small
 from nge_jax.data import order as data_order
 from nge_jax.devices import host_tf
 from nge_jax.errors import InputError
 from nge_jax.export import command as export
+from nge_jax.predict import command as predict
 from nge_jax.report import train as train_report
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from nge_jax import files
+from nge_jax.console.names import listed
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.photographs import pixels
 from nge_jax.errors import InputError
-from nge_jax.names import listed
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.lock import RUN_LOCK

@@ -7,9 +7,9 @@ same but for its Unicode form, else but for capital letters and blanks.
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from nge_jax.console.names import SHOWN, composed, folded
 from nge_jax.data.folders.split_names import TRAIN
 from nge_jax.errors import ArgumentError
-from nge_jax.names import SHOWN, composed, folded
 
 Places = dict[str, dict[str, Path]]
 

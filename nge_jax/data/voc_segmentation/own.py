@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.console.names import listed
 from nge_jax.data import copies, inventory
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.batches import Split
@@ -21,7 +22,6 @@ from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError
-from nge_jax.names import listed
 
 
 class Listed(NamedTuple):

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from nge_jax.errors import GenotypeError
-from nge_jax.space import architecture, genotype, nas_bench_301
+from nge_jax.space import architecture, genotype
 from nge_jax.space import cell as space_cell
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.nas_bench_201 import BenchCell
+from nge_jax.space.ratings import nas_bench_301
 
 SMALL = Genotype(
     (("sep_conv_3x3", 0), ("skip_connect", 1)),

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.space import architecture, genotype, nas_bench_301
-from nge_jax.space.nas_bench_301 import INACTIVE, PREFIX, Surrogate
+from nge_jax.space import architecture, genotype
+from nge_jax.space.ratings import nas_bench_301
+from nge_jax.space.ratings.nas_bench_301 import INACTIVE, PREFIX, Surrogate
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import run_strategy
 from nge_jax.strategies.random_search import random_search

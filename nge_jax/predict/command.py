@@ -35,7 +35,6 @@ from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.segment import predict as segment_predict
-from nge_jax.settings import flags
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 
@@ -236,8 +235,3 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         raise ArgumentError("output", f"{output} cannot be made (found no folder {output.parent})")
     with files.whole_output(output) as new, new.open("w", encoding="utf-8", newline="") as file:
         yield file
-
-
-if __name__ == "__main__":
-    with flags.refusals():
-        main()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.space import architecture, genotype, measured, nas_bench_201
+from nge_jax.space import architecture, genotype, nas_bench_201
+from nge_jax.space.ratings import measured
 from nge_jax.space.spaces import NAS_BENCH_201
 from nge_jax.strategies.base import run_strategy
 from nge_jax.strategies.random_search import random_search

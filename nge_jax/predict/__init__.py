@@ -1,0 +1,1 @@
+"""Images classified or segmented by a trained network. `command` is `nge predict`."""

@@ -1,0 +1,1 @@
+"""Cells rated without a training here: by a CSV of trained cells, or by a surrogate."""
