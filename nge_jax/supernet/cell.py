@@ -22,21 +22,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nge_jax.kernels import convolution
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
 from nge_jax.space.mixture import strengths
 from nge_jax.space.spaces import DILATED, SEPARABLE
-from nge_jax.supernet import norm, partial
-from nge_jax.supernet.edge import (
-    ALL,
-    INNER,
-    INPUTS,
-    SKIP,
-    edges_from,
-    reduced_positions,
-    reduced_shape,
-)
-from nge_jax.supernet.layout import IMAGES_FIRST, Layout
+from nge_jax.supernet import partial
+from nge_jax.supernet.edge import ALL, INNER, INPUTS, SKIP, edges_from, reduced_shape
+from nge_jax.supernet.layouts import Layout, channels_last
 from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
 
@@ -119,8 +110,8 @@ def mixed_cell(
     reduction: bool,
     mix_edges: Callable[..., Any],
     share: int = 1,
-    layout: Layout = IMAGES_FIRST,
-    normalize: Callable[..., Any] = norm.batch_norm,
+    layout: Layout = channels_last,
+    normalize: Callable[..., Any] | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
     """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell, and rounded up).
@@ -141,7 +132,7 @@ def mixed_cell(
     """
     inputs = jnp.stack(
         [
-            preprocess(params[f"preprocess_{number}"], x, axis_name, normalize, layout)
+            preprocess(params[f"preprocess_{number}"], x, axis_name, layout, normalize)
             for number, x in enumerate(before)
         ]
     )
@@ -156,13 +147,13 @@ def mixed_cell(
         inner = jnp.zeros((NUM_NODES - NUM_INPUTS, *inputs.shape[1:]), inputs.dtype)
         nodes = jnp.concatenate([inputs, inner])
         nodes = mix_edges(params["edges"], nodes, None, probs, ALL, axis_name)
-    return layout.side_by_side(nodes[NUM_INPUTS:])
+    return layout.concatenate_channels(nodes[NUM_INPUTS:])
 
 
 def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
     """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where some channels pass the operations."""
     factors = Factors(strengths(mixture), mixture.betas)
-    mixed = layout.channels(inputs[0]) // share
+    mixed = layout.count_channels(inputs[0]) // share
     if reduction:
         nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
         nodes = Nodes(*partial.split(nodes, mixed, layout))
@@ -174,30 +165,24 @@ def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
         nodes = Nodes(*(jnp.pad(part, inner) for part in nodes))
         nodes = mix_edges(params["edges"], nodes, None, factors, ALL)
     whole = partial.joined(Nodes(*(part[NUM_INPUTS:] for part in nodes)), layout)
-    return layout.side_by_side(whole)
+    return layout.concatenate_channels(whole)
 
 
 def preprocess(
     weights: jax.Array,
     x: jax.Array,
     axis_name: str | None,
-    normalize: Callable[..., Any] = norm.batch_norm,
-    layout: Layout = IMAGES_FIRST,
+    layout: Layout = channels_last,
+    normalize: Callable[..., Any] | None = None,
 ) -> jax.Array:
     """Applies ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN.
 
-    Of images last BN is the layout's.
+    Args:
+        weights: [C_in, C], or [2, C_in, C / 2] of a FactorizedReduce.
+        x: the array, in `layout`.
+        axis_name: mapped axis over which batch statistics are averaged, if any.
+        layout: the layout of `x` and of the result.
+        normalize: the batch normalization; None: the layout's.
     """
-    x = jax.nn.relu(x)
-    if layout is not IMAGES_FIRST:
-        positions = [x] if weights.ndim == 2 else reduced_positions(x)
-        parts = weights if weights.ndim == 3 else weights[None]
-        halves = [layout.pointwise(p, w) for p, w in zip(positions, parts, strict=True)]
-        return layout.batch_norm(jnp.concatenate(halves, layout.axis), axis_name)
-    if weights.ndim == 2:
-        return normalize(x @ weights.astype(x.dtype), axis_name)
-    halves: list[Any] = [
-        convolution.strided_pointwise(x, w.astype(x.dtype), step=2, shift=shift, product=jnp.matmul)
-        for shift, w in enumerate(weights)
-    ]
-    return normalize(jnp.concatenate(halves, -1), axis_name)
+    convolve = layout.pointwise if weights.ndim == 2 else layout.factorized_reduce
+    return (normalize or layout.batch_norm)(convolve(jax.nn.relu(x), weights), axis_name)

@@ -16,17 +16,47 @@ from nge_jax.kernels import convolution
 from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.stack import CellSpec, cell_plan
-from nge_jax.supernet import cell, norm, reference
-from nge_jax.supernet.grouped import mix_together
-from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
-from nge_jax.supernet.looped import mix_one_by_one
-from nge_jax.supernet.reference import mix_as_written
+from nge_jax.supernet import cell, norm
+from nge_jax.supernet.layouts import Layout, channels_last, images_last
+from nge_jax.supernet.schedules import reference
+from nge_jax.supernet.schedules.grouped import mix_together
+from nge_jax.supernet.schedules.looped import mix_one_by_one
+from nge_jax.supernet.schedules.reference import mix_as_written
 from nge_jax.supernet.trees import Params
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
-SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_as_written}
-# In which they take a cell's arrays.
-LAYOUTS = {"loop": IMAGES_LAST, "together": IMAGES_FIRST, "reference": IMAGES_FIRST}
+
+
+class Schedule(NamedTuple):
+    """Says how a supernet computes its cells and what surrounds them.
+
+    Attributes:
+        mix_edges: adds the contributions of a cell's edges to its nodes.
+        layout: the layout of the arrays that `mix_edges` takes.
+        input_norm: the batch normalization of a cell's inputs, in that layout.
+        stem_norm: the batch normalization of the stem [B, H, W, C].
+        stem_conv: the convolutions of the stem that keep the size.
+    """
+
+    mix_edges: Callable[..., Any]
+    layout: Layout
+    input_norm: Callable[..., Any]
+    stem_norm: Callable[..., Any] = norm.batch_norm
+    stem_conv: Callable[..., Any] = convolution.conv
+
+
+SCHEDULES = {
+    "loop": Schedule(mix_one_by_one, images_last, images_last.batch_norm),
+    "together": Schedule(
+        mix_together,
+        channels_last,
+        norm.batch_norm_in_one_pass,
+        stem_norm=norm.batch_norm_in_one_pass,
+    ),
+    "reference": Schedule(
+        mix_as_written, channels_last, channels_last.batch_norm, stem_conv=reference.conv
+    ),
+}
 
 
 class Supernet(NamedTuple):
@@ -110,7 +140,7 @@ class Supernet(NamedTuple):
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
         """
-        return self.mixed_by(SCHEDULES[self.schedule], weights, images, probs)
+        return self.mixed_by(SCHEDULES[self.schedule].mix_edges, weights, images, probs)
 
     def mixed_by(
         self, mix_edges: Callable, weights: Params, images: jax.Array, choices: Any
@@ -122,10 +152,11 @@ class Supernet(NamedTuple):
         of_whole_cells = self.remat
         if self.remat and mix_edges is mix_together:  # which knows what to keep
             mix_edges, of_whole_cells = functools.partial(mix_together, remat=True), False
-        layout = LAYOUTS[self.schedule]
+        schedule = SCHEDULES[self.schedule]
+        layout = schedule.layout
         stem = self._stem(weights["stem"], images.astype(self.dtype))
-        before, endpoints = (layout.laid(stem[0]), layout.laid(stem[1])), {"stem": stem[1]}
-        x = before[1]
+        before = layout.to_layout(stem[0]), layout.to_layout(stem[1])
+        x, endpoints = before[1], {"stem": stem[1]}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(
                 cell.mixed_cell,
@@ -133,7 +164,7 @@ class Supernet(NamedTuple):
                 mix_edges=mix_edges,
                 share=self.share,
                 layout=layout,
-                normalize=self._normalize,
+                normalize=schedule.input_norm,
                 axis_name=self.axis_name,
             )
             if of_whole_cells:
@@ -141,15 +172,10 @@ class Supernet(NamedTuple):
             of_type = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
             x = mixed_cell(params, before, of_type)
             before = before[1], x
-            endpoints[f"cell_{number}"] = layout.images_first(x)
-        pooled = layout.pooled(x)
+            endpoints[f"cell_{number}"] = layout.to_nhwc(x)
+        pooled = layout.global_average_pool(x)
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
-
-    @property
-    def _normalize(self) -> Callable[..., Any]:
-        """Picks the batch normalization that is fast where the schedule is."""
-        return norm.batch_norm_in_one_pass if self.schedule == "together" else norm.batch_norm
 
     def _init_stem(self, key, channels):
         """Draws the stem's convolution, or its three, each with the affine part of its BN."""
@@ -180,14 +206,12 @@ class Supernet(NamedTuple):
         return s0, self._convolution(third, jax.nn.relu(s0), 2)
 
     def _convolution(self, params, x, stride):
-        kernel = params["kernel"].astype(x.dtype)
+        schedule, kernel = SCHEDULES[self.schedule], params["kernel"].astype(x.dtype)
         if stride > 1:
             x = convolution.conv(x, kernel, (stride, stride), [(1, 1), (1, 1)])
-        elif self.schedule == "reference":
-            x = reference.conv(x, kernel)
         else:
-            x = convolution.conv(x, kernel)
-        x = self._normalize(x, self.axis_name)
+            x = schedule.stem_conv(x, kernel)
+        x = schedule.stem_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 
 

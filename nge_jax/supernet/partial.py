@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nge_jax.supernet.layout import IMAGES_FIRST, Layout
+from nge_jax.supernet.layouts import Layout, channels_last
 from nge_jax.supernet.trees import put, take
 
 
@@ -46,33 +46,33 @@ class Factors(NamedTuple):
     betas: Any
 
 
-def shuffle(x: jax.Array, groups: int, layout: Layout = IMAGES_FIRST) -> jax.Array:
+def shuffle(x: jax.Array, groups: int, layout: Layout = channels_last) -> jax.Array:
     """Takes the channels of x [..., C] from each of the `groups` in turn: channel g C / groups + j to j groups + g."""
-    axis = x.ndim - 4 + layout.axis
+    axis = x.ndim + layout.CHANNEL_AXIS
     shape = *x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :]
     return x.reshape(shape).swapaxes(axis, axis + 1).reshape(x.shape)
 
 
-def joined(nodes: Nodes, layout: Layout = IMAGES_FIRST) -> jax.Array:
+def joined(nodes: Nodes, layout: Layout = channels_last) -> jax.Array:
     """Puts nodes together [..., C], shuffled."""
-    axis = nodes.mixed.ndim - 4 + layout.axis
+    axis = nodes.mixed.ndim + layout.CHANNEL_AXIS
     mixed = nodes.mixed.shape[axis]
     whole = jnp.concatenate([nodes.mixed, nodes.passed], axis)
     return shuffle(whole, whole.shape[axis] // mixed, layout)
 
 
-def divided(x: jax.Array, mixed: int, layout: Layout = IMAGES_FIRST) -> Nodes:
+def divided(x: jax.Array, mixed: int, layout: Layout = channels_last) -> Nodes:
     """Makes the nodes, `mixed` channels of them mixed, that `joined` puts together to x [..., C]."""
     return Nodes(*split(shuffle(x, mixed, layout), mixed, layout))
 
 
-def split(x: jax.Array, mixed: int, layout: Layout = IMAGES_FIRST) -> tuple[jax.Array, jax.Array]:
+def split(x: jax.Array, mixed: int, layout: Layout = channels_last) -> tuple[jax.Array, jax.Array]:
     """Splits what an edge reads, x [..., C], into what is mixed [..., C / K] and what passes."""
-    first, rest = jnp.split(x, [mixed], x.ndim - 4 + layout.axis)
+    first, rest = jnp.split(x, [mixed], x.ndim + layout.CHANNEL_AXIS)
     return first, rest
 
 
-def read(x: Any, mixed: int, layout: Layout = IMAGES_FIRST) -> tuple[jax.Array, jax.Array]:
+def read(x: Any, mixed: int, layout: Layout = channels_last) -> tuple[jax.Array, jax.Array]:
     """Reads a source as its edges do: x [B, H, W, C / K] to mix, and what passes, of the target's size.
 
     Args:

@@ -22,10 +22,11 @@ from jax import lax
 from nge_jax.kernels import pooling
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.genotype import EDGES, OPERATIONS
+from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import cell
-from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.layout import IMAGES_FIRST, Layout
-from nge_jax.supernet.model import LAYOUTS, Supernet
+from nge_jax.supernet.edge import SKIP, centered_depthwise, edges_from, reduced_shape
+from nge_jax.supernet.layouts import Layout, channels_last
+from nge_jax.supernet.model import SCHEDULES, Supernet
 from nge_jax.supernet.norm import fold
 from nge_jax.supernet.trees import Params, put, take
 
@@ -58,7 +59,7 @@ class SampledSupernet(NamedTuple):
             architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
                 where the edge is not kept; or a `Drawn` of such arrays.
         """
-        mix_edges = functools.partial(mix_chosen, layout=LAYOUTS[self.net.schedule])
+        mix_edges = functools.partial(mix_chosen, layout=SCHEDULES[self.net.schedule].layout)
         return self.net.mixed_by(mix_edges, weights, images, architecture)
 
 
@@ -70,7 +71,7 @@ def mix_chosen(
     chosen: jax.Array | Drawn,
     sources: range,
     axis_name: str | None,
-    layout: Layout = IMAGES_FIRST,
+    layout: Layout = channels_last,
 ) -> jax.Array:
     """Adds to every node what its kept edges from `sources` bring.
 
@@ -182,13 +183,13 @@ def _branches(inputs, axis_name, layout) -> list[Callable]:
 
 def _operation(name, params, x, *, stride, axis_name, layout):
     convolution = functools.partial(_convolution, axis_name=axis_name, layout=layout)
-    if name in supernet_edge.SEPARABLE:
+    if name in SEPARABLE:
         first, second = params[name]["first"], params[name]["second"]
         z = convolution(first, x, stride, 1)
         return convolution(second, z, 1, 1)
-    if name in supernet_edge.DILATED:
+    if name in DILATED:
         return convolution(params[name], x, stride, 2)
-    if name == supernet_edge.SKIP:
+    if name == SKIP:
         return x if stride == 1 else cell.preprocess(params[name], x, axis_name, layout=layout)
     pool = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}[name]
     return layout.batch_norm(pool(x, stride), axis_name)
@@ -198,9 +199,9 @@ def _convolution(weights, x, stride, dilation, *, axis_name, layout):
     """Applies ReLU, depthwise convolution, 1x1 convolution and BN, the last two folded into one product."""
     x = jax.nn.relu(x)
     center = layout.mean(x, axis_name)
-    h = supernet_edge.centered_depthwise(x, center, weights["depthwise"], stride, dilation, layout)
+    h = centered_depthwise(x, center, weights["depthwise"], stride, dilation, layout)
     z = layout.affine(h, *fold(weights["pointwise"], 1.0, *layout.moments(h, axis_name)))
-    return z.reshape(supernet_edge.reduced_shape(x, stride))
+    return z.reshape(reduced_shape(x, stride))
 
 
 def _kept(chosen, sources):
@@ -222,4 +223,4 @@ def _ends(position, sources):
 
 def _numbers(sources):
     """Lists the numbers in EDGES of the edges from `sources`, in the order of their stacked parameters."""
-    return np.array([EDGES.index(edge) for edge in supernet_edge.edges_from(sources)])
+    return np.array([EDGES.index(edge) for edge in edges_from(sources)])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from nge_jax.space.genotype import OPERATIONS
-from nge_jax.supernet import cell, norm, reference
-from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
+from nge_jax.space.spaces import DILATED, SEPARABLE
+from nge_jax.supernet import cell, norm
+from nge_jax.supernet.layouts import channels_last, images_last
 from nge_jax.supernet.model import SCHEDULES
+from nge_jax.supernet.schedules import looped_edge, reference
 from tests.helpers.cells import mixed_cell_by
 
 CHANNELS, BEFORE = 4, (6, 5)
@@ -129,8 +130,8 @@ def test_folded_batch_norm_equals_the_unfolded(key, mean):
     h = mean + jax.random.normal(keys[0], (4096, 8)) * jnp.arange(1, 9)
     weights = jax.random.normal(keys[1], (8, 8))
     centered = h - h[:64].mean(0)
-    moments = IMAGES_FIRST.moments(centered, None)
-    found = IMAGES_FIRST.affine(centered, *norm.fold(weights, 0.3, *moments))
+    moments = channels_last.moments(centered, None)
+    found = channels_last.affine(centered, *norm.fold(weights, 0.3, *moments))
     h = np.asarray(h, np.float64)
     y = h @ np.asarray(weights, np.float64)
     expected = 0.3 * (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)
@@ -145,8 +146,8 @@ def test_the_folds_derivative_equals_that_of_the_unfolded(key):
     direction = jax.random.normal(keys[2], (512, 4))
 
     def folded(h, weights, p):
-        moments = IMAGES_FIRST.moments(h, None)
-        return (direction * IMAGES_FIRST.affine(h, *norm.fold(weights, p, *moments))).sum()
+        moments = channels_last.moments(h, None)
+        return (direction * channels_last.affine(h, *norm.fold(weights, p, *moments))).sum()
 
     def unfolded(h, weights, p):
         return (direction * p * norm.batch_norm(h @ weights)).sum()
@@ -166,14 +167,16 @@ def test_convolutions_with_large_means_do_not_cancel(key, mean):
     p = jax.nn.softmax(jax.random.normal(keys[2], (7,)))
     relu_x = jax.nn.relu(x)
     center = relu_x.mean((0, 1, 2))
-    found, _ = supernet_edge.mixed_convolutions(edge, IMAGES_LAST.laid(relu_x), center, p, 1, None)
-    found = IMAGES_LAST.images_first(found)
+    found, _ = looped_edge.mixed_convolutions(
+        edge, images_last.to_layout(relu_x), center, p, 1, None
+    )
+    found = images_last.to_nhwc(found)
     with jax.enable_x64(True):
         edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
         expected = sum(
             p[o] * reference.operation(name, edge, x, 1)
             for o, name in enumerate(OPERATIONS)
-            if name in supernet_edge.CONVOLUTIONS
+            if name in SEPARABLE | DILATED
         )
     np.testing.assert_allclose(found, expected, atol=1e-4)
 

@@ -7,9 +7,10 @@ import pytest
 from jax import lax
 
 from nge_jax.space.spaces import NAS_BENCH_201
-from nge_jax.supernet import nas_bench_201, reference
+from nge_jax.supernet import nas_bench_201
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import Drawn
+from nge_jax.supernet.schedules import reference
 
 NET = NasBench201Supernet(cells=1, channels=2, num_classes=4)
 

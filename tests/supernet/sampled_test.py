@@ -9,13 +9,13 @@ import pytest
 
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
-from nge_jax.space.spaces import DARTS
-from nge_jax.supernet import cell, edge
-from nge_jax.supernet.layout import IMAGES_LAST
-from nge_jax.supernet.looped import mix_one_by_one
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE
+from nge_jax.supernet import cell
+from nge_jax.supernet.layouts import images_last
 from nge_jax.supernet.model import make_supernet
-from nge_jax.supernet.reference import mix_as_written
 from nge_jax.supernet.sampled import Drawn, SampledSupernet, mix_chosen
+from nge_jax.supernet.schedules.looped import mix_one_by_one
+from nge_jax.supernet.schedules.reference import mix_as_written
 from tests.helpers.cells import mixed_cell
 
 CHANNELS, BEFORE = 2, (3, 5)
@@ -46,7 +46,7 @@ def value_and_gradients(mix_edges, reduction):
 
     def projected(params, before, choice, direction):
         arguments = {"reduction": reduction, "mix_edges": mix_edges}
-        out = mixed_cell(params, before, choice, layout=IMAGES_LAST, **arguments)
+        out = mixed_cell(params, before, choice, layout=images_last, **arguments)
         return (out * direction).sum()
 
     return jax.jit(jax.value_and_grad(projected, (0, 1)))
@@ -54,7 +54,7 @@ def value_and_gradients(mix_edges, reduction):
 
 @functools.cache
 def sampled(reduction):
-    return value_and_gradients(functools.partial(mix_chosen, layout=IMAGES_LAST), reduction)
+    return value_and_gradients(functools.partial(mix_chosen, layout=images_last), reduction)
 
 
 def assert_close(found, expected, relative=1e-5):
@@ -114,7 +114,7 @@ def test_an_operation_that_is_not_chosen_has_no_gradient():
     params, before, direction = problem(reduction=False)
     chosen = COVERING[0, 0]
     _, (by_params, _) = sampled(False)(params, before, jnp.asarray(chosen), direction)
-    for name in edge.CONVOLUTIONS:
+    for name in SEPARABLE | DILATED:
         moved = np.zeros(14, bool)
         for leaf in jax.tree.leaves(by_params["edges"][name]):
             moved |= np.any(np.asarray(leaf).reshape(14, -1) != 0, axis=1)

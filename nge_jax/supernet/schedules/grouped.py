@@ -152,7 +152,7 @@ def mixed_edges(
             for shift, half in enumerate(params[SKIP].swapaxes(0, 1))
         ]
         total += weighted(normalize(_merge(jnp.concatenate(halves, -1))), (SKIP,))
-    # Both pools are one normalization, too; `edge.weightless_operations` is what CPUs take.
+    # Both pools are one normalization, too; CPUs take `looped_edge.shared_operations`.
     pools = jnp.concatenate([pooling.max_pool(x, stride), pooling.avg_pool(x, stride)], -1)
     for name, feature in zip(POOLS, jnp.split(normalize(pools), len(POOLS), -1), strict=True):
         total += feature[..., None, :] * p[:, OPERATIONS.index(name), None]
