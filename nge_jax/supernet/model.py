@@ -1,7 +1,7 @@
 """The weight-sharing supernet: a stem, mixed cells, a classifier (paper Sec. 4.1; DARTS where it is silent).
 
-Batch normalization uses the batch's own statistics always and has no affine part except in the stem, so
-the supernet has no state: its output is a function of (weights, images, probabilities).
+The supernet has no state: its output is a function of (weights, images, probabilities). Batch normalization always
+uses the statistics of the batch, and it has an affine part in the stem alone.
 """
 
 import functools
@@ -66,17 +66,17 @@ class Supernet(NamedTuple):
         plan: the cells, first to last, from `space.stack.cell_plan`.
         num_classes: number of classes.
         image_channels: channels of an image.
-        schedule: "loop" (fast on CPU), "together" (fast on GPU and TPU) or "reference" (as the paper
-            writes it), see `cell`.
-        dtype: of the activations; parameters and statistics are float32 always.
-        remat: recompute each cell's inside in the backward pass instead of storing it; by "together" all but what
-            convolutions bring.
-        axis_name: mapped axis over which batch statistics are averaged; None: each device its own, as
-            the paper's multi-GPU runs have it.
-        large_stem: for large images, ImageNet's stem of DARTS: three convolutions of stride 2. The plan's first cell
+        schedule: "loop" (fast on CPUs), "together" (fast on GPUs and TPUs) or "reference" (as the paper writes it),
+            see `schedules`.
+        dtype: data type of the activations; parameters and statistics are always float32.
+        remat: computes the arrays inside a cell again in the backward pass, which saves memory; "together" keeps the
+            results of convolutions.
+        axis_name: mapped axis over which batch statistics are averaged; None: each device normalizes with its own
+            statistics, as in the paper's multi-GPU runs.
+        large_stem: begins with DARTS's stem for ImageNet, three convolutions of stride 2; the first cell of the plan
             then gets inputs of two sizes.
-        share: of a node's channels the operations mix so many-th, the others pass (`partial`; PC-DARTS: 4); 1: all are
-            mixed. A cell's channels are a multiple of twice the share.
+        share: the operations see one channel in `share` (PC-DARTS: 4), the other channels pass, see `partial`; 1: they
+            see all channels. The channels of a cell are a multiple of twice the share.
     """
 
     plan: tuple[CellSpec, ...]
@@ -98,7 +98,7 @@ class Supernet(NamedTuple):
         )
 
     def init(self, key: jax.Array) -> Params:
-        """Draws float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
+        """Draws float32 weights from PyTorch's default distributions (paper silent, DARTS values)."""
         first = self.plan[0].channels
         channels = first if self.large_stem else STEM_MULTIPLIER * first
         before, cells = (channels, channels), []
@@ -134,24 +134,30 @@ class Supernet(NamedTuple):
         Args:
             weights: as from `init`.
             images: [B, H, W, image_channels], of any size.
-            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation. With a `share` of
-                2 and more a `Mixture`, whose betas are [2, 14].
+            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation. If `share` is 2
+                or more, it is a `Mixture`, whose betas are [2, 14].
 
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
         """
-        return self.mixed_by(SCHEDULES[self.schedule].mix_edges, weights, images, probs)
+        return self.apply_with(SCHEDULES[self.schedule].mix_edges, weights, images, probs)
 
-    def mixed_by(
+    def apply_with(
         self, mix_edges: Callable, weights: Params, images: jax.Array, choices: Any
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes `apply` where `mix_edges`, like those of SCHEDULES, reads `choices`.
+        """Computes `apply` with another function in place of the schedule's `mix_edges`.
 
-        They are a tree of arrays [2, ...]: (normal, reduction) cell.
+        Args:
+            mix_edges: a function like `schedules.grouped.mix_together`, in the layout of the schedule.
+            weights: as from `init`.
+            images: [B, H, W, image_channels].
+            choices: what `mix_edges` reads in place of probabilities: a tree of arrays [2, ...], (normal, reduction)
+                cell.
         """
-        of_whole_cells = self.remat
-        if self.remat and mix_edges is mix_together:  # which knows what to keep
-            mix_edges, of_whole_cells = functools.partial(mix_together, remat=True), False
+        checkpoint_cells = self.remat
+        if self.remat and mix_edges is mix_together:
+            # This schedule knows what to keep.
+            mix_edges, checkpoint_cells = functools.partial(mix_together, remat=True), False
         schedule = SCHEDULES[self.schedule]
         layout = schedule.layout
         stem = self._stem(weights["stem"], images.astype(self.dtype))
@@ -167,10 +173,10 @@ class Supernet(NamedTuple):
                 normalize=schedule.input_norm,
                 axis_name=self.axis_name,
             )
-            if of_whole_cells:
+            if checkpoint_cells:
                 mixed_cell = jax.checkpoint(mixed_cell)
-            of_type = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
-            x = mixed_cell(params, before, of_type)
+            cell_choices = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
+            x = mixed_cell(params, before, cell_choices)
             before = before[1], x
             endpoints[f"cell_{number}"] = layout.to_nhwc(x)
         pooled = layout.global_average_pool(x)
@@ -178,7 +184,7 @@ class Supernet(NamedTuple):
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 
     def _init_stem(self, key, channels):
-        """Draws the stem's convolution, or its three, each with the affine part of its BN."""
+        """Draws the convolution of the stem, or all three of the large stem, each with the affine part of its BN."""
 
         def convolution(key, channels_in, channels):
             kernel = cell.uniform(key, (3, 3, channels_in, channels), 9 * channels_in)
@@ -193,9 +199,10 @@ class Supernet(NamedTuple):
         ]
 
     def _stem(self, params, images):
-        """Computes both inputs of the first cell: a 3x3 convolution to 3 C channels and BN with affine, for both.
+        """Computes both inputs of the first cell, with 3x3 convolutions and affine BN.
 
-        Of the large stem the second comes from a convolution more, and has half the size.
+        The small stem has one convolution to 3 C channels, and its result is both inputs. In the large stem the second
+        input has passed one more convolution and has half the size of the first.
         """
         if not self.large_stem:
             x = self._convolution(params, images, 1)
@@ -218,6 +225,14 @@ class Supernet(NamedTuple):
 def make_supernet(
     cells: int, channels: int, num_classes: int, *, large_stem: bool = False, **options: Any
 ) -> Supernet:
-    """Makes the supernet of `cells` cells that starts with `channels` channels; options as of `Supernet`."""
+    """Makes the supernet of `cells` cells that starts with `channels` channels.
+
+    Args:
+        cells: number of cells.
+        channels: channels of the first cell.
+        num_classes: number of classes.
+        large_stem: as in `Supernet`.
+        **options: other attributes of `Supernet`.
+    """
     plan = cell_plan(cells, channels, reduction_prev=large_stem)
     return Supernet(plan, num_classes, large_stem=large_stem, **options)

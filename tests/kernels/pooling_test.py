@@ -1,4 +1,4 @@
-"""Hand-written convolutions and pools against the library's, values and gradients."""
+"""Values and gradients of hand-written convolutions and pools against the library's."""
 
 import itertools
 

@@ -21,7 +21,7 @@ def assert_equal(found, expected):
 
 
 def in_both(compute, *arrays):
-    """Returns `compute(layout, *arrays)` for each layout, with images [B, H, W, C] brought to the layout."""
+    """Returns `compute(layout, *arrays)` for each layout, with images [B, H, W, C] converted to the layout."""
     return [
         compute(layout, *(layout.to_layout(a) if a.ndim == 4 else a for a in arrays))
         for layout in (images_last, channels_last)

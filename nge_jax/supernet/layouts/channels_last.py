@@ -46,7 +46,7 @@ def global_average_pool(x: jax.Array) -> jax.Array:
 
 
 def batch_norm(x: jax.Array, axis_name: str | None) -> jax.Array:
-    """Normalizes x with the batch's own statistics, see `norm.batch_norm`."""
+    """Normalizes x with the statistics of the batch, see `norm.batch_norm`."""
     return norm.batch_norm(x, axis_name)
 
 

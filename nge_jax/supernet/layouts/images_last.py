@@ -1,8 +1,8 @@
 """The layout of CPUs: the images of a batch are the last axis, [C, H, W, B].
 
 XLA's CPU backend vectorizes the innermost axis of a loop and no other. An axis of 4 to 16 channels fills no vector, or
-few; an axis of images fills many. With the images last a window reads whole rows of memory, a 1x1 convolution is a
-product with long rows, and a sum over pixels runs along them.
+few; an axis of images fills many. With the images last a window reads whole rows of memory. A 1x1 convolution is then a
+product with long rows, and a sum over pixels runs along the rows.
 
 The "pixels" of an array are a matrix [C, N]: one column for each pixel of each image, N = H W B.
 """
@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from nge_jax.kernels import depthwise
-from nge_jax.kernels.stored import stored, stored_value
+from nge_jax.kernels import depthwise_images_last
+from nge_jax.kernels.materialize import materialize, materialize_value
 from nge_jax.supernet import norm
 
 CHANNEL_AXIS = -4
@@ -22,19 +22,19 @@ CHANNEL_AXIS = -4
 
 @jax.custom_vjp
 def to_layout(x: jax.Array) -> jax.Array:
-    """Lays x [B, H, W, C] out as [C, H, W, B], or back.
+    """Transposes x [B, H, W, C] to [C, H, W, B], or back.
 
-    On CPUs the result is stored, and so is its gradient. XLA would fuse the transposition with the code around it
-    into a loop that takes four times as long.
+    On CPUs the result and its gradient are stored as arrays. Otherwise XLA would fuse the transposition with the code
+    around it into a loop that takes four times as long.
     """
-    return stored(x.swapaxes(0, -1), x)
+    return materialize(x.swapaxes(0, -1), x)
 
 
 to_layout.defvjp(lambda x: (to_layout(x), None), lambda _, gradient: (to_layout(gradient),))
 
 
 def to_nhwc(x: jax.Array) -> jax.Array:
-    """Lays x [C, H, W, B] out as [B, H, W, C]."""
+    """Transposes x [C, H, W, B] to [B, H, W, C]."""
     return to_layout(x)  # swapping two axes undoes itself
 
 
@@ -59,7 +59,7 @@ def global_average_pool(x: jax.Array) -> jax.Array:
 
 
 def batch_norm(x: jax.Array, axis_name: str | None) -> jax.Array:
-    """Normalizes x with the batch's own statistics, see `norm.batch_norm`."""
+    """Normalizes x with the statistics of the batch, see `norm.batch_norm`."""
     return norm.batch_norm(x, axis_name, CHANNEL_AXIS)
 
 
@@ -88,7 +88,7 @@ def reduced_positions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
     """Convolves each channel of x with its kernel in [k, k, C], see `depthwise.depthwise_conv`."""
-    return depthwise.depthwise_conv_of_images_last(x, kernel, stride, dilation)
+    return depthwise_images_last.depthwise_conv(x, kernel, stride, dilation)
 
 
 def to_pixels(x: jax.Array) -> jax.Array:
@@ -98,16 +98,16 @@ def to_pixels(x: jax.Array) -> jax.Array:
 
 def shifted_pixels(x: jax.Array, shift: jax.Array) -> jax.Array:
     """Returns the pixels of x less a vector [C], in the precision of x."""
-    # The difference is taken first and stored. XLA makes one loop of it and of the window before it, and
-    # vectorizes that loop along the images. Along all pixels it would not.
+    # The difference is stored before the reshape: XLA fuses it with the windows before it into a loop along images,
+    # which is vectorized. A loop along all pixels would not be vectorized.
     shift = norm.along(shift.astype(x.dtype), x.ndim, CHANNEL_AXIS)
-    return to_pixels(stored_value(x - shift))
+    return to_pixels(materialize_value(x - shift))
 
 
 def masked_pixels(x: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns the pixels of x, zero where `mask` [C, N] is false."""
     # Stored for the same reason as in `shifted_pixels`.
-    return to_pixels(stored_value(jnp.where(mask.reshape(x.shape), x, 0)))
+    return to_pixels(materialize_value(jnp.where(mask.reshape(x.shape), x, 0)))
 
 
 def moments(pixels: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""The operations of one edge for the loop of CPUs, in the layout `images_last` (paper Eq. 11)."""
+"""The operations of one edge, for the CPU's loop over edges and in the layout `images_last` (paper Eq. 11)."""
 
 import functools
 from typing import Any
@@ -18,12 +18,12 @@ from nge_jax.supernet.trees import Params
 
 
 def shared_probs(p: jax.Array, stride: int) -> jax.Array:
-    """Takes the probabilities [..., F] of the operations in `shared_operations` from p [..., 7]."""
+    """Takes the probabilities [..., F] of the `shared_operations` from p [..., 7]."""
     return p[..., shared_numbers(stride)]
 
 
 def shared_numbers(stride: int) -> np.ndarray:
-    """Lists the numbers in OPERATIONS of the operations in `shared_operations`."""
+    """Lists the numbers of the `shared_operations` in OPERATIONS."""
     names = POOLS if stride == 2 else (SKIP, *POOLS)
     return np.array([OPERATIONS.index(name) for name in names])
 
@@ -65,8 +65,8 @@ def mixed_convolutions(
         axis_name: mapped axis over which batch statistics are averaged, if any.
 
     Returns:
-        The sum [C, ceil(H / stride), ceil(W / stride), B], and the statistics that `looped_gradient` needs: for the
-        input of every 1x1 convolution name -> (center [C], mean [C], second moment [C, C]).
+        The sum [C, ceil(H / stride), ceil(W / stride), B], and the statistics that `looped_gradient` needs.
+        They map the name of every 1x1 convolution to the center [C], mean [C] and second moment [C, C] of its input.
     """
     statistics = {}
 
@@ -100,6 +100,6 @@ def mixed_convolutions(
 
 
 def centered_halves(x: jax.Array, center: jax.Array) -> list[jax.Array]:
-    """Takes what FactorizedReduce's two 1x1 convolutions read of x, less its mean: two times pixels [C, N]."""
+    """Takes the pixels [C, N] that each of FactorizedReduce's two 1x1 convolutions reads of x, less the mean of x."""
     center = lax.stop_gradient(center)
     return [images_last.shifted_pixels(half, center) for half in images_last.reduced_positions(x)]

@@ -16,10 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nge_jax.kernels.depthwise import (
-    depthwise_input_gradient_of_images_last,
-    depthwise_kernel_gradient_of_images_last,
-)
+from nge_jax.kernels import depthwise_images_last
 from nge_jax.space.genotype import OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm
@@ -160,10 +157,10 @@ def _reduce_gradient(weights, statistics, relu_x, p, output, g_p, axis_name):
 
 def _depthwise_gradients(x, kernel, g, stride, dilation, with_kernel):
     """Computes the gradients of x and of the kernel, which is None without `with_kernel`, from g [C, H, W, B]."""
-    g_x = depthwise_input_gradient_of_images_last(kernel, g, x.shape[1:3], stride, dilation)
+    g_x = depthwise_images_last.input_gradient(kernel, g, x.shape[1:3], stride, dilation)
     if not with_kernel:
         return g_x, None
-    return g_x, depthwise_kernel_gradient_of_images_last(x, g, len(kernel), stride, dilation)
+    return g_x, depthwise_images_last.kernel_gradient(x, g, len(kernel), stride, dilation)
 
 
 def _folded_gradient(h, moments, weights, p, g, g_sum, axis_name):
