@@ -137,7 +137,7 @@ def evolution(
             rewards=state.rewards.at[place].set(rewards[0]),
             born=state.born + 1,
         )
-        return _train(state, architectures[0], edge_model, space, optimizer, settings)
+        return _train(state, architectures, edge_model, space, optimizer, settings)
 
     return Strategy(1, init, ask, tell, probs, name="evolution")
 
@@ -161,9 +161,9 @@ def _propose(key, state, probs_CxExO, space, settings):
 
 
 def _train(state, latest, edge_model, space, optimizer, settings):
-    """Trains the edge model towards the survivors; `latest` [C, E] stands in the empty places of the ring."""
+    """Trains the edge model towards the survivors; `latest` [1, C, E] stands in empty places of the ring."""
     remembered = state.rewards > -jnp.inf
-    members = jnp.where(remembered[:, None, None], state.members, latest)
+    members = jnp.where(remembered[:, None, None], state.members, latest[0])
     rank = (state.rewards[None] > state.rewards[:, None]).sum(-1)
     weights = jax.nn.softmax(-rank * inverse(settings.rank_scale), where=remembered)
 
