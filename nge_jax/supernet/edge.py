@@ -6,7 +6,7 @@ from jax import lax
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
 from nge_jax.supernet.layouts import Layout
 
-# Operations without convolutions, at a stride of 1.
+# The operations that have no weights, SKIP with stride 1 only.
 POOLS = ("max_pool_3x3", "avg_pool_3x3")
 SKIP = "skip_connect"
 
@@ -20,7 +20,7 @@ def edges_from(sources: range) -> tuple[tuple[int, int], ...]:
 
 
 def reduced_shape(x: jax.Array, stride: int) -> tuple[int, int, int, int]:
-    """Returns the shape that x, in either layout, has behind a stride."""
+    """Returns the shape that x, in either layout, has after a stride."""
     first, height, width, last = x.shape
     return first, -(-height // stride), -(-width // stride), last
 
@@ -42,7 +42,7 @@ def centered_depthwise(
         center: [C], the mean of `x`.
         kernel: [k, k, C].
         stride: 1 or 2.
-        dilation: of the kernel.
+        dilation: dilation of the kernel.
         layout: `channels_last` or `images_last`.
 
     Returns:
