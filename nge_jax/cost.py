@@ -1,7 +1,7 @@
-"""Sizes of networks: parameters and multiply-adds, counted on abstract arrays, and a table of their parts.
+"""Sizes of networks: parameters and multiply-adds, counted on abstract arrays, and a table of the parts.
 
-Multiply-adds are those of convolutions and fully connected layers for one image, as in the public
-codes' tables: batch normalization, pools, additions and the auxiliary head are not counted.
+The multiply-adds of convolutions and fully connected layers are counted for one image, as in the tables of public code.
+Batch normalization, pools, additions and the auxiliary head are not counted.
 """
 
 import functools
@@ -23,7 +23,7 @@ from nge_jax.space.spaces import DARTS, Space
 from nge_jax.supernet.model import Supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 
-AUXILIARY = "auxiliary"  # the part of a network that exists in training only
+AUXILIARY = "auxiliary"  # this part of a network exists in training only
 
 
 class Cost(NamedTuple):
@@ -41,11 +41,15 @@ def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
 def part_costs(
     model: nn.Module, image_shape: tuple[int, int, int], *, train: bool = False
 ) -> dict[str, Cost]:
-    """Counts the parts: "stem", each cell or run of equal cells, "classifier", in training "auxiliary".
+    """Counts the parts: "stem", each cell or run of equal cells, "classifier", and "auxiliary" in training.
 
-    A convolution (of any kind) or fully connected layer uses each of its weights once for every
-    position of its output: its multiply-adds are the size of its kernel times those positions.
-    Layers are found as the modules that own a parameter "kernel".
+    A layer is a module with a parameter "kernel", and uses each weight once for every position of the output.
+    Therefore the multiply-adds of the layer are the size of the kernel times the positions.
+
+    Args:
+        model: called as `model(images, train=train)`.
+        image_shape: (H, W, C) of an image.
+        train: whether the network is the one of training.
     """
 
     def forward():
@@ -65,7 +69,7 @@ def part_costs(
         multiply_adds = 0
         if path[-1] == "kernel":
             output = outputs[*path[:-1], "__call__"][0]
-            # Cells of a run are stacked: [cells, N, H, W, C] in place of [N, H, W, C].
+            # The cells of a run are stacked: [cells, N, H, W, C] in place of [N, H, W, C].
             stacked = output.shape[0] if output.ndim == 5 else 1
             positions = output.size // output.shape[-1] // stacked
             multiply_adds = weights.size * positions
@@ -74,8 +78,8 @@ def part_costs(
     return parts
 
 
-def some_choices(net: Supernet | NasBench201Supernet, space: Space) -> Any:
-    """Makes what a supernet can be applied under, zeros: probabilities, and weights of edges where it reads them."""
+def example_probs(net: Supernet | NasBench201Supernet, space: Space) -> Any:
+    """Makes zeros in the form that a supernet reads: probabilities, or a `Mixture` if it reads weights of edges too."""
     probs, betas = jnp.zeros(space.shape), jnp.zeros(space.shape[:2])
     reads_betas = isinstance(net, Supernet) and net.share > 1
     return Mixture(probs, betas) if reads_betas else probs
@@ -84,54 +88,87 @@ def some_choices(net: Supernet | NasBench201Supernet, space: Space) -> Any:
 def supernet_part_costs(
     net: Supernet | NasBench201Supernet, image_shape: tuple[int, int, int], space: Space = DARTS
 ) -> dict[str, Cost]:
-    """Counts the parts of a supernet, with all operations on every edge: "stem", "cell_0", ..., "classifier".
+    """Counts the parts of a supernet with all operations on every edge: "stem", "cell_0", ..., "classifier".
 
-    Of NAS-Bench-201 a "stage" is in place of a cell: the residual block before it and its cells.
+    NAS-Bench-201 has a "stage_0", ... in place of cells: the residual block before the stage, and the stage's cells.
+
+    Args:
+        net: the supernet.
+        image_shape: (H, W, C) of an image.
+        space: the search space of the cells.
     """
     weights = jax.eval_shape(net.init, jax.random.key(0))
     _, endpoints = jax.eval_shape(
         net.apply,
         weights,
         jax.ShapeDtypeStruct((1, *image_shape), jnp.float32),
-        jax.eval_shape(lambda: some_choices(net, space)),
+        jax.eval_shape(lambda: example_probs(net, space)),
     )
-
-    def cost(params, positions):
-        """Counts a tree of weights each of which meets so many positions."""
-        count = sum(leaf.size for leaf in jax.tree.leaves(params))
-        return Cost(count, count * positions)
-
-    def size(endpoint):
-        return endpoint.shape[1] * endpoint.shape[2]
-
-    stem = weights["stem"] if isinstance(weights["stem"], list) else [weights["stem"]]
-    parts, at = {"stem": Cost(0, 0)}, size(endpoints["stem"])
-    for n, params in enumerate(stem):
-        # Of three convolutions the second has four times the last one's positions, the first sixteen times.
-        kernel = cost(params["kernel"], at * 4 ** (len(stem) - 1 - n))
-        affine = cost((params["scale"], params["bias"]), 0)
-        parts["stem"] = _add(parts["stem"], _add(kernel, affine))
+    parts = {"stem": _stem_cost(weights["stem"], endpoints["stem"])}
     if isinstance(net, NasBench201Supernet):
-        for number, cells in enumerate(weights["stages"]):
-            name = f"stage_{number}"
-            block = weights["blocks"][number - 1] if number else {}
-            # All of a block's layers stand behind its stride; those without a kernel are affine.
-            affine = [a for a in jax.tree.leaves(block) if a.ndim == 1]
-            kernels = [a for a in jax.tree.leaves((block, cells)) if a.ndim > 1]
-            parts[name] = _add(cost(kernels, size(endpoints[name])), cost(affine, 0))
-        parts["classifier"] = cost(weights["head"], 0)
-        weights["cells"] = ()
-    before = endpoints["stem"]
-    for number, params in enumerate(weights["cells"]):
+        parts |= _stage_costs(weights["blocks"], weights["stages"], endpoints)
+    else:
+        parts |= _cell_costs(weights["cells"], endpoints)
+    classifier = weights["classifier"]
+    costs = (
+        _weights_cost(weights.get("head", ()), 0),
+        _weights_cost(classifier["kernel"], 1),
+        _weights_cost(classifier["bias"], 0),
+    )
+    return parts | {"classifier": functools.reduce(_add, costs)}
+
+
+def _stem_cost(stem, endpoint):
+    """Counts a stem of one convolution, or of three with stride 2, from the output [1, H, W, C]."""
+    convolutions = stem if isinstance(stem, list) else [stem]
+    cost = Cost(0, 0)
+    for n, params in enumerate(convolutions):
+        # The second of three convolutions has four times the positions of the last one, and the first sixteen times.
+        positions = _positions(endpoint) * 4 ** (len(convolutions) - 1 - n)
+        kernel = _weights_cost(params["kernel"], positions)
+        cost = _add(cost, _add(kernel, _weights_cost((params["scale"], params["bias"]), 0)))
+    return cost
+
+
+def _cell_costs(cells, endpoints):
+    """Counts each cell of the DARTS space."""
+    parts, before = {}, endpoints["stem"]
+    for number, params in enumerate(cells):
         name = f"cell_{number}"
-        entries = {key: value for key, value in params.items() if key.startswith("preprocess")}
-        edges = {key: value for key, value in params.items() if key not in entries}
-        # Every operation's layers stand behind its stride.
-        parts[name] = _add(cost(entries, size(before)), cost(edges, size(endpoints[name])))
+        inputs = {key: value for key, value in params.items() if key.startswith("preprocess")}
+        edges = {key: value for key, value in params.items() if key not in inputs}
+        # All layers of an operation follow the stride, therefore they have the positions of the output.
+        parts[name] = _add(
+            _weights_cost(inputs, _positions(before)),
+            _weights_cost(edges, _positions(endpoints[name])),
+        )
         before = endpoints[name]
-    kernel, bias = (cost(weights["classifier"][key], n) for key, n in (("kernel", 1), ("bias", 0)))
-    before_it = parts.get("classifier", Cost(0, 0))
-    return parts | {"classifier": functools.reduce(_add, (before_it, kernel, bias))}
+    return parts
+
+
+def _stage_costs(blocks, stages, endpoints):
+    """Counts each stage of NAS-Bench-201: the residual block before it, which the first stage lacks, and the cells."""
+    parts = {}
+    for number, cells in enumerate(stages):
+        name = f"stage_{number}"
+        block = blocks[number - 1] if number else {}
+        # All layers of a block follow the stride. A layer without a kernel is an affine normalization.
+        affine = [a for a in jax.tree.leaves(block) if a.ndim == 1]
+        kernels = [a for a in jax.tree.leaves((block, cells)) if a.ndim > 1]
+        positions = _positions(endpoints[name])
+        parts[name] = _add(_weights_cost(kernels, positions), _weights_cost(affine, 0))
+    return parts
+
+
+def _weights_cost(weights, positions):
+    """Counts a tree of weights, each of which is used at so many positions."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(weights))
+    return Cost(count, count * positions)
+
+
+def _positions(endpoint):
+    """Counts the positions of an array [1, H, W, C]."""
+    return endpoint.shape[1] * endpoint.shape[2]
 
 
 def total(parts: Mapping[str, Cost]) -> Cost:
@@ -170,7 +207,7 @@ def imagenet_cost(
 
 
 def network_table(title: str, model: Network, shape: tuple[int, int, int]) -> str:
-    """Makes the table of a network's parts and their costs, on one image of `shape` [H, W, C]."""
+    """Makes a table of a network's parts with their costs on one image of `shape` (H, W, C)."""
     parts = part_costs(model, shape, train=model.auxiliary is not None)
     (_, endpoints), _ = jax.eval_shape(
         lambda: model.init_with_output(
@@ -182,7 +219,7 @@ def network_table(title: str, model: Network, shape: tuple[int, int, int]) -> st
 
 
 def _last_cell(part):
-    """Names the cell whose output is an endpoint: of a run of cells, "cells_00_05", the last, "cell_05"."""
+    """Names the cell whose output is an endpoint: "cell_05", the last cell, for a run "cells_00_05"."""
     return f"cell_{part[-2:]}" if part.startswith("cells_") else part
 
 
@@ -197,7 +234,7 @@ def _place(item):
 def parts_table(
     title: str, parts: Mapping[str, Cost], outputs: Mapping[str, jax.Array | None]
 ) -> str:
-    """Makes a table of parts, a line each: name, shape of the output where it is known, and cost."""
+    """Makes a table with a line for each part: name, shape of the output if it is known, and cost."""
     rows: list[tuple[str, ...]] = [("part", "output", "parameters", "multiply-adds")]
     for part, (parameters, multiply_adds) in sorted(parts.items(), key=_place):
         output = outputs[part]

@@ -1,26 +1,26 @@
 """Neural graph embedding: from node vectors to the probabilities of operations (paper Eq. 5-10).
 
-Each cell type is a graph whose nodes have learned vectors X. With three groups of weights that the cell
-types share, none with a bias,
+Each cell type is a graph whose nodes have learned vectors X. The cell types share three groups of weights, Theta_n,
+Theta_e and Theta_o, and none has a bias:
 
     A_ij = 1 / (i + 1)              for an inner node i and each of its partners j       (Eq. 6)
     H'   = ReLU((A + I) H W)        graph convolution, from H = X to Z: Theta_n          (Eq. 5, 7, 8)
     e_ik = ReLU([z_i, z_k] W) W'    the embedding of edge i -> k: Theta_e                (Eq. 9)
     p_ik = softmax(e_ik W)          the probabilities of its operations: Theta_o         (Eq. 10)
 
-Weights start normal (paper silent on the deviation: 1/sqrt(fan_in)), X one-hot.
+Weights start normal with deviation 1/sqrt(fan_in) (paper silent on the deviation), and X starts one-hot.
 
-The paper's ablation (Table 4) replaces parts of this; every model here is an `EdgeModel`:
+The paper's ablation (Table 4) replaces parts of this model. Every model here is an `EdgeModel`:
 
     nge    X -> graph convolution -> edge MLP -> classifier   45,504 + 2 * 384 parameters
     rnn    X -> recurrent layers  -> edge MLP -> classifier   49,600 + 2 * 384
     plain  X ->                      edge MLP -> classifier   12,736 + 2 * 384
     alpha  a logit for each edge and operation (DARTS)        2 * 98
 
-Letters for the axes of arrays; numbers, here and below, are those of the paper's search space:
+These letters name the axes of arrays. The numbers, here and below, are for the paper's search space:
 
     C  cell types (2)    V  nodes of a cell (6)    E  edges of a cell (14)
-    O  operations (7)    D  features, as many as the layer at hand has (64 or 128)
+    O  operations (7)    D  features of a layer (64 or 128)
 """
 
 from collections.abc import Callable, Sequence
@@ -45,13 +45,13 @@ Params = Any  # a tree of arrays
 
 
 class EdgeModel(NamedTuple):
-    """Makes the probabilities of a search from learned parameters; both functions are pure.
+    """Computes the probabilities of a search from learned parameters; both functions are pure.
 
     Attributes:
         init: random key -> parameters, a tree of float32 arrays.
-        probs: parameters -> P [C, E, O]; the probabilities of an edge sum to 1. Where edges are normalized, a
-            `Mixture` of P and of betas [C, E].
-        name: which of EDGE_MODELS it is, or what made it; shown.
+        probs: parameters -> P [C, E, O], where the probabilities of an edge sum to 1. If edges are normalized too, the
+            result is a `Mixture` of P and of betas [C, E].
+        name: one of EDGE_MODELS, or the name of the function that made the model, for `repr`.
     """
 
     init: Callable[[jax.Array], Params]
@@ -69,27 +69,34 @@ def edge_model(
 
     Args:
         name: one of EDGE_MODELS.
-        adjacency: one of ADJACENCIES; matters to "nge" alone but is always checked.
-        space: whose cells the probabilities are for.
-        betas: whether edges are normalized, too, as in PC-DARTS. Paper silent: an edge's beta follows from its
-            embedding as its probabilities do, by a second classifier with one output (theta_b); in `alpha` it is a
-            free logit, as in PC-DARTS.
+        adjacency: one of ADJACENCIES; only "nge" uses it, but it is always checked.
+        space: the search space of the cells.
+        betas: whether edges are normalized too, as in PC-DARTS (paper silent). A second classifier with one output
+            (theta_b) computes an edge's beta from the edge's embedding. In `alpha` a beta is a free logit, as in
+            PC-DARTS.
 
     Raises:
-        ValueError: naming the argument that is unknown.
+        ValueError: for an unknown name or adjacency.
     """
     _check_known("name", name, EDGE_MODELS)
     _check_known("adjacency", adjacency, ADJACENCIES)
     if name == "alpha":
         return _alpha_model(space, betas)
 
-    num_cells, _, num_operations = space.shape
     a = adjacency_matrix(adjacency, space.num_nodes, space.num_inputs)
     init_theta_n, embed_nodes = {
         "nge": (partial(_init_layers, GCN_WIDTHS), partial(graph_convolution, a)),
         "rnn": (_init_recurrent, recurrence),
         "plain": (lambda key: [], lambda x, theta_n: x),
     }[name]
+    return _embedding_model(name, init_theta_n, embed_nodes, space, betas)
+
+
+def _embedding_model(
+    name: str, init_theta_n: Callable, embed_nodes: Callable, space: Space, betas: bool
+) -> EdgeModel:
+    """Makes a model with the edge MLP and the classifier of "nge", and other embeddings of nodes."""
+    num_cells, _, num_operations = space.shape
 
     def init(key: jax.Array) -> Params:
         key_n, key_e, key_o = jax.random.split(key, 3)
@@ -104,7 +111,7 @@ def edge_model(
         return params
 
     def probs(params: Params) -> Any:
-        # Cheap at full precision, which keeps P and so the derived cell alike across devices.
+        # Full precision is cheap here. It makes P, and thereby the derived cell, agree across devices.
         with jax.default_matmul_precision("float32"):
             z = embed_nodes(params["x"], params["theta_n"])
             e = edge_embedding(z, params["theta_e"], space.edges)
@@ -119,8 +126,8 @@ def edge_model(
 def one_hot_nodes(num_cells: int, num_nodes: int) -> jax.Array:
     """Makes the initial X [C, V, 64]: another unit vector for each node, "sequentially" (paper Fig. 3).
 
-    Paper silent on whether the two cell types start alike. Here the sequence runs on from one to
-    the next: with the same vectors and shared Thetas both would start with the same probabilities.
+    The paper does not say whether both cell types start alike. Here the second type continues the sequence. With equal
+    vectors and shared Thetas both types would start with the same probabilities.
     """
     eye = jnp.eye(num_cells * num_nodes, NODE_WIDTH)
     return eye.reshape(num_cells, num_nodes, NODE_WIDTH)
@@ -131,9 +138,9 @@ def adjacency_matrix(
 ) -> np.ndarray:
     """Makes A [V, V] (paper Eq. 6): A[i, j] = 1 / (i + 1) for an inner node i and each of its partners j.
 
-    The reading "printed" takes the partners as the paper prints them, i < j: an inner node hears *later*
-    ones, and the inputs neither hear nor are heard. "predecessors" takes j < i: the normalizer i + 1
-    counts node i's predecessors and itself, which suggests that the authors meant this.
+    The reading "printed" takes the partners that the paper prints, i < j. An inner node then hears *later* nodes, and
+    the inputs neither hear nor are heard. The reading "predecessors" takes j < i. The authors probably meant it,
+    because the normalizer i + 1 counts node i and its predecessors.
     """
     i, j = np.indices((num_nodes, num_nodes))
     partners = {"printed": i < j, "predecessors": j < i}[reading]
@@ -152,7 +159,7 @@ def graph_convolution(a: np.ndarray, x: jax.Array, theta_n: list[jax.Array]) -> 
 def recurrence(x: jax.Array, theta_n: list[dict[str, jax.Array]]) -> jax.Array:
     """Embeds nodes: layers h_v = tanh(x_v W + h_(v-1) U), h_(-1) = 0, over the nodes in order (paper Table 4).
 
-    Paper silent on the kind of recurrence: this is the simplest, with no gates.
+    The paper does not name the kind of recurrence. This is the simplest kind, without gates.
     """
 
     def step(u, h_CxD, xw_CxD):
@@ -183,12 +190,12 @@ def operation_probs(e: jax.Array, theta_o: jax.Array) -> jax.Array:
 
 
 def entropy(probs: jax.Array) -> jax.Array:
-    """Computes the entropy [C] of each cell type's probabilities [C, E, O], in nats, the mean over its edges."""
+    """Computes the entropy of probabilities [C, E, O] in nats: [C], the mean over the edges of each cell type."""
     return jax.scipy.special.entr(probs).sum(-1).mean(-1)
 
 
 def _alpha_model(space: Space, betas: bool) -> EdgeModel:
-    """Makes the model of free logits, as small at first as those of DARTS and PC-DARTS: 1e-3 N(0, 1)."""
+    """Makes the model of free logits, which start as 1e-3 N(0, 1) (DARTS and PC-DARTS values)."""
 
     def init(key: jax.Array) -> Params:
         params = {"alpha": 1e-3 * jax.random.normal(key, space.shape)}

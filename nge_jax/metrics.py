@@ -1,4 +1,4 @@
-"""Metrics leave a step as sums and counts; whoever reports them divides once, and so exactly."""
+"""Metrics of a step as sums and counts: a report divides once, and its means over all examples are exact."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Sums(NamedTuple):
 
     loss: jax.Array
     correct: jax.Array
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride] (a tuple's own `count` is of no use here)
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride] (hides a tuple method that nobody calls)
 
 
 def no_sums() -> Sums:
@@ -26,6 +26,6 @@ def no_sums() -> Sums:
 
 
 def count_correct(losses: jax.Array, logits: jax.Array, labels: jax.Array) -> Sums:
-    """Sums up a batch from its losses [B], logits [B, classes] and labels [B]."""
+    """Computes the sums of a batch from losses [B], logits [B, classes] and labels [B]."""
     correct = (logits.argmax(-1) == labels).sum(dtype=jnp.float32)
     return Sums(losses.sum(), correct, jnp.float32(len(labels)))

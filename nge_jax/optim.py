@@ -1,4 +1,4 @@
-"""Optimizers as optax chains, and one that moves one group of the parameters at a time (Algorithm 1)."""
+"""Optimizers as optax chains, and one that updates one group of parameters at a time (paper Algorithm 1)."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
@@ -14,11 +14,11 @@ WEIGHTS, EMBEDDING = "weights", "embedding"
 
 
 class Cosine(NamedTuple):
-    """A learning rate that falls along half a cosine: optax's, of numbers that may be a program's arguments.
+    """A learning rate that falls along half a cosine: optax's schedule, whose numbers may be arguments of a program.
 
     Attributes:
         peak: the rate of the first step.
-        steps: after so many it is 0.
+        steps: the number of steps after which the rate is 0.
     """
 
     peak: Any
@@ -26,20 +26,20 @@ class Cosine(NamedTuple):
 
     def __call__(self, step: Any) -> Any:
         """Computes the rate of a step, counted from 0."""
-        # Of optax's constants XLA makes this by jax 0.10: it divides by one by multiplying with its inverse, and both
-        # round alike. By 0.12 it divides.
+        # XLA makes the same computation from optax's constants with jax 0.10: it divides by a constant by multiplying
+        # with the inverse, and both round alike. With jax 0.12 it divides.
         turn = np.float32(np.pi) * inverse(self.steps)
         return self.peak * (0.5 * (1 + jnp.cos(jnp.minimum(step, self.steps) * turn)))
 
 
 class Linear(NamedTuple):
-    """A learning rate that moves along a line, or a power of one, and then stays: optax's, as `Cosine`.
+    """A learning rate that moves along a line or its power and then stays: optax's schedule, like `Cosine`.
 
     Attributes:
-        change: of the first step's rate from the last one's. Not that rate itself: a program would take their
-            difference in float32.
-        last: the rate when it stays.
-        steps: after so many it stays.
+        change: the first step's rate less the last rate. The first rate itself would not do, because a program would
+            compute the difference in float32.
+        last: the rate at the end.
+        steps: the number of steps after which the rate stays.
     """
 
     change: Any
@@ -49,19 +49,19 @@ class Linear(NamedTuple):
     def __call__(self, step: Any, power: float = 1) -> Any:
         """Computes the rate of a step, counted from 0.
 
-        `power` stays a constant of a program: of a variable one XLA makes other code, whose last bits differ.
+        `power` must be a constant of the program: XLA makes other code from a variable, whose last bits differ.
         """
         part = jnp.clip(step, 0, self.steps) * inverse(jnp.maximum(self.steps, 1))
-        # A part rounded to above 1 would have no power.
+        # Rounding may lift the part above 1, and a negative number has no power.
         return self.change * jnp.maximum(1 - part, 0) ** power + self.last
 
 
 class WarmedUp(NamedTuple):
-    """A learning rate that rises along a line, whose last step is its peak, and then falls.
+    """A learning rate that rises along a line to the peak, and then falls.
 
     Attributes:
-        warmup: the rise; its steps are one less than those before the fall.
-        decay: the fall, whose steps count anew.
+        warmup: the rise. The fall begins `warmup.steps` + 1 steps after the start.
+        decay: the fall, whose steps count from 0 again.
     """
 
     warmup: Linear
@@ -79,7 +79,7 @@ def inverse(number: Any) -> jax.Array:
 
 
 class SgdNumbers(NamedTuple):
-    """The numbers of `sgd`, but for its rate; they may be a program's arguments."""
+    """The numbers of `sgd` except for the learning rate; they may be arguments of a program."""
 
     momentum: Any
     weight_decay: Any
@@ -89,9 +89,9 @@ class SgdNumbers(NamedTuple):
 def sgd(
     learning_rate: optax.ScalarOrSchedule, *, momentum: Any, weight_decay: Any, clip_norm: Any
 ) -> optax.GradientTransformation:
-    """Makes SGD as DARTS has it: clip the loss's gradient, then add weight decay, then momentum.
+    """Makes DARTS's SGD: clips the loss's gradient, then adds weight decay, then momentum.
 
-    The numbers, here and but for b1 and b2 in `adam`, may be values of a program; the optimizer is made inside it then.
+    All numbers may be arguments of a program, which then makes the optimizer inside.
     """
     return optax.chain(
         clip_by_global_norm(clip_norm),
@@ -101,20 +101,20 @@ def sgd(
 
 
 def clip_by_global_norm(largest: Any) -> optax.GradientTransformation:
-    """Makes optax's transformation of this name, off CPUs in a few kernels instead of two for each array.
+    """Makes optax's transformation of this name, with a few kernels on GPUs and TPUs in place of two for each array.
 
-    On CPUs it is optax's, whose sums are in another order.
+    CPUs get optax's form, which sums in another order.
     """
 
     def update(updates, state, params=None):
         del params
         norm = lax.platform_dependent(updates, cpu=optax.tree.norm, default=_norm_of_one_array)
 
-        def clipped(update):
+        def clip(update):
             small = jnp.squeeze(norm < largest)
             return lax.select(small, update, (update / norm.astype(update.dtype)) * largest)
 
-        return jax.tree.map(clipped, updates), state
+        return jax.tree.map(clip, updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
 
@@ -126,7 +126,10 @@ def _norm_of_one_array(tree):
 def adam(
     learning_rate: Any, *, b1: float, b2: float, weight_decay: Any
 ) -> optax.GradientTransformation:
-    """Makes Adam with the weight decay in the gradient (PyTorch's `Adam(weight_decay=...)`, as DARTS)."""
+    """Makes Adam with the weight decay in the gradient, like PyTorch's `Adam(weight_decay=...)` (DARTS).
+
+    `learning_rate` and `weight_decay` may be arguments of a program, as in `sgd`.
+    """
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.adam(learning_rate, b1=b1, b2=b2),
@@ -134,10 +137,10 @@ def adam(
 
 
 class Optimizer(NamedTuple):
-    """Optimizes several groups of parameters, of which an update moves just one.
+    """Optimizes several groups of parameters; an update changes one group.
 
     Attributes:
-        groups: from the name of each group, a key of the parameters' dict, to its transformation.
+        groups: maps the name of each group, a key of the parameters' dict, to the group's transformation.
     """
 
     groups: Mapping[str, optax.GradientTransformation]
@@ -149,9 +152,9 @@ class Optimizer(NamedTuple):
     def update(
         self, group: str, grads: Any, state: Any, params: dict[str, Any]
     ) -> tuple[dict[str, Any], Any]:
-        """Computes new params and state from the gradient of one group; the others stay bit for bit.
+        """Computes new params and state from the gradient of one group; the other groups stay bit for bit.
 
-        Zero gradients alone would not do: momentum and weight decay move parameters without any.
+        Zero gradients would not be enough, because momentum and weight decay move parameters without a gradient.
         """
         zeros = {name: jax.tree.map(jnp.zeros_like, params[name]) for name in params}
         updates: Any
@@ -166,7 +169,7 @@ class Optimizer(NamedTuple):
 
 
 def _hold(transform):
-    """Makes a `set_to_zero` that keeps the state of `transform` for later."""
+    """Makes a `set_to_zero` that keeps the state of `transform` unchanged."""
     set_to_zero = optax.set_to_zero()
 
     def update(updates, state, params=None):

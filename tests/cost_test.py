@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds against the sizes of the public codes."""
+"""Parameters and multiply-adds against the sizes of public code."""
 
 from collections import Counter
 
@@ -34,19 +34,19 @@ def test_imagenet_sizes(name, millions_of_parameters, millions):
 
 
 def test_a_cell_counted_by_hand():
-    """Two nodes of `none`, skip and separable convolution; two cells, both reductions, of 4 and 8 channels."""
+    """Two reductions of 4 and 8 channels have two nodes with `none`, skip and separable convolution."""
     pairs = (("none", 0), ("skip_connect", 1), ("sep_conv_5x5", 1), ("none", 2))
     cell = genotype.Genotype(pairs, (2, 3), pairs, (2, 3))
     cost = cifar_cost(cell, cells=2, channels=2, classes=3, image_shape=(8, 8, 1))
 
-    def edges(c):  # FactorizedReduce of input 1, SepConv of input 1: weights of kernels
+    def edges(c):  # kernels of FactorizedReduce and SepConv on input 1
         return c * c + 2 * (25 * c + c * c)
 
     stem = 9 * 6  # 1 -> 6 channels, on 8x8
     kernels = [stem, (6 + 6) * 4, edges(4), 6 * 8 + 8 * 8, edges(8), 16 * 3]
-    # Pixels each of these weights meets. The second cell's input 0 is halved to 4x4 on entry.
+    # The pixels that each of these weights reads. Input 0 of the second cell is first halved to 4x4.
     pixels = [64, 64, 16, 16, 4, 1]
-    norms = 2 * (6 + 2 * 4 + 3 * 4 + 2 * 8 + 3 * 8)  # scale and bias
+    norms = 2 * (6 + 2 * 4 + 3 * 4 + 2 * 8 + 3 * 8)  # scales and biases
     assert cost == Cost(
         sum(kernels) + norms + 3, sum(k * p for k, p in zip(kernels, pixels, strict=True))
     )
@@ -54,7 +54,7 @@ def test_a_cell_counted_by_hand():
 
 @pytest.mark.parametrize("name", ["ENASNet", "SNAS_aggressive"])  # five nodes; `none`
 def test_any_cell_by_formula(name):
-    """Twelve cells, so that each third has cells of its own and a run of equal ones."""
+    """Twelve cells give each third single cells and a run of equal cells."""
     cell = genotype.KNOWN[name]
     count = Counter()
 
@@ -82,7 +82,7 @@ def test_any_cell_by_formula(name):
         reduction = number in (4, 8)
         channels *= 1 + reduction
         pairs, concat = cell.cell("reduction" if reduction else "normal")
-        for inputs in before:  # a halved one meets the pixels of the other, too
+        for inputs in before:  # a halved input has the same number of pixels as the other
             convolve(inputs * channels, pixels)
             normalize(channels)
         pixels //= 1 + 3 * reduction

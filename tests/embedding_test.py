@@ -1,4 +1,4 @@
-"""The edge models against a NumPy transcription of the equations, and their properties."""
+"""The edge models: their values against a NumPy transcription of the equations, and their properties."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ MODELS = ("nge", "alpha", "plain", "rnn")
 
 
 def dense(name):
-    """Parameters of a model, all of them random: X is dense and no logit is small."""
+    """Draws all parameters of a model at random, so that X is dense and no logit is small."""
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(embedding.edge_model(name, "printed").init, jax.random.key(0))
     return jax.tree.map(
@@ -65,8 +65,8 @@ def test_parameter_counts(name, count):
 def test_initial_values():
     params = embedding.edge_model("nge", "printed").init(jax.random.key(0))
     x = np.asarray(params["x"]).reshape(12, 64)
-    np.testing.assert_array_equal(x @ x.T, np.eye(12))  # 12 different unit vectors ...
-    assert (x.sum(1) == 1).all() and (x.max(1) == 1).all()  # ... each one-hot
+    np.testing.assert_array_equal(x @ x.T, np.eye(12))  # 12 different unit vectors
+    assert (x.sum(1) == 1).all() and (x.max(1) == 1).all()  # each vector is one-hot
     for weights in (*params["theta_n"], *params["theta_e"], params["theta_o"]):
         deviation = weights.shape[0] ** -0.5
         assert abs(weights.mean()) < 0.2 * deviation
@@ -83,7 +83,7 @@ def test_initial_values_follow_the_key():
     jax.tree.map(np.testing.assert_array_equal, once, again)
     assert not np.allclose(once["theta_o"], other["theta_o"])
     first, second = once["theta_e"]
-    assert not np.allclose(first[:64], second)  # the layers are drawn apart
+    assert not np.allclose(first[:64], second)  # the layers have different keys
 
 
 def softmax(logits):
@@ -92,7 +92,7 @@ def softmax(logits):
 
 
 def probs_by_the_paper(params, embed_nodes):
-    """Eq. 9 and 10, one edge at a time in float64, on the embeddings that `embed_nodes` gives."""
+    """Computes Eq. 9 and 10 one edge at a time in float64, from the embeddings that `embed_nodes` returns."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     probs = np.empty((2, 14, 7))
     for cell in range(2):
@@ -164,10 +164,10 @@ def test_probabilities_of_an_edge_sum_to_one_also_compiled(theta, name):
     assert len(np.unique(np.round(probs, 6))) > 100  # the edges differ
 
 
-def gradient_of(probs, params):
-    """Gradients of both cell types' probabilities, summed with random factors [2, ...].
+def probs_gradient(probs, params):
+    """Computes the gradients [2, ...] of each cell type's probabilities, summed with random factors.
 
-    The factors are there because the plain sum is constant.
+    Without the factors the sum would be constant.
     """
 
     def losses(params):
@@ -178,7 +178,7 @@ def gradient_of(probs, params):
 
 
 def heard_nodes(embed_nodes, x_VxD):
-    """heard[i, j]: whether node j's vector has an influence on node i's embedding."""
+    """Tells for each pair [i, j] whether the vector of node j influences the embedding of node i."""
     jacobian = jax.jit(jax.jacobian(lambda x: embed_nodes(x[None])[0]))(x_VxD)  # [V, D, V, D]
     return np.asarray(abs(jacobian).sum((1, 3)) > 0)
 
@@ -191,12 +191,12 @@ def test_information_runs_along_the_edges(theta):
             lambda x: embedding.graph_convolution(adjacency, x, params["theta_n"]), params["x"][0]
         )
 
-    itself, earlier = np.eye(6, dtype=bool), np.tri(6, k=-1, dtype=bool)
+    same, earlier = np.eye(6, dtype=bool), np.tri(6, k=-1, dtype=bool)
     inner = np.arange(6) >= 2
-    # Printed: inner nodes hear later ones; inputs are isolated.
-    np.testing.assert_array_equal(heard("printed"), itself | (earlier.T & inner[:, None]))
-    # Predecessors: every inner node hears both inputs and the inner nodes before it.
-    np.testing.assert_array_equal(heard("predecessors"), itself | (earlier & inner[:, None]))
+    # As printed, inner nodes hear later nodes, and inputs are isolated.
+    np.testing.assert_array_equal(heard("printed"), same | (earlier.T & inner[:, None]))
+    # As predecessors, every inner node hears both inputs and the earlier inner nodes.
+    np.testing.assert_array_equal(heard("predecessors"), same | (earlier & inner[:, None]))
 
 
 def test_recurrence_hears_earlier_nodes(theta):
@@ -212,7 +212,7 @@ def test_an_edge_depends_on_the_nodes_its_ends_hear(theta, reading, nodes):
     model = embedding.edge_model("nge", reading)
     edge = EDGES.index((0, 2))
 
-    gradient = gradient_of(lambda params: model.probs(params)[:, edge, None], theta["nge"])
+    gradient = probs_gradient(lambda params: model.probs(params)[:, edge, None], theta["nge"])
     for cell in range(2):
         assert tuple(np.flatnonzero(abs(gradient["x"][cell, cell]).sum(-1))) == nodes
 
@@ -220,7 +220,7 @@ def test_an_edge_depends_on_the_nodes_its_ends_hear(theta, reading, nodes):
 @pytest.mark.parametrize("name", ["nge", "plain", "rnn"])
 def test_cell_types_share_all_but_their_nodes(theta, name):
     model = embedding.edge_model(name, "printed")
-    gradient = gradient_of(model.probs, theta[name])  # leading axis: the cell type it comes from
+    gradient = probs_gradient(model.probs, theta[name])  # the leading axis is the cell type
     x = abs(gradient.pop("x")).max((-2, -1))
     np.testing.assert_array_equal(x > 0, np.eye(2, dtype=bool))
     for leaf in jax.tree.leaves(gradient):
@@ -231,7 +231,7 @@ def test_cell_types_share_all_but_their_nodes(theta, name):
 def test_no_node_is_dead_at_the_start(theta, reading):
     model = embedding.edge_model("nge", reading)
     start = {**theta["nge"], "x": embedding.one_hot_nodes(2, 6)}
-    gradient = gradient_of(model.probs, start)["x"]
+    gradient = probs_gradient(model.probs, start)["x"]
     assert (abs(gradient).sum((0, -1)) > 0).all()
 
 
@@ -272,7 +272,7 @@ def test_entropy_is_a_mean_over_edges_in_nats():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_of_edges_come_from_their_embeddings_and_leave_p_as_it_is(name):
-    """A softmax over the edges into each node: of a linear map of the edge embeddings, in alpha of free logits."""
+    """Weights are a softmax over the edges into each node, from edge embeddings or, in alpha, from free logits."""
     model = embedding.edge_model(name, "printed", betas=True)
     key = jax.random.key(3)
     params, without = model.init(key), embedding.edge_model(name, "printed")

@@ -1,4 +1,4 @@
-"""The optimizers: what they do otherwise than optax, and that it is the same."""
+"""The optimizers agree with optax where they compute in another way."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def test_the_norm_of_one_array_clips_as_optax_does(largest):
     expected, _ = optax.clip_by_global_norm(largest).update(grads, optax.EmptyState())
     found, state = optim.clip_by_global_norm(largest).update(grads, optax.EmptyState())
     assert state == optax.EmptyState()
-    jax.tree.map(np.testing.assert_array_equal, found, expected)  # on a CPU, which this is
+    jax.tree.map(np.testing.assert_array_equal, found, expected)  # the tests run on a CPU
 
 
 def test_gpus_sum_the_squares_of_all_gradients_at_once():

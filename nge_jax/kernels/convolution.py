@@ -1,6 +1,6 @@
 """Convolution and 1x1 convolution of NHWC arrays with weight gradients that are fast on CPUs too.
 
-As in `depthwise`, GPUs and TPUs get the library's form and never see the other one.
+GPUs and TPUs get the library's forms, as in `depthwise`.
 """
 
 import functools
@@ -20,12 +20,12 @@ def conv(
     padding: str | Sequence[tuple[int, int]] = "SAME",
     dilation: Sequence[int] = (1, 1),
 ) -> jax.Array:
-    """Convolves x [B, H, W, C_in] with kernel [h, w, C_in, C]; arguments as of `lax.conv_general_dilated`.
+    """Convolves x [B, H, W, C_in] with a kernel [h, w, C_in, C]; see `lax.conv_general_dilated` for the arguments.
 
-    On CPUs the kernel's gradient is a matrix product: the library's takes a hundred times as long where
-    XLA compiles it into a loop, as the steps of a training are.
+    On CPUs the kernel's gradient is a matrix product. The library's gradient takes a hundred times as long inside a
+    compiled loop, such as the steps of a training.
     """
-    if not isinstance(padding, str):  # a tuple can be hashed
+    if not isinstance(padding, str):  # a static argument must be hashable
         padding = tuple((before, after) for before, after in padding)
     return _conv(x, kernel, tuple(strides), padding, tuple(dilation))
 
@@ -49,12 +49,12 @@ def _conv_backward(strides, padding, dilation, residuals, gradient):
     x, kernel = residuals
     setting = {"strides": strides, "padding": padding, "dilation": dilation}
 
-    def by_library(x, gradient):
+    def library_gradient(x, gradient):
         return jax.vjp(lambda k: _library_conv(x, k, **setting), kernel)[1](gradient)[0]
 
-    by_windows = functools.partial(_kernel_gradient, size=kernel.shape[:2], **setting)
+    cpu_gradient = functools.partial(_kernel_gradient, size=kernel.shape[:2], **setting)
     (g_x,) = jax.vjp(lambda x: _library_conv(x, kernel, **setting), x)[1](gradient)
-    g_kernel = lax.platform_dependent(x, gradient, cpu=by_windows, default=by_library)
+    g_kernel = lax.platform_dependent(x, gradient, cpu=cpu_gradient, default=library_gradient)
     return g_x, g_kernel
 
 
@@ -68,16 +68,17 @@ def dense_conv(
     stride: int = 1,
     padding: tuple[int, int] | None = None,
 ) -> jax.Array:
-    """Convolves as `conv`, along both axes alike, with an input's gradient that is fast on CPUs too.
+    """Convolves like `conv`, with the same stride and padding along both axes and an input gradient fast on CPUs too.
 
-    There it is a convolution with the flipped kernel, 25 times as fast as the library's (64 x 32 x 32 pixels, 16 to 48
-    channels). `conv` keeps the library's, which rounds otherwise: trainings repeat bit by bit.
+    On CPUs the input's gradient is a convolution with the flipped kernel. It is 25 times as fast as the library's
+    (64 images of 32 x 32 pixels, 16 to 48 channels). `conv` keeps the library's gradient because the two round
+    differently, and a training must repeat earlier ones bit by bit.
 
     Args:
         x: [B, H, W, C_in].
         kernel: [k, k, C_in, C].
-        stride: of both axes.
-        padding: zeros before and behind; None: a half of an odd kernel, which keeps the size at stride 1.
+        stride: stride along both axes.
+        padding: zeros before and behind; None: half of an odd kernel, which keeps the size at stride 1.
     """
     return _library_conv(x, kernel, (stride, stride), _both_axes(kernel, padding), (1, 1))
 
@@ -96,13 +97,13 @@ def _dense_conv_backward(stride, padding, residuals, gradient):
     pads = _both_axes(kernel, padding)
     setting = {"strides": (stride, stride), "padding": pads, "dilation": (1, 1)}
 
-    def by_library(x, kernel, gradient):
+    def library_gradients(x, kernel, gradient):
         return jax.vjp(functools.partial(_library_conv, **setting), x, kernel)[1](gradient)
 
-    def by_products(x, kernel, gradient):
+    def cpu_gradients(x, kernel, gradient):
         g_kernel = _kernel_gradient(x, gradient, size=kernel.shape[:2], **setting)
-        # The gradient with zeros between its pixels where the kernel took steps, and as many around it as the kernel
-        # reaches; fewer than none are pixels that no output has seen.
+        # A stride puts zeros between the pixels of the gradient, and the reach of the kernel puts zeros around them.
+        # Negative padding cuts off pixels that no output has seen.
         reach, spread = len(kernel) - 1, [(n - 1) * stride + 1 for n in gradient.shape[1:3]]
         low = reach - pads[0][0]
         around = [
@@ -115,14 +116,15 @@ def _dense_conv_backward(stride, padding, residuals, gradient):
         g_x = _library_conv(gradient, flipped, (1, 1), "VALID", (1, 1))
         return g_x, g_kernel.astype(kernel.dtype)
 
-    return lax.platform_dependent(x, kernel, gradient, cpu=by_products, default=by_library)
+    forms = {"cpu": cpu_gradients, "default": library_gradients}
+    return lax.platform_dependent(x, kernel, gradient, **forms)
 
 
 dense_conv.defvjp(_dense_conv_forward, _dense_conv_backward)
 
 
 def _kernel_gradient(x, gradient, *, size, strides, padding, dilation):
-    """Computes the kernel's gradient [h, w, C_in, C]: every pixel's window times its gradient, summed."""
+    """Computes the kernel's gradient [h, w, C_in, C]: the sum of every pixel's window times its gradient."""
     reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding)
@@ -148,17 +150,18 @@ def _pointwise_forward(x, weights):
 
 
 def _pointwise_backward(residuals, gradient):
-    def by_library(x, weights, gradient):
+    def library_gradients(x, weights, gradient):
         return jax.vjp(jnp.matmul, x, weights)[1](gradient)
 
-    def by_products(x, weights, gradient):
-        # Stored before both products read it. Else XLA fuses what the gradient comes from into a transposed copy
-        # for one of them, which takes several times as long as the product.
+    def cpu_gradients(x, weights, gradient):
+        # The barrier stores the gradient for both products. Otherwise XLA would fuse the source of the gradient into a
+        # transposed copy for one product. That copy takes several times as long as the product.
         flat = lax.optimization_barrier(gradient.reshape(-1, gradient.shape[-1]))
         g_x = (flat @ weights.T).reshape(x.shape)
         return g_x, _product_over_pixels(x, flat).astype(weights.dtype)
 
-    return lax.platform_dependent(*residuals, gradient, cpu=by_products, default=by_library)
+    forms = {"cpu": cpu_gradients, "default": library_gradients}
+    return lax.platform_dependent(*residuals, gradient, **forms)
 
 
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
@@ -174,24 +177,24 @@ def strided_pointwise(
 ) -> jax.Array:
     """Applies a 1x1 convolution to every `step`-th pixel from `shift` on, along both axes.
 
-    On CPUs it is the product of a strided slice. Elsewhere it is the library's strided convolution: XLA's GPU
-    compiler (jaxlib 0.10.2) aborts on a product of y[:, ::2, ::2] where y has other readers and comes from a
-    broadcast, even that of ReLU's zero. To decide what the product's kernel computes, it measures a slice by its
-    limits alone, takes this one for all of y, and fails where it does not find the size of y.
+    On CPUs this is the product of a strided slice, elsewhere the library's strided convolution. XLA's GPU compiler
+    (jaxlib 0.10.2) aborts on a product of y[:, ::2, ::2] if y has other readers and comes from a broadcast. The zero of
+    a ReLU is such a broadcast. To decide what the kernel computes, the compiler measures a slice by its limits alone.
+    It takes this slice for all of y, and fails because the sizes differ.
 
     Args:
-        x: [B, H, W, C_in]; pixels behind the last are zero.
+        x: [B, H, W, C_in]; pixels behind the last one are zero.
         weights: [C_in, C].
-        step: pixels from one that is read to the next.
-        shift: pixels before the first that is read.
-        product: on CPUs, of the pixels [B, H', W', C_in] and the weights.
+        step: distance of the pixels that are read.
+        shift: number of pixels before the first one that is read.
+        product: the product of pixels [B, H', W', C_in] and weights that CPUs compute.
 
     Returns:
         [B, ceil(H / step), ceil(W / step), C].
     """
-    by_slice = functools.partial(_product_of_slice, step=step, shift=shift, product=product)
-    by_library = functools.partial(_strided_conv, step=step, shift=shift)
-    return lax.platform_dependent(x, weights, cpu=by_slice, default=by_library)
+    cpu_form = functools.partial(_multiply_slice, step=step, shift=shift, product=product)
+    library_form = functools.partial(_strided_conv, step=step, shift=shift)
+    return lax.platform_dependent(x, weights, cpu=cpu_form, default=library_form)
 
 
 def _strided_pointwise_forward(x, weights, step, shift, product):
@@ -199,36 +202,37 @@ def _strided_pointwise_forward(x, weights, step, shift, product):
 
 
 def _strided_pointwise_backward(step, shift, product, residuals, gradient):
-    def by_slice(x, weights, gradient):
-        function = functools.partial(_product_of_slice, step=step, shift=shift, product=product)
+    def cpu_gradients(x, weights, gradient):
+        function = functools.partial(_multiply_slice, step=step, shift=shift, product=product)
         return jax.vjp(function, x, weights)[1](gradient)
 
-    def by_library(x, weights, gradient):
+    def library_gradients(x, weights, gradient):
         function = functools.partial(_strided_conv, step=step, shift=shift)
         return jax.vjp(function, x, weights)[1](gradient)
 
-    return lax.platform_dependent(*residuals, gradient, cpu=by_slice, default=by_library)
+    forms = {"cpu": cpu_gradients, "default": library_gradients}
+    return lax.platform_dependent(*residuals, gradient, **forms)
 
 
 strided_pointwise.defvjp(_strided_pointwise_forward, _strided_pointwise_backward)
 
 
-def _product_of_slice(x, weights, step, shift, product):
+def _multiply_slice(x, weights, step, shift, product):
     x = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0))) if shift else x
     return product(x[:, shift::step, shift::step], weights)
 
 
 def _strided_conv(x, weights, step, shift):
-    """Shifts by a kernel whose first taps are zero: it costs arithmetic, where a shifted copy of x costs memory."""
+    """Shifts by a kernel whose first taps are zero, which costs arithmetic; a shifted copy of x would cost memory."""
     before = int(shift > 0)
     kernel = jnp.pad(weights[None, None], ((before, 0), (before, 0), (0, 0), (0, 0)))
-    # Zeros behind the last pixel as far as the last tap reaches: none where `step` divides the size.
+    # Zeros follow the last pixel as far as the last tap reaches. There are none if `step` divides the size.
     reach = [(-(-size // step) - 1) * step + shift + 1 for size in x.shape[1:3]]
     pads = [(0, max(0, r - size)) for r, size in zip(reach, x.shape[1:3], strict=True)]
     return _library_conv(x, kernel, (step, step), pads, (max(shift, 1),) * 2)
 
 
 def _product_over_pixels(x, y):
-    """Computes x^T y [C_x, C_y], float32, of x [..., C_x] and y [..., C_y]."""
+    """Computes x^T y [C_x, C_y], float32, from x [..., C_x] and y [..., C_y]."""
     x, y = (a.reshape(-1, a.shape[-1]) for a in (x, y))
     return jnp.matmul(x.T, y, preferred_element_type=jnp.float32)

@@ -1,8 +1,7 @@
 """3x3 pools of NHWC arrays, with gradients that are fast on CPUs too.
 
-XLA's CPU backend is slow at the windows of a pool and at their derivative: there the maximum is taken along
-the columns and then along the rows, and the average is a depthwise convolution. As in `depthwise`, GPUs and
-TPUs get the library's forms.
+XLA's CPU backend is slow at the windows of a pool and at their derivative. On CPUs the maximum is taken along the
+columns and then along the rows. GPUs and TPUs get the library's form. The average is a depthwise convolution.
 """
 
 import functools
@@ -34,11 +33,12 @@ def _max_pool_forward(x, stride):
 
 
 def _max_pool_backward(stride, residuals, gradient):
-    def by_library(x, y, gradient):
+    def library_gradient(x, y, gradient):
         return jax.vjp(lambda x: _library_max_pool(x, stride), x)[1](gradient)[0]
 
-    on_cpu = functools.partial(_max_pool_input_gradient, stride=stride)
-    return (lax.platform_dependent(*residuals, gradient, cpu=on_cpu, default=by_library),)
+    cpu_gradient = functools.partial(_max_pool_input_gradient, stride=stride)
+    forms = {"cpu": cpu_gradient, "default": library_gradient}
+    return (lax.platform_dependent(*residuals, gradient, **forms),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
@@ -54,10 +54,10 @@ def _max_of_nine(x, stride):
 
 
 def _max_pool_input_gradient(x, y, gradient, stride):
-    """Gives each output's gradient to its first maximum in row order (as PyTorch).
+    """Gives each output's gradient to its first maximum in row order, as PyTorch does.
 
-    Along the columns of the row maxima, then along the rows: three taps each instead of nine, and which
-    of three comes first takes two comparisons and no array of indices.
+    The gradient first goes along the columns of the row maxima, and then along the rows. Each direction has three taps,
+    not nine, and two comparisons tell the first maximum of three without an array of indices.
     """
     row_maxima = _max_of_three(x, 2, stride)
     g_row_maxima = _max_of_three_gradient(row_maxima, y, gradient, 1, stride)
@@ -70,9 +70,9 @@ def _max_of_three(x, axis, stride):
 
 def _max_of_three_gradient(x, y, gradient, axis, stride):
     first, second, _ = (window == y for window in _three(x, axis, stride))
-    chosen = first, ~first & second, ~(first | second)
+    masks = first, ~first & second, ~(first | second)
     total = jnp.zeros((), gradient.dtype)
-    for start, mask in enumerate(chosen):
+    for start, mask in enumerate(masks):
         reach = start + (y.shape[axis] - 1) * stride + 1
         pads = [(0, 0, 0)] * x.ndim
         pads[axis] = (start, x.shape[axis] + 2 - reach, stride - 1)
@@ -81,7 +81,7 @@ def _max_of_three_gradient(x, y, gradient, axis, stride):
 
 
 def _three(x, axis, stride):
-    """Lists the three elements of each window along `axis`, padded by one: three arrays of the output's size."""
+    """Lists the first, second and third elements of all windows along `axis`, which is padded by one."""
     size = x.shape[axis]
     pads = [(0, 0, 0)] * x.ndim
     pads[axis] = (1, 1, 0)
@@ -90,17 +90,17 @@ def _three(x, axis, stride):
 
 
 def avg_pool(x: jax.Array, stride: int = 1) -> jax.Array:
-    """Takes the mean of each 3x3 window of x [B, H, W, C], at the size of `max_pool`; padding is not counted."""
+    """Takes the mean of each 3x3 window of x [B, H, W, C], padded like `max_pool`; the mean leaves padding out."""
     kernel = jnp.ones((3, 3, x.shape[-1]), x.dtype)
     return depthwise_conv(x, kernel, stride) * _inverse_counts(x.shape[1:3], stride).astype(x.dtype)
 
 
 def _inverse_counts(size, stride):
-    """Computes 1 / number of pixels that a 3x3 window sees: [ceil(H / stride), ceil(W / stride), 1]."""
+    """Computes 1 / number of pixels in each 3x3 window: [ceil(H / stride), ceil(W / stride), 1]."""
 
-    def seen(length):
+    def count(length):
         center = jnp.arange(0, length, stride)
         return 1 + (center > 0) + (center + 1 < length)
 
-    height, width = map(seen, size)
+    height, width = map(count, size)
     return (1.0 / (height[:, None] * width[None, :]))[..., None]

@@ -1,4 +1,4 @@
-"""A cell of a derived network with its drop-path, and the stack of such cells."""
+"""A cell of a derived network with drop-path, and the stack of such cells."""
 
 import itertools
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nge_jax.kernels.stored import stored, stored_gradient
+from nge_jax.kernels.materialize import materialize, materialize_gradient
 from nge_jax.networks import layers
 from nge_jax.space.genotype import NUM_INPUTS, Genotype
 from nge_jax.space.stack import CellSpec
@@ -20,30 +20,29 @@ def draw_path_scales(
 ) -> jax.Array:
     """Draws drop-path for each cell, edge and sample: 0 with probability `rate`, else 1 / (1 - rate).
 
-    Outside the network, so that devices which share a batch can take their samples' part.
+    The scales are drawn outside the network, therefore each device takes the part for its samples of a batch.
 
     Args:
         key: PRNG key.
-        genotype: the network's.
+        genotype: genotype of the network.
         cells: number of cells.
-        batch: number of samples, of all devices.
+        batch: number of samples on all devices.
         rate: scalar in [0, 1).
 
     Returns:
-        float32 [cells, edges, batch]; a cell of fewer edges ignores the rest.
+        float32 [cells, edges, batch]; a cell with fewer edges ignores the rest.
     """
     edges = max(len(genotype.normal), len(genotype.reduce))
     keep = jax.random.bernoulli(key, 1.0 - rate, (cells, edges, batch))
-    # Stored, or all that multiply by one of them would each draw it anew.
-    return stored(keep / (1.0 - rate), jnp.asarray(rate))
+    # Otherwise every multiplication with one of the scales would draw it again.
+    return materialize(keep / (1.0 - rate), jnp.asarray(rate))
 
 
 class FixedCell(nn.Module):
     """Computes a derived cell: ([N, H0, W0, C0], [N, H, W, C1]) -> [N, H', W', channels * concatenated].
 
-    H0 = H, or 2 H after a reduction; H' = H, or H / 2 in a reduction (a reduction that doubles the
-    spacing leaves the size). `path_scales` [edges, N] scale the operations' outputs sample by sample,
-    identities apart.
+    H0 is H, or 2 H after a reduction. H' is H, or H / 2 in a reduction that does not double the spacing. `path_scales`
+    [edges, N] scale the outputs of all operations but identities, sample by sample.
     """
 
     genotype: Genotype
@@ -63,7 +62,7 @@ class FixedCell(nn.Module):
             first(channels, self.norm, self.dtype, name="input_0")(s0),
             layers.ReluConvNorm(channels, self.norm, self.dtype, name="input_1")(s1),
         ]
-        pools = {}  # two of the same array are one, whose derivative is taken once
+        pools = {}  # equal pools of the same array are computed once, and differentiated once
         for index, (operation, source) in enumerate(edges):
             if source < NUM_INPUTS:
                 stride, spacing = 2 if reduction else 1, (before, after)
@@ -81,14 +80,14 @@ class FixedCell(nn.Module):
             if index % 2 == 0:
                 nodes.append(y)
             else:
-                nodes[-1] = stored_gradient(nodes[-1] + y)
+                nodes[-1] = materialize_gradient(nodes[-1] + y)
         return jnp.concatenate([nodes[node] for node in concat], axis=-1)
 
 
 class CellStack(nn.Module):
-    """Computes cells in a row, each fed by the two before it: (s0, s1) -> their outputs as endpoints.
+    """Computes a chain of cells, each of which reads the two cells before it: (s0, s1) -> outputs as endpoints.
 
-    `path_scales`: [cells, edges, N] of `draw_path_scales`, or None for no drop-path.
+    `path_scales` [cells, edges, N] come from `draw_path_scales`; None means no drop-path.
     """
 
     genotype: Genotype
@@ -106,7 +105,7 @@ class CellStack(nn.Module):
             end = start + len(tuple(equal))
             _, concat = self.genotype.cell("reduction" if spec.reduction else "normal")
             while start < end:
-                # A run needs both inputs of the shape that the cells put out.
+                # A run of equal cells is one loop, which needs inputs and outputs of the same shape.
                 same = s0.shape == s1.shape and s1.shape[-1] == len(concat) * spec.channels
                 stop = end if same else start + 1
                 single = stop == start + 1
@@ -123,7 +122,7 @@ class CellStack(nn.Module):
 
 
 def _scan(length: int) -> Callable:
-    """Makes one loop of `length` equal cells; weights and statistics get a leading axis of that length."""
+    """Makes a loop of `length` equal cells, whose weights and statistics get a leading axis of that length."""
     return nn.scan(
         lambda cell, inputs, scales: ((inputs[1], cell(*inputs, scales)), None),
         variable_axes={"params": 0, "batch_stats": 0, "intermediates": 0},

@@ -1,7 +1,7 @@
 """DeepLabv3 on the network of a derived cell: atrous spatial pyramid pooling, then upsampling.
 
-Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation" (2017). The paper names
-DeepLabv3 and no more; rates, widths and dropout are DeepLab's.
+Source: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation" (2017). The paper names DeepLabv3
+and gives no details; rates, widths and dropout are DeepLab's values.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,17 @@ from nge_jax.space.genotype import Genotype
 class Head(nn.Module):
     """Applies pyramid pooling, projection, dropout and a classifier, and upsamples to the size of the images.
 
-    ([N, h, w, C], (H, W), keys [N]) -> logits [N, H, W, classes] float32. Each branch of the pyramid
-    has `width` channels: a 1x1 convolution, a 3x3 one for each of `rates` (its dilation, in pixels of
-    the features) and the features' mean over the image.
+    The function is ([N, h, w, C], (H, W), keys [N]) -> logits [N, H, W, classes] float32.
+
+    Attributes:
+        classes: number of classes.
+        norm: makes a batch normalization.
+        dtype: data type of the activations.
+        width: channels of each branch of the pyramid.
+        rates: dilations of the pyramid's 3x3 convolutions, in pixels of the features. A 1x1 convolution is one branch
+            more.
+        image_pooling: whether the mean of the features over the image is a branch, too.
+        dropout: dropout rate.
     """
 
     classes: int
@@ -63,8 +71,8 @@ class Head(nn.Module):
 def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Interpolates bilinearly, corners on corners: [N, h, w, C] -> [N, *size, C].
 
-    A feature of output stride s is centered on every s-th pixel, from the first: for images of a
-    multiple of s pixels plus 1 it stays where it is (so DeepLab's crop of 513).
+    With output stride s, the features are centered on every s-th pixel from the first pixel on. They stay in place if
+    the image size is a multiple of s plus 1, which is why DeepLab crops to 513 pixels.
     """
     return lax.platform_dependent(
         x,
@@ -75,7 +83,7 @@ def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def _upsample_by_products(x, size):
-    rows, columns = _lines(x, size)
+    rows, columns = _line_weights(x, size)
     x = jnp.einsum("yh,nhwc->nywc", rows, x, precision="highest")
     return jnp.einsum("xw,nywc->nyxc", columns, x, precision="highest")
 
@@ -83,16 +91,16 @@ def _upsample_by_products(x, size):
 def _upsample_by_sums(x, size):
     """Computes `upsample` without a product, for GPUs.
 
-    XLA's GPU compiler (jaxlib 0.10.2) refuses ("couldn't find output tile sizes") a product over an axis with others
-    on both sides, such as these, unless a power of two divides what lies behind; the interpolation's sizes are odd.
+    XLA's GPU compiler (jaxlib 0.10.2) refuses a product over an axis between others: "couldn't find output tile sizes".
+    It accepts the product only if a power of two divides the size behind the axis, and the sizes here are odd.
     """
-    rows, columns = _lines(x, size)
+    rows, columns = _line_weights(x, size)
     x = (x[:, None] * rows[:, :, None, None]).sum(2)
     return (x[:, :, None] * columns[:, :, None]).sum(3)
 
 
-def _lines(x, size):
-    """Computes the weights [after, before] of both axes of x [N, h, w, C]."""
+def _line_weights(x, size):
+    """Computes the weights [after, before] for both axes of x [N, h, w, C]."""
     return [
         jnp.asarray(_interpolation(before, after), x.dtype)
         for before, after in zip(x.shape[1:3], size, strict=True)
@@ -100,13 +108,13 @@ def _lines(x, size):
 
 
 def _interpolation(before, after):
-    """Computes the weights [after, before] of the points of a line of `before` in one of `after`, ends on ends."""
+    """Computes the weights [after, before] that stretch a line of `before` points to `after` points, ends on ends."""
     positions = np.linspace(0, before - 1, after)
     return np.maximum(0, 1 - abs(positions[:, None] - np.arange(before)))
 
 
 def _drop(x, keys, rate):
-    """Zeroes elements of `x` [N, ...] with probability `rate`, by each sample's own key, and rescales."""
+    """Zeroes elements of x [N, ...] with probability `rate`, by one key for each sample, and rescales the rest."""
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
     return jnp.where(keep, x / (1 - rate), 0)
 
@@ -124,20 +132,20 @@ def deeplab_network(
     dropout: float = 0.1,
     **options: Any,
 ) -> Network:
-    """Makes ImageNet's network with `Head` for a head: (logits [N, H, W, classes], endpoints) of images.
+    """Makes ImageNet's network with a segmentation `Head`: images -> (logits [N, H, W, classes], endpoints).
 
-    Its stem and cells have the names and shapes of `imagenet_network`'s.
+    The stem and the cells have the same names and shapes as in `imagenet_network`.
 
     Args:
-        genotype: of the cells.
+        genotype: genotype of the cells.
         cells: number of cells.
-        channels: of each operation in the first cells.
-        classes: number of classes, the background among them.
-        output_stride: pixels of the image to one of the features: 8, 16 or 32.
+        channels: channels of each operation in the first cells.
+        classes: number of classes, with the background.
+        output_stride: pixels of the image per pixel of the features, along an axis: 8, 16 or 32.
         width: channels of each branch of the pyramid.
-        rates: dilations of the pyramid, meant for output stride 16; 8 wants them doubled.
-        image_pooling: whether the pyramid has a branch of the whole image.
-        dropout: rate, in training.
+        rates: dilations of the pyramid at output stride 16; output stride 8 needs twice these rates.
+        image_pooling: whether the pyramid has a branch with the mean over the image.
+        dropout: dropout rate in training.
         **options: `dtype` and `bn_axis_name` of `Network`.
     """
     head = partial(Head, width=width, rates=rates, image_pooling=image_pooling, dropout=dropout)

@@ -1,17 +1,16 @@
 """Layers of the derived networks as Flax Linen modules on NHWC arrays.
 
-`OPS` maps an operation's DARTS name to a builder with one signature, `(channels, stride, norm,
-dtype, name, spacing)`, of a function `[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride),
-channels]`. The network decides once what `norm` is (training or evaluation, data type); layers only
-call it.
+`OPS` maps the DARTS name of an operation to a builder. Every builder has the signature `(channels, stride, norm, dtype,
+name, spacing)` and returns a function `[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride), channels]`. The
+network decides once which normalization `norm` makes (training or evaluation, data type), and layers call it.
 
-`spacing` (before, after) is how many pixels apart an operation's neighbors lie, in its input and in
-its output. A stride of 2 goes with (1, 1) and halves the array; with (1, 2) the array keeps its size
-and the pixels that the stride would have kept lie 2 apart: they have the same values, and operations
-that follow with (2, 2) keep it so (atrous convolution). Weights do not depend on the spacing.
+`spacing` (before, after) is the distance of neighboring pixels in the input and in the output of an operation. With
+(1, 1) a stride of 2 halves the array. With (1, 2) the array keeps its size: the pixels that the stride would keep have
+the same values, and lie 2 apart. Operations that follow with (2, 2) preserve this, which is atrous convolution. Weights
+do not depend on the spacing.
 
-Weights start as PyTorch's defaults do (paper silent, DARTS leaves them): uniform in
-+-1/sqrt(fan_in), He-uniform with a = sqrt(5), that is a variance of 1/(3 fan_in).
+Weights start from PyTorch's defaults (paper silent, DARTS value): uniform in +-1/sqrt(fan_in), which is He-uniform with
+a = sqrt(5) and has the variance 1/(3 fan_in).
 """
 
 import itertools
@@ -29,14 +28,17 @@ from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
 from nge_jax.space.spaces import DILATED, SEPARABLE
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-# A depthwise kernel [k, k, C] has no input axis: each channel sees k*k inputs.
+# A depthwise kernel [k, k, C] has no input axis: each channel reads k*k inputs.
 depthwise_init = nn.initializers.variance_scaling(
     1 / 3, "fan_in", "uniform", in_axis=(0, 1), out_axis=2
 )
 
 
 def _product(x, weights, dimensions, precision, step=1, shift=0):
-    del dimensions, precision  # always those of a 1x1 convolution, and the default
+    del (
+        dimensions,
+        precision,
+    )  # Flax passes the dimensions of a 1x1 convolution and the default precision
     if step == 1 and shift == 0:
         return convolution.pointwise(x, weights)
     return convolution.strided_pointwise(x, weights, step, shift)
@@ -55,14 +57,14 @@ conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_init, conv_general_di
 Spacing = tuple[int, int]
 
 
-def step_of(stride: int, spacing: Spacing) -> int:
-    """Computes how many pixels of the input an operation goes on for one of the output."""
+def input_step(stride: int, spacing: Spacing) -> int:
+    """Computes the number of input pixels between neighboring pixels of the output."""
     before, after = spacing
     return stride * before // after
 
 
 class BatchNorm(nn.BatchNorm):
-    """Is Flax's module, of which training takes a derivative that is fast on CPUs too: [..., C] -> [..., C]."""
+    """Normalizes [..., C] like Flax's module, and in training with a derivative that is fast on CPUs too."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -115,8 +117,8 @@ class ReluConvNorm(nn.Module):
 class FactorizedReduce(nn.Module):
     """Halves the resolution: [N, H, W, C] -> [N, ceil(H/2), ceil(W/2), channels].
 
-    ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel,
-    concatenation, BN. Where H or W is odd the shifted input ends in a zero (DARTS refuses those).
+    The steps are ReLU, two 1x1 convolutions of stride 2, concatenation and BN. The second convolution reads the input
+    shifted by one pixel. Where H or W is odd the shifted input ends in a zero (DARTS refuses odd sizes).
     """
 
     channels: int
@@ -127,7 +129,7 @@ class FactorizedReduce(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.relu(x)
-        step, shifts = step_of(2, self.spacing), (0, self.spacing[0])
+        step, shifts = input_step(2, self.spacing), (0, self.spacing[0])
         halves = self.channels - self.channels // 2, self.channels // 2
         y = [
             pointwise(c, dtype=self.dtype, dot_general=partial(_product, step=step, shift=shift))(x)
@@ -137,7 +139,7 @@ class FactorizedReduce(nn.Module):
 
 
 class SepConv(nn.Module):
-    """Applies (ReLU, depthwise convolution, 1x1 convolution, BN) twice, the stride on the first."""
+    """Applies (ReLU, depthwise convolution, 1x1 convolution, BN) twice; the first convolution has the stride."""
 
     channels: int
     stride: int
@@ -149,7 +151,7 @@ class SepConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         before, after = self.spacing
-        for step, dilation in ((step_of(self.stride, self.spacing), before), (1, after)):
+        for step, dilation in ((input_step(self.stride, self.spacing), before), (1, after)):
             x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(x)
             x = self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
         return x
@@ -167,19 +169,19 @@ class DilConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        step, dilation = step_of(self.stride, self.spacing), 2 * self.spacing[0]
+        step, dilation = input_step(self.stride, self.spacing), 2 * self.spacing[0]
         x = DepthwiseConv(self.size, step, dilation, dtype=self.dtype)(x)
         return self.norm()(pointwise(self.channels, dtype=self.dtype)(x))
 
 
 def is_identity(operation: str, stride: int) -> bool:
-    """Tells whether the operation passes its input on unchanged (drop-path spares those)."""
+    """Tells whether the operation returns the input unchanged; drop-path spares such operations."""
     return operation == "skip_connect" and stride == 1
 
 
 def _none(channels, stride, norm, dtype, name, spacing=(1, 1)):
     del channels, norm, dtype, name
-    step = step_of(stride, spacing)
+    step = input_step(stride, spacing)
     return lambda x: jnp.zeros_like(x[:, ::step, ::step])
 
 
@@ -192,12 +194,12 @@ def _skip_connect(channels, stride, norm, dtype, name, spacing=(1, 1)):
 def _pool(pool, channels, stride, norm, dtype, name, spacing=(1, 1)):
     del channels, norm, dtype, name
     if spacing[0] == 1:
-        return partial(pool, stride=step_of(stride, spacing))
+        return partial(pool, stride=input_step(stride, spacing))
     return partial(_pool_apart, pool, spacing[0])
 
 
 def _pool_apart(pool, spacing, x):
-    """Pools with stride 1 over every `spacing`-th pixel, from each of the first ones."""
+    """Pools with stride 1 over every `spacing`-th pixel, from each of the first pixels on."""
     y = jnp.zeros_like(x)
     for row, column in itertools.product(range(spacing), repeat=2):
         part = slice(None), slice(row, None, spacing), slice(column, None, spacing)
@@ -209,7 +211,7 @@ def _conv(module, size, channels, stride, norm, dtype, name, spacing=(1, 1)):
     return module(channels, stride, norm, dtype, size, spacing, name=name)
 
 
-POOLS = "max_pool_3x3", "avg_pool_3x3"  # have no weights
+POOLS = "max_pool_3x3", "avg_pool_3x3"  # these have no weights
 
 OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
     "none": _none,
@@ -224,7 +226,7 @@ OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
 
 
 class CifarStem(nn.Module):
-    """Applies a 3x3 convolution and BN, for the first cell's two inputs: [N, H, W, C] -> twice [N, H, W, channels]."""
+    """Applies a 3x3 convolution and BN; both inputs of the first cell are the result [N, H, W, channels]."""
 
     channels: int
     norm: Callable
@@ -245,7 +247,8 @@ class ImageNetStem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def halve(channels, x):  # padding 1 on both sides as PyTorch; "SAME" would pad 0 and 1
+        def halve(channels, x):
+            # PyTorch pads 1 on both sides, and "SAME" would pad 0 and 1.
             return self.norm()(conv(channels, (3, 3), 2, padding=1, dtype=self.dtype)(x))
 
         s0 = halve(self.channels, nn.relu(halve(self.channels // 2, x)))
@@ -253,7 +256,7 @@ class ImageNetStem(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Classifies by a fully connected layer, in float32 whatever the network computes in: [N, C] -> [N, classes]."""
+    """Applies a fully connected layer, in float32 for any data type of the network: [N, C] -> [N, classes]."""
 
     classes: int
 

@@ -1,10 +1,12 @@
 """Networks of derived cells, for CIFAR and ImageNet: stem, cells, auxiliary head, classifier.
 
-A network maps images [N, H, W, C] to `(logits [N, classes] float32, endpoints)`. `endpoints` is a
-dict of named arrays: "stem", "cell_XX" for the output of each cell outside a run of equal cells and
-of the last cell of each run, and in training "aux_logits".
+A network maps images [N, H, W, C] to `(logits [N, classes] float32, endpoints)`. `endpoints` is a dict of named arrays:
 
-Equal neighboring cells run as one `nn.scan` over stacked weights: of 20 cells nine are compiled.
+* "stem";
+* "cell_XX", the output of a cell, for each cell outside a run of equal cells and the last cell of each run;
+* "aux_logits" in training, if there is an auxiliary head.
+
+Equal neighboring cells run as one `nn.scan` over stacked weights, so that only nine of 20 cells are compiled.
 """
 
 from collections.abc import Callable
@@ -22,10 +24,9 @@ from nge_jax.space.stack import CellSpec, cell_plan
 
 
 class AuxiliaryHead(nn.Module):
-    """Classifies features by DARTS's auxiliary head: [N, H, W, C] -> logits [N, classes].
+    """Classifies features with DARTS's auxiliary head: [N, H, W, C] -> logits [N, classes].
 
-    On CIFAR (8x8 features) the pooling has stride 3; on ImageNet (7x7) stride 2, and DARTS leaves
-    out the last BN.
+    The pooling has stride 3 on CIFAR (8x8 features) and stride 2 on ImageNet (7x7), where DARTS leaves out the last BN.
     """
 
     classes: int
@@ -44,19 +45,19 @@ class AuxiliaryHead(nn.Module):
 
 
 class Network(nn.Module):
-    """Computes stem, cells, global average pooling and classifier; in training an auxiliary head at 2/3.
+    """Computes stem, cells, global average pooling and classifier, and in training an auxiliary head at 2/3.
 
     Attributes:
-        genotype: of the cells.
+        genotype: genotype of the cells.
         plan: the cells, first to last, from `space.stack.cell_plan`.
         classes: number of classes.
-        stem: makes the module that turns images into the first cell's two inputs.
+        stem: makes the module that computes both inputs of the first cell from images.
         auxiliary: makes the auxiliary head; None: there is none.
-        dtype: of the activations; None: of the images. Parameters and statistics are float32 always.
-        bn_axis_name: a `pmap` axis to normalize with the statistics of the whole batch; None: each device
-            normalizes with its own part's, as the paper's multi-GPU runs do.
-        head: makes what stands in for pooling and classifier: a module whose result, from the last cell's
-            output, the size of the images and `head_keys` (for each sample a key), is the logits.
+        dtype: data type of the activations; None: the images'. Parameters and statistics are always float32.
+        bn_axis_name: `pmap` axis over which batch statistics are averaged; None: each device normalizes with its own
+            statistics, as in the paper's multi-GPU runs.
+        head: makes a module that replaces pooling and classifier. It computes logits from the last cell's output, the
+            size of the images and `head_keys`, one key for each sample.
     """
 
     genotype: Genotype
@@ -77,8 +78,8 @@ class Network(nn.Module):
         path_scales: jax.Array | None = None,
         head_keys: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        # PyTorch's BatchNorm: its momentum 0.1 is 0.9 here. (Its running variance is the unbiased
-        # estimate, Flax's the biased one: they differ by a factor of 1 - 1 / (N H W).)
+        # PyTorch's momentum of 0.1 is 0.9 in Flax. (PyTorch's running variance is the unbiased estimate and Flax's is
+        # the biased one: they differ by a factor of 1 - 1 / (N H W).)
         norm = partial(
             layers.BatchNorm,
             use_running_average=not train,
@@ -91,7 +92,9 @@ class Network(nn.Module):
         cells = CellStack(self.genotype, self.plan, norm, self.dtype, name="cells")
         endpoints = {"stem": s1} | cells(s0, s1, path_scales)
         if train and self.auxiliary is not None:
-            features = endpoints[f"cell_{2 * len(self.plan) // 3:02d}"]  # a reduction: in no run
+            features = endpoints[
+                f"cell_{2 * len(self.plan) // 3:02d}"
+            ]  # a reduction cell is in no run
             head = self.auxiliary(self.classes, norm, dtype=self.dtype, name="auxiliary")
             endpoints["aux_logits"] = head(features)
         features = endpoints[f"cell_{len(self.plan) - 1:02d}"]
@@ -111,12 +114,12 @@ def cifar_network(
     auxiliary: bool = False,
     **options: Any,
 ) -> Network:
-    """Makes the network for small images, of any number of channels.
+    """Makes the network for small images with any number of channels.
 
     Args:
-        genotype: of the cells.
+        genotype: genotype of the cells.
         cells: number of cells.
-        channels: of each operation in the first cells.
+        channels: channels of each operation in the first cells.
         classes: number of classes.
         auxiliary: whether training has an auxiliary head, which needs images of 32x32 pixels.
         **options: `dtype` and `bn_axis_name` of `Network`.
@@ -141,17 +144,17 @@ def imagenet_network(
     output_stride: int = 32,
     **options: Any,
 ) -> Network:
-    """Makes the network for ImageNet's mobile setting, images of 224x224 (or another multiple of 32).
+    """Makes the network for ImageNet's mobile setting, images of 224x224 pixels or another multiple of 32.
 
     Args:
-        genotype: of the cells.
+        genotype: genotype of the cells.
         cells: number of cells.
-        channels: of each operation in the first cells.
+        channels: channels of each operation in the first cells.
         classes: number of classes.
         auxiliary: whether training has an auxiliary head, which needs images of 224x224 pixels.
-        output_stride: pixels of the image to one of the last cell's output; with 16 or 8 the last
-            reductions keep their inputs' size. The weights are the same.
-        **options: `dtype` and `bn_axis_name`, and `head`, of `Network`.
+        output_stride: pixels of the image per pixel of the last cell's output, along an axis: 8, 16 or 32. With 16 or 8
+            the last reductions keep the size of their inputs, and the weights stay the same.
+        **options: `dtype`, `bn_axis_name` and `head` of `Network`.
     """
     halvings = {8: 0, 16: 1, 32: 2}[output_stride]
     return Network(

@@ -250,7 +250,7 @@ def summary(config: ConfigDict) -> str:
     parts = cost.supernet_part_costs(net, shape, space)
     _, endpoints = jax.eval_shape(
         lambda: net.apply(
-            net.init(jax.random.key(0)), jnp.zeros((1, *shape)), cost.some_choices(net, space)
+            net.init(jax.random.key(0)), jnp.zeros((1, *shape)), cost.example_probs(net, space)
         )
     )
     return parts_table(

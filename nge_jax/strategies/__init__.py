@@ -1,5 +1,5 @@
-"""Search strategies with ask, tell and probs for a search without gradients (the paper names two of them).
+"""Search strategies for a search without gradients; the paper names two of them.
 
-Read `base` first: what a strategy is and the loop that runs one. `reinforce` and `evolution` let the edge model
-propose architectures; `random_search` is the baseline that learns nothing.
+Read `base` first: the interface of a strategy (ask, tell and probs) and the loop that runs one. In `reinforce` and
+`evolution` the edge model proposes architectures. `random_search` is the baseline that learns nothing.
 """

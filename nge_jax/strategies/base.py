@@ -1,7 +1,7 @@
-"""What a search strategy is, and the loop that runs one against an evaluator.
+"""The interface of a search strategy, and the loop that runs a strategy against an evaluator.
 
-A strategy is three pure functions over a state that is a tree of arrays, so a search can be compiled
-whole, mapped over seeds, or taken a step at a time between evaluations that take hours.
+A strategy is a set of pure functions over a state that is a tree of arrays. Therefore a search can be compiled as a
+whole, be mapped over seeds, or take single steps between evaluations that last hours.
 """
 
 from collections.abc import Callable
@@ -12,22 +12,21 @@ import jax.numpy as jnp
 from jax import lax
 
 State = Any  # a tree of arrays
-Evaluator = Callable[
-    [jax.Array], jax.Array
-]  # architectures [B, C, E] -> rewards [B], the more the better
+# Maps architectures [B, C, E] to rewards [B]; a larger reward is better.
+Evaluator = Callable[[jax.Array], jax.Array]
 
 
 class Strategy(NamedTuple):
     """Proposes architectures, int32 [B, C, E] (see `space.architecture`), and learns from their rewards.
 
     Attributes:
-        batch_size: how many architectures it asks for at a time.
+        batch_size: B, the number of architectures that one `ask` returns.
         init: key -> state.
-        ask: (state, key) -> architectures to evaluate. Not all need be told of: a supernet asks for every step of its
-            weights too, for one architecture at a time.
+        ask: (state, key) -> architectures to evaluate. A caller need not report every reward: a supernet also asks for
+            one architecture in each step of its weights, and tells nothing.
         tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
-        probs: state -> P [C, E, O], what the strategy draws from; uniform where it learns none.
-        name: shown.
+        probs: state -> P [C, E, O], the probabilities that `ask` draws from; uniform if the strategy learns none.
+        name: the name of the strategy, for `repr`.
     """
 
     batch_size: int
@@ -42,7 +41,7 @@ class Strategy(NamedTuple):
 
 
 class History(NamedTuple):
-    """Records all that was evaluated, in order.
+    """Records all evaluated architectures, in order.
 
     Attributes:
         architectures: int32 [queries, C, E].
@@ -54,12 +53,12 @@ class History(NamedTuple):
 
 
 def run_strategy(strategy: Strategy, evaluate: Evaluator, queries: int, key: jax.Array) -> History:
-    """Asks, evaluates and tells until `queries` architectures have been evaluated; to be jitted.
+    """Asks, evaluates and tells until `queries` architectures have been evaluated; callers may compile this function.
 
-    An architecture that is asked for again is counted again.
+    An architecture that is asked for again counts again.
 
     Raises:
-        ValueError: unless the strategy's batch size divides `queries`.
+        ValueError: if `queries` is not a positive multiple of the strategy's batch size.
     """
     steps, left = divmod(queries, strategy.batch_size)
     if left or steps < 1:

@@ -1,24 +1,24 @@
 """Regularized evolution (Real et al., AAAI 2019) whose mutations the edge model proposes and screens.
 
-The population is a queue: a child of the best of a random tournament joins, the oldest member leaves.
-The paper names evolution with "a controller to generate mutations" and leaves the rest open. Here
+The population is a queue: a child of the best member in a random tournament joins, and the oldest member leaves. The
+paper names evolution with "a controller to generate mutations" and gives no details. Here
 
-    - a mutation replaces one operation: (edge, operation) is drawn in proportion to P_eo over all kept
-      edges and the operations they do not have;
-    - where an inner node keeps a choice of edges, half of the mutations move one of them instead: an
-      edge that can move is drawn uniformly, it keeps its operation and gets a predecessor that the
-      node does not have, in proportion to the new edge's strength (see `space.architecture`);
-    - of several children so proposed, the one is evaluated that was not evaluated before and that has
-      the largest probability under P;
-    - after each query the edge model is trained towards the survivors. Of the architectures
-      remembered, the one of rank r (the best: 0) survives with weight w ~ exp(-r / rank_scale), and
+* A mutation replaces one operation. A kept edge and an operation that the edge does not have are drawn in proportion to
+  P_eo.
+* Where an inner node keeps only some of its edges, half of the mutations move an edge instead. An edge that can move is
+  drawn uniformly and keeps its operation. It gets a predecessor that the node does not have, in proportion to the
+  strength of the new edge (see `space.architecture`).
+* Several children are proposed. The child with the largest probability under P is evaluated, among the children that
+  were not evaluated before.
+* After each query the edge model is trained towards the survivors. The remembered architecture with rank r (0 is the
+  best) survives with weight w ~ exp(-r / rank_scale), and the loss is
 
-          loss = - sum_a w_a log [p(a) / sum_(remembered b) p(b)] - entropy_weight * entropy(P):
+      loss = - sum_a w_a log [p(a) / sum_(remembered b) p(b)] - entropy_weight * entropy(P):
 
-      the cross-entropy of P's distribution, restricted to what was evaluated, to the weights.
+  the cross-entropy of the weights and of P's distribution over the remembered architectures, less an entropy bonus.
 
-The first population is drawn uniformly. Without training (`train_steps=0`), with one proposal and with
-uniform P (`alpha` as it starts), this is the classic evolution with uniform mutations.
+The first population is drawn uniformly. Three settings together give the classic evolution with uniform mutations: no
+training (`train_steps=0`), one proposal, and a uniform P, such as `alpha` at the start.
 """
 
 from typing import NamedTuple
@@ -38,17 +38,17 @@ from nge_jax.strategies.base import Strategy
 
 
 class Settings(NamedTuple):
-    """Holds settings; the paper is silent on all of them.
+    """Holds the settings; the paper is silent on all of them.
 
     Attributes:
-        population: living members.
-        tournament: contestants, drawn with replacement.
-        proposals: children of which one is evaluated.
-        memory: how many of the latest architectures count as evaluated and train the edge model; at
-            least the population.
-        train_steps: of the optimizer after each query; 0: the edge model stays as it starts.
-        rank_scale: in ranks, see above.
-        entropy_weight: of the distribution's entropy in nats.
+        population: number of living members.
+        tournament: number of contestants, drawn with replacement.
+        proposals: number of children of which one is evaluated.
+        memory: number of the latest architectures that count as evaluated and train the edge model; at least the
+            population.
+        train_steps: steps of the optimizer after each query; 0: the edge model keeps its first parameters.
+        rank_scale: scale of the survivors' weights, in ranks.
+        entropy_weight: weight of the distribution's entropy in nats.
     """
 
     population: int
@@ -74,14 +74,14 @@ def classic(population: int, tournament: int) -> Settings:
 
 
 class State(NamedTuple):
-    """Holds the edge model and the latest architectures, in a ring: the n-th asked for lies at n modulo memory.
+    """Holds the edge model and a ring of the latest architectures: architecture n is at position n modulo memory.
 
     Attributes:
-        params: of the edge model.
-        opt_state: of its optimizer.
+        params: parameters of the edge model.
+        opt_state: state of the optimizer.
         members: int32 [memory, C, E].
-        rewards: float32 [memory], -inf where there is none yet.
-        born: how many architectures there have been, int32 scalar.
+        rewards: float32 [memory], -inf where there is no architecture yet.
+        born: int32 scalar, the number of architectures so far.
     """
 
     params: Params
@@ -113,30 +113,22 @@ def evolution(
             params=params,
             opt_state=optimizer.init(params),
             members=jnp.full((settings.memory, *space.shape[:2]), ABSENT, jnp.int32),
-            rewards=jnp.full(settings.memory, -jnp.inf),
+            rewards=jnp.full(settings.memory, -jnp.inf),  # marks an empty place
             born=jnp.int32(0),
         )
+
+    def probs(state):
+        return edge_model.probs(state.params)
 
     def ask(state, key):
         def first():
             return architecture.sample(key, uniform, space)
 
         def child():
-            probs_CxExO = probs(state)
-            keys = jax.random.split(key, settings.proposals)
-            children = jax.vmap(lambda key: propose(key, state, probs_CxExO))(keys)
-            known = (children[:, None] == state.members).all((-2, -1)).any(-1)
-            score = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(children)
-            return children[jnp.where(known, -jnp.inf, score).argmax()]
+            # P is computed here, because the first population does not need it.
+            return _draw_child(key, state, probs(state), space, settings)
 
         return lax.cond(state.born < settings.population, first, child)[None]
-
-    def propose(key, state, probs_CxExO):
-        key_tournament, key_mutation = jax.random.split(key)
-        age = jax.random.randint(key_tournament, (settings.tournament,), 1, settings.population + 1)
-        contestants = (state.born - age) % settings.memory
-        winner = contestants[state.rewards[contestants].argmax()]
-        return mutate(key_mutation, state.members[winner], probs_CxExO, space)
 
     def tell(state, architectures, rewards):
         place = state.born % settings.memory
@@ -145,32 +137,53 @@ def evolution(
             rewards=state.rewards.at[place].set(rewards[0]),
             born=state.born + 1,
         )
-        lives = state.rewards > -jnp.inf
-        members = jnp.where(lives[:, None, None], state.members, architectures[0])
-        rank = (state.rewards[None] > state.rewards[:, None]).sum(-1)
-        weights = jax.nn.softmax(-rank * inverse(settings.rank_scale), where=lives)
-
-        def loss(params):
-            probs_CxExO = edge_model.probs(params)
-            log_probs = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(members)
-            cross_entropy = -(weights * jax.nn.log_softmax(log_probs, where=lives)).sum(where=lives)
-            bonus = settings.entropy_weight * architecture.entropy(probs_CxExO, space)
-            return cross_entropy - bonus
-
-        def train(_, params_and_state):
-            params, opt_state = params_and_state
-            updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
-            return optax.apply_updates(params, updates), opt_state
-
-        params, opt_state = lax.fori_loop(
-            0, settings.train_steps, train, (state.params, state.opt_state)
-        )
-        return state._replace(params=params, opt_state=opt_state)
-
-    def probs(state):
-        return edge_model.probs(state.params)
+        return _train(state, architectures, edge_model, space, optimizer, settings)
 
     return Strategy(1, init, ask, tell, probs, name="evolution")
+
+
+def _draw_child(key, state, probs_CxExO, space, settings):
+    """Proposes several children and returns the most probable one [C, E] that is not remembered."""
+    keys = jax.random.split(key, settings.proposals)
+    children = jax.vmap(lambda key: _propose(key, state, probs_CxExO, space, settings))(keys)
+    known = (children[:, None] == state.members).all((-2, -1)).any(-1)
+    score = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(children)
+    return children[jnp.where(known, -jnp.inf, score).argmax()]
+
+
+def _propose(key, state, probs_CxExO, space, settings):
+    """Mutates the winner of a tournament."""
+    key_tournament, key_mutation = jax.random.split(key)
+    age = jax.random.randint(key_tournament, (settings.tournament,), 1, settings.population + 1)
+    contestants = (state.born - age) % settings.memory
+    winner = contestants[state.rewards[contestants].argmax()]
+    return mutate(key_mutation, state.members[winner], probs_CxExO, space)
+
+
+def _train(state, latest, edge_model, space, optimizer, settings):
+    """Trains the edge model towards the survivors; `latest` [1, C, E] stands in empty places of the ring."""
+    remembered = state.rewards > -jnp.inf
+    members = jnp.where(remembered[:, None, None], state.members, latest[0])
+    rank = (state.rewards[None] > state.rewards[:, None]).sum(-1)
+    weights = jax.nn.softmax(-rank * inverse(settings.rank_scale), where=remembered)
+
+    def loss(params):
+        probs_CxExO = edge_model.probs(params)
+        log_probs = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(members)
+        log_shares = jax.nn.log_softmax(log_probs, where=remembered)
+        cross_entropy = -(weights * log_shares).sum(where=remembered)
+        bonus = settings.entropy_weight * architecture.entropy(probs_CxExO, space)
+        return cross_entropy - bonus
+
+    def step(_, params_and_state):
+        params, opt_state = params_and_state
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    params, opt_state = lax.fori_loop(
+        0, settings.train_steps, step, (state.params, state.opt_state)
+    )
+    return state._replace(params=params, opt_state=opt_state)
 
 
 def mutate(key: jax.Array, parent: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Random search, the baseline of every claim: architectures drawn uniformly, nothing learned."""
+"""Random search, the baseline of every claim: it draws architectures uniformly and learns nothing."""
 
 import jax
 
@@ -8,7 +8,7 @@ from nge_jax.strategies.base import Strategy
 
 
 def random_search(space: Space, batch_size: int = 1) -> Strategy:
-    """Makes the strategy that draws edges of a node and operations of an edge uniformly, cells with replacement."""
+    """Makes the strategy that draws the kept edges and their operations uniformly, cells with replacement."""
     uniform = architecture.uniform(space)
 
     def ask(state, key):

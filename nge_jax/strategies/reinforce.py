@@ -1,13 +1,14 @@
 """REINFORCE (Williams, 1992) on the edge model: its probabilities are the policy.
 
-The paper names reinforcement learning with "actions from the edge embeddings" and leaves the rest
-open. Here an action is a whole architecture (see `space.architecture` for its distribution), and
+The paper names reinforcement learning with "actions from the edge embeddings" and gives no details. Here an action is a
+whole architecture, whose distribution is in `space.architecture`. An optimizer follows the gradient upwards of
 
-    gradient of   mean over the batch of (reward - baseline) log p(architecture) + weight * entropy
+    mean over the batch of (reward - baseline) log p(architecture) + weight * entropy
 
-is followed upwards by an optimizer; the baseline is a moving average of earlier batches' rewards.
+and the baseline is a moving average of the rewards of earlier batches.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -21,12 +22,12 @@ from nge_jax.strategies.base import Strategy
 
 
 class Settings(NamedTuple):
-    """Holds settings found by trial (the paper is silent), on seeds that no reported figure uses.
+    """Holds the settings (paper silent), found by trial on seeds that no reported figure uses.
 
     Attributes:
-        batch_size: architectures of one update.
-        entropy_weight: of the distribution's entropy in nats; keeps the policy from settling too soon.
-        baseline_decay: share of the old baseline that stays at each update.
+        batch_size: number of architectures in one update.
+        entropy_weight: weight of the distribution's entropy in nats, which keeps the policy from settling too soon.
+        baseline_decay: share of the old baseline that each update keeps.
     """
 
     batch_size: int = 1
@@ -35,11 +36,11 @@ class Settings(NamedTuple):
 
 
 class State(NamedTuple):
-    """Holds what the strategy has learned.
+    """Holds the learned parameters and the baseline.
 
     Attributes:
-        params: of the edge model.
-        opt_state: of its optimizer.
+        params: parameters of the edge model.
+        opt_state: state of the optimizer.
         baseline: float32 scalar, NaN before the first rewards.
     """
 
@@ -70,15 +71,9 @@ def reinforce(
     def tell(state, architectures, rewards):
         mean = rewards.mean()
         baseline = jnp.where(jnp.isnan(state.baseline), mean, state.baseline)
-
-        def loss(params):
-            probs_CxExO = edge_model.probs(params)
-            log_probs = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(
-                architectures
-            )
-            bonus = settings.entropy_weight * architecture.entropy(probs_CxExO, space)
-            return -((rewards - baseline) * log_probs).mean() - bonus
-
+        loss = functools.partial(
+            _loss, edge_model, space, settings, architectures, rewards, baseline
+        )
         updates, opt_state = optimizer.update(
             jax.grad(loss)(state.params), state.opt_state, state.params
         )
@@ -90,3 +85,11 @@ def reinforce(
         )
 
     return Strategy(settings.batch_size, init, ask, tell, probs, name="reinforce")
+
+
+def _loss(edge_model, space, settings, architectures, rewards, baseline, params):
+    """Computes the negative of the objective that the module's docstring states."""
+    probs_CxExO = edge_model.probs(params)
+    log_probs = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(architectures)
+    bonus = settings.entropy_weight * architecture.entropy(probs_CxExO, space)
+    return -((rewards - baseline) * log_probs).mean() - bonus

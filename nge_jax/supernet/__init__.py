@@ -1,7 +1,12 @@
 """The weight-sharing network of the search: (weights, images, probabilities P) -> logits (paper Eq. 11).
 
-Read `reference` first: the mixed cell as the paper writes it. `model` is the network around its cells, `cell` one
-cell, `looped` (CPUs) and `grouped` (GPUs, TPUs) the fast schedules of the same sums, `edge` and `norm` the
-arithmetic that these share, `trees` their containers. `sampled` computes the operations of one architecture alone,
-`partial` lets most channels pass the operations by.
+Read `schedules.reference` first: the mixed cell as the paper writes it.
+
+* `model` is the network around its cells, and `cell` is one cell.
+* `schedules` computes the sums in a cell, in forms that are fast on CPUs and on accelerators.
+* `layouts` says where the channels of an image lie in memory.
+* `edge` and `norm` are the arithmetic that the schedules share, and `trees` holds their parameters.
+* `sampled` computes the operations of one architecture alone.
+* `partial` sends a part of the channels past the operations (PC-DARTS).
+* `nas_bench_201` is the supernet of another search space.
 """

@@ -2,17 +2,10 @@
 
     node_k = sum over i < k, sum over operations o of  p[i, k, o] * o(node_i)          (paper Eq. 11)
 
-Nodes 0 and 1 are the cell's two inputs (preprocessed to C channels), nodes 2..5 the inner ones; the
-output concatenates the inner nodes. In a reduction cell, edges that leave an input have stride 2.
+Nodes 0 and 1 are the cell's two inputs, preprocessed to C channels. Nodes 2..5 are the inner nodes, and the output
+concatenates them. In a reduction cell, edges that leave an input have stride 2.
 
-Three schedules compute the same sums (`model.SCHEDULES`):
-
-* `reference.mix_as_written`: one edge and one operation at a time, as the equation says.
-* `grouped.mix_together`: all edges leaving a node at once, side by side as groups of channels. The edges'
-  depthwise convolutions become one library call with many groups: what a GPU or TPU wants.
-* `looped.mix_one_by_one`: one edge at a time in a loop with a derivative of its own. What XLA's CPU
-  backend wants: the loop's body is compiled once for a cell, and its arrays stay in the caches. They lie
-  with the images last (`layout`).
+The sums over edges are computed by one of three schedules, see `schedules` and `model.SCHEDULES`.
 """
 
 import functools
@@ -22,21 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nge_jax.kernels import convolution
 from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
 from nge_jax.space.mixture import strengths
 from nge_jax.space.spaces import DILATED, SEPARABLE
-from nge_jax.supernet import norm, partial
-from nge_jax.supernet.edge import (
-    ALL,
-    INNER,
-    INPUTS,
-    SKIP,
-    edges_from,
-    reduced_positions,
-    reduced_shape,
-)
-from nge_jax.supernet.layout import IMAGES_FIRST, Layout
+from nge_jax.supernet import partial
+from nge_jax.supernet.edge import ALL, INNER, INPUTS, SKIP, edges_from, reduced_shape
+from nge_jax.supernet.layouts import Layout, channels_last
 from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
 
@@ -49,15 +33,15 @@ def init_mixed_cell(
     reduction_before: bool,
     share: int = 1,
 ) -> Params:
-    """Draws the parameters of one cell; edges of one kind are stacked along a leading axis.
+    """Draws the parameters of one cell: the edges of each stride are stacked along a leading axis.
 
     Args:
         key: PRNG key.
-        channels_before: channels of the outputs of the cells before: (k-2, k-1).
-        channels: C of every node.
+        channels_before: channels of the outputs of the cells (k-2, k-1).
+        channels: C, the channels of every node.
         reduction: whether this is a reduction cell.
-        reduction_before: whether cell k-1 is one, so that cell k-2's output has twice the size.
-        share: of a node's channels the operations mix so many-th: C / share; 1: all.
+        reduction_before: whether cell k-1 is a reduction cell; the output of cell k-2 then has twice the size.
+        share: the operations see C / share channels.
     """
     keys, mixed = jax.random.split(key, 4), channels // share
     before = init_factorized_reduce if reduction_before else init_pointwise
@@ -74,10 +58,10 @@ def init_mixed_cell(
 
 
 def _init_edges(key, count, channels, stride):
-    """Draws the parameters of `count` edges, stacked: `name/depthwise_j` [E, k, k, C], `name/pointwise_j` [E, C, C]."""
+    """Draws the parameters of E = `count` edges, stacked: "depthwise" [E, k, k, C] and "pointwise" [E, C, C]."""
     keys = iter(jax.random.split(key, 2 * len(SEPARABLE) + len(DILATED) + 1))
 
-    def separable(size):  # depthwise and 1x1 convolution
+    def depthwise_separable(size):
         key_depthwise, key_pointwise = jax.random.split(next(keys))
         return {
             "depthwise": uniform(key_depthwise, (count, size, size, channels), size * size),
@@ -86,9 +70,9 @@ def _init_edges(key, count, channels, stride):
 
     params = {}
     for name, size in SEPARABLE.items():
-        params[name] = {"first": separable(size), "second": separable(size)}
+        params[name] = {"first": depthwise_separable(size), "second": depthwise_separable(size)}
     for name, size in DILATED.items():
-        params[name] = separable(size)
+        params[name] = depthwise_separable(size)
     if stride == 2:
         shape = (count, 2, channels, channels // 2)
         params[SKIP] = uniform(next(keys), shape, channels)
@@ -106,7 +90,7 @@ def init_factorized_reduce(key: jax.Array, channels_in: int, channels: int) -> j
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
-    """Draws PyTorch's default for convolutions, as DARTS (paper silent): U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    """Draws from PyTorch's default for convolutions, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (paper silent, DARTS value)."""
     bound = fan_in**-0.5
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
@@ -119,50 +103,55 @@ def mixed_cell(
     reduction: bool,
     mix_edges: Callable[..., Any],
     share: int = 1,
-    layout: Layout = IMAGES_FIRST,
-    normalize: Callable[..., Any] = norm.batch_norm,
+    layout: Layout = channels_last,
+    normalize: Callable[..., Any] | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
-    """Computes the output [B, H, W, 4 C] of a mixed cell (H, W halved by a reduction cell, and rounded up).
+    """Computes the output of a mixed cell: [B, H, W, 4 C], or [4 C, H, W, B] with the layout `images_last`.
 
-    With `IMAGES_LAST` it is [4 C, H, W, B].
+    A reduction cell halves H and W and rounds them up.
 
     Args:
         params: as from `init_mixed_cell`.
-        before: outputs of the cells k-2 and k-1, NHWC or as `layout` says.
+        before: outputs of the cells k-2 and k-1, in `layout`.
         probs: [14, 7], probabilities of each edge's operations, in the order of `space.genotype.EDGES`; or what
             else `mix_edges` reads in their place.
         reduction: whether this is a reduction cell.
         mix_edges: one of the three schedules, or `sampled.mix_chosen`.
-        share: as of `init_mixed_cell`; with 2 and more (see `partial`) probs is a `space.mixture.Mixture`.
-        layout: of `before`, of what `mix_edges` takes, and of the output.
-        normalize: of the inputs; the schedules have their own.
+        share: as in `init_mixed_cell`; with 2 or more, `probs` is a `space.mixture.Mixture`, see `partial`.
+        layout: the layout of `before`, of the arrays that `mix_edges` takes, and of the output.
+        normalize: batch normalization of the inputs; None: the layout's. The schedules have their own.
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     inputs = jnp.stack(
         [
-            preprocess(params[f"preprocess_{number}"], x, axis_name, normalize, layout)
+            preprocess(params[f"preprocess_{number}"], x, axis_name, layout, normalize)
             for number, x in enumerate(before)
         ]
     )
+    mix_edges = functools.partial(mix_edges, axis_name=axis_name)
     if share > 1:
-        mix_edges = functools.partial(mix_edges, axis_name=axis_name)
         return _partial_cell(params, inputs, probs, reduction, mix_edges, share, layout)
+    return _whole_cell(params, inputs, probs, reduction, mix_edges, layout)
+
+
+def _whole_cell(params, inputs, probs, reduction, mix_edges, layout):
+    """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where all channels are mixed."""
     if reduction:
         nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
-        nodes = mix_edges(params["reducing_edges"], nodes, inputs, probs, INPUTS, axis_name)
-        nodes = mix_edges(params["edges"], nodes, None, probs, INNER, axis_name)
+        nodes = mix_edges(params["reducing_edges"], nodes, inputs, probs, INPUTS)
+        nodes = mix_edges(params["edges"], nodes, None, probs, INNER)
     else:
         inner = jnp.zeros((NUM_NODES - NUM_INPUTS, *inputs.shape[1:]), inputs.dtype)
         nodes = jnp.concatenate([inputs, inner])
-        nodes = mix_edges(params["edges"], nodes, None, probs, ALL, axis_name)
-    return layout.side_by_side(nodes[NUM_INPUTS:])
+        nodes = mix_edges(params["edges"], nodes, None, probs, ALL)
+    return layout.concatenate_channels(nodes[NUM_INPUTS:])
 
 
 def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
-    """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where some channels pass the operations."""
+    """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where one channel in `share` is mixed."""
     factors = Factors(strengths(mixture), mixture.betas)
-    mixed = layout.channels(inputs[0]) // share
+    mixed = layout.count_channels(inputs[0]) // share
     if reduction:
         nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
         nodes = Nodes(*partial.split(nodes, mixed, layout))
@@ -170,34 +159,28 @@ def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
         nodes = mix_edges(params["edges"], nodes, None, factors, INNER)
     else:
         inner = [(0, NUM_NODES - NUM_INPUTS), *[(0, 0)] * 4]
-        nodes = partial.divided(inputs, mixed, layout)
+        nodes = partial.divide(inputs, mixed, layout)
         nodes = Nodes(*(jnp.pad(part, inner) for part in nodes))
         nodes = mix_edges(params["edges"], nodes, None, factors, ALL)
-    whole = partial.joined(Nodes(*(part[NUM_INPUTS:] for part in nodes)), layout)
-    return layout.side_by_side(whole)
+    whole = partial.join(Nodes(*(part[NUM_INPUTS:] for part in nodes)), layout)
+    return layout.concatenate_channels(whole)
 
 
 def preprocess(
     weights: jax.Array,
     x: jax.Array,
     axis_name: str | None,
-    normalize: Callable[..., Any] = norm.batch_norm,
-    layout: Layout = IMAGES_FIRST,
+    layout: Layout = channels_last,
+    normalize: Callable[..., Any] | None = None,
 ) -> jax.Array:
-    """Applies ReLU, 1x1 convolution (FactorizedReduce when `weights` has its leading pair) and BN.
+    """Applies ReLU, 1x1 convolution and BN to an input of a cell, or FactorizedReduce if the weights are a pair.
 
-    Of images last BN is the layout's.
+    Args:
+        weights: [C_in, C], or [2, C_in, C / 2] of a FactorizedReduce.
+        x: the array, in `layout`.
+        axis_name: mapped axis over which batch statistics are averaged, if any.
+        layout: the layout of `x` and of the result.
+        normalize: the batch normalization; None: the layout's.
     """
-    x = jax.nn.relu(x)
-    if layout is not IMAGES_FIRST:
-        positions = [x] if weights.ndim == 2 else reduced_positions(x)
-        parts = weights if weights.ndim == 3 else weights[None]
-        halves = [layout.pointwise(p, w) for p, w in zip(positions, parts, strict=True)]
-        return layout.batch_norm(jnp.concatenate(halves, layout.axis), axis_name)
-    if weights.ndim == 2:
-        return normalize(x @ weights.astype(x.dtype), axis_name)
-    halves: list[Any] = [
-        convolution.strided_pointwise(x, w.astype(x.dtype), step=2, shift=shift, product=jnp.matmul)
-        for shift, w in enumerate(weights)
-    ]
-    return normalize(jnp.concatenate(halves, -1), axis_name)
+    convolve = layout.pointwise if weights.ndim == 2 else layout.factorized_reduce
+    return (normalize or layout.batch_norm)(convolve(jax.nn.relu(x), weights), axis_name)

@@ -1,7 +1,7 @@
 """The weight-sharing supernet: a stem, mixed cells, a classifier (paper Sec. 4.1; DARTS where it is silent).
 
-Batch normalization uses the batch's own statistics always and has no affine part except in the stem, so
-the supernet has no state: its output is a function of (weights, images, probabilities).
+The supernet has no state: its output is a function of (weights, images, probabilities). Batch normalization always
+uses the statistics of the batch, and it has an affine part in the stem alone.
 """
 
 import functools
@@ -16,17 +16,47 @@ from nge_jax.kernels import convolution
 from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.stack import CellSpec, cell_plan
-from nge_jax.supernet import cell, norm, reference
-from nge_jax.supernet.grouped import mix_together
-from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
-from nge_jax.supernet.looped import mix_one_by_one
-from nge_jax.supernet.reference import mix_as_written
+from nge_jax.supernet import cell, norm
+from nge_jax.supernet.layouts import Layout, channels_last, images_last
+from nge_jax.supernet.schedules import reference
+from nge_jax.supernet.schedules.grouped import mix_together
+from nge_jax.supernet.schedules.looped import mix_one_by_one
+from nge_jax.supernet.schedules.reference import mix_as_written
 from nge_jax.supernet.trees import Params
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
-SCHEDULES = {"loop": mix_one_by_one, "together": mix_together, "reference": mix_as_written}
-# In which they take a cell's arrays.
-LAYOUTS = {"loop": IMAGES_LAST, "together": IMAGES_FIRST, "reference": IMAGES_FIRST}
+
+
+class Schedule(NamedTuple):
+    """Says how a supernet computes its cells and what surrounds them.
+
+    Attributes:
+        mix_edges: adds the contributions of a cell's edges to its nodes.
+        layout: the layout of the arrays that `mix_edges` takes.
+        input_norm: the batch normalization of a cell's inputs, in that layout.
+        stem_norm: the batch normalization of the stem [B, H, W, C].
+        stem_conv: the convolutions of the stem that keep the size.
+    """
+
+    mix_edges: Callable[..., Any]
+    layout: Layout
+    input_norm: Callable[..., Any]
+    stem_norm: Callable[..., Any] = norm.batch_norm
+    stem_conv: Callable[..., Any] = convolution.conv
+
+
+SCHEDULES = {
+    "loop": Schedule(mix_one_by_one, images_last, images_last.batch_norm),
+    "together": Schedule(
+        mix_together,
+        channels_last,
+        norm.batch_norm_in_one_pass,
+        stem_norm=norm.batch_norm_in_one_pass,
+    ),
+    "reference": Schedule(
+        mix_as_written, channels_last, channels_last.batch_norm, stem_conv=reference.conv
+    ),
+}
 
 
 class Supernet(NamedTuple):
@@ -36,17 +66,17 @@ class Supernet(NamedTuple):
         plan: the cells, first to last, from `space.stack.cell_plan`.
         num_classes: number of classes.
         image_channels: channels of an image.
-        schedule: "loop" (fast on CPU), "together" (fast on GPU and TPU) or "reference" (as the paper
-            writes it), see `cell`.
-        dtype: of the activations; parameters and statistics are float32 always.
-        remat: recompute each cell's inside in the backward pass instead of storing it; by "together" all but what
-            convolutions bring.
-        axis_name: mapped axis over which batch statistics are averaged; None: each device its own, as
-            the paper's multi-GPU runs have it.
-        large_stem: for large images, ImageNet's stem of DARTS: three convolutions of stride 2. The plan's first cell
+        schedule: "loop" (fast on CPUs), "together" (fast on GPUs and TPUs) or "reference" (as the paper writes it),
+            see `schedules`.
+        dtype: data type of the activations; parameters and statistics are always float32.
+        remat: computes the arrays inside a cell again in the backward pass, which saves memory; "together" keeps the
+            results of convolutions.
+        axis_name: mapped axis over which batch statistics are averaged; None: each device normalizes with its own
+            statistics, as in the paper's multi-GPU runs.
+        large_stem: begins with DARTS's stem for ImageNet, three convolutions of stride 2; the first cell of the plan
             then gets inputs of two sizes.
-        share: of a node's channels the operations mix so many-th, the others pass (`partial`; PC-DARTS: 4); 1: all are
-            mixed. A cell's channels are a multiple of twice the share.
+        share: the operations see one channel in `share` (PC-DARTS: 4), the other channels pass, see `partial`; 1: they
+            see all channels. The channels of a cell are a multiple of twice the share.
     """
 
     plan: tuple[CellSpec, ...]
@@ -68,7 +98,7 @@ class Supernet(NamedTuple):
         )
 
     def init(self, key: jax.Array) -> Params:
-        """Draws float32 weights, distributed as PyTorch's defaults (paper silent, DARTS values)."""
+        """Draws float32 weights from PyTorch's default distributions (paper silent, DARTS values)."""
         first = self.plan[0].channels
         channels = first if self.large_stem else STEM_MULTIPLIER * first
         before, cells = (channels, channels), []
@@ -104,28 +134,35 @@ class Supernet(NamedTuple):
         Args:
             weights: as from `init`.
             images: [B, H, W, image_channels], of any size.
-            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation. With a `share` of
-                2 and more a `Mixture`, whose betas are [2, 14].
+            probs: [2, 14, 7]: (normal, reduction) cell, edge of `space.genotype.EDGES`, operation. If `share` is 2
+                or more, it is a `Mixture`, whose betas are [2, 14].
 
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "cell_0", ... (NHWC).
         """
-        return self.mixed_by(SCHEDULES[self.schedule], weights, images, probs)
+        return self.apply_with(SCHEDULES[self.schedule].mix_edges, weights, images, probs)
 
-    def mixed_by(
+    def apply_with(
         self, mix_edges: Callable, weights: Params, images: jax.Array, choices: Any
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes `apply` where `mix_edges`, like those of SCHEDULES, reads `choices`.
+        """Computes `apply` with another function in place of the schedule's `mix_edges`.
 
-        They are a tree of arrays [2, ...]: (normal, reduction) cell.
+        Args:
+            mix_edges: a function like `schedules.grouped.mix_together`, in the layout of the schedule.
+            weights: as from `init`.
+            images: [B, H, W, image_channels].
+            choices: what `mix_edges` reads in place of probabilities: a tree of arrays [2, ...], (normal, reduction)
+                cell.
         """
-        of_whole_cells = self.remat
-        if self.remat and mix_edges is mix_together:  # which knows what to keep
-            mix_edges, of_whole_cells = functools.partial(mix_together, remat=True), False
-        layout = LAYOUTS[self.schedule]
+        checkpoint_cells = self.remat
+        if self.remat and mix_edges is mix_together:
+            # This schedule knows what to keep.
+            mix_edges, checkpoint_cells = functools.partial(mix_together, remat=True), False
+        schedule = SCHEDULES[self.schedule]
+        layout = schedule.layout
         stem = self._stem(weights["stem"], images.astype(self.dtype))
-        before, endpoints = (layout.laid(stem[0]), layout.laid(stem[1])), {"stem": stem[1]}
-        x = before[1]
+        before = layout.to_layout(stem[0]), layout.to_layout(stem[1])
+        x, endpoints = before[1], {"stem": stem[1]}
         for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
             mixed_cell = functools.partial(
                 cell.mixed_cell,
@@ -133,26 +170,21 @@ class Supernet(NamedTuple):
                 mix_edges=mix_edges,
                 share=self.share,
                 layout=layout,
-                normalize=self._normalize,
+                normalize=schedule.input_norm,
                 axis_name=self.axis_name,
             )
-            if of_whole_cells:
+            if checkpoint_cells:
                 mixed_cell = jax.checkpoint(mixed_cell)
-            of_type = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
-            x = mixed_cell(params, before, of_type)
+            cell_choices = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
+            x = mixed_cell(params, before, cell_choices)
             before = before[1], x
-            endpoints[f"cell_{number}"] = layout.images_first(x)
-        pooled = layout.pooled(x)
+            endpoints[f"cell_{number}"] = layout.to_nhwc(x)
+        pooled = layout.global_average_pool(x)
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 
-    @property
-    def _normalize(self) -> Callable[..., Any]:
-        """Picks the batch normalization that is fast where the schedule is."""
-        return norm.batch_norm_in_one_pass if self.schedule == "together" else norm.batch_norm
-
     def _init_stem(self, key, channels):
-        """Draws the stem's convolution, or its three, each with the affine part of its BN."""
+        """Draws the convolution of the stem, or all three of the large stem, each with the affine part of its BN."""
 
         def convolution(key, channels_in, channels):
             kernel = cell.uniform(key, (3, 3, channels_in, channels), 9 * channels_in)
@@ -167,9 +199,10 @@ class Supernet(NamedTuple):
         ]
 
     def _stem(self, params, images):
-        """Computes both inputs of the first cell: a 3x3 convolution to 3 C channels and BN with affine, for both.
+        """Computes both inputs of the first cell, with 3x3 convolutions and affine BN.
 
-        Of the large stem the second comes from a convolution more, and has half the size.
+        The small stem has one convolution to 3 C channels, and its result is both inputs. In the large stem the second
+        input has passed one more convolution and has half the size of the first.
         """
         if not self.large_stem:
             x = self._convolution(params, images, 1)
@@ -180,20 +213,26 @@ class Supernet(NamedTuple):
         return s0, self._convolution(third, jax.nn.relu(s0), 2)
 
     def _convolution(self, params, x, stride):
-        kernel = params["kernel"].astype(x.dtype)
+        schedule, kernel = SCHEDULES[self.schedule], params["kernel"].astype(x.dtype)
         if stride > 1:
             x = convolution.conv(x, kernel, (stride, stride), [(1, 1), (1, 1)])
-        elif self.schedule == "reference":
-            x = reference.conv(x, kernel)
         else:
-            x = convolution.conv(x, kernel)
-        x = self._normalize(x, self.axis_name)
+            x = schedule.stem_conv(x, kernel)
+        x = schedule.stem_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
 
 
 def make_supernet(
     cells: int, channels: int, num_classes: int, *, large_stem: bool = False, **options: Any
 ) -> Supernet:
-    """Makes the supernet of `cells` cells that starts with `channels` channels; options as of `Supernet`."""
+    """Makes the supernet of `cells` cells that starts with `channels` channels.
+
+    Args:
+        cells: number of cells.
+        channels: channels of the first cell.
+        num_classes: number of classes.
+        large_stem: as in `Supernet`.
+        **options: other attributes of `Supernet`.
+    """
     plan = cell_plan(cells, channels, reduction_prev=large_stem)
     return Supernet(plan, num_classes, large_stem=large_stem, **options)

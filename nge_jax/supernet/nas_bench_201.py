@@ -2,16 +2,17 @@
 
     stem, N cells, residual block, N cells, residual block, N cells, BN-ReLU, global average, classifier
 
-A cell has one input, node 0, and puts out its last node; its edges keep resolution and channels,
+A cell has one input, node 0, and its output is the last node:
 
     node_k = sum over i < k, sum over operations o of  p[i, k, o] * o(node_i)
 
-and a residual block halves the one and doubles the other. Convolutions stand between ReLU and batch normalization, as
-the benchmark trained them; `avg_pool_3x3` has no batch normalization. What is no operation of an edge (stem, blocks,
-head) has affine normalization, an edge's has none, as in the benchmark's own searches (D-X-Y/AutoDL-Projects). The
-batch's own statistics serve always, so that the supernet has no state.
+Edges keep the resolution and the number of channels. A residual block halves the resolution and doubles the channels.
+As in the benchmark's training, a convolution stands between ReLU and batch normalization, and `avg_pool_3x3` has no
+batch normalization. As in the benchmark's searches (D-X-Y/AutoDL-Projects), the normalization is affine in the stem,
+blocks and head, and not affine on edges. It always uses the statistics of the batch, therefore the supernet has no
+state.
 
-All edges that leave a node share its ReLU and its pool, and their convolutions are one with as many times the
+All edges that leave a node share its ReLU and its pool. Their convolutions are computed as one, with E times the
 channels. The cells of a stage are one compiled loop.
 """
 
@@ -32,20 +33,21 @@ from nge_jax.supernet.sampled import Drawn
 from nge_jax.supernet.trees import Params
 
 STAGES = 3
-NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(len(NAS_BENCH_201.operations))  # in their order there
+NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(len(NAS_BENCH_201.operations))  # in the space's order
 
 
 class NasBench201Supernet(NamedTuple):
-    """Describes the supernet as data; `init` and `apply` are its two functions, as of `model.Supernet`.
+    """Describes the supernet as data; `init` and `apply` are its two functions, like those of `model.Supernet`.
 
     Attributes:
-        cells: N, of each stage.
-        channels: of the first stage; each other has twice as many as the one before.
+        cells: N, the number of cells in each stage.
+        channels: channels of the first stage; every later stage doubles them.
         num_classes: number of classes.
         image_channels: channels of an image.
-        dtype: of the activations; parameters and statistics are float32 always.
-        remat: recompute each cell's inside in the backward pass instead of storing it.
-        axis_name: mapped axis over which batch statistics are averaged; None: each device its own.
+        dtype: data type of the activations; parameters and statistics are always float32.
+        remat: computes the arrays inside a cell again in the backward pass, which saves memory.
+        axis_name: mapped axis over which batch statistics are averaged; None: each device normalizes with its own
+            statistics.
     """
 
     cells: int
@@ -58,11 +60,11 @@ class NasBench201Supernet(NamedTuple):
 
     @property
     def space(self) -> Space:
-        """Names the space of its cells."""
+        """Returns the search space of the cells."""
         return NAS_BENCH_201
 
     def init(self, key: jax.Array) -> Params:
-        """Draws float32 weights, distributed as PyTorch's defaults, which the benchmark's searches start with."""
+        """Draws float32 weights from PyTorch's default distributions, as the benchmark's searches do."""
         keys = iter(jax.random.split(key, 3 * STAGES + 2))
         widths = [self.channels * 2**stage for stage in range(STAGES)]
         stem = (3, 3, self.image_channels, self.channels)
@@ -77,7 +79,7 @@ class NasBench201Supernet(NamedTuple):
         return weights | {"classifier": {"kernel": kernel, "bias": bias}}
 
     def _init_cells(self, key, channels):
-        """Draws a stage's cells, stacked: of each edge a 1x1 and a 3x3 convolution."""
+        """Draws a 1x1 and a 3x3 convolution for each edge of a stage's cells, stacked by cell and edge."""
         key_1x1, key_3x3 = jax.random.split(key)
         stacked = self.cells, len(NAS_BENCH_201.edges)
         return {
@@ -92,19 +94,25 @@ class NasBench201Supernet(NamedTuple):
 
         Args:
             weights: as from `init`.
-            images: [B, H, W, image_channels]; H and W divisible by 4.
+            images: [B, H, W, image_channels], with H and W divisible by 4.
             probs: [1, 6, 5]: cell type, edge of `NAS_BENCH_201.edges`, operation.
 
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "stage_0", ... (NHWC).
         """
+        return self.apply_with(mixed_cell, weights, images, probs)
 
-        return self.mixed_by(mixed_cell, weights, images, probs)
-
-    def mixed_by(
+    def apply_with(
         self, mix_cell: Callable, weights: Params, images: jax.Array, choices: Any
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes `apply` where `mix_cell`, like `mixed_cell`, reads `choices`: a tree of arrays [1, ...]."""
+        """Computes `apply` with another function in place of `mixed_cell`.
+
+        Args:
+            mix_cell: a function like `mixed_cell`.
+            weights: as from `init`.
+            images: [B, H, W, image_channels].
+            choices: what `mix_cell` reads in place of probabilities: a tree of arrays [1, ...].
+        """
         choice = jax.tree.map(lambda a: a[0], choices)
 
         def cell(x, params):
@@ -133,7 +141,7 @@ def mixed_cell(
     """Computes the output [B, H, W, C] of a mixed cell.
 
     Args:
-        params: of one cell: "nor_conv_1x1" [6, C, C] and "nor_conv_3x3" [6, 3, 3, C, C].
+        params: "nor_conv_1x1" [6, C, C] and "nor_conv_3x3" [6, 3, 3, C, C] of one cell.
         x: [B, H, W, C], node 0.
         probs: [6, 5], probabilities of each edge's operations.
         axis_name: mapped axis over which batch statistics are averaged, if any.
@@ -142,67 +150,70 @@ def mixed_cell(
     for source in range(NAS_BENCH_201.num_nodes - 1):
         leaving = [e for e, (i, _) in enumerate(NAS_BENCH_201.edges) if i == source]
         kernels = jax.tree.map(lambda a, leaving=leaving: a[np.array(leaving)], params)
-        brought = _mixed_edges(kernels, nodes[source], probs[np.array(leaving)], axis_name)
-        for edge, mixed in zip(leaving, brought, strict=True):
+        contributions = _mixed_edges(kernels, nodes[source], probs[np.array(leaving)], axis_name)
+        for edge, mixed in zip(leaving, contributions, strict=True):
             target = NAS_BENCH_201.edges[edge][1]
             nodes[target] = nodes[target] + mixed
     return nodes[-1]
 
 
 def _mixed_edges(params, x, probs, axis_name):
-    """Computes what each of the E edges that leave x brings: a list of [B, H, W, C]; `none` brings nothing."""
+    """Computes the contributions of the E edges that leave x: a list of [B, H, W, C]. `none` contributes nothing."""
     relu_x, pooled = jax.nn.relu(x), pooling.avg_pool(x)
-    # [..., C_in, C] of each edge, side by side: [..., C_in, E C].
+    # The kernels [..., C_in, C] of all edges, side by side: [..., C_in, E C].
     wide = [jnp.concatenate(list(params[name]), -1) for name in ("nor_conv_1x1", "nor_conv_3x3")]
-    one, three = (kernel.astype(x.dtype) for kernel in wide)
+    kernel_1x1, kernel_3x3 = (kernel.astype(x.dtype) for kernel in wide)
     edges, channels = len(probs), x.shape[-1]
     p = probs.astype(x.dtype)
-    each = functools.partial(jnp.repeat, repeats=channels, total_repeat_length=edges * channels)
-    convolved = norm.batch_norm(convolution.pointwise(relu_x, one), axis_name) * each(
-        p[:, CONV_1X1]
-    )
-    convolved += norm.batch_norm(convolution.dense_conv(relu_x, three), axis_name) * each(
-        p[:, CONV_3X3]
-    )
+    repeat = functools.partial(jnp.repeat, repeats=channels, total_repeat_length=edges * channels)
+    y: Any = norm.batch_norm(convolution.pointwise(relu_x, kernel_1x1), axis_name)
+    convolved = y * repeat(p[:, CONV_1X1])
+    y = norm.batch_norm(convolution.dense_conv(relu_x, kernel_3x3), axis_name)
+    convolved += y * repeat(p[:, CONV_3X3])
     parts = jnp.split(convolved, edges, -1)
     return [part + w[SKIP] * x + w[POOL] * pooled for w, part in zip(p, parts, strict=True)]
 
 
 class SampledNasBench201(NamedTuple):
-    """Applies `net`, with the same weights, under one operation an edge: it alone is computed, as of `sampled`."""
+    """Applies `net`, with the same weights, under one operation for each edge: no other is computed, see `sampled`."""
 
     net: NasBench201Supernet
 
     def apply(
         self, weights: Params, images: jax.Array, choices: Drawn, /
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes logits [B, num_classes] and endpoints, as of `NasBench201Supernet.apply`.
+        """Computes logits [B, num_classes] and endpoints, as `NasBench201Supernet.apply` does.
 
         Args:
-            weights: as from its `init`; an operation that is not chosen has a gradient of zero.
-            images: as of its `apply`.
-            choices: arrays [1, 6]: the operation of each edge, and the factor of what it brings.
+            weights: as from `NasBench201Supernet.init`; an operation that is not chosen has a gradient of zero.
+            images: [B, H, W, image_channels], with H and W divisible by 4.
+            choices: arrays [1, 6]: the operation of each edge, and the factor of its output.
         """
-        return self.net.mixed_by(chosen_cell, weights, images, choices)
+        return self.net.apply_with(chosen_cell, weights, images, choices)
 
 
 def chosen_cell(
     params: Params, x: jax.Array, choices: Drawn, axis_name: str | None = None
 ) -> jax.Array:
-    """Computes the output [B, H, W, C] of a cell with one operation an edge; `choices` [6], else as `mixed_cell`."""
+    """Computes the output [B, H, W, C] of a cell with one operation for each edge.
+
+    The arguments are those of `mixed_cell`, with `choices` [6] in place of probabilities.
+    """
     nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
-    for edge, (source, target) in enumerate(
-        NAS_BENCH_201.edges
-    ):  # by target: the source is complete
+    # The edges are in the order of their targets, therefore each source is complete.
+    for edge, (source, target) in enumerate(NAS_BENCH_201.edges):
         kernels = jax.tree.map(lambda a, edge=edge: a[edge].astype(x.dtype), params)
-        brought: Any = _chosen_edge(kernels, nodes[source], choices.operations[edge], axis_name)
-        nodes[target] = nodes[target] + choices.scales[edge].astype(x.dtype) * brought
+        y: Any = _chosen_edge(kernels, nodes[source], choices.operations[edge], axis_name)
+        nodes[target] = nodes[target] + choices.scales[edge].astype(x.dtype) * y
     return nodes[-1]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _chosen_edge(params, x, operation, axis_name):
-    """Computes one operation of one edge. The derivative is by hand: the automatic one keeps all branches' arrays."""
+    """Computes one operation of one edge.
+
+    The derivative is by hand, because the automatic one would keep the arrays of all branches.
+    """
     return lax.switch(operation, _branches(axis_name), params, x)
 
 
@@ -224,21 +235,21 @@ _chosen_edge.defvjp(_chosen_edge_forward, _chosen_edge_backward)
 
 
 def _branches(axis_name):
-    """Makes for each operation a function (one edge's parameters, x) -> what the edge brings."""
+    """Makes a function (one edge's parameters, x) -> output for each operation."""
 
-    def one(params, x):
+    def conv_1x1(params, x):
         y = convolution.pointwise(jax.nn.relu(x), params["nor_conv_1x1"])
         return norm.batch_norm(y, axis_name)
 
-    def three(params, x):
+    def conv_3x3(params, x):
         y: Any = convolution.dense_conv(jax.nn.relu(x), params["nor_conv_3x3"])
         return norm.batch_norm(y, axis_name)
 
     return [
         lambda _, x: jnp.zeros_like(x),
         lambda _, x: x,
-        one,
-        three,
+        conv_1x1,
+        conv_3x3,
         lambda _, x: pooling.avg_pool(x),
     ]
 
@@ -246,7 +257,7 @@ def _branches(axis_name):
 def residual_block(params: Params, x: jax.Array, axis_name: str | None = None) -> jax.Array:
     """Halves the resolution of x [B, H, W, C] and doubles its channels: [B, H / 2, W / 2, 2 C].
 
-    Twice ReLU, 3x3 convolution and BN, beside a 2x2 average and a 1x1 convolution.
+    One branch is twice ReLU, 3x3 convolution and BN; the other is a 2x2 average and a 1x1 convolution.
     """
     y = x
     for name, stride in (("first", 2), ("second", 1)):

@@ -14,7 +14,7 @@ STATISTICS = "statistics"  # their name where a backward pass keeps some arrays 
 
 
 def batch_norm(x: jax.Array, axis_name: str | None = None, axis: int = -1) -> jax.Array:
-    """Normalizes `x` [..., C] with the batch's own statistics, without affine; `axis`: of the channels."""
+    """Normalizes x with the statistics of the batch, without affine part; `axis` is the axis of the channels."""
     others = tuple(number for number in range(x.ndim) if number != axis % x.ndim)
     wide = x.astype(jnp.float32)
     mean = along(pmean(wide.mean(others), axis_name), x.ndim, axis)
@@ -24,19 +24,20 @@ def batch_norm(x: jax.Array, axis_name: str | None = None, axis: int = -1) -> ja
 
 
 def along(vector: jax.Array, ndim: int, axis: int) -> jax.Array:
-    """Lays a vector [C] along an axis of arrays with `ndim` axes."""
+    """Reshapes a vector [C] to broadcast along an axis of arrays with `ndim` axes."""
     behind = ndim - 1 - axis % ndim
     return vector.reshape(-1, *[1] * behind) if behind else vector
 
 
 def batch_norm_in_one_pass(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Computes `batch_norm` by E[x^2] - E[x]^2, as flax does by default: one reading of `x` less, rounded worse.
+    """Computes `batch_norm` with the variance E[x^2] - E[x]^2, as Flax does by default.
 
-    The difference cancels where a mean is large beside its deviation, which a convolution's results have not. The
-    derivative is by hand: it keeps x and two numbers a channel, and takes both of its sums in one reading, too.
+    This form reads x once less, and its rounding is worse: the difference cancels where the mean is large beside the
+    deviation. After a convolution the mean is small enough. The derivative is by hand. It keeps x and two numbers a
+    channel, and computes both of its sums in one reading.
     """
-    normal: Any = _in_one_pass(x, axis_name)
-    return normal
+    y: Any = _in_one_pass(x, axis_name)
+    return y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -46,7 +47,7 @@ def _in_one_pass(x, axis_name):
 
 def _one_pass_forward(x, axis_name):
     wide = x.astype(jnp.float32)
-    mean, square = pmean(_mean_of_both(wide, jnp.square(wide)), axis_name)
+    mean, square = pmean(_two_means(wide, jnp.square(wide)), axis_name)
     scale = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0) + BATCH_NORM_EPSILON)
     mean, scale = checkpoint_name((mean, scale), STATISTICS)
     return ((wide - mean) * scale).astype(x.dtype), (x, mean, scale)
@@ -55,33 +56,33 @@ def _one_pass_forward(x, axis_name):
 def _one_pass_backward(axis_name, residuals, gradient):
     x, mean, scale = residuals
     g = gradient.astype(jnp.float32)
-    normal = (x.astype(jnp.float32) - mean) * scale
-    # y = normal: its mean is 0 and its mean square 1 whatever x is, so that what of g goes along 1 and y is lost.
-    along_one, along_y = pmean(_mean_of_both(g, g * normal), axis_name)
-    return (((g - along_one - normal * along_y) * scale).astype(x.dtype),)
+    y = (x.astype(jnp.float32) - mean) * scale
+    # For every x, the mean of y is 0 and the mean of y^2 is 1. Therefore the parts of g along 1 and along y are lost.
+    along_one, along_y = pmean(_two_means(g, g * y), axis_name)
+    return (((g - along_one - y * along_y) * scale).astype(x.dtype),)
 
 
 _in_one_pass.defvjp(_one_pass_forward, _one_pass_backward)
 
 
-def _mean_of_both(x, y):
+def _two_means(x, y):
     """Computes the means [C] of x and y [..., C] over all but the last axis.
 
-    In one reduction, which is one kernel of a GPU; a TPU's compiler makes more of two, which it fuses with what is
-    around them.
+    One reduction computes both means, because a GPU then starts one kernel. A TPU gets two reductions, because the
+    compiler fuses them better with the code around them.
     """
     axes = tuple(range(x.ndim - 1))
 
-    def at_once(x, y):
+    def one_reduction(x, y):
         zero = np.zeros((), x.dtype)
         count = x.size // x.shape[-1]
         sums = lax.reduce((x, y), (zero, zero), _add_both, axes)
         return sums[0] / count, sums[1] / count
 
-    def apart(x, y):
+    def two_reductions(x, y):
         return x.mean(axes), y.mean(axes)
 
-    return lax.platform_dependent(x, y, tpu=apart, default=at_once)
+    return lax.platform_dependent(x, y, tpu=two_reductions, default=one_reduction)
 
 
 def _add_both(x, y):
@@ -89,7 +90,7 @@ def _add_both(x, y):
 
 
 def pmean(x: Any, axis_name: str | None) -> Any:
-    """Averages a tree over the mapped axis; the tree itself where there is none."""
+    """Averages a tree over the mapped axis, or returns the tree if there is no such axis."""
     return x if axis_name is None else lax.pmean(x, axis_name)
 
 
@@ -101,11 +102,11 @@ def fold(
 
         p * BN(h W) = h A + b,   A = W diag(p s),   b = -E[h] A,   s = 1 / sqrt(v + eps),   v = diag(W^T cov(h) W)
 
-    so that no operation's own output is ever stored: the mean and variance of h W follow from h's.
+    The mean and the variance of h W follow from the moments of h, therefore no operation's output is ever stored.
 
     Args:
         weights: W, [C_in, C].
-        p: weight of the operation.
+        p: the probability of the operation.
         mean: E[h], [C_in].
         second: E[h h^T], [C_in, C_in].
 
@@ -130,7 +131,7 @@ def _fold_backward(residuals, gradients):
     weights, p, mean, projected, variance, scale = residuals
     g_a, g_b = gradients
     g_a = g_a - jnp.outer(mean, g_b)
-    g_scale = (weights * g_a).sum(0)  # of p s
+    g_scale = (weights * g_a).sum(0)  # the gradient of p s
     g_variance = jnp.where(variance > 0, -0.5 * p * scale**3 * g_scale, 0)
     g_weights = g_a * (p * scale) + 2 * projected * g_variance
     g_covariance = _product(weights * g_variance, weights.T)  # symmetric

@@ -1,4 +1,4 @@
-"""Trees of arrays, one for each edge: stacked along a leading axis, or packed as the rows of one matrix."""
+"""Trees of arrays, one tree for each edge: stacked along a leading axis, or packed as the rows of one matrix."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,17 +9,17 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-Tree = Any  # of arrays
-Params = dict[str, Any]  # weights of a supernet or a part of one: a tree of float32 arrays
+Tree = Any  # a tree of arrays
+Params = dict[str, Any]  # the weights of a supernet or of a part: a tree of float32 arrays
 
 
 def take(stacked: Tree, index: jax.Array) -> Tree:
-    """Takes the tree at `index` of those stacked along the leading axis of the arrays [n, ...]."""
+    """Takes the tree at `index` from n trees that are stacked as arrays [n, ...]."""
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
 
 
 def put(stacked: Tree, value: Tree, index: jax.Array) -> Tree:
-    """Returns `stacked` with the tree `value` at `index`, in its own data types."""
+    """Returns `stacked` with the tree `value` at `index`, in the data types of `stacked`."""
     return jax.tree.map(
         lambda a, v: lax.dynamic_update_index_in_dim(a, v.astype(a.dtype), index, 0), stacked, value
     )
@@ -28,11 +28,11 @@ def put(stacked: Tree, value: Tree, index: jax.Array) -> Tree:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PackedTrees:
-    """Holds n trees of equal shapes, each as a row of one matrix: one array to carry through a loop, not dozens.
+    """Holds n trees of equal shapes as the rows of one matrix: a loop carries one array instead of dozens.
 
     Attributes:
         matrix: [n, size], each row the elements of a tree whose arrays have one data type.
-        unpack: makes the tree of a row.
+        unpack: makes the tree from a row.
     """
 
     matrix: jax.Array
@@ -40,18 +40,18 @@ class PackedTrees:
 
     @classmethod
     def pack(cls, stacked: Tree) -> Self:
-        """Packs the trees that `stacked` holds along the leading axis of its arrays."""
+        """Packs trees that are stacked along the leading axis of the arrays of `stacked`."""
         _, unpack = ravel_pytree(jax.tree.map(lambda a: a[0], stacked))
         return cls(jax.vmap(_ravel)(stacked), unpack)
 
     @classmethod
     def empty(cls, count: int, tree: Tree) -> Self:
-        """Makes room for `count` trees of the shapes and the type of `tree`; what is there is undefined."""
+        """Makes room for `count` trees with the shapes and the data type of `tree`; the values are undefined."""
         row, unpack = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), tree))
         return cls(lax.empty((count, *row.shape), row.dtype), unpack)
 
     def zeros(self) -> Self:
-        """Makes as many trees of zeros."""
+        """Makes as many trees, all of zeros."""
         return dataclasses.replace(self, matrix=jnp.zeros_like(self.matrix))
 
     def take(self, index: jax.Array) -> Tree:

@@ -1,16 +1,16 @@
-"""What tests of mixed cells share."""
+"""Mixed cells whose inputs and output are [B, H, W, C] in every layout."""
 
 from nge_jax.supernet import cell
-from nge_jax.supernet.model import LAYOUTS, SCHEDULES
+from nge_jax.supernet.model import SCHEDULES
 
 
 def mixed_cell(params, before, choices, *, layout, **arguments):
-    """`cell.mixed_cell` in a layout, where inputs and output are [B, H, W, C] all the same."""
-    before = tuple(map(layout.laid, before))
-    return layout.images_first(cell.mixed_cell(params, before, choices, layout=layout, **arguments))
+    """Computes `cell.mixed_cell` in a layout, from and to [B, H, W, C]."""
+    before = tuple(map(layout.to_layout, before))
+    return layout.to_nhwc(cell.mixed_cell(params, before, choices, layout=layout, **arguments))
 
 
 def mixed_cell_by(schedule, params, before, choices, **arguments):
-    """The same by a schedule, in its own layout."""
-    by = {"mix_edges": SCHEDULES[schedule], "layout": LAYOUTS[schedule]}
-    return mixed_cell(params, before, choices, **by, **arguments)
+    """Computes `cell.mixed_cell` by a schedule, from and to [B, H, W, C]."""
+    mix_edges, layout = SCHEDULES[schedule].mix_edges, SCHEDULES[schedule].layout
+    return mixed_cell(params, before, choices, mix_edges=mix_edges, layout=layout, **arguments)

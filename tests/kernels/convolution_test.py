@@ -1,4 +1,4 @@
-"""Convolutions with their own weight gradients against the library's: values, gradients, platforms."""
+"""Convolutions with weight gradients by hand against the library's: values, gradients, platforms."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,8 @@ from jax import lax
 
 from nge_jax.kernels import convolution
 
-GEOMETRIES = [  # size of the kernel, strides, padding, dilation: stems, auxiliary head, ASPP, and an odd one
+# Size of the kernel, strides, padding and dilation in stems, auxiliary head and ASPP, and one unusual case.
+GEOMETRIES = [
     ((3, 3), (1, 1), "SAME", (1, 1)),
     ((3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     ((2, 2), (1, 1), "VALID", (1, 1)),
@@ -73,15 +74,15 @@ def test_pointwise_equals_the_matrix_product():
 @pytest.mark.parametrize(
     "side, step, shift", [(8, 2, 0), (8, 2, 1), (7, 2, 0), (7, 2, 1), (8, 1, 2)]
 )
-def test_both_forms_of_the_strided_product_equal_that_of_all_pixels(side, step, shift):
+def test_both_forms_of_the_strided_product_equal_the_product_of_all_pixels(side, step, shift):
     x = jax.random.normal(jax.random.key(0), (2, side, side + 1, 4))
     weights = jax.random.normal(jax.random.key(1), (4, 3))
 
-    def of_all(x, weights):
+    def all_pixels(x, weights):
         x = jnp.pad(x, ((0, 0), (0, shift), (0, shift), (0, 0)))[:, shift:, shift:]
         return (x @ weights)[:, ::step, ::step]
 
-    expected = value_and_gradients(jax.jit(of_all), x, weights)
+    expected = value_and_gradients(jax.jit(all_pixels), x, weights)
     for form in (convolution.strided_pointwise, convolution._strided_conv):
         function = jax.jit(lambda x, w, form=form: form(x, w, step=step, shift=shift))
         found = value_and_gradients(function, x, weights)
@@ -90,7 +91,7 @@ def test_both_forms_of_the_strided_product_equal_that_of_all_pixels(side, step, 
 
 
 def test_bfloat16_sums_over_pixels_in_float32():
-    """4,096 ones: a bfloat16 sum would stop at 256."""
+    """A bfloat16 sum of 4,096 ones would stop at 256."""
     x = jnp.ones((4, 32, 32, 1), jnp.bfloat16)
     for weights, function in (
         (jnp.ones((1, 1, 1, 1), jnp.bfloat16), convolution.conv),

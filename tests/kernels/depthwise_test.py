@@ -1,4 +1,4 @@
-"""Depthwise convolutions by the library, as accelerators compute them, against its plain dilated one."""
+"""The forms of the depthwise convolution against the library's dilated convolution."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nge_jax.kernels.depthwise import (
-    depthwise_conv,
-    depthwise_kernel_gradient,
-    library_depthwise_conv,
-)
+from nge_jax.kernels import shifted_sums
+from nge_jax.kernels.depthwise import depthwise_conv, library_depthwise_conv
 
 
 def dilated(x, kernel, stride, dilation):
@@ -26,7 +23,7 @@ def dilated(x, kernel, stride, dilation):
     )
 
 
-# Dilations that divide the stride, that do not, and sizes that no phase divides.
+# Some dilations divide the stride, others do not. The odd size leaves incomplete phases.
 @pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)])
 @pytest.mark.parametrize("size", [(8, 10), (7, 9)])
 def test_phases_give_the_dilated_convolution_and_its_derivatives(size, stride, dilation):
@@ -44,20 +41,20 @@ def test_phases_give_the_dilated_convolution_and_its_derivatives(size, stride, d
 
 @pytest.mark.parametrize("k", [3, 5])
 def test_a_kernels_gradient_is_right_on_few_pixels(k):
-    """Of the last cells of a network on small images: a pixel is left, and the taps reach far beyond."""
+    """In the last cells of a network on small images a single pixel is left, and the taps reach far beyond it."""
     keys = jax.random.split(jax.random.key(0), 3)
     kernel = jax.random.normal(keys[1], (k, k, 3))
     for size in ((1, 1), (1, 3)):
         x = jax.random.normal(keys[0], (2, *size, 3))
         y, pull = jax.vjp(lambda kernel, x=x: dilated(x, kernel, 1, 2), kernel)
         g = jax.random.normal(keys[2], y.shape)
-        found = depthwise_kernel_gradient(x, g, k, 1, 2)
+        found = shifted_sums.kernel_gradient(x, g, k, 1, 2)
         np.testing.assert_allclose(found, pull(g)[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("platform, dilations", [("cuda", 0), ("tpu", 3)])
 def test_a_dilation_reaches_the_compiler_of_tpus_alone(platform, dilations):
-    """Once forward; and back of the kernel, whose gradient is a convolution with steps, and of the input."""
+    """The three convolutions are the forward pass and the gradients of input and kernel; the last one has a stride."""
     x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3))
     step = jax.value_and_grad(lambda *a: depthwise_conv(*a, 1, 2).sum(), (0, 1))
     text = jax.jit(step).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()

@@ -1,4 +1,4 @@
-"""Kernels under `jax.vmap`, as searches of several seeds map them: each example's own weights and derivatives."""
+"""Kernels under `jax.vmap`: in searches of several seeds each example has its weights and derivatives."""
 
 import functools
 
@@ -10,7 +10,7 @@ import pytest
 from nge_jax.kernels import convolution, depthwise, pooling
 from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
 
-# (x, weights) -> y, and the shape of the weights for 3 channels.
+# Functions (x, weights) -> y, and the shape of the weights for 3 channels.
 KERNELS = {
     "depthwise": (functools.partial(depthwise.depthwise_conv, dilation=2), (3, 3, 3)),
     "strided depthwise": (functools.partial(depthwise.depthwise_conv, stride=2), (3, 3, 3)),
@@ -32,13 +32,13 @@ def test_each_example_has_its_own_weights(name):
     def loss(x, weights):
         return (kernel(x, weights) ** 2).sum()
 
-    of_one = jax.value_and_grad(loss, (0, 1))
-    # Over devices, as a phase has it.
-    over_devices = jax.pmap(
-        lambda _, *args: jax.vmap(of_one)(*args), "batch", in_axes=(0, None, None), out_axes=None
+    step = jax.value_and_grad(loss, (0, 1))
+    # A search maps over devices, too.
+    mapped_step = jax.pmap(
+        lambda _, *args: jax.vmap(step)(*args), "batch", in_axes=(0, None, None), out_axes=None
     )
-    found = over_devices(jnp.zeros(1), x, weights)
+    found = mapped_step(jnp.zeros(1), x, weights)
     for n in range(2):
-        expected = jax.jit(of_one)(x[n], weights[n])
+        expected = jax.jit(step)(x[n], weights[n])
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a[n], b, rtol=1e-5, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Batch normalization with a derivative by hand, against Flax's module and its automatic derivative."""
+"""Batch normalization with a derivative by hand, against Flax's module and the automatic derivative."""
 
 import flax.linen as nn
 import jax
@@ -33,7 +33,7 @@ def outcome(module, dtype, axis_name):
 def test_it_is_flaxes_module_with_its_derivative(dtype, tolerance, parts):
     keys = jax.random.split(jax.random.key(0), 4)
     x, g = (jax.random.normal(key, (4, 5, 6, 3), dtype) for key in keys[:2])
-    x = x + 1  # so that the mean counts
+    x = x + 1  # the mean must matter
     variables = {
         "params": {"scale": jax.random.normal(keys[2], (3,)), "bias": jnp.arange(3.0)},
         "batch_stats": {"mean": jnp.ones(3), "var": jnp.full(3, 2.0)},
@@ -46,10 +46,10 @@ def test_it_is_flaxes_module_with_its_derivative(dtype, tolerance, parts):
 
     if parts == 1:
         found, expected = jax.jit(both)(x, variables, g)
-    else:  # as devices divide a batch
+    else:  # several devices share a batch
         x, g = (a.reshape(parts, -1, *a.shape[1:]) for a in (x, g))
-        of_parts = jax.vmap(both, (0, None, 0), axis_name=AXIS)
-        found, expected = jax.jit(of_parts)(x, variables, g)
+        on_devices = jax.vmap(both, (0, None, 0), axis_name=AXIS)
+        found, expected = jax.jit(on_devices)(x, variables, g)
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
     for one, other in pairs:
         assert one.dtype == other.dtype

@@ -1,4 +1,4 @@
-"""Hand-written convolutions and pools against the library's, values and gradients."""
+"""Values and gradients of hand-written convolutions and pools against the library's."""
 
 import itertools
 
@@ -10,7 +10,8 @@ from jax import lax
 
 from nge_jax.kernels import pooling
 from nge_jax.kernels.depthwise import depthwise_conv
-from nge_jax.supernet import norm, reference
+from nge_jax.supernet import norm
+from nge_jax.supernet.schedules import reference
 
 SIZES = [(8, 1), (8, 2), (7, 1), (7, 2)]
 GEOMETRIES = list(itertools.product((8, 7), (1, 2), (3, 5), (1, 2)))

@@ -1,4 +1,4 @@
-"""ReLU and depthwise convolution in one, against the two by the library."""
+"""ReLU and depthwise convolution in one, against the library's two operations."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from nge_jax.kernels.depthwise import library_depthwise_conv
 from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
 
 
-# Batches that 16 chunks divide and that they do not, a pixel that is left, strides.
+# The batch is a multiple of 16 chunks, or is not; the image is a single pixel; the stride is 2.
 @pytest.mark.parametrize(
     "shape, k, stride, dilation",
     [
@@ -41,7 +41,7 @@ def test_it_is_the_convolution_of_a_relu_with_its_derivatives(shape, k, stride, 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_accelerators_compile_none_of_the_form_for_cpus(platform):
-    """What differentiation keeps for it is zeros that nothing reads."""
+    """Differentiation keeps nothing for the CPU's form but zeros that nothing reads."""
     x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3))
     step = jax.value_and_grad(lambda *args: relu_depthwise_conv(*args).sum(), (0, 1))
     text = jax.jit(step).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()

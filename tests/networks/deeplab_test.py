@@ -1,4 +1,4 @@
-"""The atrous backbone against the strided one, the pyramid, upsampling and dropout."""
+"""The atrous backbone against the strided backbone, the pyramid, upsampling and dropout."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ SMALL = Genotype(
     (("skip_connect", 0), ("dil_conv_3x3", 1)), (2,),
 )  # fmt: skip
 NORM = partial(nn.BatchNorm, use_running_average=True)
-# Programs that run once: unoptimized they compile much faster.
+# Each program runs once, and compiles much faster without optimization.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -38,7 +38,7 @@ def images(size, channels=3, batch=1):
 
 
 def random_variables(module, *args, **kwargs):
-    """Of the module's shapes, without compiling its init; statistics and affine parameters not 0 or 1."""
+    """Draws variables of the module's shapes, with statistics and affine parameters other than 0 and 1."""
     random = np.random.RandomState(0)
 
     def draw(path, leaf):
@@ -75,7 +75,7 @@ def test_a_backbone_of_any_output_stride_has_the_same_weights_and_features():
     def backbone(output_stride):
         return imagenet_network(SMALL, cells=7, channels=4, output_stride=output_stride)
 
-    # The last reduction is cell 4: after it come one cell on inputs of two kinds and one of one.
+    # The last reduction is cell 4. The two inputs of cell 5 differ in size, the inputs of cell 6 do not.
     variables = random_variables(backbone(32), x, train=False)
     _, expected = jit(partial(backbone(32).apply, train=False))(variables, x)
     assert expected["cell_06"].shape == (1, 4, 4, 16)
@@ -104,8 +104,8 @@ def test_the_gradient_of_an_atrous_cell_lowers_for_gpus():
 
 
 def test_the_networks_parameters_are_counted():
-    # Of 4.7188M on ImageNet without the classifier of 1000, and the pyramid over 768 channels; the
-    # paper has 10.31M for its own cell, of 5.0M on ImageNet.
+    # The backbone is ImageNet's network, 4.7188M parameters, without the classifier of 1000. The pyramid reads 768
+    # channels. The paper reports 10.31M for a cell whose ImageNet network has 5.0M.
     head = 768 * 256 * (1 + 3 * 9 + 1) + 5 * 256 * 256 + 6 * 2 * 256 + 256 * 21 + 21
     backbone = 4_718_752 - 768 * 1000 - 1000
     found = model_cost(deeplab_network(genotype.KNOWN["DARTS_V2"]), (65, 65, 3)).parameters
@@ -164,7 +164,7 @@ def test_upsampling_keeps_features_where_they_are_and_is_linear_between():
 
 
 def test_gpus_upsample_without_a_product_and_alike():
-    """XLA's GPU compiler refuses the products: see `deeplab._upsample_by_sums`."""
+    """XLA's GPU compiler refuses the products, see `deeplab._upsample_by_sums`."""
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 5, 7)), jnp.float32)
     size = 33, 20
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(2, *size, 7)), jnp.float32)

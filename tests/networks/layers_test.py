@@ -1,4 +1,4 @@
-"""Operations of the derived cell: sizes, and values against plain library convolutions."""
+"""Operations of the derived cell: their sizes, and their values against plain library convolutions."""
 
 import itertools
 
@@ -15,7 +15,7 @@ CHANNELS = 6
 
 
 def no_norm(name=None):
-    """Stands in for batch normalization where only the convolutions are of interest."""
+    """Replaces batch normalization where only the convolutions matter."""
     del name
     return lambda x: x
 
@@ -25,7 +25,7 @@ def build(operation, stride):
 
 
 def conv(x, kernel, *, stride=1, dilation=1, groups=1):
-    """Library convolution with PyTorch's padding, dilation * (k - 1) / 2 on both sides."""
+    """Computes the library's convolution with PyTorch's padding, dilation * (k - 1) / 2 on both sides."""
     pad = dilation * (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
         x,
@@ -48,7 +48,7 @@ def pointwise(x, kernel):
 
 
 def initial(operation, stride, x):
-    """(output, variables) of a fresh layer, by a program that is compiled fast, not well."""
+    """Returns (output, variables) of a fresh layer; the program compiles fast, without optimization."""
     init = jax.jit(
         build(operation, stride).init_with_output,
         compiler_options={"xla_backend_optimization_level": 0},

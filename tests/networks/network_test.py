@@ -15,7 +15,7 @@ from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.stack import CellSpec, cell_plan
 
-# Two inner nodes: an edge between them, one node skipped in the output of the reduction.
+# The cells have two inner nodes with an edge between them, and the reduction's output skips one node.
 CELL = Genotype(
     (("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_3x3", 2), ("max_pool_3x3", 0)), (3, 2),
     (("max_pool_3x3", 1), ("sep_conv_3x3", 0), ("skip_connect", 1), ("avg_pool_3x3", 2)), (3,),
@@ -27,7 +27,7 @@ def images(batch=2, size=8, channels=3):
     return jax.random.normal(jax.random.key(0), (batch, size, size, channels))
 
 
-# Programs that run once: unoptimized they compile much faster.
+# Each program runs once, and compiles much faster without optimization.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -63,8 +63,9 @@ def test_a_cell_sums_two_operations_a_node_and_concatenates(spec):
     cell = FixedCell(CELL, spec, EVALUATION)
     variables = initial(cell, s0, s1)
 
+    # The sums are written out, because a loop over edges would repeat the code under test.
     def by_hand(variables, s0, s1):
-        def of(name):
+        def part(name):
             return {k: v[name] for k, v in variables.items() if name in v}
 
         def operate(index, source):
@@ -72,13 +73,13 @@ def test_a_cell_sums_two_operations_a_node_and_concatenates(spec):
             assert source == expected_source
             stride = 2 if spec.reduction and source < 2 else 1
             op = layers.OPS[name](4, stride, EVALUATION, None, None)
-            weights = of(f"edge_{index}_{name}")
+            weights = part(f"edge_{index}_{name}")
             return op.apply(weights, nodes[source]) if weights else op(nodes[source])
 
         pairs = CELL.reduce if spec.reduction else CELL.normal
         first = layers.FactorizedReduce if spec.reduction_prev else layers.ReluConvNorm
-        nodes = {0: first(4, EVALUATION).apply(of("input_0"), s0)}
-        nodes[1] = layers.ReluConvNorm(4, EVALUATION).apply(of("input_1"), s1)
+        nodes = {0: first(4, EVALUATION).apply(part("input_0"), s0)}
+        nodes[1] = layers.ReluConvNorm(4, EVALUATION).apply(part("input_1"), s1)
         if spec.reduction:
             nodes[2] = operate(0, 1) + operate(1, 0)
             nodes[3] = operate(2, 1) + operate(3, 2)
@@ -94,20 +95,21 @@ def test_a_cell_sums_two_operations_a_node_and_concatenates(spec):
 
 def test_a_run_of_equal_cells_is_the_cells_one_by_one():
     spec = CellSpec(4, False, False)
-    s0, s1 = images(channels=8), images(channels=8) * 0.5  # as wide as the cells' outputs: one run
-    scales = jax.random.uniform(jax.random.key(2), (3, 4, 2))  # of drop-path
+    # Inputs as wide as the cells' outputs make one run.
+    s0, s1 = images(channels=8), images(channels=8) * 0.5
+    path_scales = jax.random.uniform(jax.random.key(2), (3, 4, 2))
     stack = CellStack(CELL, (spec,) * 3, EVALUATION)
-    variables = initial(stack, s0, s1, scales)
-    endpoints = apply(stack, variables, s0, s1, scales)
+    variables = initial(stack, s0, s1, path_scales)
+    endpoints = apply(stack, variables, s0, s1, path_scales)
     assert list(endpoints) == ["cell_02"]
     weights = {k: v["cells_00_02"] for k, v in variables.items()}
     cell = FixedCell(CELL, spec, EVALUATION)
     for index in range(3):
-        mine = jax.tree.map(lambda w, i=index: w[i], weights)
-        s0, s1 = s1, apply(cell, mine, s0, s1, scales[index])
+        cell_weights = jax.tree.map(lambda w, i=index: w[i], weights)
+        s0, s1 = s1, apply(cell, cell_weights, s0, s1, path_scales[index])
     np.testing.assert_allclose(endpoints["cell_02"], s1, atol=1e-6)
     kernels = weights["params"]["input_0"]["Dense_0"]["kernel"]
-    assert not np.array_equal(kernels[0], kernels[1])  # each cell starts with its own weights
+    assert not np.array_equal(kernels[0], kernels[1])  # cells start with different weights
 
 
 def test_drop_path_keeps_the_mean():
@@ -170,8 +172,8 @@ def test_statistics_move_in_training_and_serve_in_evaluation():
     np.testing.assert_allclose(new["mean"], 0.1 * y.mean((0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(new["var"], 0.9 * old["var"] + 0.1 * y.var((0, 1, 2)), atol=1e-5)
     logits, _ = apply(model, variables, x, train=False)
-    beside_others, _ = apply(model, variables, x.at[1:].set(9.0), train=False)
-    np.testing.assert_array_equal(beside_others[0], logits[0])
+    other_batch, _ = apply(model, variables, x.at[1:].set(9.0), train=False)
+    np.testing.assert_array_equal(other_batch[0], logits[0])
 
 
 def test_bfloat16_keeps_weights_statistics_and_logits_in_float32():

@@ -1,4 +1,4 @@
-"""The strategies: what they ask for, what they learn, and that a search is those steps and nothing more."""
+"""The strategies: the architectures they ask for, what they learn, and that a search consists of their steps."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ ALPHA = edge_model("alpha", "printed", NAS_BENCH_201)
 
 
 def share_of_third(architectures):
-    """A reward: the share of edges with operation 3."""
+    """Returns a reward: the share of edges with operation 3."""
     return (architectures == 3).mean((-2, -1))
 
 
@@ -41,7 +41,7 @@ NAMES = ("random", "reinforce", "evolution")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_search_is_its_steps(name):
-    """So it may be stopped between any two of them and go on from the state and the key."""
+    """Therefore a search may stop after any step and go on from the state and the key."""
     strategy, queries = make(name), 12
     key = jax.random.key(5)
     history = jax.jit(lambda key: run_strategy(strategy, share_of_third, queries, key))(key)
@@ -97,7 +97,7 @@ def test_random_search_is_uniform():
 
 
 def step_once(entropy_weight, baseline, rewards, decay=0.9):
-    """Logits before, logits after and the new baseline of one step with rate 1, no momentum."""
+    """Returns the logits before, the logits after and the new baseline of one step with rate 1, without momentum."""
     settings = reinforce.Settings(2, entropy_weight, decay)
     strategy = reinforce.reinforce(ALPHA, NAS_BENCH_201, optax.sgd(1.0), settings)
     state = strategy.init(jax.random.key(0))
@@ -126,7 +126,7 @@ def test_reinforce_starts_its_baseline_at_the_first_rewards():
 
 
 def test_the_bonus_raises_the_entropy():
-    # No advantage: the bonus alone moves the logits.
+    # The advantage is zero, and the bonus alone moves the logits.
     logits, after, _ = step_once(0.5, 0.7, [0.7, 0.7])
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     probs = np.exp(log_probs)
@@ -170,7 +170,7 @@ PARENT = np.array([[0, 1, 2, 3, 4, 0]], np.int32)
 
 @pytest.mark.parametrize("sharpness", [0.0, 1.0])
 def test_a_mutation_is_drawn_in_proportion_to_the_probabilities(sharpness):
-    """Equal probabilities make every other operation of every edge equally likely: the classic mutation."""
+    """Equal probabilities make every other operation of every edge equally likely, as in the classic mutation."""
     logits = sharpness * np.random.default_rng(0).normal(size=NAS_BENCH_201.shape)
     probs = np.asarray(jax.nn.softmax(logits), np.float32)
     drawn = children(PARENT, probs, NAS_BENCH_201)
@@ -240,10 +240,14 @@ def distance(cell, other):
 
 def test_parents_are_the_best_of_the_living():
     far = [np.full((1, 6), o, np.int32) for o in range(5)]
-    settings = evolution.classic(population=3, tournament=50)  # surely all living members compete
+    settings = evolution.classic(
+        population=3, tournament=50
+    )  # so large that all living members compete
     strategy = evolution.evolution(ALPHA, NAS_BENCH_201, optax.identity(), settings)
     state = fill(strategy, far, [0.9, 0.8, 0.1, 0.3, 0.2])
-    for child in asked(strategy, state, 20):  # members 2, 3, 4 live; the best ever, 0, is dead
+    for child in asked(
+        strategy, state, 20
+    ):  # members 2, 3 and 4 live; member 0, the best ever, is dead
         assert distance(child, far[3]) == 1
 
 
@@ -291,12 +295,12 @@ def test_the_edge_model_learns_towards_the_survivors():
     rng = np.random.default_rng(0)
     cells = rng.integers(0, 5, (4, 1, 6)).astype(np.int32)
     rewards = [0.1, 0.9, 0.3, 0.2]
-    settings = evolution.Settings(2, 2, 1, 6, 1, 0.5, 0.0)  # memory is not full
+    settings = evolution.Settings(2, 2, 1, 6, 1, 0.5, 0.0)  # the memory is not full
     strategy = evolution.evolution(ALPHA, NAS_BENCH_201, optax.sgd(1.0), settings)
     before = fill(strategy, cells[:3], rewards[:3])
     logits = np.asarray(before.params["alpha"], np.float64)
     after = strategy.tell(before, jnp.asarray(cells[3:]), jnp.float32(rewards[3:]))
-    # Gradient of the cross-entropy by hand: sum of (w - share) (one-hot - P).
+    # The gradient of the cross-entropy by hand is the sum of (w - share) (one-hot - P).
     probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     likelihood = np.array([np.prod(probs[0, np.arange(6), cell[0]]) for cell in cells])
     weights = np.exp(-np.array([3, 0, 1, 2]) / 0.5)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from nge_jax.space.genotype import OPERATIONS
-from nge_jax.supernet import cell, norm, reference
-from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.layout import IMAGES_FIRST, IMAGES_LAST
+from nge_jax.space.spaces import DILATED, SEPARABLE
+from nge_jax.supernet import cell, norm
+from nge_jax.supernet.layouts import channels_last, images_last
 from nge_jax.supernet.model import SCHEDULES
+from nge_jax.supernet.schedules import looped_edge, reference
 from tests.helpers.cells import mixed_cell_by
 
 CHANNELS, BEFORE = 4, (6, 5)
@@ -21,7 +22,7 @@ def key():
 
 
 def problem(key, reduction, reduction_before, size=8):
-    """Parameters, inputs, probabilities and a direction to project the output on."""
+    """Returns parameters, inputs, probabilities and a direction to project the output on."""
     keys = jax.random.split(key, 5)
     params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, reduction_before)
     size_before = size * 2 - size % 2 if reduction_before else size
@@ -63,7 +64,7 @@ def test_the_fast_schedules_equal_the_reference(key, reduction, size):
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", [False, True])
 def test_a_gradient_does_not_depend_on_which_others_are_asked_for(key, reduction):
-    """A step that updates one group leaves out what the other would cost, and nothing else."""
+    """A step that updates one group of parameters skips the gradient of the other group, and nothing else."""
     params, before, probs, direction = problem(key, reduction, reduction_before=False)
 
     def projected(params, before, probs):
@@ -101,7 +102,7 @@ def test_one_hot_probabilities_give_the_chosen_operation(key, schedule):
 
 
 def preprocessed_by_numpy(weights, x):
-    """ReLU, 1x1 convolution (of both sets of positions in FactorizedReduce), batch normalization, in float64."""
+    """Computes ReLU, 1x1 convolution (or both of FactorizedReduce) and batch normalization, in float64."""
     weights, x = (np.asarray(a, np.float64) for a in (weights, x))
     x = np.maximum(x, 0)
     if weights.ndim == 3:
@@ -124,13 +125,13 @@ def test_inputs_are_preprocessed_as_darts_does(key, shape):
 
 @pytest.mark.parametrize("mean", [0.0, 3.0, 1000.0])
 def test_folded_batch_norm_equals_the_unfolded(key, mean):
-    """`fold` on pixels less a constant near their mean, as `mixed_convolutions` calls it."""
+    """`fold` gets pixels less a constant near their mean, as in `mixed_convolutions`."""
     keys = jax.random.split(key, 3)
     h = mean + jax.random.normal(keys[0], (4096, 8)) * jnp.arange(1, 9)
     weights = jax.random.normal(keys[1], (8, 8))
     centered = h - h[:64].mean(0)
-    moments = IMAGES_FIRST.moments(centered, None)
-    found = IMAGES_FIRST.affine(centered, *norm.fold(weights, 0.3, *moments))
+    moments = channels_last.moments(centered, None)
+    found = channels_last.affine(centered, *norm.fold(weights, 0.3, *moments))
     h = np.asarray(h, np.float64)
     y = h @ np.asarray(weights, np.float64)
     expected = 0.3 * (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)
@@ -138,15 +139,15 @@ def test_folded_batch_norm_equals_the_unfolded(key, mean):
 
 
 def test_the_folds_derivative_equals_that_of_the_unfolded(key):
-    """By hand against automatic, of the whole map from h, W and p; with a channel of no variance."""
+    """The derivative by hand equals the automatic one for h, W and p, also where a channel has no variance."""
     keys = jax.random.split(key, 3)
     h = 0.1 + jax.random.normal(keys[0], (512, 6)) * jnp.arange(6)
     weights = jax.random.normal(keys[1], (6, 4))
     direction = jax.random.normal(keys[2], (512, 4))
 
     def folded(h, weights, p):
-        moments = IMAGES_FIRST.moments(h, None)
-        return (direction * IMAGES_FIRST.affine(h, *norm.fold(weights, p, *moments))).sum()
+        moments = channels_last.moments(h, None)
+        return (direction * channels_last.affine(h, *norm.fold(weights, p, *moments))).sum()
 
     def unfolded(h, weights, p):
         return (direction * p * norm.batch_norm(h @ weights)).sum()
@@ -158,7 +159,7 @@ def test_the_folds_derivative_equals_that_of_the_unfolded(key):
 
 @pytest.mark.parametrize("mean", [0.0, 30.0])
 def test_convolutions_with_large_means_do_not_cancel(key, mean):
-    """A source far from zero: the mixed convolutions still equal float64's."""
+    """The mixed convolutions equal their values in float64, also for a source far from zero."""
     keys = jax.random.split(key, 3)
     params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, False, False)["edges"]
     edge = jax.tree.map(lambda a: a[0], params)
@@ -166,22 +167,24 @@ def test_convolutions_with_large_means_do_not_cancel(key, mean):
     p = jax.nn.softmax(jax.random.normal(keys[2], (7,)))
     relu_x = jax.nn.relu(x)
     center = relu_x.mean((0, 1, 2))
-    found, _ = supernet_edge.mixed_convolutions(edge, IMAGES_LAST.laid(relu_x), center, p, 1, None)
-    found = IMAGES_LAST.images_first(found)
+    found, _ = looped_edge.mixed_convolutions(
+        edge, images_last.to_layout(relu_x), center, p, 1, None
+    )
+    found = images_last.to_nhwc(found)
     with jax.enable_x64(True):
         edge, x, p = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (edge, x, p))
         expected = sum(
             p[o] * reference.operation(name, edge, x, 1)
             for o, name in enumerate(OPERATIONS)
-            if name in supernet_edge.CONVOLUTIONS
+            if name in SEPARABLE | DILATED
         )
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("mean", [0.0, 3.0])
 def test_batch_norm_in_one_pass_equals_that_in_two(key, mean):
-    """Up to the rounding that the difference of squares brings, at means as convolutions have them."""
-    x = mean + jax.random.normal(key, (8, 4, 4, 5)) * jnp.arange(5.0)  # a constant channel too
+    """The results differ by the rounding of the difference of squares, which is small at a convolution's means."""
+    x = mean + jax.random.normal(key, (8, 4, 4, 5)) * jnp.arange(5.0)  # channel 0 is constant
     g = jax.random.normal(key, x.shape)
     expected, expected_pull = jax.vjp(norm.batch_norm, x)
     found, pull = jax.vjp(norm.batch_norm_in_one_pass, x)

@@ -1,4 +1,4 @@
-"""The supernet's size, as a plain function of abstract arrays."""
+"""The supernet's size, shapes and data types."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def test_large_images_pass_through_three_strides_first_and_any_size_fits(schedul
         assert tuple(endpoints[name].shape[1] for name in names) == sizes
         assert endpoints["stem"].shape[-1] == 4
     parts = supernet_part_costs(net, (224, 224, 3))
-    # 3x3 kernels, 3 -> 2 -> 4 -> 4 channels, at 112x112, 56x56 and 28x28 positions; two numbers of BN a channel.
+    # 3x3 kernels, 3 -> 2 -> 4 -> 4 channels, at 112x112, 56x56 and 28x28 positions. BN has two numbers a channel.
     kernels = 54 * 112**2 + 72 * 56**2 + 144 * 28**2
     assert parts["stem"] == (54 + 72 + 144 + 2 * (2 + 4 + 4), kernels)
 

@@ -1,4 +1,4 @@
-"""The supernet of NAS-Bench-201 against the benchmark's network written plainly: values, gradients, sizes."""
+"""The supernet of NAS-Bench-201 has the values, gradients and sizes of a plain form of the benchmark's network."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,10 @@ import pytest
 from jax import lax
 
 from nge_jax.space.spaces import NAS_BENCH_201
-from nge_jax.supernet import nas_bench_201, reference
+from nge_jax.supernet import nas_bench_201
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import Drawn
+from nge_jax.supernet.schedules import reference
 
 NET = NasBench201Supernet(cells=1, channels=2, num_classes=4)
 
@@ -27,7 +28,7 @@ def plain_affine(params, x):
 
 
 def plain_operation(name, params, edge, x):
-    """One operation of one edge, as the benchmark's `cell_operations.py` has it."""
+    """Computes one operation of one edge, as the benchmark's `cell_operations.py` does."""
     if name == "none":
         return 0 * x
     if name == "skip_connect":
@@ -72,7 +73,7 @@ def plain_network(weights, images, probs):
 
 @pytest.fixture(scope="module")
 def problem():
-    """Weights, with affine parts that have moved, images, probabilities and a direction to project logits on."""
+    """Returns weights whose affine parts have moved, images, probabilities and a direction to project logits on."""
     rng = np.random.default_rng(0)
     weights = jax.jit(NET.init)(jax.random.key(3))
     weights = jax.tree.map(lambda a: np.float32(a + rng.normal(0, 0.1, a.shape)), weights)
@@ -108,7 +109,7 @@ def test_values_and_gradients_are_those_of_the_plain_network(problem):
 
 @pytest.mark.slow
 def test_one_operation_an_edge_equals_its_one_hot_probabilities(problem):
-    """Values, and gradients of weights, images and scales; of operations that are not chosen the weights' are 0."""
+    """The gradients are those of weights, images and scales. They are 0 for weights of operations not chosen."""
     weights, images, _, direction = problem
 
     def one_hot(weights, images, scales, operations):
@@ -154,8 +155,8 @@ def test_the_gradients_lower_for_accelerators(platform):
     program = jax.export.export(gradient, platforms=[platform])(
         weights, images, probs
     ).mlir_module()
-    # Values and both gradients of each convolution are the library's: 3 in a cell, 2 in a block, the stem's without
-    # its input's; beside them the pools'.
+    # The library computes each convolution and both gradients: 3 in a cell, 2 in a block, and the stem without the
+    # gradient of images. The pools add more.
     convolutions = program.count("stablehlo.convolution")
     assert convolutions >= 3 * 3 * 3 + 3 * 2 * 2 + 2, convolutions
 
@@ -171,13 +172,15 @@ def test_one_hot_probabilities_give_the_chosen_operation(problem, name):
     nodes = [images]
     for k in range(1, 4):
         edges = [NAS_BENCH_201.edges.index((i, k)) for i in range(k)]
-        brought = [plain_operation(name, cell, e, x) for e, x in zip(edges, nodes, strict=True)]
-        nodes.append(sum(brought))
+        contributions = [
+            plain_operation(name, cell, e, x) for e, x in zip(edges, nodes, strict=True)
+        ]
+        nodes.append(sum(contributions))
     np.testing.assert_allclose(found, nodes[-1], atol=1e-4)
 
 
 def test_the_network_around_the_cells_has_the_benchmarks_size():
-    """A cell of 3x3 convolutions alone has 1.531546 M parameters there, with an affine normalization on each edge."""
+    """The benchmark's network has 1.531546 M parameters with 3x3 convolutions and affine normalization on all edges."""
     net = NasBench201Supernet(cells=5, channels=16, num_classes=10)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     for cells in weights["stages"]:

@@ -1,4 +1,4 @@
-"""Partially connected cells: all schedules against the edge as PC-DARTS writes it, values and gradients."""
+"""Partially connected cells: values and gradients of all schedules equal those of PC-DARTS's form."""
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,17 @@ from jax import lax
 
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.mixture import Mixture
-from nge_jax.supernet import cell, partial, reference
+from nge_jax.supernet import cell, partial
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.model import SCHEDULES, make_supernet
+from nge_jax.supernet.schedules import reference
 from tests.helpers.cells import mixed_cell_by
 
 SHARE, CHANNELS, BEFORE = 4, 8, (3, 5)
 
 
 def problem(reduction):
-    """A cell's parameters, its inputs, a mixture, and a direction to project its output on."""
+    """Returns a cell's parameters, its inputs, a mixture, and a direction to project the output on."""
     keys = jax.random.split(jax.random.key(0), 6)
     params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, not reduction, SHARE)
     size = 8 if reduction else 16
@@ -34,7 +35,7 @@ def problem(reduction):
 
 
 def written_cell(params, before, mixture, reduction):
-    """The cell as PC-DARTS's model_search.py has it: whole nodes, each edge with a shuffle of its own."""
+    """Computes the cell as PC-DARTS's model_search.py does: nodes are whole, and each edge shuffles its channels."""
     nodes = [cell.preprocess(params[f"preprocess_{n}"], x, None) for n, x in enumerate(before)]
     kinds = {1: ("edges", supernet_edge.INNER if reduction else supernet_edge.ALL)}
     kinds[2] = "reducing_edges", supernet_edge.INPUTS
@@ -69,7 +70,7 @@ def written_edge(edge, x, p, stride):
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", [False, True])
 def test_every_schedule_equals_the_edges_as_written(reduction):
-    """Values, and gradients of weights, inputs, probabilities and edge weights."""
+    """The gradients are those of weights, inputs, probabilities and edge weights."""
     params, before, mixture, direction = problem(reduction)
 
     def value_and_gradients(compute):
@@ -113,7 +114,7 @@ def test_a_shuffle_takes_from_each_group_in_turn():
     x = jnp.arange(12.0)[None]
     shuffled = partial.shuffle(x, 4)[0].astype(int).tolist()
     assert shuffled == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
-    np.testing.assert_array_equal(partial.joined(partial.divided(x, 3)), x)
+    np.testing.assert_array_equal(partial.join(partial.divide(x, 3)), x)
 
 
 @pytest.mark.parametrize("size", [4, 5])

@@ -1,4 +1,4 @@
-"""A sampled cell is the mixed cell under one-hot probabilities: its value, and its gradients."""
+"""A sampled cell has the values and gradients of the mixed cell under one-hot probabilities."""
 
 import functools
 
@@ -9,18 +9,18 @@ import pytest
 
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
-from nge_jax.space.spaces import DARTS
-from nge_jax.supernet import cell, edge
-from nge_jax.supernet.layout import IMAGES_LAST
-from nge_jax.supernet.looped import mix_one_by_one
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE
+from nge_jax.supernet import cell
+from nge_jax.supernet.layouts import images_last
 from nge_jax.supernet.model import make_supernet
-from nge_jax.supernet.reference import mix_as_written
 from nge_jax.supernet.sampled import Drawn, SampledSupernet, mix_chosen
+from nge_jax.supernet.schedules.looped import mix_one_by_one
+from nge_jax.supernet.schedules.reference import mix_as_written
 from tests.helpers.cells import mixed_cell
 
 CHANNELS, BEFORE = 2, (3, 5)
 
-# Every operation on a stride of 1 and of 2, kept edges from every node that may be a source.
+# Every operation occurs with stride 1 and with stride 2, and every possible source has a kept edge.
 COVERING = np.full((2, 2, 14), ABSENT, np.int32)
 COVERING[0, 0, [0, 1, 2, 4, 7, 8, 9, 13]] = [3, 4, 5, 6, 0, 1, 2, 3]
 COVERING[0, 1, [0, 1, 2, 3, 5, 6, 9, 10]] = [0, 1, 2, 3, 4, 5, 6, 0]
@@ -29,7 +29,7 @@ COVERING[1, 1, [0, 1, 2, 4, 7, 8, 11, 12]] = [6, 5, 4, 1, 3, 2, 1, 5]
 
 
 def problem(reduction):
-    """A cell's parameters and inputs, and a direction to project its output on."""
+    """Returns a cell's parameters and inputs, and a direction to project the output on."""
     keys = jax.random.split(jax.random.key(0), 4)
     params = cell.init_mixed_cell(keys[0], BEFORE, CHANNELS, reduction, not reduction)
     size = 16 if not reduction else 8
@@ -42,11 +42,11 @@ def problem(reduction):
 
 
 def value_and_gradients(mix_edges, reduction):
-    """Of the projection, by the parameters and the cell's inputs; compiled; of images last, as CPUs have them."""
+    """Compiles the projection's value and its gradients for parameters and inputs, in the CPU's layout."""
 
     def projected(params, before, choice, direction):
         arguments = {"reduction": reduction, "mix_edges": mix_edges}
-        out = mixed_cell(params, before, choice, layout=IMAGES_LAST, **arguments)
+        out = mixed_cell(params, before, choice, layout=images_last, **arguments)
         return (out * direction).sum()
 
     return jax.jit(jax.value_and_grad(projected, (0, 1)))
@@ -54,7 +54,7 @@ def value_and_gradients(mix_edges, reduction):
 
 @functools.cache
 def sampled(reduction):
-    return value_and_gradients(functools.partial(mix_chosen, layout=IMAGES_LAST), reduction)
+    return value_and_gradients(functools.partial(mix_chosen, layout=images_last), reduction)
 
 
 def assert_close(found, expected, relative=1e-5):
@@ -83,7 +83,7 @@ def test_a_sampled_cell_equals_the_mixed_one_under_one_hot_probabilities(reducti
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", [False, True])
 def test_scaled_operations_equal_the_reference_whose_probabilities_are_the_scales(reduction):
-    """Values and gradients: of weights, inputs and scales together, and of the scales alone, as an embedding asks."""
+    """Gradients are computed for weights, inputs and scales together, and for the scales alone as an embedding does."""
     params, before, direction = problem(reduction)
     operations = jnp.asarray(np.random.default_rng(4).permutation(np.arange(14) % 7), jnp.int32)
     scales = jax.random.uniform(jax.random.key(5), (14,), minval=0.5, maxval=2.0)
@@ -103,20 +103,20 @@ def test_scaled_operations_equal_the_reference_whose_probabilities_are_the_scale
     expected = jax.jit(jax.value_and_grad(written, (0, 1, 2)))(*arguments)
     found = jax.jit(jax.value_and_grad(drawn, (0, 1, 2)))(*arguments)
     assert_close(found, expected, relative=5e-5)
-    value, (_, _, by_scales) = expected
+    value, (_, _, g_scales) = expected
     found = jax.jit(jax.value_and_grad(drawn, 2))(*arguments)
-    assert_close(found, (value, by_scales), relative=5e-5)
-    assert (np.abs(by_scales) > 1e-3).all()
+    assert_close(found, (value, g_scales), relative=5e-5)
+    assert (np.abs(g_scales) > 1e-3).all()
 
 
 @pytest.mark.slow
 def test_an_operation_that_is_not_chosen_has_no_gradient():
     params, before, direction = problem(reduction=False)
     chosen = COVERING[0, 0]
-    _, (by_params, _) = sampled(False)(params, before, jnp.asarray(chosen), direction)
-    for name in edge.CONVOLUTIONS:
+    _, (g_params, _) = sampled(False)(params, before, jnp.asarray(chosen), direction)
+    for name in SEPARABLE | DILATED:
         moved = np.zeros(14, bool)
-        for leaf in jax.tree.leaves(by_params["edges"][name]):
+        for leaf in jax.tree.leaves(g_params["edges"][name]):
             moved |= np.any(np.asarray(leaf).reshape(14, -1) != 0, axis=1)
         np.testing.assert_array_equal(moved, chosen == DARTS.operations.index(name))
 

@@ -1,4 +1,4 @@
-"""Trees packed into the rows of a matrix come back as they were put there."""
+"""Trees that were packed into the rows of a matrix are unpacked unchanged."""
 
 import jax
 import jax.numpy as jnp

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from measure.on_device import alone
-from nge_jax.kernels import depthwise
+from nge_jax.kernels import depthwise, shifted_sums
 
 ROUNDS = 20
 
@@ -33,7 +33,7 @@ def dense(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Ar
 FORMS = {
     "dilated": depthwise.dilated_depthwise_conv,
     "by_phases": depthwise.library_depthwise_conv,
-    "shifts": depthwise.sum_of_shifts,
+    "shifts": shifted_sums.convolve,
     "dense": dense,
 }
 

@@ -1,8 +1,8 @@
 """The mixed cell as the paper writes it (Eq. 11): one edge and one operation at a time, library operations only.
 
-The shortest of the three schedules to read and the slowest to run: nothing is shared, folded or recomputed, and every
-derivative is automatic. The fast schedules compute the same sums, and tests hold their values and gradients against
-this one.
+This is the shortest of the three schedules to read and the slowest to run. Nothing is shared, folded or recomputed, and
+every derivative is automatic. The fast schedules compute the same sums, and tests compare their values and gradients
+with this one.
 """
 
 import jax
@@ -26,13 +26,13 @@ def mix_as_written(
     sources: range,
     axis_name: str | None,
 ) -> jax.Array | Nodes:
-    """Adds to every node what its edges from `sources` bring; arguments as of `grouped.mix_together`."""
+    """Adds the contributions of the edges from `sources` to every node; the arguments are `grouped.mix_together`'s."""
     if isinstance(nodes, Nodes):
         return _mix_partially(params, nodes, inputs, probs, sources, axis_name)
-    assert not isinstance(probs, Factors), "those are for `Nodes`"
+    assert not isinstance(probs, Factors), "only `Nodes` have factors"
     stride = 1 if inputs is None else 2
     probs, mixed = probs.astype(nodes.dtype), list(nodes)
-    for number, (i, k) in enumerate(edges_from(sources)):  # by k: node i is complete
+    for number, (i, k) in enumerate(edges_from(sources)):  # in the order of k: node i is complete
         x = mixed[i] if inputs is None else inputs[i]
         edge = _edge_params(params, number, nodes.dtype)
         for o, name in enumerate(OPERATIONS):
@@ -42,7 +42,7 @@ def mix_as_written(
 
 
 def _mix_partially(params, nodes, inputs, factors, sources, axis_name):
-    """Computes `mix_as_written` of a partially connected cell."""
+    """Computes `mix_as_written` in a partially connected cell."""
     stride = 1 if inputs is None else 2
     mixed, passed = map(list, nodes)
     for number, (i, k) in enumerate(edges_from(sources)):
@@ -70,7 +70,7 @@ def operation(
     if name == "max_pool_3x3":
         return batch_norm(pool(x, -jnp.inf, lax.max, stride), axis_name)
     if name == "avg_pool_3x3":
-        # Counts of one image and channel: XLA folds this constant, which takes long on a whole batch.
+        # The counts of one image and channel: XLA folds this constant, which would take long for a whole batch.
         counts = pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, stride)
         return batch_norm(pool(x, 0.0, lax.add, stride) / counts, axis_name)
     if name in SEPARABLE:
@@ -90,7 +90,7 @@ def relu_conv_norm(
 def factorized_reduce(weights: jax.Array, x: jax.Array, axis_name: str | None = None) -> jax.Array:
     """Halves the resolution by two 1x1 convolutions of every other pixel, the second shifted by one."""
     x = jax.nn.relu(x)
-    odd = [(0, n % 2) for n in x.shape[1:3]]  # the shifted pixels end in a zero
+    odd = [(0, n % 2) for n in x.shape[1:3]]  # at an odd size the shifted pixels end in a zero
     shifted = jnp.pad(x, ((0, 0), *odd, (0, 0)))[:, 1::2, 1::2]
     halves = x[:, ::2, ::2] @ weights[0], shifted @ weights[1]
     return batch_norm(jnp.concatenate(halves, -1), axis_name)
@@ -103,7 +103,7 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
-    """Convolves each channel of x [B, H, W, C] with its own kernel, of [k, k, C]."""
+    """Convolves each channel of x [B, H, W, C] with its kernel in [k, k, C]."""
     padding = dilation * (len(kernel) // 2)
     return lax.conv_general_dilated(
         x,
@@ -117,13 +117,13 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) 
 
 
 def pool(x: jax.Array, start: float, combine, stride: int) -> jax.Array:
-    """Combines the pixels of each 3x3 window of x [B, H, W, C], padded by one with `start`."""
+    """Combines the pixels in each 3x3 window of x [B, H, W, C], which is padded by one pixel of value `start`."""
     pads = [(0, 0), (1, 1), (1, 1), (0, 0)]
     return lax.reduce_window(x, start, combine, (1, 3, 3, 1), (1, stride, stride, 1), pads)
 
 
 def batch_norm(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Normalizes x [B, H, W, C] with the batch's own statistics, without affine."""
+    """Normalizes x [B, H, W, C] with the statistics of the batch, without affine part."""
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = pmean(wide.mean((0, 1, 2)), axis_name)
     variance = pmean(jnp.square(wide - mean).mean((0, 1, 2)), axis_name)
