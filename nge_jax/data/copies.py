@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from nge_jax.data.inventory import file_size
+from nge_jax.data.inventory import file_size, name_image
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.batches import Split
@@ -30,14 +30,15 @@ def warnings(
     for one, other in PAIRS:
         if one not in parts or other not in parts:
             continue
-        here, there = _comparable(parts[one], parts[other])
+        here, there = (i.tolist() for i in _comparable(parts[one], parts[other]))
         seen = dict(zip(_digests(parts[other], there), there, strict=True))
         seen.pop(b"", None)
         digests = zip(here, _digests(parts[one], here), strict=True)
         found = [(index, seen[digest]) for index, digest in digests if digest in seen]
         if not found:
             continue
-        example = f"{_name(parts[one], found[0][0])} and {_name(parts[other], found[0][1])}"
+        first, second = found[0]
+        example = f"{name_image(parts[one], first)} and {name_image(parts[other], second)}"
         images = "1 image" if len(found) == 1 else f"{len(found):,} images"
         verb = "is" if len(found) == 1 else "are"
         yield (
@@ -91,7 +92,3 @@ def _digests(part, indices):
 
 def _digest(data):
     return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def _name(part, index):
-    return f"image {index}" if isinstance(part, Arrays) else record_index.name(part.records, index)

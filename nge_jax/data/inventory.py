@@ -64,6 +64,13 @@ def _lines(root, part):
             yield os.fsencode(f"{name}\0{label}\0{size}")
 
 
+def name_image(part: Split | Arrays, index: int) -> str:
+    """Names an image of a split for a line: its file, or its number."""
+    if isinstance(part, Arrays):
+        return f"image {index}"
+    return record_index.name(part.records, index)
+
+
 def file_size(path: str | Path) -> int:
     """Returns the bytes of a file; -1 where there is none."""
     try:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from nge_jax import files
 from nge_jax.data import inventory, npz
+from nge_jax.data import order as data_order
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder as image_folder
@@ -205,15 +206,35 @@ def load(
         validation_images=arrays.get(VALIDATION, nothing)[0],
         validation_labels=arrays.get(VALIDATION, nothing)[1],
         held_out=images.held_out,
-        notes=(*images.notes, describe_pixels(shape)),
+        notes=(*images.notes, describe_pixels(shape, *_count_one_color(read, arrays))),
         inventory=inventory.take(root, read, images.names),
     )
 
 
-def describe_pixels(shape: Sequence[int]) -> str:
-    """Says as what images of any size are read, [H, W, C]."""
+def describe_pixels(shape: Sequence[int], looked_at: int, one_color: Sequence[str]) -> str:
+    """Says how images of any size are read, and how many show nothing then.
+
+    Args:
+      shape: of an image as it is read, [H, W, C].
+      looked_at: how many images these are.
+      one_color: names of the images that are one color.
+    """
     height, width, channels = shape
-    return f"data: read as {height}x{width} pixels, {'gray' if channels == 1 else f'{channels} channels'}"
+    line = f"data: read as {height}x{width} pixels, {'gray' if channels == 1 else f'{channels} channels'}"
+    if not one_color:
+        return line
+    count = f"{len(one_color):,} of {looked_at:,} images"
+    return f"{line}; {count} {'is' if len(one_color) == 1 else 'are'} one color then, such as {one_color[0]}"
+
+
+def _count_one_color(parts, arrays):
+    """Returns (how many images there are, names of those that are one color as they have been read)."""
+    names = [
+        inventory.name_image(parts[part], index)
+        for part, (images, _) in arrays.items()
+        for index in np.flatnonzero(pixels.are_one_color(images)).tolist()
+    ]
+    return sum(len(labels) for _, labels in arrays.values()), names
 
 
 def mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -243,7 +264,7 @@ def check_mean_and_std(mean: Sequence[float], std: Sequence[float], channels: in
 def _typical_side(split):
     """Returns the median of the shorter sides of some images, evenly spaced."""
     count = len(split.records.file)
-    indices = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int)).tolist()
+    indices = data_order.evenly_spaced(count, SAMPLE).tolist()
     sides, refusal = [], ArgumentError("images", "found none")
     for index in indices:
         try:

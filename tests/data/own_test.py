@@ -347,6 +347,33 @@ def test_images_are_gray_only_if_each_of_them_is(gray):
         own.open_images(f"folder:{gray}", channels=2)
 
 
+def test_images_that_show_nothing_are_counted(tmp_path):
+    ink = np.full((20, 20, 4), 255, np.uint8)
+    ink[..., 3] = 0
+    ink[4:9, 4:9, 3] = 255  # white ink on transparent, which is read on white
+    dark = ink.copy()
+    dark[..., :3] = 0
+    for name, pixels in (("dark", dark), ("white", ink)):
+        (tmp_path / name).mkdir()
+        for index in range(5):
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    opened = own.open_images(f"folder:{tmp_path}")
+    line = own.load(opened, 16, test=True).notes[-1]
+    assert line == (
+        "data: read as 16x16 pixels, 3 channels; 5 of 10 images are one color then, such as "
+        f"{opened.parts['train'].records.paths[4]}"
+    )
+    assert "white" in line
+    assert (
+        own.load(opened, 16).notes[-1].startswith("data: read as 16x16 pixels, 3 channels; 4 of 8")
+    )
+    config = load_config("train_folder")
+    config.data.name, config.data.image_size = f"folder:{tmp_path}", 96
+    config = training_images.resolve(config)
+    notes = training_images.open_source(config).notes
+    assert any("; 4 of 8 images are one color then, such as" in note for note in notes)
+
+
 def test_channels_are_chosen_by_the_data_and_the_network(gray):
     config = load_config("train_folder")
     config.data.name = f"folder:{gray}"
