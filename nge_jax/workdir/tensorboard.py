@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nge_jax.files import half_written, write_atomically
+from nge_jax.names import printable
 from nge_jax.space.spaces import SPACES
 
 NAMES = "events.out.tfevents."  # begin those of the files
@@ -183,4 +184,4 @@ def _image(name: str, png: bytes) -> Any:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    return value if isinstance(value, bool | int | float) else printable(str(value))
