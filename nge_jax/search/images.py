@@ -65,10 +65,11 @@ def describe(
     size = config.data.image_size
     if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
         opened = opened or open_own(config)
-        return (size, size, opened.channels), len(opened.names)
+        channels = config.data.channels or opened.channels
+        return (size, size, channels), len(opened.names)
     with arguments_as(**DATA_KEYS):
         found = prepare.describe(name, config.data.dir)
-    return (size, size, found.channels), found.num_classes
+    return (size, size, config.data.channels or found.channels), found.num_classes
 
 
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:

@@ -143,7 +143,7 @@ def describe(
     with arguments_as(**DATA_KEYS):
         found = prepare.describe(name, config.data.dir)
     is_small = is_own(config) and not has_large_stem(config)
-    channels = found.channels if is_small else 3
+    channels = config.data.channels or found.channels if is_small else 3
     return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
 
 

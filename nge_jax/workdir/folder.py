@@ -18,6 +18,7 @@ from typing import Any
 from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
+from nge_jax.names import printable
 from nge_jax.settings import configs
 from nge_jax.settings.keys import HARMLESS
 from nge_jax.workdir import recorded as recorded_configs
@@ -86,8 +87,12 @@ def check_place(path: Path) -> None:
     """Refuses a path where no run of any config could have its workdir; reads only, and asks nothing of jax.
 
     Raises:
-      InputError: it is a file, or holds files of somebody else.
+      InputError: it is a file, or holds files of somebody else, or its name is no UTF-8.
     """
+    if printable(str(path.absolute())) != str(path.absolute()):
+        raise InputError(
+            f"--workdir: found {printable(str(path.absolute()))}, expected a path in UTF-8, without control characters"
+        )
     if not path.exists():
         return
     if not path.is_dir():
