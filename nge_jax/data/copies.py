@@ -1,4 +1,4 @@
-"""Images that two splits have in common, the same by their bytes: a test of these tells what a network remembers."""
+"""Images that two splits have in common, the same by their bytes: a test on them tells what a network remembers."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from nge_jax.data.photographs.batches import Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 
 PAIRS = ((TEST, TRAIN), (VALIDATION, TRAIN), (TEST, VALIDATION))
-# Of more files, or of more bytes, every second is compared, every fourth ...
+# Beyond so many files, or so many bytes, every second is compared, every fourth ...
 MOST_FILES, MOST_BYTES = 100_000, 2 * 10**9
 
 

@@ -1,4 +1,4 @@
-"""What a user's images are recognized by: how many each class has, and a checksum of all of them.
+"""The inventory by which a user's images are recognized: how many each class has, and a checksum of all of them.
 
 Numbers alone miss an image that has moved to another class while another came back, and one that was exchanged.
 """
@@ -17,7 +17,7 @@ from nge_jax.data.photographs import record_index
 from nge_jax.data.photographs.batches import Split
 from nge_jax.data.spec import Inventory
 
-DIGITS = 32  # of a checksum, hexadecimal
+DIGITS = 32  # hexadecimal, of a checksum
 
 
 def take(

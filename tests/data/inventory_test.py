@@ -1,4 +1,4 @@
-"""By what a later start recognizes images: numbers of each class, and a checksum that any exchange changes."""
+"""Images are recognized by the numbers of each class, and by a checksum that any exchange changes."""
 
 import shutil
 

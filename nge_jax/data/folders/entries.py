@@ -1,4 +1,4 @@
-"""What lies in a folder and may be data: neither what systems leave behind, nor what this program has written."""
+"""The entries of a folder that may be data: neither what systems leave behind, nor what this program has written."""
 
 import os
 from collections import Counter
@@ -33,7 +33,7 @@ class Contents(NamedTuple):
 
 
 class Inside(NamedTuple):
-    """What lies in a folder itself.
+    """The entries of a folder itself.
 
     Attributes:
       folders: names of its folders that may hold data, in their order.

@@ -1,4 +1,4 @@
-"""Which folders of a data set are splits and which are classes.
+"""The layout of a data set: which folders are splits and which are classes.
 
     DIR/CLASS/*
     DIR/train/CLASS/*, DIR/test/CLASS/*     the splits by any of their usual names, see `split_names`

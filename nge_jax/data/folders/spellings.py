@@ -1,7 +1,7 @@
 """One class that is spelled in two ways: a file system, an archive or a hand has changed the name's form.
 
-Two names in one folder are two classes, a and A say. A name that only one split has is the class of another that is the
-same but for its Unicode form, else but for capital letters and blanks.
+Two names in one folder are two classes, a and A say. A name that only one split has is looked for among those of
+another: by its Unicode form first, then by capital letters and blanks.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a folder holds.
+    """The images of a folder.
 
     Attributes:
       names: of the classes.

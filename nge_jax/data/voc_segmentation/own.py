@@ -39,7 +39,7 @@ class Listed(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """What is kept of a mask.
+    """The labels of a mask, and its entry in a checksum.
 
     Attributes:
       labels: numbers that it has, IGNORE too.
