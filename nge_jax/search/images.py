@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, order, own, prepare, small
+from nge_jax.data import choose, order, own, prepare, resized, small
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
@@ -108,7 +108,7 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
         images = images or open_own(config)
         channels = config.data.channels or images.channels
         with arguments_as(**DATA_KEYS):
-            return own.load(
+            return resized.load(
                 images._replace(channels=channels),
                 config.data.image_size,
                 mean=config.data.mean,
@@ -155,7 +155,7 @@ def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
     """Whether the images are too many for the part of a device's memory that they may take."""
     if not is_own(config):
         return False
-    return data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
+    return data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
 
 
 def has_large_stem(config: ConfigDict) -> bool:

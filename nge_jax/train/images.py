@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, copies, inventory, order, own, prepare, small
+from nge_jax.data import choose, copies, inventory, order, own, prepare, resized, small
 from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
@@ -161,7 +161,7 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
     large = has_large_stem(config)
     channels = config.data.channels or (3 if large else images.channels)
     with arguments_as(**DATA_KEYS):
-        data = own.load(
+        data = resized.load(
             images._replace(channels=channels),
             config.data.image_size,
             mean=config.data.mean,
@@ -170,7 +170,7 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
             budget_gb=config.data.device_budget_gb,
         )
     _check_validation(config, len(data.train_images), own=data.validation_images is not None)
-    too_many = data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
+    too_many = data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
     stream = config.run.steps_per_dispatch if too_many else 0
     kind = LARGE if large else SMALL
     return resident(data, data.labels, kind=kind, stream=stream, **options)
@@ -210,7 +210,7 @@ def _looked_at(config: ConfigDict, images: ImageSet) -> ImageSet:
     flat = [
         inventory.name_image(images.train, i) for i in chosen[pixels.are_one_color(crops)].tolist()
     ]
-    line = own.describe_pixels(crops.shape[1:], len(chosen), flat)
+    line = resized.describe_pixels(crops.shape[1:], len(chosen), flat)
     return images._replace(notes=(*images.notes, line))
 
 
@@ -232,9 +232,9 @@ def _normalized(config: ConfigDict, images: ImageSet, crops: np.ndarray) -> Imag
     """Takes mean and deviation from the config or, where it has none, from crops of the training images."""
     mean, std = tuple(config.data.mean), tuple(config.data.std)
     if not mean or not std:
-        own_mean, own_std = own.mean_and_std(crops)
+        own_mean, own_std = resized.mean_and_std(crops)
         mean, std = mean or own_mean, std or own_std
-    own.check_mean_and_std(mean, std, 3)
+    resized.check_mean_and_std(mean, std, 3)
     return images._replace(mean=mean, std=std)
 
 
