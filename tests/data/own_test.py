@@ -371,7 +371,7 @@ def test_images_that_show_nothing_are_counted(tmp_path):
     )
     config = load_config("train_folder")
     config.data.name, config.data.image_size = f"folder:{tmp_path}", 96
-    config = training_images.resolve(config)
+    config, _ = training_images.resolve(config)
     notes = training_images.open_source(config).notes
     assert any("; 4 of 8 images are one color then, such as" in note for note in notes)
 
@@ -379,15 +379,15 @@ def test_images_that_show_nothing_are_counted(tmp_path):
 def test_channels_are_chosen_by_the_data_and_the_network(gray):
     config = load_config("train_folder")
     config.data.name = f"folder:{gray}"
-    assert training_images.resolve(config).data.channels == 1
+    assert training_images.resolve(config)[0].data.channels == 1
     search = load_config("search_folder")
     search.data.name = config.data.name
-    assert search_images.resolve(search).data.channels == 1
+    assert search_images.resolve(search)[0].data.channels == 1
     config.data.image_size = own.LARGE_FROM  # ImageNet's network
-    assert training_images.resolve(config).data.channels == 3
+    assert training_images.resolve(config)[0].data.channels == 3
     config.data.channels = 1
     with pytest.raises(InputError, match=r"^config\.data\.channels: found 1, expected 3"):
-        training_images.open_source(training_images.resolve(config))
+        training_images.open_source(training_images.resolve(config)[0])
 
 
 def test_a_set_of_tfds_is_read(tfds_dir):
