@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from nge_jax.data.inventory import file_size, name_image
+from nge_jax.data.inventory import file_size, map_files, name_image
 from nge_jax.data.npz import Arrays
-from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.photographs import pixels
 from nge_jax.data.photographs.batches import Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 
@@ -65,9 +64,7 @@ def _comparable(one, other):
 
 
 def _sizes(split):
-    with ThreadPoolExecutor(record_index.THREADS) as pool:
-        sizes = pool.map(file_size, _paths(split), chunksize=64)
-        return np.array([*sizes], np.int64)
+    return np.array(map_files(file_size, _paths(split)), np.int64)
 
 
 def _paths(split):
@@ -79,15 +76,14 @@ def _digests(part, indices):
     if isinstance(part, Arrays):
         return [_digest(part.images[index].tobytes()) for index in indices]
     paths = _paths(part)
+    return map_files(_digest_file, [paths[index] for index in indices])
 
-    def digest(index):
-        try:
-            return _digest(pixels.read_bytes(paths[index]))
-        except OSError:
-            return b""
 
-    with ThreadPoolExecutor(record_index.THREADS) as pool:
-        return list(pool.map(digest, indices))
+def _digest_file(path):
+    try:
+        return _digest(pixels.read_bytes(path))
+    except OSError:
+        return b""
 
 
 def _digest(data):
