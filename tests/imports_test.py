@@ -32,7 +32,7 @@ ONLY = {
         "space",
         "errors",
         "files",
-        "console.names",
+        "workdir.names",
     ),
     "kernels": (),
 }

@@ -57,6 +57,19 @@ def test_a_damaged_image_leaves_no_output_and_the_next_start_is_answered(damaged
     assert output.read_bytes() == before
 
 
+def test_images_that_show_one_color_are_flagged(tmp_path, capsys):
+    ink = np.full((16, 16, 4), 255, np.uint8)
+    ink[..., 3] = np.arange(16) * 17  # white on transparent, which is read on white
+    for name, red in (("white", 255), ("pink", 200)):
+        ink[..., 0] = red
+        Image.fromarray(ink).save(tmp_path / f"{name}.png")
+    cli.run(["predict", NETWORK, str(tmp_path)])
+    printed = capsys.readouterr()
+    pink, white = map(json.loads, printed.out.splitlines())
+    assert white["one_color"] is True and "one_color" not in pink
+    assert printed.err == "warning: 1 of 2 images is one color once read, such as white.png\n"
+
+
 def test_the_other_images_of_a_batch_are_answered(damaged, capsys):
     with pytest.raises(SystemExit, match="^2$"):
         cli.run(["predict", NETWORK, str(damaged), "--batch_size=4"])

@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 
-from nge_jax.console.names import listed, printable
 from nge_jax.console.waiting import say
 from nge_jax.devices import distributed
 from nge_jax.version import __version__
 from nge_jax.workdir import environment
+from nge_jax.workdir.names import listed, printable
 
 TASKS = {"search": "architecture search", "train": "training", "segment": "segmentation"}
 COLUMNS = 80

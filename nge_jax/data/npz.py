@@ -1,9 +1,12 @@
 """An .npz file as a data set: arrays of images and labels.
 
-It has `images` (uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3]) and `labels` (integers [N]), of which a part is held out
-by a seed as of a flat folder; or `train_images`, `train_labels`, `test_images`, `test_labels` and perhaps `val_images`,
-`val_labels`, as those of MedMNIST have; or `x_train`, `y_train`, `x_test`, `y_test` and perhaps `x_val`, `y_val`, as
-Keras has. `names`, if there, are those of the classes, as texts or as bytes of UTF-8.
+The arrays have one of three forms. Images are uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3], labels are integers [N].
+
+    images, labels                                            a part is held out by a seed, as of a flat folder
+    train_images, train_labels, test_images, test_labels      MedMNIST's; perhaps val_images, val_labels
+    x_train, y_train, x_test, y_test                          Keras's; perhaps x_val, y_val
+
+The array `names`, if there, has the names of the classes, as texts or as bytes of UTF-8.
 """
 
 from collections.abc import Sequence
@@ -13,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from nge_jax import files
-from nge_jax.console.names import composed, listed
 from nge_jax.data.folders import spellings
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.spec import MOST_CLASSES
 from nge_jax.errors import ArgumentError
+from nge_jax.workdir.names import composed, listed
 
-# By what arrays of a split are called; the second is Keras's way.
+# The names of a split's arrays: MedMNIST's, and Keras's.
 MEDMNIST, KERAS = ("{}_images", "{}_labels"), ("x_{}", "y_{}")
 EXPECTED_ARRAYS = (
     "expected `images` and `labels`, or train_images, train_labels, test_images, test_labels, or x_train, y_train, "

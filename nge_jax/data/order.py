@@ -55,6 +55,11 @@ def split(count: int, train_fraction: float, seed: int) -> tuple[np.ndarray, np.
     return np.sort(order[:first]), np.sort(order[first:])
 
 
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Chooses examples from the first to the last, evenly spaced: int64 [N], N at most `most`."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+
+
 def epoch_order(seed: int, epoch: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
     """Draws which examples each step of an epoch uses: int32 [steps, batch_size], none twice."""
     # RandomState, because numpy promises its stream for good; Generator's may change between releases.

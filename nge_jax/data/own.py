@@ -1,27 +1,24 @@
-"""A user's own images in memory, resized once: a folder, a classification set of TFDS, or an .npz file (`npz`)."""
+"""A user's own images: a folder, a classification set of TFDS, or an .npz file. Module `resized` reads them."""
 
 import functools
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from nge_jax import files
-from nge_jax.console.names import listed
-from nge_jax.data import inventory, npz
+from nge_jax.data import npz
+from nge_jax.data import order as data_order
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.batches import FOLDER, READ, Split
-from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
-from nge_jax.data.small import SmallDataset
-from nge_jax.errors import ArgumentError, InputError
+from nge_jax.data.photographs.folder import TRAIN
+from nge_jax.errors import ArgumentError
+from nge_jax.workdir.names import listed
 
 NPZ = "npz:"
 SAMPLE = 64  # images by which the size of all is judged
@@ -30,8 +27,6 @@ CHANNELS = (0, 1, 3)  # 0: 1 where every image is gray, else 3
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which makes an eighth of it.
 LARGE_FROM = 96
-STEMS = ("auto", "small", "large")  # how a network begins
-GIGABYTE = 1e9
 
 
 class OwnImages(NamedTuple):
@@ -157,93 +152,10 @@ def epochs(steps_per_epoch: int, updates: int, least: int, most: int) -> int:
     return min(max(least, round(updates / max(1, steps_per_epoch))), most)
 
 
-def load(
-    images: OwnImages,
-    size: int,
-    *,
-    mean: Sequence[float] = (),
-    std: Sequence[float] = (),
-    test: bool = False,
-    budget_gb: float = np.inf,
-) -> SmallDataset:
-    """Reads the images, each resized to `size`: its largest square in the middle.
-
-    Args:
-      images: of `open_images`.
-      size: pixels of a side.
-      mean: per channel, of pixels in 0..1; none: that of the training images.
-      std: likewise.
-      test: also read what is held out.
-      budget_gb: larger training images are kept in a file, from which they are read as they are used.
-
-    Raises:
-      ArgumentError: an image cannot be read.
-      InputError: there is no room for the file.
-    """
-    shape = size, size, images.channels
-    arrays = {
-        part: _read(images.parts[part], shape, budget_gb if part == TRAIN else np.inf)
-        for part in images.parts
-        if test or part == TRAIN
-    }
-    root = images.images.root if images.images is not None else ""
-    read = {part: images.parts[part] for part in arrays}
-    train_images, train_labels = arrays[TRAIN]
-    if not mean or not std:
-        own_mean, own_std = mean_and_std(train_images)
-        mean, std = tuple(mean) or own_mean, tuple(std) or own_std
-    check_mean_and_std(mean, std, images.channels)
-    nothing = None, None
-    return SmallDataset(
-        train_images,
-        train_labels,
-        *arrays.get(TEST, nothing),
-        num_classes=len(images.names),
-        mean=tuple(mean),
-        std=tuple(std),
-        labels=images.names,
-        validation_images=arrays.get(VALIDATION, nothing)[0],
-        validation_labels=arrays.get(VALIDATION, nothing)[1],
-        held_out=images.held_out,
-        notes=(*images.notes, describe_pixels(shape)),
-        inventory=inventory.take(root, read, images.names),
-    )
-
-
-def describe_pixels(shape: Sequence[int]) -> str:
-    """Says as what images of any size are read, [H, W, C]."""
-    height, width, channels = shape
-    return f"data: read as {height}x{width} pixels, {'gray' if channels == 1 else f'{channels} channels'}"
-
-
-def mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Computes mean and deviation of each channel of uint8 images [N, H, W, C], of pixels in 0..1, to four digits."""
-    counts = np.zeros((images.shape[-1], 256), np.int64)
-    for start in range(0, len(images), 256):
-        for channel, count in enumerate(counts):
-            count += np.bincount(images[start : start + 256, ..., channel].ravel(), minlength=256)
-    levels = np.arange(256) / 255
-    weights = counts / counts.sum(axis=1, keepdims=True)
-    means = weights @ levels
-    stds = np.sqrt((weights * (levels - means[:, None]) ** 2).sum(axis=1))
-    # Of images that are all alike a deviation of 0 would divide.
-    return tuple(np.round(means, 4).tolist()), tuple(np.maximum(np.round(stds, 4), 1e-3).tolist())
-
-
-def check_mean_and_std(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
-    """Refuses a mean or a deviation, given as a key, that images of so many channels cannot be normalized by."""
-    for name, values, least in (("mean", mean, 0.0), ("std", std, 1e-6)):
-        if len(values) != channels or not all(least <= value <= 1 for value in values):
-            raise ArgumentError(
-                name,
-                f"found {tuple(values)}, expected {channels} numbers, one for each channel, of pixels in 0..1",
-            )
-
-
 def _typical_side(split):
     """Returns the median of the shorter sides of some images, evenly spaced."""
     count = len(split.records.file)
-    indices = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int)).tolist()
+    indices = data_order.evenly_spaced(count, SAMPLE).tolist()
     sides, refusal = [], ArgumentError("images", "found none")
     for index in indices:
         try:
@@ -276,59 +188,3 @@ def _is_colored(split, index):
             return not pixels.is_gray(file)
     except pixels.UNREADABLE:  # said when all are read, or skipped then
         return False
-
-
-def _read(part, shape, budget_gb):
-    """Reads (uint8 [N, *shape], int32 [N])."""
-    if isinstance(part, Arrays):
-        return _resized(part.images, shape), part.labels
-    count = len(part.records.file)
-    size = (count, *shape)
-    total = int(np.prod(size, dtype=np.int64))
-    if total <= budget_gb * GIGABYTE:
-        images = np.empty(size, np.uint8)
-    else:  # gone with the process
-        _check_room(total)
-        with tempfile.TemporaryFile() as file:
-            images = np.memmap(file, np.uint8, shape=size)
-
-    def fill(start):
-        indices = range(start, min(start + READ, count))
-        index = start
-        try:
-            for index, data in zip(indices, imagenet.encoded_images(part, indices), strict=True):
-                images[index] = pixels.fitted(data, *shape)
-        except pixels.UNREADABLE as error:
-            # They are read together before the first is decoded: which could not be, the error itself says.
-            unread = error.filename if isinstance(error, OSError) else None
-            name = unread or record_index.name(part.records, index)
-            refusal = pixels.refused(name, error)
-            hint = "config.data.skip_damaged=True leaves such images out"
-            raise ArgumentError(refusal.argument, f"{refusal.reason}; {hint}") from error
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(fill, range(0, count, READ)))
-    return images, imagenet.read_labels(part)
-
-
-def _check_room(total):
-    """Refuses a disk without room for a file of so many bytes: what is mapped and does not fit ends the process."""
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < total:
-        raise InputError(
-            f"{folder}: found {free / GIGABYTE:.1f} GB free, expected {total / GIGABYTE:.1f} GB for the resized "
-            "images; TMPDIR=DIR names another folder for temporary files"
-        )
-
-
-def _resized(images, shape):
-    if images.shape[1:] == shape:
-        return images
-    resized = np.empty((len(images), *shape), np.uint8)
-    mode = "L" if shape[-1] == 1 else "RGB"
-    for index, image in enumerate(images):
-        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert(mode)
-        fitted = ImageOps.fit(picture, shape[1::-1], Image.Resampling.BILINEAR)
-        resized[index] = np.asarray(fitted).reshape(shape)
-    return resized

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nge_jax.data import inventory, small
 from nge_jax.data import order as data_order
+from nge_jax.data import small
+from nge_jax.data.folders import inventory
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec, Inventory
 from nge_jax.data.voc_segmentation import batches as voc

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nge_jax.console.names import folded, listed
 from nge_jax.errors import InputError
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
+from nge_jax.workdir.names import folded, listed
 
 # Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"
@@ -38,7 +38,7 @@ class DatasetSpec(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """What a later start compares, of the splits that a run reads.
+    """The counts and the checksum of the splits that a run reads, which a later start compares.
 
     Attributes:
       class_counts: of each split the numbers of images of each class.
@@ -83,7 +83,7 @@ def agreed(
     held_out: Sequence[str] = (),
     inventory: Inventory | None = None,
 ) -> DatasetSpec:
-    """Returns the spec to go on with in a workdir: its own, if it holds a run, once the data is known to be the same.
+    """Returns the spec to go on with in a workdir: the recorded one, if it holds a run and the data is the same.
 
     An earlier version has recorded no inventory: then it is not compared.
 

@@ -12,6 +12,9 @@ A damaged image ends the command, once the others of its batch are answered. Wit
 and the line of a damaged image is {"file": "cats/2.jpg", "error": "..."}; a CSV has a column error then. --output is
 written when all is done, or not at all, and never over an earlier result.
 
+The line of an image that is one color once it is read, a white drawing on a transparent ground say, has "one_color":
+true, and a warning counts such images.
+
 A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
 middle is resized; the digits are gray, white on black.
 
@@ -41,6 +44,7 @@ from nge_jax.train.trained import Trained
 TOP = 5  # classes that a line tells of
 JSON_LINES, CSV = "jsonl", "csv"
 COLUMNS, ERROR = ("file", "class", "label", "probability"), "error"
+ONE_COLOR = "one_color"  # in the line of an image that shows nothing else
 SHOWN = 10  # confusions that a summary tells of
 
 
@@ -65,7 +69,8 @@ def predict(
         [*images.values()], batch_size=batch_size, on_damaged=damaged.__setitem__
     )
     for batch in batches:
-        for row, (index, name) in zip(batch.probabilities, names, strict=False):
+        rows = zip(batch.probabilities, batch.one_color, strict=True)
+        for (row, is_flat), (index, name) in zip(rows, names, strict=False):
             if index in damaged:
                 if skip_damaged:
                     yield {"file": name, ERROR: damaged[index].reason}
@@ -74,7 +79,7 @@ def predict(
                 {"class": int(k), "label": labels[k], "probability": float(row[k])}
                 for k in np.argsort(-row, kind="stable")[:TOP]
             ]
-            yield {"file": name, **best[0], "top5": best}
+            yield {"file": name, **best[0], "top5": best} | ({ONE_COLOR: True} if is_flat else {})
         if damaged and not skip_damaged:
             refusal = next(iter(damaged.values()))
             hint = "--skip_damaged goes on without such images"
@@ -181,7 +186,7 @@ def _classify(
 ) -> int:
     """Writes a line for each image, then the summary; returns how many images are damaged."""
     by_ending = CSV if output is not None and output.suffix == ".csv" else JSON_LINES
-    done, damaged = [], 0
+    done, flat, damaged = [], [], 0
     with _opened(output) as file:
         write = _writer(file, given.format or by_ending, given.skip_damaged)
         for line in predict(network, images, given.batch_size, skip_damaged=given.skip_damaged):
@@ -190,6 +195,11 @@ def _classify(
                 damaged += 1
             else:
                 done.append({key: line[key] for key in COLUMNS})
+            if ONE_COLOR in line:
+                flat.append(line["file"])
+    if flat:
+        count = f"{len(flat):,} of {len(done):,} images {'is' if len(flat) == 1 else 'are'}"
+        print(f"warning: {count} one color once read, such as {flat[0]}", file=sys.stderr)
     for text in summarize(done, network.spec.labels):
         print(text, file=sys.stderr)
     return damaged

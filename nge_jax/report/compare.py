@@ -30,6 +30,7 @@ from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import CELL_TYPES
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
+from nge_jax.workdir.names import printable
 
 # Metrics of a last row: a name, the keys that different tasks have for it, how it is written.
 RESULTS = (
@@ -90,9 +91,9 @@ def read_runs(
     for path in paths:
         if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
             raise InputError(f"{path}: no such folder, expected the workdir of a run")
-    names = [path.resolve().name for path in paths]
+    names = [printable(path.resolve().name) for path in paths]
     if len(set(names)) < len(names):
-        names = list(map(str, paths))
+        names = [printable(str(path)) for path in paths]
     return [_read(name, path, count) for name, path in zip(names, paths, strict=True)]
 
 

@@ -12,6 +12,7 @@ from nge_jax.errors import InputError
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import INK, NAMED, new_figure, save
 from nge_jax.workdir import artifacts
+from nge_jax.workdir.names import printable, shortened
 
 DRAWN = 40  # classes; more would be dots
 LISTED = 20  # of the worst classes, and of the most frequent confusions
@@ -61,7 +62,7 @@ def confusion_figure(confusion: np.ndarray, labels: list[str]) -> Figure:
     count = len(labels)
     parts = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = min(7.0, 1.6 + 0.32 * count)
-    names = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}…" for name in labels]
+    names = [shortened(name, SHORT) for name in labels]
     with rc_context(NAMED):
         drawing = new_figure(side + 1.0, side)
         axes = drawing.subplots()
@@ -104,7 +105,7 @@ def _classes(confusion, labels):
     order = [n for n in np.lexsort((np.arange(len(labels)), accuracy)) if counts[n]]
     rows = [
         (
-            labels[n],
+            printable(labels[n]),
             f"{counts[n]:,}",
             f"{accuracy[n]:.1%}",
             f"{right[n] / said[n]:.1%}" if said[n] else "–",
@@ -118,7 +119,8 @@ def _confusions(confusion, labels):
     off = confusion - np.diag(confusion.diagonal())
     order = np.argsort(-off, axis=None, kind="stable")[:LISTED]
     pairs = [(*divmod(int(place), len(labels)), int(off.flat[place])) for place in order]
-    rows = [(labels[row], labels[column], f"{n:,}") for row, column, n in pairs if n]
+    names = [printable(name) for name in labels]
+    rows = [(names[row], names[column], f"{n:,}") for row, column, n in pairs if n]
     if not rows:
         return [Text("No image was taken for another class.")]
     return [Table(("Class", "Taken for", "Images"), rows)]

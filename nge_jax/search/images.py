@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, order, own, prepare, small
+from nge_jax.data import choose, order, own, prepare, resized, small
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
@@ -65,10 +65,11 @@ def describe(
     size = config.data.image_size
     if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
         opened = opened or open_own(config)
-        return (size, size, opened.channels), len(opened.names)
+        channels = config.data.channels or opened.channels
+        return (size, size, channels), len(opened.names)
     with arguments_as(**DATA_KEYS):
         found = prepare.describe(name, config.data.dir)
-    return (size, size, found.channels), found.num_classes
+    return (size, size, config.data.channels or found.channels), found.num_classes
 
 
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
@@ -107,7 +108,7 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
         images = images or open_own(config)
         channels = config.data.channels or images.channels
         with arguments_as(**DATA_KEYS):
-            return own.load(
+            return resized.load(
                 images._replace(channels=channels),
                 config.data.image_size,
                 mean=config.data.mean,
@@ -154,7 +155,7 @@ def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
     """Whether the images are too many for the part of a device's memory that they may take."""
     if not is_own(config):
         return False
-    return data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
+    return data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
 
 
 def has_large_stem(config: ConfigDict) -> bool:

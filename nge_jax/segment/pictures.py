@@ -12,6 +12,7 @@ from PIL import Image
 from nge_jax.data.voc_segmentation.devkit import IGNORE
 from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.report.figure import NAMED, QUIET, new_figure
+from nge_jax.workdir.names import printable, shortened
 
 RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colors of an error
 LONGEST = 30  # characters of a class's name in the legend
@@ -64,7 +65,7 @@ def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) ->
     """Draws a row for each example, and below the classes that occur in them with their colors; `names`, of all."""
     labels = [e.mask for e in examples] + [e.prediction for e in examples]
     seen = sorted({int(label) for part in labels for label in np.unique(part)} - {IGNORE})
-    handles = [_handle(_shortened(names[label]), voc_palette()[label]) for label in seen]
+    handles = [_handle(shortened(names[label], LONGEST), voc_palette()[label]) for label in seen]
     handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(7, max(1, 120 // (longest + 5)))
@@ -82,14 +83,10 @@ def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) ->
         for axes, title in zip(rows[0], TITLES, strict=True):
             axes.set_title(title, loc="left")
         for axes, example in zip(rows[:, 0], examples, strict=True):
-            axes.set_ylabel(example.name, color=QUIET, fontsize=7)
+            axes.set_ylabel(printable(example.name), color=QUIET, fontsize=7)
         figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=7)
         figure.subplots_adjust(0.04, legend / height, 0.99, 1 - 0.2 / height, 0.03, 0.03)
     return figure
-
-
-def _shortened(name):
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _handle(name: str, color: Sequence[int] | np.ndarray) -> patches.Patch:

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, copies, own, prepare, small
+from nge_jax.data import choose, order, own, prepare, resized, small
+from nge_jax.data.folders import copies, inventory
 from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
+from nge_jax.data.photographs import pixels
 from nge_jax.data.photographs.batches import ImageSet, Split
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
@@ -141,7 +144,7 @@ def describe(
     with arguments_as(**DATA_KEYS):
         found = prepare.describe(name, config.data.dir)
     is_small = is_own(config) and not has_large_stem(config)
-    channels = found.channels if is_small else 3
+    channels = config.data.channels or found.channels if is_small else 3
     return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
 
 
@@ -159,7 +162,7 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
     large = has_large_stem(config)
     channels = config.data.channels or (3 if large else images.channels)
     with arguments_as(**DATA_KEYS):
-        data = own.load(
+        data = resized.load(
             images._replace(channels=channels),
             config.data.image_size,
             mean=config.data.mean,
@@ -168,7 +171,7 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
             budget_gb=config.data.device_budget_gb,
         )
     _check_validation(config, len(data.train_images), own=data.validation_images is not None)
-    too_many = data.train_images.nbytes > config.data.device_budget_gb * own.GIGABYTE
+    too_many = data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
     stream = config.run.steps_per_dispatch if too_many else 0
     kind = LARGE if large else SMALL
     return resident(data, data.labels, kind=kind, stream=stream, **options)
@@ -188,14 +191,28 @@ def _open_streamed(
         else:
             loading = _loading(config, labels)
             images = imagenet.load(config.data.name, config.data.dir, size, **loading)
-        if is_own(config):
-            images = _normalized(config, images)
-    if images.root:
-        copied = _copies(images.splits, images, labels)
-        notes = *images.notes, own.describe_pixels((size, size, 3)), *copied
-        images = images._replace(notes=notes)
+        if is_own(config) or images.root:
+            images = _looked_at(config, images)
+    copied = _copies(images.splits, images, labels)
+    images = images._replace(notes=(*images.notes, *copied))
     _check_validation(config, images.train_examples, own=images.validation is not None)
     return streamed(images, steps_per_dispatch=config.run.steps_per_dispatch, **options)
+
+
+def _looked_at(config: ConfigDict, images: ImageSet) -> ImageSet:
+    """Reads crops of some training images, by which it is known how all are normalized and which show nothing."""
+    most = MEAN_SAMPLE if is_own(config) else own.SAMPLE
+    chosen = order.evenly_spaced(images.train_examples, most)
+    crops = imagenet.sample(images, chosen)
+    if is_own(config):
+        images = _normalized(config, images, crops)
+    if not images.root:
+        return images
+    flat = [
+        inventory.name_image(images.train, i) for i in chosen[pixels.are_one_color(crops)].tolist()
+    ]
+    line = resized.describe_pixels(crops.shape[1:], len(chosen), flat)
+    return images._replace(notes=(*images.notes, line))
 
 
 def _copies(
@@ -212,13 +229,13 @@ def _copies(
         yield from copies.warnings(parts, images.titles if images is not None else {})
 
 
-def _normalized(config: ConfigDict, images: ImageSet) -> ImageSet:
-    """Takes mean and deviation from the config or, where it has none, from a sample of the training images."""
+def _normalized(config: ConfigDict, images: ImageSet, crops: np.ndarray) -> ImageSet:
+    """Takes mean and deviation from the config or, where it has none, from crops of the training images."""
     mean, std = tuple(config.data.mean), tuple(config.data.std)
     if not mean or not std:
-        own_mean, own_std = own.mean_and_std(imagenet.sample(images, MEAN_SAMPLE))
+        own_mean, own_std = resized.mean_and_std(crops)
         mean, std = mean or own_mean, std or own_std
-    own.check_mean_and_std(mean, std, 3)
+    resized.check_mean_and_std(mean, std, 3)
     return images._replace(mean=mean, std=std)
 
 

@@ -22,6 +22,7 @@ from nge_jax import files
 from nge_jax.data import augment
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.photographs import files as image_files
+from nge_jax.data.photographs import pixels
 from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation.augment import padding_color
 from nge_jax.devices.finite import find_not_finite
@@ -48,10 +49,12 @@ class Predictions(NamedTuple):
     Attributes:
       probabilities: float32 [N, classes].
       labels: N names, each of the likeliest class.
+      one_color: N times whether the image shows one color and nothing else, as the network is given it.
     """
 
     probabilities: np.ndarray
     labels: tuple[str, ...]
+    one_color: tuple[bool, ...]
 
 
 class Trained(NamedTuple):
@@ -92,6 +95,7 @@ class Trained(NamedTuple):
         return Predictions(
             np.concatenate([empty, *(batch.probabilities for batch in batches)]),
             tuple(label for batch in batches for label in batch.labels),
+            tuple(flat for batch in batches for flat in batch.one_color),
         )
 
     def predict_in_batches(
@@ -130,9 +134,10 @@ class Trained(NamedTuple):
                     damaged.append(place)
             rows = np.array(_probabilities(self.module, self.spec, variables, batch))[: len(part)]
             labels = [self.spec.labels[best] for best in rows.argmax(-1)]
+            flat = pixels.are_one_color(batch[: len(part)])
             for place in damaged:
-                rows[place], labels[place] = np.nan, ""
-            yield Predictions(rows, tuple(labels))
+                rows[place], labels[place], flat[place] = np.nan, "", False
+            yield Predictions(rows, tuple(labels), tuple(flat.tolist()))
 
     def segment(self, images: Sequence[np.ndarray] | Files) -> list[np.ndarray]:
         """Segments images: for each the class numbers of its pixels, uint8 [H, W].

@@ -41,6 +41,7 @@ from nge_jax.workdir.artifacts import (
 )
 from nge_jax.workdir.environment import environment
 from nge_jax.workdir.lock import RUN_LOCK
+from nge_jax.workdir.names import printable
 
 # Everything a run writes besides its config, its environment and its checkpoints.
 RESULTS = (
@@ -86,8 +87,12 @@ def check_place(path: Path) -> None:
     """Refuses a path where no run of any config could have its workdir; reads only, and asks nothing of jax.
 
     Raises:
-      InputError: it is a file, or holds files of somebody else.
+      InputError: it is a file, or holds files of somebody else, or its name is no UTF-8.
     """
+    if printable(str(path.absolute())) != str(path.absolute()):
+        raise InputError(
+            f"--workdir: found {printable(str(path.absolute()))}, expected a path in UTF-8, without control characters"
+        )
     if not path.exists():
         return
     if not path.is_dir():

@@ -17,6 +17,7 @@ import numpy as np
 
 from nge_jax.files import half_written, write_atomically
 from nge_jax.space.spaces import SPACES
+from nge_jax.workdir.names import printable
 
 NAMES = "events.out.tfevents."  # begin those of the files
 SIDE = 24  # pixels of a value in the picture of an array
@@ -183,4 +184,4 @@ def _image(name: str, png: bytes) -> Any:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    return value if isinstance(value, bool | int | float) else printable(str(value))

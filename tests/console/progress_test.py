@@ -159,13 +159,15 @@ def test_tensorboard_knows_the_settings(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    (tmp_path / "config.json").write_text('{"seed": 3, "data": {"mean": [0.5], "flip": true}}')
+    data = {"mean": [0.5], "flip": True, "name": "folder:caf\udce9"}  # of a name that is not UTF-8
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 3, "data": data}))
     MetricsLog(tmp_path, 0).close()
     events = EventAccumulator(str(tmp_path)).Reload()
     content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     settings = metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["seed"].number_value == 3 and settings["data.flip"].bool_value
     assert settings["data.mean"].string_value == "[0.5]"
+    assert settings["data.name"].string_value == r"folder:caf\xe9"
 
 
 def test_a_resumed_run_shows_each_step_once(tmp_path):

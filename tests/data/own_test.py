@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax.data import own, small, source, spec
+from nge_jax.data import own, resized, small, source, spec
 from nge_jax.data.photographs.batches import read_labels
 from nge_jax.devices.parallel import Batches
 from nge_jax.errors import InputError
@@ -36,7 +36,7 @@ def test_a_folder_is_read_once_and_resized(photos):
     opened = own.open_images(f"folder:{photos}")
     assert opened.names == ("bright", "dark") and (opened.side, opened.channels) == (22, 3)
     assert (opened.count("train"), opened.count("test")) == (16, 4)
-    data = own.load(opened, 24, test=True)
+    data = resized.load(opened, 24, test=True)
     assert data.train_images.shape == (16, 24, 24, 3) and data.test_images.shape == (4, 24, 24, 3)
     bright = data.train_images[data.train_labels == 0].mean()
     assert bright > 100 + data.train_images[data.train_labels == 1].mean()
@@ -44,16 +44,16 @@ def test_a_folder_is_read_once_and_resized(photos):
     np.testing.assert_allclose(data.mean, expected.mean((0, 1, 2)), atol=1e-4)
     np.testing.assert_allclose(data.std, expected.std((0, 1, 2)), atol=1e-4)
     assert data.labels == opened.names and len(data.held_out) == 4
-    assert own.load(opened, 24).test_images is None
-    given = own.load(opened, 24, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 0.5))
+    assert resized.load(opened, 24).test_images is None
+    given = resized.load(opened, 24, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 0.5))
     assert given.mean == (0.1, 0.2, 0.3) and given.std == (1.0, 1.0, 0.5)
     with pytest.raises(InputError, match=r"^mean: found \(0.1,\), expected 3 numbers"):
-        own.load(opened, 24, mean=(0.1,))
+        resized.load(opened, 24, mean=(0.1,))
 
 
 def test_images_beyond_the_budget_stay_in_a_file_and_are_the_same(photos):
     opened = own.open_images(f"folder:{photos}")
-    kept, filed = own.load(opened, 24), own.load(opened, 24, budget_gb=1e-6)
+    kept, filed = resized.load(opened, 24), resized.load(opened, 24, budget_gb=1e-6)
     assert isinstance(filed.train_images, np.memmap)
     assert not isinstance(kept.train_images, np.memmap)
     np.testing.assert_array_equal(filed.train_images, kept.train_images)
@@ -61,10 +61,10 @@ def test_images_beyond_the_budget_stay_in_a_file_and_are_the_same(photos):
 
 def test_a_disk_without_room_for_the_file_is_refused(photos, monkeypatch):
     opened = own.open_images(f"folder:{photos}")
-    monkeypatch.setattr(own.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    monkeypatch.setattr(resized.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"found 0.0 GB free, expected 0.0 GB for .*TMPDIR"):
-        own.load(opened, 24, budget_gb=1e-6)
-    own.load(opened, 24)
+        resized.load(opened, 24, budget_gb=1e-6)
+    resized.load(opened, 24)
 
 
 def test_a_dispatch_gets_the_images_of_its_steps():
@@ -109,7 +109,7 @@ def test_an_npz_file_is_a_data_set(tmp_path, shape):
     assert opened.names == ("a", "b") and opened.side == 8
     assert opened.channels == (1 if shape != (8, 10, 3) else 3)
     assert np.bincount(opened.parts["test"].labels).tolist() == [2, 2]
-    data = own.load(opened, 12, test=True)
+    data = resized.load(opened, 12, test=True)
     assert data.train_images.shape == (16, 12, 12, opened.channels)
     assert data.notes == (
         f"data: 2 classes (a, b) in {tmp_path / 'a.npz'}: 16 train, 4 test",
@@ -169,7 +169,7 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
     assert [opened.count(part) for part in ("train", "validation", "test")] == [6, 3, 4]
-    data = own.load(opened, 8, test=True)
+    data = resized.load(opened, 8, test=True)
     np.testing.assert_array_equal(data.train_images[..., 0], arrays["train_images"])
     np.testing.assert_array_equal(data.validation_images[..., 0], arrays["val_images"])
     assert opened.names == ("0", "1") and data.held_out == ()
@@ -278,7 +278,7 @@ def test_a_damaged_image_is_named_with_the_key_that_skips_it(photos):
     damaged.write_bytes(damaged.read_bytes()[:100])
     opened = own.open_images(f"folder:{photos}", test_fraction=0.1)
     with pytest.raises(InputError, match=rf"{damaged} cannot be read .*skip_damaged=True"):
-        own.load(opened, 8, test=True)
+        resized.load(opened, 8, test=True)
     opened = own.open_images(f"folder:{photos}", skip_damaged=True)
     assert opened.count("train") + opened.count("test") == 19
 
@@ -300,13 +300,13 @@ def test_the_file_that_cannot_be_opened_is_named_among_others(photos, monkeypatc
         os.mkfifo(path)
     else:
         path.touch()
-        real = own.pixels.read_bytes
+        real = resized.pixels.read_bytes
         monkeypatch.setattr(
-            own.pixels, "read_bytes", lambda p: (closed if str(p) == str(path) else real)(p)
+            resized.pixels, "read_bytes", lambda p: (closed if str(p) == str(path) else real)(p)
         )
     opened = own.open_images(f"folder:{photos}", test_fraction=0.1)
     with pytest.raises(InputError) as error:
-        own.load(opened, 8, test=True)
+        resized.load(opened, 8, test=True)
     assert str(error.value) == (
         f"images: {path} cannot be read as an image ({reason}); config.data.skip_damaged=True leaves such images out"
     )
@@ -342,27 +342,56 @@ def test_images_are_gray_only_if_each_of_them_is(gray):
     assert own.open_images(f"folder:{gray}").channels == 3
     for channels in (1, 3):
         opened = own.open_images(f"folder:{gray}", channels=channels)
-        assert own.load(opened, 8).train_images.shape[1:] == (8, 8, channels)
+        assert resized.load(opened, 8).train_images.shape[1:] == (8, 8, channels)
     with pytest.raises(InputError, match="^channels: found 2, expected 1 .gray., 3, or 0"):
         own.open_images(f"folder:{gray}", channels=2)
+
+
+def test_images_that_show_nothing_are_counted(tmp_path):
+    ink = np.full((20, 20, 4), 255, np.uint8)
+    ink[..., 3] = 0
+    ink[4:9, 4:9, 3] = 255  # white ink on transparent, which is read on white
+    dark = ink.copy()
+    dark[..., :3] = 0
+    for name, pixels in (("dark", dark), ("white", ink)):
+        (tmp_path / name).mkdir()
+        for index in range(5):
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    opened = own.open_images(f"folder:{tmp_path}")
+    line = resized.load(opened, 16, test=True).notes[-1]
+    assert line == (
+        "data: read as 16x16 pixels, 3 channels; 5 of 10 images are one color then, such as "
+        f"{opened.parts['train'].records.paths[4]}"
+    )
+    assert "white" in line
+    assert (
+        resized.load(opened, 16)
+        .notes[-1]
+        .startswith("data: read as 16x16 pixels, 3 channels; 4 of 8")
+    )
+    config = load_config("train_folder")
+    config.data.name, config.data.image_size = f"folder:{tmp_path}", 96
+    config, _ = training_images.resolve(config)
+    notes = training_images.open_source(config).notes
+    assert any("; 4 of 8 images are one color then, such as" in note for note in notes)
 
 
 def test_channels_are_chosen_by_the_data_and_the_network(gray):
     config = load_config("train_folder")
     config.data.name = f"folder:{gray}"
-    assert training_images.resolve(config).data.channels == 1
+    assert training_images.resolve(config)[0].data.channels == 1
     search = load_config("search_folder")
     search.data.name = config.data.name
-    assert search_images.resolve(search).data.channels == 1
+    assert search_images.resolve(search)[0].data.channels == 1
     config.data.image_size = own.LARGE_FROM  # ImageNet's network
-    assert training_images.resolve(config).data.channels == 3
+    assert training_images.resolve(config)[0].data.channels == 3
     config.data.channels = 1
     with pytest.raises(InputError, match=r"^config\.data\.channels: found 1, expected 3"):
-        training_images.open_source(training_images.resolve(config))
+        training_images.open_source(training_images.resolve(config)[0])
 
 
 def test_a_set_of_tfds_is_read(tfds_dir):
-    data = own.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
+    data = resized.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
     assert data.train_images.shape == (400, 16, 16, 3)
     assert np.bincount(data.train_labels).tolist() == [40] * 10 and len(data.labels) == 10
     part = own.open_images("imagenette/320px-v2", tfds_dir, class_fraction=0.1)

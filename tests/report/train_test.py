@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -37,6 +38,18 @@ def test_training_report(tmp_path):
     assert "Validation accuracy" in words and "25.00%2.000050.00%" in words
     assert cells in page.text and "3,349,342" in page.text
     assert all(reference.startswith(("#", "data:")) for reference in page.references)
+
+
+def test_classes_of_any_name_are_drawn_and_listed(tmp_path):
+    write_training(tmp_path)
+    labels = ["caf\udce9", "a\x07\n", "an_extremely_long_name", "$tea$"]  # the first is no UTF-8
+    confusion = [[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 4, 0], [0, 0, 0, 4]]
+    values = {"labels": labels, "confusion": confusion}
+    (tmp_path / "confusion.json").write_text(json.dumps(values))
+    page = Page(write_train_report(tmp_path, SIZES).read_text())
+    names = {element.text for element in ElementTree.parse(tmp_path / "confusion.svg").iter()}
+    assert {r"caf\xe9", r"a\x07\n", "an_extremely_…", "$tea$"} <= names
+    assert r"caf\xe9" in page.text and r"a\x07\n" in page.text and "\x07" not in page.text
 
 
 def test_a_genotype_that_is_none_is_refused_before_anything_is_drawn(tmp_path):

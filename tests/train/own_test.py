@@ -129,7 +129,7 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     given = [f"--data={folder / 'photos'}", f"--workdir={path}"]
     cli.run(["search", "search_folder:smoke", *settings, *given])
     printed = capsys.readouterr().out
-    assert "chosen by the data: search.batch_size=4" in printed
+    assert "chosen by the data: data.channels=3 search.batch_size=4" in printed
     assert printed.count("32 to train, 8 held out by the seed") == len(scans) == 1
     assert f"nge train train_folder genotype={path}/genotype.json data.name=folder:" in printed
     row = rows(path)[-1]
@@ -170,7 +170,12 @@ def test_what_is_left_open_is_chosen_by_the_data(folder):
     chosen = flatten(training_images.resolve(config)[0].to_dict())
     given = flatten(config.to_dict())
     changed = {key: chosen[key] for key in given if chosen[key] != given[key]}
-    assert changed == {"data.image_size": 32, "train.batch_size": 8, "train.epochs": 200}
+    assert changed == {
+        "data.image_size": 32,
+        "data.channels": 3,
+        "train.batch_size": 8,
+        "train.epochs": 200,
+    }
     assert search_images.resolve(load_config("search_digits")) == (
         load_config("search_digits"),
         None,

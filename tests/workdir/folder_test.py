@@ -43,6 +43,13 @@ def snapshot(path):
     return {p: p.read_bytes() if p.is_file() else None for p in path.rglob("*")}
 
 
+@pytest.mark.parametrize("name", ["caf\udce9", "a\nb"])
+def test_a_workdir_that_checkpoints_cannot_be_written_to_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"(caf\\xe9|a\\nb), expected a path in UTF-8") as error:
+        workdir.check_place(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
 def test_a_new_workdir_records_config_and_environment(tmp_path):
     path = begin(tmp_path / "a" / "b", config(), overwrite=False)
     assert json.loads((path / "config.json").read_text()) == config()

@@ -1,4 +1,4 @@
-"""What lies in a folder and may be data: neither what systems leave behind, nor what this program has written."""
+"""The entries of a folder that may be data: neither what systems leave behind, nor what this program has written."""
 
 import os
 from collections import Counter
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from nge_jax import files
-from nge_jax.console.names import listed
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.photographs import pixels
 from nge_jax.errors import InputError
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.lock import RUN_LOCK
+from nge_jax.workdir.names import listed
 
 LITTER = {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "lost+found", "@eadir"}
 
@@ -33,7 +33,7 @@ class Contents(NamedTuple):
 
 
 class Inside(NamedTuple):
-    """What lies in a folder itself.
+    """The entries of a folder itself.
 
     Attributes:
       folders: names of its folders that may hold data, in their order.

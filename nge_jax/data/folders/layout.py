@@ -1,4 +1,4 @@
-"""Which folders of a data set are splits and which are classes.
+"""The layout of a data set: which folders are splits and which are classes.
 
     DIR/CLASS/*
     DIR/train/CLASS/*, DIR/test/CLASS/*     the splits by any of their usual names, see `split_names`
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from nge_jax.console.names import listed
 from nge_jax.data.folders import entries, split_names
 from nge_jax.data.folders.entries import Inside
 from nge_jax.data.folders.split_names import SPLITS, TEST, TRAIN, VALIDATION
 from nge_jax.errors import ArgumentError
+from nge_jax.workdir.names import listed
 
 WRITTEN = sum(SPLITS.values(), ())
 Look = Callable[[Path], Inside]  # `entries.look_into`, once for each folder

@@ -1,15 +1,15 @@
 """One class that is spelled in two ways: a file system, an archive or a hand has changed the name's form.
 
-Two names in one folder are two classes, a and A say. A name that only one split has is the class of another that is the
-same but for its Unicode form, else but for capital letters and blanks.
+Two names in one folder are two classes, a and A say. A name that only one split has is looked for among those of
+another: by its Unicode form first, then by capital letters and blanks.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from nge_jax.console.names import SHOWN, composed, folded
 from nge_jax.data.folders.split_names import TRAIN
 from nge_jax.errors import ArgumentError
+from nge_jax.workdir.names import SHOWN, composed, folded
 
 Places = dict[str, dict[str, Path]]
 

@@ -249,10 +249,8 @@ def read_labels(split: Split) -> np.ndarray:
         return np.concatenate([np.zeros(0, np.int32), *parts])
 
 
-def sample(images: ImageSet, most: int) -> np.ndarray:
-    """Reads the test's crops of some training images, evenly spaced: uint8 [N, s, s, 3], N at most `most`."""
-    count = images.train_examples
-    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+def sample(images: ImageSet, chosen: np.ndarray) -> np.ndarray:
+    """Reads the test's crops of the training images `chosen`, indices [N]: uint8 [N, s, s, 3]."""
     part = images._replace(test=subset(images.train, chosen), test_examples=len(chosen))
     return np.concatenate([pixels[mask] for pixels, _, mask in test_batches(part, "test", READ)])
 

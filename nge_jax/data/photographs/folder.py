@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.console.names import listed, printable
 from nge_jax.data.folders import entries, spellings
 from nge_jax.data.folders import layout as layouts
 from nge_jax.data.folders.layout import Layout
 from nge_jax.data.folders.split_names import TEST, TRAIN, VALIDATION
 from nge_jax.errors import ArgumentError, InputError
+from nge_jax.workdir.names import listed, printable
 
 
 class Part(NamedTuple):
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a folder holds.
+    """The images of a folder.
 
     Attributes:
       names: of the classes.

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.console.names import listed
-from nge_jax.data import copies, inventory
+from nge_jax.data.folders import copies, inventory
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.batches import Split
 from nge_jax.data.photographs.folder import TEST, TRAIN
@@ -22,6 +21,7 @@ from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError
+from nge_jax.workdir.names import listed
 
 
 class Listed(NamedTuple):
@@ -39,7 +39,7 @@ class Listed(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """What is kept of a mask.
+    """The labels of a mask, and its entry in a checksum.
 
     Attributes:
       labels: numbers that it has, IGNORE too.

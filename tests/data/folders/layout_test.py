@@ -1,4 +1,4 @@
-"""Which folders are splits, which are classes, and which are neither: by their names and by what lies in them."""
+"""Folders are splits, classes or neither, by their names and by what lies in them."""
 
 import json
 
@@ -125,7 +125,7 @@ def test_what_this_program_has_written_is_no_data(tmp_path):
     environment = json.dumps({"program": "nge_jax"})
     for name in ("ant/runs/one", "runs/two", "runs/three"):
         (tmp_path / name / "environment.json").write_text(environment)
-    (tmp_path / "notes" / "runs" / "four" / "run.lock").touch()  # of a run that begins now
+    (tmp_path / "notes" / "runs" / "four" / "run.lock").touch()  # a run that begins now
     fill(tmp_path, "exported", count=1)
     spec = DatasetSpec(SMALL, (8, 8, 1), (0.5,), (0.25,), ("ant", "bee"))
     (tmp_path / "exported" / "dataset.json").write_text(dataset_spec.to_json(spec))
@@ -133,9 +133,9 @@ def test_what_this_program_has_written_is_no_data(tmp_path):
     assert listing.names == ("ant", "bee") and counts(listing) == {"train": 12, "test": 4}
     runs = "ant/runs/one, exported, notes/runs/four, runs/three, runs/two"
     assert listing.notes[0].endswith(f"; left out: the runs of nge_jax {runs}")
-    paths, left_out = files.find(tmp_path)
+    paths, left_out = files.find([tmp_path])
     assert len(paths) == 16 and left_out == f"the runs of nge_jax {runs}"
     # A folder that another program has an environment.json in is one of a class.
     (tmp_path / "runs" / "two" / "environment.json").write_text(json.dumps({"program": "conda"}))
     assert folder.scan(tmp_path).names == ("ant", "bee", "runs")
-    assert len(files.find(tmp_path / "ant" / "runs" / "one")[0]) == 8  # whoever names it means it
+    assert len(files.find([tmp_path / "ant" / "runs" / "one"])[0]) == 8  # whoever names it means it

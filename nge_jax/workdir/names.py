@@ -21,6 +21,12 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code - BYTE:02x}" if BYTE + 0x80 <= code <= BYTE + 0xFF else ascii(match[0])[1:-1]
 
 
+def shortened(name: str, longest: int) -> str:
+    """Fits a name into a picture: printable, of at most so many characters."""
+    name = printable(name)
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def listed(names: Sequence[str], most: int = SHOWN) -> str:
     """Joins the first names of some: "ant, bee and 3 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

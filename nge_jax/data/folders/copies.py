@@ -1,19 +1,18 @@
-"""Images that two splits have in common, the same by their bytes: a test of these tells what a network remembers."""
+"""Images that two splits have in common, the same by their bytes: a test on them tells what a network remembers."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from nge_jax.data.inventory import file_size
+from nge_jax.data.folders.inventory import file_size, map_files, name_image
 from nge_jax.data.npz import Arrays
-from nge_jax.data.photographs import pixels, record_index
+from nge_jax.data.photographs import pixels
 from nge_jax.data.photographs.batches import Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 
 PAIRS = ((TEST, TRAIN), (VALIDATION, TRAIN), (TEST, VALIDATION))
-# Of more files, or of more bytes, every second is compared, every fourth ...
+# Beyond so many files, or so many bytes, every second is compared, every fourth ...
 MOST_FILES, MOST_BYTES = 100_000, 2 * 10**9
 
 
@@ -30,14 +29,15 @@ def warnings(
     for one, other in PAIRS:
         if one not in parts or other not in parts:
             continue
-        here, there = _comparable(parts[one], parts[other])
+        here, there = (i.tolist() for i in _comparable(parts[one], parts[other]))
         seen = dict(zip(_digests(parts[other], there), there, strict=True))
         seen.pop(b"", None)
         digests = zip(here, _digests(parts[one], here), strict=True)
         found = [(index, seen[digest]) for index, digest in digests if digest in seen]
         if not found:
             continue
-        example = f"{_name(parts[one], found[0][0])} and {_name(parts[other], found[0][1])}"
+        first, second = found[0]
+        example = f"{name_image(parts[one], first)} and {name_image(parts[other], second)}"
         images = "1 image" if len(found) == 1 else f"{len(found):,} images"
         verb = "is" if len(found) == 1 else "are"
         yield (
@@ -64,9 +64,7 @@ def _comparable(one, other):
 
 
 def _sizes(split):
-    with ThreadPoolExecutor(record_index.THREADS) as pool:
-        sizes = pool.map(file_size, _paths(split), chunksize=64)
-        return np.array([*sizes], np.int64)
+    return np.array(map_files(file_size, _paths(split)), np.int64)
 
 
 def _paths(split):
@@ -78,20 +76,15 @@ def _digests(part, indices):
     if isinstance(part, Arrays):
         return [_digest(part.images[index].tobytes()) for index in indices]
     paths = _paths(part)
+    return map_files(_digest_file, [paths[index] for index in indices])
 
-    def digest(index):
-        try:
-            return _digest(pixels.read_bytes(paths[index]))
-        except OSError:
-            return b""
 
-    with ThreadPoolExecutor(record_index.THREADS) as pool:
-        return list(pool.map(digest, indices))
+def _digest_file(path):
+    try:
+        return _digest(pixels.read_bytes(path))
+    except OSError:
+        return b""
 
 
 def _digest(data):
     return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def _name(part, index):
-    return f"image {index}" if isinstance(part, Arrays) else record_index.name(part.records, index)

@@ -1,11 +1,12 @@
-"""By what a later start recognizes images: numbers of each class, and a checksum that any exchange changes."""
+"""Images are recognized by the numbers of each class, and by a checksum that any exchange changes."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from nge_jax.data import inventory, npz
+from nge_jax.data import npz
+from nge_jax.data.folders import inventory
 from nge_jax.data.photographs import batches as imagenet
 
 

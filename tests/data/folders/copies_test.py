@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from nge_jax.data import copies, npz
+from nge_jax.data import npz
+from nge_jax.data.folders import copies
 from nge_jax.data.photographs import batches as imagenet
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """Of val two files are copies of training files, and one has the size of one but other bytes."""
+    """Two files of val are copies of training files, and one has the size of one but other bytes."""
     contents = {
         "train": ["one", "two", "three"],
         "val": ["two", "one", "owt"],

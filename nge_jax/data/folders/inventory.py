@@ -1,4 +1,4 @@
-"""What a user's images are recognized by: how many each class has, and a checksum of all of them.
+"""The inventory by which a user's images are recognized: how many each class has, and a checksum of all of them.
 
 Numbers alone miss an image that has moved to another class while another came back, and one that was exchanged.
 """
@@ -6,9 +6,10 @@ Numbers alone miss an image that has moved to another class while another came b
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from nge_jax.data.photographs import record_index
 from nge_jax.data.photographs.batches import Split
 from nge_jax.data.spec import Inventory
 
-DIGITS = 32  # of a checksum, hexadecimal
+T = TypeVar("T")
+AT_ONCE = 256  # files that a thread takes at once
+DIGITS = 32  # hexadecimal, of a checksum
 
 
 def take(
@@ -57,11 +60,23 @@ def _lines(root, part):
     """Describes each file by a line; a file system may give its name in another Unicode form than the last one did."""
     paths = [part.records.paths[i] for i in part.records.file]
     above = os.path.join(Path(root), "") if Path(root) != Path() else ""
+    for path, label, size in zip(paths, part.labels, map_files(file_size, paths), strict=True):
+        name = unicodedata.normalize("NFC", path.removeprefix(above))
+        yield os.fsencode(f"{name}\0{label}\0{size}")
+
+
+def map_files(function: Callable[[str], T], paths: Sequence[str]) -> list[T]:
+    """Applies a function to files, many at a time: it waits for the disk, or for a file server."""
+    parts = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     with ThreadPoolExecutor(record_index.THREADS) as pool:
-        sizes = pool.map(file_size, paths, chunksize=64)
-        for path, label, size in zip(paths, part.labels, sizes, strict=True):
-            name = unicodedata.normalize("NFC", path.removeprefix(above))
-            yield os.fsencode(f"{name}\0{label}\0{size}")
+        return [found for part in pool.map(lambda p: [*map(function, p)], parts) for found in part]
+
+
+def name_image(part: Split | Arrays, index: int) -> str:
+    """Names an image of a split for a line: its file, or its number."""
+    if isinstance(part, Arrays):
+        return f"image {index}"
+    return record_index.name(part.records, index)
 
 
 def file_size(path: str | Path) -> int:
