@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
         "device_platform": devices[0].platform,
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),
-        "host_cpus": os.cpu_count(),
+        "host_cpus": cores(),
         "processor": processor(),
     }
 
@@ -72,6 +72,13 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # this program, run from a checkout
         return "not installed"
+
+
+def cores() -> int:
+    """Counts the cores that this process may use: a scheduler may have given it some of the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def processor() -> str:
