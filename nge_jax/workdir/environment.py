@@ -1,6 +1,7 @@
 """What environment.json tells of every start of a run: versions, device, command, and what it took.
 
-The file holds the first start's values; "resumed" holds those of later ones by their numbers.
+The file holds the first start's values; "resumed" holds those of later ones by their numbers. Times that end on
+"_monotonic" are seconds of a clock that nobody sets: their difference tells how long a start took.
 """
 
 import importlib.metadata
@@ -30,6 +31,7 @@ def environment() -> dict[str, Any]:
         "program": "nge_jax",
         "command": shlex.join(sys.argv),
         "started": time.strftime(TIME),
+        "started_monotonic": time.monotonic(),
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in PACKAGES},
         "device_platform": devices[0].platform,
@@ -42,7 +44,7 @@ def environment() -> dict[str, Any]:
 
 def end(workdir: Path) -> None:
     """Records that this start has done all but its report: when, after how long, and the most memory it took."""
-    values: dict[str, Any] = {"ended": time.strftime(TIME)}
+    values: dict[str, Any] = {"ended": time.strftime(TIME), "ended_monotonic": time.monotonic()}
     if (peak := _peak_memory()) is not None:
         values["peak_memory_bytes"] = peak
     on_devices = [device.memory_stats() or {} for device in jax.local_devices()]
