@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nge_jax.files import half_written, write_atomically
+from nge_jax.names import printable
 from nge_jax.space.spaces import SPACES
 
 NAMES = "events.out.tfevents."  # begin those of the files
@@ -42,6 +43,7 @@ TAGS = (
 
 def tag(name: str) -> str:
     """Returns the tag of a metric: "loss/train" of "weight_loss", say."""
+    name = printable(name)
     for pattern, made in TAGS:
         if match := re.fullmatch(pattern, name):
             return match.expand(made)
@@ -186,4 +188,4 @@ def _image(name: str, png: bytes) -> Any:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    return value if isinstance(value, bool | int | float) else printable(str(value))

@@ -160,13 +160,16 @@ def test_tensorboard_knows_the_settings(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    (tmp_path / "config.json").write_text('{"seed": 3, "data": {"mean": [0.5], "flip": true}}')
+    (tmp_path / "config.json").write_text(
+        '{"seed": 3, "data": {"mean": [0.5], "flip": true, "name": "caf\\udce9"}}'
+    )
     MetricsLog(tmp_path, 0).close()
     events = EventAccumulator(str(tmp_path)).Reload()
     content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     settings = metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["seed"].number_value == 3 and settings["data.flip"].bool_value
     assert settings["data.mean"].string_value == "[0.5]"
+    assert settings["data.name"].string_value == r"caf\xe9"  # protobuf takes no such byte
 
 
 @pytest.mark.parametrize("clock", [1.0, -3600.0], ids=["goes on", "is set back"])
