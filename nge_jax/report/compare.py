@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from nge_jax.errors import InputError
+from nge_jax.names import printable
 from nge_jax.report import figure
 from nge_jax.report.cell import PHONE, edges_figure
 from nge_jax.report.curves import logarithmic
@@ -90,9 +91,9 @@ def read_runs(
     for path in paths:
         if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
             raise InputError(f"{path}: no such folder, expected the workdir of a run")
-    names = [path.resolve().name for path in paths]
+    names = [printable(path.resolve().name) for path in paths]
     if len(set(names)) < len(names):
-        names = list(map(str, paths))
+        names = [printable(str(path)) for path in paths]
     return [_read(name, path, count) for name, path in zip(names, paths, strict=True)]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.files import half_written, write_atomically
+from nge_jax.files import half_written, is_text, write_atomically
 from nge_jax.settings import configs
 from nge_jax.settings.keys import HARMLESS
 from nge_jax.workdir import recorded as recorded_configs
@@ -86,8 +86,10 @@ def check_place(path: Path) -> None:
     """Refuses a path where no run of any config could have its workdir; reads only, and asks nothing of jax.
 
     Raises:
-      InputError: it is a file, or holds files of somebody else.
+      InputError: it is no text, is a file, or holds files of somebody else.
     """
+    if not is_text(path):
+        raise InputError(f"--workdir: {path} is no text in UTF-8, expected a path of which all is")
     if not path.exists():
         return
     if not path.is_dir():
