@@ -31,10 +31,10 @@ from typing import Any, TextIO
 import numpy as np
 
 from nge_jax import files
+from nge_jax.console.names import printable
 from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS
 from nge_jax.errors import ArgumentError, InputError, arguments_as
-from nge_jax.names import printable
 from nge_jax.segment import predict as segment_predict
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained

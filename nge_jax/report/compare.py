@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from nge_jax.console.names import printable
 from nge_jax.errors import InputError
-from nge_jax.names import printable
 from nge_jax.report import figure
 from nge_jax.report.cell import PHONE, edges_figure
 from nge_jax.report.curves import logarithmic

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from nge_jax.files import half_written, write_atomically
-from nge_jax.names import printable
 from nge_jax.space.spaces import SPACES
 
 NAMES = "events.out.tfevents."  # begin those of the files
@@ -43,7 +42,7 @@ TAGS = (
 
 def tag(name: str) -> str:
     """Returns the tag of a metric: "loss/train" of "weight_loss", say."""
-    name = printable(name)
+    name = _encodable(name)
     for pattern, made in TAGS:
         if match := re.fullmatch(pattern, name):
             return match.expand(made)
@@ -188,4 +187,9 @@ def _image(name: str, png: bytes) -> Any:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float) else printable(str(value))
+    return value if isinstance(value, bool | int | float) else _encodable(str(value))
+
+
+def _encodable(text: str) -> str:
+    """Writes a byte of a name that is no text as an escape: protocol buffers take UTF-8 alone."""
+    return text.encode(errors="backslashreplace").decode()

@@ -169,7 +169,7 @@ def test_tensorboard_knows_the_settings(tmp_path):
     settings = metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["seed"].number_value == 3 and settings["data.flip"].bool_value
     assert settings["data.mean"].string_value == "[0.5]"
-    assert settings["data.name"].string_value == r"caf\xe9"  # protobuf takes no such byte
+    assert settings["data.name"].string_value == r"caf\udce9"  # protobuf takes no such byte
 
 
 @pytest.mark.parametrize("clock", [1.0, -3600.0], ids=["goes on", "is set back"])
