@@ -137,6 +137,15 @@ def reason(error: Exception) -> str:
     return " ".join(text.split())[:LONGEST_REASON]
 
 
+def is_text(path: Path) -> bool:
+    """Whether a path is text in UTF-8 from the root on; Orbax reads and writes no other."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file or, if killed, none: the old one stays until the new one is on disk.
 

@@ -3,7 +3,6 @@
 A line as soon as each is known, on stdout, where the results follow; of several processes the first one's alone.
 """
 
-import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -67,7 +66,8 @@ def device() -> str:
     kind = environment.processor() if on_cpu else devices[0].device_kind
     text = f"device: {kind}" if len(devices) == 1 else f"devices: {len(devices)} x {kind}"
     if on_cpu and processes == 1:
-        text += f", {os.cpu_count()} cores"
+        cores = environment.cores()
+        text += f", {cores} core{'s' * (cores > 1)}"
     return text + (f", {processes} processes" if processes > 1 else "")
 
 

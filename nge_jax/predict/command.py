@@ -40,6 +40,7 @@ from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.segment import predict as segment_predict
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
+from nge_jax.workdir.names import printable
 
 TOP = 5  # classes that a line tells of
 JSON_LINES, CSV = "jsonl", "csv"
@@ -104,7 +105,8 @@ def summarize(predictions: Iterable[dict[str, Any]], labels: Sequence[str]) -> l
         if truth != label:
             confusions[truth, label] = confusions.get((truth, label), 0) + 1
     most = sorted(confusions.items(), key=lambda item: (-item[1], item[0]))
-    lines += [f"  {count:,} {truth} taken for {label}" for (truth, label), count in most[:SHOWN]]
+    for (truth, label), count in most[:SHOWN]:
+        lines.append(f"  {count:,} {printable(truth)} taken for {printable(label)}")
     if len(most) > SHOWN:
         lines.append(f"  and {len(most) - SHOWN:,} other confusions")
     return lines
@@ -231,7 +233,7 @@ def _as_json(line, encoding):
 def _escaped(value, encoding):
     if not isinstance(value, str):
         return value
-    return value.encode(encoding, "backslashreplace").decode(encoding)
+    return printable(value).encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextlib.contextmanager

@@ -100,9 +100,8 @@ def _device(start: Mapping[str, Any]) -> str:
 def _times(starts: Sequence[Mapping[str, Any]], seconds: float, work: str) -> dict[str, str]:
     """Says how long the starts of a run took, what of it was compiling and `work`, and when the last ended."""
     times = {}
-    moments = [(_moment(start, "started"), _moment(start, "ended")) for start in starts]
-    spans = [(end - begin).total_seconds() for begin, end in moments if begin and end]
-    ended = moments[-1][1]
+    spans = [span for start in starts if (span := _span(start)) is not None]
+    ended = _moment(starts[-1], "ended")
     if spans and ended:
         # A start that was killed has told no end.
         least = "" if len(spans) == len(starts) else "at least "
@@ -119,6 +118,15 @@ def _memory(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     names = {"Peak memory": "peak_memory_bytes", "Peak GPU memory": "peak_device_memory_bytes"}
     found = {name: _numbers(starts, key) for name, key in names.items()}
     return {name: f"{max(peaks) / 1e9:.2f} GB" for name, peaks in found.items() if peaks}
+
+
+def _span(start: Mapping[str, Any]) -> float | None:
+    """Returns how many seconds a start took; None if it was killed, or if its clock was set back and nothing tells."""
+    keys = "started_monotonic", "ended_monotonic"
+    if all(isinstance(start.get(key), int | float) for key in keys):
+        return start[keys[1]] - start[keys[0]]
+    begin, end = _moment(start, "started"), _moment(start, "ended")
+    return (end - begin).total_seconds() if begin and end and end >= begin else None
 
 
 def _moment(start: Mapping[str, Any], key: str) -> datetime | None:

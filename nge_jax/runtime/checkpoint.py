@@ -44,6 +44,8 @@ class Checkpoints:
     def __init__(self, directory: str | Path, keep: int, *, read_only: bool = False):
         self.directory = Path(directory).absolute()
         self.read_only = read_only
+        if not files.is_text(self.directory):
+            raise InputError(f"{self.directory}: found a path that is no text in UTF-8")
         if os.path.lexists(self.directory) and not self.directory.is_dir():
             raise InputError(f"{self.directory}: found no folder, expected that of the checkpoints")
         if not read_only:

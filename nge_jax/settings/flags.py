@@ -110,7 +110,8 @@ LONGEST = 2000  # characters of a refusal
 _FULL = re.compile("No space left on device|Disk quota exceeded")
 # XLA, a loader of libraries and the system say so in words alone.
 _NO_MEMORY = re.compile(
-    "Out of memory.*|failed to map segment.*|Cannot allocate memory", re.IGNORECASE
+    "Out of memory.*|std::bad_alloc|failed to map segment.*|Cannot allocate memory|can't start new thread",
+    re.IGNORECASE,
 )
 
 

@@ -1,6 +1,7 @@
 """What environment.json tells of every start of a run: versions, device, command, and what it took.
 
-The file holds the first start's values; "resumed" holds those of later ones by their numbers.
+The file holds the first start's values; "resumed" holds those of later ones by their numbers. Times that end on
+"_monotonic" are seconds of a clock that nobody sets: their difference tells how long a start took.
 """
 
 import importlib.metadata
@@ -30,19 +31,20 @@ def environment() -> dict[str, Any]:
         "program": "nge_jax",
         "command": shlex.join(sys.argv),
         "started": time.strftime(TIME),
+        "started_monotonic": time.monotonic(),
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in PACKAGES},
         "device_platform": devices[0].platform,
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),
-        "host_cpus": os.cpu_count(),
+        "host_cpus": cores(),
         "processor": processor(),
     }
 
 
 def end(workdir: Path) -> None:
     """Records that this start has done all but its report: when, after how long, and the most memory it took."""
-    values: dict[str, Any] = {"ended": time.strftime(TIME)}
+    values: dict[str, Any] = {"ended": time.strftime(TIME), "ended_monotonic": time.monotonic()}
     if (peak := _peak_memory()) is not None:
         values["peak_memory_bytes"] = peak
     on_devices = [device.memory_stats() or {} for device in jax.local_devices()]
@@ -72,6 +74,13 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # this program, run from a checkout
         return "not installed"
+
+
+def cores() -> int:
+    """Counts the cores that this process may use: a scheduler may have given it some of the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def processor() -> str:

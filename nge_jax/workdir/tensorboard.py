@@ -20,6 +20,7 @@ from nge_jax.space.spaces import SPACES
 from nge_jax.workdir.names import printable
 
 NAMES = "events.out.tfevents."  # begin those of the files
+TIMED = re.compile(re.escape(NAMES) + r"(\d+\.\d{6})\.")
 SIDE = 24  # pixels of a value in the picture of an array
 SHADES = np.array([[254, 254, 254], [20, 96, 155]], float)  # of 0, and of an array's largest value
 # What the first match makes of a metric's name; a name without one is its own tag.
@@ -42,6 +43,7 @@ TAGS = (
 
 def tag(name: str) -> str:
     """Returns the tag of a metric: "loss/train" of "weight_loss", say."""
+    name = printable(name)
     for pattern, made in TAGS:
         if match := re.fullmatch(pattern, name):
             return match.expand(made)
@@ -73,8 +75,10 @@ class Events:
             if file not in halves:
                 _cut(file, step)
         now = time.time()
-        # Of two runs within a second, one after the other in one process, each has a file.
-        name = f"{NAMES}{now:.6f}.{socket.gethostname()}.{os.getpid()}"
+        # TensorBoard reads files by their names: after those of earlier starts, also if the clock was set back since.
+        earlier = [float(match[1]) for file in files if (match := TIMED.match(file.name))]
+        begin = max([now, *(moment + 0.001 for moment in earlier)])
+        name = f"{NAMES}{begin:.6f}.{socket.gethostname()}.{os.getpid()}"
         self._records = RecordWriter((workdir / name).open("wb"))
         self._write(wall_time=now, file_version="brain.Event:2")
         # Events of this step and of later ones that stand in earlier files are dropped.

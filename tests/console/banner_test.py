@@ -1,11 +1,13 @@
 """What a run says of itself before it computes."""
 
+import os
 import re
 
 import jax
 import pytest
 
 from nge_jax.console import banner
+from nge_jax.workdir import environment
 
 
 def test_lines_fit_80_columns_and_keep_paths_whole():
@@ -31,7 +33,7 @@ def test_lines_fit_80_columns_and_keep_paths_whole():
 @pytest.mark.parametrize(
     ("platform", "kind", "count", "processes", "line"),
     [
-        ("cpu", "cpu", 1, 1, r"device: (?!cpu).+, \d+ cores"),
+        ("cpu", "cpu", 1, 1, r"device: (?!cpu).+, 3 cores"),
         ("gpu", "NVIDIA H200", 1, 1, "device: NVIDIA H200"),
         ("gpu", "NVIDIA H200", 8, 2, "devices: 8 x NVIDIA H200, 2 processes"),
     ],
@@ -40,4 +42,7 @@ def test_the_device_is_named(monkeypatch, platform, kind, count, processes, line
     device = type("Device", (), {"platform": platform, "device_kind": kind})()
     monkeypatch.setattr(jax, "devices", lambda: [device] * count)
     monkeypatch.setattr(jax, "process_count", lambda: processes)
+    # A scheduler gives a process some of the machine's.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 8}, raising=False)
     assert re.fullmatch(line, banner.device())
+    assert environment.cores() == 3

@@ -1,6 +1,7 @@
 """Bar, lines, table and metrics as a user finds them."""
 
 import io
+import itertools
 import json
 import time
 
@@ -170,7 +171,10 @@ def test_tensorboard_knows_the_settings(tmp_path):
     assert settings["data.name"].string_value == r"folder:caf\xe9"
 
 
-def test_a_resumed_run_shows_each_step_once(tmp_path):
+@pytest.mark.parametrize("clock", [1.0, -3600.0], ids=["goes on", "is set back"])
+def test_a_resumed_run_shows_each_step_once(tmp_path, monkeypatch, clock):
+    moments = itertools.count(1.7e9, clock)
+    monkeypatch.setattr(tensorboard.time, "time", lambda: next(moments))
     for step, written in ((0, (10, 20, 30)), (20, (30, 40)), (40, ())):
         before = {*tmp_path.glob("events.*")}
         metrics = MetricsLog(tmp_path, step)

@@ -126,6 +126,12 @@ def test_runs_of_one_name_are_told_apart_and_one_run_has_no_differences(tmp_path
     assert "Setting" not in capsys.readouterr().out
 
 
+def test_names_that_are_no_text_stand_in_tables_and_pictures(tmp_path):
+    runs = compare.read_runs([workdir(tmp_path / at, "caf\udce9", [0.5]) for at in "ab"])
+    assert [run.name for run in runs] == [rf"{tmp_path}/{at}/caf\xe9" for at in "ab"]
+    assert compare.page(runs).count(r"caf\xe9") > 4
+
+
 def test_dollar_signs_of_a_name_make_no_formula(tmp_path):
     runs = compare.read_runs([workdir(tmp_path, "$_$", [0.5])])
     drawing = compare.curves_figure(runs)

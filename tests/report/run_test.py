@@ -94,6 +94,10 @@ def test_times_and_memory_are_of_all_starts(tmp_path):
         "Ended": "2026-01-02 10:00 +0000",
         "Peak memory": "2.00 GB",
     }
+    set_back = START | {"ended": "2025-12-31T10:00:00+0000"}
+    assert "Total time" not in facts(tmp_path, set_back)
+    counted = set_back | {"started_monotonic": 50.5, "ended_monotonic": 140.5}
+    assert facts(tmp_path, counted)["Total time"] == "1 min 30 s"
     killed = {key: value for key, value in START.items() if key != "ended"}
     assert facts(tmp_path, killed | {"resumed": {"1": again}})["Total time"] == "at least 10 s"
 

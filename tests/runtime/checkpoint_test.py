@@ -220,3 +220,8 @@ def test_a_write_killed_midway_is_as_if_it_had_never_begun(tmp_path):
         assert step > last
         last = step
     assert halves > 0, "no kill hit a write: the test has lost its point"
+
+
+def test_a_path_that_is_no_text_is_refused_before_a_checkpoint_is_called_damaged(tmp_path):
+    with pytest.raises(InputError, match="caf\\udce9/checkpoints: found a path that is no text"):
+        Checkpoints(tmp_path / "caf\udce9" / "checkpoints", keep=1)

@@ -30,6 +30,8 @@ MENDABLE = [
     (MemoryError("Unable to allocate 3 GiB for an array"), r"memory \(Unable to allocate 3 GiB for"),
     (chained(ValueError("x"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")),
      r"not enough memory \(Out of memory allocating 9 bytes\.\)"),
+    (RuntimeError("std::bad_alloc\n----"), r"not enough memory \(std::bad_alloc\)"),
+    (RuntimeError("can't start new thread"), r"not enough memory \(can't start new thread\)"),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
     (RuntimeError("Unable to initialize backend 'cuda': no"), "JAX_PLATFORMS=.*: Unable to init"),
 ]  # fmt: skip

@@ -135,6 +135,7 @@ def test_a_file_and_a_place_out_of_reach_are_refused(tmp_path):
         begin(tmp_path / "file", config(), overwrite=True)
     with pytest.raises(InputError, match=r"below cannot be made"):
         begin(tmp_path / "file" / "below", config(), overwrite=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_killed_first_write_does_not_lock_the_directory(tmp_path):
