@@ -1,6 +1,6 @@
 """Names that a user gave: shown as they are where that can be, told apart where they look alike."""
 
-from nge_jax import names
+from nge_jax.workdir import names
 
 
 def test_what_cannot_be_shown_is_an_escape():
