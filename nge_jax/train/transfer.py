@@ -1,4 +1,4 @@
-"""Begins a network with the backbone, stem and cells, of one that another run has trained."""
+"""Begins a network with the backbone of a trained network: the stem and the cells."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,18 +10,20 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from nge_jax.errors import ArgumentError
 
-BACKBONE = ("stem", "cells")  # modules of a Network; the others are heads
+# The modules of a Network that are its backbone. The other modules are heads.
+BACKBONE = ("stem", "cells")
 
-Variables = dict[str, Any]  # by collection, as `Network.init` returns them
+# The variables by collection, as `Network.init` returns them.
+Variables = dict[str, Any]
 
 
 class BackboneTransfer(NamedTuple):
-    """What became of the arrays: their sizes by their paths, such as "params/stem/Conv_0/kernel".
+    """Lists which arrays were restored: their sizes by their paths, such as "params/stem/Conv_0/kernel".
 
     Attributes:
-      restored: those of the backbone.
-      left: in the checkpoint, for no part of this network.
-      fresh: in this network, with the values it was initialized with.
+      restored: the backbone's arrays.
+      left: arrays of the checkpoint that this network does not use.
+      fresh: arrays of this network that keep their initial values.
     """
 
     restored: dict[str, int]
@@ -36,40 +38,40 @@ class BackboneTransfer(NamedTuple):
 def restore_backbone(
     variables: Variables, saved: Variables, source: str | Path, *, heads: bool = False
 ) -> tuple[Variables, BackboneTransfer]:
-    """Puts the arrays of the backbone in `saved` into `variables`; all else stays as it is.
+    """Replaces the backbone's arrays in `variables` by the arrays in `saved`; other arrays stay as they are.
 
     Args:
-      variables: of the network that begins, or their shapes.
-      saved: of a trained one.
+      variables: the variables of the network that begins, or their shapes.
+      saved: the variables of a trained network.
       source: where `saved` comes from, for the error.
-      heads: also those of the heads that both have, of the same shapes.
+      heads: also replaces arrays of the heads, if both networks have them in the same shape.
 
     Raises:
-      ArgumentError: the two backbones do not have the same arrays, of the same shapes and types.
+      ArgumentError: the two backbones differ in an array, or in its shape or type.
     """
-    mine, theirs = (flatten_dict(tree, sep="/") for tree in (variables, saved))
-    wanted, there = ({p: a for p, a in flat.items() if _is_backbone(p)} for flat in (mine, theirs))
+    new, old = (flatten_dict(tree, sep="/") for tree in (variables, saved))
+    expected, found = ({p: a for p, a in flat.items() if _is_backbone(p)} for flat in (new, old))
     different = sorted(
         path
-        for path in wanted.keys() | there.keys()
-        if _kind(wanted.get(path)) != _kind(there.get(path))
+        for path in expected.keys() | found.keys()
+        if _kind(expected.get(path)) != _kind(found.get(path))
     )
     if different:
         path = different[0]
         raise ArgumentError(
             "saved",
             f"{len(different)} arrays in {source} do not fit, such as {path}: "
-            f"found {_kind(there.get(path))}, expected {_kind(wanted.get(path))}",
+            f"found {_kind(found.get(path))}, expected {_kind(expected.get(path))}",
         )
+    paths = found.keys()
     if heads:
-        both = [path for path in theirs if _kind(mine.get(path)) == _kind(theirs[path])]
-        wanted, there = ({path: flat[path] for path in both} for flat in (mine, theirs))
-    # A copy: a donated step may overwrite its arrays.
-    restored = mine | {path: jnp.array(array) for path, array in there.items()}
+        paths = [path for path in old if _kind(new.get(path)) == _kind(old[path])]
+    # The arrays are copied, because a step that donates its state may overwrite them.
+    restored = new | {path: jnp.array(old[path]) for path in paths}
     transfer = BackboneTransfer(
-        restored=_sizes(there, there),
-        left=_sizes(theirs, theirs.keys() - there.keys()),
-        fresh=_sizes(mine, mine.keys() - wanted.keys()),
+        restored=_sizes(old, paths),
+        left=_sizes(old, old.keys() - paths),
+        fresh=_sizes(new, new.keys() - paths),
     )
     return unflatten_dict(restored, sep="/"), transfer
 

@@ -1,4 +1,4 @@
-"""A backbone goes from a classifier's checkpoint into a segmentation network, whole or not at all."""
+"""The transfer of a backbone from a classifier's checkpoint to a segmentation network, whole or not at all."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ SIZES = {"cells": 3, "channels": 2}
 
 
 def fresh_variables(**sizes):
-    """Of the segmentation network: of its shapes, without compiling its init."""
+    """Returns the shapes of the segmentation network's variables, without compiling their initialization."""
     model = deeplab_network(CELL, width=4, **SIZES | sizes)
     init = partial(model.init, train=False)
     shapes = jax.eval_shape(init, jax.random.key(1), jnp.zeros((1, 33, 33, 3)))
@@ -31,10 +31,10 @@ def fresh_variables(**sizes):
 
 @pytest.fixture(scope="module")
 def saved():
-    """The variables of a classifier that some training has saved."""
+    """Returns the variables of a classifier, as a training saves them."""
     model = imagenet_network(CELL, classes=5, auxiliary=True, **SIZES)
 
-    def init():  # the auxiliary head wants images of this size; nothing is computed with them
+    def init():  # the auxiliary head needs images of this size; their values are not computed with
         return model.init(jax.random.key(0), jnp.zeros((1, 224, 224, 3)), train=True)
 
     random = np.random.RandomState(0)

@@ -42,7 +42,7 @@ def config_of(**keys):
 
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):  # noqa: F811
-    """Makes workdirs: all searches in turn, killed once, and mapped; one search alone, and one resumed from a folder."""
+    """Makes workdirs: all searches in turn, killed once, and mapped; one search alone, and one resumed."""
     folder = tmp_path_factory.mktemp("searched")
     config = config_of(edge_models=MODELS, seeds=SEEDS)
     alone = config_of(edge_model="alpha")
