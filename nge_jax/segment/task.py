@@ -26,9 +26,9 @@ from nge_jax.workdir import artifacts
 
 
 def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None) -> Task:
-    """Makes what the loop runs: a training that begins with `backbone`, if any, tested at the end.
+    """Makes the task that the loop runs: a training that begins with `backbone`, if any, with a test at the end.
 
-    The pictures of the test go into the workdir `path`.
+    The test writes pictures to the workdir `path`.
     """
     model, source, arguments = segmentation.model, segmentation.source, segmentation.arguments
     init_key, key = jax.random.split(jax.random.key(segmentation.seed))

@@ -15,7 +15,7 @@ from nge_jax.train import images as train_images
 from nge_jax.workdir import folder as workdir
 
 PIXELS = {"data.image_size": 20, "data.channels": 3}
-# By task: the module that resolves a config, and the values that 32 images of 20 pixels decide.
+# For each task, the module that resolves a config, and the values that 32 images of 20 pixels decide.
 TASKS = {
     "search": (search_images, PIXELS | {"search.batch_size": 4, "search.epochs": 50}),
     "train": (train_images, PIXELS | {"train.batch_size": 8, "train.epochs": 200}),

@@ -86,9 +86,8 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
-    monkeypatch.setattr(
-        train_report, "write_train_report", lambda *_: None
-    )  # takes longer than all else
+    # The report takes longer than the rest of the run.
+    monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         train_runner.run(config, path, overwrite=False)
     train_runner.run(config, path, overwrite=False)
