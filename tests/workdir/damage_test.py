@@ -197,4 +197,4 @@ def test_pods_that_a_service_names_are_one_run(monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     name = "job-1.jaxpods.default.svc.cluster.local"
     monkeypatch.setattr(distributed.socket, "getfqdn", lambda: name)
-    assert distributed._told_of_others()
+    assert distributed._environment_names_others()
