@@ -159,7 +159,7 @@ def test_tensorboard_knows_the_settings(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    data = {"mean": [0.5], "flip": True, "name": "folder:caf\udce9"}  # of a name that is not UTF-8
+    data = {"mean": [0.5], "flip": True, "name": "folder:caf\udce9"}  # the name is not UTF-8
     (tmp_path / "config.json").write_text(json.dumps({"seed": 3, "data": data}))
     MetricsLog(tmp_path, 0).close()
     events = EventAccumulator(str(tmp_path)).Reload()
