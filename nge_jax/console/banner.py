@@ -1,6 +1,6 @@
-"""What a run says of itself before it computes: what it is, on which device, data and network, how it is stopped.
+"""The lines that a run prints before it computes: the task, the device, the data, the network, and how to stop it.
 
-A line as soon as each is known, on stdout, where the results follow; of several processes the first one's alone.
+Each line is printed on stdout as soon as its facts are known. Only the first of several processes prints.
 """
 
 import sys
@@ -23,14 +23,14 @@ TO_STOP = "to stop: Ctrl-C, or SIGTERM, which saves first; the same command goes
 
 
 def show(*lines: str, alone: bool = False) -> None:
-    """Prints lines, a long one as several; `alone`: jax, which would start, need not be asked for the first process."""
+    """Prints lines, and wraps long ones. With `alone` it does not ask jax, which would start, for the first process."""
     for line in lines if alone or distributed.is_first() else ():
         for part in wrapped(printable(line)):
             say(part)
 
 
 def show_notes(notes: Sequence[str]) -> None:
-    """Prints what of the data is used and what is left out, each on one line; warnings to stderr."""
+    """Prints notes about the data that is used or left out, one on each line; warnings go to stderr."""
     for note in notes if distributed.is_first() else ():
         print(
             printable(note),
@@ -40,27 +40,27 @@ def show_notes(notes: Sequence[str]) -> None:
 
 
 def show_chosen(kept: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
-    """Prints by key what a config left open: on a line what the run began with, and on one what the data decided."""
+    """Prints the values that a config left open: one line for the run's earlier values, one for the data's choices."""
     for how, values in (("as this run began", kept), ("chosen by the data", chosen)):
         if values:
             show_notes([f"{how}: {' '.join(f'{k}={v}' for k, v in values.items())}"])
 
 
 def wrapped(line: str) -> Sequence[str]:
-    """Breaks a line between words, so that it fits 80 columns if none of them is longer."""
+    """Breaks a line between words to fit 80 columns; a longer word stays whole."""
     return textwrap.wrap(
         line, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
 
 
 def opening(task: str, path: str | Path, name: str = "") -> str:
-    """Returns the first line; `name`: of the config, as the user gave it."""
-    what = ", ".join(filter(None, (TASKS[task], name)))
-    return f"nge_jax {__version__}: {what} -> {path}"
+    """Returns the first line; `name` is the config as the user named it."""
+    title = ", ".join(filter(None, (TASKS[task], name)))
+    return f"nge_jax {__version__}: {title} -> {path}"
 
 
 def device() -> str:
-    """Returns what the run computes on."""
+    """Returns the line that names the devices."""
     devices, processes = jax.devices(), jax.process_count()
     on_cpu = devices[0].platform == "cpu"
     kind = environment.processor() if on_cpu else devices[0].device_kind
@@ -72,22 +72,22 @@ def device() -> str:
 
 
 def data(name: str, classes: Sequence[str], shape: Sequence[int], counts: Mapping[str, int]) -> str:
-    """Returns what the run learns from.
+    """Returns the line that describes the data.
 
     Args:
-      name: of the data set.
-      classes: their names.
-      shape: of an image.
-      counts: what they are for, and how many; those of which there are none are left out.
+      name: the name of the data set.
+      classes: the names of the classes.
+      shape: the shape of an image.
+      counts: the number of images by purpose, such as "to train"; purposes without images are left out.
     """
-    of_each = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    parts = ", ".join(f"{count:,} {purpose}" for purpose, count in counts.items() if count)
     size = "x".join(map(str, shape))
-    return f"data: {name}, {len(classes)} classes ({listed(classes)}), images of {size}: {of_each}"
+    return f"data: {name}, {len(classes)} classes ({listed(classes)}), images of {size}: {parts}"
 
 
 def steps(epochs: int, steps: int | str, batch_size: int, *seeds: int) -> str:
-    """Returns how long the run is, and of which seed, or of which searches of several."""
+    """Returns the line with the length of the run and its seed or seeds."""
     steps = f"{steps:,}" if isinstance(steps, int) else steps
-    many = f"{epochs:,} epochs" if epochs > 1 else "1 epoch"
-    of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    return f"run: {many} of {steps} steps of {batch_size:,} images, {of}"
+    length = f"{epochs:,} epochs" if epochs > 1 else "1 epoch"
+    names = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return f"run: {length} of {steps} steps of {batch_size:,} images, {names}"

@@ -1,6 +1,6 @@
-"""What a run shows and records while it goes: a bar or plain lines, a table of epochs, metrics on disk.
+"""The progress of a run: a bar or plain lines, a table of epochs, and metrics on disk.
 
-Results go to stdout, speed to stderr, so that either can be kept without the other.
+Results go to stdout and speed goes to stderr, so that either can be kept without the other.
 """
 
 import contextlib
@@ -26,11 +26,12 @@ from nge_jax.workdir.metrics_log import MetricsLog
 
 
 class Column(NamedTuple):
-    """Of the table of epochs.
+    """A column of the table of epochs.
 
-    title: its lines joined by newlines.
-    form: what stands below it, of a row's metrics: "{train_loss:.3f}".
-    width: characters that the values usually take.
+    Attributes:
+      title: the title's lines, joined by newlines.
+      form: the format of a row's metrics, such as "{train_loss:.3f}".
+      width: how many characters the values usually take.
     """
 
     title: str
@@ -42,15 +43,16 @@ Columns = Sequence[Column]
 
 
 class Progress:
-    """How far a run is, its rate, and the time it will still take.
+    """Shows a run's progress, its rate, and the time that is left.
 
-    On a terminal one bar, drawn anew every second; elsewhere (a log file) a line every half minute.
+    On a terminal it is a bar, drawn anew every second. Elsewhere, such as in a log file, it is a line every half
+    minute.
 
     Args:
-      total: images that the whole run will process.
-      done: images that were processed before a resume; they count as done, not for the rate.
-      stream: where to show it; its `isatty` decides how.
-      clock: seconds, monotonic.
+      total: the images that the whole run processes.
+      done: the images that were processed before a resume; they count as done, but not for the rate.
+      stream: shows the progress; `stream.isatty()` decides on bar or lines.
+      clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -62,16 +64,16 @@ class Progress:
     ):
         self._total, self._done = total, done
         self._stream, self._clock = stream or sys.stderr, clock
-        self._line_done, self._line_time = done, 0.0  # at the last line
+        self._line_done, self._line_time = done, 0.0  # images and time at the last line
         self._bar = self._ticker = None
         if done >= total:
             self.print("nothing left to compute", self._stream)
 
     def begin(self, note: str) -> None:
-        """Starts the clock; `note` says where the run is, "epoch 3/25" say."""
+        """Starts the clock; `note` says where the run is, such as "epoch 3/25"."""
         self._line_time = self._clock()
         if self._stream.isatty():
-            columns, lines = shutil.get_terminal_size()  # 80 x 24 where the terminal gives 0 x 0
+            columns, lines = shutil.get_terminal_size()  # 80 x 24 if the terminal reports 0 x 0
             self._bar = tqdm(
                 total=self._total,
                 initial=self._done,
@@ -85,7 +87,7 @@ class Progress:
             self._ticker = Ticker(self._bar.refresh, 1)
 
     def advance(self, images: int, note: str) -> None:
-        """Counts `images` more; `note` says where the run is, "epoch 3/25, weights" say."""
+        """Counts `images` more; `note` says where the run is, such as "epoch 3/25, weights"."""
         self._done += images
         if self._bar is not None:
             self._bar.set_description_str(note, refresh=False)
@@ -102,13 +104,13 @@ class Progress:
             self._line_done, self._line_time = self._done, now
 
     @contextlib.contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Shows what is waited for, as `Waiting` does; where there is a bar, in it."""
+    def waiting(self, activity: str) -> Iterator[None]:
+        """Shows an activity that the run waits for: in the bar, or without a bar as `Waiting` does."""
         if self._bar is not None:
-            self._bar.set_description_str(what)
+            self._bar.set_description_str(activity)
             yield
             return
-        with Waiting(what, stream=self._stream):
+        with Waiting(activity, stream=self._stream):
             yield
 
     def print(self, line: str, file: TextIO | None = None) -> None:
@@ -123,34 +125,35 @@ class Progress:
             self._bar.close()
 
 
-def waiting(what: str) -> Waiting:
-    """Makes a context in which the first process shows what the run waits for, before the loop or behind it."""
-    return Waiting(what, stream=sys.stderr if distributed.is_first() else sys.stdout, at_once=False)
+def waiting(activity: str) -> Waiting:
+    """Makes a context in which the first process shows an activity before or after the loop."""
+    stream = sys.stderr if distributed.is_first() else sys.stdout
+    return Waiting(activity, stream=stream, at_once=False)
 
 
 class EpochLog:
-    """Progress, the table of epochs and metrics.jsonl of a run. Use as a context manager.
+    """Progress, the table of epochs and metrics.jsonl of a run. Use it as a context manager.
 
-    Of several processes all call it, and the first one's shows and writes.
+    All processes of a run call it. Only the first process shows and writes.
 
     Args:
       workdir: the run's directory.
-      columns: of the table.
-      step: that of the checkpoint which the run goes on from, 0 for none.
-      images: that the whole run will process.
-      done: those of them that were processed before.
+      columns: the columns of the table.
+      step: the step of the checkpoint from which the run resumes; 0 without a checkpoint.
+      images: the images that the whole run processes.
+      done: the images that were processed before.
     """
 
     def __init__(self, workdir: Path, columns: Columns, step: int, images: int, done: int):
         first = distributed.is_first()
-        # The stdout of the other processes leads nowhere, see `distributed`.
+        # The other processes' stdout is discarded, see `distributed`.
         self._stream = sys.stderr if first else sys.stdout
         self._progress = Progress(images, done, self._stream)
         self._workdir, self._step = workdir, step
         self._metrics = MetricsLog(workdir, step) if first else None
-        self._of_parts: dict[str, MetricsLog] = {}
+        self._member_metrics: dict[str, MetricsLog] = {}
         self._columns = columns
-        self._notes: Sequence[str] = ()  # of the epoch before
+        self._notes: Sequence[str] = ()  # the notes of the epoch before
         self._epoch: int | None = None
         self._began, self._images = time.monotonic(), 0
 
@@ -159,12 +162,12 @@ class EpochLog:
 
     def __exit__(self, *_) -> None:
         self._progress.close()
-        for log in (self._metrics, *self._of_parts.values()):
+        for log in (self._metrics, *self._member_metrics.values()):
             if log is not None:
                 log.close()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Starts the clock of an epoch, or of what is left of it, unless it runs."""
+        """Starts the clock of an epoch, unless it runs already."""
         if epoch == self._epoch:
             return
         if self._epoch is None:
@@ -174,7 +177,7 @@ class EpochLog:
         self._began, self._images = time.monotonic(), 0
 
     def resumed(self, step: int, total: int, per_epoch: int) -> None:
-        """Says where the run goes on from: of `total` steps `step` are done."""
+        """Says that the run resumes after `step` of `total` steps."""
         done, epochs = -(-step // per_epoch), -(-total // per_epoch)
         where = "within" if step % per_epoch else "from"
         self._progress.print(
@@ -183,17 +186,17 @@ class EpochLog:
 
     @contextlib.contextmanager
     def compiling(self, programs: int, key: str) -> Iterator[None]:
-        """Shows that so many programs are compiled, and for how long, beside the last time's; see `program_key`."""
-        what = "a program" if programs == 1 else f"{programs} programs"
+        """Shows how long compiling takes, and how long it took the last time; for `key` see `program_key`."""
+        count = "a program" if programs == 1 else f"{programs} programs"
         usual, stream = usual_seconds(key), self._stream
-        with Waiting(f"compiling {what}", usual, stream=stream, ended=f"compiled {what}") as line:
+        with Waiting(f"compiling {count}", usual, stream=stream, ended=f"compiled {count}") as line:
             yield
         if self._metrics is not None:
             remember_seconds(key, line.seconds())
 
-    def waiting(self, what: str) -> AbstractContextManager[None]:
-        """Shows what is waited for, until the context ends."""
-        return self._progress.waiting(what)
+    def waiting(self, activity: str) -> AbstractContextManager[None]:
+        """Shows an activity that the run waits for, until the context ends."""
+        return self._progress.waiting(activity)
 
     def advance(self, images: int, note: str) -> None:
         """Counts `images` more; `note` says where the run is."""
@@ -201,36 +204,36 @@ class EpochLog:
         self._progress.advance(images, note)
 
     def speed(self) -> dict[str, float]:
-        """Returns the seconds since the epoch's clock started, and the images of one of them."""
+        """Returns the seconds since the epoch's clock started, and the images per second."""
         seconds = time.monotonic() - self._began
         return {"seconds": seconds, "images_per_second": self._images / seconds}
 
     def show(
         self, row: Mapping[str, Any], notes: Sequence[str] = (), *, last: bool = False
     ) -> None:
-        """Adds the row to the table on the screen, and notes below it: the new ones, below the last row all."""
+        """Shows the row as the table's next row, and new notes below it; below the last row all notes."""
         new = [note for note in notes if last or note not in self._notes]
         self._notes = notes
         for line in (table_row(self._columns, row), *new):
             self._progress.print(line)
 
-    def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any], part: str = "") -> None:
-        """Adds the row to metrics.jsonl, and it and pictures of the arrays [H, W] to what TensorBoard shows.
+    def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any], folder: str = "") -> None:
+        """Adds the row to metrics.jsonl, and adds the row and pictures of the arrays [H, W] to TensorBoard's file.
 
-        `part`: a folder within the workdir, to whose files they are added instead.
+        With `folder`, a member's folder within the workdir, it adds to the files there instead.
         """
         if self._metrics is None:
             return
         log = self._metrics
-        if part:
-            if part not in self._of_parts:
-                self._of_parts[part] = MetricsLog(self._workdir / part, self._step)
-            log = self._of_parts[part]
+        if folder:
+            if folder not in self._member_metrics:
+                self._member_metrics[folder] = MetricsLog(self._workdir / folder, self._step)
+            log = self._member_metrics[folder]
         log.write(row, arrays)
 
 
 def table_header(columns: Columns) -> str:
-    """Returns the header over `table_row`s, as many lines as the longest title has."""
+    """Returns the table's header, which has as many lines as the longest title."""
     titles = [column.title.split("\n") for column in columns]
     height = max(map(len, titles))
     titles = [[""] * (height - len(lines)) + lines for lines in titles]

@@ -1,6 +1,6 @@
-"""What a run shows while it waits for something of which it cannot tell how far it is, compilers above all.
+"""A line that shows an activity whose progress is unknown, above all compiling, and how long it has taken.
 
-How long compiling took is kept beside the compiled programs, and told the next time.
+`compile_times` remembers how long compiling took, and the line shows it the next time.
 """
 
 import shutil
@@ -21,12 +21,12 @@ class Ticker:
     def __init__(self, call: Callable[[], None], seconds: float):
         self._call, self._seconds = call, seconds
         self._stopped = threading.Event()
-        # A daemon: whatever ends the process need not wait for it.
+        # A daemon thread does not keep the process alive.
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when it calls no more."""
+        """Stops the calls, and waits for a call that is running."""
         self._stopped.set()
         self._thread.join()
 
@@ -36,23 +36,23 @@ class Ticker:
 
 
 class Waiting:
-    """A line that says what the run waits for, and for how long by now. Use as a context manager.
+    """A line with an activity that the run waits for, and the time since it began. Use it as a context manager.
 
-    On a terminal it ticks every second and goes away in the end; elsewhere (a log file) it comes again every half
-    minute.
+    On a terminal the line changes every second and disappears at the end. Elsewhere, such as in a log file, it is
+    printed every half minute.
 
     Args:
-      what: "compiling 2 programs", say.
-      usual: seconds that it took the last time, if that is known.
-      stream: where to show it; its `isatty` decides how.
-      ended: "compiled 2 programs", say: what is said in the end, with the time that it took; nothing where it is empty.
-      at_once: elsewhere than on a terminal, whether a line comes in the beginning, too.
-      clock: seconds, monotonic.
+      activity: the activity, such as "compiling 2 programs".
+      usual: the seconds that the activity took the last time, if known.
+      stream: shows the line; `stream.isatty()` decides how.
+      ended: a line for the end, such as "compiled 2 programs", to which the time is added; empty: no such line.
+      at_once: prints a line in the beginning, too, if the stream is no terminal.
+      clock: returns monotonic seconds.
     """
 
     def __init__(
         self,
-        what: str,
+        activity: str,
         usual: float | None = None,
         *,
         stream: TextIO | None = None,
@@ -60,7 +60,8 @@ class Waiting:
         at_once: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._what, self._usual, self._ended, self._at_once = what, usual, ended, at_once
+        self._activity, self._usual = activity, usual
+        self._ended, self._at_once = ended, at_once
         self._stream, self._clock = stream or sys.stderr, clock
         self._began = clock()
         self._line = self._ticker = None
@@ -101,27 +102,27 @@ class Waiting:
         """Returns the line: "compiling 2 programs: 23 s of about 48 s (the last time)"."""
         seconds, usual = self.seconds(), self._usual
         if usual is None:
-            return self._what if seconds < 1 else f"{self._what}: {duration(seconds)}"
+            return self._activity if seconds < 1 else f"{self._activity}: {duration(seconds)}"
         last = f"about {duration(usual)} (the last time)"
         if seconds < 1:
-            return f"{self._what}: {last}"
+            return f"{self._activity}: {last}"
         if seconds > usual:
-            return f"{self._what}: {duration(seconds)} ({duration(usual)} the last time)"
-        return f"{self._what}: {duration(seconds)} of {last}"
+            return f"{self._activity}: {duration(seconds)} ({duration(usual)} the last time)"
+        return f"{self._activity}: {duration(seconds)} of {last}"
 
     def seconds(self) -> float:
-        """Returns for how long it has been waited."""
+        """Returns the seconds since the activity began."""
         return self._clock() - self._began
 
 
 def say(line: str, file: TextIO | None = None) -> None:
-    """Prints a line (to stdout, or `file`), above whatever bar or ticking line is there."""
+    """Prints a line (to stdout, or `file`) above a bar or a changing line."""
     tqdm.write(line, file=file or sys.stdout)
     (file or sys.stdout).flush()
 
 
 def duration(seconds: float) -> str:
-    """Returns "0.2 s", "48 s" or, of two minutes and more, "2 min 5 s"."""
+    """Returns a duration such as "0.2 s", "48 s" or, from two minutes on, "2 min 5 s"."""
     if seconds < 1:
         return f"{seconds:.1f} s"
     whole = round(seconds)

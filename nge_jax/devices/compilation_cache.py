@@ -1,4 +1,4 @@
-"""Where compiled programs are kept for the next run."""
+"""The cache that keeps compiled programs for the next run."""
 
 import contextlib
 import errno
@@ -15,33 +15,33 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-# jax warns so, and compiles; the program's name begins the names of the files that may hold it.
+# The warning with which jax compiles anew. The program's name begins the names of the files that may hold it.
 TROUBLE = re.compile(
     r"Error (reading|writing) persistent compilation cache entry for '([^']+)': (.*)", re.DOTALL
 )
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX has been told of another.
+    """Keeps compiled programs in the user's cache folder, unless the environment names another folder.
 
-    Without a folder that can be written a run compiles each time, which is said. A program that a killed run has
-    written in part is removed when it is found: jax would find it again each time, since it replaces none.
+    If the folder cannot be written, a warning says that each run compiles anew. A killed run may leave a program that
+    is written in part. Such a file is removed when it is found, because jax never replaces a file.
     """
-    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # which jax itself reads
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # jax reads this variable, too
     try:
         if given is None:
             base = os.environ.get("XDG_CACHE_HOME", "")
-            # The standard has a relative path ignored.
+            # The XDG standard says that a relative path is ignored.
             home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
             folder = home / "nge_jax" / "xla"
-        elif not given or "://" in given:  # none, or a store that is no folder
+        elif not given or "://" in given:  # no cache, or a store that is no folder
             return
         else:
             folder = Path(given).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, f"{folder} cannot be written")
-    except (OSError, RuntimeError) as error:  # or there is no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder is known
         print(
             f"warning: no compilation cache ({error}); programs are compiled anew", file=sys.stderr
         )
@@ -53,7 +53,7 @@ def use_compilation_cache() -> None:
 
 
 def _show_warning(before: Callable, message: Warning | str, *where: Any, **others: Any) -> None:
-    """Shows a warning: `before` does, but for those of the cache, which become a line."""
+    """Shows a warning by the function `before`, but a warning of the cache as one line."""
     trouble = TROUBLE.match(str(message))
     if trouble is None:
         before(message, *where, **others)
@@ -70,7 +70,10 @@ def _show_warning(before: Callable, message: Warning | str, *where: Any, **other
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether zlib reads a file to its end; where jax compresses by Zstandard it reads none, and valid ones go too."""
+    """Tells whether zlib reads a file to its end.
+
+    If jax compresses by Zstandard, zlib reads no file, and valid files count as broken, too.
+    """
     reader = zlib.decompressobj()
     try:
         reader.decompress(data)

@@ -1,4 +1,4 @@
-"""How long compiling took: kept beside the compiled programs, and shown the next time."""
+"""Remembers beside the compiled programs how long compiling took, so that the next run can show it."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,8 @@ from nge_jax.settings.configs import flatten
 from nge_jax.settings.keys import HARMLESS
 from nge_jax.version import __version__
 
-COMPILE_SECONDS = "nge_jax_compile_seconds.json"  # in the folder of compiled programs
+# A file in the folder of compiled programs.
+COMPILE_SECONDS = "nge_jax_compile_seconds.json"
 MOST_KEPT = 500
 # Settings that change no program: what none sees, and numbers that are arguments, see `search/steps/arguments.py` and
 # `train/arguments.py`. Whether there is such an argument at all is told by the arguments themselves.
@@ -45,29 +46,29 @@ INDIFFERENT = (
 
 
 def program_key(settings: Mapping[str, Any], arguments: Any) -> str:
-    """Returns a name for a run's programs, by all that decides on them and a little more.
+    """Returns a name for a run's programs, a hash of everything that decides them and of a few other facts.
 
     Args:
-      settings: of the run.
-      arguments: a tree of arrays, or of their types, that the programs are given; shapes count, and where None is.
+      settings: the run's settings.
+      arguments: a tree of the arrays that the programs are given, or of their types; shapes and places of None count.
     """
     devices = jax.devices()
-    about = [
+    facts = [
         {k: v for k, v in flatten(settings).items() if not k.startswith(INDIFFERENT)},
         str(jax.tree.map(lambda leaf: str(jax.typeof(leaf)), arguments)),
         [devices[0].device_kind, len(devices), jax.__version__, __version__],
     ]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
 def usual_seconds(key: str) -> float | None:
-    """Returns how long compiling the programs of this key took the last time; None where nobody knows."""
+    """Returns how long compiling the programs of this key took the last time; None if that is not known."""
     seconds = _read().get(key)
     return seconds if isinstance(seconds, int | float) and 0 <= seconds < 1e6 else None
 
 
 def remember_seconds(key: str, seconds: float) -> None:
-    """Keeps for the next run how long compiling took; where that cannot be written, nothing happens."""
+    """Keeps for the next run how long compiling took; does nothing if the file cannot be written."""
     file = _file()
     if file is None:
         return
@@ -85,6 +86,6 @@ def _read() -> dict[str, Any]:
     file = _file()
     try:
         found = json.loads(file.read_text()) if file is not None else {}
-    except (OSError, ValueError, RecursionError):  # of a cache: broken is as good as none
+    except (OSError, ValueError, RecursionError):  # a broken cache counts as an empty one
         return {}
     return found if isinstance(found, dict) else {}

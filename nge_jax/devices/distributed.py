@@ -1,8 +1,8 @@
 """Several processes, usually one for each accelerator or host, that run one task together.
 
-Every process runs the same command. Who the others are is told by flags or by the environment that Slurm,
-Open MPI or Kubernetes prepare; with neither, a process is alone. What they print on stdout is the same, so
-that only the first one's is kept; warnings and errors, on stderr, are everyone's.
+Every process runs the same command. Flags, or the environment that Slurm, Open MPI or Kubernetes prepare, say which
+processes belong together. Without them a process is alone. All processes print the same lines on stdout, and only the
+first process's lines are kept. Warnings and errors on stderr come from every process.
 """
 
 import os
@@ -18,34 +18,35 @@ from jax.experimental import multihost_utils
 
 from nge_jax.errors import InputError
 
-# What tells that there are several processes: jax asks these for the rest. Of Slurm the step's variables,
-# because a batch script that runs python without srun sees the job's and yet is alone.
+# Environment variables that announce several processes; jax reads the rest. These are Slurm's variables of a job step.
+# A batch script that runs python without srun sees the variables of a job, but is alone.
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 OPEN_MPI = "OMPI_COMM_WORLD_SIZE"
-KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")  # of an indexed Job
+# The pods of an indexed Job have these variables.
+KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
 
 
 def is_alone(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> bool:
-    """Tells whether `initialize` of the same will find no other processes to join; asks nothing of jax."""
+    """Tells whether `initialize` with these arguments has no other processes to join; does not start jax."""
     given = coordinator, num_processes, process_id
     if given in ((None, 1, None), (None, 1, 0)):
         return True
-    return given == (None, None, None) and not _told_of_others()
+    return given == (None, None, None) and not _environment_names_others()
 
 
 def initialize(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
-    """Joins the run's other processes, if there are any; before anything else of jax runs.
+    """Joins the run's other processes, if there are any. Call it before jax does anything else.
 
     Args:
       coordinator: HOST:PORT of process 0; without it the environment decides.
-      num_processes, process_id: how many there are, and which of them this is, from 0.
+      num_processes, process_id: the number of processes, and the number of this process, from 0.
 
     Raises:
-      InputError: the three are given in part or disagree, or the others cannot be found.
+      InputError: some of the three are missing or they disagree, or the other processes cannot be found.
     """
     if is_alone(coordinator, num_processes, process_id):
         return
@@ -59,7 +60,7 @@ def initialize(
             raise InputError(f"--coordinator: found {coordinator!r}, expected HOST:PORT")
     elif (coordinator, num_processes, process_id) != (None, None, None):
         raise InputError("--coordinator, --num_processes, --process_id: expected all three or none")
-    # The processes of a CPU run need somebody to carry their sums; others ignore it.
+    # Processes on CPUs need a library that sums over them. Accelerators ignore this option.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
@@ -70,7 +71,7 @@ def initialize(
             "--coordinator=HOST:PORT --num_processes=N --process_id=I to each"
         ) from error
     if not is_first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process lives)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (stays open until the process ends)
 
 
 def is_first() -> bool:
@@ -79,18 +80,18 @@ def is_first() -> bool:
 
 
 def wait_for_all(where: str) -> None:
-    """Returns once every process is `where`."""
+    """Waits until every process has reached the point that `where` names."""
     multihost_utils.sync_global_devices(where)
 
 
-def _told_of_others() -> bool:
-    """Finds out whether the environment tells of more processes than this one."""
+def _environment_names_others() -> bool:
+    """Tells whether the environment announces more processes than this one."""
     slurm = all(os.environ.get(name) for name in SLURM) and _count("SLURM_NTASKS") > 1
     return slurm or _count(OPEN_MPI) > 1 or _is_kubernetes_run()
 
 
 def _count(name: str) -> int:
-    """Reads a number of processes; one where the variable is not set, or is empty."""
+    """Reads a number of processes; 1 if the variable is not set or is empty."""
     text = os.environ.get(name, "").strip()
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InputError(
@@ -100,9 +101,9 @@ def _count(name: str) -> int:
 
 
 def _is_kubernetes_run() -> bool:
-    """Whether the pods of an indexed Job make one run: a service gives them names, or a coordinator is named.
+    """Tells whether the pods of an indexed Job make one run: a service gives them names, or a coordinator is named.
 
-    The pods of a Job of independent runs have no names for each other.
+    The pods of a Job of independent runs have no such names.
     """
     if not all(os.environ.get(name) for name in KUBERNETES):
         return False
@@ -110,14 +111,15 @@ def _is_kubernetes_run() -> bool:
 
 
 class PreemptionNotice:
-    """Whether SIGTERM has come to any process of the run. Use as a context manager.
+    """Notices SIGTERM in any process of the run. Use it as a context manager.
 
     The default action would end the process in the middle of a step. A second signal still does.
     """
 
     def __init__(self):
         self._here = False
-        self._installed = threading.current_thread() is threading.main_thread()  # where it may be
+        # Python allows handlers of signals in the main thread only.
+        self._installed = threading.current_thread() is threading.main_thread()
         self._before = None
 
     def __enter__(self) -> Self:
@@ -130,7 +132,7 @@ class PreemptionNotice:
             signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
     def given(self) -> bool:
-        """Tells whether the signal has come, each process the same: all must call it, at the same points of the run."""
+        """Tells whether any process got the signal. All processes must call it at the same points of the run."""
         return bool(multihost_utils.process_allgather(np.array(self._here)).any())
 
     def _note(self, *_):

@@ -1,8 +1,8 @@
-"""Numbers that are not finite: found before they reach a checkpoint, and updates that would bring them left out.
+"""Finds numbers that are not finite before they reach a checkpoint, and leaves out updates that would make them.
 
-`optax.apply_if_finite` looks at the gradient alone, adds to the optimizer's state, and after so many in a row lets them
-through. A step also has sums and batch statistics, and a checkpoint keeps its form whether updates may be left out or
-not: so the whole state is chosen here, and how many updates were left out follows from the optimizer's own count.
+`optax.apply_if_finite` does not serve here. It checks only the gradient, adds to the optimizer's state, and accepts an
+update after several failures in a row. A step also has sums and batch statistics, so `choose` checks the whole state.
+The optimizer's count tells how many updates were left out, so a checkpoint has the same form with and without `choose`.
 """
 
 from typing import Any
@@ -18,29 +18,29 @@ Tree = Any
 
 
 class NotFinite(ArithmeticError):
-    """A number that a task has computed is not finite; the message says what it is."""
+    """A number that a task has computed is not finite; the message names the number."""
 
 
 class Diverged(InputError):
-    """Ends a run whose numbers are not finite: with its settings it leads nowhere, though none was wrong by itself."""
+    """Ends a run whose numbers are not finite. Each setting was valid, but the run cannot continue with them."""
 
 
 def find_not_finite(tree: Tree) -> str | None:
-    """Returns the name of the first array with NaN or infinity in it, such as ".params['weights']"; None for none."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):  # None is no leaf
+    """Returns the name of the first array with NaN or infinity, such as ".params['weights']"; None without such."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):  # skips None, which is no leaf
         if jnp.issubdtype(leaf.dtype, jnp.floating) and not np.isfinite(np.asarray(leaf)).all():
             return jax.tree_util.keystr(path)
     return None
 
 
 def choose(new: Tree, old: Tree) -> Tree:
-    """Returns the new state if all of its numbers are finite, else the old one; for use inside a step."""
+    """Returns the new state if all its numbers are finite, and the old state otherwise; for use inside a step."""
     floats = [a for a in jax.tree.leaves(new) if jnp.issubdtype(a.dtype, jnp.floating)]
     finite = jnp.all(jnp.stack([jnp.isfinite(a).all() for a in floats]))
     return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
 
 
 def updates_made(opt_state: Tree) -> int:
-    """Returns how many updates the optimizers of this state have made, by their own counts."""
+    """Returns how many updates the optimizers have made, by the counts in their states."""
     counts = optax.tree.get_all_with_path(opt_state, "count")
     return sum(int(np.asarray(count)) for _, count in counts)

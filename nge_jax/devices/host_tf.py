@@ -1,4 +1,4 @@
-"""TensorFlow as a library of the host: reads prepared data sets and writes TensorBoard events.
+"""Imports TensorFlow for work on the host, such as reading prepared data sets.
 
 TensorFlow takes seconds to import and would claim an accelerator's memory, so nothing imports it at module level.
 """
@@ -8,11 +8,11 @@ from types import ModuleType
 
 
 def tensorflow() -> ModuleType:
-    """Imports `tensorflow`, quiet and kept away from GPUs and TPUs, which belong to JAX."""
-    # jax sets 1, by which TensorFlow tells of each file that cannot be read by a traceback of its own.
+    """Imports `tensorflow` without its messages, and hides GPUs and TPUs from it, which belong to JAX."""
+    # jax sets 1. With 1, TensorFlow prints a traceback for each file that it cannot read.
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    # Announced on stderr at every import when on; decoding images gains nothing from it.
+    # oneDNN prints a line on stderr at every import, and decoding images is not faster with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf
 

@@ -1,9 +1,9 @@
-"""Data parallelism: the state on every device, each batch divided among them.
+"""Data parallelism: every device has the state, and the devices divide each batch.
 
-The devices are those of all processes, in the processes' order. A phase is a function `(state, batches,
-key, start, stop) -> state` that runs the steps start..stop-1 of an epoch; `on_all_devices` makes it one
-dispatch. Random numbers of a step are drawn for the whole batch and each device takes its part, so that
-no image's augmentation depends on the number of devices.
+The devices belong to all processes of the run, in the processes' order. A phase is a function `(state, batches, key,
+start, stop) -> state` that runs the steps start..stop-1 of an epoch. `on_all_devices` makes it one dispatch. A step
+draws random numbers for the whole batch, and each device takes its part. An image's augmentation thus does not depend
+on the number of devices.
 """
 
 import contextlib
@@ -25,11 +25,12 @@ AXIS = "batch"
 
 
 class Batches(NamedTuple):
-    """A data set and which of its images an epoch's steps use; or the in_axes of the three.
+    """A data set, and the images that an epoch's steps use; or the `in_axes` of the three fields.
 
-    images: uint8 [N, H, W, C].
-    labels: int32 [N].
-    indices: int32 [steps, B / devices], a row for each step; on the host with a leading axis of this process's devices.
+    Attributes:
+      images: uint8 [N, H, W, C].
+      labels: int32 [N].
+      indices: int32 [steps, B / devices], a row for each step. On the host, this process's devices are the first axis.
     """
 
     images: Any
@@ -44,19 +45,19 @@ def batch_at(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def numbered_batch_at(batches: Batches, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the images and labels of step i, and the number of each image in the data set."""
+    """Returns the images and labels of step i, and each image's number in the data set."""
     return *batch_at(batches, i), batches.indices[i]
 
 
 def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
     """Makes `(state, batches, key, start, stop) -> state`: a step for each of the rows start..stop-1.
 
-    Whatever start and stop are, it is the same program.
+    One program serves all values of start and stop.
 
     Args:
       step: `(state, images, labels, key) -> state`.
-      batch_at: `(batches, i) -> (images, labels)`, where batches are no `Batches`; what else it returns the step takes
-        behind the labels.
+      batch_at: `(batches, i) -> (images, labels)`, for batches that are no `Batches`. It may return more values, which
+        the step takes after the labels.
     """
 
     def phase(state, batches, key, start, stop):
@@ -71,8 +72,8 @@ def make_phase(step: Callable, batch_at: Callable = batch_at) -> Callable:
 def with_arguments(make: Callable) -> Callable:
     """Makes `(state, batches, (key, arguments), start, stop) -> state`, the phase `make(arguments)`.
 
-    The program makes the phase from its arguments (a tree: rates, numbers of steps). One compiled program serves all
-    of their values, and a run with other values finds the program in the compilation cache.
+    The program makes the phase from its arguments, a tree of rates and numbers of steps. One compiled program serves
+    all values. A run with other values finds the program in the compilation cache.
     """
 
     def phase(state, batches, key_and_arguments, start, stop):
@@ -83,11 +84,11 @@ def with_arguments(make: Callable) -> Callable:
 
 
 def on_all_devices(phase: Callable, batches: Any = None) -> Callable:
-    """Puts the phase on all devices; the state stays replicated without leading axes, and is donated.
+    """Puts a phase on all devices. The state is donated, and stays replicated without a leading axis.
 
     Args:
-      phase: of `make_phase`, say.
-      batches: in_axes of its batches; None: of `Batches`, whose indices carry a leading axis of this process's devices.
+      phase: a phase, such as the result of `make_phase`.
+      batches: `in_axes` of the phase's batches; None: BATCHES_AXES.
     """
     axes = BATCHES_AXES if batches is None else batches
     return map_over_devices(phase, (None, axes, None, None, None), donate=0)
@@ -99,11 +100,11 @@ def map_over_devices(
     """Runs a function on every device, over the axis AXIS. This is the one place that calls `jax.pmap`.
 
     Args:
-      function: of arrays.
-      axes: in_axes of the arguments: 0 where an argument has a row for each device of this process, None where all
-        devices are given the whole.
-      out_axes: of the results; None where a result is the same on all devices.
-      donate: numbers of the arguments whose memory the program may use.
+      function: a function of arrays.
+      axes: `in_axes` of the arguments: 0 if an argument has a row for each device of this process, None if every
+        device gets the whole argument.
+      out_axes: `out_axes` of the results; None if a result is the same on all devices.
+      donate: the numbers of the arguments whose memory the program may use.
     """
     return jax.pmap(function, AXIS, in_axes=axes, out_axes=out_axes, donate_argnums=donate)
 
@@ -112,13 +113,13 @@ BATCHES_AXES = Batches(images=None, labels=None, indices=0)
 
 
 def compile_ahead(phases: Sequence[Callable], arguments: Sequence[tuple]) -> list[Callable]:
-    """Returns phases of `on_all_devices` as programs for such arguments, of which none is used up.
+    """Compiles phases of `on_all_devices` for these arguments, which stay valid.
 
-    One is compiled, or loaded from the compilation cache, while the next is traced. Two are not compiled at once: that
-    would take twice the memory, and XLA keeps all cores busy with one.
+    While one phase is compiled, or loaded from the compilation cache, the next one is traced. Two phases are never
+    compiled at once: that would take twice the memory, and XLA keeps all cores busy with one.
     """
     if jax.process_count() > 1:
-        # A compiled pmap does not take the arrays of one process among several: these compile by running no step.
+        # A compiled pmap does not accept the arrays of one of several processes. Running no step also compiles.
         for phase, (state, batches, key, *_) in zip(phases, arguments, strict=True):
             jax.block_until_ready(phase(jax.tree.map(jnp.copy, state), batches, key, 0, 0))
         return list(phases)
@@ -130,8 +131,8 @@ def compile_ahead(phases: Sequence[Callable], arguments: Sequence[tuple]) -> lis
         return [program.result() for program in programs]
 
 
-# XLA:CPU uses vectors of 256 bits unless told, with AVX-512 too; and it copies what a loop hands on to its next
-# round where a finer analysis finds that nothing needs the copy. A search step takes 8 % less time so.
+# XLA:CPU by default uses vectors of 256 bits even with AVX-512. It also copies values between the rounds of a loop,
+# where a finer analysis finds that no copy is needed. A search step takes 8 % less time with these options.
 _CPU_OPTIONS = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_copy_insertion_use_region_analysis": True,
@@ -142,7 +143,8 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     """Returns the program of a lowered phase."""
     compiled = None
     if jax.default_backend() == "cpu":
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # of a jaxlib without these options
+        # A jaxlib without these options raises this error.
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
             compiled = lowered.compile(compiler_options=_CPU_OPTIONS)
     compiled = compiled or lowered.compile()
     give_back_freed_memory()
@@ -150,20 +152,23 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
 
 def give_back_freed_memory() -> None:
-    """Returns to the system what compilers have freed, which glibc keeps for itself: gigabytes after a search's."""
+    """Returns memory that compilers have freed to the system. Otherwise glibc keeps it, gigabytes after a search's."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # other C libraries do without
+        if trim is not None:  # only glibc has this function
             trim(0)
 
 
 def replicated(tree: Any) -> Any:
-    """Puts the tree on every local device, placed as a dispatch returns it (or the next would compile anew)."""
+    """Puts the tree on every local device.
+
+    The arrays are placed as a dispatch returns them, because another placement would make the next dispatch compile.
+    """
     return _put(tree, PartitionSpec())
 
 
 def divided(tree: Any) -> Any:
-    """Puts arrays [local devices, ...] on the devices, on each its row."""
+    """Puts arrays [local devices, ...] on the devices, one row on each device."""
     return _put(tree, PartitionSpec(AXIS))
 
 
@@ -171,7 +176,7 @@ def by_device(order: np.ndarray) -> np.ndarray:
     """Divides batches [steps, B] among all devices.
 
     Returns:
-      What those of this process get: [local devices, steps, B / devices].
+      The parts of this process's devices: [local devices, steps, B / devices].
     """
     devices, local = jax.device_count(), jax.local_device_count()
     parts = order.reshape(len(order), devices, -1).swapaxes(0, 1)
@@ -179,10 +184,10 @@ def by_device(order: np.ndarray) -> np.ndarray:
 
 
 def in_32_bits(function: Callable) -> Callable:
-    """Makes a function compute as it does where JAX_ENABLE_X64 is not set.
+    """Makes a function compute as it does without JAX_ENABLE_X64.
 
-    With that setting jax's types are of 64 bits wherever a program leaves them open. Random numbers would be others,
-    and the checkpoints of a run could not be read without the setting.
+    With that setting, jax uses types of 64 bits wherever a program leaves them open. Random numbers would differ, and a
+    run's checkpoints could not be read without the setting.
     """
 
     @functools.wraps(function)
@@ -194,7 +199,7 @@ def in_32_bits(function: Callable) -> Callable:
 
 
 def my_part(draws: Any, count: int, axis: int = 0) -> Any:
-    """Returns this device's `count` examples' part of what was drawn for the whole batch."""
+    """Returns the part of the whole batch's random numbers that belongs to this device's `count` examples."""
     start = lax.axis_index(AXIS) * count
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis), draws)
 
@@ -202,8 +207,8 @@ def my_part(draws: Any, count: int, axis: int = 0) -> Any:
 def sum_over_devices(tree: Any) -> Any:
     """Sums float32 trees over the axis, as a single all-reduce.
 
-    With one for each array XLA combines only those that come one after the other: batch statistics which are
-    themselves averaged over the devices lie between the gradients of the layers.
+    XLA combines all-reduces of single arrays only if they follow each other. Synchronized batch statistics lie between
+    the gradients of the layers and would separate them.
     """
     if lax.axis_size(AXIS) == 1:
         return tree

@@ -1,11 +1,11 @@
-"""Checkpoints of a run: Orbax, written in the background, verified bit by bit when read back.
+"""Checkpoints of a run: Orbax writes them in the background, and every bit is verified when they are read.
 
-A checkpoint is an array tree and its manifest: the type, shape and CRC-32 of each array. Orbax makes
-a checkpoint appear whole or not at all, so a killed write leaves nothing behind; the manifest catches
-what it does not, a file that changed afterwards (Orbax reads most flipped bits without complaint).
+A checkpoint is a tree of arrays and a manifest: type, shape and CRC-32 of each array. Orbax makes a checkpoint appear
+whole or not at all, so a killed write leaves nothing behind. The manifest finds files that changed afterwards, because
+Orbax reads most flipped bits without complaint.
 
-Several processes share the directory. All call every method, with the same state: the first writes it,
-each reads it for itself, and what one cannot read is damaged for all.
+Several processes share the directory. All processes call every method with the same state. The first process writes,
+and each process reads. A checkpoint that one process cannot read counts as damaged for all.
 """
 
 import json
@@ -33,12 +33,12 @@ SCORE = "score"
 class Checkpoints:
     """Keeps the newest `keep` checkpoints under `directory`, each named by its step; a context manager.
 
-    Of those saved with a score the best one stays too.
+    The checkpoint with the best score stays, too.
 
     Args:
-      directory: of the checkpoints alone.
-      keep: how many of the newest stay.
-      read_only: neither make nor remove anything.
+      directory: a folder for checkpoints only.
+      keep: how many of the newest checkpoints stay.
+      read_only: writes and removes nothing.
     """
 
     def __init__(self, directory: str | Path, keep: int, *, read_only: bool = False):
@@ -47,7 +47,9 @@ class Checkpoints:
         if not files.is_text(self.directory):
             raise InputError(f"{self.directory}: found a path that is no text in UTF-8")
         if os.path.lexists(self.directory) and not self.directory.is_dir():
-            raise InputError(f"{self.directory}: found no folder, expected that of the checkpoints")
+            raise InputError(
+                f"{self.directory}: found no folder, expected the folder of the checkpoints"
+            )
         if not read_only:
             self._set_aside_at_once()
         best = managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
@@ -69,14 +71,14 @@ class Checkpoints:
         self.close()
 
     def save(self, step: int, state: Tree, score: float | None = None) -> None:
-        """Takes the arrays as they are now (none may be empty) and writes them in the background.
+        """Writes the arrays, of which none may be empty, in the background.
 
-        The caller may overwrite or donate them at once: Orbax copies numpy arrays before it returns.
+        The caller may overwrite or donate the arrays at once: Orbax copies NumPy arrays before it returns.
 
         Args:
-          step: number of updates so far.
+          step: the number of updates so far.
           state: the arrays.
-          score: how good the state is, more being better; for the choice of the best.
+          score: rates the state, and the checkpoint with the largest score is the best.
         """
         host = jax.tree.map(np.asarray, state)
         args = ocp.args.Composite(
@@ -88,15 +90,15 @@ class Checkpoints:
             raise RuntimeError(f"checkpoint {step} was not written to {self.directory}")
 
     def restore_latest(self, template: Tree) -> tuple[Tree, int] | None:
-        """Reads (state, step) of the newest intact checkpoint, or None when there is none at all.
+        """Reads (state, step) of the newest intact checkpoint; returns None if there is no checkpoint.
 
-        Leaves are bit-identical to what was saved: where the template holds a jax.Array, one placed
-        like it (so a state saved from several devices restores on any number of them), else a numpy
-        array. Damaged checkpoints newer than the one restored are reported on stderr and renamed to
-        `<step>.damaged`, out of the way of the steps to come.
+        The restored arrays are bit-identical to the saved ones. A jax.Array is placed like the template's array, so a
+        state from several devices can be restored on any number of devices. Other leaves become NumPy arrays. Newer,
+        damaged checkpoints are reported on stderr. They are renamed to `<step>.damaged`, so that later steps can be
+        saved under their names.
 
         Raises:
-          InputError: checkpoints are there, but each is damaged, or one holds other arrays than the template.
+          InputError: every checkpoint is damaged, or one holds other arrays than the template.
         """
         damaged = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -114,10 +116,10 @@ class Checkpoints:
         return None
 
     def restore_best(self, template: Tree) -> tuple[Tree, int] | None:
-        """Reads (state, step) of the checkpoint with the highest score, or None when none has a score.
+        """Reads (state, step) of the checkpoint with the highest score; returns None if none has a score.
 
         Raises:
-          InputError: it is damaged, or holds other arrays than the template.
+          InputError: the checkpoint is damaged, or holds other arrays than the template.
         """
         step = self._manager.best_step()
         if step is None:
@@ -130,11 +132,11 @@ class Checkpoints:
         return state, step
 
     def latest_step(self) -> int | None:
-        """Returns the step of the newest checkpoint, intact or not; None where there is none."""
+        """Returns the step of the newest checkpoint, intact or not; None without checkpoints."""
         return self._manager.latest_step()
 
     def wait(self) -> None:
-        """Returns once everything saved is on disk."""
+        """Waits until all saved checkpoints are on disk."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -142,7 +144,7 @@ class Checkpoints:
         self._manager.close()
 
     def _set_aside_at_once(self):
-        """Sets aside what Orbax would stumble over: a file or a dead link in a step's place, a score that is none."""
+        """Renames entries on which Orbax would fail: files and dead links named by a step, and unreadable scores."""
         for entry in sorted(self.directory.glob("[0-9]*")) if distributed.is_first() else ():
             reason = _stumbling_block(entry) if entry.name.isdigit() else None
             if reason is not None:
@@ -151,13 +153,16 @@ class Checkpoints:
         distributed.wait_for_all("checkpoints have been looked through")
 
     def _try(self, step, template):
-        """Reads a checkpoint: (state, None) or (None, why it cannot be read); the same verdict in every process."""
+        """Reads a checkpoint: returns (state, None) or (None, the reason why it cannot be read).
+
+        All processes agree whether a checkpoint can be read.
+        """
         state, reason = None, None
         try:
             state = self._restore(step, template)
         except InputError:
             raise
-        except Exception as error:  # whatever a broken file makes Orbax raise
+        except Exception as error:  # a broken file can make Orbax raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if multihost_utils.process_allgather(np.array(reason is not None)).any():
             return None, reason or "another process cannot read it"
@@ -169,7 +174,7 @@ class Checkpoints:
         )["manifest"]
         empty = jax.tree.map(lambda leaf: np.empty(np.shape(leaf), leaf.dtype), template)
         expected = _manifest(empty, checksum=False)
-        found = {path: entry[:2] for path, entry in manifest.items()}
+        found = {path: entry[:2] for path, entry in manifest.items()}  # without the CRC-32
         if found != expected:
             different = sorted(
                 path
@@ -211,7 +216,7 @@ class Checkpoints:
 
 def _move_aside(entry):
     aside = entry.with_name(f"{entry.name}.damaged")
-    # One of an earlier resume goes: one is enough to look into.
+    # This removes the damaged checkpoint of an earlier resume: the newest is enough to investigate.
     if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside)
     else:
@@ -220,11 +225,11 @@ def _move_aside(entry):
 
 
 def _stumbling_block(entry):
-    """Says why an entry of a step's name is no checkpoint that Orbax can list; None if it is one."""
+    """Returns why Orbax cannot list an entry that is named by a step; None if Orbax can."""
     if not entry.is_dir():
         return "it is no folder"
     file = entry / "metrics" / "metrics"
-    if not file.parent.is_dir():  # without a score
+    if not file.parent.is_dir():  # the checkpoint has no score
         return None
     try:
         score = json.loads(files.read_text(file))[SCORE]
@@ -235,7 +240,7 @@ def _stumbling_block(entry):
 
 
 def _manifest(tree, *, checksum):
-    """Lists {path in the tree: [type, shape, CRC-32 of the bytes if asked for]}, ready for JSON."""
+    """Returns {path in the tree: [type, shape]}, ready for JSON; with `checksum`, the entries also have a CRC-32."""
     entries = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         entry = [leaf.dtype.name, list(leaf.shape)]
@@ -246,7 +251,10 @@ def _manifest(tree, *, checksum):
 
 
 def _place(like, value):
-    """Puts a restored array where its template is; never an alias of memory that a donated step may overwrite."""
+    """Puts a restored array on the devices of its template.
+
+    The result is no alias of other memory, because a step that donates its state may overwrite it.
+    """
     if isinstance(like, jax.Array):
         return jax.device_put(value, like.sharding, may_alias=False)
     return value

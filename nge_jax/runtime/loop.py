@@ -1,13 +1,13 @@
 """The loop that a search, a training and a segmentation share.
 
     for every epoch:
-        for every phase of it:
+        for every phase of the epoch:
             for every dispatch of the phase:    state <- program(state, batches, key, start, stop)
         show and write the epoch's row of metrics, save the state
 
-A task says what is computed (`Task`). The loop does the rest: it goes on from the newest checkpoint, saves the state
-every so many steps, shows how far the run is, and saves and ends when the run is asked to stop. Of several processes
-each goes through the same loop, and the first one writes.
+A `Task` says what is computed. The loop does the rest. It resumes from the newest checkpoint, saves the state at
+regular steps and shows the progress. When the run is asked to stop, it saves and ends. All processes of a run go
+through the same loop, and the first one writes.
 """
 
 import math
@@ -29,22 +29,24 @@ from nge_jax.errors import Preempted
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.workdir import artifacts, environment
 
-# A NamedTuple of arrays, with a `step`; its `sums`, if it has any, tell of NaN in what was computed.
+# A NamedTuple of arrays with a `step`. If it has `sums`, they show NaN in the computed numbers.
 State = Any
-Span = tuple[
-    int, int
-]  # the first of a phase's steps that a dispatch runs, and the one after its last
-Work = tuple[Any, int, int]  # batches, and the first row of them to use and the one after the last
-Program = Callable[..., State]  # (state, batches, key, start, stop) -> state, on all devices
+# The steps start..stop-1 of a phase, which one dispatch runs.
+Span = tuple[int, int]
+# Batches, and their rows start..stop-1, which one dispatch uses.
+Work = tuple[Any, int, int]
+# (state, batches, key, start, stop) -> state, on all devices.
+Program = Callable[..., State]
 
 
 class Phase(NamedTuple):
-    """A part of an epoch, whose dispatches run one program.
+    """A part of an epoch. All dispatches of a phase run the same program.
 
-    name: shown beside the epoch, "weights" say; empty where an epoch has no parts.
-    program: see `Program`; of `parallel.on_all_devices`.
-    steps: of the phase in a whole epoch.
-    updates: of the state in each of them, as the state's own `step` counts.
+    Attributes:
+      name: shown beside the epoch, such as "weights"; empty if an epoch has one phase only.
+      program: see `Program`; the result of `parallel.on_all_devices`.
+      steps: the steps of the phase in a whole epoch.
+      updates: the updates of the state in a step, which the state's `step` counts.
     """
 
     name: str
@@ -54,9 +56,10 @@ class Phase(NamedTuple):
 
 
 class MemberEnd(NamedTuple):
-    """The end of an epoch for one of several runs in one.
+    """The end of an epoch for one of several runs that a task computes.
 
-    row, arrays: as in `EpochEnd`, for this run alone.
+    Attributes:
+      row, arrays: see `EpochEnd`; for this run only.
     """
 
     row: dict[str, Any]
@@ -64,14 +67,15 @@ class MemberEnd(NamedTuple):
 
 
 class EpochEnd(NamedTuple):
-    """What a task makes of an epoch that has ended.
+    """The results of an epoch that has ended.
 
-    state: what the next epoch begins with.
-    row: the epoch's metrics.
-    score: of the examples held out, more being better; None where there are none.
-    notes: lines to show below the row, unless they stood below the one before.
-    arrays: [H, W], of which TensorBoard shows pictures, by tag.
-    members: for several runs in one, the ends by folder within the workdir; each run's rows are written there.
+    Attributes:
+      state: the state with which the next epoch begins.
+      row: the epoch's metrics.
+      score: rates the state on held-out examples, larger is better; None without such examples.
+      notes: lines to show below the row, except lines that stood below the row before.
+      arrays: arrays [H, W] by tag, which TensorBoard shows as pictures.
+      members: the ends of several runs by folder within the workdir; each run's rows are written to its folder.
     """
 
     state: State
@@ -83,26 +87,30 @@ class EpochEnd(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a run computes. Steps are updates of the state, unless they are called a phase's.
+    """Describes what a run computes. A step is an update of the state, except for the steps of a phase.
 
-    state: before the first step, on every device.
-    key: what every dispatch is given: of all random choices, or a pair of it and of arguments, see
-      `parallel.with_arguments`.
-    phases: of an epoch, in their order.
-    total_steps: of the whole run; its last epoch ends with the last step, be it whole or not.
-    batch_size: images of an update.
-    batches: `(epoch, name of a phase, spans, state) -> Work for each span`. What it takes of the state, which the first
-      dispatch donates, it takes before it returns; it may read the batches of a dispatch while the one before runs.
-    end_epoch: `(epoch, step, state) -> EpochEnd`; epochs count from 1 here. It may raise NotFinite.
-    columns: of the table of epochs.
-    save_epochs: whether the state is saved after each epoch, be a checkpoint due or not.
-    test: `state -> metrics` that the last row has besides, computed after that row is shown.
-    compile: `state -> programs` of all phases, where they are to be compiled ahead; the state is kept.
-    must_be_finite: `state -> the part that has to be finite`.
-    skipped: `state -> how many updates were left out because they were not finite`; None: it leaves out none.
-    ended: `state -> whether the run ends here`, at the end of an epoch before the last; None: it never does.
-    settings: the run's, a tree of plain values; with the shapes of what the programs see they decide on these.
-    visible: `state -> the part that the programs see`.
+    Attributes:
+      state: the state before the first step, on every device.
+      key: given to every dispatch: the key of all random choices, or a pair of this key and the programs' arguments,
+        see `parallel.with_arguments`.
+      phases: the phases of an epoch, in order.
+      total_steps: the steps of the whole run. The last epoch ends with the last step, even within the epoch.
+      batch_size: the images of an update.
+      batches: `(epoch, name of a phase, spans, state) -> the Work of each span`. It must read what it needs from
+        `state` before it returns, because the first dispatch donates `state`. It may load the next batches while the
+        devices compute.
+      end_epoch: `(epoch, step, state) -> EpochEnd`; epochs count from 1 here. It may raise NotFinite.
+      columns: the columns of the table of epochs.
+      save_epochs: whether the state is saved after each epoch, even if no checkpoint is due.
+      test: `state -> metrics`, which are added to the last row after that row is shown.
+      compile: `state -> programs` of all phases, compiles ahead and leaves the state as it is; None: the loop compiles
+        the only phase by a dispatch of no steps.
+      must_be_finite: `state -> the part that has to be finite`.
+      skipped: `state -> number of updates left out because they were not finite`; None: no update is left out.
+      ended: `state -> whether the run ends here`, asked after each epoch; None: the run ends with the last step.
+      settings: the run's settings, a tree of plain values. They and the shapes of the programs' inputs decide the
+        programs.
+      visible: `state -> the part that the programs see`.
     """
 
     state: State
@@ -136,21 +144,21 @@ def run(
     steps_per_dispatch: int,
     skip_nonfinite: int = 0,
 ) -> State:
-    """Runs what is left of the task and returns the last state.
+    """Runs the task from the newest checkpoint on and returns the last state.
 
     Args:
       task: what to compute.
-      workdir: holds the checkpoints, the metrics, and is written by this.
-      checkpoint_every_steps: a dispatch ends, and the state is saved, where a multiple of this is reached.
-      keep_checkpoints: how many of the newest stay.
-      steps_per_dispatch: at most so many of a phase's steps run at once.
+      workdir: the folder of the checkpoints and the metrics.
+      checkpoint_every_steps: the state is saved at every multiple of this number; a dispatch ends there.
+      keep_checkpoints: how many of the newest checkpoints stay.
+      steps_per_dispatch: how many steps of a phase one dispatch runs at most.
       skip_nonfinite: how many updates the task may leave out.
 
     Raises:
       Diverged: a number is not finite, or too many updates were left out; every checkpoint is finite.
       Preempted: a process of the run was asked to stop; the state is saved.
     """
-    total_steps, epochs = task.total_steps, -(-task.total_steps // task.steps_per_epoch)
+    total_steps = task.total_steps
     with (
         Checkpoints(workdir / artifacts.CHECKPOINTS, keep_checkpoints) as checkpoints,
         PreemptionNotice() as notice,
@@ -163,6 +171,7 @@ def run(
         images = total_steps * task.batch_size, done * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
+            running = _Running(task, checkpoints, notice, log, check, checkpoint_every_steps)
             if step > 0 and not is_over:
                 log.resumed(step, total_steps, task.steps_per_epoch)
             while step < total_steps and not _has_ended(task, step, state):
@@ -172,45 +181,86 @@ def run(
                     dispatches = task.batches(epoch - 1, phase.name, spans, state)
                     work = next(dispatches)
                     if programs is None:
-                        began = time.monotonic()
-                        state, programs = _compile(task, state, work, log)
-                        environment.record(workdir, compile_seconds=time.monotonic() - began)
-                        if notice.given():
-                            raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
+                        state, programs = running.compile(workdir, state, step, work)
                     log.begin_epoch(epoch)
                     for first, last in spans:
                         assert work is not None, "there is work for every span"
                         batches, start, stop = work
                         state = programs[phase.name](state, batches, task.key, start, stop)
-                        work = next(dispatches, None)  # is read while the devices compute
+                        work = next(dispatches, None)  # loads batches while the devices compute
                         state.step.block_until_ready()
-                        done = (last - first) * phase.updates
-                        step += done
-                        note = f"epoch {epoch}/{epochs}" + (f", {phase.name}" if phase.name else "")
-                        log.advance(done * task.batch_size, note)
-                        check.sums(state, step, note)
-
-                        due = step % checkpoint_every_steps < done or step == total_steps
-                        score = None
-                        if step % task.steps_per_epoch == 0 or step == total_steps:
-                            check.numbers(state, step, note)
-                            state, score = _end_epoch(task, log, epoch, step, state, check)
-                            due = due or score is not None or task.save_epochs
-                        stops = notice.given() and step < total_steps
-                        if due or stops:  # never before the epoch's row
-                            check.numbers(state, step, note)
-                            checkpoints.save(step, state, score)
-                        if stops:
-                            raise Preempted(f"stopped after step {step} of {total_steps}, as asked")
+                        updates = (last - first) * phase.updates
+                        step += updates
+                        state = running.end_dispatch(state, step, updates, epoch, phase.name)
     return state
 
 
+class _Running(NamedTuple):
+    """The parts of a run that stay open while the devices compute."""
+
+    task: Task
+    checkpoints: Checkpoints
+    notice: PreemptionNotice
+    log: EpochLog
+    check: "_Finite"
+    checkpoint_every_steps: int
+
+    def end_dispatch(self, state: State, step: int, updates: int, epoch: int, phase: str) -> State:
+        """Shows the progress after `updates` up to `step`, ends the epoch, and saves the state if that is due.
+
+        Returns:
+          The state to continue with.
+
+        Raises:
+          Diverged: a number is not finite, or too many updates were left out.
+          Preempted: the run was asked to stop; the state is saved.
+        """
+        task, check = self.task, self.check
+        epochs = -(-task.total_steps // task.steps_per_epoch)
+        note = f"epoch {epoch}/{epochs}" + (f", {phase}" if phase else "")
+        self.log.advance(updates * task.batch_size, note)
+        check.sums(state, step, note)
+
+        is_last = step == task.total_steps
+        due, score = step % self.checkpoint_every_steps < updates or is_last, None
+        if step % task.steps_per_epoch == 0 or is_last:
+            check.numbers(state, step, note)
+            state, score = _end_epoch(task, self.log, epoch, step, state, check)
+            due = due or score is not None or task.save_epochs
+        stops = self.notice.given() and not is_last
+        # The epoch's row is written before the checkpoint, so that a resumed run lacks no row.
+        if due or stops:
+            check.numbers(state, step, note)
+            self.checkpoints.save(step, state, score)
+        if stops:
+            raise self._preempted(step)
+        return state
+
+    def compile(
+        self, workdir: Path, state: State, step: int, work: Work
+    ) -> tuple[State, dict[str, Program]]:
+        """Compiles as `_compile` does, and records how long that took.
+
+        Raises:
+          Preempted: the run was asked to stop; nothing is saved.
+        """
+        began = time.monotonic()
+        state, programs = _compile(self.task, state, work, self.log)
+        environment.record(workdir, compile_seconds=time.monotonic() - began)
+        if self.notice.given():
+            raise self._preempted(step)
+        return state, programs
+
+    def _preempted(self, step: int) -> Preempted:
+        return Preempted(f"stopped after step {step} of {self.task.total_steps}, as asked")
+
+
 def finish(workdir: Path, report: Callable[[Path], Path]) -> None:
-    """Records that the run has done all but its report, has that written, and says where it is; the first process does.
+    """Records the end of the run, writes its report and prints the report's path; only the first process writes.
 
     Args:
       workdir: the run's directory.
-      report: `workdir -> path of the page`, which it writes.
+      report: `workdir -> path of the page`, writes the report.
     """
     environment.end(workdir)
     if distributed.is_first():
@@ -220,7 +270,10 @@ def finish(workdir: Path, report: Callable[[Path], Path]) -> None:
 
 
 def _has_ended(task: Task, step: int, state: State) -> bool:
-    """Whether the task ends before its last step; of the state alone, so that a run that has ended goes no further."""
+    """Tells whether the task ends before its last step.
+
+    The state alone decides this, so that a run that has ended does not continue when it is started again.
+    """
     between_epochs = step > 0 and step % task.steps_per_epoch == 0
     return between_epochs and task.ended is not None and task.ended(state)
 
@@ -228,7 +281,7 @@ def _has_ended(task: Task, step: int, state: State) -> bool:
 def _left_of_epoch(
     task: Task, step: int, every: int, most: int
 ) -> Iterator[tuple[Phase, list[Span]]]:
-    """Yields what is left of the epoch after `step`: each phase that is not over, and the spans of its dispatches."""
+    """Yields the phases of the epoch that are not over after `step`, and the spans of their dispatches."""
     begin = step - step % task.steps_per_epoch
     for phase in task.phases:
         spans = _spans(phase, begin, step, task.total_steps, every, most)
@@ -238,7 +291,16 @@ def _left_of_epoch(
 
 
 def _spans(phase: Phase, begin: int, step: int, total: int, every: int, most: int) -> list[Span]:
-    """Returns the dispatches of a phase, which begins with step `begin` of the run, after `step`, up to `total`."""
+    """Lists the spans of a phase's dispatches.
+
+    Args:
+      phase: the phase.
+      begin: the run's step with which the phase begins.
+      step: the run's steps so far.
+      total: the run's last step.
+      every: a dispatch ends at each multiple of this number of the run's steps, for a checkpoint.
+      most: a dispatch runs at most this number of the phase's steps.
+    """
     first, spans = max(step - begin, 0) // phase.updates, []
     stop = min(phase.steps, -(-(total - begin) // phase.updates))
     while first < stop:
@@ -252,7 +314,11 @@ def _spans(phase: Phase, begin: int, step: int, total: int, every: int, most: in
 def _compile(
     task: Task, state: State, work: Work, log: EpochLog
 ) -> tuple[State, dict[str, Program]]:
-    """Compiles all phases before any clock starts; returns the programs by the phases' names."""
+    """Compiles all phases before the clock of an epoch starts.
+
+    Returns:
+      The state, and the programs by the phases' names.
+    """
     key = program_key(task.settings, (jax.eval_shape(task.visible, state), task.key))
     with log.compiling(len(task.phases), key):
         if task.compile is not None:
@@ -260,7 +326,7 @@ def _compile(
         else:
             ((_, program, _, _),) = task.phases
             batches, start, _ = work
-            state = program(state, batches, task.key, start, start)  # no step yet
+            state = program(state, batches, task.key, start, start)  # compiles, and runs no step
             state.step.block_until_ready()
             programs = [program]
     parallel.give_back_freed_memory()
@@ -270,13 +336,13 @@ def _compile(
 def _end_epoch(
     task: Task, log: EpochLog, epoch: int, step: int, state: State, check: "_Finite"
 ) -> tuple[State, float | None]:
-    """Shows and writes the epoch's row; returns the state to go on with and the epoch's score."""
-    began = {"epoch": epoch, "step": step} | log.speed()
+    """Shows and writes the epoch's row; returns the state to continue with and the epoch's score."""
+    common = {"epoch": epoch, "step": step} | log.speed()
     try:
         end = task.end_epoch(epoch, step, state)
     except NotFinite as error:
         raise check.diverged(str(error), step, f"epoch {epoch}") from error
-    row = began | end.row | check.skipped(state)
+    row = common | end.row | check.skipped(state)
     is_last = step == task.total_steps
     log.show(row, end.notes, last=is_last)
     if is_last and task.test is not None:
@@ -285,24 +351,22 @@ def _end_epoch(
     for key, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise check.diverged(key, step, f"epoch {epoch}")
-    for (
-        folder,
-        member,
-    ) in end.members.items():  # first: a member's rows may be read beside the whole's
-        speed = {"images_per_second": began["images_per_second"] / len(end.members)}
-        log.write(began | speed | member.row, member.arrays, folder)
+    # Members' rows come first: a program that reads the common row finds the members' rows.
+    for folder, member in end.members.items():
+        speed = {"images_per_second": common["images_per_second"] / len(end.members)}
+        log.write(common | speed | member.row, member.arrays, folder)
     log.write(row, end.arrays)
     return end.state, end.score
 
 
 class _Finite:
-    """Sees to it that a run stops, in one line, before anything that is not finite reaches a checkpoint."""
+    """Checks that numbers are finite, and stops a run before others reach a checkpoint."""
 
     def __init__(self, task: Task, checkpoints: Checkpoints, most_skipped: int):
         self._task, self._checkpoints, self._most = task, checkpoints, most_skipped
 
     def restored(self, state: State, step: int) -> None:
-        """Refuses to go on from a checkpoint that some other program has written so."""
+        """Refuses a restored checkpoint that is not finite, which only another program can have written."""
         if (name := finite.find_not_finite(self._task.must_be_finite(state))) is not None:
             raise Diverged(
                 f"{self._checkpoints.directory / str(step)}: found NaN or infinity in {name}, expected finite "
@@ -310,7 +374,7 @@ class _Finite:
             )
 
     def sums(self, state: State, step: int, where: str) -> None:
-        """Looks at what is cheap to look at, after every dispatch."""
+        """Checks the state's sums and the number of updates left out, which is cheap enough for every dispatch."""
         name = finite.find_not_finite(getattr(state, "sums", ()))
         if name is not None:
             raise self.diverged(f"the sums ({name})", step, where)
@@ -318,17 +382,17 @@ class _Finite:
             raise self.diverged(f"{count} updates, more than run.skip_nonfinite,", step, where)
 
     def numbers(self, state: State, step: int, where: str) -> None:
-        """Looks at all that a checkpoint would hold."""
+        """Checks all numbers that a checkpoint would hold."""
         if (name := finite.find_not_finite(self._task.must_be_finite(state))) is not None:
             raise self.diverged(name, step, where)
 
     def skipped(self, state: State) -> dict[str, int]:
-        """Returns what the epoch's row says of updates left out."""
+        """Returns the number of updates left out, as a metric of the epoch's row; empty if none may be left out."""
         skipped = self._task.skipped
         return {} if skipped is None else {"skipped_updates": skipped(state)}
 
-    def diverged(self, what: str, step: int, where: str) -> Diverged:
-        """Makes the one line that tells of it."""
+    def diverged(self, name: str, step: int, where: str) -> Diverged:
+        """Makes the error of a run with NaN or infinity in `name`; its message has one line."""
         self._checkpoints.wait()
         last = self._checkpoints.latest_step()
         good = (
@@ -337,7 +401,7 @@ class _Finite:
             else f"the last good checkpoint is of step {last}"
         )
         return Diverged(
-            f"the run has diverged: NaN or infinity in {what} by step {step} of {self._task.total_steps} ({where}); "
+            f"the run has diverged: NaN or infinity in {name} by step {step} of {self._task.total_steps} ({where}); "
             f"{good}; try a smaller learning rate in another --workdir, or let this run go on without such updates, "
             "up to N of them, by run.skip_nonfinite=N"
         )

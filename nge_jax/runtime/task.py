@@ -1,4 +1,4 @@
-"""A run from its config to its report. A search, a training and a segmentation run by the same twelve stations."""
+"""A run from the config to the report. A search, a training and a segmentation go through the same twelve steps."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,36 +18,39 @@ from nge_jax.settings import configs
 from nge_jax.workdir import artifacts, lock
 from nge_jax.workdir import folder as workdir
 
-Plan = Any  # what `build` makes of a config and a data set; its `settings` are the recorded values
-Data = Any  # what `open` returns; its `notes` are lines for the user
+# The result of `Kind.build`. Its `settings` are the config's values as the workdir records them.
+Plan = Any
+# The result of `Kind.open`. Its `notes` are lines for the user.
+Data = Any
+# The values of a config, nested.
 Values = Mapping[str, Any]
 
 
 class Kind(NamedTuple):
-    """What differs between the kinds of a task. `run` calls the functions in this order.
+    """The functions in which kinds of tasks differ. `run` calls them in this order.
 
-    Each function that refuses input raises InputError or GenotypeError, before any compute.
+    A function that refuses input raises InputError or GenotypeError, before any compute.
 
     Attributes:
-      name: "search", "train" or "segment", as config.task says.
+      name: "search", "train" or "segment", as in config.task.
       check_complete: `config -> None`, refuses a config that lacks a key.
-      resolve: `(config, path) -> (config, images)`, decides on what the config leaves open: as the run in the workdir
-        `path` began, or by the data. `images`: a user's own, where they had to be opened.
-      check: `config -> None`, refuses values that no data set could make right.
+      resolve: `(config, path) -> (config, images)`, chooses the values that the config leaves open. The run in the
+        workdir `path` decides them, or else the data. `images` are a user's own, if they had to be opened.
+      check: `config -> None`, refuses values that are wrong with every data set.
       check_devices: `config -> None`, refuses a batch that this machine's devices do not divide.
-      members: `(values, path) -> {folder: values}` of several runs in one; none where the run is one.
+      members: `(values, path) -> {folder: values}` of several runs in one workdir; empty for a single run.
       open: `(config, images) -> data`, reads the data set.
-      recognize: `(config, data, path) -> data`, compares the data with those of the run that the workdir holds.
-      build: `(config, data) -> plan`. No config goes further.
-      begin: `(plan, path, goes_on) -> start`, reads what a new run begins with.
-      files: `plan -> {name: text}`, files that a workdir holds from the beginning.
+      recognize: `(config, data, path) -> data`, checks that the data are the data of the workdir's run.
+      build: `(config, data) -> plan`. Nothing later reads a config.
+      begin: `(plan, path, goes_on) -> start`, reads the variables that a new run begins with.
+      files: `plan -> {name: text}`, the files with which a workdir begins.
       describe: `plan -> lines` for the user.
-      parts: what the state is made of, in a sentence: "the supernet".
+      parts: the noun in "making ..." while the task is made, such as "the supernet".
       make_task: `(plan, path, start) -> Task`.
       describe_state: `(plan, state) -> lines` for the user.
-      conclude: `(plan, state, path) -> result`, writes all results but the report.
+      conclude: `(plan, state, path) -> result`, writes all results except the report.
       report: `path -> path of the page`, writes the report.
-      tell: `(plan, result, path) -> lines` for the user when all is done.
+      tell: `(plan, result, path) -> lines` for the user at the end.
     """
 
     name: str
@@ -72,11 +75,11 @@ class Kind(NamedTuple):
 
 @in_32_bits
 def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Any:
-    """Runs a task in the workdir `path`, or goes on where it stopped, and reports; returns the task's result.
+    """Runs a task in the workdir `path`, or resumes it there, and writes the report; returns the task's result.
 
     Args:
-      kind: of the task.
-      config: of a task of this kind.
+      kind: the kind of the task.
+      config: a config of this kind.
       path: the workdir.
       overwrite: removes the results of an earlier run.
 
@@ -97,7 +100,10 @@ def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = F
 
 
 def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDict, Any]:
-    """Checks the config and the workdir of a run whose network is to be tested again; returns as `Kind.resolve`.
+    """Checks the config and the workdir of a run whose network is to be tested again.
+
+    Returns:
+      The resolved config and the images, see `Kind.resolve`.
 
     Raises:
       InputError: the config is refused, or the workdir holds a run of another config.
@@ -119,7 +125,7 @@ def _run(
     *,
     overwrite: bool,
 ) -> Any:
-    """Does what `run` does, in a workdir that is held and may be used."""
+    """Runs a task of a resolved and checked config in a workdir that this process holds."""
     banner.show(banner.device())
     with waiting("reading the data"):
         data = kind.open(config, images)
@@ -127,7 +133,7 @@ def _run(
     goes_on = not overwrite and workdir.has_checkpoints(path)
     if not overwrite:
         data = kind.recognize(config, data, path)
-    plan, keep = kind.build(config, data), configs.loop_settings(config)
+    plan, loop_settings = kind.build(config, data), configs.loop_settings(config)
     start = kind.begin(plan, path, goes_on)
     _begin_folders(folders, path, kind.files(plan), overwrite=overwrite)
 
@@ -135,11 +141,13 @@ def _run(
     with waiting(f"making {kind.parts}"):
         task = kind.make_task(plan, path, start)
     banner.show(*kind.describe_state(plan, task.state))
-    state = loop.run(task, path, **keep)
-    del task, start  # and the images on the devices, where choosing a cell may put them anew
+    state = loop.run(task, path, **loop_settings)
+    # This frees the images on the devices. Choosing a cell may put them there again.
+    del task, start
     result = kind.conclude(plan, state, path)
     if distributed.is_first():
-        for folder in (*[f for f in folders if f != path], path):  # its report reads its members
+        # The workdir's report reads the members' folders, and comes last.
+        for folder in (*[f for f in folders if f != path], path):
             loop.finish(folder, kind.report)
         for line in kind.tell(plan, result, path):
             print(line, flush=True)
@@ -148,17 +156,17 @@ def _run(
 
 @contextlib.contextmanager
 def _all_held(folders: Mapping[Path, Values], path: Path, *, overwrite: bool) -> Iterator[None]:
-    """Holds the members' folders, once the workdir and all of them may be used; `path` is held by then.
+    """Holds the members' folders after a check that the workdir and all folders may be used; `path` is held already.
 
     Raises:
       InputError: a folder holds a run of other values, or is in use.
     """
     for folder, values in folders.items():
         workdir.check(folder, values, overwrite=overwrite)
-    for folder in _members_of_before(path, overwrite=overwrite) - folders.keys():
+    for folder in _earlier_members(path, overwrite=overwrite) - folders.keys():
         lock.check_free(folder)
     with contextlib.ExitStack() as held:
-        for folder in folders:  # in the same order in every process
+        for folder in folders:  # the order is the same in every process
             if folder != path:
                 held.enter_context(lock.held(folder))
         yield
@@ -167,22 +175,22 @@ def _all_held(folders: Mapping[Path, Values], path: Path, *, overwrite: bool) ->
 def _begin_folders(
     folders: Mapping[Path, Values], path: Path, files: Mapping[str, str], *, overwrite: bool
 ) -> None:
-    """Makes the workdir and its members' folders, once every process of the run has checked all else.
+    """Makes the workdir and the members' folders after every process of the run has passed all checks.
 
-    With `overwrite` the folders of an earlier run's other members go.
+    With `overwrite`, folders of an earlier run's other members are removed.
     """
     distributed.wait_for_all("all is checked")
     if distributed.is_first():
-        gone = _members_of_before(path, overwrite=overwrite) - folders.keys()
+        unused = _earlier_members(path, overwrite=overwrite) - folders.keys()
         for folder, values in folders.items():
             workdir.prepare(folder, values, overwrite=overwrite, texts=files)
-        for folder in gone:
+        for folder in unused:
             workdir.remove(folder)
     distributed.wait_for_all("the workdir is prepared")
 
 
-def _members_of_before(path: Path, *, overwrite: bool) -> set[Path]:
-    """Returns the folders of the runs that a workdir holds; none where it holds none, is damaged, or is kept."""
+def _earlier_members(path: Path, *, overwrite: bool) -> set[Path]:
+    """Returns the members' folders that `overwrite` would remove; empty if the workdir has none or is damaged."""
     if not overwrite:
         return set()
     try:

@@ -1,9 +1,9 @@
 """The search for a cell: Algorithm 1 of the paper, and the same loop for other strategies.
 
-Read `steps.gradient` first: one update of the weights under fixed P, one of the embedding under fixed weights.
-`steps.strategy` replaces both where a strategy searches. `checks` refuses configs, `build` makes the parts that a
-config describes, `task` is a search as the loop runs it, `several` runs several searches as one program, `runner` runs
-an entire search, and `record` writes the search's results.
+Read `steps.gradient` first: one update of the weights under fixed P, one update of the embedding under fixed weights.
+`steps.strategy` replaces both updates where a strategy searches. `checks` refuses configs, and `build` makes the plan
+of a search from a config. `task` is a search as the loop runs it, and `several` runs several searches as one program.
+`runner` runs an entire search, and `record` makes the rows and warnings of an epoch.
 """
 
 from etils import epy as _epy

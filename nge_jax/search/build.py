@@ -1,4 +1,4 @@
-"""Makes the plan of a search from a checked config and a data set, before any array. A config ends here."""
+"""Makes the plan of a search from a checked config and a data set, before any array. Nothing later reads a config."""
 
 import functools
 from collections.abc import Callable
@@ -44,9 +44,9 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
     for `seed`, `halves` and `edge_model` (see `several.task.split`).
 
     Args:
-      config: checked.
+      config: a config that `checks.check` accepts.
       data: the images.
-      table: how cells of NAS-Bench-201 train.
+      table: the accuracies of NAS-Bench-201's cells; None without a table.
 
     Raises:
       InputError: the config has more steps than are counted, or asks for more cells than fit in memory.
@@ -63,13 +63,8 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
     arguments = make_arguments(config, steps)
     makers = _make_makers(config, net, space)
-    strategy, edge_model = None, makers.edge_model(config.search.edge_model)
-    if makers.strategy is not None:
-        strategy = makers.strategy(arguments)
-        each = strategy_steps.QUERY_BYTES * steps[EMBEDDING]
-        checks.fits_in_memory("search.epochs", config.search.epochs, each, "the cells asked")
-        queries = config.search.epochs * steps[EMBEDDING]
-        edge_model = strategy_steps.as_edge_model(strategy, queries)
+    strategy, edge_model = _make_searcher(config, makers, arguments, steps[EMBEDDING])
+    # The phases are made from the rest of the plan, so the plan is complete only at the end.
     search = Search(
         seed=config.seed,
         members=_list_members(config),
@@ -104,8 +99,31 @@ def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = 
     return search._replace(phases=_make_phases(config, search, steps))
 
 
+def _make_searcher(
+    config: ConfigDict, makers: Makers, arguments: ProgramArguments, steps_per_epoch: int
+) -> tuple[Strategy | None, EdgeModel]:
+    """Makes the strategy, None where the gradient searches, and the edge model or what stands for it.
+
+    Args:
+      config: a config of a search.
+      makers: make the strategy and the edge model.
+      arguments: the arguments of the programs.
+      steps_per_epoch: the steps in an epoch that update the embedding or ask the strategy for a cell.
+
+    Raises:
+      InputError: the strategy asks for more cells than fit in memory.
+    """
+    if makers.strategy is None:
+        return None, makers.edge_model(config.search.edge_model)
+    strategy = makers.strategy(arguments)
+    epoch_bytes = strategy_steps.QUERY_BYTES * steps_per_epoch
+    checks.fits_in_memory("search.epochs", config.search.epochs, epoch_bytes, "the cells asked")
+    queries = config.search.epochs * steps_per_epoch
+    return strategy, strategy_steps.as_edge_model(strategy, queries)
+
+
 def _list_members(config: ConfigDict) -> tuple[Member, ...]:
-    """Lists the searches that a config makes in one workdir; none where it is a single one."""
+    """Lists the searches that a config makes in one workdir; the list is empty for a single search."""
     several = {"seeds": config.search.seeds, "edge_models": config.search.edge_models}
     return tuple(artifacts.members(several, config.seed))
 
@@ -124,8 +142,8 @@ def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> t
     if not search.members:
         return phases.make_phases(search, steps)
     models = {name: search.makers.edge_model(name) for name in config.search.edge_models}
-    # Steps that draw operations would, side by side, compute all operations of each edge. The compiler's estimate for
-    # an H100 (`compile_ahead.py`, 2 cells): 35 ms for four searches at once, 25 ms for four steps.
+    # Steps that draw one operation an edge would compute all operations when they are batched over searches. The
+    # compiler's estimate for an H100 (`compile_ahead.py`, 2 cells): 35 ms for four searches at once, 25 ms one by one.
     on_cpu = jax.default_backend() == "cpu"
     one_by_one = on_cpu or config.search.relaxation == "gumbel"
     return programs.make_phases(search, steps, models, one_by_one=one_by_one, model_by_model=on_cpu)
@@ -147,17 +165,8 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
 
 
 def make_arguments(config: ConfigDict, steps: dict[str, int]) -> ProgramArguments:
-    """Collects the arguments of the programs; `steps`: of each group in an epoch."""
+    """Collects the arguments of the programs; `steps`: the steps of each group in an epoch."""
     epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
-    searcher = {}  # the random search has none
-    if config.search.strategy == "gradient":
-        searcher["learning_rate"] = config.embedding.learning_rate
-        searcher["weight_decay"] = config.embedding.weight_decay
-    elif config.search.strategy == "reinforce":
-        searcher["learning_rate"] = config.reinforce.learning_rate
-    elif config.search.strategy == "evolution":
-        searcher["learning_rate"] = config.evolution.learning_rate
-        searcher["rank_scale"] = config.evolution.rank_scale
 
     def line(first, last):
         return Line(float(first), float(last), epochs, steps_per_epoch)
@@ -176,7 +185,7 @@ def make_arguments(config: ConfigDict, steps: dict[str, int]) -> ProgramArgument
             weight_decay=float(config.weights.weight_decay),
             clip_norm=float(config.weights.clip_norm),
         ),
-        embedding={key: float(value) for key, value in searcher.items()},
+        embedding={key: float(value) for key, value in _searcher_arguments(config).items()},
         warmup_steps=count_warmup_epochs(config) * steps_per_epoch or None,
         temperatures=temperatures,
         skip_rates=skip_rates,
@@ -184,8 +193,25 @@ def make_arguments(config: ConfigDict, steps: dict[str, int]) -> ProgramArgument
     )
 
 
+def _searcher_arguments(config: ConfigDict) -> dict[str, float]:
+    """Collects the numbers by which the embedding or the strategy learns; the random search learns nothing."""
+    if config.search.strategy == "gradient":
+        return {
+            "learning_rate": config.embedding.learning_rate,
+            "weight_decay": config.embedding.weight_decay,
+        }
+    if config.search.strategy == "reinforce":
+        return {"learning_rate": config.reinforce.learning_rate}
+    if config.search.strategy == "evolution":
+        return {
+            "learning_rate": config.evolution.learning_rate,
+            "rank_scale": config.evolution.rank_scale,
+        }
+    return {}
+
+
 def count_warmup_epochs(config: ConfigDict) -> int:
-    """Counts the first epochs, in which the embedding is held: the nearest number to the part of all epochs."""
+    """Counts the first epochs, which leave the embedding as it is: a fraction of all epochs, rounded."""
     return round(config.search.warmup * config.search.epochs)
 
 
@@ -225,9 +251,9 @@ def _make_makers(config: ConfigDict, net: Net, space: Space) -> Makers:
 
 
 def make_relaxation(name: str, net: Net, space: Space, arguments: ProgramArguments) -> Relaxation:
-    """Makes a relaxation of `net`. A new relaxation gets its name here, and its numbers in `make_arguments`."""
+    """Makes a relaxation of `net`. To add one, give it a name here and its numbers in `make_arguments`."""
     if name == "gumbel":
-        assert arguments.temperatures is not None, "a search by gumbel has temperatures"
+        assert arguments.temperatures is not None, "the relaxation gumbel has temperatures"
         is_bench = isinstance(net, NasBench201Supernet)
         sampled = SampledNasBench201(net) if is_bench else SampledSupernet(net)
         relaxed = relaxation.gumbel(sampled, arguments.temperatures)
@@ -246,9 +272,9 @@ def make_relaxation(name: str, net: Net, space: Space, arguments: ProgramArgumen
 def make_strategy(
     config: ConfigDict, edge_model: EdgeModel
 ) -> Callable[[ProgramArguments], Strategy] | None:
-    """Makes `ProgramArguments -> Strategy`, one cell at a time; None where the gradient searches.
+    """Makes `ProgramArguments -> Strategy`; None where the gradient searches. The strategy asks for one cell a step.
 
-    A new strategy gets its name here, and its numbers in `make_arguments`.
+    To add a strategy, give it a name here and its numbers in `make_arguments`.
     """
     if config.search.strategy == "reinforce":
         settings = reinforce.Settings(
@@ -288,7 +314,7 @@ def _make_evolution(
 
 
 def _make_optimizer(adam: dict[str, float] | None, arguments: ProgramArguments) -> optim.Optimizer:
-    """Makes the optimizer of both groups; a strategy teaches its embedding itself, where `adam` is None."""
+    """Makes the optimizer of both groups; `adam` is None for a strategy, which trains its embedding itself."""
     embedding_optimizer = optax.identity()
     if adam is not None:
         embedding_optimizer = optim.adam(**arguments.embedding, **adam)

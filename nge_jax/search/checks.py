@@ -1,6 +1,6 @@
-"""Refuses what is wrong with a search's config, in one line that names the key.
+"""Refuses a search's wrong config in one line that names the key.
 
-That all keys are there is checked before (`settings.configs.check_keys`).
+`settings.configs.check_keys` has checked before that all keys are there.
 """
 
 import jax
@@ -13,7 +13,7 @@ from nge_jax.settings import checks, configs
 
 
 def check(config: ConfigDict) -> None:
-    """Refuses values that no data set could make right.
+    """Refuses values that are wrong with every data set.
 
     Raises:
       InputError: names the key.
@@ -22,7 +22,8 @@ def check(config: ConfigDict) -> None:
     _check_strategy(config)
     _check_relaxation(config)
     _check_several(config)
-    if config.search.space == "darts":  # of the other the table tells how a cell trains
+    # NAS-Bench-201 needs no config of a training: a table tells how its cells train.
+    if config.search.space == "darts":
         try:
             configs.find_config(config.search.train_config)
         except InputError as error:
@@ -46,7 +47,7 @@ def _check_strategy(config: ConfigDict) -> None:
             "(experiments/nas_bench_201.py runs the others on its table)"
         )
     if config.search.space != "darts":
-        return  # has no keys of theirs
+        return  # the other space's configs have no keys of strategies
     population = config.evolution.population
     if config.evolution.memory < population:
         raise InputError(
@@ -110,7 +111,7 @@ def _check_several(config: ConfigDict) -> None:
 
 
 def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
-    """Refuses values that do not go with the data set.
+    """Refuses values that this data set makes wrong.
 
     Raises:
       InputError: names the key.

@@ -1,4 +1,4 @@
-"""The images of a search: opened as its config names them, what the config leaves open chosen, divided in halves."""
+"""The images of a search: this module opens them, chooses what the config leaves open, and divides them in halves."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ DATA_KEYS = {
 
 
 def is_own(config: ConfigDict) -> bool:
-    """Whether a search is on a user's own images: a folder, a file, or a set of TFDS."""
+    """Tells whether a search is on a user's own images: a folder, a file, or a set of TFDS."""
     return config.data.name not in small.NUM_CLASSES
 
 
 def open_own(config: ConfigDict) -> OwnImages:
-    """Opens a user's own images; reads sizes and colors alone.
+    """Opens a user's own images; reads only their sizes and colors.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -48,16 +48,16 @@ def open_own(config: ConfigDict) -> OwnImages:
 def describe(
     config: ConfigDict, opened: OwnImages | None = None
 ) -> tuple[tuple[int, int, int], int]:
-    """Returns what of the data a resolved config's supernet depends on: an image's shape, number of classes.
+    """Returns the shape of an image and the number of classes, from which a supernet is made.
 
-    A set that TFDS knows need not be there.
+    A data set that TFDS knows need not be on this machine.
 
     Args:
-      config: of a search.
-      opened: of `open_own`, where they are open by now.
+      config: a resolved config of a search.
+      opened: the images, if `open_own` has opened them already.
 
     Raises:
-      InputError: what `open_own` raises it for.
+      InputError: there is no such data set, or it is refused.
     """
     name = config.data.name
     if not is_own(config):
@@ -73,12 +73,12 @@ def describe(
 
 
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
-    """Decides on what a config leaves open as 0, see `data.choose.resolve`."""
+    """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
     return choose.resolve(config, path, open_own, _choose) if is_own(config) else (config, None)
 
 
 def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
-    """Chooses size and channels of the images, the batch size and the number of epochs, where they are open."""
+    """Chooses, where the config leaves them open: the images' size and channels, the batch size, the epochs."""
     chosen, size, epochs = {}, config.search.batch_size, config.search.epochs
     if not config.data.image_size:
         chosen["data.image_size"] = own.image_size(images.side)
@@ -98,8 +98,8 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
     """Reads the training images of a resolved config.
 
     Args:
-      config: of a search.
-      images: of `open_own`, where they are open by now.
+      config: a config of a search.
+      images: the images, if `open_own` has opened them already.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -120,18 +120,21 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
 
 
 def divides_by_class(config: ConfigDict) -> bool:
-    """Whether the halves have equal parts of each class: some classes have few of the images that are used."""
+    """Tells whether the halves get equal parts of each class.
+
+    They do when only a fraction of each class is used, because some classes then have few images.
+    """
     return is_own(config) and config.data.class_fraction != 1
 
 
 def divide(
     labels: np.ndarray, fraction: float, seed: int, *, by_class: bool
 ) -> dict[str, np.ndarray]:
-    """Divides training images into those for the weights and those for the embedding.
+    """Divides the training images: one half trains the weights, the other half the embedding.
 
     Args:
-      labels: of the images [N].
-      fraction: the part for the weights.
+      labels: the images' labels [N].
+      fraction: the fraction of the images that trains the weights.
       seed: decides which images go where.
       by_class: see `divides_by_class`.
 
@@ -139,7 +142,7 @@ def divide(
       Indices of the images, by group.
 
     Raises:
-      ArgumentError: one of the two would be empty.
+      ArgumentError: one of the halves would be empty.
     """
     if not by_class:
         first, second = order.split(len(labels), fraction, seed)
@@ -152,21 +155,21 @@ def divide(
 
 
 def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
-    """Whether the images are too many for the part of a device's memory that they may take."""
+    """Tells whether the images exceed `data.device_budget_gb`, the device memory that they may take."""
     if not is_own(config):
         return False
     return data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
 
 
 def has_large_stem(config: ConfigDict) -> bool:
-    """Whether the supernet begins as ImageNet's network does; only own images have the choice."""
+    """Tells whether the supernet begins with ImageNet's stem; only a user's own images have the choice."""
     if not is_own(config):
         return False
     return own.has_large_stem(config.network.stem, config.data.image_size)
 
 
 def make_spec(config: ConfigDict, data: small.SmallDataset) -> DatasetSpec:
-    """Says what the supernet knows of its images."""
+    """Describes the images as the supernet sees them."""
     return DatasetSpec(
         kind=LARGE if has_large_stem(config) else SMALL,
         shape=data.train_images.shape[1:],

@@ -1,4 +1,4 @@
-"""The phases of an epoch, made from the plan of a search: which steps run, and as which programs."""
+"""Makes the phases of an epoch from the plan of a search: which steps run, and as which programs."""
 
 import functools
 from collections.abc import Callable
@@ -31,9 +31,9 @@ def make_phases(
     """Makes the phases of an epoch.
 
     Args:
-      search: the plan, whose own phases are not read.
-      steps: of each group in an epoch.
-      make_program: makes the programs, of one search or of several.
+      search: the plan; its field `phases` is not read.
+      steps: the steps of each group in an epoch.
+      make_program: makes a program of one search, or one program of several searches.
     """
     if search.alternates:
         program = make_program(alternating, search, (BATCHES_AXES, BATCHES_AXES))
@@ -53,12 +53,12 @@ def alternating(search: Search, arguments: ProgramArguments) -> Callable:
 
 
 def only_weights(search: Search, arguments: ProgramArguments) -> Callable:
-    """Makes the phase that updates the weights alone. It is given P and knows no edge model."""
+    """Makes the phase that updates only the weights. The phase gets P as an argument and knows no edge model."""
     return gradient.make_weight_phase(_make_steps(search, arguments)[0])
 
 
 def only_embedding(search: Search, arguments: ProgramArguments) -> Callable:
-    """Makes the phase that updates the embedding alone."""
+    """Makes the phase that updates only the embedding."""
     return parallel.make_phase(_make_steps(search, arguments)[1])
 
 

@@ -1,4 +1,4 @@
-"""The plan of a search: everything that a config and a data set make of it, as plain values. No config goes further."""
+"""The plan of a search: all that the config and the data set decide, as plain values. Nothing later reads a config."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from nge_jax.workdir.artifacts import Member
 
 
 class Makers(NamedTuple):
-    """Makes parts of a search from the arguments of a program. The programs call them with traced arguments.
+    """Functions that make parts of a search from a program's arguments. Programs call them with traced arguments.
 
     Attributes:
       edge_model: `name -> EdgeModel`.
@@ -39,11 +39,11 @@ class Choice(NamedTuple):
     """How a search chooses its cell when it has ended.
 
     Attributes:
-      max_skips: skip connections that the normal cell may keep.
-      candidates: cells that a strategy compares at the end.
-      batches: batches of the validation half on which cells are compared.
-      by_policy: whether a strategy's policy proposes a candidate beside the cells that it asked for.
-      random_cells: random cells that are evaluated beside the cell found; 0: none.
+      max_skips: how many skip connections the normal cell may keep.
+      candidates: how many cells a strategy compares at the end.
+      batches: how many batches of the validation half the cells are compared on.
+      by_policy: whether the most probable cell of a strategy's policy is one more candidate.
+      random_cells: how many random cells the cell found is compared with; 0: none.
     """
 
     max_skips: int
@@ -57,34 +57,34 @@ class Search(NamedTuple):
     """The plan of one search.
 
     Attributes:
-      seed: of the initial parameters, the order of the images and the halves.
-      members: the searches that share the plan, each in a folder of its own; none where the plan is of one search.
+      seed: decides the initial parameters, the order of the images and the halves.
+      members: the searches that share the plan, each in its folder; empty for one search.
       data_name: the data set, as the config names it.
       data: the images.
-      spec: of a user's own images, by which later starts recognize them; None for other data sets.
-      halves: of each group, indices of its half of the training images.
+      spec: describes a user's own images, so that later starts recognize them; None for other data sets.
+      halves: the indices of each group's half of the training images.
       divide: `seed -> halves`.
-      stream: rows of a dispatch, whose images alone go to the devices; 0: all images live there.
-      preprocessing: of the images.
+      stream: how many steps' images go to the devices with each dispatch; 0: all images live on the devices.
+      preprocessing: how images enter a step.
       space: the space of the cells.
-      net: the supernet, whose weights are the group WEIGHTS.
-      edge_model: of the group EMBEDDING; what a strategy other than the gradient makes and reads as its state.
-      strategy: None where the gradient searches.
+      net: the supernet; its weights are the group WEIGHTS.
+      edge_model: makes and reads the group EMBEDDING; for a strategy, the strategy's state stands in that group.
+      strategy: asks for cells; None where the gradient searches.
       relaxation: how the gradient's steps mix operations; no other strategy uses it.
-      makers: make the same from the arguments of a program.
-      arguments: what the phases are given beside the run's key.
-      optimizer: of both groups.
+      makers: make these parts again inside a program.
+      arguments: the programs' arguments beside the run's key.
+      optimizer: updates both groups.
       order: 1, or 2 for the second order of DARTS.
-      alternates: whether each batch of the weights is followed by one of the embedding; else whole epochs alternate.
-      epochs, batch_size: the length of the search, and images of a step.
-      phases: of an epoch; their programs are `(state, batches, (key, arguments), start, stop) -> state`.
-      warmup_epochs: the first epochs, in which the embedding is held.
-      stop_on_skips: skip connections of the normal cell that end the search; 0: none do.
-      skip_nonfinite: updates that are not finite and may be left out.
+      alternates: whether single batches of the two groups alternate (DARTS); else whole epochs do (the paper).
+      epochs, batch_size: the length of the search, and the images of a step.
+      phases: the phases of an epoch; a program is `(state, batches, (key, arguments), start, stop) -> state`.
+      warmup_epochs: how many first epochs leave the embedding as it is.
+      stop_on_skips: how many skip connections of the normal cell end the search; 0: the search never ends early.
+      skip_nonfinite: how many updates may be left out because they are not finite.
       choice: how the cell is chosen at the end.
-      table: how cells of NAS-Bench-201 train; None without a table.
-      train_config: trains the search's cell; empty where a table tells how the cell trains.
-      settings: the recorded values of the config, nested.
+      table: the accuracies of NAS-Bench-201's cells; None without a table.
+      train_config: the config that trains the search's cell; empty where a table tells how the cell trains.
+      settings: the values of the config as the workdir records them, nested.
     """
 
     seed: int
@@ -119,17 +119,17 @@ class Search(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Counts the updates of an epoch, of both groups."""
+        """Counts the updates of both groups in an epoch."""
         return sum(phase.steps * phase.updates for phase in self.phases)
 
 
 def count_held_steps(phases: Sequence[Phase], warmup_epochs: int, step: int) -> int:
-    """Counts the steps before `step` in which the warm-up held the embedding."""
+    """Counts the steps before `step` in which the warm-up left the embedding as it was."""
     per_epoch = sum(phase.steps * phase.updates for phase in phases)
     epochs, left = divmod(step, per_epoch)
     if epochs >= warmup_epochs:
         epochs, left = warmup_epochs, 0
-    if len(phases) == 1:  # every other step is the embedding's
+    if len(phases) == 1:  # batches alternate, and the embedding's comes first
         return (epochs * per_epoch + left + 1) // 2
     weights, embedding = phases
     return epochs * embedding.steps + max(left - weights.steps, 0)

@@ -1,6 +1,6 @@
-"""How the cell found does beside random cells, all in the weights that a search ends with.
+"""Compares the cell found with random cells, all in the supernet's weights at the end of the search.
 
-Where it does no better than they, these weights cannot tell cells apart, or there is little to tell.
+If the cell found does no better than random cells, these weights cannot tell cells apart, or the cells hardly differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,21 +21,22 @@ from nge_jax.supernet.model import Params
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import Drawn, SampledSupernet
 
-BATCHES = 20  # of the validation half, or all of it, for each cell; a strategy has a key for it
+# How many batches of the validation half each cell is evaluated on, at most. A strategy's config has a key for it.
+BATCHES = 20
 
 
-def of_one_cell(net: Net) -> Applied:
-    """Returns the network with the same weights that computes one cell's operations, where the supernet has one."""
+def single_cell_net(net: Net) -> Applied:
+    """Returns a network with the same weights that computes one cell's operations only; `net` itself if it has none."""
     if isinstance(net, NasBench201Supernet):
         return SampledNasBench201(net)
     return SampledSupernet(net) if net.share == 1 else net
 
 
 def choices(net: Net, cell: Cell) -> Any:
-    """Makes that under which `of_one_cell(net)` is this cell.
+    """Makes the choices under which `single_cell_net(net)` computes this cell.
 
-    A supernet on a part of the channels mixes whatever it is given: it gets the cell's one-hot probabilities, and
-    weights of the edges that add up to 1 at every node, as the learned ones do.
+    A supernet with partial channels always mixes operations. It gets the cell's one-hot probabilities. The edges'
+    weights add up to 1 at every node, as learned weights do.
     """
     if isinstance(cell, BenchCell):
         return Drawn(jnp.asarray(cell.operations)[None], jnp.ones((1, NUM_EDGES)))
@@ -54,20 +55,20 @@ def compare(
     cell: Cell,
     count: int,
 ) -> dict[str, Any]:
-    """Evaluates the cell found and `count` random ones on the same batches, unaugmented.
+    """Evaluates the cell found and `count` random cells on the same batches, unaugmented.
 
     Args:
       net: the supernet.
-      score: of `strategy_steps.make_score` for `of_one_cell(net)`.
-      weights: of `net`.
-      batches: of images that the weights were not trained on.
-      cell: that the search found.
-      count: of the others.
+      score: the result of `strategy_steps.make_score` for `single_cell_net(net)`.
+      weights: the weights of `net`.
+      batches: batches of images that did not train the weights.
+      cell: the cell that the search found.
+      count: the number of random cells.
 
     Returns:
       {"found": accuracy, "random": {name of a cell: accuracy}}, ready for JSON.
     """
-    others = draw(cell.space, count)
-    tried = [choices(net, each) for each in (cell, *others.values())]
-    first, *rest = map(float, score(weights, batches, tried))
-    return {"found": first, "random": dict(zip(others, rest, strict=True))}
+    random_cells = draw(cell.space, count)
+    candidates = [choices(net, each) for each in (cell, *random_cells.values())]
+    found, *accuracies = map(float, score(weights, batches, candidates))
+    return {"found": found, "random": dict(zip(random_cells, accuracies, strict=True))}

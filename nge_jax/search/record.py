@@ -1,4 +1,4 @@
-"""What a search records of each epoch: its row of metrics, the table that shows it, and warnings."""
+"""The record of each epoch of a search: the row of metrics, the table that shows the row, and warnings."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,75 +23,78 @@ from nge_jax.strategies.base import History, Strategy
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
-BEFORE = (
-    Column("epoch", "{epoch}", 5),
-    Column("train\nloss", "{weight_loss:.4f}", 6),
-    Column("train\nacc.", "{weight_accuracy:.1%}", 6),
-    Column("valid\nloss", "{embedding_loss:.4f}", 6),
-    Column("valid\nacc.", "{embedding_accuracy:.1%}", 6),
-)
+LOSSES = {
+    "epoch": Column("epoch", "{epoch}", 5),
+    "train_loss": Column("train\nloss", "{weight_loss:.4f}", 6),
+    "train_accuracy": Column("train\nacc.", "{weight_accuracy:.1%}", 6),
+    "valid_loss": Column("valid\nloss", "{embedding_loss:.4f}", 6),
+    "valid_accuracy": Column("valid\nacc.", "{embedding_accuracy:.1%}", 6),
+}
 SPEED = Column("images/s", "{images_per_second:.1f}")
 SECONDS = Column("time\n(s)", "{seconds:.1f}", 6)
-VALID_OF_SEVERAL = Column(
+MEAN_VALID_ACCURACY = Column(
     "valid acc.\n± sd", "{embedding_accuracy:.1%} ±{embedding_accuracy_sd:.1%}", 12
 )
 BEST_SO_FAR = Column("best\nso far", "{best_reward:.1%}", 6)
-# Of a row: what several searches side by side have in common.
+# Metrics that are the same for several searches in one program.
 SHARED = ("learning_rate", "temperature", "skip_dropout", "entropy_weight", "skipped_updates")
-# Of what a relaxation records (`Relaxation.record`).
+# Columns of the metrics that a relaxation records (`Relaxation.record`).
 RELAXATION_COLUMNS = {
     "temperature": Column("temp.", "{temperature:.2f}", 5),
     "skip_dropout": Column("skips\ndrop", "{skip_dropout:.0%}", 5),
 }
 
 UNIFORM = "warning: P is uniform"
-# Adam makes the decay's steps as long as the gradient's; where that is weaker, as by drawn operations, the matrices go
-# to 0, and with them their gradients.
+# Adam makes a step of the decay as long as a step of the gradient. Where the gradient is weaker, as it is with drawn
+# operations, the matrices go to 0, and their gradients go to 0 with them.
 UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_decay=0 keeps it"
 
-# Without the count, which the row tells: the same line is not shown again.
+# The warning leaves out the count, which the row shows: a line that repeats is shown once.
 HALF_SKIPS = "warning: skip_connect takes half of the {} cell's edges or more"
-# An edge's operation is decided where P leads its runner-up by so much. Before the first step P leads by up to 0.02.
+# P decides an edge when the first operation leads the second by this much. Before the first step the lead is at most
+# 0.02.
 DECIDED = 0.1
 
 
 def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space) -> Columns:
-    """Returns the table of epochs, 80 characters at most, with what a strategy or the relaxation records besides.
+    """Returns the columns of the table of epochs, which has at most 80 characters.
 
-    Where that is something there is no room for the speed, which the bar shows, too.
+    Columns of the strategy or the relaxation take the place of the speed, which the progress bar shows, too.
     """
+    extra = (BEST_SO_FAR,) if strategy is not None else _relaxation_columns(relaxation)
+    speed = () if extra else (SPEED,)
+    return (*LOSSES.values(), *_cell_columns(space, "").values(), *speed, SECONDS, *extra)
+
+
+def make_mean_columns(relaxation: Relaxation, space: Space) -> Columns:
+    """Returns the columns of the table of epochs of several searches: means, and one accuracy's standard deviation.
+
+    There is room for one column of the relaxation only.
+    """
+    columns = LOSSES | {"valid_accuracy": MEAN_VALID_ACCURACY} | _cell_columns(space, ":.1f")
+    return (*columns.values(), SECONDS, *_relaxation_columns(relaxation)[:1])
+
+
+def _cell_columns(space: Space, skips_format: str) -> dict[str, Column]:
+    """Returns columns that show P's entropy and the skip connections of each cell type."""
     kinds = space.cell_types
-    below = "\n" + "/".join(kind[0] for kind in kinds) if len(kinds) > 1 else ""
+    initials = "\n" + "/".join(kind[0] for kind in kinds) if len(kinds) > 1 else ""
     entropies = "/".join(f"{{entropy_{kind}:.3f}}" for kind in kinds)
-    skips = "/".join(f"{{skip_connect_{kind}}}" for kind in kinds)
-    by_kind = (
-        Column(f"entropy{below}", entropies, 6 * len(kinds) - 1),
-        Column(f"skips{below}", skips, 5),
-    )
-    if strategy is not None:
-        others = (BEST_SO_FAR,)
-    else:
-        recorded = relaxation.record(1)
-        others = tuple(column for name, column in RELAXATION_COLUMNS.items() if name in recorded)
-    speed = () if others else (SPEED,)
-    return (*BEFORE, *by_kind, *speed, SECONDS, *others)
+    skips = "/".join(f"{{skip_connect_{kind}{skips_format}}}" for kind in kinds)
+    skips_width = 4 * len(kinds) - 1 if skips_format else 5
+    return {
+        "entropy": Column(f"entropy{initials}", entropies, 6 * len(kinds) - 1),
+        "skips": Column(f"skips{initials}", skips, skips_width),
+    }
 
 
-def make_columns_of_several(relaxation: Relaxation, space: Space) -> Columns:
-    """Returns the table of epochs of several searches: means, and what one accuracy is spread by.
-
-    There is room for the first alone of what the relaxation records besides.
-    """
-    *losses, _ = BEFORE
-    _, _, _, _, _, entropies, skips, *_ = single = make_columns(None, relaxation, space)
-    kinds = "/".join(f"{{skip_connect_{kind}:.1f}}" for kind in space.cell_types)
-    skips = skips._replace(form=kinds, width=4 * len(space.cell_types) - 1)
-    others = [column for column in RELAXATION_COLUMNS.values() if column in single]
-    return (*losses, VALID_OF_SEVERAL, entropies, skips, SECONDS, *others[:1])
+def _relaxation_columns(relaxation: Relaxation) -> Columns:
+    recorded = relaxation.record(1)
+    return tuple(column for name, column in RELAXATION_COLUMNS.items() if name in recorded)
 
 
-def row_of_several(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the mean of an epoch's rows of several searches, and as KEY_sd the spread of what may differ."""
+def mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the means of several searches' rows of an epoch, and as KEY_sd the spread of each metric that differs."""
     row = {}
     for key, value in rows[0].items():
         if isinstance(value, int | float):
@@ -108,12 +111,12 @@ def epoch_metrics(
     """Returns the epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell that leads now.
 
     Args:
-      state: at the end of the epoch.
+      state: the state at the end of the epoch.
       epoch: counted from 1.
-      learning_rate: of the weights, in the epoch's last step.
-      history: what a strategy that asks for cells has evaluated; the cell with the largest reward leads. None: the
-        search is by the gradient, and the cell is derived from P.
-      space: that is searched.
+      learning_rate: the weights' learning rate in the epoch's last step.
+      history: the cells that a strategy has evaluated; the cell with the largest reward leads. None: the gradient
+        searches, and the leading cell is derived from P.
+      space: the space that is searched.
     """
     row = {}
     for group, sums in jax.device_get(state.sums).items():
@@ -138,7 +141,7 @@ def epoch_metrics(
 
 
 def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
-    """Computes by cell type the entropy of betas [C, E] in nats, the mean over the inner nodes."""
+    """Computes the entropy of betas [C, E] in nats for each cell type, as the mean over the inner nodes."""
     values = -(betas * np.log(np.maximum(betas, 1e-30))).sum(-1) / len(space.inner_nodes)
     return {
         f"edge_entropy_{kind}": float(value)
@@ -150,22 +153,22 @@ def latest(history: Any, epoch: int) -> Any:
     """Returns P before and after an epoch [2, C, E, O], or a `Mixture` of both.
 
     Args:
-      history: of the search's state, whose first axis is the epochs, 0 before the first.
+      history: P at each epoch, from the search's state; row 0 is P before the first epoch.
       epoch: counted from 1.
     """
     return jax.tree.map(lambda leaf: np.asarray(leaf)[epoch - 1 : epoch + 1], history)
 
 
 def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[str]:
-    """Yields a line for each cell type that a known failure of such searches has taken over.
+    """Yields a line for each cell type whose P has decayed to uniform, or whose edges are mostly skip connections.
 
-    Skip connections are told of when they are decided, in two epochs in a row: while P is close to uniform they come
-    and go.
+    Skip connections are counted when P decides them in two epochs in a row. While P is close to uniform they come and
+    go.
 
     Args:
-      row: of the epoch's metrics.
-      two_epochs: P as `latest` returns it. None: a strategy asks for cells, and leads with one that was evaluated.
-      space: that is searched.
+      row: the epoch's metrics.
+      two_epochs: P as `latest` returns it. None: a strategy searches, and its leading cell is one that it evaluated.
+      space: the space that is searched.
     """
     for cell_type in space.cell_types:
         if failure := _failure(row, two_epochs, cell_type, space):
@@ -175,20 +178,23 @@ def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[
 def warnings_of_several(
     rows: Mapping[Member, Mapping[str, Any]], two_epochs: Mapping[Member, Any], space: Space
 ) -> Iterator[str]:
-    """Yields the same of searches side by side, lines that name the searches."""
+    """Yields the warnings of several searches in one program, in lines that name the searches."""
     for cell_type in space.cell_types:
-        whose: dict[tuple[str, str], list[Member]] = {}
+        failures: dict[tuple[str, str], list[Member]] = {}
         for member, row in rows.items():
             if failure := _failure(row, two_epochs[member], cell_type, space):
-                whose.setdefault(failure, []).append(member)
-        for (what, advice), members in sorted(whose.items()):
-            yield f"{what}, of {artifacts.describe(members)}{advice}"
+                failures.setdefault(failure, []).append(member)
+        for (warning, advice), members in sorted(failures.items()):
+            yield f"{warning}, of {artifacts.describe(members)}{advice}"
 
 
 def _failure(
     row: Mapping[str, Any], two_epochs: Any, cell_type: str, space: Space
 ) -> tuple[str, str] | None:
-    """Says what has taken over a cell type, and what helps; None: nothing. A choice of equals is none of skips."""
+    """Returns a warning and advice for a cell type; None if nothing is wrong.
+
+    A uniform P decides nothing, so its skip connections are not counted.
+    """
     skip_count = row[f"{SKIP}_{cell_type}"]
     if two_epochs is not None:
         before, now = (jax.tree.map(lambda leaf, n=n: leaf[n], two_epochs) for n in (0, 1))
@@ -207,14 +213,14 @@ def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:
 
 
 def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:
-    """Looks up how the cell found trains, and how the one would that P favored after each epoch.
+    """Looks up how the cell found trains, and how the cell trains that P favored after each epoch.
 
     Args:
-      table: of NAS-Bench-201.
+      table: the table of NAS-Bench-201.
       history: P [epochs + 1, 1, 6, 5].
 
     Returns:
-      {"found": as of `nas_bench_201.accuracies`, "epochs": [{"epoch", "cell", "test": of CIFAR-10}, ...]}
+      {"found": see `nas_bench_201.accuracies`, "epochs": [{"epoch", "cell", "test": on CIFAR-10}, ...]}
     """
     epochs, accuracies = [], {}
     for epoch, probs in enumerate(history):
@@ -225,7 +231,7 @@ def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]
 
 
 def accuracy_line(accuracies: dict[str, dict[str, float | None]]) -> str:
-    """Returns a line that says how a cell trains, by `nas_bench_201.accuracies`."""
+    """Returns a line that says how a cell trains, from the result of `nas_bench_201.accuracies`."""
     shown = (
         f"{name} {part} {'absent' if value is None else f'{value:.2f} %'}"
         for name, parts in accuracies.items()

@@ -2,13 +2,13 @@
 
     for every epoch:
         P <- edge model (X, Thetas)
-        for every batch of the training half:     update w by the gradient of the loss under P, held
+        for every batch of the training half:     update w by the gradient of the loss under fixed P
         for every batch of the validation half:   update X, Thetas by the gradient of the loss, through P
-    the genotype: of every inner node the two strongest edges with their strongest operations
+    the genotype: every inner node keeps its two strongest edges, each with the edge's strongest operation
 
-`search.alternation="batch"` updates both for every pair of batches instead, as DARTS does. `search.strategy`, other
-than "gradient", keeps this loop and puts other steps into it: see `steps.strategy`. `search.relaxation` says how the
-gradient's steps mix operations under P.
+`search.alternation="batch"` alternates the two updates batch by batch, as DARTS does. A `search.strategy` other than
+"gradient" keeps this loop and replaces the steps: see `steps.strategy`. `search.relaxation` says how the gradient's
+steps mix operations under P.
 """
 
 import shlex
@@ -54,10 +54,10 @@ from nge_jax.workdir.artifacts import Size
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SearchResult:
-    """Searches a cell in the workdir `path`, or goes on where it stopped, and reports.
+    """Searches a cell in the workdir `path`, or resumes the search there, and writes the report.
 
     Args:
-      config: of a search.
+      config: a config of a search.
       path: the workdir.
       overwrite: removes the results of an earlier run.
 
@@ -75,7 +75,7 @@ def _open(config: ConfigDict, images: OwnImages | None) -> small.SmallDataset:
 
 
 def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> small.SmallDataset:
-    """Compares own images with those that the workdir knows; mean and deviation are those of the workdir's run."""
+    """Checks that a user's own images are the images that the workdir's run began with, and takes its mean and std."""
     if not search_images.is_own(config):
         return data
     spec = search_images.make_spec(config, data)
@@ -84,7 +84,7 @@ def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> smal
 
 
 def _known_by(data: small.SmallDataset) -> tuple:
-    """Returns by what later starts recognize a user's own images, besides their spec."""
+    """Returns the facts, besides the spec, by which later starts recognize a user's own images."""
     return {"train": len(data.train_labels)}, data.held_out, data.inventory
 
 
@@ -93,7 +93,7 @@ def _build(config: ConfigDict, data: small.SmallDataset) -> Search:
 
 
 def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
-    """Reads the table that a config of NAS-Bench-201 names; None where it names none, or searches another space."""
+    """Reads the table that a config of NAS-Bench-201 names; None if the config names none or has another space."""
     if config.search.space != "nas_bench_201" or not config.data.table:
         return None
     try:
@@ -110,11 +110,14 @@ def _files(search: Search) -> dict[str, str]:
 
 
 def _describe(search: Search) -> list[str]:
-    """Returns lines that say what is searched on and for how long; a user's own images have said it by then."""
+    """Returns lines that name the data and the length of the search.
+
+    A user's own images have been described before, when they were read.
+    """
     data, lines = search.data, []
     if search.spec is None:
-        half = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
-        counts = {what: len(search.halves[group]) for group, what in half.items()}
+        halves = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
+        counts = {purpose: len(search.halves[group]) for group, purpose in halves.items()}
         shape = data.train_images.shape[1:]
         lines.append(banner.data(search.data_name, data.labels, shape, counts))
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
@@ -155,7 +158,7 @@ def _conclude(search: Search, state: SearchState, path: Path) -> SearchResult:
 
 
 def _tell(search: Search, result: SearchResult, path: Path) -> list[str]:
-    """Returns the lines behind the report: the command that trains the cell, or how the cell trains by a table."""
+    """Returns the lines after the report: the command that trains the cell, or the cell's accuracies in a table."""
     if search.members:
         lines = [seeds_report.to_text(path)]
         if search.train_config:
@@ -168,9 +171,9 @@ def _tell(search: Search, result: SearchResult, path: Path) -> list[str]:
 
 
 def report(path: str | Path) -> Path:
-    """Writes the report of the search that has ended in the workdir `path`; returns report.html.
+    """Writes the report of the search that has ended in the workdir `path`; returns the path of report.html.
 
-    Of several searches it is that of all of them, each folder has its own.
+    Several searches have one report of all searches in `path`, and a report of each search in the search's folder.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
@@ -180,17 +183,19 @@ def report(path: str | Path) -> Path:
         page = seeds_report.write_seeds_report(path)
         metrics_log.show_pictures(path)
         return page
-    counted, command = sizes(path), None
-    if counted:
-        artifacts.write_sizes(path, counted)
+    network_sizes, command = sizes(path), None
+    if network_sizes:
+        artifacts.write_sizes(path, network_sizes)
         command = _train_command(_recorded(path).to_dict(), path)
-    page = search_report.write_search_report(path, counted, command)
+    page = search_report.write_search_report(path, network_sizes, command)
     metrics_log.show_pictures(path)
     return page
 
 
 def sizes(path: Path) -> list[Size]:
-    """Counts networks of the cells found, the first that which the printed command trains; none of NAS-Bench-201.
+    """Counts the sizes of networks of the cells found; the first is the network that the printed command trains.
+
+    The list is empty for a cell of NAS-Bench-201.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
@@ -204,7 +209,7 @@ def _recorded(path: Path) -> ConfigDict:
 
 
 def _train_command(settings: Mapping[str, Any], path: Path) -> str:
-    """Returns the command that trains the cell of a search with these settings, in the workdir `path`."""
+    """Returns the command that trains the cell in the workdir `path` of a search with these settings."""
     name = settings["data"]["name"]
     command = configs.train_command(settings["search"]["train_config"], path / artifacts.GENOTYPE)
     return command if name in small.NUM_CLASSES else f"{command} {shlex.quote(f'data.name={name}')}"
@@ -213,23 +218,23 @@ def _train_command(settings: Mapping[str, Any], path: Path) -> str:
 def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
     """Yields rows of the report's table of sizes, the first for the network that the printed command trains."""
     name = config.data.name
-    of_data_set, data_set = cost.cifar_cost, name
+    count_cost, data_set = cost.cifar_cost, name
     if name in small.SHAPES:
         classes, shape = small.NUM_CLASSES[name], small.SHAPES[name]
     else:
         spec = dataset_spec.read(path)
         classes, shape, data_set = len(spec.labels), spec.shape, "these images"
-        of_data_set = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
+        count_cost = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
     networks = {(20, 36): ""}
-    # A user's own is a program, and a record that names it is no reason to run it.
+    # A user's own config is a program. Reports do not run a program because a record names it.
     if (shipped := configs.shipped_name(config.search.train_config)) is not None:
         network = configs.load_config(shipped).network
         networks = {(network.cells, network.channels): ", as the command trains it", **networks}
-    for (depth, channels), what in networks.items():
-        parameters, multiply_adds = of_data_set(
+    for (depth, channels), remark in networks.items():
+        parameters, multiply_adds = count_cost(
             cells, cells=depth, channels=channels, classes=classes, image_shape=shape
         )
-        yield f"{depth} cells, {channels} channels, {data_set}{what}", parameters, multiply_adds
+        yield f"{depth} cells, {channels} channels, {data_set}{remark}", parameters, multiply_adds
     parameters, multiply_adds = cost.imagenet_cost(cells)
     yield "14 cells, 48 channels, ImageNet", parameters, multiply_adds
 

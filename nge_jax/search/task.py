@@ -31,19 +31,21 @@ from nge_jax.space.cell import Cell, derive
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.workdir import artifacts
 
-Score = Callable[..., np.ndarray]  # see `strategy_steps.make_score`
+# Rates cells, see `strategy_steps.make_score`.
+Score = Callable[..., np.ndarray]
 
 
 class SearchResult(NamedTuple):
     """The result of a search.
 
-    genotype: the cells; of NAS-Bench-201 the cell in its notation.
-    probabilities: P after the last epoch, [C, E, O]: [2, 14, 7] in the paper's space.
-    workdir: holds all else.
-    accuracies: of a cell of NAS-Bench-201, from its table, see `nas_bench_201.accuracies`; None without a table.
-    of_seeds: the results of the searches of `search.seeds`, by their seeds. The fields above are then those of the
-      first search, except for the workdir, which is the workdir of all.
-    of_models: with `search.edge_models` instead of `of_seeds`: the results by edge model, then by seed.
+    Attributes:
+      genotype: the cells found; in NAS-Bench-201 one cell in that benchmark's notation.
+      probabilities: P after the last epoch, [C, E, O]: [2, 14, 7] in the paper's space.
+      workdir: the folder that holds all other results.
+      accuracies: a cell's accuracies in the table of NAS-Bench-201, see `nas_bench_201.accuracies`; else None.
+      of_seeds: the results of the searches of `search.seeds`, by seed. The fields above then describe the first
+        search, except for `workdir`, the folder of all searches.
+      of_models: the results by edge model, then by seed, for a config with `search.edge_models`.
     """
 
     genotype: Cell
@@ -66,12 +68,12 @@ class SearchResult(NamedTuple):
 
 
 def make_task(search: Search, path: Path) -> Task:
-    """Makes what the loop runs: epochs of the search's phases, recorded in the workdir `path`."""
+    """Makes the task that the loop runs: epochs of the search's phases, recorded in the workdir `path`."""
     init_key, key = jax.random.split(jax.random.key(search.seed))
     state = gradient_steps.init_state(
         search.net, search.edge_model, search.optimizer, search.epochs, init_key
     )
-    # A strategy holds NaN and infinity in the place of numbers that it does not know yet.
+    # A strategy keeps NaN and infinity in place of numbers that it does not know yet. The check leaves these out.
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
     state, key = parallel.replicated((state, (key, search.arguments)))
     batches = _make_batches(search)
@@ -100,7 +102,7 @@ def make_task(search: Search, path: Path) -> Task:
 
 
 def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
-    """Makes `(epoch, phase, spans, state) -> Work for each span`, see `Task.batches`."""
+    """Makes `(epoch, phase, spans, state) -> the work of each span`, see `Task.batches`."""
     images, labels = search.data.train_images, search.data.train_labels
     if not search.stream:
         images, labels = parallel.replicated((images, labels))
@@ -108,7 +110,7 @@ def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
     weight_steps = search.phases[0].steps
 
     def draw_batches(group, epoch, steps):
-        # Two epochs of the order's stream for one of the search: each half has an order of its own.
+        # An epoch of the search uses two epochs of the stream of orders, one for each half.
         number = 2 * epoch + (group == EMBEDDING)
         return Batches(images, labels, _order(search, search.halves[group], number, steps))
 
@@ -117,26 +119,29 @@ def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
             return draw_batches(EMBEDDING, epoch, search.phases[-1].steps)
         weight_batches = draw_batches(WEIGHTS, epoch, weight_steps)
         if name == WEIGHTS:
-            # P is held for the epoch; what the embedding learns in it counts from the next epoch on.
+            # P is fixed for the epoch (Algorithm 1). The embedding's updates count from the next epoch on.
             return read_probs(state), weight_batches
         return weight_batches, draw_batches(EMBEDDING, epoch, weight_steps)
 
     def batches(epoch, name, spans, state):
         work = epoch_batches(epoch, name, state)
         if search.stream:
-            return ((_gathered(work, a, b, search.stream), 0, b - a) for a, b in spans)
+            return (
+                (_gathered(work, first, last, search.stream), 0, last - first)
+                for first, last in spans
+            )
         return ((work, first, last) for first, last in spans)
 
     return batches
 
 
 def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchState) -> EpochEnd:
-    """Records P and the epoch's row, and says what is worth a warning; see `Task.end_epoch`."""
+    """Records P and the epoch's row, and warns of known failures; see `Task.end_epoch`."""
     history = _record_probs(state.history, epoch, _read_probs(search.edge_model, state))
     state = state._replace(history=history)
     if not all(np.isfinite(np.asarray(leaf)[epoch]).all() for leaf in jax.tree.leaves(history)):
         raise NotFinite("P")
-    # The rate of the epoch's last step; the schedule counts steps of the weights alone.
+    # The learning rate of the epoch's last step. The schedule counts the steps of the weights only.
     rate = float(np.asarray(search.arguments.rate(epoch * search.phases[0].steps - 1)))
     evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
     row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
@@ -146,7 +151,7 @@ def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchS
         artifacts.write_architecture(path, so_far, search.space)
         if evaluated is not None:
             artifacts.write_history(path, *evaluated)
-    # The next epoch counts anew.
+    # The next epoch sums from zero.
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
     last = np.asarray(operation_probs(history))[epoch]
     probs = dict(zip(search.space.cell_types, last, strict=True))
@@ -164,15 +169,20 @@ def _has_too_many_skips(search: Search, state: SearchState) -> bool:
 
 def _count_skipped(search: Search, state: SearchState) -> int:
     """Counts the updates that were left out because they were not finite."""
-    asked = 0 if search.strategy is None else int(state.params[EMBEDDING].asked)
-    asked += count_held_steps(search.phases, search.warmup_epochs, int(state.step))
-    return int(state.step) - asked - finite.updates_made(state.opt_state)
+    without_update = 0 if search.strategy is None else int(state.params[EMBEDDING].asked)
+    without_update += count_held_steps(search.phases, search.warmup_epochs, int(state.step))
+    return int(state.step) - without_update - finite.updates_made(state.opt_state)
 
 
 def compile_ahead(
     phases: Sequence[Phase], batches: Callable[..., Iterator[Work]], key: Any, state: SearchState
 ) -> list[Program]:
-    """Returns the programs of all phases; the other arguments are fields of the task, see `Task`."""
+    """Compiles the programs of all phases.
+
+    Args:
+      phases, batches, key: fields of the task, see `Task`.
+      state: the state that the programs begin with.
+    """
     rows = phases[-1].steps
     arguments = []
     for phase in phases:
@@ -187,18 +197,19 @@ def _read_probs(edge_model: EdgeModel, state: SearchState) -> Any:
     return edge_model.probs(state.params[EMBEDDING])
 
 
-@jax.jit  # one program for all epochs; each would else compile, and keep, one of its own
+# One jitted function serves all epochs. Otherwise each epoch would compile, and keep, its own.
+@jax.jit
 def _record_probs(history: Any, epoch: int, probs: Any) -> Any:
     return jax.tree.map(lambda h, p: h.at[epoch].set(p), history, probs)
 
 
 def make_score(search: Search) -> Score:
-    """Makes the function that rates cells in the search's weights."""
-    return strategy_steps.make_score(random_cells.of_one_cell(search.net), search.preprocessing)
+    """Makes the function that rates cells in the search's weights, see `strategy_steps.make_score`."""
+    return strategy_steps.make_score(random_cells.single_cell_net(search.net), search.preprocessing)
 
 
 def conclude(search: Search, state: SearchState, path: Path, score: Score) -> SearchResult:
-    """Chooses the search's cell and writes all of its result but the report.
+    """Chooses the search's cell and writes all results except the report.
 
     Args:
       search: the plan.
@@ -206,7 +217,7 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
       path: the workdir.
       score: see `make_score`.
     """
-    # A search that its skip connections have stopped leaves the later epochs as zeros.
+    # If skip connections have stopped the search, the history's later epochs are zeros.
     history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
     truth = None if search.table is None else search_record.true_accuracies(search.table, history)
     cell = _choose(search, state, path, score)
@@ -218,33 +229,33 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
 
 
 def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cell:
-    """Returns the search's cell; history.npz and random_cells.json tell who competed."""
-    drawn = functools.cache(lambda: _final_batches(search))
+    """Returns the search's cell, and records in history.npz and random_cells.json the cells it was compared with."""
+    final_batches = functools.cache(lambda: _final_batches(search))
     choice = search.choice
     if search.strategy is None:
         cell = _leader(search, state, choice.max_skips)
     else:
         cells, accuracies = strategy_steps.choose(
-            score, state, drawn(), count=choice.candidates, policy=choice.by_policy
+            score, state, final_batches(), count=choice.candidates, policy=choice.by_policy
         )
         if distributed.is_first():
             history = state.params[EMBEDDING].evaluated()
             artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
         cell = architecture.to_genotype(cells[accuracies.argmax()])
     record = path / artifacts.RANDOM_CELLS
-    # A search that had ended before has the file; every process looks before the first one writes.
+    # The file exists if the search had ended before. Every process looks before the first process writes.
     if choice.random_cells and not record.exists():
-        compared = random_cells.compare(
-            search.net, score, state.params[WEIGHTS], drawn(), cell, choice.random_cells
+        accuracies = random_cells.compare(
+            search.net, score, state.params[WEIGHTS], final_batches(), cell, choice.random_cells
         )
         if distributed.is_first():
-            artifacts.write_json(record, compared)
+            artifacts.write_json(record, accuracies)
     return cell
 
 
 def _final_batches(search: Search) -> Batches:
     """Draws the batches of the validation half on which cells are compared when the search has ended."""
-    # The first number of the order's stream that no epoch has used.
+    # The first epoch of the stream of orders that the search has not used.
     number, steps = 2 * search.epochs, search.choice.batches
     order = _order(search, search.halves[EMBEDDING], number, steps)
     batches = Batches(search.data.train_images, search.data.train_labels, order)
@@ -255,7 +266,7 @@ def _final_batches(search: Search) -> Batches:
 
 
 def _gathered(work: Any, first: int, last: int, rows: int) -> Any:
-    """Puts on the devices the images that a dispatch's steps use, of a data set on the host."""
+    """Puts the images that a dispatch's steps use on the devices, for a data set on the host."""
     return jax.tree.map(
         lambda leaf: (
             source.gathered(leaf, first, last, rows) if isinstance(leaf, Batches) else leaf
@@ -270,7 +281,7 @@ def _epochs_done(search: Search, state: SearchState) -> int:
 
 
 def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Cell:
-    """Derives the cell that the last whole epoch's P favors, with at most `max_skips` skip connections."""
+    """Derives the cell that P favors after the last whole epoch, with at most `max_skips` skip connections."""
     done = _epochs_done(search, state)
     last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
     if max_skips is None:

@@ -1,7 +1,7 @@
 """Semantic segmentation of PASCAL VOC 2012: DeepLabv3 with a trained cell's backbone (paper Table 3).
 
-Read `step` first: one update. `miou` is the measure; `build` makes the parts that a config describes, `runner` runs
-a training and its evaluation, `predict`, `pictures` and `report` show the result.
+Read `step` first: one update. `miou` has the metric. `build` makes the plan from a config, and `runner` runs a training
+and its test. `predict`, `pictures` and `report` show the result.
 """
 
 from etils import epy as _epy

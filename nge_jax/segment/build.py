@@ -1,4 +1,4 @@
-"""Checks the config of a segmentation, and makes the plan from it, before any array. A config ends here."""
+"""Checks the config of a segmentation, and makes the plan from it, before any array. Nothing later reads a config."""
 
 from collections.abc import Sequence
 
@@ -22,14 +22,14 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 
 def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
-    """Opens the data set of a checked config; it is prepared if it has to be.
+    """Opens the data set of a checked config, and prepares it first if necessary.
 
     Args:
-      config: of the segmentation.
-      labels: the classes of the network, of which a devkit's own may be some, in any order.
+      config: the segmentation's config.
+      labels: the network's classes; a devkit may list a part of them, in any order.
 
     Raises:
-      InputError: neither prepared nor a folder to prepare it of, or it does not suit the config.
+      InputError: the data set is not prepared and has no devkit to prepare it from, or does not suit the config.
     """
     with arguments_as(folder="config.data.devkit", data_dir="config.data.dir"):
         data = voc.load(config.data.devkit, config.data.dir, labels)
@@ -51,10 +51,10 @@ def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Sour
 
 
 def count_classes(config: ConfigDict) -> int:
-    """Counts the classes of a config's devkit: VOC's 21 where there is none, or none with classes of its own.
+    """Counts the classes that a config's devkit lists; VOC's 21 if there is no devkit, or if it lists none.
 
     Raises:
-      InputError: the file of their names is refused.
+      InputError: the file with the classes' names is refused.
     """
     root = devkit.look_for(config.data.devkit) if config.data.devkit else None
     names = devkit.own_classes(root) if root is not None else None
@@ -65,9 +65,9 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
     """Makes the plan of a segmentation's training.
 
     Args:
-      config: checked.
+      config: a config that `check` accepts.
       source: the images.
-      cells: of the backbone; None: those that the config names.
+      cells: the backbone's cells; None: the cells that the config names.
     """
     cells = genotype.load(config.genotype) if cells is None else cells
     arguments = ProgramArguments(
@@ -95,7 +95,7 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
 
 
 def check(config: ConfigDict) -> None:
-    """Raises InputError where a value is wrong whatever the data."""
+    """Raises InputError if a value is wrong with all data."""
     checks.check_values(config)
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if stride not in OUTPUT_STRIDES:
@@ -107,29 +107,30 @@ def check(config: ConfigDict) -> None:
         raise InputError(f"config.network.rates: found {rates}, expected different numbers")
     _check_size("data.crop", config.data.crop, stride)
     _check_size("data.test_size", config.data.test_size, stride)
-    batch_bytes = 4 * config.data.crop**2 * config.train.batch_size  # colors and the mask
+    # A pixel has three bytes of colors and one of the mask.
+    batch_bytes = 4 * config.data.crop**2 * config.train.batch_size
     train_build.check_memory(config, batch_bytes, 4 * config.data.test_size**2)
 
 
 def _check_size(key, size, stride):
-    """Other sizes would move the features against the pixels, see `deeplab.upsample`."""
+    """Refuses sizes that would shift the features against the pixels, see `deeplab.upsample`."""
     if size <= stride or (size - 1) % stride:
         raise InputError(
-            f"config.{key}: found {size}, expected a multiple of the output stride {stride}, and 1 "
+            f"config.{key}: found {size}, expected a multiple of the output stride {stride}, plus 1 "
             f"(such as {max(1, round((size - 1) / stride)) * stride + 1})"
         )
 
 
 def check_devices(config: ConfigDict) -> None:
-    """Raises InputError where this machine's devices divide a batch into unequal parts, or into too small ones."""
-    devices, parts = jax.device_count(), config.train.accumulate
+    """Raises InputError if this machine's devices divide a batch into unequal or too small parts."""
+    devices, micro_batches = jax.device_count(), config.train.accumulate
     batch_size = config.train.batch_size
-    checks.divides_among("train.batch_size", batch_size, devices, parts)
-    # The image's mean is a single pixel: normalized by the statistics of one image it would be 0.
-    together = batch_size // parts // (1 if config.train.sync_batch_norm else devices)
+    checks.divides_among("train.batch_size", batch_size, devices, micro_batches)
+    # An image's mean is a single pixel. Normalized by the statistics of that image alone, it would be 0.
+    together = batch_size // micro_batches // (1 if config.train.sync_batch_norm else devices)
     if config.network.image_pooling and together < 2:
-        key = "train.accumulate" if parts > 1 else "train.batch_size"
+        key = "train.accumulate" if micro_batches > 1 else "train.batch_size"
         raise InputError(
-            f"config.{key}: found {parts if parts > 1 else batch_size}, expected 2 or more images to be "
-            f"normalized together for config.network.image_pooling, here it is {together}"
+            f"config.{key}: found {micro_batches if micro_batches > 1 else batch_size}, expected 2 or more images "
+            f"to be normalized together for config.network.image_pooling, here it is {together}"
         )

@@ -1,4 +1,4 @@
-"""Tests a segmentation network on whole images: one confusion matrix, every image counted once."""
+"""Tests a segmentation network on whole images. Every image counts once in one confusion matrix."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -19,11 +19,12 @@ from nge_jax.segment.pictures import SegmentedImage
 
 
 class SegmentationEvaluation(NamedTuple):
-    """What a test finds.
+    """The result of a test.
 
-    iou: over all images of the split, each counted once.
-    examples: their number.
-    shown: the first images of this process, as they are without padding.
+    Attributes:
+      iou: the IoU over all images of the split, each counted once.
+      examples: the number of images.
+      shown: the first images of this process, without padding.
     """
 
     iou: MeanIoU
@@ -34,9 +35,8 @@ class SegmentationEvaluation(NamedTuple):
 def make_score(model: Network, spec: DatasetSpec) -> Callable:
     """Makes `(params, batch_stats, images, masks) -> (confusion, predictions)`, on all devices.
 
-    Each device gets its row of images [local devices, B, H, W, 3] and masks [local devices, B, H, W].
-    The confusion matrix is that of all devices of all processes, int32; predictions are uint8
-    [local devices, B, H, W].
+    Each device gets one row of images [local devices, B, H, W, 3] and masks [local devices, B, H, W]. The confusion
+    matrix, int32, is the sum over all devices of all processes. Predictions are uint8 [local devices, B, H, W].
     """
 
     def score(params, batch_stats, images, masks):
@@ -55,17 +55,17 @@ def evaluate(
     """Scores the state's `params` and `batch_stats` on this process's part of every batch.
 
     Args:
-      score: of `make_score`.
-      state: of the training.
-      batches: of this process, equally many in each.
-      examples: how many there must be in all.
-      shown: how many to keep for pictures.
+      score: the result of `make_score`.
+      state: a state of the training.
+      batches: this process's batches; every process has the same number.
+      examples: the number of images that all batches must hold.
+      shown: how many images to keep for pictures.
     """
     devices = jax.local_device_count()
     total, pending, names, kept = 0, None, [], []
     for batch in batches:
         parts = tuple(a.reshape(devices, -1, *a.shape[1:]) for a in (batch.images, batch.masks))
-        # The devices score these while the host fetches the counts before and reads the next.
+        # The devices score this batch while the host fetches the counts of the one before and reads the next one.
         confusion, predictions = score(state.params, state.batch_stats, *divided(parts))
         total, pending = total + _fetched(pending), confusion
         names += [name for name in batch.ids if name]
@@ -83,7 +83,7 @@ def _fetched(confusion):
 
 
 def _examples(batch, predictions):
-    """Returns the images of a batch that are no filling, without their padding."""
+    """Returns the images of a batch without padding, and leaves out rows that only fill the batch."""
     shards = sorted(predictions.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     rows = np.concatenate([np.asarray(shard.data) for shard in shards])
     rows = rows.reshape(batch.masks.shape)

@@ -11,13 +11,13 @@ from nge_jax.data.voc_segmentation.devkit import IGNORE
 
 
 class MeanIoU(NamedTuple):
-    """How well the classes of a set's pixels were predicted.
+    """The metrics of the predicted classes of a set's pixels.
 
     Attributes:
-      mean: of `per_class`, over the classes that the set has (VOC's own sets have all 21); NaN when it has none.
-      per_class: TP / (TP + FP + FN) of each class, None for those without a labeled pixel in the set.
-      accuracy: part of the labeled pixels that are right.
-      pixels: number of labeled pixels.
+      mean: the mean of `per_class` over the classes that the set has (VOC's sets have all 21); NaN if it has none.
+      per_class: TP / (TP + FP + FN) of each class; None for a class without a labeled pixel in the set.
+      accuracy: the fraction of labeled pixels that are right.
+      pixels: the number of labeled pixels.
     """
 
     mean: float
@@ -27,12 +27,12 @@ class MeanIoU(NamedTuple):
 
 
 def confusion_matrix(predictions: jax.Array, masks: jax.Array, classes: int) -> jax.Array:
-    """Counts how many pixels of each label (row) were predicted to be what (column): int32 [classes, classes].
+    """Counts pixels by label (row) and predicted class (column): int32 [classes, classes], up to 2^31 pixels.
 
     Args:
       predictions: class numbers, integers [...].
-      masks: labels of the same shape, class numbers or `IGNORE`, whose pixels count nowhere.
-      classes: their number; at most 2^31 pixels at once.
+      masks: labels of the same shape, class numbers or `IGNORE`; pixels with `IGNORE` do not count.
+      classes: the number of classes.
     """
     place = masks.astype(jnp.int32) * classes + predictions.astype(jnp.int32)
     place = jnp.where(masks == IGNORE, classes * classes, place)

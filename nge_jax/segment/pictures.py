@@ -14,8 +14,9 @@ from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.report.figure import NAMED, QUIET, new_figure
 from nge_jax.workdir.names import printable, shortened
 
-RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)  # colors of an error
-LONGEST = 30  # characters of a class's name in the legend
+# Colors in the picture of errors.
+RIGHT, WRONG, UNLABELED = (220, 220, 220), (213, 94, 0), (255, 255, 255)
+LONGEST = 30  # the legend shortens longer names of classes, in characters
 GAP = 8  # pixels between the pictures of a row
 TITLES = ("image", "truth", "prediction", "error")
 
@@ -23,8 +24,11 @@ TITLES = ("image", "truth", "prediction", "error")
 class SegmentedImage(NamedTuple):
     """Holds an image of the test, its truth and its prediction.
 
-    name: the image's. image: uint8 [H, W, 3]. mask: uint8 [H, W], 255 where there is no label.
-    prediction: uint8 [H, W].
+    Attributes:
+      name: the name of the image.
+      image: uint8 [H, W, 3].
+      mask: uint8 [H, W], 255 where there is no label.
+      prediction: uint8 [H, W].
     """
 
     name: str
@@ -34,13 +38,13 @@ class SegmentedImage(NamedTuple):
 
 
 def write_png(path: str | Path, labels: np.ndarray) -> None:
-    """Writes class numbers, uint8 [H, W], as VOC's own masks are: a PNG with VOC's palette.
+    """Writes class numbers, uint8 [H, W], in the format of VOC's masks: a PNG with VOC's palette.
 
     Raises:
-      FileExistsError: there is such a file.
+      FileExistsError: the file exists.
     """
-    picture = Image.fromarray(labels)  # of mode L
-    picture.putpalette(voc_palette().tobytes())  # and of mode P from here on
+    picture = Image.fromarray(labels)
+    picture.putpalette(voc_palette().tobytes())  # turns mode L (gray) into mode P (palette)
     with Path(path).open("xb") as file:
         picture.save(file, "png")
 
@@ -55,21 +59,21 @@ def make_pictures(example: SegmentedImage) -> tuple[np.ndarray, ...]:
 
 
 def side_by_side(example: SegmentedImage) -> np.ndarray:
-    """Puts the pictures in a row, uint8 [H, 4 W + 3 GAP, 3]: for TensorBoard."""
+    """Puts the pictures in a row, uint8 [H, 4 W + 3 GAP, 3], for TensorBoard."""
     gap = np.full([len(example.image), GAP, 3], 255, np.uint8)
     row = [part for picture in make_pictures(example) for part in (picture, gap)]
     return np.concatenate(row[:-1], axis=1)
 
 
 def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) -> Figure:
-    """Draws a row for each example, and below the classes that occur in them with their colors; `names`, of all."""
+    """Draws a row for each example, and a legend of the classes that occur; `names` are the names of all classes."""
     labels = [e.mask for e in examples] + [e.prediction for e in examples]
     seen = sorted({int(label) for part in labels for label in np.unique(part)} - {IGNORE})
     handles = [_handle(shortened(names[label], LONGEST), voc_palette()[label]) for label in seen]
     handles += [_handle("wrong", WRONG), _handle("no label", voc_palette()[IGNORE])]
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(7, max(1, 120 // (longest + 5)))
-    # Two rows of the legend have room below the pictures, in inches.
+    # The legend's height in inches: two rows fit in 0.6 inches, and each more row needs 0.17.
     legend = 0.6 + 0.17 * max(0, -(-len(handles) // columns) - 2)
     with rc_context(NAMED):
         height = 1.6 * len(examples) + 0.2 + legend
@@ -90,6 +94,6 @@ def examples_figure(examples: Sequence[SegmentedImage], names: Sequence[str]) ->
 
 
 def _handle(name: str, color: Sequence[int] | np.ndarray) -> patches.Patch:
-    """Makes the entry of a legend, `color` in 0..255."""
+    """Makes a legend's entry; `color` has values in 0..255."""
     red, green, blue = (float(channel) / 255 for channel in color)
     return patches.Patch(facecolor=(red, green, blue), label=name)

@@ -1,4 +1,4 @@
-"""The plan of a segmentation's training: everything that a config and a data set make of it. No config goes further."""
+"""The plan of a segmentation's training: all that config and data set decide. Nothing later reads a config."""
 
 import functools
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ class Segmentation(NamedTuple):
     Attributes:
       genotype: the cell, as the config names it.
       data_name: the data set.
-      seed: of the initial weights and of the order of the images.
+      seed: decides the initial weights and the order of the images.
       source: the images.
       model: the network.
-      arguments: what the program is given beside the run's key.
-      power: by which the rate falls, DeepLab's "poly" policy; a constant of the program, see `optim.Linear`.
-      accumulate: micro-batches of a step.
-      total_steps, batch_size: the length of the training, and images of a step.
-      eval_batch_size: images that a device scores at once.
-      pictures: images of the test that are shown.
-      skip_nonfinite: updates that are not finite and may be left out.
-      init_from: the run whose network becomes the backbone; empty: none.
-      settings: the recorded values of the config, nested.
+      arguments: the program's arguments beside the run's key.
+      power: the exponent of the rate's decay, DeepLab's "poly" policy; a constant of the program, see `optim.Linear`.
+      accumulate: the number of micro-batches of a step.
+      total_steps, batch_size: the length of the training, and the images of a step.
+      eval_batch_size: how many images a device scores at once.
+      pictures: how many images of the test are shown.
+      skip_nonfinite: how many updates may be left out because they are not finite.
+      init_from: the run whose network becomes the backbone; empty: random weights.
+      settings: the values of the config as the workdir records them, nested.
     """
 
     genotype: str
@@ -49,7 +49,7 @@ class Segmentation(NamedTuple):
 
 
 def make_rate(segmentation: Segmentation, arguments: ProgramArguments) -> optax.Schedule:
-    """Makes the rate from arguments on the host or in a program."""
+    """Makes the learning rate's schedule from arguments on the host or in a program."""
     return functools.partial(arguments.rate, power=segmentation.power)
 
 

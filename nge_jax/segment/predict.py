@@ -1,4 +1,4 @@
-"""Segments images with a trained network: for each a PNG of class numbers in VOC's colors."""
+"""Segments images with a trained network, and writes a PNG of class numbers in VOC's colors for each image."""
 
 import json
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ ERRORS = "errors.jsonl"
 def write(
     network: Trained, images: Mapping[str, Path], output: Path, *, skip_damaged: bool = False
 ) -> int:
-    """Writes `output`/NAME.png for each image, and labels.txt: all or nothing.
+    """Writes `output`/NAME.png for each image, and labels.txt: all files or none.
 
     Args:
-      network: of a segmentation.
-      images: files by their names, as of `data.imagenet.files.find`.
+      network: a network that segments.
+      images: files by their names, see `data.photographs.files.find`.
       output: a folder, which may exist.
-      skip_damaged: skip an image that cannot be read; its name and what is wrong with it become a line of errors.jsonl.
+      skip_damaged: skips images that cannot be read, and writes each one's name and error as a line of errors.jsonl.
 
     Returns:
-      How many images are damaged.
+      The number of damaged images.
 
     Raises:
-      ArgumentError: an image cannot be read, or a file to be written exists, cannot be made or would be that of two
-        images. A labels.txt of the same classes may be there.
+      ArgumentError: an image cannot be read; or a file to be written exists, cannot be made or would be written for
+        two images. A labels.txt of the same classes may exist.
     """
     targets = _targets(images, output)
     names = output / class_names.FILES[0]
@@ -62,7 +62,7 @@ def write(
 
 
 def _targets(images, output):
-    """Names the picture of each image, below the output; refuses one that is there or would be of two images."""
+    """Returns each image's picture, relative to the output; refuses a file that exists or would be written twice."""
     targets, sources = {}, {}
     for name, path in images.items():
         target = Path(name).with_suffix(".png")

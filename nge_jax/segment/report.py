@@ -1,4 +1,4 @@
-"""The report of a segmentation: that of a training, with the classes and pictures of its test."""
+"""The report of a segmentation: a training's report, with the test's classes and pictures."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,8 +15,8 @@ def write_segment_report(workdir: Path, sizes: Iterable[Size]) -> Path:
     """Draws the pictures of a segmentation and writes its report.md and report.html.
 
     Args:
-      workdir: of a segmentation that has ended; its examples are shown where they are there.
-      sizes: that of the network that was trained.
+      workdir: the workdir of a segmentation that has ended; its examples are shown if it has some.
+      sizes: the size of the trained network.
 
     Returns:
       The path of report.html.

@@ -1,6 +1,6 @@
 """The segmentation runner: the network of a derived cell as DeepLabv3's backbone, on PASCAL VOC 2012.
 
-The workdir begins as the workdir of a training does; what is trained, and how it is tested at the end, differs.
+The workdir begins as a training's workdir does. The network and its test at the end differ.
 """
 
 from pathlib import Path
@@ -16,6 +16,8 @@ from nge_jax.data.source import Source
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import arguments_as
+from nge_jax.networks import transfer as network_transfer
+from nge_jax.networks.transfer import Variables
 from nge_jax.runtime import task as run_task
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import report as segment_report
@@ -27,9 +29,7 @@ from nge_jax.train import model as train_model
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
-from nge_jax.train import transfer as train_transfer
 from nge_jax.train.step import TrainState
-from nge_jax.train.transfer import Variables
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir.artifacts import Size
 
@@ -37,11 +37,12 @@ from nge_jax.workdir.artifacts import Size
 class SegmentationResult(NamedTuple):
     """The result of a segmentation's training, on the test split after the last step.
 
-    mean_iou: over the classes that the split has.
-    iou: of each of these classes, by its name.
-    pixel_accuracy: part of the labeled pixels that are right.
-    examples: images tested.
-    workdir: holds all else.
+    Attributes:
+      mean_iou: the mean IoU over the classes that the split has.
+      iou: the IoU of each of these classes, by name.
+      pixel_accuracy: the fraction of labeled pixels that are right.
+      examples: the number of images tested.
+      workdir: the folder that holds all other results.
     """
 
     mean_iou: float
@@ -52,12 +53,12 @@ class SegmentationResult(NamedTuple):
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SegmentationResult:
-    """Trains in the workdir `path`, or goes on where it stopped, tests and reports.
+    """Trains in the workdir `path`, or resumes the training there, tests and writes the report.
 
-    `config.init_from` is read when the training begins, and not when it goes on.
+    `config.init_from` is read when the training begins, and not when it resumes.
 
     Args:
-      config: of a segmentation.
+      config: a config of a segmentation.
       path: the workdir.
       overwrite: removes the results of an earlier run.
 
@@ -69,13 +70,13 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
 
 
 def _open(config: ConfigDict, images: Any) -> Source:
-    del images  # no config leaves anything open to them
-    genotype.load(config.genotype)  # refused before the images are read
+    del images  # a config of a segmentation leaves no values open
+    genotype.load(config.genotype)  # refuses a wrong genotype before images are read
     return segment_build.open_source(config)
 
 
 def _begin(segmentation: Segmentation, path: Path, goes_on: bool) -> Variables | None:
-    """Reads the network that the run `config.init_from` has trained, if this network can begin with it."""
+    """Reads the network of `config.init_from`, and checks that this network can begin with its backbone."""
     if not segmentation.init_from or goes_on:
         return None
     folder = Path(segmentation.init_from)
@@ -84,12 +85,12 @@ def _begin(segmentation: Segmentation, path: Path, goes_on: bool) -> Variables |
     shapes = train_step.state_shapes(segmentation.model, optimizer, segmentation.source.spec.shape)
     saved = segment_task.variables_of(network.state)
     with arguments_as(saved="config.init_from"):
-        train_transfer.restore_backbone(segment_task.variables_of(shapes), saved, folder)
+        network_transfer.restore_backbone(segment_task.variables_of(shapes), saved, folder)
     return saved
 
 
 def _conclude(segmentation: Segmentation, state: TrainState, path: Path) -> SegmentationResult:
-    """Reads the test's result; a run that had ended before does not test again."""
+    """Reads the test's result from the metrics, so that a run that had ended before does not test again."""
     del state
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
     names = {label: segment_task.iou_name(label) for label in segmentation.source.spec.labels}
@@ -103,21 +104,25 @@ def _conclude(segmentation: Segmentation, state: TrainState, path: Path) -> Segm
 
 
 def report(path: str | Path) -> Path:
-    """Writes the report of the segmentation in the workdir `path`; returns report.html.
+    """Writes the report of the segmentation in the workdir `path`; returns the path of report.html.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a segmentation writes.
     """
     path = Path(path)
-    counted = sizes(path)
-    artifacts.write_sizes(path, counted)
-    page = segment_report.write_segment_report(path, counted)
+    network_sizes = sizes(path)
+    artifacts.write_sizes(path, network_sizes)
+    page = segment_report.write_segment_report(path, network_sizes)
     metrics_log.show_pictures(path)
     return page
 
 
 def sizes(path: Path) -> list[Size]:
-    """Counts the network that is trained; raises InputError, GenotypeError where a file is missing or is another."""
+    """Counts the parameters and multiply-adds of the trained network.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a segmentation writes.
+    """
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
     spec = dataset_spec.read(path)
@@ -131,7 +136,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluatio
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 
     Raises:
-      InputError: there is no checkpoint, or what `run` raises it for.
+      InputError: there is no checkpoint, or the config, the data or the workdir is refused.
     """
     path = Path(path)
     config, _ = run_task.check_for_test(KIND, config, path)
@@ -144,7 +149,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluatio
 
 
 def summary(config: ConfigDict) -> str:
-    """Returns a table of the network that a segmentation config trains, on an image of its test's size.
+    """Returns a table of the network that a segmentation config trains, on an image of the test's size.
 
     Raises:
       InputError, GenotypeError: the config is refused.

@@ -17,11 +17,11 @@ from nge_jax.train import step as train_step
 
 
 def segmentation_cross_entropy(logits: jax.Array, masks: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the cross-entropy summed over labeled pixels, in nats, and their number, both float32 scalars.
+    """Returns the sum of the cross-entropy over labeled pixels, in nats, and their number, both float32 scalars.
 
-    The loss is the sum over the number: of all pixels of a batch alike, so that whoever divides a
-    batch among devices or steps divides by the whole batch's number (at least 1: a batch without any
-    labeled pixel has a sum of 0).
+    The loss is the sum divided by the number, so that all pixels of a batch count alike. Devices and micro-batches that
+    share a batch therefore divide by the whole batch's number. They divide by at least 1, because a batch may have no
+    labeled pixel.
 
     Args:
       logits: [N, H, W, classes].
@@ -44,10 +44,9 @@ def make_segment_step(
 ) -> Callable:
     """Makes `(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".
 
-    images: uint8 [B, H, W, 3], masks: uint8 [B, H, W], this device's part of the batch; key: the run's.
-
-    The loss is the mean over the labeled pixels of the whole batch, however it is divided among
-    devices and micro-batches. The sums of the state count pixels.
+    The step takes images [B, H, W, 3] and masks [B, H, W], both uint8 and this device's part of the batch. It also
+    takes the run's key. The loss is the mean over the labeled pixels of the whole batch, whatever the number of devices
+    and micro-batches. The state's sums count pixels.
     """
 
     def loss_fn(params, batch_stats, images, masks, head_keys):

@@ -8,6 +8,8 @@ import numpy as np
 
 from nge_jax.console.waiting import say
 from nge_jax.devices import distributed, host_tf, parallel
+from nge_jax.networks import transfer as network_transfer
+from nge_jax.networks.transfer import Variables
 from nge_jax.report.figure import save
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.segment import evaluate as segment_evaluate
@@ -18,24 +20,22 @@ from nge_jax.segment.pictures import SegmentedImage
 from nge_jax.segment.plan import Segmentation, make_rate, make_weight_optimizer
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
-from nge_jax.train import transfer as train_transfer
 from nge_jax.train.step import TrainState
 from nge_jax.train.task import count_skipped
-from nge_jax.train.transfer import Variables
 from nge_jax.workdir import artifacts
 
 
 def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None) -> Task:
-    """Makes what the loop runs: a training that begins with `backbone`, if any, tested at the end.
+    """Makes the task that the loop runs: a training that begins with `backbone`, if any, with a test at the end.
 
-    The pictures of the test go into the workdir `path`.
+    The test writes pictures to the workdir `path`.
     """
     model, source, arguments = segmentation.model, segmentation.source, segmentation.arguments
     init_key, key = jax.random.split(jax.random.key(segmentation.seed))
     optimizer = make_weight_optimizer(segmentation, arguments)
     state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
     if backbone is not None:
-        variables, transfer = train_transfer.restore_backbone(
+        variables, transfer = network_transfer.restore_backbone(
             variables_of(state), backbone, segmentation.init_from
         )
         state = state._replace(**variables)

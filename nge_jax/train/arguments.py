@@ -1,10 +1,10 @@
-"""The arguments of a training's program, or of a segmentation's, beside the key. Other values run the same program.
+"""The numbers that the program of a training or a segmentation takes as arguments. Other numbers run the same program.
 
-Everything that decides on shapes or on what is computed at all stays a constant of the program: a batch's size, whether
-there is drop-path or a warm-up. The data and the network bring constants too: a jitter's strengths, the classes'
-weights, the dropout of a segmentation's head. Three more numbers stay constants, so that results keep their last bits:
-label smoothing, the weight of the auxiliary head's loss and the power of a segmentation's rate (see `Linear`). XLA
-draws the first two into products of constants.
+Values that decide shapes, or whether something is computed, stay constants: the batch size, whether there is drop-path
+or a warm-up. The data and the network also have constants: a jitter's strengths, the classes' weights, the dropout of
+a segmentation's head. Three more numbers stay constants, because results would change in the last bits. They are label
+smoothing, the weight of the auxiliary loss and the power of a segmentation's rate (see `Linear`). XLA folds the first
+two into products of constants.
 """
 
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ class DropPath(NamedTuple):
     """A drop-path rate that grows from 0 by the same amount in each step.
 
     Attributes:
-        rate: that is reached after the last step.
-        steps: of the training.
+        rate: the rate after the last step.
+        steps: the steps of the training.
     """
 
     rate: Any
@@ -28,17 +28,17 @@ class DropPath(NamedTuple):
 
     def at(self, step: Any) -> Any:
         """Computes the rate of a step, counted from 0."""
-        # What XLA makes of `rate * step / steps` of constants; so both round alike.
+        # XLA turns `rate * step / steps` into this product when the numbers are constants. Arguments round alike.
         return self.rate * inverse(self.steps) * step
 
 
 class ProgramArguments(NamedTuple):
-    """Plain numbers on the host, float32 and int32 in a program; None for what a training does without.
+    """Plain numbers on the host, float32 and int32 in a program; None for features that the training does not use.
 
     Attributes:
         rate: the learning rate of the weights.
         weights: the other numbers of the weights' optimizer.
-        steps_per_epoch: the state's sums begin anew after so many steps.
+        steps_per_epoch: the number of steps after which the state's sums begin anew.
         drop_path: the rate of drop-path in a classifier's cells.
     """
 

@@ -1,4 +1,4 @@
-"""Checks the config of a training, and makes the plan from it, before any array. A config ends here."""
+"""Checks the config of a training, and makes the plan from it, before any array. Nothing later reads a config."""
 
 import jax
 import numpy as np
@@ -24,9 +24,9 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
     """Makes the plan of a training.
 
     Args:
-      config: checked.
+      config: a config that `check` accepts.
       source: the images.
-      cells: of the network; None: those that the config names.
+      cells: the network's cells; None: the cells that the config names.
 
     Raises:
       InputError, GenotypeError: the config has more steps than are counted, or names no cell.
@@ -93,7 +93,7 @@ def make_sgd_numbers(config: ConfigDict) -> SgdNumbers:
 def make_rate(
     decay: str, peak: float, total_steps: int, warmup_steps: int
 ) -> Cosine | Linear | WarmedUp:
-    """Makes the rate of each step: up to `peak` in equal steps, none of them 0, then down to 0 as `decay` says."""
+    """Makes the learning rate of each step. It rises to `peak` in equal steps, the first above 0, then decays to 0."""
     falling = DECAYS[decay](peak, total_steps - warmup_steps)
     if not warmup_steps:
         return falling
@@ -101,7 +101,10 @@ def make_rate(
 
 
 def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | None:
-    """Weighs the losses of a class's images: by the inverse of their number, 1 in the mean; None for no weights."""
+    """Returns each class's weight in the loss: the inverse of its number of images, scaled so that the mean is 1.
+
+    Returns None if the config asks for no weights.
+    """
     if config.train.class_weights == "none":
         return None
     counts = np.bincount(source.train_labels(), minlength=len(source.spec.labels))
@@ -111,7 +114,7 @@ def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | No
 
 
 def check(config: ConfigDict) -> None:
-    """Raises InputError where a value is wrong whatever the data set."""
+    """Raises InputError if a value is wrong with every data set."""
     checks.check_values(config)
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
@@ -123,24 +126,24 @@ def check(config: ConfigDict) -> None:
             "config.data.alternate_flip: found True, expected False where data.flip is"
         )
     if "image_size" in config.data:
-        each = 3 * config.data.image_size**2
-        check_memory(config, each * config.train.batch_size, each)
+        image_bytes = 3 * config.data.image_size**2
+        check_memory(config, image_bytes * config.train.batch_size, image_bytes)
 
 
 def check_devices(config: ConfigDict) -> None:
-    """Raises InputError where this machine's devices and the micro-batches do not divide a batch."""
+    """Raises InputError if this machine's devices and the micro-batches do not divide a batch."""
     checks.divides_among(
         "train.batch_size", config.train.batch_size, jax.device_count(), config.train.accumulate
     )
 
 
 def check_memory(config: ConfigDict, batch_bytes: int, image_bytes: int) -> None:
-    """Refuses more images at once than this machine has memory for, where they are read as the training goes."""
-    run, processes = config.run, jax.process_count()
-    steps = run.steps_per_dispatch
-    each = max(1, batch_bytes // processes)
-    checks.fits_in_memory("run.steps_per_dispatch", steps, each, "the images of a dispatch")
-    count = run.eval_batch_size
+    """Refuses more images at once than fit in this machine's memory, for data that is read during the training."""
+    steps, count = config.run.steps_per_dispatch, config.run.eval_batch_size
+    process_bytes = max(1, batch_bytes // jax.process_count())
+    checks.fits_in_memory(
+        "run.steps_per_dispatch", steps, process_bytes, "the images of a dispatch"
+    )
     checks.fits_in_memory("run.eval_batch_size", count, image_bytes, "the images of a batch")
 
 

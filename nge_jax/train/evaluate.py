@@ -1,4 +1,4 @@
-"""Tests a network: every example counted once, whatever the batches, devices and processes."""
+"""Tests a network. Every example counts once, whatever the batches, devices and processes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -14,18 +14,19 @@ from nge_jax.data.source import MaskedBatch
 from nge_jax.devices.parallel import AXIS, divided, map_over_devices
 from nge_jax.networks.network import Network
 
-TOP = 5  # classes among which the right one counts as found
+# The top-5 accuracy counts an example if the right class is among this many most probable classes.
+TOP = 5
 
 
 class Evaluation(NamedTuple):
     """Means over all examples of a split, each counted once.
 
     Attributes:
-      loss: cross-entropy, in nats.
-      accuracy: part of the examples whose likeliest class is the right one.
-      top5_accuracy: part whose right class is among the five likeliest; None where there are not more than five.
-      balanced_accuracy: mean of the classes' own accuracies, over the classes that the split has.
-      examples: their number.
+      loss: the cross-entropy, in nats.
+      accuracy: the fraction of examples whose most probable class is right.
+      top5_accuracy: the fraction whose right class is among the five most probable; None with five classes or fewer.
+      balanced_accuracy: the mean accuracy of the classes that the split has.
+      examples: the number of examples.
     """
 
     loss: float
@@ -39,9 +40,9 @@ class Scores(NamedTuple):
     """Sums over examples.
 
     Attributes:
-      loss: sum of the losses.
-      top5: number of examples whose class is among the five likeliest.
-      confusion: [label, prediction], numbers of examples.
+      loss: the sum of the losses.
+      top5: the number of examples whose class is among the five most probable.
+      confusion: the number of examples [label, prediction].
     """
 
     loss: Any
@@ -52,8 +53,8 @@ class Scores(NamedTuple):
 def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable:
     """Makes `(params, batch_stats, images, labels, mask) -> Scores`, on all devices.
 
-    Each device gets its row of images [local devices, B, H, W, C], labels and mask; the sums are those of all devices
-    of all processes.
+    Each device gets one row of images [local devices, B, H, W, C], labels and mask. The sums are over all devices of
+    all processes.
     """
 
     def score(params, batch_stats, images, labels, mask):
@@ -85,16 +86,16 @@ def score_all(score: Callable, state: Any, batches: Iterable[MaskedBatch], examp
     """Scores the state's `params` and `batch_stats` on this process's part of every batch.
 
     Args:
-      score: of `make_score`.
-      state: of the training.
-      batches: of this process, which divide among its devices; equally many in each process.
-      examples: how many there must be in all.
+      score: the result of `make_score`.
+      state: a state of the training.
+      batches: this process's batches, which its devices divide; every process has the same number.
+      examples: the number of examples that all batches must hold.
     """
     devices = jax.local_device_count()
     total, pending = Scores(0.0, 0, 0), None
     for batch in batches:
         parts = tuple(a.reshape(devices, -1, *a.shape[1:]) for a in batch)
-        # The devices score these while the host fetches the sums before and reads the next.
+        # The devices score this batch while the host fetches the sums of the one before and reads the next one.
         sums = score(state.params, state.batch_stats, *divided(parts))
         total, pending = _added(total, pending), sums
     total = _added(total, pending)
@@ -105,20 +106,20 @@ def score_all(score: Callable, state: Any, batches: Iterable[MaskedBatch], examp
 
 
 def means(scores: Scores) -> Evaluation:
-    """Divides the sums."""
+    """Computes the means of the sums."""
     count, right = int(scores.confusion.sum()), scores.confusion.diagonal()
-    of_class = [recall for recall in recalls(scores.confusion) if recall is not None]
+    present = [recall for recall in recalls(scores.confusion) if recall is not None]
     return Evaluation(
         loss=float(scores.loss / count),
         accuracy=float(right.sum() / count),
         top5_accuracy=float(scores.top5 / count) if len(right) > TOP else None,
-        balanced_accuracy=float(np.mean(of_class)),
+        balanced_accuracy=float(np.mean(present)),
         examples=count,
     )
 
 
 def recalls(confusion: np.ndarray) -> list[float | None]:
-    """Computes each class's own accuracy; None where the split has no example of it."""
+    """Computes each class's accuracy; None for a class without examples in the split."""
     counts = confusion.sum(1)
     return [
         float(right / count) if count else None

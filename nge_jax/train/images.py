@@ -1,4 +1,4 @@
-"""The images of a training: opened as its config names them, and what the config leaves open chosen by them."""
+"""The images of a training: this module opens them, and chooses from them the values that the config leaves open."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.settings import checks
 
-# Sides of images that leave the auxiliary head what it pools: 8x8 after two reductions, 7x7 after five.
+# The auxiliary head needs images of at least this side: it pools 8x8 pixels after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
 DATA_KEYS = {
     "name": "config.data.name",
@@ -31,22 +31,23 @@ DATA_KEYS = {
     "images": "config.data.name",
     "channels": "config.data.channels",
 }
-MEAN_SAMPLE = 1024  # images from which mean and deviation of all are taken
+# Mean and standard deviation are computed from this many images.
+MEAN_SAMPLE = 1024
 
 
 def is_own(config: ConfigDict) -> bool:
-    """Whether the config leaves to a user's own images how they are trained on."""
+    """Tells whether a user's own images decide how they are trained on."""
     chooses = "pad" in config.data and "image_size" in config.data
     return chooses and config.data.name not in small.NUM_CLASSES
 
 
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
-    """Decides on what a config leaves open as 0, see `data.choose.resolve`."""
+    """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
     return choose.resolve(config, path, open_own, _choose) if is_own(config) else (config, None)
 
 
 def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
-    """Chooses size and channels of the images, the batch size and the number of epochs, where they are open."""
+    """Chooses, where the config leaves them open: the images' size and channels, the batch size, the epochs."""
     chosen, size, epochs = {}, config.train.batch_size, config.train.epochs
     side = config.data.image_size
     if not side:
@@ -63,7 +64,7 @@ def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
 
 
 def has_large_stem(config: ConfigDict) -> bool:
-    """Whether own images are trained on by ImageNet's network, or by CIFAR's."""
+    """Tells whether ImageNet's network is trained on a user's own images, not CIFAR's."""
     return own.has_large_stem(config.network.stem, config.data.image_size)
 
 
@@ -73,12 +74,12 @@ def open_source(
     """Opens the data set that a checked config names.
 
     Args:
-      config: of the training.
-      labels: the classes of the network, where a folder's may be some of them.
-      opened: of `open_own` with these, where a user's own images are open by now.
+      config: the training's config.
+      labels: the network's classes, if the folder's classes may be a part of them.
+      opened: a user's own images, if `open_own` has opened them already.
 
     Raises:
-      InputError: unknown, or neither there nor downloadable, or too small for the config.
+      InputError: the data set is unknown, cannot be found or downloaded, or is too small for the config.
     """
     name, folder = config.data.name, config.data.dir
     if is_own(config) and has_large_stem(config) and config.data.channels == 1:
@@ -111,7 +112,7 @@ def open_source(
 
 
 def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
-    """Opens a user's own images; reads sizes and colors alone. Arguments and errors as of `open_source`."""
+    """Opens a user's own images; reads only sizes and colors. Arguments and errors: see `open_source`."""
     with arguments_as(**DATA_KEYS):
         return own.open_images(
             config.data.name,
@@ -124,13 +125,13 @@ def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImag
 def describe(
     config: ConfigDict, opened: OwnImages | None = None
 ) -> tuple[str, tuple[int, int, int], int]:
-    """Returns what of the data a resolved config's network depends on: its kind, an image's shape, number of classes.
+    """Returns the kind and the shape of an image and the number of classes, from which a network is made.
 
-    A set that TFDS knows need not be there.
+    A data set that TFDS knows need not be on this machine.
 
     Args:
-      config: of the training.
-      opened: of `open_own`, where a user's own images are open by now.
+      config: the training's resolved config.
+      opened: a user's own images, if `open_own` has opened them already.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -158,7 +159,7 @@ def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]
 
 
 def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any]) -> Source:
-    """Reads own images, each resized once."""
+    """Reads a user's own images; each is resized once."""
     large = has_large_stem(config)
     channels = config.data.channels or (3 if large else images.channels)
     with arguments_as(**DATA_KEYS):
@@ -170,7 +171,9 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
             test=True,
             budget_gb=config.data.device_budget_gb,
         )
-    _check_validation(config, len(data.train_images), own=data.validation_images is not None)
+    _check_validation(
+        config, len(data.train_images), has_validation=data.validation_images is not None
+    )
     too_many = data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
     stream = config.run.steps_per_dispatch if too_many else 0
     kind = LARGE if large else SMALL
@@ -183,7 +186,7 @@ def _open_streamed(
     opened: OwnImages | None,
     options: dict[str, Any],
 ) -> Source:
-    """Opens photographs that are cropped at random while they are read."""
+    """Opens photographs, which are cropped at random when a batch is read."""
     size = config.data.image_size
     with arguments_as(**DATA_KEYS):
         if opened is not None and opened.images is not None:
@@ -195,7 +198,7 @@ def _open_streamed(
             images = _looked_at(config, images)
     copied = _copies(images.splits, images, labels)
     images = images._replace(notes=(*images.notes, *copied))
-    _check_validation(config, images.train_examples, own=images.validation is not None)
+    _check_validation(config, images.train_examples, has_validation=images.validation is not None)
     return streamed(images, steps_per_dispatch=config.run.steps_per_dispatch, **options)
 
 
@@ -221,32 +224,32 @@ def _copies(
     """Yields warnings of images that are in two splits of a user's own files.
 
     Args:
-      parts: by the splits' names.
-      images: of a folder, or a set of TFDS, whose files nobody edits.
-      labels: of a network that is tested alone, without its training's images.
+      parts: the splits by name.
+      images: the images of a folder, or of a TFDS set, whose files nobody edits.
+      labels: a network's classes, if the network is only tested; then there is nothing to compare.
     """
     if labels is None and (images is None or images.root):
         yield from copies.warnings(parts, images.titles if images is not None else {})
 
 
 def _normalized(config: ConfigDict, images: ImageSet, crops: np.ndarray) -> ImageSet:
-    """Takes mean and deviation from the config or, where it has none, from crops of the training images."""
+    """Takes mean and std from the config or, if the config has none, from crops of the training images."""
     mean, std = tuple(config.data.mean), tuple(config.data.std)
     if not mean or not std:
-        own_mean, own_std = resized.mean_and_std(crops)
-        mean, std = mean or own_mean, std or own_std
+        sample_mean, sample_std = resized.mean_and_std(crops)
+        mean, std = mean or sample_mean, std or sample_std
     resized.check_mean_and_std(mean, std, 3)
     return images._replace(mean=mean, std=std)
 
 
 def alternates(config: ConfigDict) -> bool:
-    """Whether each image is mirrored in every second epoch; configs of a user's own images have no such key."""
+    """Tells whether each image is mirrored in every second epoch; configs of a user's own images have no such key."""
     return "alternate_flip" in config.data and config.data.alternate_flip
 
 
-def _check_validation(config: ConfigDict, count: int, *, own: bool = False) -> None:
-    """Refuses a number of images to hold out; `own`: the data set has validation images of its own."""
-    if own and config.data.validation:
+def _check_validation(config: ConfigDict, count: int, *, has_validation: bool = False) -> None:
+    """Refuses to hold out too many images, or any images where the data set has a validation split."""
+    if has_validation and config.data.validation:
         raise InputError(
             f"config.data.validation: found {config.data.validation}, expected 0: {config.data.name} has images of "
             "its own to choose the best checkpoint by"

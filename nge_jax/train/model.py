@@ -13,7 +13,7 @@ NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
 
 
 def make_segmentation_network(config: ConfigDict, genotype: Genotype, classes: int) -> Network:
-    """Makes the network of these cells as the backbone of DeepLabv3."""
+    """Makes DeepLabv3 with the network of these cells as its backbone."""
     return deeplab_network(
         genotype,
         cells=config.network.cells,
@@ -30,7 +30,7 @@ def make_segmentation_network(config: ConfigDict, genotype: Genotype, classes: i
 
 
 def make_network(config: ConfigDict, genotype: Genotype, kind: str, classes: int) -> Network:
-    """Makes the classifier of these cells; `kind` of images as of `data.spec`."""
+    """Makes the classifier of these cells; `kind` is a kind of images in `data.spec`."""
     return NETWORKS[kind](
         genotype,
         cells=config.network.cells,

@@ -1,4 +1,4 @@
-"""The plan of a training: all that a config and a data set make of it, as plain values. No config goes further."""
+"""The plan of a training: all that config and data set decide, as plain values. Nothing later reads a config."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,16 +15,16 @@ class Training(NamedTuple):
     Attributes:
       genotype: the cell, as the config names it.
       data_name: the data set, as the config names it.
-      seed: of the initial weights and of the order of the images.
+      seed: decides the initial weights and the order of the images.
       source: the images.
       model: the network.
       recipe: how the network is trained.
-      arguments: what the program is given beside the run's key.
-      total_steps, batch_size: the length of the training, and images of a step.
-      eval_batch_size: images that a device scores at once.
-      skip_nonfinite: updates that are not finite and may be left out.
-      init_from: the run whose network this training begins with; empty: none.
-      settings: the recorded values of the config, nested.
+      arguments: the program's arguments beside the run's key.
+      total_steps, batch_size: the length of the training, and the images of a step.
+      eval_batch_size: how many images a device scores at once.
+      skip_nonfinite: how many updates may be left out because they are not finite.
+      init_from: the run whose network this training begins with; empty: random weights.
+      settings: the values of the config as the workdir records them, nested.
     """
 
     genotype: str

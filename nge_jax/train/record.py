@@ -1,4 +1,4 @@
-"""What a training records of each epoch: its row of metrics, and the table that shows it."""
+"""The record of each epoch of a training: the row of metrics, and the table that shows the row."""
 
 from nge_jax.console.progress import Column, Columns
 from nge_jax.train.step import TrainState
@@ -15,12 +15,12 @@ VALIDATED = Column("validated", "{validation_accuracy:.2%}")
 
 
 def make_columns(*, validates: bool) -> Columns:
-    """Returns the table of epochs, with a column more where images are held out."""
+    """Returns the columns of the table of epochs, one more if images are held out."""
     return (*COLUMNS, VALIDATED) if validates else COLUMNS
 
 
 def epoch_metrics(state: TrainState, learning_rate: float) -> dict[str, float]:
-    """Returns the row of an epoch at whose end the state is; `learning_rate`: of its last step."""
+    """Returns the row of the epoch that ends with `state`; `learning_rate` is the rate of the epoch's last step."""
     return {
         "train_loss": float(state.sums.loss / state.sums.count),
         "train_accuracy": float(state.sums.correct / state.sums.count),

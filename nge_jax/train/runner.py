@@ -1,8 +1,8 @@
-"""The training runner: the network of a derived cell on a data set of images, tested once, at the end.
+"""The training runner: trains the network of a derived cell on a data set of images, and tests it once, at the end.
 
-Paper Sec. 4.2 gives the recipe, DARTS what the paper leaves open. Chosen here: the learning rate and the drop-path rate
-move with every step, in DARTS with every epoch; the images of an epoch that do not fill a batch are left out, others
-each time.
+The recipe is from paper Sec. 4.2, and from DARTS where the paper is silent. Two choices differ from DARTS. The learning
+rate and the drop-path rate change with every step, in DARTS with every epoch. Images that do not fill a batch at the
+end of an epoch are left out; each epoch leaves out other images.
 """
 
 from pathlib import Path
@@ -20,6 +20,8 @@ from nge_jax.data.source import Source
 from nge_jax.devices import distributed, parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError, arguments_as
+from nge_jax.networks import transfer as network_transfer
+from nge_jax.networks.transfer import Variables
 from nge_jax.report import train as train_report
 from nge_jax.runtime import task as run_task
 from nge_jax.space import genotype
@@ -31,12 +33,10 @@ from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import task as train_task
 from nge_jax.train import trained
-from nge_jax.train import transfer as train_transfer
 from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.evaluate import Evaluation
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
-from nge_jax.train.transfer import Variables
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir.artifacts import Size
 
@@ -44,8 +44,9 @@ from nge_jax.workdir.artifacts import Size
 class TrainResult(NamedTuple):
     """The result of a training.
 
-    evaluation: on the test split, after the last step.
-    workdir: holds all else.
+    Attributes:
+      evaluation: the test split's metrics after the last step.
+      workdir: the folder that holds all other results.
     """
 
     evaluation: Evaluation
@@ -53,10 +54,10 @@ class TrainResult(NamedTuple):
 
 
 def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> TrainResult:
-    """Trains `config.genotype` in the workdir `path`, or goes on where it stopped, tests and reports.
+    """Trains `config.genotype` in the workdir `path`, or resumes the training there, tests and writes the report.
 
     Args:
-      config: of a training.
+      config: a config of a training.
       path: the workdir.
       overwrite: removes the results of an earlier run.
 
@@ -68,7 +69,7 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
 
 
 def check_cells(path: Path, name: str, cells: Genotype) -> None:
-    """Refuses other cells than the workdir's: the file behind `config.genotype` may have changed since it began."""
+    """Refuses cells that differ from the workdir's: the file that `config.genotype` names may have changed since."""
     recorded = path / artifacts.GENOTYPE
     if recorded.exists() and genotype.load(str(recorded)) != cells:
         raise InputError(
@@ -78,14 +79,14 @@ def check_cells(path: Path, name: str, cells: Genotype) -> None:
 
 
 def recognize(config: ConfigDict, source: Source, path: Path) -> Source:
-    """Compares cell and data with those of the run that the workdir holds; returns the data to go on with."""
+    """Checks that cell and data are the same as the workdir's run began with; returns the data to resume with."""
     check_cells(path, config.genotype, genotype.load(config.genotype))
     spec = dataset_spec.agreed(path, source.spec, *_known_by(source))
     return source._replace(spec=spec)
 
 
 def _known_by(source: Source) -> tuple:
-    """Returns by what later starts recognize the images, besides their spec."""
+    """Returns the facts, besides the spec, by which later starts recognize the images."""
     return source.examples, source.drawn, source.inventory
 
 
@@ -99,12 +100,12 @@ def make_files(training: Any) -> dict[str, str]:
 
 
 def describe(training: Any) -> list[str]:
-    """Returns lines that say what a training or a segmentation trains, on what and for how long."""
+    """Returns lines that name the network and the data of a training or a segmentation, and its length."""
     source, lines = training.source, []
     shape = source.spec.shape
     if not any(note.startswith("data: ") for note in source.notes):
-        to_do = {"train": "to train", "validation": "to validate", "test": "to test"}
-        counts = {what: source.examples[split] for split, what in to_do.items()}
+        purposes = {"train": "to train", "validation": "to validate", "test": "to test"}
+        counts = {purpose: source.examples[split] for split, purpose in purposes.items()}
         lines.append(banner.data(training.data_name, source.spec.labels, shape, counts))
     cost = model_cost(training.model, shape)
     per_epoch = training.arguments.steps_per_epoch
@@ -117,14 +118,14 @@ def describe(training: Any) -> list[str]:
 
 
 def _open(config: ConfigDict, images: Any) -> Source:
-    genotype.load(config.genotype)  # refused before the images are read
+    genotype.load(config.genotype)  # refuses a wrong genotype before images are read
     return training_images.open_source(config, opened=images)
 
 
 def _begin(training: Training, path: Path, goes_on: bool) -> Variables | None:
-    """Reads the network that `config.init_from` has trained, as this one begins; says what of it is taken.
+    """Reads the network of `config.init_from` as the beginning of this training, and prints which parts are used.
 
-    Where the classes are the same everything is taken, the head too; with other classes the backbone.
+    With the same classes all parts are used, with other classes only the backbone.
     """
     if not training.init_from or goes_on:
         return None
@@ -135,7 +136,7 @@ def _begin(training: Training, path: Path, goes_on: bool) -> Variables | None:
     state = train_step.init_state(training.model, optimizer, key, spec.shape)
     fresh = {"params": state.params, "batch_stats": state.batch_stats}
     with arguments_as(saved="config.init_from"):
-        variables, transfer = train_transfer.restore_backbone(
+        variables, transfer = network_transfer.restore_backbone(
             fresh, network.variables, folder, heads=network.spec.labels == spec.labels
         )
     if distributed.is_first():
@@ -144,29 +145,33 @@ def _begin(training: Training, path: Path, goes_on: bool) -> Variables | None:
 
 
 def _conclude(training: Training, state: TrainState, path: Path) -> TrainResult:
-    """Reads the test's result; a run that had ended before does not test again."""
+    """Reads the test's result from the metrics, so that a run that had ended before does not test again."""
     del training, state
     last = artifacts.read_metrics(path / artifacts.METRICS, ())[-1]
-    found: dict[str, Any] = {name: last.get(f"test_{name}") for name in Evaluation._fields}
-    return TrainResult(Evaluation(**found), path)
+    fields: dict[str, Any] = {name: last.get(f"test_{name}") for name in Evaluation._fields}
+    return TrainResult(Evaluation(**fields), path)
 
 
 def report(path: str | Path) -> Path:
-    """Writes the report of the training in the workdir `path`; returns report.html.
+    """Writes the report of the training in the workdir `path`; returns the path of report.html.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a training writes.
     """
     path = Path(path)
-    counted = sizes(path)
-    artifacts.write_sizes(path, counted)
-    page = train_report.write_train_report(path, counted)
+    network_sizes = sizes(path)
+    artifacts.write_sizes(path, network_sizes)
+    page = train_report.write_train_report(path, network_sizes)
     metrics_log.show_pictures(path)
     return page
 
 
 def sizes(path: Path) -> list[Size]:
-    """Counts the network that is trained; raises InputError, GenotypeError where a file is missing or is another."""
+    """Counts the parameters and multiply-adds of the trained network.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a training writes.
+    """
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     spec = dataset_spec.read(path)
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
@@ -180,7 +185,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
 
     Raises:
-      InputError: there is no checkpoint, or what `run` raises it for.
+      InputError: there is no checkpoint, or the config, the data or the workdir is refused.
     """
     path = Path(path)
     config, _ = run_task.check_for_test(KIND, config, path)
@@ -189,7 +194,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     source = training_images.open_source(config, labels)
     banner.show_notes(source.notes)
     dataset_spec.check_labels(labels, source.spec.labels, path / artifacts.DATASET)
-    # The network's own mean and deviation, not those of data that may have changed.
+    # The network was trained with this mean and std. The data may have changed since, and have others.
     score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)
     print(f"step {network.step}")
     state = parallel.replicated(network.state)

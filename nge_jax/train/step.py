@@ -1,8 +1,8 @@
 """The update of a derived network's weights.
 
-Images arrive as uint8. Everything random in a step is drawn for the whole batch from (key, step), and
-each device takes the part of its own images: a result does not depend on how many devices share the
-batch, but for the batch statistics where those are each device's own.
+Images arrive as uint8. A step draws random numbers for the whole batch from (key, step), and each device takes the
+numbers of its images. A result thus does not depend on how many devices share the batch. Batch statistics are an
+exception unless they are synchronized.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,17 @@ from nge_jax.networks.network import Network
 from nge_jax.train.arguments import DropPath, ProgramArguments
 
 Tree = Any
-_FLIPS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller
+# The number of a stream of random numbers. The streams of the steps have smaller numbers.
+_FLIPS = 2**31
 
 
 class TrainState(NamedTuple):
-    """All that a training carries from step to step; it is what a checkpoint holds.
+    """The values that a training carries from step to step, and that a checkpoint holds.
 
-    sums: of the training batches since the epoch began (cross-entropy of the main head, unsmoothed).
+    Attributes:
+      step: updates so far.
+      params, batch_stats, opt_state: the network and the optimizer's state.
+      sums: the metrics' sums since the epoch began; the loss is the main head's cross-entropy, unsmoothed.
     """
 
     step: jax.Array
@@ -40,16 +44,21 @@ class TrainState(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a training step needs to know besides the network, the optimizer and `ProgramArguments`.
+    """The constants of a training step, besides the network and the optimizer.
 
-    jitter: strengths of `data.jitter`, whose flip and colors then take the place of crop, flip and cutout.
-    accumulate: micro-batches of which a step sums the gradients.
-    skip_nonfinite: whether an update that is not finite is left out.
-    class_weights: of the losses of each class's images, 1 in the mean over all; None: 1.
-    alternate_flip: whether each image is mirrored in every second epoch, instead of by chance.
+    Attributes:
+      auxiliary_weight: the weight of the auxiliary head's loss; 0: the network has no such head.
+      label_smoothing: see `optax.smooth_labels`.
+      pad, flip, cutout: the augmentation, see `augment.draw` and `augment.apply`.
+      mean, std: normalize the images.
+      jitter: strengths of `photographs.jitter`, whose flip and colors replace crop, flip and cutout.
+      accumulate: the number of micro-batches whose gradients a step sums.
+      skip_nonfinite: whether an update that is not finite is left out.
+      alternate_flip: whether each image is mirrored in every second epoch, instead of at random.
+      class_weights: each class's weight in the loss, 1 in the mean over all images; None: all are 1.
     """
 
-    auxiliary_weight: float  # of the auxiliary head's loss; 0: the network has none
+    auxiliary_weight: float
     label_smoothing: float
     pad: int
     flip: bool
@@ -74,14 +83,14 @@ def init_state(
     def init(key):
         return new_state(model, optimizer, key, image_shape)
 
-    # Hundreds of small draws that run once: unoptimized they compile in a third of the time.
+    # The program runs once and has hundreds of small draws. Unoptimized, it compiles in a third of the time.
     return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(key)
 
 
 def state_shapes(
     model: Network, optimizer: optax.GradientTransformation, image_shape: tuple[int, int, int]
 ) -> TrainState:
-    """Returns the state's types and shapes, to restore a checkpoint by."""
+    """Returns the types and shapes of the state's arrays, from which a checkpoint is restored."""
     return jax.eval_shape(lambda: new_state(model, optimizer, jax.random.key(0), image_shape))
 
 
@@ -93,20 +102,15 @@ def make_train_step(
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch, on each device of the axis "batch".
 
-    images: uint8 [B, H, W, C], labels: int32 [B], this device's part of the batch; key: the run's. With
-    `recipe.alternate_flip` it is `(state, images, labels, places, key) -> state`, with the number of each image.
-    The optimizer's numbers and `numbers` may be arguments of the program; the step is made inside it then.
+    The step takes images as uint8 [B, H, W, C] and labels as int32 [B], this device's part of the batch, and the run's
+    key. With `recipe.alternate_flip` the step is `(state, images, labels, places, key) -> state`, where `places` are
+    the numbers of the images. A program may make the step from traced `arguments`.
 
-    With `recipe.accumulate` a device takes its part in that many micro-batches one after the other, each
-    with its own batch statistics, and holds the activations of one. It does so inside the step (where
-    `optax.MultiSteps` would spread the batch over as many steps): the state has no half-done sums, the
-    schedules count whole batches, and the gradient crosses the devices once a batch.
+    With `recipe.accumulate` a device computes its part in micro-batches one after the other, each with separate batch
+    statistics. Only one micro-batch's activations are in memory. Unlike `optax.MultiSteps`, one step does it all: the
+    state has no partial sums, schedules count whole batches, and devices exchange gradients once a batch.
     """
-
-    def weighted(losses, labels):
-        if recipe.class_weights is None:
-            return losses.mean()
-        return (losses * jnp.array(recipe.class_weights)[labels]).mean()
+    loss_fn = _make_loss(model, recipe)
 
     def train_step(state, images, labels, *places_and_key):
         *places, key = places_and_key
@@ -117,25 +121,6 @@ def make_train_step(
             flip_key = jax.random.fold_in(key, _FLIPS)
             draws = draws._replace(flip=augment.alternating_flip(flip_key, places, epoch))
         scales = path_scales(model, arguments.drop_path, state.step, len(images), path_key)
-
-        def loss_fn(params, batch_stats, images, labels, draws, scales):
-            (logits, endpoints), updated = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                _augment(recipe, images, draws),
-                train=True,
-                path_scales=None if scales is None else jnp.moveaxis(scales, 0, -1),
-                mutable=["batch_stats"],
-            )
-            targets = jax.nn.one_hot(labels, model.classes)
-            targets = optax.smooth_labels(targets, recipe.label_smoothing)
-            loss = weighted(optax.softmax_cross_entropy(logits, targets), labels)
-            if recipe.auxiliary_weight:
-                auxiliary = optax.softmax_cross_entropy(endpoints["aux_logits"], targets)
-                auxiliary = weighted(auxiliary, labels)
-                loss += recipe.auxiliary_weight * auxiliary
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return loss, (updated["batch_stats"], count_correct(losses, logits, labels))
-
         scales = None if scales is None else jnp.moveaxis(scales, -1, 0)
         return update(
             state,
@@ -151,6 +136,38 @@ def make_train_step(
     return train_step
 
 
+def _make_loss(model: Network, recipe: Recipe) -> Callable:
+    """Makes `(params, batch_stats, images, labels, draws, scales) -> (loss, (batch_stats, Sums))`.
+
+    `scales` are drop-path's, [B, cells, edges]: the axis of images comes first, so that micro-batches can divide it.
+    """
+
+    def weighted(losses, labels):
+        if recipe.class_weights is None:
+            return losses.mean()
+        return (losses * jnp.array(recipe.class_weights)[labels]).mean()
+
+    def loss_fn(params, batch_stats, images, labels, draws, scales):
+        (logits, endpoints), updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            _augment(recipe, images, draws),
+            train=True,
+            path_scales=None if scales is None else jnp.moveaxis(scales, 0, -1),
+            mutable=["batch_stats"],
+        )
+        targets = jax.nn.one_hot(labels, model.classes)
+        targets = optax.smooth_labels(targets, recipe.label_smoothing)
+        loss = weighted(optax.softmax_cross_entropy(logits, targets), labels)
+        if recipe.auxiliary_weight:
+            auxiliary = optax.softmax_cross_entropy(endpoints["aux_logits"], targets)
+            auxiliary = weighted(auxiliary, labels)
+            loss += recipe.auxiliary_weight * auxiliary
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return loss, (updated["batch_stats"], count_correct(losses, logits, labels))
+
+    return loss_fn
+
+
 def update(
     state: TrainState,
     loss_fn: Callable,
@@ -162,31 +179,31 @@ def update(
     steps_per_epoch: jax.Array | int,
     skip_nonfinite: bool = False,
 ) -> TrainState:
-    """Goes a step down the gradient of a loss, summed over micro-batches and devices and divided by `divisor`.
+    """Updates the parameters by the loss's gradient, summed over micro-batches and devices, divided by `divisor`.
 
     Args:
-      state: before the step.
+      state: the state before the step.
       loss_fn: `(params, batch_stats, *micro_batch) -> (loss, (batch_stats, Sums))`.
       batch: a tuple of arrays [B, ...], this device's part.
-      optimizer: of the parameters.
-      accumulate: number of micro-batches.
-      divisor: of the summed gradient.
-      steps_per_epoch: the state's sums begin anew after so many steps.
-      skip_nonfinite: whether an update that is not finite is left out; then the step is all that moves.
+      optimizer: updates the parameters.
+      accumulate: the number of micro-batches.
+      divisor: divides the summed gradient.
+      steps_per_epoch: the number of steps after which the state's sums begin anew.
+      skip_nonfinite: whether an update that is not finite is left out, so that only the step's number changes.
     """
 
     def micro_step(carry, micro_batch):
         batch_stats, grads, sums = carry
-        more, (batch_stats, more_sums) = jax.grad(loss_fn, has_aux=True)(
+        new_grads, (batch_stats, new_sums) = jax.grad(loss_fn, has_aux=True)(
             state.params, batch_stats, *micro_batch
         )
-        return (batch_stats, *jax.tree.map(jnp.add, (grads, sums), (more, more_sums))), None
+        return (batch_stats, *jax.tree.map(jnp.add, (grads, sums), (new_grads, new_sums))), None
 
-    # [micro-batches, B / micro-batches, ...]; of one micro-batch no loop is left.
+    # [micro-batches, B / micro-batches, ...]. A single micro-batch is unrolled, so that no loop remains.
     micro_batches = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
-    nothing = jax.tree.map(jnp.zeros_like, state.params), no_sums()
+    zeros = jax.tree.map(jnp.zeros_like, state.params), no_sums()
     (batch_stats, grads, sums), _ = lax.scan(
-        micro_step, (state.batch_stats, *nothing), micro_batches, unroll=accumulate == 1
+        micro_step, (state.batch_stats, *zeros), micro_batches, unroll=accumulate == 1
     )
     grads, batch_stats, sums = sum_over_devices((grads, batch_stats, sums))
     devices = lax.axis_size(AXIS)
@@ -209,7 +226,7 @@ def update(
 def path_scales(
     model: Network, drop_path: DropPath | None, step: jax.Array, count: int, key: jax.Array
 ) -> jax.Array | None:
-    """Draws the drop-path of a step for this device's `count` images, [cells, edges, count]; None for none."""
+    """Draws a step's drop-path scales [cells, edges, count] for this device's images; None without drop-path."""
     if drop_path is None:
         return None
     batch = lax.axis_size(AXIS) * count
@@ -223,7 +240,7 @@ def new_state(
     key: jax.Array,
     image_shape: tuple[int, int, int],
 ) -> TrainState:
-    """Makes the state of `init_state` inside a program."""
+    """Makes the state before the first step; `init_state` and `state_shapes` trace this function."""
     variables = model.init(key, jnp.zeros((1, *image_shape)), train=True)
     params, batch_stats = variables["params"], variables["batch_stats"]
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.init(params), no_sums())

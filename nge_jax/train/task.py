@@ -12,6 +12,7 @@ from nge_jax import files
 from nge_jax.console.waiting import say
 from nge_jax.data.source import Source
 from nge_jax.devices import distributed, finite, parallel
+from nge_jax.networks.transfer import Variables
 from nge_jax.report.confusion import over_classes
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.train import evaluate as train_evaluate
@@ -21,17 +22,16 @@ from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.evaluate import Evaluation, Scores
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
-from nge_jax.train.transfer import Variables
 from nge_jax.workdir import artifacts
 
 
 def make_task(training: Training, path: Path, start: Variables | None = None) -> Task:
-    """Makes what the loop runs: a classifier's training, evaluated on images held out, if any, and at the end.
+    """Makes the task that the loop runs: a classifier's training, with an evaluation on held-out images and a test.
 
     Args:
       training: the plan.
-      path: the workdir, which gets the test's confusions.
-      start: weights and batch statistics in the place of random ones.
+      path: the workdir, to which the test's confusion matrix is written.
+      start: weights and batch statistics to begin with; None: random weights.
     """
     model, source, arguments = training.model, training.source, training.arguments
     init_key, key = jax.random.split(jax.random.key(training.seed))
@@ -89,19 +89,19 @@ def test(score: Callable, state: TrainState, source: Source, batch_size: int) ->
 
     Args:
       score: see `evaluate.make_score`.
-      state: of the training.
+      state: a state of the training.
       source: the images.
-      batch_size: images that a device scores at once.
+      batch_size: how many images a device scores at once.
     """
     scores = _score(score, state, source, "test", batch_size)
     evaluation = train_evaluate.means(scores)
     balanced = f"balanced {over_classes(scores.confusion)}: {evaluation.balanced_accuracy:.2%}"
-    others = [balanced, f"loss: {evaluation.loss:.4f}"]
+    details = [balanced, f"loss: {evaluation.loss:.4f}"]
     if evaluation.top5_accuracy is not None:
-        others.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
+        details.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
     say(
         f"test accuracy: {evaluation.accuracy:.2%} of {evaluation.examples:,} images "
-        f"({', '.join(others)})"
+        f"({', '.join(details)})"
     )
     return scores
 
@@ -114,7 +114,7 @@ def _score(
 
 
 def _write_confusion(path: Path, scores: Scores, labels: tuple[str, ...]) -> None:
-    """Writes what the test took for what, and each class's accuracy, beside the report."""
+    """Writes the test's confusion matrix and each class's accuracy."""
     accuracies = zip(labels, train_evaluate.recalls(scores.confusion), strict=True)
     values = {
         "labels": list(labels),
@@ -126,6 +126,6 @@ def _write_confusion(path: Path, scores: Scores, labels: tuple[str, ...]) -> Non
 
 
 def _metrics(split: str, evaluation: Evaluation) -> dict[str, Any]:
-    """Returns an evaluation as metrics of a row: "test_accuracy", say."""
+    """Returns an evaluation as metrics of a row, such as "test_accuracy"."""
     values = evaluation._asdict().items()
     return {f"{split}_{name}": value for name, value in values if value is not None}

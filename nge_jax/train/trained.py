@@ -1,9 +1,9 @@
-"""A trained network, read back from its workdir for use: no data set, no training.
+"""A trained network, read from its workdir for use, without a data set and without a training.
 
     network = trained.load("runs/train_cifar10")
     network.predict(["cat.jpg", "dog.png"]).labels
 
-Images are uint8 arrays as the data set has them, or files; they are normalized inside.
+Images are uint8 arrays as in the data set, or files. The network's functions normalize them.
 """
 
 import argparse
@@ -44,12 +44,12 @@ Files = Sequence[str | Path]
 
 
 class Predictions(NamedTuple):
-    """What a classifier says of N images.
+    """A classifier's predictions for N images.
 
     Attributes:
       probabilities: float32 [N, classes].
-      labels: N names, each of the likeliest class.
-      one_color: N times whether the image shows one color and nothing else, as the network is given it.
+      labels: the names of the N most probable classes.
+      one_color: for each of N images, whether the network gets an image of a single color.
     """
 
     probabilities: np.ndarray
@@ -58,14 +58,14 @@ class Predictions(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A network that some run has trained.
+    """A network that a run has trained.
 
     Attributes:
-      config: of the run, a ConfigDict.
-      spec: what the network knows of its images: their shape, mean and deviation, the names of the classes.
-      module: the Flax module, without its weights: `module.apply(variables, normalized_images, train=False)`.
-      state: the checkpoint; its arrays are numpy's.
-      step: number of updates of that checkpoint.
+      config: the run's config, a ConfigDict.
+      spec: describes the network's images: shape, mean and std, the names of the classes.
+      module: the Flax module, without weights: `module.apply(variables, normalized_images, train=False)`.
+      state: the checkpoint, as NumPy arrays.
+      step: the number of updates before that checkpoint.
     """
 
     config: Any
@@ -83,12 +83,12 @@ class Trained(NamedTuple):
         """Classifies images.
 
         Args:
-          images: uint8 [N, H, W, C] of the shape that the network was trained on, or N files, JPEG or PNG: a photograph
-            for the ImageNet network is cropped as in its test, for the others the largest part in the middle resized.
-          batch_size: how many are in memory and computed at once.
+          images: uint8 [N, H, W, C] of the shape that the network was trained on, or N JPEG or PNG files. The ImageNet
+            network crops a photograph as in its test. Other networks resize the largest square in the middle.
+          batch_size: how many images are in memory and computed at once.
 
         Raises:
-          InputError: other arrays than these, a file that is no image, or a network that segments.
+          InputError: arrays of another type or shape, a file that is no image, or a network that segments.
         """
         batches = list(self.predict_in_batches(images, batch_size=batch_size))
         empty = np.zeros((0, len(self.spec.labels)), np.float32)
@@ -105,20 +105,20 @@ class Trained(NamedTuple):
         batch_size: int = 64,
         on_damaged: Callable[[int, ArgumentError], None] | None = None,
     ) -> Iterator[Predictions]:
-        """Yields what `predict` returns, `batch_size` images at a time; arguments and errors as of `predict`.
+        """Yields the predictions of `predict` for `batch_size` images at a time. It raises the same errors.
 
         Args:
-          images: of `predict`.
-          batch_size: of `predict`.
-          on_damaged: called with the index of a file that is no image and with its refusal, which is raised otherwise.
-            The file's probabilities are NaN, its label is empty.
+          images, batch_size: see `predict`.
+          on_damaged: called with the index of a file that is no image and with the error; None: the error is raised.
+            The file's probabilities are NaN, and its label is empty.
         """
         if self.spec.kind == MASKS:
             raise InputError("found a network that segments images, expected one that classifies")
         _check_images(images, self.spec.shape)
         variables = jax.device_put(self.variables)
         size = min(batch_size, len(images)) or 1
-        batch = np.zeros((size, *self.spec.shape), np.uint8)  # always full: compiles once
+        # Every batch has the same size, so that the network compiles once.
+        batch = np.zeros((size, *self.spec.shape), np.uint8)
         for start in range(0, len(images), size):
             part, damaged = images[start : start + size], []
             for place, image in enumerate(part):
@@ -140,16 +140,16 @@ class Trained(NamedTuple):
             yield Predictions(rows, tuple(labels), tuple(flat.tolist()))
 
     def segment(self, images: Sequence[np.ndarray] | Files) -> list[np.ndarray]:
-        """Segments images: for each the class numbers of its pixels, uint8 [H, W].
+        """Segments images: returns the class number of each pixel, uint8 [H, W] for each image.
 
-        An image is padded as in the test, a larger one to the next size that suits the output stride; for each size
-        the network is compiled.
+        An image is padded as in the test. A larger image is padded to the next size that suits the output stride. The
+        network compiles once for each size.
 
         Args:
-          images: uint8 [H, W, 3] each, of any size, or files, JPEG or PNG.
+          images: uint8 [H, W, 3] arrays of any size, or JPEG or PNG files.
 
         Raises:
-          InputError: other arrays than these, a file that is no image, or a network that classifies.
+          InputError: arrays of another type or shape, a file that is no image, or a network that classifies.
         """
         if self.spec.kind != MASKS:
             raise InputError("found a network that classifies images, expected one that segments")
@@ -159,7 +159,7 @@ class Trained(NamedTuple):
     def _segment(self, image):
         pixels = image if isinstance(image, np.ndarray) else image_files.read_whole(Path(image))
         height, width = pixels.shape[:2]
-        # Features stay on the pixels of a multiple of the output stride and 1, see `deeplab.upsample`.
+        # The side is a multiple of the output stride plus 1, so that features lie on pixels, see `deeplab.upsample`.
         stride = self.config.network.output_stride
         size = max(self.spec.shape[0], -(-(max(height, width) - 1) // stride) * stride + 1)
         padded = np.tile(padding_color(self.spec.mean), (1, size, size, 1))
@@ -171,7 +171,7 @@ class Trained(NamedTuple):
 def logits(
     module: Network, spec: DatasetSpec, variables: dict[str, Any], images: jax.Array
 ) -> jax.Array:
-    """Computes float32 [N, classes], of a segmentation [N, H, W, classes], of uint8 images [N, H, W, C]."""
+    """Computes float32 logits of uint8 images [N, H, W, C]: [N, classes], or [N, H, W, classes] of a segmentation."""
     return module.apply(variables, augment.normalize(images, spec.mean, spec.std), train=False)[0]
 
 
@@ -188,7 +188,7 @@ def _pixel_classes(module, spec, variables, images):
 
 
 def _check_images(images, shape):
-    """Refuses arrays that are not uint8 of the shape (None: any), and a single file or image."""
+    """Refuses arrays that are not uint8 of the shape (None: any size), and a single file or image."""
     expected = "a list of files, or uint8 [N, {}]".format(", ".join(str(n or "any") for n in shape))
     if isinstance(images, str | Path):
         raise ArgumentError("images", f"found {str(images)!r}, expected {expected}")
@@ -207,14 +207,14 @@ def _check_images(images, shape):
 
 @in_32_bits
 def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
-    """Reads the network of the newest checkpoint of a workdir, or of the BEST on held-out training images.
+    """Reads a workdir's network from the newest checkpoint, or from the BEST checkpoint on held-out training images.
 
     Args:
-      path: the workdir; or a folder that `export.write` made as "npz"; or a name in `artifacts.PRETRAINED`.
+      path: the workdir, a folder that `export.write` made as "npz", or a name in `artifacts.PRETRAINED`.
       checkpoint: NEWEST or BEST.
 
     Raises:
-      InputError: the workdir is not that of a training, or holds no such checkpoint.
+      InputError: the workdir is not the workdir of a training, or holds no such checkpoint.
     """
     if checkpoint not in (NEWEST, BEST):
         raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
@@ -229,20 +229,32 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
         module = train_model.make_segmentation_network(config, genotype, len(spec.labels))
     else:
         module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
-    # The rate does not matter here, but that it is a schedule does: it makes the state a counter.
+    # The rate's value does not matter here. It must be a schedule, because the state then has a counter.
     weights = train_build.make_sgd_numbers(config)
     optimizer = make_optimizer(weights, optax.constant_schedule(0.0))
     template = train_step.state_shapes(module, optimizer, spec.shape)
-    folder = path / artifacts.CHECKPOINTS
     if checkpoint == NEWEST and artifacts.is_exported(path):
         sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template.sums)
         state = template._replace(
             step=np.int32(0), opt_state=(), sums=sums, **_read_weights(path, template)
         )
         return Trained(config=config, spec=spec, module=module, state=state, step=0)
+    folder = path / artifacts.CHECKPOINTS
+    state, step = _restore(folder, checkpoint, config.run.keep_checkpoints, template)
+    return Trained(config=config, spec=spec, module=module, state=state, step=step)
+
+
+def _restore(
+    folder: Path, checkpoint: str, keep: int, template: TrainState
+) -> tuple[TrainState, int]:
+    """Restores the NEWEST or the BEST checkpoint of a folder and returns its step, too.
+
+    Raises:
+      InputError: the folder holds no such checkpoint, or the checkpoint has NaN or infinity.
+    """
     restored = None
     if folder.is_dir():
-        with Checkpoints(folder, config.run.keep_checkpoints, read_only=True) as checkpoints:
+        with Checkpoints(folder, keep, read_only=True) as checkpoints:
             restore = {NEWEST: checkpoints.restore_latest, BEST: checkpoints.restore_best}
             restored = restore[checkpoint](template)
     if restored is None:
@@ -253,19 +265,19 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
         raise InputError(
             f"{folder / str(step)}: found NaN or infinity in {name}, expected a network"
         )
-    return Trained(config=config, spec=spec, module=module, state=state, step=step)
+    return state, step
 
 
 def load_beginning(folder: Path, genotype: Genotype, workdir: Path) -> Trained:
     """Reads the network of `config.init_from`, with which a run begins.
 
     Args:
-      folder: what `config.init_from` names.
-      genotype: the run's cell, which has to be the network's too.
-      workdir: the run's own.
+      folder: the folder that `config.init_from` names.
+      genotype: the run's cell; the network must have the same cell.
+      workdir: the run's workdir.
 
     Raises:
-      InputError: it is the run's own workdir, `load` refuses it, or it has another cell.
+      InputError: the folder is the run's workdir, `load` refuses it, or it has another cell.
     """
     if folder.resolve() == workdir.resolve():
         raise InputError(f"config.init_from: found this run's own workdir, {workdir}")
@@ -281,7 +293,7 @@ def load_beginning(folder: Path, genotype: Genotype, workdir: Path) -> Trained:
 
 
 def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
-    """Reads weights and batch statistics from an .npz file; those of an auxiliary head are not in it."""
+    """Reads weights and batch statistics from an .npz file, which has none of an auxiliary head."""
     file = path / artifacts.WEIGHTS
     tree = {"params": template.params, "batch_stats": template.batch_stats}
     wanted: dict[str, Any] = flatten_dict(tree, sep="/")
@@ -293,14 +305,14 @@ def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{file}: cannot be read (found {error})") from error
     for name in wanted.keys() | found.keys():
-        shapes = [of[name].shape if name in of else "nothing" for of in (found, wanted)]
+        shapes = [arrays[name].shape if name in arrays else "nothing" for arrays in (found, wanted)]
         if shapes[0] != shapes[1]:
             raise InputError(f"{file}: {name}: found {shapes[0]}, expected {shapes[1]}")
     return unflatten_dict(found, sep="/")
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag that says which network of a workdir, --checkpoint."""
+    """Adds the flag --checkpoint, which chooses one of a workdir's networks."""
     parser.add_argument(
         "--checkpoint",
         choices=(NEWEST, BEST),

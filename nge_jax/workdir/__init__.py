@@ -1,4 +1,4 @@
-"""The folder that a run leaves behind. Read `artifacts` first: the files and their readers.
+"""The folder that a run leaves behind. Read `artifacts` first: it has the files and their readers.
 
-`folder` decides whose a workdir is, `lock` keeps other processes out, `recorded` reads the config that a run had.
+`folder` decides which run may use a workdir, and `lock` keeps other processes out. `recorded` reads a run's config.
 """

@@ -1,4 +1,4 @@
-"""The files of a workdir: their names, and who writes and reads each; what is missing or broken is refused."""
+"""The files of a workdir: their names, and functions that write and read them and refuse missing or broken files."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,37 +14,41 @@ from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
-TIME = "%Y-%m-%dT%H:%M:%S%z"  # in environment.json
+TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
 METRICS = "metrics.jsonl"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
-ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"  # of a search
-ACCURACIES = "accuracies.json"  # of the cell found, where a table has them
-SEEDS = (
-    "seeds.json"  # of several searches in one workdir, each in a folder of its own, see `Member`
-)
-RANDOM_CELLS = "random_cells.json"  # how others do in a search's weights, beside the cell found
-SIZES = "sizes.json"  # of the network trained, or that the cell found would be trained in
-WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
-CONFUSION = "confusion.json"  # of a training's test
-# For TensorBoard, pictures of the run's end: written as a whole, and by their names read after all others.
+# P after each epoch of a search, and the cells that a strategy has evaluated.
+ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"
+# The accuracies of the cell found, if a table has them.
+ACCURACIES = "accuracies.json"
+# The results of several searches in one workdir; each search has a folder, see `Member`.
+SEEDS = "seeds.json"
+# The accuracies of the cell found and of random cells in a search's weights.
+RANDOM_CELLS = "random_cells.json"
+# The sizes of the trained network, or of networks of the cell found.
+SIZES = "sizes.json"
+# The weights of a network that was exported to be loaded again.
+WEIGHTS = "weights.npz"
+# The confusion matrix of a training's test.
+CONFUSION = "confusion.json"
+# Pictures of the run's end for TensorBoard. The file is written as a whole, and TensorBoard reads it after all others.
 EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
-EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
-REPORT_MARKDOWN, REPORT = (
-    "report.md",
-    "report.html",
-)  # the second is the last file that any task writes
+# Pictures of a segmentation's test, beside the report.
+EXAMPLES = "examples"
+# The HTML report is the last file that any task writes.
+REPORT_MARKDOWN, REPORT = "report.md", "report.html"
 
-# Networks that come with the program, by the names that commands take for their folders.
+# Folders of networks that come with the program, by the names that commands accept.
 PRETRAINED = {"digits:pretrained": Path(__file__).parents[1] / "pretrained" / "digits"}
 
-Size = tuple[str, int, int]  # a network's name, its parameters, multiply-adds for one image
+Size = tuple[str, int, int]  # a network's name, parameters, and multiply-adds for one image
 SIZE_FIELDS = ("name", "parameters", "multiply_adds")
-EpochRows = list[dict[str, Any]]  # one for each epoch
+EpochRows = list[dict[str, Any]]  # a row for each epoch
 
 
 class SearchHistory(NamedTuple):
-    """What history.npz holds of a search that has ended, as `write_history` describes it."""
+    """The arrays in history.npz of a search that has ended, see `write_history`."""
 
     architectures: np.ndarray
     rewards: np.ndarray
@@ -52,16 +56,16 @@ class SearchHistory(NamedTuple):
     accuracies: np.ndarray
 
     def reward(self, cell: np.ndarray) -> float | None:
-        """Returns the largest that the cell ever got; None where it was never evaluated."""
+        """Returns the cell's largest reward; None if the cell was never evaluated."""
         rewards = self.rewards[(self.architectures == cell).all((1, 2))]
         return rewards.max() if len(rewards) else None
 
 
 def find_run(name: str | Path) -> Path:
-    """Returns the folder of a run, or that of a network in PRETRAINED by its name; "~" expands.
+    """Returns the folder of a run, or of the network in PRETRAINED with this name; "~" expands.
 
     Raises:
-      InputError: nobody knows where the home folder is.
+      InputError: no home folder is known.
     """
     try:
         return PRETRAINED.get(str(name), Path(name).expanduser())
@@ -70,9 +74,11 @@ def find_run(name: str | Path) -> Path:
 
 
 class Member(NamedTuple):
-    """Which of several searches in one workdir.
+    """One of several searches in one workdir.
 
-    edge_model: "" where all have that of the config.
+    Attributes:
+      seed: the seed of the search.
+      edge_model: the edge model of the search; "" if all searches have the config's edge model.
     """
 
     seed: int
@@ -83,16 +89,16 @@ class Member(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The name of its folder within the workdir: "seed-0", or of several edge models "alpha-seed-0"."""
+        """The name of the search's folder in the workdir: "seed-0", or "alpha-seed-0" with several edge models."""
         return str(self).replace(" ", "-")
 
 
 def members(search: Mapping[str, Any], seed: int) -> list[Member]:
-    """Lists the searches that a config makes in one workdir; none where it is a single one.
+    """Lists the searches that a config makes in one workdir; the list is empty for a single search.
 
     Args:
-      search: the config's group of this name.
-      seed: the config's, that of all where `search` has edge models and no seeds.
+      search: the config's group `search`.
+      seed: the config's seed, which all searches have if `search` has no seeds.
     """
     seeds, models = (search.get(key, ()) for key in ("seeds", "edge_models"))
     if not seeds and not models:
@@ -101,16 +107,17 @@ def members(search: Mapping[str, Any], seed: int) -> list[Member]:
 
 
 def describe(several: Sequence[Member]) -> str:
-    """Returns what searches are called in a sentence: "seeds 0, 3", "alpha seed 0, nge seed 0"."""
+    """Names searches in a sentence, such as "seeds 0, 3" or "alpha seed 0, nge seed 0"."""
     if any(member.edge_model for member in several):
         return ", ".join(map(str, several))
     return f"seed{'s' * (len(several) > 1)} {', '.join(str(member.seed) for member in several)}"
 
 
 def read_members(workdir: Path) -> list[Member]:
-    """Reads which searches a workdir holds, each in a folder of its own; none where it holds a single run.
+    """Reads which searches have folders in a workdir; the list is empty for a single run.
 
-    Raises InputError where its config is no JSON object, or these are no seeds or no names of edge models.
+    Raises:
+      InputError: the workdir's config is no JSON object, or has something else as seeds or names of edge models.
     """
     config = read_json(workdir / CONFIG)
     search = config["search"] if isinstance(config.get("search"), dict) else {}
@@ -130,12 +137,12 @@ def read_members(workdir: Path) -> list[Member]:
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether a folder is no workdir, but holds the weights of an exported network."""
+    """Tells whether a folder is no workdir, but holds the weights of an exported network."""
     return (folder / WEIGHTS).is_file() and not (folder / CHECKPOINTS).is_dir()
 
 
 def read_history(path: Path) -> SearchHistory:
-    """Reads history.npz; raises InputError where it is missing or is not what such a search ends with."""
+    """Reads history.npz; raises InputError if it is missing or is not the history of a search that has ended."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected the history of a search")
     try:
@@ -153,12 +160,12 @@ def read_history(path: Path) -> SearchHistory:
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
-    """Reads a JSON object; raises InputError where the file is missing, not one, or lacks a key."""
+    """Reads a JSON object; raises InputError if the file is missing, is no JSON object, or lacks a key."""
     return _parse(_read(path), str(path), keys)
 
 
 def read_genotype(path: Path) -> genotype.Genotype:
-    """Reads a genotype; raises InputError where the file is missing, GenotypeError where it holds none."""
+    """Reads a genotype; raises InputError if the file is missing, GenotypeError if it holds no genotype."""
     try:
         return genotype.from_json(_read(path))
     except errors.GenotypeError as error:
@@ -166,7 +173,7 @@ def read_genotype(path: Path) -> genotype.Genotype:
 
 
 def read_cell(path: Path) -> cell.Cell:
-    """Reads what a search ended with, a genotype or a cell of NAS-Bench-201; errors as of `read_genotype`."""
+    """Reads a search's cell: a genotype or a cell of NAS-Bench-201. It raises the errors of `read_genotype`."""
     try:
         return cell.from_json(_read(path))
     except errors.GenotypeError as error:
@@ -174,9 +181,10 @@ def read_cell(path: Path) -> cell.Cell:
 
 
 def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
-    """Reads the epochs of metrics.jsonl in order; where two lines are of one epoch the later one adds.
+    """Reads the epochs of metrics.jsonl in order; a second line of an epoch adds to the first.
 
-    Raises InputError naming the line that is no JSON object, or the epoch that lacks one of `keys`.
+    Raises:
+      InputError: names a line that is no JSON object, or an epoch that lacks one of `keys`.
     """
     epochs: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(_read(path).splitlines(), 1):
@@ -194,9 +202,10 @@ def read_metrics(path: Path, keys: Collection[str]) -> EpochRows:
 
 
 def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
-    """Reads probabilities [epochs + 1, cell type, edge, operation] and the space that they are of.
+    """Reads P [epochs + 1, cell type, edge, operation] and the space of P.
 
-    Raises InputError where the file is missing, is no such archive, is of no known space, or its shapes disagree.
+    Raises:
+      InputError: the file is missing or no such archive, its space is unknown, or its shapes disagree.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected what a search records")
@@ -224,9 +233,12 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
 
 
 def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
-    """Reads what the edges counted beside `probs`, as of `read_architecture`: [epochs + 1, cell type, edge].
+    """Reads the edges' weights [epochs + 1, cell type, edge] beside `probs`, which `read_architecture` reads.
 
-    None of a search that weighs no edges. Raises InputError where the file is damaged or their shape is another.
+    Returns None for a search without weights of edges.
+
+    Raises:
+      InputError: the file is damaged, or the weights have another shape.
     """
     try:
         betas = files.read_arrays(path).get("betas")
@@ -238,13 +250,13 @@ def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
 
 
 def write_sizes(workdir: Path, sizes: Iterable[Size]) -> None:
-    """Writes the sizes of networks as sizes.json in the workdir, the first that of the run's own."""
+    """Writes the sizes of networks as sizes.json in the workdir; the first is the run's network."""
     networks = [dict(zip(SIZE_FIELDS, size, strict=True)) for size in sizes]
     write_json(workdir / SIZES, {"networks": networks})
 
 
 def read_sizes(workdir: Path) -> list[Size] | None:
-    """Reads what `write_sizes` writes; None where there is no such file, InputError where it is another."""
+    """Reads sizes.json; returns None without the file, and raises InputError if it holds something else."""
     path = workdir / SIZES
     if not path.exists():
         return None
@@ -258,21 +270,24 @@ def read_sizes(workdir: Path) -> list[Size] | None:
 
 
 def read_random_cells(workdir: Path) -> tuple[float, dict[str, float]] | None:
-    """Reads random_cells.json: the accuracy of the cell found, and those of others by name; None where there is none.
+    """Reads random_cells.json: the accuracy of the cell found, and the accuracies of random cells by name.
 
-    Raises InputError where it is another file.
+    Returns None without the file.
+
+    Raises:
+      InputError: the file holds something else.
     """
     path = workdir / RANDOM_CELLS
     if not path.exists():
         return None
     values = read_json(path, ("found", "random"))
-    others = values["random"] if isinstance(values["random"], dict) else {}
-    numbers = [values["found"], *others.values()]
-    if not others or not all(isinstance(n, int | float) for n in numbers):
+    accuracies = values["random"] if isinstance(values["random"], dict) else {}
+    numbers = [values["found"], *accuracies.values()]
+    if not accuracies or not all(isinstance(n, int | float) for n in numbers):
         raise InputError(
             f"{path}: expected accuracies of the cell found and of random ones, by name"
         )
-    return values["found"], others
+    return values["found"], accuracies
 
 
 def _read(path: Path) -> str:
@@ -302,19 +317,19 @@ def _check(value: dict[str, Any], place: str, keys: Collection[str]) -> None:
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value of JSON is a number of steps or epochs."""
+    """Tells whether a JSON value is a number of steps or epochs."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a value of JSON may begin a folder's name."""
+    """Tells whether a JSON value may begin a folder's name."""
     return isinstance(value, str) and value.isidentifier()
 
 
 def write_architecture(workdir: Path, history: Any, space: Space) -> None:
     """Writes P [epochs + 1, C, E, O], before the search and after each epoch, as architecture.npz in the workdir.
 
-    history: P, or a `Mixture` of P and betas [epochs + 1, C, E], which are written, too.
+    `history` is P, or a `Mixture` of P and betas [epochs + 1, C, E], which are written, too.
     """
     arrays = history._asdict() if isinstance(history, Mixture) else {"probs": history}
     _save_arrays(workdir / ARCHITECTURE, space, **arrays)
@@ -329,7 +344,7 @@ def write_history(
       workdir: the run's directory.
       architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept.
       rewards: float32 [queries].
-      final: at the end of a search the `candidates` [K, 2, 14] and their `accuracies` [K].
+      final: the `candidates` [K, 2, 14] and their `accuracies` [K], at the end of a search.
     """
     _save_arrays(workdir / HISTORY, DARTS, architectures=architectures, rewards=rewards, **final)
 

@@ -1,7 +1,7 @@
-"""What environment.json tells of every start of a run: versions, device, command, and what it took.
+"""The record of every start of a run in environment.json: versions, device, command, time and memory.
 
-The file holds the first start's values; "resumed" holds those of later ones by their numbers. Times that end on
-"_monotonic" are seconds of a clock that nobody sets: their difference tells how long a start took.
+The file holds the values of the first start. Its key "resumed" holds the values of later starts by their numbers. Times
+whose names end on "_monotonic" are seconds of a clock that nobody sets. Their difference is the length of a start.
 """
 
 import importlib.metadata
@@ -43,7 +43,7 @@ def environment() -> dict[str, Any]:
 
 
 def end(workdir: Path) -> None:
-    """Records that this start has done all but its report: when, after how long, and the most memory it took."""
+    """Records the end of this start, except for the report: the time, and the largest amounts of memory used."""
     values: dict[str, Any] = {"ended": time.strftime(TIME), "ended_monotonic": time.monotonic()}
     if (peak := _peak_memory()) is not None:
         values["peak_memory_bytes"] = peak
@@ -56,15 +56,15 @@ def end(workdir: Path) -> None:
 
 
 def record(workdir: Path, **values: Any) -> None:
-    """Adds values to what environment.json says of this start; the first process's, and where there is such a file."""
+    """Adds values to the record of this start, if environment.json exists; only the first process writes."""
     path = workdir / ENVIRONMENT
     if not distributed.is_first() or not path.exists():
         return
     runs = json.loads(files.read_text(path))
     resumed = runs.get("resumed")
-    this = [*resumed.values()][-1] if resumed else runs
-    this |= values
-    if "resumed" in runs:  # stays last
+    start = [*resumed.values()][-1] if resumed else runs
+    start |= values
+    if "resumed" in runs:  # keeps this key the last one
         runs["resumed"] = runs.pop("resumed")
     write_json(path, runs)
 
@@ -72,7 +72,7 @@ def record(workdir: Path, **values: Any) -> None:
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # this program, run from a checkout
+    except importlib.metadata.PackageNotFoundError:  # the program runs from a checkout
         return "not installed"
 
 
@@ -84,7 +84,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """Returns the name of the processor, such as "AMD EPYC 7B13", or that of its kind."""
+    """Returns the name of the processor, such as "AMD EPYC 7B13", or the name of its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -95,7 +95,7 @@ def processor() -> str:
 
 
 def _peak_memory() -> int | None:
-    """Returns the most memory in bytes that this process has held; None where the system does not tell."""
+    """Returns the most memory in bytes that this process has held; None if the system does not say."""
     try:
         import resource
     except ImportError:  # Windows

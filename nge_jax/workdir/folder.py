@@ -1,8 +1,8 @@
-"""The working directory of a run: whose it is, what it holds, when it may be used again.
+"""The working directory of a run: which run may use it, the files it holds, and when it may be used again.
 
-A directory is a workdir of this program when its `environment.json` says so. One that holds results belongs to the
-config that made them: the same config resumes it, another one is refused, and overwriting removes exactly the files
-listed in RESULTS, never anything else that lies there.
+A directory is a workdir of this program if its `environment.json` says so. A workdir with results belongs to the config
+that made them. The same config resumes the run, and another config is refused. Overwriting removes the files listed in
+RESULTS and the checkpoints, and nothing else.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ RESULTS = (
 
 
 def check_place(path: Path) -> None:
-    """Refuses a path where no run of any config could have its workdir; reads only, and asks nothing of jax.
+    """Refuses a path that can be no workdir with any config; only reads, and does not start jax.
 
     Raises:
       InputError: it is a file, or holds files of somebody else, or its name is no UTF-8.
@@ -99,18 +99,19 @@ def check_place(path: Path) -> None:
         raise InputError(f"--workdir: {path} is a file, expected a directory")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise InputError(f"--workdir: {path} cannot be read and written by this user")
-    nobodys = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
-    if all(entry.name in nobodys for entry in path.iterdir()):
+    # A run that was killed while it began leaves only these files.
+    leftovers = {RUN_LOCK, half_written(path / ENVIRONMENT).name}
+    if all(entry.name in leftovers for entry in path.iterdir()):
         return
     if not is_ours(path):
         raise InputError(
-            f"--workdir: {path} is not empty and was not written by nge_jax (no {ENVIRONMENT} of its), "
+            f"--workdir: {path} is not empty and was not written by nge_jax (it has no {ENVIRONMENT} of nge_jax), "
             "expected a new or empty directory or a workdir"
         )
 
 
 def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Refuses a workdir that `prepare` would refuse; reads only.
+    """Refuses a workdir that a run of this config may not use; only reads.
 
     Args:
       path: the directory.
@@ -118,7 +119,7 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
       overwrite: whether an earlier run's results are to be removed.
 
     Raises:
-      InputError: it is a file, or holds files of somebody else, or results of a different config.
+      InputError: see `check_place`; or the workdir holds results of a different config.
     """
     path = Path(path)
     check_place(path)
@@ -130,15 +131,15 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
-            "give those of the workdir to go on, or choose another --workdir (--overwrite removes the run in this one)"
+            "give the workdir's values to go on, or choose another --workdir (--overwrite removes the run in this one)"
         )
 
 
 def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
-    """Returns the numbers that the run in a workdir began with: those of `keys` that are over 0; none without a run.
+    """Returns the values above 0 of `keys` with which the run in a workdir began; empty without a run.
 
     Raises:
-      InputError: no run can have its workdir there, or what the run records cannot be read.
+      InputError: see `check_place`; or the run's config cannot be read.
     """
     check_place(path)
     recorded = _read_recorded(path) or {}
@@ -150,7 +151,7 @@ def expand(path: str | Path) -> Path:
     """Returns the path with "~" for the user's home.
 
     Raises:
-      InputError: nobody knows where that is.
+      InputError: no home folder is known.
     """
     try:
         return Path(path).expanduser()
@@ -165,15 +166,15 @@ def prepare(
     overwrite: bool,
     texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Makes `path` the workdir of `config` and returns it; results in it are kept if they are to be resumed.
+    """Makes `path` the workdir of `config` and returns it; a run that resumes keeps its results.
 
-    Call it when all is checked, this workdir by `check`: with `overwrite` it removes an earlier run's results.
+    Call it after all checks, also `check` of this workdir: with `overwrite` it removes an earlier run's results.
 
     Args:
       path: the directory.
       config: the values of the run's config.
       overwrite: whether to remove an earlier run's results.
-      texts: files that the workdir begins with, by names.
+      texts: the files with which the workdir begins, by name.
 
     Raises:
       InputError: the folder cannot be made.
@@ -187,17 +188,17 @@ def prepare(
     resumes = _has_results(path) and not overwrite
     if resumes:
         runs = json.loads(files.read_text(path / ENVIRONMENT))
-        if not isinstance(runs.get("resumed"), dict):  # somebody has edited it
+        if not isinstance(runs.get("resumed"), dict):  # somebody has edited the file
             runs["resumed"] = {}
         numbers = [int(number) for number in runs["resumed"] if number.isdecimal()]
         runs["resumed"][str(max(numbers, default=0) + 1)] = this_run
     else:
-        _remove_results(path)  # check has made sure that they are ours
+        _remove_results(path)  # `check` has made sure that this program wrote them
         runs = this_run | {"resumed": {}}
-    # The environment first: without it the directory would not be known for ours.
+    # The environment comes first, because without it the directory would be no workdir.
     write_atomically(path / ENVIRONMENT, json.dumps(runs, indent=2) + "\n")
     if not resumes:
-        with contextlib.suppress(OSError):  # if it is a folder, and empty
+        with contextlib.suppress(OSError):  # removes an empty folder of this name, if there is one
             (path / CONFIG).rmdir()
         write_atomically(path / CONFIG, json.dumps(config, indent=2) + "\n")
     for name, text in texts.items():
@@ -206,24 +207,24 @@ def prepare(
 
 
 def remove(path: Path) -> None:
-    """Takes a workdir away, but for what is none of this program's files; nothing happens where it is none."""
+    """Removes this program's files from a workdir, and the folder if it is empty then; leaves other folders alone."""
     if not is_ours(path):
         return
     _remove_results(path)
     for name in (CONFIG, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
     for folder in (path / CHECKPOINTS, path):
-        with contextlib.suppress(OSError):  # it holds something else
+        with contextlib.suppress(OSError):  # the folder holds other files
             folder.rmdir()
 
 
 def has_checkpoints(path: Path) -> bool:
-    """Whether a run in the workdir `path` would go on from one."""
+    """Tells whether a run in the workdir `path` would resume from a checkpoint."""
     return any(entry.name.isdigit() for entry in path.glob(f"{CHECKPOINTS}/*"))
 
 
 def _read_recorded(path):
-    """Reads the config of the run that a workdir holds, its keys joined by dots; None where it holds no run."""
+    """Reads the config of a workdir's run, with keys joined by dots; None if the workdir holds no run."""
     if not path.exists() or not _has_results(path):
         return None
     try:
@@ -236,7 +237,7 @@ def _read_recorded(path):
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a directory is a workdir of this program."""
+    """Tells whether a directory is a workdir of this program."""
     try:
         return json.loads(files.read_text(path / ENVIRONMENT))["program"] == "nge_jax"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -244,20 +245,20 @@ def is_ours(path: Path) -> bool:
 
 
 def _has_results(path):
-    """Whether there is anything to lose: a run that was stopped before its first checkpoint has nothing."""
+    """Tells whether a workdir has results. A run that was stopped before the first checkpoint has none."""
     metrics = path / METRICS
     return has_checkpoints(path) or (metrics.exists() and metrics.stat().st_size > 0)
 
 
 def _remove_results(path):
-    # Checkpoints first: should it be killed here, what is left starts from the beginning.
+    # Checkpoints are removed first. If a kill interrupts this, the remaining files start from the beginning.
     checkpoints = path / CHECKPOINTS
     if not checkpoints.is_dir():
         _remove(checkpoints)
     for entry in checkpoints.glob("[0-9]*"):
         _remove(entry)
-    for entry in path.iterdir():  # also links that lead nowhere, which `glob` does not find
-        # Or what a killed process has left of one, see `half_written`.
+    for entry in path.iterdir():  # finds dead links, too, unlike `glob`
+        # A killed process may have left a half-written file, see `half_written`.
         name = entry.name.removesuffix(half_written(Path("-")).name[1:])
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULTS):
             _remove(entry)
@@ -271,14 +272,18 @@ def _remove(entry):
 
 
 def _differences(younger, recorded, given):
-    """["key: workdir has X, now Y", ...] over the keys that matter; those younger than the run change nothing."""
+    """Lists differences as "key: workdir has X, now Y", for keys that change results.
+
+    A key that is younger than the run has the value by which it changes nothing.
+    """
     absent = "nothing"
     recorded = {k: v for k, v in younger.items() if k in given} | recorded
     keys = sorted(
         key
         for key in recorded.keys() | given.keys()
         if not key.startswith(HARMLESS)
-        and _moveless(key, recorded.get(key, absent)) != _moveless(key, given.get(key, absent))
+        and _without_place(key, recorded.get(key, absent))
+        != _without_place(key, given.get(key, absent))
     )
     return [
         f"{key}: workdir has {recorded.get(key, absent)!r}, now {given.get(key, absent)!r}"
@@ -286,8 +291,8 @@ def _differences(younger, recorded, given):
     ]
 
 
-def _moveless(key, value):
-    """Returns a value without the place of a user's images, which may move: what they hold is compared instead."""
+def _without_place(key, value):
+    """Returns a value without the path of a user's images, which may move; the images themselves are compared."""
     if key == "data.name" and isinstance(value, str) and value.startswith(("folder:", "npz:")):
         return value.partition(":")[0]
     return value

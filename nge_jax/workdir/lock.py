@@ -1,8 +1,8 @@
-"""One run, one workdir: a lock that a run holds as long as it lives.
+"""A lock by which only one run at a time uses a workdir.
 
-It is the operating system's (flock) on the file RUN_LOCK of the workdir, so that a process which was killed has lost
-it and the next run takes it over. The file says who holds it. Where a file system knows no such locks the file alone
-counts, and a process of this host which has ended does not.
+It is a lock of the operating system (flock) on the workdir's file RUN_LOCK. A killed process loses the lock, and the
+next run takes it. The file names the process that holds the lock. On a file system without such locks, the file itself
+is the lock, unless it names a process of this host that has ended.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 
 RUN_LOCK = "run.lock"
-# What a file system says that knows no locks; ENOLCK also a file server that is out of them.
+# The errors of file systems without locks. A file server without free locks also gives ENOLCK.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
 def held(path: str | Path) -> Iterator[None]:
-    """Holds the workdir; it is made if it is not there, and taken away again if nothing was written into it.
+    """Holds the lock of a workdir. Makes the workdir if it is missing, and removes it if it stays empty.
 
-    Of several processes the first holds it for all: each must call this.
+    The first of several processes holds the lock for all. Each process must call this function.
 
     Raises:
-      InputError: another run holds it, or it cannot be made or written.
+      InputError: another run holds the lock, or the workdir cannot be made or written.
     """
     path, lock, refusal = Path(path), None, None
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -54,14 +54,15 @@ def held(path: str | Path) -> Iterator[None]:
         if lock is not None:
             _release(path, lock)
             for folder in made:
-                with contextlib.suppress(OSError):  # it holds something by now
+                with contextlib.suppress(OSError):  # the folder is not empty
                     folder.rmdir()
 
 
 def check_free(path: str | Path) -> None:
-    """Refuses a workdir that another run holds, at once; changes nothing.
+    """Refuses a workdir that another run holds, without waiting or changing anything.
 
-    Of several processes none can tell its own run's lock from another's: `held` refuses for all of them.
+    With several processes it does nothing, because a process cannot tell its run's lock from another run's. Then `held`
+    refuses for all.
 
     Raises:
       InputError: names the process.
@@ -71,7 +72,7 @@ def check_free(path: str | Path) -> None:
         return
     try:
         descriptor = os.open(file, os.O_RDWR)
-    except OSError:  # gone again, or not ours to write: `held` finds out
+    except OSError:  # the file is gone or cannot be written, and `held` will refuse if necessary
         return
     try:
         _lock(file, descriptor)
@@ -80,7 +81,7 @@ def check_free(path: str | Path) -> None:
 
 
 def _acquire(path):
-    """Makes and locks the file; returns its descriptor, whose end is the lock's."""
+    """Makes and locks the file; returns its descriptor, which holds the lock until it is closed."""
     file = path / RUN_LOCK
     while True:
         try:
@@ -89,13 +90,13 @@ def _acquire(path):
             raise InputError(f"--workdir: {path} cannot be made ({error.strerror})") from error
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # another run has taken its folder away in between
+        except FileNotFoundError:  # another run has removed the folder in between
             continue
         except OSError as error:
             raise InputError(f"--workdir: {path} cannot be written ({error.strerror})") from error
         try:
             _lock(file, descriptor)
-            # The run that held it may have removed it in between: then this is no file of anybody's.
+            # The run that held the lock may have removed the file in between. Then a lock on it counts for nobody.
             if file.exists() and os.path.samestat(os.fstat(descriptor), file.stat()):
                 _write_holder(descriptor)
                 return descriptor
@@ -121,9 +122,9 @@ def _lock(file, descriptor):
         holder = _read_holder(descriptor)
         if not holder or not _may_live(holder):
             return
-    who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
+    process = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
     raise InputError(
-        f"--workdir: {file.parent} is in use by another run ({who if holder else 'which begins now'}); "
+        f"--workdir: {file.parent} is in use by another run ({process if holder else 'which begins now'}); "
         f"wait for its end, or choose another --workdir"
     )
 
@@ -136,7 +137,7 @@ def _write_holder(descriptor):
 
 
 def _read_holder(descriptor):
-    """Returns what the holder has written; nothing where it has not yet."""
+    """Returns the facts that the holder has written; empty if it has not yet written them."""
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
@@ -145,20 +146,20 @@ def _read_holder(descriptor):
 
 
 def _may_live(holder):
-    """Whether the process may still be there; of another host's nobody here can tell."""
+    """Tells whether the process may still run. For a process of another host the answer is always yes."""
     if holder.get("host") != socket.gethostname():
         return True
     try:
         os.kill(int(holder["pid"]), 0)
     except (ProcessLookupError, KeyError, ValueError, TypeError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # the process runs and belongs to another user
         return True
     return True
 
 
 def _release(path, descriptor):
-    # Removed before it is given up: who opens it in between finds that it is no longer the file of that name.
+    # The file is removed before the lock ends. A run that opens it in between finds that the name is gone.
     with contextlib.suppress(OSError):
         (path / RUN_LOCK).unlink()
     os.close(descriptor)

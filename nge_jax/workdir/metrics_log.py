@@ -1,4 +1,4 @@
-"""The rows of a run's epochs, as they are written: metrics.jsonl, and the same for TensorBoard."""
+"""Writes the rows of a run's epochs to metrics.jsonl and for TensorBoard."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from nge_jax.workdir.artifacts import (
     read_metrics,
 )
 
-# Of a report's pictures: their names, and their tags.
+# The names of a report's pictures, and their tags.
 PICTURES = {
     "cell_*": "cell/{}",
     "heat": "P/last",
@@ -35,17 +35,15 @@ PICTURES = {
 class MetricsLog:
     """metrics.jsonl and TensorBoard events in a workdir, a row per epoch.
 
-    Write a row before saving the checkpoint of its step: then none can be lost, and those that a
-    resumed run will write again (of steps later than the checkpoint's) are dropped here; TensorBoard is
-    told to forget them.
+    Write a row before the checkpoint of the same step is saved, so that no row can be lost. A resumed run writes rows
+    of later steps again. This class therefore drops those rows, and TensorBoard forgets them.
 
     Args:
       workdir: the run's directory.
-      step: the step that the run starts from, 0 or the restored one.
+      step: the step that the run starts from: 0, or the restored step.
 
     Raises:
-      InputError: a line of metrics.jsonl, other than a half-written last one, is no JSON object with
-        a step.
+      InputError: a line of metrics.jsonl, other than a half-written last line, is no JSON object with a step.
     """
 
     def __init__(self, workdir: str | Path, step: int):
@@ -61,7 +59,9 @@ class MetricsLog:
         metrics: Mapping[str, float | int | str],
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Appends a row (with a "step"), on disk before it returns; of the arrays [H, W] TensorBoard shows pictures.
+        """Appends a row, which has a "step". TensorBoard shows the arrays [H, W] as pictures.
+
+        The row is on disk when this method returns.
 
         Raises:
           FloatingPointError: a value is infinite or not a number; nothing is written.
@@ -83,12 +83,11 @@ class MetricsLog:
 
 
 def show_pictures(workdir: Path) -> None:
-    """Gives TensorBoard the pictures that a report has drawn into the workdir, at the run's last step."""
-    found = {tag: sorted(workdir.glob(f"{pattern}.png")) for pattern, tag in PICTURES.items()}
+    """Shows the pictures that a report has drawn in the workdir in TensorBoard, at the run's last step."""
     pngs = {
         tag.format(path.stem.partition("_")[2]): path.read_bytes()
-        for tag, paths in found.items()
-        for path in paths
+        for pattern, tag in PICTURES.items()
+        for path in sorted(workdir.glob(f"{pattern}.png"))
     }
     last = read_metrics(workdir / METRICS, ())[-1]
     if pngs and "step" in last:
@@ -96,10 +95,10 @@ def show_pictures(workdir: Path) -> None:
 
 
 def _drop_after(path, step):
-    """Cuts the rows after `step`, and a last line that a killed process left half-written."""
+    """Removes the rows after `step`, and a last line that a killed process left half-written."""
     if not os.path.lexists(path):
         return
-    # What follows the last newline is half a line; it may end within a character.
+    # Bytes after the last newline are half a line, which may end within a character.
     try:
         whole = files.read_bytes(path, files.TEXT_BYTES)
         text = whole[: whole.rfind(b"\n") + 1].decode()

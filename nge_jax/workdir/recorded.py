@@ -13,7 +13,7 @@ from nge_jax.settings.checks import is_like
 from nge_jax.settings.configs import FIRST_OF_TASK, describe_type, flatten, shipped_values
 from nge_jax.workdir import artifacts
 
-# What a trained network is made of and read back by, of each task that trains one.
+# The keys, by task, from which a trained network is made and read.
 NETWORK_KEYS = {
     "train": ("network", "weights", "run.keep_checkpoints", "train.auxiliary_weight", "genotype"),
     "segment": ("network", "weights", "run.keep_checkpoints", "genotype"),
@@ -48,15 +48,15 @@ YOUNGER: dict[str, dict[str, Any]] = {
     },
 }
 
-# Of a search's, those that were not there yet when a second space was.
+# Keys of a search that are younger than the second space.
 YOUNGER_THAN_SPACES = ("search.entropy_weight", "search.seeds", "search.edge_models")
 
 
 def read(workdir: Path) -> ConfigDict:
-    """Reads the config of the run whose workdir it is; keys that its version did not have get their defaults.
+    """Reads the config of a workdir's run. Keys that are younger than the run get their defaults.
 
     Raises:
-      InputError: there is none, or it names no task.
+      InputError: there is no config, or it names no task.
     """
     values = artifacts.read_json(workdir / artifacts.CONFIG, ("task",))
     task = values["task"]
@@ -65,15 +65,18 @@ def read(workdir: Path) -> ConfigDict:
     for key, value in _younger_keys(values, workdir).items():
         *group, last = key.split(".")
         holder = values.setdefault(group[0], {}) if group else values
-        if isinstance(holder, dict):  # else somebody has edited it, and it is refused later
+        if isinstance(
+            holder, dict
+        ):  # an edited config may have something else, and is refused later
             holder.setdefault(last, copy.copy(value))
     return ConfigDict(values)
 
 
 def younger_values(task: str, workdir: Path) -> dict[str, Any]:
-    """Returns the values by which the keys of YOUNGER change nothing in the run whose workdir it is."""
+    """Returns the values by which the keys of YOUNGER change nothing in the workdir's run."""
     younger = dict(YOUNGER.get(task, {}))
-    if "data.channels" in younger:  # which an earlier version has chosen and kept in another file
+    # An earlier version has chosen the channels, and recorded them in another file.
+    if "data.channels" in younger:
         with contextlib.suppress(InputError):
             shape = artifacts.read_json(workdir / artifacts.DATASET, ("shape",))["shape"]
             if isinstance(shape, list) and shape and shape[-1] in (1, 3):
@@ -82,7 +85,7 @@ def younger_values(task: str, workdir: Path) -> dict[str, Any]:
 
 
 def _younger_keys(values, workdir):
-    """Takes those of YOUNGER that a recorded config of its kind has in this version."""
+    """Returns the keys of YOUNGER that a config of the recorded config's kind has in this version."""
     data, search = (flatten({name: values.get(name) or {}}) for name in ("data", "search"))
     names = {
         "search": "search_folder" if "data.image_size" in data else "search_cifar",
@@ -102,9 +105,9 @@ def _younger_keys(values, workdir):
 
 
 def check_network_keys(config: ConfigDict, workdir: Path) -> None:
-    """Refuses the config that a training's workdir records if its network cannot be made by it.
+    """Refuses the config that a training's workdir records if no network can be made from it.
 
-    It may be of an older version, or damaged.
+    The config may be damaged, or an older version may have written it.
 
     Raises:
       InputError: names the keys.

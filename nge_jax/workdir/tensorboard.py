@@ -1,7 +1,7 @@
-"""A run's numbers and pictures for TensorBoard, written by its own record writer: TensorFlow is not imported.
+"""Writes a run's numbers and pictures for TensorBoard by TensorBoard's record writer, without TensorFlow.
 
-TensorFlow would take a search half a gigabyte and seconds, for this alone. Tags stand in groups, as TensorBoard shows
-them: `loss/train`, `accuracy/valid`, `entropy/normal`, `ops_normal/sep_conv_3x3`.
+TensorFlow would cost a search half a gigabyte and seconds, only for this. TensorBoard groups tags by their beginnings:
+`loss/train`, `accuracy/valid`, `entropy/normal`, `ops_normal/sep_conv_3x3`.
 """
 
 import io
@@ -19,13 +19,14 @@ from nge_jax.files import half_written, write_atomically
 from nge_jax.space.spaces import SPACES
 from nge_jax.workdir.names import printable
 
-NAMES = "events.out.tfevents."  # begin those of the files
+NAMES = "events.out.tfevents."  # the beginning of the files' names
 TIMED = re.compile(re.escape(NAMES) + r"(\d+\.\d{6})\.")
-SIDE = 24  # pixels of a value in the picture of an array
-SHADES = np.array([[254, 254, 254], [20, 96, 155]], float)  # of 0, and of an array's largest value
-# What the first match makes of a metric's name; a name without one is its own tag.
+SIDE = 24  # pixels of a value's square in the picture of an array
+# The color of 0, and the color of an array's largest value.
+SHADES = np.array([[254, 254, 254], [20, 96, 155]], float)
 _KINDS = "|".join(kind for space in SPACES.values() for kind in space.cell_types)
 _OPERATIONS = "|".join({name: 0 for space in SPACES.values() for name in space.operations})
+# Patterns of metrics' names and the tags made from them. The first match counts; without a match the name is the tag.
 TAGS = (
     (r"(.+)_sd", r"sd/\1"),
     (rf"({_OPERATIONS})_({_KINDS})", r"ops_\2/\1"),
@@ -42,7 +43,7 @@ TAGS = (
 
 
 def tag(name: str) -> str:
-    """Returns the tag of a metric: "loss/train" of "weight_loss", say."""
+    """Returns the tag of a metric, such as "loss/train" for "weight_loss"."""
     name = printable(name)
     for pattern, made in TAGS:
         if match := re.fullmatch(pattern, name):
@@ -55,9 +56,9 @@ class Events:
 
     Args:
       workdir: the run's directory.
-      step: that of the checkpoint which the run goes on from, 0 for none. Later steps are cut from the files of
-        earlier starts, and a TensorBoard that has read them forgets them.
-      settings: of the run's config by keys joined by dots, for the table of hyperparameters.
+      step: the step of the checkpoint from which the run resumes; 0 without a checkpoint. Later steps are removed from
+        the files of earlier starts, and a running TensorBoard forgets them.
+      settings: the values of the run's config by keys joined by dots, for the table of hyperparameters.
     """
 
     def __init__(self, workdir: Path, step: int, settings: Mapping[str, Any]):
@@ -67,21 +68,21 @@ class Events:
         self._event = Event
         files = list(workdir.glob(f"{NAMES}*"))
         halves = [file for file in files if file.suffix == half_written(file).suffix]
-        for (
-            half
-        ) in halves:  # of a start that was killed while it cut; TensorBoard would read them, too
+        # A start that was killed in `_cut` leaves these files, which TensorBoard would read, too.
+        for half in halves:
             half.unlink()
         for file in files:
             if file not in halves:
                 _cut(file, step)
         now = time.time()
-        # TensorBoard reads files by their names: after those of earlier starts, also if the clock was set back since.
+        # TensorBoard reads files in the order of their names: this one follows earlier starts, also after the clock was
+        # set back. Fractions of a second give two runs of one process different files.
         earlier = [float(match[1]) for file in files if (match := TIMED.match(file.name))]
         begin = max([now, *(moment + 0.001 for moment in earlier)])
         name = f"{NAMES}{begin:.6f}.{socket.gethostname()}.{os.getpid()}"
         self._records = RecordWriter((workdir / name).open("wb"))
         self._write(wall_time=now, file_version="brain.Event:2")
-        # Events of this step and of later ones that stand in earlier files are dropped.
+        # TensorBoard drops events of this step and of later steps that it has read from earlier files.
         start = SessionLog(status=SessionLog.START)
         self._write(wall_time=now, step=step + 1 if step else 0, session_log=start)
         if settings:
@@ -97,7 +98,10 @@ class Events:
         numbers: Mapping[str, float],
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Adds numbers of a step by the names of their metrics, and arrays [H, W], not negative; readable at once."""
+        """Adds a step's numbers by their metrics' names, and arrays [H, W] without negative values.
+
+        TensorBoard can read them when this method returns.
+        """
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
@@ -118,9 +122,9 @@ class Events:
 
 
 def _cut(file: Path, step: int) -> None:
-    """Takes what is of later steps, and a last record that is not whole, out of a file; of one that is no such, all.
+    """Removes records of later steps, and everything from the first broken record on, from a file of events.
 
-    A record is the length of its content (8 bytes), a sum (4), the content, a sum (4).
+    A record is the length of the content (8 bytes), a checksum (4), the content, and a checksum (4).
     """
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
@@ -142,7 +146,7 @@ def _cut(file: Path, step: int) -> None:
 
 
 def pictures(step: int, pngs: Mapping[str, bytes]) -> bytes:
-    """Returns a whole file of events that shows PNG pictures, by tag, at a step."""
+    """Returns the bytes of a file of events that shows PNG pictures, by tag, at a step."""
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -156,14 +160,14 @@ def pictures(step: int, pngs: Mapping[str, bytes]) -> bytes:
 
 
 def array_picture(array: np.ndarray) -> bytes:
-    """Draws an array [H, W] as a PNG, a square for each value, the darker the larger; 0 is white."""
+    """Draws an array [H, W] as a PNG with a square for each value; larger values are darker, and 0 is white."""
     parts = np.asarray(array, float) / (np.max(array) or 1.0)
     pixels = SHADES[0] + parts[..., None] * (SHADES[1] - SHADES[0])
     return encode_png(pixels.repeat(SIDE, 0).repeat(SIDE, 1).round().astype(np.uint8))
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Encodes uint8 [H, W, 3]."""
+    """Encodes pixels, uint8 [H, W, 3], as a PNG."""
     from PIL import Image
 
     file = io.BytesIO()

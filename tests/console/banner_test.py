@@ -1,4 +1,4 @@
-"""What a run says of itself before it computes."""
+"""The lines that a run prints before it computes."""
 
 import os
 import re

@@ -20,14 +20,14 @@ from tests.helpers.terminal import Clock, Terminal
 def test_without_a_terminal_a_line_every_half_minute():
     stream, clock = io.StringIO(), Clock()
     shown = progress.Progress(100_000, done=20_000, stream=stream, clock=clock)
-    clock.now = 1000.0  # compiling
+    clock.now = 1000.0  # compiling takes this long
     shown.begin("epoch 3")
     for second in range(1, 66):  # 400 images a second, then half as many
         clock.now = 1000.0 + second
         shown.advance(400 if second <= 30 else 200, "epoch 3/25, weights")
     shown.close()
     assert stream.getvalue().splitlines() == [
-        # 68,000 are left at 400 a second, then 62,000 at 200.
+        # First 68,000 images are left at 400 a second, then 62,000 at 200.
         "epoch 3/25, weights: 32.0 % done, 400 images/s, 02:50 left",
         "epoch 3/25, weights: 38.0 % done, 200 images/s, 05:10 left",
     ]
@@ -110,18 +110,18 @@ def test_a_resumed_run_ends_with_the_same_rows(tmp_path):
     metrics.close()
     assert rows(tmp_path) == written
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 4, "st')  # killed here
-    metrics = MetricsLog(tmp_path, 20)  # the checkpoint of step 20 was the last
+        file.write('{"epoch": 4, "st')  # a kill left half a line
+    metrics = MetricsLog(tmp_path, 20)  # the last checkpoint was of step 20
     assert rows(tmp_path) == written[:2]
     metrics.write(written[2])
     metrics.close()
     assert rows(tmp_path) == written
-    MetricsLog(tmp_path, 0).close()  # no checkpoint at all
+    MetricsLog(tmp_path, 0).close()  # there was no checkpoint
     assert rows(tmp_path) == []
 
 
 def read_events(path):
-    """What TensorBoard shows of a workdir: by tag, (step, value) of numbers, the tensors of all else."""
+    """Reads a workdir's data by tag as TensorBoard does: (step, value) of numbers, and the tensors of other data."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
@@ -160,7 +160,7 @@ def test_tensorboard_knows_the_settings(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    data = {"mean": [0.5], "flip": True, "name": "folder:caf\udce9"}  # of a name that is not UTF-8
+    data = {"mean": [0.5], "flip": True, "name": "folder:caf\udce9"}  # the name is not UTF-8
     (tmp_path / "config.json").write_text(json.dumps({"seed": 3, "data": data}))
     MetricsLog(tmp_path, 0).close()
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -182,9 +182,10 @@ def test_a_resumed_run_shows_each_step_once(tmp_path, monkeypatch, clock):
             metrics.write({"step": at, "train_loss": at + step})
         metrics.close()
         (newest,) = {*tmp_path.glob("events.*")} - before
-        with newest.open("ab") as file:  # killed within a record
+        with newest.open("ab") as file:  # a kill left half a record
             file.write((100).to_bytes(8, "little") + b"half")
-        half_written(newest).write_bytes(newest.read_bytes())  # killed while it cut an earlier file
+        # Another kill came while a start cut an earlier file.
+        half_written(newest).write_bytes(newest.read_bytes())
     MetricsLog(tmp_path, 40).close()
     assert not [*tmp_path.glob("*.new")]
     assert read_events(tmp_path)["loss/train"] == [(10, 10), (20, 20), (30, 50), (40, 60)]
@@ -242,7 +243,7 @@ def test_a_note_is_shown_once_while_it_lasts_and_below_the_last_row(tmp_path, ca
     columns = (progress.Column("epoch", "{epoch}", 5),)
     notes = [["a"], ["a", "b"], ["b"], ["a", "b"], ["a", "b"]]
     with progress.EpochLog(tmp_path, columns, step=0, images=5, done=0) as log:
-        for epoch, of_epoch in enumerate(notes, 1):
-            log.show({"epoch": epoch}, of_epoch, last=epoch == len(notes))
+        for epoch, epoch_notes in enumerate(notes, 1):
+            log.show({"epoch": epoch}, epoch_notes, last=epoch == len(notes))
     shown = capsys.readouterr().out.split()
     assert shown == ["1", "a", "2", "b", "3", "4", "a", "5", "a", "b"]

@@ -1,4 +1,4 @@
-"""What is shown while a run waits, and what it knows of how long that takes."""
+"""The line that is shown while a run waits, and the time that the activity took before."""
 
 import io
 import threading
@@ -11,7 +11,7 @@ from tests.helpers.terminal import Clock, Terminal
 
 
 class Tickers:
-    """In the place of threads: a test ticks itself."""
+    """Replaces the threads, so that a test calls `tick` when it needs to."""
 
     def __init__(self):
         self.made = []

@@ -24,7 +24,7 @@ print(cubes(2 * jnp.eye(3))[0, 0], squares(3.0))
 
 @pytest.fixture
 def start(python, tmp_path):
-    """Runs PROGRAM with a cache and returns what it prints on stderr, and the files of the cache by their names."""
+    """Runs PROGRAM with a cache; returns the lines on stderr, and the files of the cache by their names."""
 
     def run():
         done = python(
@@ -41,15 +41,17 @@ def start(python, tmp_path):
 
 
 def test_a_program_that_was_written_in_part_is_told_in_a_line_and_written_anew(start, tmp_path):
-    told, before = start()
-    assert told == ""
+    warning, before = start()
+    assert warning == ""
     half = next(name for name in before if name.startswith("jit_cubes-"))
     (tmp_path / half).write_bytes(before[half][:100])
     other = tmp_path / half.replace("jit_cubes-", "jit_cubes-0")
     other.write_bytes(before[half])
-    told, after = start()
-    assert told.startswith("warning: the compiled program jit_cubes cannot be read in the cache (")
-    assert told.endswith("; it is compiled anew\n") and told.count("\n") == 1
+    warning, after = start()
+    assert warning.startswith(
+        "warning: the compiled program jit_cubes cannot be read in the cache ("
+    )
+    assert warning.endswith("; it is compiled anew\n") and warning.count("\n") == 1
     assert len(after[half]) > 100 and after[other.name] == before[half]
     assert start() == ("", after)
 

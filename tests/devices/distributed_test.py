@@ -1,4 +1,4 @@
-"""Several processes on this machine run one task together: like one process, interrupted or not."""
+"""Several processes on this machine run one task together, with the results of one process, interrupted or not."""
 
 import shutil
 import socket
@@ -19,7 +19,7 @@ from tests.helpers.small_training import SMALL, arrays, rows
 from tests.search.runner_test import result as search_result
 from tests.segment.runner_test import small_config as segmentation_config
 
-# Interrupts a run: in the process with the number `who` (or each) at a step, by a signal.
+# Interrupts a run by a signal at a step, in the process with the number `who` or in each process.
 INTERRUPTED = """
     import os, signal, sys
     import jax
@@ -54,7 +54,7 @@ def free_port():
 
 
 def told_by_flags(processes):
-    """The flags by which each of some processes finds the others."""
+    """Returns the flags by which each process finds the others."""
     if processes == 1:
         return [[]]
     start = [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
@@ -62,18 +62,18 @@ def told_by_flags(processes):
 
 
 def at_once(python, command, flags, environments):
-    """Runs the same command in some processes, each with its own flags and environment; returns them completed."""
+    """Runs the same command in several processes with different flags and environments; returns them completed."""
     with ThreadPoolExecutor(len(flags)) as pool:
         running = [
-            pool.submit(python, *command, *own, timeout=600, **environment)
-            for own, environment in zip(flags, environments, strict=True)
+            pool.submit(python, *command, *process_flags, timeout=600, **environment)
+            for process_flags, environment in zip(flags, environments, strict=True)
         ]
         return [process.result() for process in running]
 
 
 @pytest.fixture
 def cache(tmp_path):
-    """Environment in which the processes of a test compile each program once."""
+    """Makes an environment in which the processes of a test compile each program once."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
@@ -82,7 +82,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def search(python, cache):
-    """Runs the same search in some processes at once, or in one of some devices; returns them completed."""
+    """Runs the same search in several processes at once, or in one with several devices; returns them completed."""
 
     def run(workdir, processes, *before, devices=1, strategy="gradient"):
         command = [
@@ -103,7 +103,7 @@ def search(python, cache):
 
 @pytest.fixture
 def train(python, cache, tmp_path):
-    """Runs the same command in some processes at once; returns them completed."""
+    """Runs the same command in several processes at once; returns them completed."""
     (tmp_path / "cell.json").write_text(genotype.to_json(SMALL))
     command = [
         "--config=configs/train_digits.py:smoke",
@@ -123,13 +123,13 @@ def train(python, cache, tmp_path):
         start = [*(before or ("-m", "nge_jax.main")), *command, f"--workdir={workdir}"]
         if environments is None:
             return at_once(python, start, told_by_flags(processes), [cache] * processes)
-        return at_once(python, start, [[]] * processes, [cache | own for own in environments])
+        return at_once(python, start, [[]] * processes, [cache | more for more in environments])
 
     return run
 
 
 def printed(process):
-    """What the program itself has printed."""
+    """Returns the lines that the program has printed, without the lines of Gloo."""
     return [line for line in process.stdout.splitlines() if not line.startswith("[Gloo]")]
 
 
@@ -151,7 +151,7 @@ def test_two_processes_interrupted_end_like_two_and_like_one_that_were_not(train
     all_exit(train(one, 1), 0)
 
     script = textwrap.dedent(INTERRUPTED)
-    # Only the second process is asked to stop; both do, in the middle of the first epoch.
+    # Only the second process is asked to stop. Both stop in the middle of the first epoch.
     all_exit(train(two, 2, "-c", script, "2", "1", "SIGTERM", "32"), 75)
     assert arrays(two)[1] == 2
     all_exit(train(two, 2, "-c", script, "7", "all", "SIGKILL", "32"), -9)
@@ -177,7 +177,7 @@ def test_two_processes_interrupted_end_like_two_and_like_one_that_were_not(train
 
 
 def assert_searched_alike(path, like):
-    """P after each epoch, the metrics and the cells agree to rounding."""
+    """Checks that P after each epoch, the metrics and the cells agree up to rounding."""
     found, expected = search_result(path), search_result(like)
     assert found.step == expected.step == 12
     assert found.genotype == expected.genotype
@@ -198,7 +198,7 @@ def test_two_processes_search_like_one_with_two_devices_interrupted_or_not(searc
     assert_searched_alike(whole, one)
 
     script = textwrap.dedent(INTERRUPTED)
-    # Only the second process is asked to stop; both do, in the weights' phase of the first epoch.
+    # Only the second process is asked to stop. Both stop in the weights' phase of the first epoch.
     all_exit(search(two, 2, "-c", script, "2", "1", "SIGTERM", "8"), 75)
     assert search_result(two).step == 2
     all_exit(search(two, 2, "-c", script, "5", "all", "SIGKILL", "8"), -9)
@@ -215,16 +215,16 @@ def test_two_processes_ask_for_the_cells_that_one_with_two_devices_asks_for(sear
     all_exit(search(two, 2, strategy="reinforce"), 0)
     all_exit(search(one, 1, devices=2, strategy="reinforce"), 0)
     assert_searched_alike(two, one)
-    mine, theirs = (dict(np.load(path / "history.npz")) for path in (two, one))
-    assert mine.keys() == theirs.keys()
+    found, expected = (dict(np.load(path / "history.npz")) for path in (two, one))
+    assert found.keys() == expected.keys()
     for name in ("architectures", "candidates"):
-        np.testing.assert_array_equal(mine[name], theirs[name])
-    np.testing.assert_allclose(mine["accuracies"], theirs["accuracies"], atol=1e-6)
+        np.testing.assert_array_equal(found[name], expected[name])
+    np.testing.assert_allclose(found["accuracies"], expected["accuracies"], atol=1e-6)
 
 
 @pytest.mark.slow
 def test_slurms_environment_is_enough(train, tmp_path):
-    """Its variables as srun sets them for two tasks on this machine."""
+    """Slurm's variables are set as srun sets them for two tasks on this machine."""
     job = {"SLURM_JOB_ID": "3107", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     tasks = [job | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)]
     done = train(tmp_path / "run", 2, environments=tasks)
@@ -234,7 +234,7 @@ def test_slurms_environment_is_enough(train, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_segment_like_one_with_two_devices(python, cache, tmp_path, capsys):
-    """Training, test, pictures and report, on data that no process has prepared; and the test alone."""
+    """Two processes prepare the data, train, test, draw and report; then one process tests again."""
     write_devkit(tmp_path)
     changes = {"train.sync_batch_norm": True, "run.pictures": 2}
     config = segmentation_config(tmp_path, **changes)

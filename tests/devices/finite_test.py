@@ -1,4 +1,4 @@
-"""What is not finite never reaches a checkpoint: the run stops in one line, or leaves the update out and counts it."""
+"""No number that is not finite reaches a checkpoint: the run stops in one line, or counts the update it leaves out."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from nge_jax.train import trained
 from nge_jax.train.step import TrainState
 from tests.helpers.small_training import rows, small_config
 
-STEPS = 4  # of an epoch; a step's batch is one number, which its gradient is
+STEPS = 4  # an epoch's steps; a step's batch is one number, and the gradient is this number
 
 
 def make_program(*, skip):
@@ -30,7 +30,7 @@ def make_program(*, skip):
 
     def loss_fn(params, batch_stats, numbers):
         loss = (params * numbers).sum()
-        # tanh of infinity is finite, of NaN it is not.
+        # tanh of infinity is finite, and tanh of NaN is NaN.
         return loss, (
             batch_stats + numbers.sum(),
             Sums(jnp.tanh(loss), jnp.float32(0), jnp.float32(1)),
@@ -47,7 +47,7 @@ def make_program(*, skip):
 
     params = jnp.float32(0)
     state = TrainState(jnp.int32(0), params, jnp.float32(0), optimizer.init(params), no_sums())
-    # NumPy's, of which a run donates copies.
+    # These are NumPy arrays, because a run donates the arrays on the devices.
     return parallel.on_all_devices(phase, 0), jax.tree.map(np.asarray, state)
 
 
@@ -55,7 +55,7 @@ PROGRAMS = {skip: make_program(skip=skip) for skip in (False, True)}
 
 
 def run(path, numbers, *, skip=0, every=2, most=1):
-    """Runs epochs of STEPS such numbers; returns the last state."""
+    """Runs epochs of STEPS numbers; returns the last state."""
     program, state = PROGRAMS[skip > 0]
     state, key = parallel.replicated((state, jax.random.key(0)))
     table = np.array(numbers, np.float32).reshape(-1, STEPS, 1)
@@ -101,13 +101,13 @@ def test_a_run_stops_at_the_first_number_that_is_not_finite(tmp_path, bad):
     )
     assert "run.skip_nonfinite=N" in str(stopped.value) and "\n" not in str(stopped.value)
     assert saved(tmp_path) == [2, 4, 6] and len(rows(tmp_path)) == 1
-    with pytest.raises(Diverged, match="by step 8"):  # once more, from step 6
+    with pytest.raises(Diverged, match="by step 8"):  # the second run resumes from step 6
         run(tmp_path, [1, 1, 1, 1, 1, 1, 1, bad])
     assert saved(tmp_path) == [2, 4, 6]
 
 
 def test_what_the_sums_do_not_show_yet_is_not_saved_either(tmp_path):
-    """The largest float32 twice: the sums of the step are finite, what it makes of the weight is not."""
+    """The largest float32 twice makes finite sums, but the updated weight is not finite."""
     big = float(np.finfo(np.float32).max)
     with pytest.raises(Diverged, match=r"in \.params by step 2 of 4 .*no checkpoint was saved"):
         run(tmp_path, [big, big, 1, 1])
@@ -120,7 +120,7 @@ def test_updates_are_left_out_and_counted(tmp_path, most):
     state = run(tmp_path, numbers, skip=2, most=most)
     assert float(state.params) == -(1 + 2 + 3 + 5 + 6 + 7) and int(state.step) == 8
     assert float(state.batch_stats) == 24
-    # The fifth step, which begins an epoch, leaves nothing of the first epoch's sums behind.
+    # The fifth step begins an epoch, and the first epoch's sums are gone.
     assert [(r["count"], r["skipped_updates"]) for r in rows(tmp_path)] == [(3, 1), (3, 2)]
 
 
@@ -174,7 +174,7 @@ def test_optimizers_count_their_updates():
 
 
 def test_a_training_that_diverges_keeps_its_good_checkpoint(tmp_path):
-    """The first step makes its weights huge; so they are saved, and nothing that comes of them."""
+    """The first step makes the weights huge. They are saved, but later states are not finite and are not saved."""
     changes = {"weights.learning_rate": 1e30, "run.steps_per_dispatch": 1}
     changes |= {"run.checkpoint_every_steps": 1, "train.epochs": 1, "train.images_per_epoch": 256}
     config = small_config(tmp_path, **changes)
@@ -185,7 +185,7 @@ def test_a_training_that_diverges_keeps_its_good_checkpoint(tmp_path):
     assert saved(tmp_path / "run") == [1]
     network = trained.load(tmp_path / "run")
     assert network.step == 1
-    # What some other program has written is not used.
+    # A checkpoint that another program has written with NaN is refused.
     bad = jax.tree.map(lambda a: np.full_like(a, np.nan), network.state.params)
     with Checkpoints(tmp_path / "run" / "checkpoints", 2) as checkpoints:
         checkpoints.save(9, network.state._replace(params=bad))

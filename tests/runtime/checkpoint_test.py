@@ -59,7 +59,7 @@ def test_the_newest_comes_back_bit_by_bit_and_old_ones_go(tmp_path):
 
 
 def test_a_save_keeps_the_values_of_its_moment(tmp_path):
-    """A donated step overwrites the state's memory while the checkpoint is being written."""
+    """A step that donates its state overwrites the state's memory while the checkpoint is being written."""
     advance = jax.jit(lambda a: a + 1, donate_argnums=0)
     state, host = jnp.zeros(8_000_000), np.zeros(8_000_000)
     with Checkpoints(tmp_path, keep=1) as checkpoints:
@@ -157,9 +157,9 @@ def test_a_damaged_newest_one_gives_way_to_the_one_before(tmp_path, damage, capf
         (line,) = (text for text in capfd.readouterr().err.splitlines() if "warning" in text)
         assert f"{tmp_path / '3'} is damaged" in line and "from step 2" in line
         assert (tmp_path / "3.damaged").exists()
-        checkpoints.save(3, make_state(33))  # the step is free again
+        checkpoints.save(3, make_state(33))  # the damaged checkpoint has left the name free
         assert checkpoints.restore_latest(make_state(0))[1] == 3
-    damage(tmp_path / "3")  # and may be damaged again
+    damage(tmp_path / "3")  # the new checkpoint is damaged, too
     with Checkpoints(tmp_path, keep=3) as checkpoints:
         assert checkpoints.restore_latest(make_state(0))[1] == 2
 
@@ -208,7 +208,8 @@ def test_a_write_killed_midway_is_as_if_it_had_never_begun(tmp_path):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT)
         deadline = time.monotonic() + 60
         half = []
-        while not half or not (tmp_path / str(last + 1)).exists():  # one whole, one being written
+        # Waits until one checkpoint is whole and another one is being written.
+        while not half or not (tmp_path / str(last + 1)).exists():
             assert writer.poll() is None and time.monotonic() < deadline
             half = list(tmp_path.glob("*tmp*"))
         writer.send_signal(signal.SIGKILL)

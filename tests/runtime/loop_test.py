@@ -1,4 +1,4 @@
-"""The loop on a task of sums: what runs when, what is saved and shown, and that stopped anywhere it ends the same."""
+"""The loop runs a task of sums: the order of calls, the checkpoints, the rows, and equal ends wherever it stopped."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from nge_jax.runtime.loop import EpochEnd, Phase, Task
 
 class State(NamedTuple):
     step: jax.Array
-    total: jax.Array  # float32, what all steps have added
-    ends: jax.Array  # epochs that have ended
+    total: jax.Array  # float32, the sum of what all steps have added
+    ends: jax.Array  # the number of epochs that have ended
 
 
 def make_program(factor, updates=1):
@@ -38,7 +38,7 @@ PROGRAMS = make_program(1.0), make_program(0.1, updates=2)
 
 
 def make_task(calls, **changes):
-    """Epochs of 4 steps and of 3 that are two updates each; what is called is added to `calls`."""
+    """Makes a task: an epoch has 4 steps of one update, then 3 steps of two. Each call is added to `calls`."""
 
     def batches(epoch, name, spans, state):
         calls.append((name, epoch, *spans))
@@ -78,7 +78,7 @@ def run(path, calls=None, every=100, most=100, **changes):
 
 @pytest.fixture
 def saved(monkeypatch):
-    """The steps of all checkpoints saved, with their scores."""
+    """Lists the steps and the scores of all checkpoints saved."""
     steps = []
 
     def save(self, step, state, score, save=Checkpoints.save):
@@ -115,7 +115,7 @@ def test_phases_follow_each_other_and_epochs_end_with_a_row(tmp_path, saved, cap
 def test_a_dispatch_ends_where_a_checkpoint_is_due(tmp_path, saved):
     calls = []
     run(tmp_path, calls, every=3)
-    # Steps 6 and 9 fall into the second phase; 9 lies within a step of it, which ends with the 10th.
+    # Steps 6 and 9 fall into the second phase. Step 9 lies within a phase's step that ends with the 10th.
     assert calls[:2] == [("first", 0, (0, 3), (3, 4)), ("second", 0, (0, 1), (1, 3))]
     assert [step for step, _ in saved][:4] == [3, 6, 10, 12]
 

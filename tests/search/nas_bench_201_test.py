@@ -1,4 +1,4 @@
-"""The search of NAS-Bench-201's supernet, from the command to the accuracies that its table has of the cell found."""
+"""The search of NAS-Bench-201's supernet, from the command to the accuracies of the found cell in the table."""
 
 import itertools
 import json
@@ -55,13 +55,13 @@ def test_a_search_on_four_devices_ends_with_the_tables_accuracies(python, tmp_pa
     assert (workdir / "cell_normal.png").stat().st_size > 5_000
     assert not (workdir / "cell_reduction.png").exists()
 
-    # A table that comes later is read by the same command, and random cells are evaluated that were not.
+    # The same command reads a table that was added later, and evaluates random cells that were not asked for before.
     later = f"--config.data.table={table}", "--config.run.random_cells=2"
     done = python(*SMOKE, *later, f"--workdir={workdir}", devices=4)
     assert done.returncode == 0, done.stderr
-    beside = json.loads((workdir / "random_cells.json").read_text())
-    assert all(len(nas_bench_201.parse(name)) == 6 for name in beside["random"])
-    assert len(beside["random"]) == 2 and 0 <= beside["found"] <= 1
+    accuracies = json.loads((workdir / "random_cells.json").read_text())
+    assert all(len(nas_bench_201.parse(name)) == 6 for name in accuracies["random"])
+    assert len(accuracies["random"]) == 2 and 0 <= accuracies["found"] <= 1
     truth = json.loads((workdir / "accuracies.json").read_text())
     accuracies = nas_bench_201.load(table)
     assert truth["found"] == nas_bench_201.accuracies(accuracies, cell)

@@ -1,4 +1,4 @@
-"""The cell found beside random ones: what they are, and under what a supernet is each of them."""
+"""The comparison with random cells: how they are drawn, and which choices make a supernet compute one of them."""
 
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ def test_every_supernet_can_be_a_single_cell(name):
     choices = random_cells.choices(net, cell)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, 8, 8, 1), np.float32)
-    one = random_cells.of_one_cell(net)
+    one = random_cells.single_cell_net(net)
     logits, _ = jax.eval_shape(one.apply, weights, images, jax.eval_shape(lambda: choices))
     assert logits.shape == (2, 3)
 

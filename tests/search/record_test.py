@@ -1,4 +1,4 @@
-"""What a search shows of an epoch."""
+"""The table and the warnings that a search shows for an epoch."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ RELAXATIONS = {
     "gumbel": relaxation.gumbel(None, LINE),
     "partial": relaxation.partial(None),
 }
-# Of a long search on a fast device, each value as long as it becomes.
+# A row of a long search on a fast device: each value is as long as values get.
 ROW = {
     "epoch": 1000,
     "weight_loss": 6.90775,
@@ -54,21 +54,22 @@ def test_a_table_fits_80_columns(name, drops, space):
 
 
 def counts(skips):
-    """Makes an epoch's row in which so many edges of the cells (normal, reduction) are skip connections."""
+    """Makes an epoch's row with `skips` skip connections in the (normal, reduction) cells."""
     kinds = dict(zip(DARTS.cell_types, skips, strict=True))
     none = {f"{name}_{kind}": 0 for name in DARTS.operations for kind in kinds}
     row = none | {f"skip_connect_{kind}": n for kind, n in kinds.items()}
     return row | {f"sep_conv_3x3_{kind}": 8 - n for kind, n in kinds.items()}
 
 
-# The first two edges into each node, which are kept where no other is stronger.
+# The first two edges into each node. A cell keeps them where no other edge is stronger.
 KEPT = [e for node in DARTS.inner_nodes for e in DARTS.incoming(node)[:2]]
 
 
 def probabilities(skips, margin):
-    """Makes P [2, 14, 7] by which so many edges of each cell are skip connections, the others sep_conv_3x3.
+    """Makes P [2, 14, 7] from which cells with `skips` skip connections are derived; the other edges are sep_conv_3x3.
 
-    margin: of an edge's operation over all others, on edges that are not kept less; 0: P is uniform.
+    `margin` is the lead of an edge's first operation over the second; the lead is smaller on edges that are not kept.
+    With a margin of 0, P is uniform.
     """
     probs = np.full(DARTS.shape, 1 / 7)
     for cell, count in enumerate(skips):
@@ -82,7 +83,7 @@ def probabilities(skips, margin):
 
 
 def warned(before, now):
-    """The lines of an epoch with P before and after it."""
+    """Returns the warnings of an epoch that begins with P `before` and ends with P `now`."""
     cell = space_cell.derive(now, DARTS)
     row = {
         f"{name}_{kind}": n
@@ -102,7 +103,7 @@ HALF = {kind: f"{record.HALF_SKIPS.format(kind)} now" for kind in DARTS.cell_typ
         ((4, 0), (4, 0), ["normal"]),
         ((5, 8), (8, 4), ["normal", "reduction"]),
         ((4, 3), (3, 4), []),
-        ((8, 0), (0, 8), []),  # gone as soon as it is
+        ((8, 0), (0, 8), []),  # each epoch decides for the other cell
     ],
 )
 def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(before, now, expected):
@@ -111,7 +112,7 @@ def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(befo
 
 
 def test_skips_are_told_of_when_p_has_decided():
-    """P that is uniform but for 1 % prefers something on every edge, and another epoch something else."""
+    """If P is within 1 % of uniform, it still prefers an operation on every edge, but another one each epoch."""
     sure, close = probabilities((8, 8), 0.15), probabilities((8, 8), 0.01)
     assert space_cell.derive(close, DARTS).operation_counts("normal")["skip_connect"] == 8
     assert warned(sure, sure) == [*HALF.values()]
@@ -119,7 +120,7 @@ def test_skips_are_told_of_when_p_has_decided():
 
 
 def test_betas_do_not_count_as_margins():
-    """Edge normalization makes an edge's strength a part of P, but P prefers an operation as much as before."""
+    """Edge normalization multiplies P by an edge's weight, but leaves the lead of P's first operation as it was."""
     sure = probabilities((8, 0), 0.15)
     betas = np.array([[1 / k for _, k in DARTS.edges]] * 2, np.float32)
     two_epochs = Mixture(np.stack([sure] * 2), np.stack([betas] * 2))

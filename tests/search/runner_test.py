@@ -1,4 +1,4 @@
-"""Algorithm 1: who moves when, on how many devices, and that a killed search ends like one that was not."""
+"""Algorithm 1: which group each step updates, on how many devices, and that a killed search ends like another."""
 
 import json
 import textwrap
@@ -20,7 +20,7 @@ from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.supernet.model import make_supernet
 from nge_jax.workdir import artifacts
 
-# One reduction cell: the least that has both kinds of edges, and the fastest to compile.
+# One reduction cell is the smallest network with both kinds of edges, and compiles fastest.
 NET = make_supernet(1, 2, 3, image_channels=1)
 PREPROCESSING = gradient_steps.Preprocessing((0.5,), (0.25,), pad=1, flip=True)
 EDGES = edge_model("nge", "printed")
@@ -30,7 +30,7 @@ OPTIMIZER = optim.Optimizer(
         EMBEDDING: optim.adam(6e-4, b1=0.5, b2=0.999, weight_decay=1e-3),
     }
 )
-# A search of seconds on the built-in digits; two epochs of 3 + 3 steps.
+# A search on the built-in digits that takes seconds: two epochs of 3 + 3 steps.
 TINY = [
     "-m",
     "nge_jax.main",
@@ -76,7 +76,7 @@ def equal(a, b):
 def test_each_phase_moves_its_group_and_leaves_the_other_bit_for_bit(phases):
     state, batches, key = fresh()
     probs = EDGES.probs(state.params[EMBEDDING])
-    # Both optimizers are in motion before the test: momentum and decay act on zero gradients too.
+    # The first steps fill both optimizers' momentum. Momentum and decay move parameters even without a gradient.
     state = phases[WEIGHTS](state, (probs, batches), key, 0, 2)
     state = phases[EMBEDDING](state, batches, key, 0, 2)
     for group, data in ((WEIGHTS, (probs, batches)), (EMBEDDING, batches)):
@@ -138,7 +138,7 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, se
         shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
         exported = jax.export.export(jax.jit(on_mesh), platforms=[platform])(*shapes)
         program = exported.mlir_module()
-        # Depthwise convolutions of the four edges that leave an input, of all seeds, as one with many groups.
+        # One convolution with many groups computes the depthwise convolutions of an input's four edges for all seeds.
         groups = f"group_count = {8 * seeds}"
         assert f"feature_{groups}" in program or f"batch_{groups}" in program
         assert "stablehlo.while" not in program
@@ -192,7 +192,7 @@ def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(pyt
 
 
 class Result(NamedTuple):
-    """What a search ends with; `arrays`: types, shapes and checksums of its newest checkpoint's."""
+    """The results of a search; `arrays` has types, shapes and checksums of the newest checkpoint's arrays."""
 
     step: int
     arrays: dict
@@ -202,7 +202,7 @@ class Result(NamedTuple):
 
 
 def result(workdir):
-    """What a workdir holds by now, but for what time decides."""
+    """Reads a workdir's results, without the metrics that measure time."""
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     newest = workdir / "checkpoints" / str(max(steps))
     rows, cells, probs = (
@@ -219,7 +219,7 @@ def result(workdir):
     )
 
 
-# Interrupts a run: a signal after the checkpoint of a step, after a part of its files, or before it.
+# Interrupts a run by a signal: after a step's checkpoint, after a part of the checkpoint's files, or before it.
 STOPPED = """
     import os, signal, sys
     from nge_jax import main
@@ -261,7 +261,8 @@ def test_a_search_stopped_four_times_ends_bit_identical(python, tmp_path):
     straight = search(tmp_path / "straight")
     assert straight.returncode == 0, straight.stderr
     script = textwrap.dedent(STOPPED)
-    # Step 1 lies in the weight phase of the first epoch, which no checkpoint follows; 5 in its embedding phase.
+    # Step 1 lies in the weight phase of the first epoch, which ends without a checkpoint. Step 5 lies in the embedding
+    # phase.
     rarely = ["--config.run.checkpoint_every_steps=100"]
     asked = search(tmp_path / "stopped", "-c", script, "1", "asked", more=rarely)
     assert asked.returncode == 75, asked.stderr

@@ -1,4 +1,4 @@
-"""Mean IoU against scikit-learn's confusion matrix, and the loss against a loop over pixels."""
+"""Mean IoU compared with scikit-learn's confusion matrix, and the loss compared with a loop over pixels."""
 
 import math
 
@@ -15,7 +15,7 @@ CLASSES = 6
 
 
 def random_masks(case):
-    """(predictions, masks) [5, 8, 9] of classes, the masks with 255."""
+    """Draws predictions and masks [5, 8, 9] of classes; the masks also have 255."""
     random = np.random.RandomState(0)
     shape = 5, 8, 9
     masks = random.choice([*range(CLASSES), 255], shape).astype(np.uint8)

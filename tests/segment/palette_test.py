@@ -16,7 +16,7 @@ MASK = np.array([[0, 1, 2], [15, 20, 255]], np.uint8)
 def test_the_colors_are_vocs():
     colors = voc_palette().tolist()
     assert len(colors) == 256
-    # As VOC's development kit documents them: background, aeroplane, bicycle, bird, person, monitor, void.
+    # VOC's development kit documents these colors: background, aeroplane, bicycle, bird, person, monitor, void.
     assert [colors[i] for i in (0, 1, 2, 3, 15, 20, 255)] == [
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192],
     ]  # fmt: skip

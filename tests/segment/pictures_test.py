@@ -1,4 +1,4 @@
-"""Pictures of segmentations: their colors, and a figure with a row for each."""
+"""Pictures of segmentations: the colors, and a figure with a row for each image."""
 
 import numpy as np
 from PIL import Image

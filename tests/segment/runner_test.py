@@ -1,4 +1,4 @@
-"""Segmentation: the step against plain arithmetic, the runner, resuming, the backbone, the test, predictions."""
+"""Segmentation: the step compared with plain arithmetic, the runner, resuming, the backbone, test and predictions."""
 
 import json
 from functools import partial
@@ -42,7 +42,8 @@ from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
-NAMES = ("ground", "cell wall", "kern", "nowhere")  # of a folder's own classes
+# Classes that a devkit lists. No image has the last one.
+NAMES = ("ground", "cell wall", "kern", "nowhere")
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
 
 
@@ -54,7 +55,7 @@ def small_config(folder, **changes):
     config.data.dir = str(folder / "tfds")
     config.data.crop, config.data.test_size = 33, 49
     config.network.cells, config.network.width, config.network.rates = 2, 4, (1, 2)
-    config.train.steps, config.train.batch_size = 7, 2  # of 7 images: 3 steps an epoch
+    config.train.steps, config.train.batch_size = 7, 2  # 7 images give 3 steps an epoch
     config.run.steps_per_dispatch, config.run.checkpoint_every_steps = 2, 4
     config.run.eval_batch_size = 2
     config.update_from_flattened_dict(changes)
@@ -63,9 +64,9 @@ def small_config(folder, **changes):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With a VOCdevkit of 7 images to train on and 3 to test on, one with classes of its own in `own`, and `imagenet`.
+    """Makes a folder with a VOCdevkit of 7 images to train on and 3 to test on, and a classifier's workdir `imagenet`.
 
-    The last is a classifier's workdir.
+    A second devkit, in `own`, lists other classes than VOC's.
     """
     folder = tmp_path_factory.mktemp("segment")
     write_devkit(folder)
@@ -94,7 +95,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    """(config, workdir) of a finished run on classes of its own that began with a classifier's backbone."""
+    """Makes the config and workdir of a finished run on classes other than VOC's, begun with a trained backbone."""
     devkit = str(folder / "own")
     config = small_config(folder, init_from=str(folder / "imagenet"), **{"data.devkit": devkit})
     segment_runner.run(config, folder / "run", overwrite=False)
@@ -156,7 +157,7 @@ def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
     network = trained.load(path)
     leaves = jax.tree.leaves(network.state.params["head"]["classifier"])
     (bias,) = (leaf for leaf in leaves if leaf.shape == (4,))
-    bias += np.where(np.arange(4) < 3, 0, -100)  # so that some predictions are right
+    bias += np.where(np.arange(4) < 3, 0, -100)  # makes some predictions right
     monkeypatch.setattr(trained, "load", lambda _: network)
     found = segment_runner.evaluate_only(config, path).iou
     masks, predictions = [], []
@@ -170,7 +171,7 @@ def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
     iou = right / (matrix.sum(0) + matrix.sum(1) - right)
     assert found.pixels == labeled.sum() and iou.max() > 0.1
     assert found.per_class[3:] == (None,)
-    # Another program of the same network may round differently, and a pixel fall to another class.
+    # Another program of the same network may round differently, which may change a pixel's class.
     np.testing.assert_allclose(found.per_class[:3], iou, atol=0.002)
     assert found.mean == pytest.approx(iou.mean(), abs=0.002)
 
@@ -191,7 +192,7 @@ def test_a_resumed_run_ends_bit_for_bit_alike_without_what_it_began_with(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
         segment_runner.run(config, tmp_path / "parts", overwrite=False)
-    monkeypatch.setattr(trained, "load", None)  # what init_from would be read with
+    monkeypatch.setattr(trained, "load", None)  # would read the run of init_from
     segment_runner.run(config, tmp_path / "parts", overwrite=False)
     monkeypatch.undo()
     expected, found = arrays(whole)[0], arrays(tmp_path / "parts")[0]
@@ -212,10 +213,10 @@ def test_a_run_begins_with_the_classifiers_backbone_and_its_own_head(folder, cap
     assert "restored" in out and "(cells, stem); left behind" in out and "(head)" in out
     saved = trained.load(folder / "imagenet").state
     for collection in ("params", "batch_stats"):
-        mine, theirs, new = (getattr(s, collection) for s in (state, saved, fresh))
+        begun, old, new = (getattr(s, collection) for s in (state, saved, fresh))
         for module in ("stem", "cells"):
-            jax.tree.map(np.testing.assert_array_equal, mine[module], theirs[module])
-        jax.tree.map(np.testing.assert_array_equal, mine["head"], new["head"])
+            jax.tree.map(np.testing.assert_array_equal, begun[module], old[module])
+        jax.tree.map(np.testing.assert_array_equal, begun["head"], new["head"])
     assert int(state.step) == 0
 
 
@@ -288,7 +289,7 @@ def some_batch():
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (8, 17, 17, 3)).astype(np.uint8)
     masks = random.randint(0, 21, (8, 17, 17)).astype(np.uint8)
-    masks[1:3] = devkit.IGNORE  # so that the micro-batches' pixels are not equally many
+    masks[1:3] = devkit.IGNORE  # gives the micro-batches different numbers of labeled pixels
     masks[3:6, :9] = devkit.IGNORE
     return images, masks
 
@@ -326,7 +327,7 @@ def test_a_step_descends_the_mean_over_all_labeled_pixels_of_its_micro_batches()
         return loss, (updated["batch_stats"], loss, (logits.argmax(-1) == masks).sum())
 
     batch_stats, total, loss, right = state.batch_stats, None, 0.0, 0
-    for part in np.split(np.arange(8), 4):  # each micro-batch normalizes by itself
+    for part in np.split(np.arange(8), 4):  # each micro-batch has separate batch statistics
         masks_of = masks[part].astype(np.int32)
         grad, (batch_stats, more, correct) = gradient(
             state.params, batch_stats, images[part], masks_of, keys[part]
@@ -345,7 +346,7 @@ def test_a_step_descends_the_mean_over_all_labeled_pixels_of_its_micro_batches()
 
 
 def run_two_steps():
-    """The state's leaves after two steps on any number of devices, batch statistics over all of them."""
+    """Returns the state's leaves after two steps on any number of devices, with batch statistics over all devices."""
     model = small_model(bn_axis_name=parallel.AXIS)
     optimizer = optax.sgd(0.1)
     phase = make_phase(model, optimizer)
@@ -375,7 +376,7 @@ numpy.savez({str(tmp_path / "leaves.npz")!r}, *runner_test.run_two_steps())
 
 
 @pytest.mark.parametrize("key, value, message", [
-    ("data.crop", 32, "config.data.crop: found 32, expected a multiple of the output stride 16, and 1"),
+    ("data.crop", 32, "config.data.crop: found 32, expected a multiple of the output stride 16, plus 1"),
     ("data.test_size", 500, r"config.data.test_size: found 500, .*such as 497"),
     ("data.test_size", 17, r"config.data.test_size: found 17, expected \d\d or more for the image 2007"),
     ("network.output_stride", 4, "config.network.output_stride: found 4, expected one of 8, 16, 32"),
@@ -413,7 +414,7 @@ def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path
     images = tmp_path / "images"
     (images / "below").mkdir(parents=True)
     random = np.random.RandomState(0)
-    sizes = {"a.png": (20, 30), "below/b.png": (70, 40)}  # the second is larger than the test's
+    sizes = {"a.png": (20, 30), "below/b.png": (70, 40)}  # the second is larger than test images
     for name, size in sizes.items():
         Image.fromarray(random.randint(0, 256, (*size, 3)).astype(np.uint8)).save(images / name)
     arguments = [f"--workdir={path}", f"--images={images}"]

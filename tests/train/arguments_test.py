@@ -1,4 +1,4 @@
-"""A training with other rates, epochs and drop-path runs the program that an earlier one has compiled."""
+"""A training with other rates, epochs and drop-path runs the program that an earlier training has compiled."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from tests.helpers.small_training import SMALL, make_config
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
-# Every number that the program takes as an argument, and another value of each.
+# Another value of every number that the program takes as an argument.
 ARGUMENTS = {
     "train.epochs": 7,
     "train.warmup_epochs": 3,
@@ -38,7 +38,7 @@ def images():
 
 
 def lowered(images, path, decay, **changes):
-    """The text of the program that the training would compile, and the name by which it is known again."""
+    """Returns the text of the program that the training would compile, and the name under which it is remembered."""
     config = make_config()
     config.network.update(cells=1)
     config.train.update(epochs=3, images_per_epoch=64, batch_size=16, warmup_epochs=1, decay=decay)
@@ -54,7 +54,7 @@ def lowered(images, path, decay, **changes):
 def test_other_numbers_are_given_to_the_same_program(images, tmp_path):
     text, name = lowered(images, tmp_path, "cosine")
     assert lowered(images, tmp_path, "cosine", **ARGUMENTS) == (text, name)
-    # A constant, see `train/numbers.py`, and what is computed at all.
+    # Label smoothing is a constant (see `train/arguments.py`), and a warm-up changes the computation.
     for changes in ({"train.label_smoothing": 0.2}, {"train.warmup_epochs": 0}):
         other, others_name = lowered(images, tmp_path, "cosine", **changes)
         assert other != text and others_name != name
@@ -62,12 +62,12 @@ def test_other_numbers_are_given_to_the_same_program(images, tmp_path):
     assert lowered(images, tmp_path, "linear", **ARGUMENTS) == found
 
 
-def both(of_constants, numbers, of_numbers, steps):
-    """A number of each step in a program of constants, and of arguments."""
+def both_programs(with_constants, numbers, with_arguments, steps):
+    """Computes a number for each step in a program with arguments, and in a program with constants."""
     counts = jnp.arange(steps)
-    expected = jax.jit(lambda counts: jax.lax.map(of_constants, counts))(counts)
+    expected = jax.jit(lambda counts: jax.lax.map(with_constants, counts))(counts)
     found = jax.jit(
-        lambda numbers, counts: jax.lax.map(lambda step: of_numbers(numbers, step), counts)
+        lambda numbers, counts: jax.lax.map(lambda step: with_arguments(numbers, step), counts)
     )
     return np.asarray(found(jax.device_put(numbers), counts)), np.asarray(expected)
 
@@ -84,7 +84,7 @@ def test_the_rate_is_optaxs(decay, peak, steps, warmup):
         rise = optax.linear_schedule(peak / warmup, peak, warmup - 1)
         schedule = optax.join_schedules([rise, schedule], [warmup])
     rate = train_build.make_rate(decay, peak, steps, warmup)
-    found, expected = both(schedule, rate, lambda rate, step: rate(step), steps)
+    found, expected = both_programs(schedule, rate, lambda rate, step: rate(step), steps)
     assert_equal_but_for_roundings(found, expected)
     assert found.argmax() == max(warmup - 1, 0) and found.max() == np.float32(peak)
 
@@ -93,7 +93,7 @@ def test_the_rate_is_optaxs(decay, peak, steps, warmup):
 def test_a_power_of_a_line_is_optaxs(peak, steps):
     schedule = optax.polynomial_schedule(peak, 0.0, 0.9, steps)
     line = Linear(peak, 0.0, steps)
-    found, expected = both(schedule, line, lambda line, step: line(step, 0.9), steps)
+    found, expected = both_programs(schedule, line, lambda line, step: line(step, 0.9), steps)
     assert_equal_but_for_roundings(found, expected)
     assert found[0] == np.float32(peak) and (np.diff(found) < 0).all() and found[-1] > 0
 
@@ -105,7 +105,7 @@ def test_a_power_of_a_line_stays_at_its_end():
 
 def test_drop_path_is_as_exact_in_a_program_as_one_of_constants():
     drop_path = DropPath(0.3, 390)
-    found, expected = both(
+    found, expected = both_programs(
         lambda step: 0.3 * step / 390, drop_path, lambda drop_path, step: drop_path.at(step), 390
     )
     assert_equal_but_for_roundings(found, expected)

@@ -1,4 +1,4 @@
-"""The keys that a config leaves open: the data alone choose them, and the run that they began keeps them."""
+"""The keys that a config leaves open: the data choose them, and the run that began with them keeps them."""
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from nge_jax.train import images as train_images
 from nge_jax.workdir import folder as workdir
 
 PIXELS = {"data.image_size": 20, "data.channels": 3}
-# The module that resolves, and what 32 images of 20 pixels decide.
+# For each task, the module that resolves a config, and the values that 32 images of 20 pixels decide.
 TASKS = {
     "search": (search_images, PIXELS | {"search.batch_size": 4, "search.epochs": 50}),
     "train": (train_images, PIXELS | {"train.batch_size": 8, "train.epochs": 200}),
@@ -23,7 +23,7 @@ TASKS = {
 
 
 def resolve(module, config, found, path=None):
-    """The config that the images `found` decide on, beside the run in the workdir `path`."""
+    """Returns the config that the images `found` decide, where the workdir `path` may hold a run."""
     return choose.resolve(config, path, lambda _: found, module._choose)[0]
 
 
@@ -82,8 +82,8 @@ def test_a_run_goes_on_with_what_it_began_with(task, tmp_path, capsys):
     resolved, kept = values(task, more, tmp_path)
     assert kept == chosen and values(task, more)[1] != chosen
     workdir.check(tmp_path, to_values(resolved), overwrite=False)
-    told = capsys.readouterr().out.splitlines()[-2]
-    assert told == f"as this run began: {' '.join(f'{k}={v}' for k, v in chosen.items())}"
+    line = capsys.readouterr().out.splitlines()[-2]
+    assert line == f"as this run began: {' '.join(f'{k}={v}' for k, v in chosen.items())}"
 
 
 def test_what_a_command_says_holds_against_what_a_run_began_with(task, tmp_path):

@@ -1,4 +1,4 @@
-"""What a test says of classes, their weights, and trainings that begin with another's network."""
+"""The test's metrics of classes, the classes' weights, and trainings that begin with a trained network."""
 
 import json
 
@@ -46,9 +46,9 @@ def test_a_training_writes_what_its_test_took_for_what(run):
     assert confusion.shape == (10, 10) and values["labels"] == list("0123456789")
     assert confusion.sum() == last["test_examples"] == 355
     assert confusion.trace() / 355 == pytest.approx(last["test_accuracy"])
-    own = confusion.diagonal() / confusion.sum(1)
-    assert list(values["accuracy"].values()) == pytest.approx(list(own))
-    assert last["test_balanced_accuracy"] == pytest.approx(own.mean())
+    recalls = confusion.diagonal() / confusion.sum(1)
+    assert list(values["accuracy"].values()) == pytest.approx(list(recalls))
+    assert last["test_balanced_accuracy"] == pytest.approx(recalls.mean())
     page = (path / "report.html").read_text()
     assert "Right when said" in page and "over 10 classes" in page
     assert (path / "confusion.svg").exists()
@@ -95,7 +95,7 @@ def test_a_network_that_begins_with_another_has_its_weights(run, tmp_path, monke
     for name, array in before.items():
         if ".params" in name:
             np.testing.assert_array_equal(after[name], array, err_msg=name)
-    # Once it has begun, the other may go.
+    # After the training has begun, it no longer needs the other workdir.
     config.init_from = str(path)
     train_runner.run(config, tmp_path / "run")
 

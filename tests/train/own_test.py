@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("programs_compiled_once"
 
 
 def stripes(folder, count, turned):
-    """Writes photographs of stripes with some noise; `turned`: stored on their side, and tagged so."""
+    """Writes photographs of stripes with noise. If `turned`, they are stored on their side, with an orientation tag."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.RandomState(len(str(folder)))
     for index in range(count):
@@ -86,7 +86,7 @@ def refused(capsys, arguments):
 
 
 def test_labels_never_shift(run, folder, capsys):
-    """Whatever becomes of the folder, the network's answers keep their names."""
+    """The network's predictions keep the classes' names when the folder changes."""
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     changed = folder / "changed"
     shutil.copytree(folder / "photos", changed)
@@ -99,7 +99,7 @@ def test_labels_never_shift(run, folder, capsys):
     assert "(with aaa)" in refused(capsys, again)
     shutil.rmtree(changed / "aaa")
     shutil.rmtree(changed / "horizontal")
-    # Those that are left are tested under their own names.
+    # Classes that remain in the folder are tested under their names.
     cli.run(test)
     assert "test accuracy: 100.00% of 4 images" in capsys.readouterr().out
     kept = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
@@ -135,7 +135,7 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     row = rows(path)[-1]
     assert row["step"] == 8 and np.isfinite(row["weight_loss"])
     assert genotype.load(str(path))
-    # The held-out images are those that the training tests on.
+    # The training tests on the held-out images.
     config, _ = training_images.resolve(train_config(folder))
     assert training_images.open_source(config).drawn == held_out(path)
 

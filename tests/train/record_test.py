@@ -1,4 +1,4 @@
-"""What a training or a segmentation shows of an epoch."""
+"""The table of epochs of a training or a segmentation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Training: the step against plain arithmetic, the loop, resuming, evaluation, refusals."""
+"""Training: the step compared with plain arithmetic, the loop, resuming, evaluation, refusals."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def make_phase(model, optimizer, recipe, numbers=NUMBERS):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(config, workdir) of a finished training."""
+    """Makes the config and the workdir of a finished training."""
     folder = tmp_path_factory.mktemp("trained")
     config = small_config(folder)
     train_runner.run(config, folder / "run", overwrite=False)
@@ -86,13 +86,12 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
-    monkeypatch.setattr(
-        train_report, "write_train_report", lambda *_: None
-    )  # takes longer than all else
+    # The report takes longer than the rest of the run.
+    monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         train_runner.run(config, path, overwrite=False)
     train_runner.run(config, path, overwrite=False)
-    assert saved == [14, 28, 42, 56, 60]  # stopped after 28, in the second epoch
+    assert saved == [14, 28, 42, 56, 60]  # the run stopped after step 28, in the second epoch
     (expected, _), (found, step) = arrays(whole), arrays(path)
     assert step == 60
     jax.tree.map(np.testing.assert_array_equal, found, expected)
@@ -125,7 +124,7 @@ def test_a_training_asked_to_stop_saves_and_goes_on_bit_for_bit(trained, monkeyp
 
 def test_evaluation_counts_every_example_once_at_any_batch_size(trained):
     _, _, model, state, _ = train_trained.load(trained[1])
-    labels = np.roll(DIGITS.test_labels, 1)  # of other images, so that all measures differ
+    labels = np.roll(DIGITS.test_labels, 1)  # labels of other images make all measures differ
     data = DIGITS.test_images, labels
     score = train_evaluate.make_score(model, DIGITS.mean, DIGITS.std)
     results = [
@@ -167,7 +166,7 @@ def test_a_step_descends_the_smoothed_loss_and_the_auxiliary_one():
 
     grads, (batch_stats, logits) = jax.jit(jax.grad(loss_fn, has_aux=True))(state.params)
     phase = make_phase(model, optax.sgd(0.1), recipe)
-    params = jax.device_get(state.params)  # the phase takes the state for itself
+    params = jax.device_get(state.params)  # the phase donates the state
     indices = np.arange(4, dtype=np.int32).reshape(1, 1, 4)
     after = phase(state, parallel.Batches(images, labels, indices), jax.random.key(0), 0, 1)
     assert after.step == 1
@@ -195,7 +194,7 @@ def test_a_step_of_micro_batches_descends_their_mean_gradient():
         return losses.mean(), (updated["batch_stats"], losses.sum())
 
     batch_stats, grads, loss = state.batch_stats, [], 0.0
-    for begin in range(0, 8, 2):  # each micro-batch normalizes by itself
+    for begin in range(0, 8, 2):  # each micro-batch has separate batch statistics
         part = np.arange(begin, begin + 2)
         grad, (batch_stats, more) = jax.jit(gradient)(state.params, batch_stats, part)
         grads.append(grad)
@@ -229,7 +228,7 @@ def test_drop_path_grows_from_nothing_to_its_rate():
 
 
 def test_alternating_flips_mirror_each_image_in_every_second_epoch():
-    """Two epochs of two steps on the images, and on those that were mirrored before."""
+    """Two epochs of two steps run on the images, and on images that were mirrored before."""
     model, optimizer = cifar_network(SMALL, cells=1, channels=4), optax.sgd(0.1)
     numbers = np.random.default_rng(0).permutation(1442)[:16].reshape(2, 8)
     order = np.concatenate([numbers, numbers[::-1]])
@@ -259,14 +258,14 @@ def test_alternating_flips_mirror_each_image_in_every_second_epoch():
 
 
 def test_the_fast_recipe_runs_at_a_tiny_size(tmp_path):
-    """All that it sets, but for its size: one-cycle rate, label smoothing, alternating flip."""
+    """A small network trains with all other settings: one-cycle rate, label smoothing, alternating flip."""
     fast = configs.load_module(configs.find_config("train_cifar10")).FAST
     sizes = {"network.cells": 1, "network.channels": 4, "train.epochs": 3, "data.cutout": 2}
     sizes |= {"train.batch_size": 128, "train.warmup_epochs": 1}
     config = small_config(tmp_path, **fast | sizes | {"data.flip": True})
     train_runner.run(config, tmp_path / "run", overwrite=False)
     record = rows(tmp_path / "run")
-    # 10 steps an epoch: up to the peak, then down along a line, whose last step is a twentieth of it.
+    # An epoch has 10 steps. The rate rises to the peak, then falls along a line to a twentieth of the peak.
     np.testing.assert_allclose([r["learning_rate"] for r in record], [0.4, 0.22, 0.02], rtol=1e-5)
     assert record[-1]["train_loss"] < record[0]["train_loss"]
 
@@ -276,9 +275,9 @@ def test_the_fast_recipe_runs_at_a_tiny_size(tmp_path):
 
 
 def run_two_steps(batch_norm_axis=parallel.AXIS):
-    """Each step's sums and the parameters after two steps of everything random at once; and the program.
+    """Runs two steps with all random parts on any number of devices, with batch statistics over all devices.
 
-    For any number of devices, BN over all of them.
+    Returns each step's sums, the last parameters, and the program.
     """
     model = cifar_network(SMALL, cells=1, channels=4, bn_axis_name=batch_norm_axis)
     recipe = RECIPE._replace(pad=1, flip=True, cutout=2)
@@ -297,7 +296,7 @@ def run_two_steps(batch_norm_axis=parallel.AXIS):
 
 
 def all_reduced(program):
-    """How many numbers each all-reduce of a compiled program sums over the devices."""
+    """Counts the numbers that each all-reduce of a compiled program sums over the devices."""
     results = re.findall(r" = (.*?) all-reduce(?:-start)?\(", program)
     shapes = [re.findall(r"f32\[([\d,]*)\]", result) for result in results]
     return [sum(math.prod(map(int, filter(None, s.split(",")))) for s in each) for each in shapes]
@@ -320,7 +319,7 @@ print(runner_test.all_reduced(program))
     assert len(found.files) == len(expected)
     for index, leaf in enumerate(expected):
         np.testing.assert_allclose(found[f"arr_{index}"], leaf, atol=1e-5, rtol=1e-6)
-    # Those of batch normalization are small; the gradient crosses the devices once.
+    # Batch normalization's all-reduces are small. One large all-reduce sums the gradient.
     model = cifar_network(SMALL, cells=1, channels=4)
     weights = model_cost(model, (8, 8, 1)).parameters
     sizes = json.loads(result.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""What a finished training is good for: its best network, evaluation, predictions, export."""
+"""The uses of a finished training: the best network, evaluation, predictions, export."""
 
 import json
 import os
@@ -30,7 +30,7 @@ DIGITS = small.load("digits", test=True)
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """Of a training with images held out."""
+    """Makes the workdir of a training with held-out images."""
     folder = tmp_path_factory.mktemp("trained")
     config = small_config(
         folder, **{"data.validation": 142, "train.epochs": 4, "run.keep_checkpoints": 1}
@@ -88,7 +88,7 @@ def test_evaluating_only_prints_and_writes_nothing(workdir, capsys):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of the first seven test images, and their indices in the order of the files' names."""
+    """Writes the first seven test images to a folder, and returns their indices in the order of the files' names."""
     for index in range(7):
         folder = tmp_path / "images" / str(index % 2)
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ def test_a_reader_that_has_read_enough_ends_the_command_without_a_word(workdir, 
     done = subprocess.run(
         ["bash", "-c", f"{command} --batch_size=1 | head -1; echo ${{PIPESTATUS[@]}}"],
         cwd=ROOT,
-        # Line by line, so that a later line meets a closed pipe.
+        # The output is line-buffered, so that a later line meets a closed pipe.
         env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""A workdir that somebody or something has damaged: it goes on from what is whole, or is refused in one line."""
+"""A damaged workdir: the run resumes from whole files, or is refused in one line."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def whole(tmp_path_factory):
 
 
 def resume(path, *, overwrite=False):
-    """What a run does with its workdir before and after it computes; returns the step that it goes on from."""
+    """Does with a workdir what a run does before and after it computes; returns the step from which it resumes."""
     begin(path, CONFIG, overwrite=overwrite)
     with Checkpoints(path / "checkpoints", 2) as checkpoints:
         state, step = checkpoints.restore_latest(TEMPLATE) or (TEMPLATE, 0)
@@ -100,7 +100,7 @@ def test_it_goes_on_or_is_refused_and_overwriting_always_works(whole, tmp_path, 
         assert resume(path) in (0, 2, 4)
     except InputError as refused:
         assert str(path) in str(refused) and len(str(refused)) < 600
-        if name != "environment.json":  # without which it is nobody's, and stays as it is
+        if name != "environment.json":  # without this file the folder is no workdir, and is refused
             assert resume(path, overwrite=True) == 0
 
 
@@ -197,4 +197,4 @@ def test_pods_that_a_service_names_are_one_run(monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     name = "job-1.jaxpods.default.svc.cluster.local"
     monkeypatch.setattr(distributed.socket, "getfqdn", lambda: name)
-    assert distributed._told_of_others()
+    assert distributed._environment_names_others()

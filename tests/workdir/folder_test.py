@@ -1,4 +1,4 @@
-"""Who may use a working directory, and what overwriting removes."""
+"""The runs that may use a working directory, and the files that overwriting removes."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ def config(**changes):
 
 
 def finished(path, **changes):
-    """A workdir as a run leaves it, with two files of the user beside."""
+    """Makes a workdir as a run leaves it, with two more files of the user."""
     begin(path, config(**changes), overwrite=False)
     for name in [
         "metrics.jsonl",
@@ -95,7 +95,7 @@ def test_a_key_that_is_new_or_gone_differs(tmp_path):
 def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
     finished(tmp_path)
     (tmp_path / "checkpoints" / "mine").mkdir()
-    workdir.check(tmp_path, config(seed=1), overwrite=True)  # reads only
+    workdir.check(tmp_path, config(seed=1), overwrite=True)  # only reads
     assert (tmp_path / "checkpoints" / "12").exists()
     begin(tmp_path, config(seed=1), overwrite=True)
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
@@ -175,7 +175,7 @@ def test_a_run_of_before_the_channels_were_a_key_goes_on_with_its_own(tmp_path, 
 
 
 def test_a_config_of_before_a_key_is_read_with_it():
-    """Every key that is younger is one of a shipped config, where its value is the same."""
+    """Every younger key is in a shipped config, with the same value."""
     for task, name in (("search", "search_cifar"), ("train", "train_imagenet")):
         shipped = flatten(to_values(load_config(name)))
         other = {"search": "search_folder", "train": "train_cifar10"}[task]
@@ -212,18 +212,20 @@ def test_each_start_tells_what_it_took(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
     begin(tmp_path, config(), overwrite=False)
     environment.record(tmp_path, compile_seconds=2.5)
-    told = json.loads((tmp_path / "environment.json").read_text())
-    assert list(told)[-1] == "resumed" and told["processor"]
-    assert told["compile_seconds"] == 1.5 and told["started"] <= told["ended"]
-    assert told["peak_memory_bytes"] > 1e7
-    assert told["resumed"]["1"]["compile_seconds"] == 2.5 and "ended" not in told["resumed"]["1"]
-    told["resumed"] = {"2": {}}  # as somebody has edited it
-    (tmp_path / "environment.json").write_text(json.dumps(told))
+    recorded = json.loads((tmp_path / "environment.json").read_text())
+    assert list(recorded)[-1] == "resumed" and recorded["processor"]
+    assert recorded["compile_seconds"] == 1.5 and recorded["started"] <= recorded["ended"]
+    assert recorded["peak_memory_bytes"] > 1e7
+    assert (
+        recorded["resumed"]["1"]["compile_seconds"] == 2.5
+        and "ended" not in recorded["resumed"]["1"]
+    )
+    recorded["resumed"] = {"2": {}}  # somebody has edited the file
+    (tmp_path / "environment.json").write_text(json.dumps(recorded))
     begin(tmp_path, config(), overwrite=False)
     environment.record(tmp_path, compile_seconds=3.5)
     resumed = json.loads((tmp_path / "environment.json").read_text())["resumed"]
     assert resumed["2"] == {} and resumed["3"]["compile_seconds"] == 3.5
-    environment.record(
-        tmp_path / "nowhere", compile_seconds=1.0
-    )  # no run's folder: nothing is told
+    # A folder without a run gets no file.
+    environment.record(tmp_path / "nowhere", compile_seconds=1.0)
     assert not (tmp_path / "nowhere").exists()

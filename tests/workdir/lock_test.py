@@ -1,4 +1,4 @@
-"""One run, one workdir: who holds it, who is refused, and who takes over."""
+"""The lock of a workdir: which run holds it, which runs are refused, and which run takes it over."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ with held(sys.argv[1]):
 
 @pytest.fixture
 def start():
-    """Starts a process that holds a workdir until its stdin ends, and returns it once it does."""
+    """Starts a process that holds a workdir until stdin ends, and returns the process when it holds the workdir."""
     running = []
 
     def start(path):

@@ -1,1 +1,1 @@
-"""Several searches as one program, each with a folder of its own in the workdir."""
+"""Several searches as one program; each search has its folder in the workdir."""

@@ -1,13 +1,13 @@
 """Several searches as one program: states with a leading axis of searches, and phases mapped over this axis.
 
-One search leaves a large GPU idle most of the time: its kernels are many and small. Mapped over searches they are as
-many and larger: `jax.vmap` batches the products and makes more groups of the convolutions. Shared values have no axis
-of searches: the images, the arguments (`arguments.ProgramArguments`) and the count of steps. So a warm-up stays one
-branch.
+One search leaves a large GPU idle most of the time, because it runs many small kernels. Mapped over searches, the
+kernels are as many and larger: `jax.vmap` batches the products and gives convolutions more groups. Shared values have
+no axis of searches: the images, the arguments (`arguments.ProgramArguments`) and the count of steps. With a shared
+count of steps, a warm-up stays one branch.
 
 The searches differ in their seeds, and may differ in their edge models. Edge models have parameters of different
-shapes. So each search has a slot for the parameters of each model (`ModelSlots`), and an argument tells which slot
-counts.
+shapes, so each search has a slot for the parameters of each model (`ModelSlots`). An argument says which slot is in
+use.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,11 @@ from nge_jax.embedding import EdgeModel, Params
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import SearchState
 
-# in_axes of a state of several searches.
+# `in_axes` of a state of several searches.
 STATE_AXES: Any = SearchState._make(None if name == "step" else 0 for name in SearchState._fields)
-# in_axes of an epoch's batches: [searches, steps, B], on the host behind the axis of devices.
+# `in_axes` of an epoch's batches [searches, steps, B]; on the host the axis of devices comes first.
 BATCHES_AXES = Batches(images=None, labels=None, indices=0)
-# in_axes of the arguments of searches with several edge models; searches of seeds alone share all arguments.
+# `in_axes` of the arguments of searches with several edge models. Searches that differ only by seed share them all.
 ARGUMENTS_AXES: Any = ProgramArguments._make(
     0 if name == "edge_model" else None for name in ProgramArguments._fields
 )
@@ -35,9 +35,12 @@ ARGUMENTS_AXES: Any = ProgramArguments._make(
 class ModelSlots(NamedTuple):
     """The parameters of a search that has one of several edge models.
 
-    of_model: parameters by the models' names. The slots of the other models hold zeros, and keep them: no gradient
-      reaches these slots, and neither weight decay nor Adam moves a zero without a gradient. `jax.vmap` computes all
-      models of each search; zeros keep every result finite.
+    The slots of the other models hold zeros. They stay zeros: no gradient reaches these slots, and neither weight decay
+    nor Adam moves a zero without a gradient. `jax.vmap` computes all models of each search, and zeros keep every result
+    finite.
+
+    Attributes:
+      of_model: parameters by the models' names.
     """
 
     of_model: dict[str, Params]
@@ -47,8 +50,8 @@ def choose_model(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
     """Makes one edge model from several, with `ModelSlots` as its parameters.
 
     Args:
-      models: by their names.
-      number: which model it is, from 0. The number may be a value of a program, where nothing is initialized.
+      models: the edge models by their names.
+      number: which model it is, from 0. The number may be traced, because a program initializes nothing.
     """
 
     def init(key):
@@ -71,31 +74,31 @@ def choose_model(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
 
 
 def model_by_model(phases: Mapping[str, Callable], batches: Any) -> Callable:
-    """Makes the phase of all searches, ordered by their models, from the same phase with each edge model.
+    """Makes the phase of all searches, ordered by their models, from the phase with each edge model.
 
-    Each model's phase is compiled whole, with a supernet of its own. `choose_model` needs one supernet for all models.
-    But a compiler puts the last operations of a model together with the first ones behind the model, and rounds
-    otherwise.
+    Each model's phase is compiled whole, with a separate supernet, and rounds as in a search alone. With `choose_model`
+    all models share one supernet. The compiler then fuses the last operations of an edge model with others, and rounds
+    differently.
 
     Args:
-      phases: by the models' names, of searches as they are alone.
-      batches: in_axes of their batches over the searches.
+      phases: the phase of a search alone, by the models' names.
+      batches: `in_axes` of the batches over the searches.
     """
     axes = (STATE_AXES, batches, (0, None), None, None)
 
     def phase(*arguments):
-        state, *_ = arguments
         seeds = len(arguments[2][0]) // len(phases)
-        parts = []
+        states = []
         for number, (name, phase_of_model) in enumerate(phases.items()):
-            mine = _at(slice(number * seeds, (number + 1) * seeds), axes, arguments)
+            searches = slice(number * seeds, (number + 1) * seeds)
+            state, *others = _at(searches, axes, arguments)
             mapped = map_phase(phase_of_model, batches, one_by_one=True)
-            after = mapped(select_model(mine[0], name), *mine[1:])
-            parts.append(_put_model(mine[0], name, after))
+            after = mapped(select_model(state, name), *others)
+            states.append(_put_model(state, name, after))
         merged = jax.tree.map(
-            lambda *leaves: jnp.concatenate(leaves), *[p._replace(step=()) for p in parts]
+            lambda *leaves: jnp.concatenate(leaves), *[s._replace(step=()) for s in states]
         )
-        return merged._replace(step=parts[0].step)
+        return merged._replace(step=states[0].step)
 
     return phase
 
@@ -107,11 +110,11 @@ def map_phase(
 
     Args:
       phase: `(state, batches, (key, arguments), start, stop) -> state`.
-      batches: in_axes of the batches over the searches.
-      one_by_one: computes one search after the other, with the same result except for the last bits. One search keeps
-        a CPU busy, and the CPU's kernels would grow out of the caches (`kernels/depthwise.py`). Steps that branch
-        would have to take every branch of all searches.
-      arguments: in_axes of the arguments; None: the searches share them.
+      batches: `in_axes` of the batches over the searches.
+      one_by_one: computes one search after the other; results differ in the last bits at most. It serves CPUs: one
+        search keeps a CPU busy, and batched kernels would outgrow the caches (`kernels/depthwise.py`). It also serves
+        steps that branch: batched, they compute every branch.
+      arguments: `in_axes` of the arguments; None: the searches share them.
     """
     axes = (STATE_AXES, batches, (0, arguments), None, None)
     if not one_by_one:
@@ -128,19 +131,20 @@ def map_phase(
 
 
 def stack_states(states: Sequence[SearchState]) -> SearchState:
-    """Makes the state of several searches from states of single ones after as many steps."""
+    """Makes the state of several searches from the states of single searches after the same number of steps."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    return stacked._replace(step=stacked.step[0])  # and no alias: a program uses it up
+    # The step must be a new array: a program donates the state, and the given states stay valid.
+    return stacked._replace(step=stacked.step[0])
 
 
 @jax.jit
 def take_search(state: SearchState, number: jax.Array | int) -> SearchState:
-    """Takes a single search's state out of the state of several; `number`: of the search, from 0."""
+    """Takes the state of search `number`, counted from 0, out of the state of several searches."""
     return _at(number, STATE_AXES, state)
 
 
 def select_model(state: SearchState, edge_model: str) -> SearchState:
-    """Makes the state that a search has alone from a state with `ModelSlots`; `edge_model`: the search's model."""
+    """Makes the state of a search alone, with the edge model of this name, from a state with `ModelSlots`."""
 
     def select(node):
         return node.of_model[edge_model] if isinstance(node, ModelSlots) else node
@@ -149,18 +153,18 @@ def select_model(state: SearchState, edge_model: str) -> SearchState:
 
 
 def _put_model(state, edge_model, alone):
-    """Puts the state of a search alone into a state with `ModelSlots`; the inverse of `select_model`."""
+    """Puts the state of a search alone into a state with `ModelSlots`; inverts `select_model`."""
 
-    def put(node, mine):
+    def put(node, new):
         if isinstance(node, ModelSlots):
-            return ModelSlots(node.of_model | {edge_model: mine})
-        return mine
+            return ModelSlots(node.of_model | {edge_model: new})
+        return new
 
     return jax.tree.map(put, state, alone, is_leaf=lambda node: isinstance(node, ModelSlots))
 
 
 def _at(number, axes, tree):
-    """Takes a search's part out of a tree with these in_axes, 0 or None for each subtree."""
+    """Takes a search's part out of a tree; `axes` are `in_axes`, 0 or None for each subtree."""
 
     def take(axis, subtree):
         if axis is None:

@@ -1,4 +1,4 @@
-"""The programs of several searches: the phases of one search, mapped over all."""
+"""The programs of several searches: the phases of one search, mapped over all searches."""
 
 import functools
 from typing import Any
@@ -25,11 +25,11 @@ def make_phases(
 
     Args:
       search: the plan that the searches share.
-      steps: of each group in an epoch.
-      models: the searches' edge models by their names; none where the searches differ by their seeds alone.
+      steps: the steps of each group in an epoch.
+      models: the searches' edge models by their names; empty if the searches differ only by seed.
       one_by_one: see `mapping.map_phase`.
-      model_by_model: whether each edge model has a program part of its own, see `mapping.model_by_model`. Each search
-        then ends bit for bit as alone.
+      model_by_model: whether a program has a separate part for each edge model, see `mapping.model_by_model`. Each
+        search then ends bit for bit as alone.
     """
     options = {"one_by_one": one_by_one, "model_by_model": model_by_model}
     make_program = functools.partial(_make_program, models=models, **options)
@@ -67,7 +67,7 @@ def _make_program(
 
 
 def _over_searches(axes: Any) -> Any:
-    """Returns in_axes over searches from those over devices: P and the indices have an axis of searches."""
+    """Returns `in_axes` over searches from `in_axes` over devices: P and the indices have an axis of searches."""
     if isinstance(axes, Batches):
         return mapping.BATCHES_AXES
     return tuple(0 if part is None else mapping.BATCHES_AXES for part in axes)

@@ -1,7 +1,7 @@
-"""Several searches in one task of the loop: those of `search.seeds` and `search.edge_models`.
+"""Several searches in one task of the loop, for the keys `search.seeds` and `search.edge_models`.
 
-Each search draws, records and concludes by a task of its own (`search.task`), from its part of the common state
-(`mapping`). So each search does the same as alone, and its folder becomes the workdir that the search has alone.
+Each search has a task (`search.task`) that draws, records and concludes. It works on the search's part of the common
+state (`mapping`). Each search thus does the same as alone, and leaves the same workdir.
 """
 
 import copy
@@ -31,8 +31,9 @@ from nge_jax.workdir.artifacts import Member
 class SingleSearch(NamedTuple):
     """One of several searches.
 
-    search: its plan; the phases are those of all searches.
-    path: its folder.
+    Attributes:
+      search: the plan of this search, whose phases run all searches.
+      path: the folder of this search.
     """
 
     search: Search
@@ -40,7 +41,7 @@ class SingleSearch(NamedTuple):
 
 
 def split(search: Search, path: Path) -> dict[Member, SingleSearch]:
-    """Makes the searches of a plan of several; `path`: the workdir of all."""
+    """Makes the single searches of a plan of several; `path` is the workdir of all searches."""
     names = _model_names(search.members)
     models = {name: search.makers.edge_model(name) for name in names}
     slots = {name: mapping.choose_model(models, number) for number, name in enumerate(models)}
@@ -63,13 +64,13 @@ def _model_names(members: Sequence[Member]) -> list[str]:
 
 
 def settings_of_members(settings: Mapping[str, Any], path: Path) -> dict[Path, dict[str, Any]]:
-    """Returns the settings of each search by its folder in the workdir `path`; none where there is one search."""
+    """Returns each search's settings by the search's folder in the workdir `path`; empty for a single search."""
     members = artifacts.members(settings["search"], settings["seed"])
     return {path / member.folder: _settings_alone(settings, member) for member in members}
 
 
 def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
-    """Returns the settings by which a search alone is this one of several."""
+    """Returns the settings of one of several searches, as a search alone would have them."""
     alone = copy.deepcopy(dict(settings))
     alone["seed"] = member.seed
     alone["search"] |= {"seeds": [], "edge_models": []}
@@ -79,9 +80,9 @@ def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, An
 
 
 def make_task(search: Search, singles: Mapping[Member, SingleSearch]) -> Task:
-    """Makes what the loop runs, from a task of each search (`search.task.make_task`)."""
+    """Makes the task that the loop runs, from a task of each search (`search.task.make_task`)."""
     data = search.data
-    if not search.stream:  # on the devices once for all searches
+    if not search.stream:  # all searches share one copy on the devices
         images, labels = parallel.replicated((data.train_images, data.train_labels))
         data = data._replace(train_images=images, train_labels=labels)
     tasks = [
@@ -97,17 +98,19 @@ def make_task(search: Search, singles: Mapping[Member, SingleSearch]) -> Task:
     state, key = parallel.replicated((states, (keys, arguments)))
     tasks = [task._replace(state=None) for task in tasks]
 
+    def with_states(state):
+        return zip(tasks, _split_state(state, len(tasks)), strict=True)
+
     def batches(epoch, name, spans, state):
-        alone = zip(tasks, _states_alone(state, len(tasks)), strict=True)
-        dispatches = [task.batches(epoch, name, spans, own) for task, own in alone]
+        dispatches = [task.batches(epoch, name, spans, alone) for task, alone in with_states(state)]
         return (_join_works(works, search.stream > 0) for works in zip(*dispatches, strict=True))
 
     def end_epoch(epoch, step, state):
         return _end_epoch(search, singles, tasks, epoch, step, state)
 
     def skipped(state):
-        alone = zip(tasks, _states_alone(state, len(tasks)), strict=True)
-        return max(task.skipped(own) for task, own in alone if task.skipped is not None)
+        counts = [task.skipped(alone) for task, alone in with_states(state) if task.skipped]
+        return max(counts)
 
     return tasks[0]._replace(
         state=state,
@@ -115,7 +118,7 @@ def make_task(search: Search, singles: Mapping[Member, SingleSearch]) -> Task:
         batch_size=len(tasks) * search.batch_size,
         batches=batches,
         end_epoch=end_epoch,
-        columns=search_record.make_columns_of_several(search.relaxation, search.space),
+        columns=search_record.make_mean_columns(search.relaxation, search.space),
         compile=lambda state: search_task.compile_ahead(search.phases, batches, key, state),
         must_be_finite=lambda state: state,
         skipped=skipped if tasks[0].skipped is not None else None,
@@ -123,7 +126,7 @@ def make_task(search: Search, singles: Mapping[Member, SingleSearch]) -> Task:
     )
 
 
-def _states_alone(state: SearchState, count: int) -> Iterator[SearchState]:
+def _split_state(state: SearchState, count: int) -> Iterator[SearchState]:
     return (mapping.take_search(state, number) for number in range(count))
 
 
@@ -137,62 +140,68 @@ def _end_epoch(
 ) -> EpochEnd:
     """Ends the epoch of each search, and merges the ends."""
     ends = []
-    for member, task, own in zip(singles, tasks, _states_alone(state, len(tasks)), strict=True):
+    states = _split_state(state, len(tasks))
+    for member, task, alone in zip(singles, tasks, states, strict=True):
         try:
-            end = task.end_epoch(epoch, step, own)
+            end = task.end_epoch(epoch, step, alone)
         except NotFinite as error:
             raise NotFinite(f"{error} of {member}") from error
         if task.skipped is not None:
-            end.row["skipped_updates"] = task.skipped(own)
+            end.row["skipped_updates"] = task.skipped(alone)
         ends.append(end)
     history = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[e.state.history for e in ends])
-    sums = jax.tree.map(jnp.zeros_like, state.sums)  # as each search begins the next epoch
-    rows = [end.row for end in ends]
-    of_members = zip(singles, ends, strict=True)
-    two_epochs = {m: search_record.latest(e.state.history, epoch) for m, e in of_members}
-    named = dict(zip(singles, rows, strict=True))
-    folders = [single.path.name for single in singles.values()]
+    # Each search begins the next epoch with sums of zero.
+    sums = jax.tree.map(jnp.zeros_like, state.sums)
+    ends_by_member = dict(zip(singles, ends, strict=True))
+    rows = {member: end.row for member, end in ends_by_member.items()}
+    two_epochs = {
+        member: search_record.latest(end.state.history, epoch)
+        for member, end in ends_by_member.items()
+    }
     return EpochEnd(
         state=state._replace(history=history, sums=sums),
-        row=search_record.row_of_several(rows),
-        notes=[*search_record.warnings_of_several(named, two_epochs, search.space)],
-        members={f: MemberEnd(e.row, e.arrays) for f, e in zip(folders, ends, strict=True)},
+        row=search_record.mean_row([*rows.values()]),
+        notes=[*search_record.warnings_of_several(rows, two_epochs, search.space)],
+        members={
+            singles[member].path.name: MemberEnd(end.row, end.arrays)
+            for member, end in ends_by_member.items()
+        },
     )
 
 
 def first_state(state: SearchState) -> SearchState:
-    """Returns the first search's state out of the state of several."""
+    """Returns the first search's state from the state of several searches."""
     return mapping.take_search(state, 0)
 
 
 def conclude(
     singles: Mapping[Member, SingleSearch], state: SearchState, keep_checkpoints: int
 ) -> dict[Member, SearchResult]:
-    """Concludes each search (`search.task.conclude`), and saves the last state that it has alone."""
+    """Concludes each search (`search.task.conclude`), and saves the last state as a search alone would."""
     score, results = search_task.make_score(next(iter(singles.values())).search), {}
     for number, (member, (search, path)) in enumerate(singles.items()):
-        own = mapping.take_search(state, number)
-        results[member] = search_task.conclude(search, own, path, score)
-        own = mapping.select_model(own, member.edge_model)
+        alone = mapping.take_search(state, number)
+        results[member] = search_task.conclude(search, alone, path, score)
+        alone = mapping.select_model(alone, member.edge_model)
         with Checkpoints(path / artifacts.CHECKPOINTS, keep_checkpoints) as checkpoints:
-            if checkpoints.latest_step() != (step := int(own.step)):
-                checkpoints.save(step, own)
+            if checkpoints.latest_step() != (step := int(alone.step)):
+                checkpoints.save(step, alone)
     return results
 
 
 def merge_results(results: Mapping[Member, SearchResult], path: Path) -> SearchResult:
     """Makes one result from the results of all searches in the workdir `path`."""
-    of_models: dict[str, dict[int, SearchResult]] = {}
+    by_model: dict[str, dict[int, SearchResult]] = {}
     for member, result in results.items():
-        of_models.setdefault(member.edge_model, {})[member.seed] = result
+        by_model.setdefault(member.edge_model, {})[member.seed] = result
     first = next(iter(results.values()))._replace(workdir=path)
-    if "" in of_models:
-        return first._replace(of_seeds=of_models[""])
-    return first._replace(of_models=of_models)
+    if "" in by_model:
+        return first._replace(of_seeds=by_model[""])
+    return first._replace(of_models=by_model)
 
 
 def _join_works(works: tuple[Work, ...], streams: bool) -> Work:
-    """Makes one dispatch's work from the work of each search; all of them are of the same rows."""
+    """Makes one dispatch's work from the work of each search on the same rows."""
     (_, first, last), *_ = works
 
     def join(*leaves):
@@ -204,10 +213,10 @@ def _join_works(works: tuple[Work, ...], streams: bool) -> Work:
 
 
 def _join_batches(parts: Sequence[Batches], streams: bool) -> Batches:
-    """Puts the batches of all searches side by side.
+    """Stacks the indices of all searches' batches.
 
-    The searches share the images. Where a dispatch's images are streamed, the images of all searches follow each
-    other, and the indices move up.
+    The searches share the images. If images are streamed, this function concatenates the images of all searches, and
+    shifts the indices to match.
     """
     images, labels, _ = parts[0]
     step = 0

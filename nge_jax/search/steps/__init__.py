@@ -1,4 +1,4 @@
-"""One update of a search. Read `gradient` first: one step of the weights, one of the embedding.
+"""One update of a search. Read `gradient` first: it has a step of the weights and a step of the embedding.
 
-`strategy` has the steps of the strategies that ask for cells; `relaxation` says how operations are mixed under P.
+`strategy` has the steps of strategies that ask for whole cells. `relaxation` says how operations are mixed under P.
 """

@@ -1,9 +1,9 @@
-"""The arguments of a search's programs beside the key. A search with other values runs the same programs.
+"""The numbers that a search's programs take as arguments. A search with other numbers runs the same programs.
 
-Everything that decides on shapes or on what is computed at all stays a constant of the programs: channels, a batch's
-size, whether there is a warm-up. Three more numbers stay constants, so that results keep their last bits. A program
-would subtract Adam's b1 and b2 and the decay of REINFORCE's baseline from 1 in float32, and XLA would draw the entropy
-weight of a strategy into products of constants.
+Values that decide shapes, or whether something is computed, stay constants: channels, the batch size, whether there is
+a warm-up. Some more numbers stay constants because results would change in the last bits. With Adam's b1 and b2 and the
+decay of REINFORCE's baseline as arguments, a program would subtract them from 1 in float32. XLA folds a strategy's
+constant entropy weight into products of constants, which it could not do with an argument.
 """
 
 from typing import Any, NamedTuple
@@ -13,17 +13,17 @@ from nge_jax.search.steps.relaxation import Line
 
 
 class ProgramArguments(NamedTuple):
-    """Plain numbers on the host, float32 and int32 in a program; None for what a search does without.
+    """Plain numbers on the host, float32 and int32 in a program; None for features that the search does not use.
 
     Attributes:
         rate: the learning rate of the weights.
         weights: the other numbers of the weights' optimizer.
-        embedding: learning_rate and weight_decay; for another strategy than the gradient, numbers by its own names.
-        warmup_steps: updates of either group before the embedding's first.
+        embedding: learning_rate and weight_decay; a strategy other than the gradient has its own names.
+        warmup_steps: steps of both groups before the embedding's first update.
         temperatures: for `relaxation.gumbel`.
         skip_rates: for `relaxation.with_skip_dropout`.
         entropy_weights: for `relaxation.with_entropy`.
-        edge_model: the number of the search's edge model among several in one program; None: there is one.
+        edge_model: the number of the search's edge model among several in one program; None if there is one.
     """
 
     rate: Cosine

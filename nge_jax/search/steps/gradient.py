@@ -1,7 +1,7 @@
-"""The two updates of Algorithm 1 as pure functions, and many of them in one dispatch.
+"""The two updates of Algorithm 1 as pure functions, and phases that run many updates in one dispatch.
 
-One update trains one group of parameters, the supernet's weights or the edge model ("embedding"), and
-leaves the other group and its optimizer's state bit for bit as they were.
+An update trains one group of parameters: the supernet's weights, or the edge model ("embedding"). It leaves the other
+group and that group's optimizer state bit for bit as they were.
 """
 
 from collections.abc import Callable
@@ -27,13 +27,14 @@ Net = Supernet | NasBench201Supernet
 
 
 class SearchState(NamedTuple):
-    """All that a search carries from step to step; it is what a checkpoint holds.
+    """The values that a search carries from step to step, and that a checkpoint holds.
 
-    step: updates of either group so far.
-    params, opt_state: {"weights": ..., "embedding": ...}.
-    sums: of each group's half of the data since the epoch began.
-    history: [epochs + 1, 2, 14, 7], P before the search and after each epoch; zeros for those to come. Of edge models
-      with betas a `Mixture` of such arrays.
+    Attributes:
+      step: updates of both groups so far.
+      params, opt_state: {"weights": ..., "embedding": ...}.
+      sums: the metrics' sums on each group's half of the data since the epoch began.
+      history: P [epochs + 1, 2, 14, 7] before the search and after each epoch, zeros for later epochs. A `Mixture` of
+        such arrays for edge models with betas.
     """
 
     step: jax.Array
@@ -44,7 +45,7 @@ class SearchState(NamedTuple):
 
 
 class Preprocessing(NamedTuple):
-    """How images enter a step; `pad`, `flip` as of `augment.draw`."""
+    """How images enter a step; for `pad` and `flip` see `augment.draw`."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -80,9 +81,14 @@ def make_weight_step(
 ) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
-    To run on each device of the axis "batch". probs [2, 14, 7] is a constant of the step (Algorithm 1
-    holds P for an epoch); images: uint8 [B, H, W, C], this device's part of the batch; key: the run's.
-    net, mix: of a `steps.relaxation.Relaxation`. skip_nonfinite: whether an update that is not finite is left out.
+    The step runs on each device of the axis "batch". It takes probs [2, 14, 7] as fixed: Algorithm 1 holds P for an
+    epoch. It takes images as uint8 [B, H, W, C], this device's part of the batch, and the run's key.
+
+    Args:
+      net, mix: fields of a `steps.relaxation.Relaxation`.
+      optimizer: updates the group WEIGHTS.
+      preprocessing: how images enter the step.
+      skip_nonfinite: whether an update that is not finite is left out.
     """
 
     def weight_step(state, probs, images, labels, key):
@@ -111,9 +117,15 @@ def make_embedding_step(
 ) -> Callable:
     """Makes `(state, images, labels, key) -> state`: one batch of the validation half updates X and the Thetas.
 
-    P is computed anew; the gradient reaches the embedding through P alone, w is held. net, mix, penalty: of a
-    `relaxation.Relaxation`; the loss that is told is without the penalty. Before step `warmup_steps`, unless it is
-    None, a batch tells the loss and updates nothing.
+    The step computes P anew, and the gradient reaches the embedding through P only. The weights w stay as they are.
+
+    Args:
+      net, mix, penalty: fields of a `relaxation.Relaxation`; the loss in the sums is without the penalty.
+      edge_model: computes P from the group EMBEDDING.
+      optimizer: updates the group EMBEDDING.
+      preprocessing: how images enter the step.
+      skip_nonfinite: whether an update that is not finite is left out.
+      warmup_steps: steps before this number add to the sums and update nothing; None: every step updates.
     """
 
     def loss_of(embedding, state, x, labels, key):
@@ -141,7 +153,7 @@ def make_embedding_step(
 
 
 def make_weight_phase(weight_step: Callable) -> Callable:
-    """Makes `(state, (probs, batches), key, start, stop) -> state`: rows start..stop-1 of weight steps.
+    """Makes `(state, (probs, batches), key, start, stop) -> state`: weight steps on the rows start..stop-1.
 
     P is an argument, so that one compiled program serves all edge models.
     """
@@ -162,7 +174,7 @@ def make_alternating_phase(
 ) -> Callable:
     """Makes `(state, (weight batches, embedding batches), key, start, stop) -> state`, as DARTS alternates.
 
-    Row by row: an embedding step, then a weight step under the P that follows from it.
+    For each row, an embedding step comes first. A weight step under the updated P follows.
     """
 
     def with_validation(state, training, validation, key):
@@ -173,7 +185,10 @@ def make_alternating_phase(
 
 
 def alternate(weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel) -> Callable:
-    """Makes that of `make_alternating_phase`; `embedding_step`: (state, training, validation, key) -> state."""
+    """Makes the phase of `make_alternating_phase` from an embedding step that reads both batches.
+
+    `embedding_step` is (state, training batch, validation batch, key) -> state.
+    """
 
     def alternating_phase(state, batches, key, start, stop):
         training, validation = batches
@@ -189,7 +204,7 @@ def alternate(weight_step: Callable, embedding_step: Callable, edge_model: EdgeM
 
 
 def augmented(preprocessing: Preprocessing, images: jax.Array, key: jax.Array) -> jax.Array:
-    """Draws for the global batch, so that an image's crop does not depend on the number of devices."""
+    """Augments images. It draws for the global batch, so that a crop does not depend on the number of devices."""
     draws = augment.draw(
         key,
         lax.axis_size(AXIS) * len(images),
@@ -211,12 +226,13 @@ def loss(net, weights, x, labels, choices):
 
 
 def relaxed_loss(net, weights, x, labels, probs, mix, penalty, key, step):
-    """Returns what the embedding's gradient is of: the loss under P with the penalty, and the sums of that without."""
+    """Returns the loss that the embedding's gradient lowers, with the penalty, and the sums without the penalty."""
     value, sums = loss(net, weights, x, labels, mix(probs, key, step))
     return (value if penalty is None else value + penalty(probs, step)), sums
 
 
 def updated(state, group, optimizer, grads, sums, skip_nonfinite):
+    """Returns the state after an update of a group by the mean gradient of all devices."""
     grads, sums = lax.pmean(grads, AXIS), lax.psum(sums, AXIS)
     params, opt_state = optimizer.update(group, grads, state.opt_state, state.params)
     added = jax.tree.map(jnp.add, state.sums[group], sums)

@@ -1,20 +1,20 @@
-"""How a supernet mixes operations under P: the relaxations by which a search by gradient makes a choice smooth.
+"""Relaxations: how a supernet mixes operations under P, so that a search by gradient can choose among them.
 
-    softmax    every operation of every edge, weighted by P (the paper's Eq. 11)
+    softmax    every operation of every edge, weighted by P (paper Eq. 11)
     gumbel     one operation an edge, drawn from P in each step: GDAS (Dong and Yang, CVPR 2019)
-    partial    every operation, but on a part of the channels, and edges weighted too: PC-DARTS (Xu et al., ICLR 2020)
+    partial    every operation on a part of the channels, with weighted edges: PC-DARTS (Xu et al., ICLR 2020)
 
-A relaxation is a network, applied as (weights, images, choices) -> (logits, endpoints), and a function
-`mix`: (P, key, step) -> choices. The network knows nothing of P, and `mix` nothing of the network. So any edge
-model goes with any relaxation, and a supernet of another space brings its own network for the same `mix`.
+A relaxation has a network, applied as (weights, images, choices) -> (logits, endpoints), and a function
+`mix`: (P, key, step) -> choices. The network does not know P, and `mix` does not know the network. Any edge model thus
+goes with any relaxation, and a supernet of another space uses the same `mix` with another network.
 
-The straight-through gradient of `gumbel`, with noise G of the standard Gumbel distribution and a temperature t:
+`gumbel` has a straight-through gradient. With standard Gumbel noise G and a temperature t:
 
-    o = argmax_o (log p_o + G_o),    q = softmax((log P + G) / t),    edge brings (1 + q_o - stop_gradient(q_o)) o(x)
+    o = argmax_o (log p_o + G_o),    q = softmax((log P + G) / t),    edge adds (1 + q_o - stop_gradient(q_o)) o(x)
 
-The value is the drawn operation's alone; the gradient is that of its probability in the soft sample q. GDAS's own code
-also lets the scalars of the operations that were not drawn into the sum, which adds the sum of the output's gradient
-to each of their weights; its paper does not, and neither does this.
+The value is the drawn operation's output. The gradient is the gradient of the operation's probability in the soft
+sample q. GDAS's published code also adds the scalars of the operations that were not drawn. Each of their weights then
+gets the sum of the output's gradient. The GDAS paper does not do so, and neither does this module.
 """
 
 from collections.abc import Callable
@@ -31,12 +31,12 @@ from nge_jax.supernet.sampled import Drawn
 
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
 Penalty = Callable[[Any, jax.Array], jax.Array]
-# Begin streams of random numbers beside the steps' and the strategies'.
+# Numbers of two streams of random numbers, apart from the streams of the steps and of the strategies.
 _DRAWS, _DROPS = 2**31 + 1, 2**31 + 2
 
 
 class Applied(Protocol):
-    """A supernet, whole or sampled, of whatever space."""
+    """A supernet of any space, whole or sampled."""
 
     def apply(
         self, weights: Any, images: jax.Array, choices: Any, /
@@ -49,10 +49,10 @@ class Relaxation(NamedTuple):
     """How a search by gradient mixes operations.
 
     Attributes:
-        net: see `Applied`.
-        mix: (P, the run's key, number of the step) -> choices of `net`; differentiable by P. The same on all devices.
-        record: number of an epoch, from 1 -> what the epoch's row of metrics shows of the relaxation.
-        penalty: (P, number of the step) -> what the embedding's loss has besides; None: nothing.
+        net: the network that the choices of `mix` are for.
+        mix: (P, the run's key, number of the step) -> choices of `net`; differentiable by P, equal on all devices.
+        record: number of an epoch, from 1 -> the relaxation's metrics in the epoch's row.
+        penalty: (P, number of the step) -> a term of the embedding's loss; None: no such term.
     """
 
     net: Applied
@@ -78,14 +78,14 @@ def partial(net: Applied) -> Relaxation:
 
 
 class Line(NamedTuple):
-    """A number that moves along a line from epoch to epoch, as GDAS's temperature from 10 to 0.1.
+    """A number that changes linearly from epoch to epoch, such as GDAS's temperature from 10 to 0.1.
+
+    Inside a program the attributes may be traced, and `at` computes the number. `in_epoch` needs plain numbers.
 
     Attributes:
-        first, last: in the first and in the last epoch.
-        epochs: of the search.
-        steps: updates in an epoch, of either group.
-
-    They may be a program's arguments, for which `at` is; `in_epoch` is for plain numbers.
+        first, last: the number in the first and in the last epoch.
+        epochs: the epochs of the search.
+        steps: the updates of both groups in an epoch.
     """
 
     first: Any
@@ -104,7 +104,7 @@ class Line(NamedTuple):
 
 
 def gumbel(net: Applied, temperatures: Line) -> Relaxation:
-    """Makes GDAS's relaxation; `net` reads a `sampled.Drawn` and computes no operation but those drawn."""
+    """Makes GDAS's relaxation; `net` reads a `sampled.Drawn` and computes the drawn operations only."""
 
     def mix(probs, key, step):
         key = jax.random.fold_in(jax.random.fold_in(key, _DRAWS), step)
@@ -122,15 +122,16 @@ def draw(probs: jax.Array, key: jax.Array, temperature: Any) -> Drawn:
     operations = noisy.argmax(-1).astype(jnp.int32)
     soft = jax.nn.softmax(noisy / temperature)
     p = jnp.take_along_axis(soft, operations[..., None], -1)[..., 0]
-    return Drawn(operations, 1 + (p - lax.stop_gradient(p)))  # the difference first: 0 exactly
+    # The brackets make the value exactly 1: the difference is computed first, and it is exactly 0.
+    return Drawn(operations, 1 + (p - lax.stop_gradient(p)))
 
 
 def with_skip_dropout(relaxed: Relaxation, rates: Line, skip: int) -> Relaxation:
-    """Makes a relaxation that leaves out skip connections at random, against their early lead (P-DARTS).
+    """Makes a relaxation that drops skip connections at random, against their early lead (P-DARTS).
 
-    In a step each edge's skip connection, number `skip` of the operations, is left out with the epoch's rate, and where
-    it stays it counts 1 / (1 - rate) as much. P-DARTS drops elements of its output instead; here it is the whole
-    operation, so that nothing need be drawn inside the supernet.
+    Each step drops each edge's skip connection, number `skip` of the operations, with the epoch's rate. A skip
+    connection that stays is multiplied by 1 / (1 - rate). P-DARTS drops elements of the operation's output. This
+    function drops the whole operation, so that the supernet draws nothing.
     """
 
     def mix(probs, key, step):
@@ -153,11 +154,11 @@ def with_skip_dropout(relaxed: Relaxation, rates: Line, skip: int) -> Relaxation
 
 
 def with_entropy(relaxed: Relaxation, weights: Line) -> Relaxation:
-    """Makes a relaxation whose embedding pays for P's entropy, so that a search ends in a choice.
+    """Makes a relaxation that adds P's entropy to the embedding's loss, so that a search ends in a choice.
 
-    What is added to the loss is the entropy of an edge's operations in nats, the mean over all edges, times the
-    epoch's weight, which grows: at first the data decide, at last P gives up what it hardly uses (DA2S, Tian et al.,
-    Pattern Recognition 2021). The paper has no such term.
+    The term is the entropy of an edge's operations in nats, the mean over all edges, times the epoch's weight. The
+    weight grows: at first the data decide, and in the end P drops operations that it hardly uses. The term is from
+    DA2S (Tian et al., Pattern Recognition 2021); the paper has no such term.
     """
 
     def penalty(probs, step):

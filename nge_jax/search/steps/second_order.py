@@ -1,13 +1,13 @@
-"""DARTS's second-order gradient of what P is made of (Liu et al., ICLR 2019, Sec. 2.3), by finite differences.
+"""DARTS's second-order gradient of the embedding (Liu et al., ICLR 2019, Sec. 2.3), by finite differences.
 
-The validation loss is taken at the weights that one more step would make, and they depend on P, too:
+The validation loss is computed at the weights w' that one more step would give. These weights depend on P, too:
 
     w'    = w - xi d_w L_train(w, P(a))
     d_a   = d_a L_valid(w', P(a)) - xi (d_a L_train(w+, P(a)) - d_a L_train(w-, P(a))) / 2 eps
     w+, - = w +- eps d_w' L_valid(w', P(a)),      eps = 0.01 / |d_w' L_valid(w', P(a))|
 
-The first-order step (`steps.gradient`) has w' = w and the first term alone. w' is what the weights' optimizer makes of
-w now: with its rate xi, momentum and weight decay as in DARTS's code, and clipped, as DARTS's own w' is not.
+The first-order step (`steps.gradient`) has w' = w and only the first term. The weights' optimizer makes w' from w, with
+learning rate xi, momentum and weight decay as in DARTS's code. Unlike in DARTS's code, the gradient is also clipped.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps.gradient import Preprocessing
 from nge_jax.search.steps.relaxation import Applied, Mix, Penalty, mix_all
 
-DIFFERENCE = 0.01  # eps times the norm of what it is a step along; DARTS's value
+# The length of the finite difference's step: eps times the norm of the gradient (DARTS's value).
+DIFFERENCE = 0.01
 
 
 def make_embedding_step(
@@ -37,10 +38,15 @@ def make_embedding_step(
     penalty: Penalty | None = None,
     skip_nonfinite: bool = False,
 ) -> Callable:
-    """Makes `(state, (images, labels), images, labels, key) -> state`: a training and a validation batch update X etc.
+    """Makes `(state, (images, labels), images, labels, key) -> state`: two batches update X and the Thetas.
 
-    For the alternation by batches: the training batch is that of the weight step which follows, augmented alike.
-    schedule: of xi, at each step of the weights; the other arguments as of `gradient_steps.make_embedding_step`.
+    The first batch is the training batch of the weight step that follows, with the same augmentation. The second is a
+    validation batch. The step serves the alternation by batches.
+
+    Args:
+      schedule: xi at each step of the weights.
+      net, edge_model, optimizer, preprocessing, mix, penalty, skip_nonfinite: see
+        `gradient_steps.make_embedding_step`.
     """
 
     def embedding_step(state, training, images, labels, key):
@@ -58,24 +64,25 @@ def make_embedding_step(
             choices = edge_model.probs(embedding), mix, penalty
             return gradient_steps.relaxed_loss(net, weights, x, labels, *choices, key, state.step)
 
-        # All devices step to the same weights.
+        # The mean gives all devices the same weights w'.
         grads = lax.pmean(jax.grad(training_loss)(weights, embedding), AXIS)
         params, _ = optimizer.update(WEIGHTS, grads, state.opt_state, state.params)
         both = jax.grad(validation_loss, (0, 1), has_aux=True)
         (by_weights, by_embedding), sums = both(params[WEIGHTS], embedding)
-        along = lax.pmean(by_weights, AXIS)
-        eps = DIFFERENCE / optax.tree.norm(along)
+        direction = lax.pmean(by_weights, AXIS)
+        eps = DIFFERENCE / optax.tree.norm(direction)
 
-        def at(side):
-            moved = jax.tree.map(lambda w, g: w + side * eps * g, weights, along)
+        def training_grad(sign):
+            moved = jax.tree.map(lambda w, g: w + sign * eps * g, weights, direction)
             return jax.grad(training_loss, 1)(moved, embedding)
 
-        rate = schedule(state.step // 2)  # the weights have made every other step
+        # Every other step so far was a step of the weights.
+        rate = schedule(state.step // 2)
         total = jax.tree.map(
             lambda g, above, below: g - rate * (above - below) / (2 * eps),
             by_embedding,
-            at(1.0),
-            at(-1.0),
+            training_grad(1.0),
+            training_grad(-1.0),
         )
         return gradient_steps.updated(state, EMBEDDING, optimizer, total, sums, skip_nonfinite)
 
@@ -85,7 +92,7 @@ def make_embedding_step(
 def make_alternating_phase(
     weight_step: Callable, embedding_step: Callable, edge_model: EdgeModel
 ) -> Callable:
-    """Makes what `gradient_steps.make_alternating_phase` makes, where an embedding step reads both batches."""
+    """Makes the phase of `gradient_steps.make_alternating_phase` for embedding steps that read both batches."""
 
     def with_training(state, training, validation, key):
         return embedding_step(state, training, *validation, key)

@@ -1,12 +1,12 @@
-"""Searches that ask for whole cells, with the weight-sharing supernet as their evaluator.
+"""Steps of strategies that ask for whole cells, which the weight-sharing supernet evaluates.
 
     for every epoch:
         for every batch of the training half:     update w under a cell that the strategy asks for
-        for every batch of the validation half:   ask for a cell; its reward is its accuracy on the batch; tell
-    the genotype: of the cells with the largest rewards the one that is best on further validation batches
+        for every batch of the validation half:   ask for a cell; tell its reward, the accuracy on the batch
+    the genotype: among the cells with the largest rewards, the best cell on further validation batches
 
-The steps have the form of the gradient's (see `steps.gradient`), and the loop around them is the same. The strategy's
-state and the history of what was evaluated take the embedding's place in the search's parameters.
+The steps have the same form as the gradient's steps (see `steps.gradient`), and the same loop runs them. In the
+search's parameters, the strategy's state and the history of evaluated cells stand in place of the embedding.
 """
 
 import math
@@ -32,15 +32,17 @@ from nge_jax.strategies.base import History, State, Strategy
 from nge_jax.supernet.model import Params, Supernet
 from nge_jax.supernet.sampled import SampledSupernet
 
-_DRAWS = 2**31  # begins a stream of random numbers beside the steps', whose numbers are smaller
+# The number of a stream of random numbers. The streams of the steps have smaller numbers.
+_DRAWS = 2**31
 
 
 class Searcher(NamedTuple):
-    """What the strategy carries from step to step.
+    """The values that a strategy carries from step to step.
 
-    state: the strategy's own.
-    history: of the whole search, or of an epoch in what a program sees; zeros for what is still to come.
-    asked: how many cells have been evaluated.
+    Attributes:
+      state: the strategy's state.
+      history: the cells of the whole search, zeros for later ones; a program sees one epoch of them.
+      asked: how many cells have been evaluated.
     """
 
     state: State
@@ -48,16 +50,16 @@ class Searcher(NamedTuple):
     asked: jax.Array
 
     def evaluated(self) -> History:
-        """Returns what was evaluated so far, as NumPy arrays."""
+        """Returns the cells evaluated so far and their rewards, as NumPy arrays."""
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(self.asked)], self.history)
 
 
-# Of a cell and its reward in a `History`.
+# A cell and its reward take this much memory in a `History`.
 QUERY_BYTES = 4 * (math.prod(DARTS.shape[:2]) + 1)
 
 
 def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:
-    """Makes what a search asks of an edge model of a strategy: a `Searcher` with room for `queries` cells."""
+    """Makes an edge model of a strategy. Its parameters are a `Searcher` with room for `queries` cells."""
 
     def init(key):
         history = History(
@@ -79,24 +81,24 @@ def make_weight_step(
 ) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
-    As of `gradient_steps.make_weight_step`, under a cell that the strategy asks for now instead of `probs`. Momentum
-    and weight decay also move the operations that the cell does not have.
+    The step is like the step of `gradient_steps.make_weight_step`, but it computes a cell that the strategy asks for
+    and ignores `probs`. Momentum and weight decay also move operations that the cell does not have.
     """
     train = gradient_steps.make_weight_step(
         SampledSupernet(net), optimizer, preprocessing, skip_nonfinite=skip_nonfinite
     )
 
     def weight_step(state, probs, images, labels, key):
-        del probs  # the strategy may draw in another way
+        del probs  # a strategy need not draw from P
         return train(state, _ask(strategy, state, key)[0], images, labels, key)
 
     return weight_step
 
 
 def make_query_step(net: Supernet, strategy: Strategy, preprocessing: Preprocessing) -> Callable:
-    """Makes `(state, images, labels, key) -> state`: the strategy asks, a validation batch answers, w is held.
+    """Makes `(state, images, labels, key) -> state`: the strategy asks for a cell and is told the reward.
 
-    A reward is the accuracy on the whole batch, unaugmented.
+    The reward is the accuracy on a whole validation batch, unaugmented. The weights w stay as they are.
     """
     sampled = SampledSupernet(net)
 
@@ -132,12 +134,17 @@ def choose(
     count: int,
     policy: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluates on `batches` the `count` cells with the largest rewards, and of a policy its own most probable one.
+    """Evaluates candidates on `batches`: the `count` cells with the largest rewards.
 
-    `score`: of `make_score` for the sampled supernet.
+    Args:
+      score: the result of `make_score` for the sampled supernet.
+      state: the last state of the search.
+      batches: batches of the validation half.
+      count: the number of candidates.
+      policy: whether the most probable cell of the strategy's policy is one more candidate.
 
     Returns:
-      The candidates [K, 2, 14] and their accuracies [K]; of equals the first wins.
+      The candidates [K, 2, 14] and their accuracies [K].
     """
     cells = leaders(state.params[EMBEDDING].evaluated(), count)
     if policy:
@@ -148,7 +155,7 @@ def choose(
 
 
 def leaders(history: History, count: int) -> np.ndarray:
-    """Returns the distinct cells with the largest rewards, `count` if there are so many, best first: [K, 2, 14]."""
+    """Returns at most `count` distinct cells with the largest rewards, best first: [K, 2, 14]."""
     order = np.argsort(-history.rewards, kind="stable")
     cells = np.asarray(history.architectures)[order]
     _, first = np.unique(cells, axis=0, return_index=True)
@@ -156,9 +163,9 @@ def leaders(history: History, count: int) -> np.ndarray:
 
 
 def make_score(net: Applied, preprocessing: Preprocessing) -> Callable:
-    """Makes `(weights, batches, cells) -> accuracies`: of each cell over all batches, on all devices, float32 [K].
+    """Makes `(weights, batches, cells) -> accuracies`: each cell's accuracy over all batches, float32 [K].
 
-    cells: a sequence of what `net` is applied under; they share one program.
+    `cells` are K choices of `net`. All devices compute, and one compiled program serves all cells.
     """
 
     def total(weights, cell, batches):

@@ -1,6 +1,6 @@
-"""The part of a search's state that its programs see. Nothing in this part grows with the length of the search.
+"""The part of a search's state that programs see. No array in this part grows with the length of the search.
 
-So a search of other epochs runs the same programs. A checkpoint holds the whole state.
+Searches of any number of epochs thus run the same programs. A checkpoint holds the whole state.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from nge_jax.strategies.base import History
 
 
 def visible_state(state: SearchState, rows: int) -> SearchState:
-    """Returns the state without P's history, and with the rows of a strategy's history that the epoch fills.
+    """Returns the state without P's history, and with only the rows of a strategy's history that the epoch fills.
 
     Args:
       state: the whole state.
@@ -29,11 +29,11 @@ def visible_state(state: SearchState, rows: int) -> SearchState:
 
 
 def wrap_program(program: Callable, rows: int) -> Callable:
-    """Makes `(whole state, ...) -> whole state` from a program of the visible state, which may donate its state."""
+    """Makes `(whole state, ...) -> whole state` from a program of the visible state, which may donate that state."""
 
     def whole_program(state, *arguments):
         before, visible = state.params[EMBEDDING], visible_state(state, rows)
-        # The row of the epoch's first cell. It is computed before the program uses up its state.
+        # The row of the epoch's first cell. It is computed first, because the program may donate the visible state.
         place = before.asked // rows * rows if isinstance(before, Searcher) else None
         after = program(visible, *arguments)
         searcher = after.params[EMBEDDING]

@@ -1,4 +1,4 @@
-"""Searches with several edge models as one program: each does what it does alone, and has its own folder."""
+"""Searches with several edge models as one program: each does the same as alone, and has a folder."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def config_of(**keys):
 
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):  # noqa: F811
-    """Workdirs by name: of all in turn, killed once, and mapped; of one alone, and its folder gone on with."""
+    """Makes workdirs: all searches in turn, killed once, and mapped; one search alone, and one resumed."""
     folder = tmp_path_factory.mktemp("searched")
     config = config_of(edge_models=MODELS, seeds=SEEDS)
     alone = config_of(edge_model="alpha")
@@ -60,8 +60,12 @@ def searched(data, tmp_path_factory):  # noqa: F811
         shutil.copytree(folder / "in turn" / "alpha-seed-3", folder / "gone on with")
         search_runner.run(alone, folder / "gone on with")
     assert several.workdir == folder / "in turn" and not several.of_seeds
-    found = {(m, s): r.workdir.name for m, of in several.of_models.items() for s, r in of.items()}
-    assert found == {(m, s): f"{m}-seed-{s}" for m in MODELS for s in SEEDS}
+    folders = {
+        (model, seed): single.workdir.name
+        for model, results in several.of_models.items()
+        for seed, single in results.items()
+    }
+    assert folders == {(m, s): f"{m}-seed-{s}" for m in MODELS for s in SEEDS}
     return folder
 
 
@@ -74,7 +78,7 @@ def test_each_ends_as_its_search_alone(searched, how):
     for one, other in zip(found.rows, expected.rows, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
     np.testing.assert_allclose(found.probs, expected.probs, rtol=1e-5)
-    # The state is of the same arrays, though the values may differ.
+    # Types and shapes of the state's arrays are equal, though values may differ.
     forms = [{k: v[:2] for k, v in r.arrays.items()} for r in (found, expected)]
     assert forms[0] == forms[1]
     others = [result(searched / how / f).probs for f in ("nge-seed-3", "alpha-seed-0")]
@@ -97,13 +101,14 @@ def test_the_place_of_another_model_stays_empty(searched, how):
     of_model = state["params"]["embedding"]["of_model"]
     for number, model in enumerate(MODELS):
         for leaf in jax.tree.leaves(of_model[model]):
-            mine = np.arange(4) // 2 == number
-            assert not leaf[~mine].any() and all(each.any() for each in leaf[mine])
+            has_model = np.arange(4) // 2 == number
+            assert not leaf[~has_model].any()
+            assert all(parameters.any() for parameters in leaf[has_model])
 
 
 def test_the_report_has_a_group_for_each_model(searched, monkeypatch):
     whole = searched / "in turn"
-    # Of drawings there are tests elsewhere.
+    # Other tests cover the drawings, which take seconds.
     monkeypatch.setattr(seeds_report.figure, "save", lambda *_: None)
     monkeypatch.setattr(seeds_report.figure, "save_svg", lambda *_: None)
     monkeypatch.setattr(seeds_report.compare, "cell_pictures", lambda *_: Beside([]))
@@ -112,7 +117,7 @@ def test_the_report_has_a_group_for_each_model(searched, monkeypatch):
     groups = artifacts.read_json(whole / artifacts.SEEDS, ("edge_models",))["edge_models"]
     assert [*groups] == [*MODELS]
     shown = seeds_report.to_text(whole)
-    names = [f"{model} {of}" for model in MODELS for of in (*SEEDS, "mean", "sd")]
+    names = [f"{model} {row}" for model in MODELS for row in (*SEEDS, "mean", "sd")]
     assert [line[:12].rstrip() for line in shown.splitlines()[:9]] == ["Search", *names]
     assert max(map(len, shown.splitlines())) <= 80 and "alpha seed 3, normal cell: " in shown
     text = (whole / artifacts.REPORT_MARKDOWN).read_text()
@@ -131,7 +136,7 @@ def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
     models = {name: embedding.edge_model(name, betas=True) for name in names}
     each = [mapping.choose_model(models, n) for n in range(len(models))]
     params = [model.init(jax.random.key(n)) for n, model in enumerate(each)]
-    # Some of P is impossible, where the gradients of what is not chosen are easily NaN.
+    # P has zeros. There, the gradients of models that are not chosen easily become NaN.
     target = jax.nn.one_hot(jnp.arange(14) % 7, 7)
 
     def gradient(probs, params):
@@ -142,8 +147,8 @@ def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
         return jax.value_and_grad(loss, has_aux=True)(params)
 
     @jax.jit
-    def both(params):
-        def of(params, number):
+    def gradients(params):
+        def gradient_of_search(params, number):
             return gradient(mapping.choose_model(models, number).probs, params)
 
         together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
@@ -151,13 +156,13 @@ def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
             gradient(m.probs, p.of_model[n])
             for (n, m), p in zip(models.items(), params, strict=True)
         ]
-        return jax.vmap(of)(together, jnp.arange(len(models))), alone
+        return jax.vmap(gradient_of_search)(together, jnp.arange(len(models))), alone
 
-    found, alone = both(params)
+    mapped, alone = gradients(params)
     for n, (name, expected) in enumerate(zip(names, alone, strict=True)):
-        value_and_mixture, grads = jax.tree.map(lambda leaf, n=n: leaf[n], found)
-        mine = value_and_mixture, grads.of_model.pop(name)
-        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(expected), strict=True):
+        value_and_mixture, grads = jax.tree.map(lambda leaf, n=n: leaf[n], mapped)
+        found = value_and_mixture, grads.of_model.pop(name)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         assert not any(leaf.any() for leaf in jax.tree.leaves(grads))
 

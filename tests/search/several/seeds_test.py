@@ -1,4 +1,4 @@
-"""Searches of several seeds as one program: each does what it does alone, killed or not, and has its own folder."""
+"""Searches of several seeds as one program: each does the same as alone, killed or not, and has a folder."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ class Killed(Exception):
 
 
 class Linear(NamedTuple):
-    """Stands for a supernet: seven linear models of the pixels, mixed by the mean of P. It compiles in a second."""
+    """A stand-in for a supernet: the mean of P mixes seven linear models of the pixels. It compiles in a second."""
 
     share: int = 1
 
@@ -55,7 +55,7 @@ class Linear(NamedTuple):
 
 @contextlib.contextmanager
 def stand_ins(dataset):
-    """Gives runs the data and `Linear`; without pictures, which take most of the time, and are others' to test."""
+    """Makes runs use the data and `Linear`, and draw no pictures, which take seconds and are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(small, "load", lambda name, place: dataset)
         patched.setattr(search_build, "make_net", lambda *_: Linear())
@@ -66,7 +66,7 @@ def stand_ins(dataset):
 
 
 def dying(left):
-    """Returns what saves checkpoints as `Checkpoints.save`, and dies after each of the steps `left`, once."""
+    """Makes a function that saves checkpoints as `Checkpoints.save`, and raises once after each of the steps `left`."""
     save = Checkpoints.save
 
     def save_and_die(self, step, *args):
@@ -81,7 +81,7 @@ def dying(left):
 
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):  # noqa: F811
-    """Workdirs by name: of both seeds together, one by one, mapped and killed, and of the second one alone."""
+    """Makes workdirs: both seeds together, one by one, mapped and killed, and the second seed alone."""
     folder = tmp_path_factory.mktemp("searched")
     config = make_config("gradient", seeds=SEEDS, entropy_weight=0.2)
     alone = make_config("gradient", entropy_weight=0.2)
@@ -118,7 +118,7 @@ def test_each_ends_as_the_search_of_its_seed_alone(searched, how):
     np.testing.assert_allclose(result(mine).probs, result(alone).probs, rtol=1e-5)
     first = searched[how] / "seed-0"
     assert result(first).probs != result(mine).probs, "the seeds have done the same"
-    # All that a search leaves, and whose it is.
+    # The folder has all files of a search, and its config has the seed.
     names = [{f.name for f in p.iterdir() if "tfevents" not in f.name} for p in (mine, alone)]
     assert names[0] == names[1]
     config = json.loads((mine / artifacts.CONFIG).read_text())
@@ -145,7 +145,7 @@ def test_the_workdir_has_means_and_spreads(searched):
 
 def test_the_report_shows_every_seed(searched, monkeypatch):
     whole = searched["straight"]
-    # Of drawings there are tests elsewhere.
+    # Other tests cover the drawings, which take seconds.
     monkeypatch.setattr(seeds_report.figure, "save", seeds_report.figure.save_svg)
     for seed in SEEDS:
         compared = {"found": 0.5, "random": {"random:0": 0.25, "random:1": 0.1 * seed}}
@@ -153,8 +153,8 @@ def test_the_report_shows_every_seed(searched, monkeypatch):
     assert search_runner.report(whole) == whole / artifacts.REPORT
     summary = artifacts.read_json(whole / artifacts.SEEDS, ("seeds", "mean", "sd"))
     cells = [json.loads((whole / f"seed-{s}" / artifacts.GENOTYPE).read_text()) for s in SEEDS]
-    assert [of["cell"] for of in summary["seeds"].values()] == cells
-    losses = [of["values"]["embedding_loss"] for of in summary["seeds"].values()]
+    assert [single["cell"] for single in summary["seeds"].values()] == cells
+    losses = [single["values"]["embedding_loss"] for single in summary["seeds"].values()]
     assert summary["mean"]["embedding_loss"] == pytest.approx(np.mean(losses))
     assert summary["sd"]["embedding_loss"] == pytest.approx(np.std(losses, ddof=1))
     accuracy = f"{summary['mean']['embedding_accuracy']:.2%}"
@@ -185,7 +185,7 @@ def test_with_overwrite_the_folders_of_other_seeds_go(tmp_path, searched):
     with run_task._all_held(folders, run, overwrite=True):
         run_task._begin_folders(folders, run, {}, overwrite=True)
         assert (run / "seed-0" / "run.lock").exists()
-    # Seed 7 was none of the run's, and the notes are the user's.
+    # The run had no seed 7, and the notes belong to the user.
     assert {p.name for p in (tmp_path / "run").glob("seed-*")} == {"seed-0", "seed-3", "seed-7"}
     assert [p.name for p in (tmp_path / "run" / "seed-3").iterdir()] == ["notes.txt"]
     assert (tmp_path / "run" / "seed-7" / artifacts.CONFIG).exists()
@@ -210,7 +210,7 @@ def test_what_does_not_go_with_seeds_is_refused(keys, message):
 
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_a_mapped_phase_gives_each_seed_what_is_its_own(one_by_one):
-    """The phases by far: whose weights, key, batches and P a seed sees, and what all of them share."""
+    """A simple phase shows which weights, key, batches and P a seed sees, and which values all seeds share."""
 
     def phase(state, batches, key_and_numbers, start, stop):
         probs, batches = batches
@@ -246,7 +246,7 @@ def test_a_mapped_phase_gives_each_seed_what_is_its_own(one_by_one):
 @pytest.mark.parametrize("name", RELAXATIONS)
 def test_the_table_fits_80_columns(name, space):
     relaxed = relaxation.with_skip_dropout(RELAXATIONS[name], LINE, 0)
-    columns = record.make_columns_of_several(relaxed, space)
+    columns = record.make_mean_columns(relaxed, space)
     spread = {"embedding_accuracy": 0.5, "embedding_accuracy_sd": 0.7071}
     header, row = table_header(columns).splitlines(), table_row(columns, ROW | spread)
     assert max(map(len, [*header, row])) <= 80

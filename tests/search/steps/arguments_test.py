@@ -1,4 +1,4 @@
-"""A search with other rates, epochs and decays runs the programs that an earlier one has compiled."""
+"""A search with other rates, epochs and decays runs the programs that an earlier search has compiled."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from nge_jax.search.steps.relaxation import Line
 from tests.helpers.roundings import assert_equal_but_for_roundings
 from tests.search.steps.strategy_test import STEPS, data, make_config  # noqa: F401
 
-# Every number that a search of these words takes as an argument, and another value of each.
+# Another value of every number that a strategy's programs take as an argument.
 ARGUMENTS = {
     "gradient": {
         "search.epochs": 3,
@@ -42,7 +42,7 @@ ARGUMENTS = {
 
 
 def lowered(config, data, path, monkeypatch):  # noqa: F811
-    """The texts of the programs that the search would compile, and the name of all by which they are known again."""
+    """Returns the texts of the programs that the search would compile, and the name under which they are remembered."""
     texts = []
 
     def compile_ahead(phases, arguments):
@@ -68,8 +68,8 @@ def test_other_numbers_are_given_to_the_same_programs(strategy, data, tmp_path, 
     flat = config.copy_and_resolve_references()
     flat.update_from_flattened_dict(ARGUMENTS[strategy])
     others, others_name = lowered(flat, data, tmp_path, monkeypatch)
-    for number, (one, other) in enumerate(zip(texts, others, strict=True)):
-        assert one == other, f"the program of phase {number} is another"
+    for number, (text, other) in enumerate(zip(texts, others, strict=True)):
+        assert text == other, f"the program of phase {number} is another"
     assert others_name == name
 
 

@@ -1,4 +1,4 @@
-"""Relaxations as functions: what is drawn, with what gradient; and searches that use them, whole and resumed."""
+"""Relaxations: the operations that they draw, the gradients, and searches that use them, whole and resumed."""
 
 import json
 import re
@@ -40,23 +40,22 @@ def test_operations_are_drawn_from_p_whatever_the_temperature():
     for temperature in (10.0, 0.1):
         drawn = draw(probs, keys, temperature)
         assert drawn.operations.dtype == jnp.int32 and drawn.operations.shape == (20_000, 3)
-        assert (
-            drawn.scales == 1
-        ).all()  # not nearly: a weight step trains the drawn operation itself
+        # The scale is exactly 1, because a weight step trains the drawn operation itself.
+        assert (drawn.scales == 1).all()
         found = jax.nn.one_hot(drawn.operations, 7).mean(0)
         np.testing.assert_allclose(found, probs, atol=0.02)
 
 
 @pytest.mark.parametrize("temperature", [10.0, 1.0, 0.1])
 def test_the_straight_through_gradient_is_that_of_the_soft_samples_probability(temperature):
-    """Against NumPy: q = softmax((log P + G) / t), whose derivative is q_o ([o = j] - q_j) / (t p_j)."""
+    """NumPy computes the gradient: q = softmax((log P + G) / t) has the derivative q_o ([o = j] - q_j) / (t p_j)."""
     probs, key = random_probs(4, 7), jax.random.key(2)
     noise = np.asarray(jax.random.gumbel(key, probs.shape), np.float64)
     logits = np.log(np.asarray(probs, np.float64)) + noise
     q = np.exp((logits - logits.max(-1, keepdims=True)) / temperature)
     q /= q.sum(-1, keepdims=True)
     chosen = logits.argmax(-1)
-    factors = np.array([1.0, -2.0, 0.5, 3.0])  # of the output on each edge, where there is a loss
+    factors = np.array([1.0, -2.0, 0.5, 3.0])  # the loss's gradient by each edge's output
     expected = np.zeros((4, 7))
     for e, o in enumerate(chosen):
         for j in range(7):
@@ -80,9 +79,8 @@ def test_an_impossible_operation_is_not_drawn_and_its_gradient_is_finite():
 def test_the_temperature_falls_along_a_line_from_the_first_epoch_to_the_last():
     temperatures = relaxation.Line(10.0, 0.1, epochs=4, steps=5)
     found = [float(temperatures.at(step)) for step in (0, 4, 5, 9, 15, 19)]
-    np.testing.assert_allclose(
-        found, [10, 10, 6.7, 6.7, 0.1, 0.1], rtol=1e-5
-    )  # float32's, of 10 - 9.9
+    # The tolerance is float32's rounding error of 10 - 9.9.
+    np.testing.assert_allclose(found, [10, 10, 6.7, 6.7, 0.1, 0.1], rtol=1e-5)
     assert temperatures._replace(epochs=1).at(4) == 10
     recorded = relaxation.gumbel(None, temperatures).record
     assert [round(recorded(epoch)["temperature"], 6) for epoch in (1, 2, 4)] == [10, 6.7, 0.1]
@@ -111,7 +109,7 @@ def test_the_embedding_pays_for_entropy_by_a_weight_that_grows(name):
         found = with_entropy.penalty(given, jnp.int32(10 * epoch))
         np.testing.assert_allclose(found, weight * entropy, rtol=1e-5)
         assert with_entropy.record(epoch + 1) == {"other": 1.0, "entropy_weight": weight}
-    # Also where an operation has become impossible.
+    # The gradient is finite even if an operation's probability is 0.
     certain = jnp.zeros((2, 14, 7)).at[..., 2].set(1.0)
     grads = jax.grad(lambda p: with_entropy.penalty(p, jnp.int32(20)))(certain)
     assert np.isfinite(grads).all() and with_entropy.penalty(certain, jnp.int32(20)) == 0
@@ -142,12 +140,13 @@ def test_a_search_killed_and_resumed_ends_the_same(
         np.testing.assert_array_equal(a, b)
     assert all(np.isfinite(leaf).all() for leaf in leaves(state.params))
     for history in leaves(state.history):
-        assert not np.array_equal(history[1], history[2])  # P moved, and so did the edges' weights
-        assert np.array_equal(history[0], history[1]) == (name == "partial")  # held in the warm-up
+        # The second epoch moves P and the edges' weights. In the first, the warm-up leaves them as they were.
+        assert not np.array_equal(history[1], history[2])
+        assert np.array_equal(history[0], history[1]) == (name == "partial")
     rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in rows]
     assert [row["entropy_weight"] for row in rows] == pytest.approx([0, 100])
-    assert rows[1]["embedding_loss"] < 10  # told without the penalty
+    assert rows[1]["embedding_loss"] < 10  # recorded without the penalty
     report = (tmp_path / "straight" / "report.md").read_text()
     assert f"| Relaxation | {name} |" in report
     if name == "gumbel":
@@ -161,7 +160,7 @@ def test_a_search_killed_and_resumed_ends_the_same(
     assert "Entropy of edge weights" in report and "Dotted: the edge's weight" in report
     found = genotype.from_json((tmp_path / "straight" / "genotype.json").read_text())
     assert found == skips.derive(probs[-1] * betas[-1][..., None], DARTS, 0)
-    assert rows[0]["embedding_loss"] > 0  # told in the warm-up, too
+    assert rows[0]["embedding_loss"] > 0  # recorded in the warm-up, too
     assert [row["skip_dropout"] for row in rows] == pytest.approx([0.3, 0.0])
     assert "Margins" in report
 
@@ -245,7 +244,7 @@ def test_a_search_stops_on_skips_and_stays_stopped(data, tmp_path, monkeypatch):
     monkeypatch.setattr(skips, "count_skips", lambda cell, space: 5)
     run = strategy_test.run
     state = run(config, data, tmp_path / "run", monkeypatch)
-    assert state.step == 2 * strategy_test.STEPS  # of the first of two epochs
+    assert state.step == 2 * strategy_test.STEPS  # one epoch of two
     again = run(config, data, tmp_path / "run", monkeypatch)
     for a, b in zip(leaves(state), leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)

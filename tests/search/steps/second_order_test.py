@@ -1,4 +1,4 @@
-"""The second-order gradient against its formula, written out for a network of a few numbers."""
+"""The second-order gradient equals its formula, written out for a network of a few numbers."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ RATE, MOMENTUM, DECAY = 0.5, 0.9, 0.01
 
 
 class Mixed(NamedTuple):
-    """A network in place of a supernet: two layers, each of them the mixture of two."""
+    """A stand-in for a supernet: two layers, each a mixture of two operations."""
 
     def apply(self, weights, images, probs, /):
         x = images.reshape(len(images), -1)
@@ -40,7 +40,7 @@ PREPROCESSING = gradient_steps.Preprocessing((0.5,), (0.25,), pad=0, flip=False)
 OPTIMIZER = optim.Optimizer(
     {
         WEIGHTS: optim.sgd(RATE, momentum=MOMENTUM, weight_decay=DECAY, clip_norm=1e6),
-        EMBEDDING: optax.sgd(1.0),  # whose update is the gradient
+        EMBEDDING: optax.sgd(1.0),  # the update equals the gradient
     }
 )
 
@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_the_formula():
     )
     along, first = jax.grad(loss, (0, 1))(ahead, embedding, validation)
 
-    # Exactly, where the step takes finite differences: of the mixed second derivative times `along`.
+    # The exact product of the mixed second derivative with `along`, for which the step takes finite differences.
     def product(embedding):
         slope = jax.grad(loss)(weights, embedding, training)
         return sum(jnp.vdot(g, v) for g, v in zip(slope, along, strict=True))
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_the_formula():
     found = embedding["alpha"] - after.params[EMBEDDING]["alpha"]
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
     for a, b in zip(weights, after.params[WEIGHTS], strict=True):
-        np.testing.assert_array_equal(a, b)  # w is held
+        np.testing.assert_array_equal(a, b)  # the step leaves w as it was
     assert after.step == 7 and after.sums[EMBEDDING].count == 8
 
 

@@ -1,4 +1,4 @@
-"""Searches that ask for cells: who moves when, resumption in the midst of an epoch, and what a run leaves behind."""
+"""Searches that ask for cells: which group a step updates, resuming within an epoch, and the results of a run."""
 
 import json
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
 
 def make_config(strategy, **search_keys):
-    """Of one reduction cell, the least that has both kinds of edges; dispatches and checkpoints of one step."""
+    """Makes a config of one reduction cell, the smallest network with both kinds of edges, and dispatches of a step."""
     config = load(ROOT / "configs" / "search_digits.py").get_config(f"{strategy},smoke")
     config.network.cells = 1
     config.search.images_per_epoch = STEPS * BATCH
@@ -48,7 +48,7 @@ def make_config(strategy, **search_keys):
 
 @pytest.fixture(scope="module")
 def data():
-    """Noise whose brightness is its class."""
+    """Makes noise images, whose brightness shows their class."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 64).astype(np.int32)
     images = rng.integers(0, 80, (64, 8, 8, 1)) + 80 * labels[:, None, None, None]
@@ -64,7 +64,7 @@ def leaves(state):
 
 
 def run(config, data, path, monkeypatch, kill_after=()):
-    """The search in the workdir, killed after the checkpoints of the steps `kill_after`, each time resumed."""
+    """Runs a search, kills it after the checkpoints of the steps `kill_after`, and resumes it each time."""
     monkeypatch.setattr(small, "load", lambda name, folder: data)
     states = []
 
@@ -100,7 +100,7 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
 ):
     config = make_config(strategy)
     state = run(config, data, tmp_path / "straight", monkeypatch)
-    # In the weights' phase of the first epoch, in the queries' of the second.
+    # The search dies in the weights' phase of the first epoch and in the queries' phase of the second.
     resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 11))
     for a, b in zip(leaves(state), leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -126,17 +126,17 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
     best = arrays["candidates"][arrays["accuracies"].argmax()]
     assert genotype.from_json(found) == architecture.to_genotype(best)
 
-    beside = json.loads((tmp_path / "straight" / "random_cells.json").read_text())
-    assert list(beside["random"]) == ["random:0", "random:1"]
-    assert beside["found"] == arrays["accuracies"].max()
+    accuracies = json.loads((tmp_path / "straight" / "random_cells.json").read_text())
+    assert list(accuracies["random"]) == ["random:0", "random:1"]
+    assert accuracies["found"] == arrays["accuracies"].max()
 
     rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in rows]
     assert [row["queries"] for row in rows] == [STEPS, queries]
     for row in rows:
-        told = rewards[: row["queries"]]
-        assert row["best_reward"] == told.max()
-        assert row["embedding_accuracy"] == pytest.approx(told[-STEPS:].mean())
+        so_far = rewards[: row["queries"]]
+        assert row["best_reward"] == so_far.max()
+        assert row["embedding_accuracy"] == pytest.approx(so_far[-STEPS:].mean())
     report = (tmp_path / "straight" / "report.md").read_text()
     assert "best-so-far" in report and "![Best validation reward so far" in report
     assert strategy in report and f"{arrays['accuracies'].max():.2%}" in report
@@ -149,7 +149,7 @@ def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data, tmp_pa
     task = search_task.make_task(built, tmp_path)
     state, key = task.state, task.key
     batches = {p.name: next(task.batches(0, p.name, [(0, 1)], state))[0] for p in task.phases}
-    # Momentum and the baseline are in motion before the test.
+    # The first steps fill the momentum and the baseline.
     for phase in task.phases:
         state = phase.program(state, batches[phase.name], key, 0, 1)
     for phase in built.phases:
@@ -167,7 +167,7 @@ def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data, tmp_pa
 
 
 def make_history(rewards, numbers):
-    """Cells that differ in one operation, by number."""
+    """Makes a history of cells that differ in one operation; `numbers` says which."""
     cells = np.asarray(architecture.from_genotype(genotype.random_genotype(0)))
     cells = np.stack([cells] * len(numbers))
     cells[:, 0, 0] = numbers

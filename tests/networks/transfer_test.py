@@ -1,4 +1,4 @@
-"""A backbone goes from a classifier's checkpoint into a segmentation network, whole or not at all."""
+"""The transfer of a backbone from a classifier's checkpoint to a segmentation network, whole or not at all."""
 
 from functools import partial
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
+from nge_jax.networks import transfer as network_transfer
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import imagenet_network
 from nge_jax.space.genotype import Genotype
-from nge_jax.train import transfer as train_transfer
 
 CELL = Genotype(
     (("sep_conv_3x3", 0), ("max_pool_3x3", 1)), (2,),
@@ -21,7 +21,7 @@ SIZES = {"cells": 3, "channels": 2}
 
 
 def fresh_variables(**sizes):
-    """Of the segmentation network: of its shapes, without compiling its init."""
+    """Returns the shapes of the segmentation network's variables, without compiling their initialization."""
     model = deeplab_network(CELL, width=4, **SIZES | sizes)
     init = partial(model.init, train=False)
     shapes = jax.eval_shape(init, jax.random.key(1), jnp.zeros((1, 33, 33, 3)))
@@ -31,10 +31,10 @@ def fresh_variables(**sizes):
 
 @pytest.fixture(scope="module")
 def saved():
-    """The variables of a classifier that some training has saved."""
+    """Returns the variables of a classifier, as a training saves them."""
     model = imagenet_network(CELL, classes=5, auxiliary=True, **SIZES)
 
-    def init():  # the auxiliary head wants images of this size; nothing is computed with them
+    def init():  # the auxiliary head needs images of this size; their values are not computed with
         return model.init(jax.random.key(0), jnp.zeros((1, 224, 224, 3)), train=True)
 
     random = np.random.RandomState(0)
@@ -45,7 +45,7 @@ def saved():
 
 def test_the_backbone_is_restored_and_the_heads_are_not(saved):
     before = fresh_variables()
-    after, transfer = train_transfer.restore_backbone(before, saved, "somewhere")
+    after, transfer = network_transfer.restore_backbone(before, saved, "somewhere")
     for collection in ("params", "batch_stats"):
         for module in ("stem", "cells"):
             jax.tree.map(
@@ -79,5 +79,5 @@ def test_the_backbone_is_restored_and_the_heads_are_not(saved):
 ])  # fmt: skip
 def test_another_backbone_is_refused(saved, sizes, message):
     with pytest.raises(InputError, match=message) as error:
-        train_transfer.restore_backbone(fresh_variables(**sizes), saved, "somewhere")
+        network_transfer.restore_backbone(fresh_variables(**sizes), saved, "somewhere")
     assert "somewhere" in str(error.value) and "\n" not in str(error.value)
