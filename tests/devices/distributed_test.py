@@ -14,10 +14,10 @@ from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.segment import runner as segment_runner
 from nge_jax.space import genotype
-from tests.data.voc_segmentation.batches_test import write_devkit
+from tests.helpers.devkits import write_devkit
+from tests.helpers.small_search import result as search_result
+from tests.helpers.small_segmentation import small_config as segmentation_config
 from tests.helpers.small_training import SMALL, arrays, rows
-from tests.search.runner_test import result as search_result
-from tests.segment.runner_test import small_config as segmentation_config
 
 # Interrupts a run: in the process with the number `who` (or each) at a step, by a signal.
 INTERRUPTED = """

@@ -2,7 +2,6 @@
 
 import json
 import textwrap
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from nge_jax.search.several import mapping
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.supernet.model import make_supernet
 from nge_jax.workdir import artifacts
+from tests.helpers.small_search import result
 
 # One reduction cell: the least that has both kinds of edges, and the fastest to compile.
 NET = make_supernet(1, 2, 3, image_channels=1)
@@ -189,34 +189,6 @@ def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(pyt
     done = python("-c", textwrap.dedent(script), devices=4, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("gradients agree on 4 devices") == 3
-
-
-class Result(NamedTuple):
-    """What a search ends with; `arrays`: types, shapes and checksums of its newest checkpoint's."""
-
-    step: int
-    arrays: dict
-    rows: list
-    genotype: str
-    probs: list
-
-
-def result(workdir):
-    """What a workdir holds by now, but for what time decides."""
-    steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
-    newest = workdir / "checkpoints" / str(max(steps))
-    rows, cells, probs = (
-        workdir / n for n in ("metrics.jsonl", "genotype.json", "architecture.npz")
-    )
-    rows = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
-    timeless = ("seconds", "images_per_second")
-    return Result(
-        step=max(steps),
-        arrays=json.loads((newest / "manifest" / "metadata").read_text()),
-        rows=[{k: v for k, v in row.items() if k not in timeless} for row in rows],
-        genotype=cells.read_text() if cells.exists() else "",
-        probs=np.load(probs)["probs"].tolist() if probs.exists() else [],
-    )
 
 
 # Interrupts a run: a signal after the checkpoint of a step, after a part of its files, or before it.

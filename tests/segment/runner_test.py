@@ -37,28 +37,14 @@ from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train.arguments import make_optimizer
-from tests.data.voc_segmentation.batches_test import write_devkit
+from tests.helpers.devkits import write_devkit
+from tests.helpers.small_segmentation import small_config
 from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
 NAMES = ("ground", "cell wall", "kern", "nowhere")  # of a folder's own classes
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
-
-
-def small_config(folder, **changes):
-    config = make_config("segment_voc", "smoke")
-    (folder / "cell.json").write_text(genotype.to_json(SMALL))
-    config.genotype = str(folder / "cell.json")
-    config.data.devkit = str(folder / "VOCdevkit")
-    config.data.dir = str(folder / "tfds")
-    config.data.crop, config.data.test_size = 33, 49
-    config.network.cells, config.network.width, config.network.rates = 2, 4, (1, 2)
-    config.train.steps, config.train.batch_size = 7, 2  # of 7 images: 3 steps an epoch
-    config.run.steps_per_dispatch, config.run.checkpoint_every_steps = 2, 4
-    config.run.eval_batch_size = 2
-    config.update_from_flattened_dict(changes)
-    return config
 
 
 @pytest.fixture(scope="module")

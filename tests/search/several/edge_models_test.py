@@ -23,9 +23,8 @@ from nge_jax.space.mixture import operation_probs
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.artifacts import Member
-from tests.search.runner_test import result
-from tests.search.several.seeds_test import Killed, dying, stand_ins
-from tests.search.steps.strategy_test import data, make_config  # noqa: F401
+from tests.helpers.several_searches import dying, stand_ins
+from tests.helpers.small_search import Killed, make_config, result
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
@@ -41,7 +40,7 @@ def config_of(**keys):
 
 
 @pytest.fixture(scope="module")
-def searched(data, tmp_path_factory):  # noqa: F811
+def searched(data, tmp_path_factory):
     """Workdirs by name: of all in turn, killed once, and mapped; of one alone, and its folder gone on with."""
     folder = tmp_path_factory.mktemp("searched")
     config = config_of(edge_models=MODELS, seeds=SEEDS)

@@ -1,8 +1,6 @@
 """Searches of several seeds as one program: each does what it does alone, killed or not, and has its own folder."""
 
-import contextlib
 import json
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +8,12 @@ import numpy as np
 import pytest
 
 from nge_jax.console.progress import table_header, table_row
-from nge_jax.data import small
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import Batches
 from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.runtime import task as run_task
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.search import build as search_build
 from nge_jax.search import checks, record
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping, task
@@ -27,60 +23,17 @@ from nge_jax.settings.configs import to_values
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
-from tests.search.record_test import LINE, RELAXATIONS, ROW
-from tests.search.runner_test import result
-from tests.search.steps.strategy_test import data, make_config  # noqa: F401
+from tests.helpers.search_rows import LINE, RELAXATIONS, ROW
+from tests.helpers.several_searches import dying, stand_ins
+from tests.helpers.small_search import Killed, make_config, result
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
 SEEDS = (0, 3)
 
 
-class Killed(Exception):
-    pass
-
-
-class Linear(NamedTuple):
-    """Stands for a supernet: seven linear models of the pixels, mixed by the mean of P. It compiles in a second."""
-
-    share: int = 1
-
-    def init(self, key):
-        return {"w": jax.random.normal(key, (64, 7, 3)) / 8}
-
-    def apply(self, weights, images, probs):
-        logits = jnp.tensordot(images.reshape(len(images), -1), weights["w"], 1)
-        return jnp.einsum("bok,o->bk", logits, probs.mean((0, 1))), {}
-
-
-@contextlib.contextmanager
-def stand_ins(dataset):
-    """Gives runs the data and `Linear`; without pictures, which take most of the time, and are others' to test."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(small, "load", lambda name, place: dataset)
-        patched.setattr(search_build, "make_net", lambda *_: Linear())
-        kind = search_runner.KIND._replace(report=lambda path: path / artifacts.REPORT)
-        patched.setattr(search_runner, "KIND", kind)
-        patched.setattr(seeds_report, "to_text", lambda path: "")
-        yield patched
-
-
-def dying(left):
-    """Returns what saves checkpoints as `Checkpoints.save`, and dies after each of the steps `left`, once."""
-    save = Checkpoints.save
-
-    def save_and_die(self, step, *args):
-        save(self, step, *args)
-        if step in left:
-            left.remove(step)
-            self.wait()
-            raise Killed
-
-    return save_and_die
-
-
 @pytest.fixture(scope="module")
-def searched(data, tmp_path_factory):  # noqa: F811
+def searched(data, tmp_path_factory):
     """Workdirs by name: of both seeds together, one by one, mapped and killed, and of the second one alone."""
     folder = tmp_path_factory.mktemp("searched")
     config = make_config("gradient", seeds=SEEDS, entropy_weight=0.2)

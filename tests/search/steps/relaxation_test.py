@@ -18,8 +18,7 @@ from nge_jax.space import genotype, skips
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS
-from tests.search.steps import strategy_test
-from tests.search.steps.strategy_test import data, leaves, make_config  # noqa: F401
+from tests.helpers.small_search import STEPS, leaves, make_config, run
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
@@ -128,14 +127,13 @@ def relaxed_config(name, **search_keys):
 def test_a_search_killed_and_resumed_ends_the_same(
     name,
     alternation,
-    data,  # noqa: F811
+    data,
     tmp_path,
     monkeypatch,
 ):
     config = relaxed_config(name, alternation=alternation, entropy_weight=100.0)
     if name == "partial":
         config.search.update({"warmup": 0.5, "skip_dropout": 0.3, "max_skips": 0})
-    run = strategy_test.run
     state = run(config, data, tmp_path / "straight", monkeypatch)
     resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 10))
     for a, b in zip(leaves(state), leaves(resumed), strict=True):
@@ -240,12 +238,11 @@ def test_skips_are_left_out_at_the_epochs_rate_and_count_more_where_they_stay(na
 
 
 @pytest.mark.slow
-def test_a_search_stops_on_skips_and_stays_stopped(data, tmp_path, monkeypatch):  # noqa: F811
+def test_a_search_stops_on_skips_and_stays_stopped(data, tmp_path, monkeypatch):
     config = relaxed_config("gumbel", stop_on_skips=5)
     monkeypatch.setattr(skips, "count_skips", lambda cell, space: 5)
-    run = strategy_test.run
     state = run(config, data, tmp_path / "run", monkeypatch)
-    assert state.step == 2 * strategy_test.STEPS  # of the first of two epochs
+    assert state.step == 2 * STEPS  # of the first of two epochs
     again = run(config, data, tmp_path / "run", monkeypatch)
     for a, b in zip(leaves(state), leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -17,7 +17,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.checks import check
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import second_order
-from tests.search.steps.strategy_test import make_config
+from tests.helpers.small_search import make_config
 
 RATE, MOMENTUM, DECAY = 0.5, 0.9, 0.01
 

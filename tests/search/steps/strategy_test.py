@@ -7,13 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.data import small
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.runtime import loop
-from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
-from nge_jax.search import runner as search_runner
 from nge_jax.search import task as search_task
 from nge_jax.search.checks import check, check_data
 from nge_jax.search.steps import strategy as strategy_steps
@@ -22,75 +18,11 @@ from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History
 from nge_jax.workdir import artifacts
-from tests.configs_test import ROOT, load
+from tests.helpers.small_search import BATCH, EPOCHS, STEPS, leaves, make_config, run
 
 STRATEGIES = ("reinforce", "evolution", "random")
-EPOCHS, STEPS, BATCH = 2, 3, 8
 
 pytestmark = pytest.mark.usefixtures("programs_compiled_once")
-
-
-def make_config(strategy, **search_keys):
-    """Of one reduction cell, the least that has both kinds of edges; dispatches and checkpoints of one step."""
-    config = load(ROOT / "configs" / "search_digits.py").get_config(f"{strategy},smoke")
-    config.network.cells = 1
-    config.search.images_per_epoch = STEPS * BATCH
-    config.search.update(search_keys)
-    config.evolution.population = 2
-    config.evolution.tournament = 2
-    config.evolution.proposals = 2
-    config.evolution.memory = 3
-    config.run.steps_per_dispatch = 1
-    config.run.checkpoint_every_steps = 1
-    config.run.random_cells = 2
-    return config
-
-
-@pytest.fixture(scope="module")
-def data():
-    """Noise whose brightness is its class."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 64).astype(np.int32)
-    images = rng.integers(0, 80, (64, 8, 8, 1)) + 80 * labels[:, None, None, None]
-    return small.SmallDataset(images.astype(np.uint8), labels, None, None, 3, (0.5,), (0.25,))
-
-
-class Killed(Exception):
-    pass
-
-
-def leaves(state):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
-
-
-def run(config, data, path, monkeypatch, kill_after=()):
-    """The search in the workdir, killed after the checkpoints of the steps `kill_after`, each time resumed."""
-    monkeypatch.setattr(small, "load", lambda name, folder: data)
-    states = []
-
-    def run_loop(*args, run_loop=loop.run, **settings):
-        states.append(run_loop(*args, **settings))
-        return states[-1]
-
-    def save(self, step, *args, save=Checkpoints.save):
-        save(self, step, *args)
-        if step in left:
-            left.remove(step)
-            self.wait()
-            raise Killed
-
-    left = list(kill_after)
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, "run", run_loop)
-        patched.setattr(Checkpoints, "save", save)
-        while True:
-            try:
-                search_runner.run(config, path, overwrite=False)
-            except Killed:
-                continue
-            break
-    assert not left
-    return states[-1]
 
 
 @pytest.mark.slow

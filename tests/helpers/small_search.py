@@ -1,0 +1,97 @@
+"""Searches that take seconds, most of them to compile; killed where a test asks; and what a search leaves."""
+
+import json
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from nge_jax.data import small
+from nge_jax.runtime import loop
+from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.search import runner as search_runner
+from nge_jax.settings.configs import load_config
+
+EPOCHS, STEPS, BATCH = 2, 3, 8
+
+
+def make_config(strategy, **search_keys):
+    """Of one reduction cell, the least that has both kinds of edges; dispatches and checkpoints of one step."""
+    config = load_config("search_digits", f"{strategy},smoke")
+    config.network.cells = 1
+    config.search.images_per_epoch = STEPS * BATCH
+    config.search.update(search_keys)
+    config.evolution.population = 2
+    config.evolution.tournament = 2
+    config.evolution.proposals = 2
+    config.evolution.memory = 3
+    config.run.steps_per_dispatch = 1
+    config.run.checkpoint_every_steps = 1
+    config.run.random_cells = 2
+    return config
+
+
+class Killed(Exception):
+    """Stands for SIGKILL, in the process of the test."""
+
+
+def leaves(state):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def run(config, data, path, monkeypatch, kill_after=()):
+    """The search in the workdir, killed after the checkpoints of the steps `kill_after`, each time resumed."""
+    monkeypatch.setattr(small, "load", lambda name, folder: data)
+    states = []
+
+    def run_loop(*args, run_loop=loop.run, **settings):
+        states.append(run_loop(*args, **settings))
+        return states[-1]
+
+    def save(self, step, *args, save=Checkpoints.save):
+        save(self, step, *args)
+        if step in left:
+            left.remove(step)
+            self.wait()
+            raise Killed
+
+    left = list(kill_after)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "run", run_loop)
+        patched.setattr(Checkpoints, "save", save)
+        while True:
+            try:
+                search_runner.run(config, path, overwrite=False)
+            except Killed:
+                continue
+            break
+    assert not left
+    return states[-1]
+
+
+class Result(NamedTuple):
+    """What a search ends with; `arrays`: types, shapes and checksums of its newest checkpoint's."""
+
+    step: int
+    arrays: dict
+    rows: list
+    genotype: str
+    probs: list
+
+
+def result(workdir):
+    """What a workdir holds by now, but for what time decides."""
+    steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
+    newest = workdir / "checkpoints" / str(max(steps))
+    rows, cells, probs = (
+        workdir / n for n in ("metrics.jsonl", "genotype.json", "architecture.npz")
+    )
+    rows = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
+    timeless = ("seconds", "images_per_second")
+    return Result(
+        step=max(steps),
+        arrays=json.loads((newest / "manifest" / "metadata").read_text()),
+        rows=[{k: v for k, v in row.items() if k not in timeless} for row in rows],
+        genotype=cells.read_text() if cells.exists() else "",
+        probs=np.load(probs)["probs"].tolist() if probs.exists() else [],
+    )
