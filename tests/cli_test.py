@@ -165,7 +165,7 @@ def test_every_published_cell_has_its_sizes(capsys):
     assert lines[1].split()[1] == "3,349,342"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_sizes_are_right(name):
     sizes = (*cifar_cost(KNOWN[name]), *imagenet_cost(KNOWN[name]))
@@ -215,7 +215,7 @@ def test_comments_are_those_of_the_file(monkeypatch):
     assert order == sorted(order)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_report_is_written_again(tmp_path, capsys):
     run = tmp_path / "run"
     cli.run(["train", "train_digits:smoke", "--workdir", str(run)])

@@ -182,7 +182,7 @@ def test_cells_to_compare_recipes_by_are_refused_before_a_run(tmp_path, cells, s
     assert not (tmp_path / "out" / "started").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_tables_1_to_3_share_their_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(table1_cifar, "RANDOM", 1)
     out = tmp_path / "out"

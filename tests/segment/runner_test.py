@@ -41,8 +41,6 @@ from tests.helpers.devkits import write_devkit
 from tests.helpers.small_segmentation import small_config
 from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
-
 NAMES = ("ground", "cell wall", "kern", "nowhere")  # of a folder's own classes
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
 

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import re
-import signal
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +12,11 @@ import numpy as np
 import optax
 import pytest
 
-from nge_jax.console.progress import EpochLog
 from nge_jax.cost import model_cost
 from nge_jax.data import augment, small, source
 from nge_jax.data import order as data_order
 from nge_jax.devices import parallel
-from nge_jax.errors import InputError, Preempted
+from nge_jax.errors import InputError
 from nge_jax.networks.network import cifar_network
 from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.report import train as train_report
@@ -32,8 +29,6 @@ from nge_jax.train import step as train_step
 from nge_jax.train import trained as train_trained
 from nge_jax.train.arguments import DropPath, ProgramArguments
 from tests.helpers.small_training import SMALL, arrays, make_config, rows, small_config
-
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
 
 DIGITS = small.load("digits", test=True)
 RECIPE = train_step.Recipe(
@@ -96,30 +91,6 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
     (expected, _), (found, step) = arrays(whole), arrays(path)
     assert step == 60
     jax.tree.map(np.testing.assert_array_equal, found, expected)
-    assert rows(path) == rows(whole)
-
-
-def test_a_training_asked_to_stop_saves_and_goes_on_bit_for_bit(trained, monkeypatch):
-    config, whole = trained
-    path = whole.parent / "preempted"
-    advance, seen = EpochLog.advance, []
-
-    def advance_and_signal(self, *args):
-        advance(self, *args)
-        seen.append(args)
-        if len(seen) in (2, 9):  # in the middle of the first epoch, and of the second
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(EpochLog, "advance", advance_and_signal)
-    monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
-    handler = signal.getsignal(signal.SIGTERM)
-    for step in (6, 26):
-        with pytest.raises(Preempted, match=f"after step {step} of 60"):
-            train_runner.run(config, path, overwrite=False)
-        assert arrays(path)[1] == step
-        assert signal.getsignal(signal.SIGTERM) == handler
-    train_runner.run(config, path, overwrite=False)
-    jax.tree.map(np.testing.assert_array_equal, arrays(path)[0], arrays(whole)[0])
     assert rows(path) == rows(whole)
 
 

@@ -14,7 +14,6 @@ from nge_jax import embedding
 from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.report.document import Beside, Section
-from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
 from nge_jax.search import checks
 from nge_jax.search import runner as search_runner
@@ -23,10 +22,8 @@ from nge_jax.space.mixture import operation_probs
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.artifacts import Member
-from tests.helpers.several_searches import dying, stand_ins
-from tests.helpers.small_search import Killed, make_config, result
-
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+from tests.helpers.several_searches import stand_ins
+from tests.helpers.small_search import make_config, result
 
 MODELS, SEEDS = ("nge", "alpha"), (0, 3)
 
@@ -41,7 +38,7 @@ def config_of(**keys):
 
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):
-    """Workdirs by name: of all in turn, killed once, and mapped; of one alone, and its folder gone on with."""
+    """Workdirs by name: of all in turn, and mapped; of one alone, and its folder gone on with."""
     folder = tmp_path_factory.mktemp("searched")
     config = config_of(edge_models=MODELS, seeds=SEEDS)
     alone = config_of(edge_model="alpha")
@@ -51,10 +48,6 @@ def searched(data, tmp_path_factory):
         with patched.context() as other:
             other.setattr(search_build, "jax", SimpleNamespace(default_backend=lambda: "cuda"))
             search_runner.run(config, folder / "mapped")
-        with patched.context() as other:
-            other.setattr(Checkpoints, "save", dying([8]))
-            with pytest.raises(Killed):
-                search_runner.run(config, folder / "in turn")
         several = search_runner.run(config, folder / "in turn")
         shutil.copytree(folder / "in turn" / "alpha-seed-3", folder / "gone on with")
         search_runner.run(alone, folder / "gone on with")
@@ -68,7 +61,7 @@ def searched(data, tmp_path_factory):
 def test_each_ends_as_its_search_alone(searched, how):
     mine, alone = searched / how / "alpha-seed-3", searched / "alone"
     found, expected = result(mine), result(alone)
-    if how == "in turn":  # and though it was killed
+    if how == "in turn":
         assert found == expected
     for one, other in zip(found.rows, expected.rows, strict=True):
         assert one == pytest.approx(other, rel=1e-5)

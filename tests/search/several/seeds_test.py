@@ -27,8 +27,6 @@ from tests.helpers.search_rows import LINE, RELAXATIONS, ROW
 from tests.helpers.several_searches import dying, stand_ins
 from tests.helpers.small_search import Killed, make_config, result
 
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
-
 SEEDS = (0, 3)
 
 

@@ -22,29 +22,40 @@ from tests.helpers.small_search import BATCH, EPOCHS, STEPS, leaves, make_config
 
 STRATEGIES = ("reinforce", "evolution", "random")
 
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+
+@pytest.fixture(scope="module")
+def evolved(data, tmp_path_factory):
+    """(workdir, final state) of a search by evolution, whose state holds all that a strategy's may."""
+    path = tmp_path_factory.mktemp("evolved")
+    with pytest.MonkeyPatch.context() as patched:
+        return path, run(make_config("evolution"), data, path, patched)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_search_ends_with_its_history_and_killed_ends_the_same(
-    strategy, data, tmp_path, monkeypatch
-):
-    config = make_config(strategy)
-    state = run(config, data, tmp_path / "straight", monkeypatch)
+def test_killed_it_ends_bit_for_bit_alike(evolved, data, tmp_path, monkeypatch):
+    straight, state = evolved
     # In the weights' phase of the first epoch, in the queries' of the second.
-    resumed = run(config, data, tmp_path / "killed", monkeypatch, kill_after=(2, 11))
+    config = make_config("evolution")
+    resumed = run(config, data, tmp_path, monkeypatch, kill_after=(2, 11))
     for a, b in zip(leaves(state), leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+    histories = [dict(np.load(path / "history.npz")) for path in (straight, tmp_path)]
+    for name, array in histories[0].items():
+        np.testing.assert_array_equal(array, histories[1][name])
+    cells = [(path / "genotype.json").read_text() for path in (straight, tmp_path)]
+    assert cells[0] == cells[1]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_search_ends_with_its_history(strategy, evolved, data, tmp_path, monkeypatch):
+    path = evolved[0] if strategy == "evolution" else tmp_path
+    if strategy != "evolution":
+        run(make_config(strategy), data, path, monkeypatch)
     files = [artifacts.CHECKPOINTS, "genotype.json", "history.npz", "metrics.jsonl", "report.html"]
     for file in files:
-        assert (tmp_path / "straight" / file).exists()
+        assert (path / file).exists()
 
-    with np.load(tmp_path / "straight" / "history.npz", allow_pickle=False) as arrays:
+    with np.load(path / "history.npz", allow_pickle=False) as arrays:
         arrays = dict(arrays)
-    with np.load(tmp_path / "killed" / "history.npz", allow_pickle=False) as again:
-        for name, array in arrays.items():
-            np.testing.assert_array_equal(array, again[name])
     queries = EPOCHS * STEPS
     cells, rewards = arrays["architectures"], arrays["rewards"]
     assert cells.shape == (queries, 2, 14) and cells.dtype == np.int32
@@ -53,28 +64,27 @@ def test_a_search_ends_with_its_history_and_killed_ends_the_same(
     assert ((cells != ABSENT).sum(-1) == 8).all()
     assert len(np.unique(cells, axis=0)) > 2
 
-    found = (tmp_path / "straight" / "genotype.json").read_text()
-    assert found == (tmp_path / "killed" / "genotype.json").read_text()
+    found = (path / "genotype.json").read_text()
     best = arrays["candidates"][arrays["accuracies"].argmax()]
     assert genotype.from_json(found) == architecture.to_genotype(best)
 
-    beside = json.loads((tmp_path / "straight" / "random_cells.json").read_text())
+    beside = json.loads((path / "random_cells.json").read_text())
     assert list(beside["random"]) == ["random:0", "random:1"]
     assert beside["found"] == arrays["accuracies"].max()
 
-    rows = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
+    rows = (path / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in rows]
     assert [row["queries"] for row in rows] == [STEPS, queries]
     for row in rows:
         told = rewards[: row["queries"]]
         assert row["best_reward"] == told.max()
         assert row["embedding_accuracy"] == pytest.approx(told[-STEPS:].mean())
-    report = (tmp_path / "straight" / "report.md").read_text()
+    report = (path / "report.md").read_text()
     assert "best-so-far" in report and "![Best validation reward so far" in report
     assert strategy in report and f"{arrays['accuracies'].max():.2%}" in report
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_each_step_moves_its_group_and_leaves_the_other_bit_for_bit(data, tmp_path):
     config = make_config("reinforce")
     built = search_build.build(config, data)
