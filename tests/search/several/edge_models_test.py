@@ -15,7 +15,6 @@ from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.report.document import Beside, Section
 from nge_jax.search import build as search_build
-from nge_jax.search import checks
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping
 from nge_jax.space.mixture import operation_probs
@@ -152,26 +151,6 @@ def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
         for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         assert not any(leaf.any() for leaf in jax.tree.leaves(grads))
-
-
-@pytest.mark.parametrize(
-    "keys, message",
-    [
-        ({"strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
-        ({"stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),
-        ({"edge_models": ("nge", "nge")}, "found ('nge', 'nge'), expected each edge model once"),
-        (
-            {"edge_models": ("nge", "gcn")},
-            "config.search.edge_models: found 'gcn', expected one of nge, alpha, plain, rnn",
-        ),
-    ],
-)
-def test_what_does_not_go_with_edge_models_is_refused(keys, message):
-    config = make_config("gradient", edge_models=MODELS)
-    config.search.update(keys)
-    with pytest.raises(InputError) as refusal:
-        checks.check(config)
-    assert message in str(refusal.value)
 
 
 def test_a_workdir_tells_which_searches_it_holds(tmp_path):

@@ -10,11 +10,10 @@ import pytest
 from nge_jax.console.progress import table_header, table_row
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import Batches
-from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.runtime import task as run_task
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.search import checks, record
+from nge_jax.search import record
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping, task
 from nge_jax.search.steps import relaxation
@@ -140,23 +139,6 @@ def test_with_overwrite_the_folders_of_other_seeds_go(tmp_path, searched):
     assert {p.name for p in (tmp_path / "run").glob("seed-*")} == {"seed-0", "seed-3", "seed-7"}
     assert [p.name for p in (tmp_path / "run" / "seed-3").iterdir()] == ["notes.txt"]
     assert (tmp_path / "run" / "seed-7" / artifacts.CONFIG).exists()
-
-
-@pytest.mark.parametrize(
-    "keys, message",
-    [
-        ({"strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
-        ({"stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),
-        ({"seeds": (1, 2, 1)}, "config.search.seeds: found (1, 2, 1), expected each seed once"),
-        ({"seeds": (1, -2)}, "config.search.seeds: found (1, -2), expected 0 to 64 integers"),
-    ],
-)
-def test_what_does_not_go_with_seeds_is_refused(keys, message):
-    config = make_config("gradient", seeds=(0, 1))
-    config.search.update(keys)
-    with pytest.raises(InputError) as refusal:
-        checks.check(config)
-    assert message in str(refusal.value)
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import build as search_build
 from nge_jax.search import task as search_task
-from nge_jax.search.checks import check, check_data
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.space import architecture, genotype
 from nge_jax.space.architecture import ABSENT
@@ -140,28 +138,3 @@ def test_the_searcher_begins_with_nothing_and_its_p_is_the_strategys(data):
     assert len(searcher.evaluated().rewards) == 0
     assert searcher.history.architectures.shape == (EPOCHS * STEPS, 2, 14)
     np.testing.assert_allclose(built.edge_model.probs(searcher), jnp.full(DARTS.shape, 1 / 7))
-
-
-@pytest.mark.parametrize(
-    "key, value, message",
-    [
-        ("search.strategy", "annealing", "config.search.strategy: found 'annealing', expected one"),
-        ("search.alternation", "batch", "config.search.alternation: found 'batch', expected 'ep"),
-        ("evolution.memory", 1, "config.evolution.memory: found 1, expected at least the popul"),
-        ("evolution.tournament", 0, "config.evolution.tournament: found 0, expected 1 or more"),
-        ("evolution.rank_scale", 0.0, "config.evolution.rank_scale: found 0.0, expected more"),
-        ("evolution.train_steps", -1, "config.evolution.train_steps: found -1, expected 0 or"),
-        ("reinforce.baseline_decay", 1.0, "config.reinforce.baseline_decay: found 1.0, expected"),
-        ("reinforce.learning_rate", -0.1, "config.reinforce.learning_rate: found -0.1, expected"),
-        ("final.candidates", 0, "config.final.candidates: found 0, expected 1 or more"),
-        ("search.batch_size", 999, "config.search.batch_size: found 999, expected at most the"),
-        ("final.batches", 99, "config.final.batches: found 99, expected at most the 4 of the sm"),
-    ],
-)
-def test_bad_values_are_refused_by_name(data, key, value, message):
-    config = make_config("evolution")
-    config.update_from_flattened_dict({key: value})
-    with pytest.raises(InputError) as error:
-        check(config)
-        check_data(config, data)
-    assert str(error.value).startswith(message)
