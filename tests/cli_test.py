@@ -16,7 +16,7 @@ from nge_jax.space.genotype import KNOWN, from_json, random_genotype, to_json
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the engine is asked for, which does nothing."""
+    """The list of all that the engine is asked for; it does nothing."""
     calls = []
     monkeypatch.setattr(main, "run_task", lambda *args, **kwargs: calls.append((*args, kwargs)))
     return calls
@@ -48,7 +48,9 @@ def test_the_module_is_the_command(python):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: 'serach' is no command, did you mean search?\n"
     assert python("-m", "nge_jax", "--version").stdout.startswith("nge_jax ")
-    done = python("-m", "nge_jax", "--config=configs/search_cifar.py:foo")  # those of nge_jax.main
+    done = python(
+        "-m", "nge_jax", "--config=configs/search_cifar.py:foo"
+    )  # the flags of nge_jax.main
     assert done.returncode == 2 and "unknown variant 'foo'" in done.stderr
 
 

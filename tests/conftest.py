@@ -1,4 +1,4 @@
-"""What tests share: which of them run, the CPU backend, one cache of programs, real data, processes."""
+"""The tests that run, and all that they share: CPU backend, cache of programs, real data, processes."""
 
 import gc
 import os

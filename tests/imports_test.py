@@ -37,7 +37,7 @@ ONLY = {
     "kernels": (),
 }
 LIBRARIES = {"kernels": {"jax", "numpy"}}
-# What sees a config: these files of a task's folder, these modules, and the commands.
+# These see a config: files of a task's folder, these modules, and the commands.
 CONFIG_FILES = {"runner", "build", "checks", "images"}
 CONFIG_MODULES = {
     "train.model",

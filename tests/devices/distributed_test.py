@@ -121,7 +121,7 @@ def train(python, tmp_path):
 
 
 def printed(process):
-    """What the program itself has printed."""
+    """The lines that the program itself has printed."""
     return [line for line in process.stdout.splitlines() if not line.startswith("[Gloo]")]
 
 

@@ -9,7 +9,7 @@ from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation.palette import voc_palette
 
 SEED, CROP = 3, 33
-COLORS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 200)}  # of an image by label
+COLORS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 200)}  # an image's, by label
 
 
 def write_example(root, name, number, folder, mode="P"):

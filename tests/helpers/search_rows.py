@@ -1,4 +1,4 @@
-"""What a search shows of an epoch: the longest values, and the relaxations that add some."""
+"""An epoch's row with the longest values, and the relaxations that add some."""
 
 from nge_jax.search.steps import relaxation
 
@@ -8,7 +8,7 @@ RELAXATIONS = {
     "gumbel": relaxation.gumbel(None, LINE),
     "partial": relaxation.partial(None),
 }
-# Of a long search on a fast device, each value as long as it becomes.
+# A long search on a fast device: each value as long as it becomes.
 ROW = {
     "epoch": 1000,
     "weight_loss": 6.90775,

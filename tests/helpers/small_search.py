@@ -16,7 +16,7 @@ EPOCHS, STEPS, BATCH = 2, 3, 8
 
 
 def make_config(strategy, **search_keys):
-    """Of one reduction cell, the least that has both kinds of edges; dispatches and checkpoints of one step."""
+    """One reduction cell, the least that has both kinds of edges; dispatches and checkpoints of one step."""
     config = load_config("search_digits", f"{strategy},smoke")
     config.network.cells = 1
     config.search.images_per_epoch = STEPS * BATCH
@@ -40,7 +40,7 @@ def leaves(state):
 
 
 def run(config, data, path, monkeypatch, kill_after=()):
-    """The search in the workdir, killed after the checkpoints of the steps `kill_after`, each time resumed."""
+    """Runs the search in the workdir, killed after the checkpoints of the steps `kill_after`, each time resumed."""
     monkeypatch.setattr(small, "load", lambda name, folder: data)
     states = []
 
@@ -70,7 +70,7 @@ def run(config, data, path, monkeypatch, kill_after=()):
 
 
 class Result(NamedTuple):
-    """What a search ends with; `arrays`: types, shapes and checksums of its newest checkpoint's."""
+    """The end of a search; `arrays`: types, shapes and checksums in the newest checkpoint."""
 
     step: int
     arrays: dict
@@ -80,7 +80,7 @@ class Result(NamedTuple):
 
 
 def result(workdir):
-    """What a workdir holds by now, but for what time decides."""
+    """Reads the result that a workdir holds by now, but for the values that time decides."""
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     newest = workdir / "checkpoints" / str(max(steps))
     rows, cells, probs = (

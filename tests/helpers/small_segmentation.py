@@ -12,7 +12,7 @@ def small_config(folder, **changes):
     config.data.dir = str(folder / "tfds")
     config.data.crop, config.data.test_size = 33, 49
     config.network.cells, config.network.width, config.network.rates = 2, 4, (1, 2)
-    config.train.steps, config.train.batch_size = 7, 2  # of 7 images: 3 steps an epoch
+    config.train.steps, config.train.batch_size = 7, 2  # 7 images: 3 steps an epoch
     config.run.steps_per_dispatch, config.run.checkpoint_every_steps = 2, 4
     config.run.eval_batch_size = 2
     config.update_from_flattened_dict(changes)

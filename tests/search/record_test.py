@@ -1,4 +1,4 @@
-"""What a search shows of an epoch."""
+"""The row that a search shows after an epoch."""
 
 import numpy as np
 import pytest

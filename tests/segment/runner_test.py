@@ -41,13 +41,13 @@ from tests.helpers.devkits import write_devkit
 from tests.helpers.small_segmentation import small_config
 from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
-NAMES = ("ground", "cell wall", "kern", "nowhere")  # of a folder's own classes
+NAMES = ("ground", "cell wall", "kern", "nowhere")  # a folder's own classes
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With a VOCdevkit of 7 images to train on and 3 to test on, one with classes of its own in `own`, and `imagenet`.
+    """Holds a VOCdevkit (7 images to train on, 3 to test on), a second one with other classes in `own`, and `imagenet`.
 
     The last is a classifier's workdir.
     """
@@ -175,7 +175,7 @@ def test_a_resumed_run_ends_bit_for_bit_alike_without_what_it_began_with(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
         segment_runner.run(config, tmp_path / "parts", overwrite=False)
-    monkeypatch.setattr(trained, "load", None)  # what init_from would be read with
+    monkeypatch.setattr(trained, "load", None)  # the reader of init_from
     segment_runner.run(config, tmp_path / "parts", overwrite=False)
     monkeypatch.undo()
     expected, found = arrays(whole)[0], arrays(tmp_path / "parts")[0]

@@ -96,7 +96,7 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
 
 def test_evaluation_counts_every_example_once_at_any_batch_size(trained):
     _, _, model, state, _ = train_trained.load(trained[1])
-    labels = np.roll(DIGITS.test_labels, 1)  # of other images, so that all measures differ
+    labels = np.roll(DIGITS.test_labels, 1)  # another image's, so that all measures differ
     data = DIGITS.test_images, labels
     score = train_evaluate.make_score(model, DIGITS.mean, DIGITS.std)
     results = [
@@ -291,7 +291,7 @@ print(runner_test.all_reduced(program))
     assert len(found.files) == len(expected)
     for index, leaf in enumerate(expected):
         np.testing.assert_allclose(found[f"arr_{index}"], leaf, atol=1e-5, rtol=1e-6)
-    # Those of batch normalization are small; the gradient crosses the devices once.
+    # The sums of batch normalization are small; the gradient crosses the devices once.
     model = cifar_network(SMALL, cells=1, channels=4)
     weights = model_cost(model, (8, 8, 1)).parameters
     sizes = json.loads(result.stdout.splitlines()[-1])

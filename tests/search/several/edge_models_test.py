@@ -94,7 +94,7 @@ def test_the_place_of_another_model_stays_empty(searched, how):
 
 def test_the_report_has_a_group_for_each_model(searched, monkeypatch):
     whole = searched / "in turn"
-    # Of drawings there are tests elsewhere.
+    # Other tests are about drawings.
     monkeypatch.setattr(seeds_report.figure, "save", lambda *_: None)
     monkeypatch.setattr(seeds_report.figure, "save_svg", lambda *_: None)
     monkeypatch.setattr(seeds_report.compare, "cell_pictures", lambda *_: Beside([]))

@@ -95,7 +95,7 @@ def test_the_workdir_has_means_and_spreads(searched):
 
 def test_the_report_shows_every_seed(searched, monkeypatch):
     whole = searched["straight"]
-    # Of drawings there are tests elsewhere.
+    # Other tests are about drawings.
     monkeypatch.setattr(seeds_report.figure, "save", seeds_report.figure.save_svg)
     for seed in SEEDS:
         compared = {"found": 0.5, "random": {"random:0": 0.25, "random:1": 0.1 * seed}}

@@ -51,7 +51,7 @@ def test_the_straight_through_gradient_is_that_of_the_soft_samples_probability(t
     q = np.exp((logits - logits.max(-1, keepdims=True)) / temperature)
     q /= q.sum(-1, keepdims=True)
     chosen = logits.argmax(-1)
-    factors = np.array([1.0, -2.0, 0.5, 3.0])  # of the output on each edge, where there is a loss
+    factors = np.array([1.0, -2.0, 0.5, 3.0])  # each edge's factor of the loss
     expected = np.zeros((4, 7))
     for e, o in enumerate(chosen):
         for j in range(7):
@@ -205,7 +205,7 @@ def test_a_search_stops_on_skips_and_stays_stopped(data, tmp_path, monkeypatch):
     config = relaxed_config("gumbel", stop_on_skips=5)
     monkeypatch.setattr(skips, "count_skips", lambda cell, space: 5)
     state = run(config, data, tmp_path / "run", monkeypatch)
-    assert state.step == 2 * STEPS  # of the first of two epochs
+    assert state.step == 2 * STEPS  # the first of two epochs
     again = run(config, data, tmp_path / "run", monkeypatch)
     for a, b in zip(leaves(state), leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
