@@ -37,6 +37,7 @@ def table(tmp_path_factory):
     return path
 
 
+@pytest.mark.whole
 def test_a_search_on_four_devices_ends_with_the_tables_accuracies(python, tmp_path, table):
     workdir = tmp_path / "run"
     done = python(*SMOKE, f"--workdir={workdir}", devices=4, timeout=600)

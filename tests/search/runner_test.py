@@ -144,6 +144,7 @@ def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, se
         assert "stablehlo.while" not in program
 
 
+@pytest.mark.whole
 def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(python):
     script = """
         import jax, jax.numpy as jnp, numpy as np, optax

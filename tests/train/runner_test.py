@@ -274,7 +274,7 @@ def all_reduced(program):
     return [sum(math.prod(map(int, filter(None, s.split(",")))) for s in each) for each in shapes]
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.whole)])
 def test_devices_share_a_batch_without_changing_the_result(devices, python, tmp_path):
     program = f"""
 import jax, numpy
@@ -299,6 +299,7 @@ print(runner_test.all_reduced(program))
     assert all(size < weights / 10 for size in sizes if size < weights)
 
 
+@pytest.mark.whole
 def test_with_statistics_of_its_own_a_device_meets_the_others_once_a_step(python):
     program = """
 from tests.train import runner_test
