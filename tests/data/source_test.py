@@ -107,6 +107,7 @@ def test_held_out_images_are_no_training_images_and_count_once(photographs, monk
     assert not trained_on & {image.tobytes() for image in held_out}
 
 
+@pytest.mark.whole
 def test_a_streamed_training_learns(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
     whole = photograph_config(tmp_path, photographs, **{"train.epochs": EPOCHS})
