@@ -343,6 +343,7 @@ def run_two_steps():
     return [np.asarray(leaf) for leaf in jax.tree.leaves((state.params, state.sums))]
 
 
+@pytest.mark.whole
 def test_two_devices_train_like_one(python, tmp_path):
     program = f"""
 import jax, numpy
