@@ -29,6 +29,7 @@ def evolved(data, tmp_path_factory):
         return path, run(make_config("evolution"), data, path, patched)
 
 
+@pytest.mark.whole
 def test_killed_it_ends_bit_for_bit_alike(evolved, data, tmp_path, monkeypatch):
     straight, state = evolved
     # In the weights' phase of the first epoch, in the queries' of the second.
