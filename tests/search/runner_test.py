@@ -112,7 +112,14 @@ def test_the_weights_learn(phases):
     assert losses[-1] < 0.8 * losses[0], losses
 
 
-@pytest.mark.parametrize("platform, seeds", [("cuda", 1), ("tpu", 1), ("cuda", 2)])
+@pytest.mark.parametrize(
+    "platform, seeds",
+    [
+        ("cuda", 1),
+        pytest.param("tpu", 1, marks=pytest.mark.whole),
+        pytest.param("cuda", 2, marks=pytest.mark.whole),
+    ],
+)
 def test_the_steps_lower_for_accelerators_with_library_convolutions(platform, seeds):
     net = NET._replace(schedule="together")
     mesh = Mesh(jax.devices()[:1], (parallel.AXIS,))
@@ -262,6 +269,7 @@ def test_a_search_runs_on_any_number_of_devices(devices, python, tmp_path):
     assert name == "3 cells, 16 channels, digits, as the command trains it" and parameters > 1000
 
 
+@pytest.mark.whole
 def test_batchwise_alternation_updates_both_groups(phases):
     weight_step = gradient_steps.make_weight_step(NET, OPTIMIZER, PREPROCESSING)
     embedding_step = gradient_steps.make_embedding_step(NET, EDGES, OPTIMIZER, PREPROCESSING)

@@ -85,6 +85,7 @@ def finished(folder):
     return config, folder / "run"
 
 
+@pytest.mark.whole
 def test_other_numbers_are_given_to_the_same_program(folder, tmp_path):
     numbers = {
         "train.steps": 8,

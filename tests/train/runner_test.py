@@ -199,6 +199,7 @@ def test_drop_path_grows_from_nothing_to_its_rate():
     assert dropped(100) == pytest.approx(0.6, abs=0.03)
 
 
+@pytest.mark.whole
 def test_alternating_flips_mirror_each_image_in_every_second_epoch():
     """Two epochs of two steps on the images, and on those that were mirrored before."""
     model, optimizer = cifar_network(SMALL, cells=1, channels=4), optax.sgd(0.1)

@@ -94,6 +94,7 @@ def test_every_program_can_be_compiled_ahead():
     assert set(compile_ahead.PROGRAMS) == set(PROGRAMS)
 
 
+@pytest.mark.whole
 def test_a_program_that_does_not_compile_leaves_the_other_rows(python, tmp_path):
     """Here none does, since there are no compilers."""
     done = python(
