@@ -11,7 +11,7 @@ from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES
 from nge_jax.strategies.random_search import random_search
 from nge_jax.workdir.artifacts import Member
-from tests.helpers.search_rows import LINE, RELAXATIONS, ROW
+from tests.helpers.small_search import LINE, RELAXATIONS, ROW
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

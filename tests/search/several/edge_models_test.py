@@ -21,8 +21,7 @@ from nge_jax.space.mixture import operation_probs
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.artifacts import Member
-from tests.helpers.several_searches import stand_ins
-from tests.helpers.small_search import make_config, result
+from tests.helpers.small_search import make_config, result, stand_ins
 
 MODELS, SEEDS = ("nge", "alpha"), (0, 3)
 

@@ -22,9 +22,16 @@ from nge_jax.settings.configs import to_values
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
-from tests.helpers.search_rows import LINE, RELAXATIONS, ROW
-from tests.helpers.several_searches import dying, stand_ins
-from tests.helpers.small_search import Killed, make_config, result
+from tests.helpers.small_search import (
+    LINE,
+    RELAXATIONS,
+    ROW,
+    Killed,
+    dying,
+    make_config,
+    result,
+    stand_ins,
+)
 
 SEEDS = (0, 3)
 
