@@ -290,6 +290,7 @@ def make_phase(model, optimizer, accumulate=1):
     return parallel.on_all_devices(parallel.make_phase(step, row), (0, 0))
 
 
+@pytest.mark.whole
 def test_a_step_descends_the_mean_over_all_labeled_pixels_of_its_micro_batches():
     images, masks = some_batch()
     model = small_model()

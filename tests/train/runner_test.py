@@ -151,6 +151,7 @@ def test_a_step_descends_the_smoothed_loss_and_the_auxiliary_one():
     assert after.sums.loss == pytest.approx(float(losses.sum()), rel=1e-4)
 
 
+@pytest.mark.whole
 def test_a_step_of_micro_batches_descends_their_mean_gradient():
     images = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 1)).astype(np.uint8)
     labels = np.array([0, 1, 2, 1, 0, 0, 2, 1], np.int32)

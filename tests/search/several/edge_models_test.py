@@ -55,6 +55,7 @@ def searched(data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("how", ["in turn", "mapped"])
 def test_each_ends_as_its_search_alone(searched, how):
     mine, alone = searched / how / "alpha-seed-3", searched / "alone"
@@ -76,10 +77,12 @@ def test_each_ends_as_its_search_alone(searched, how):
     workdir.check(mine, json.loads((alone / artifacts.CONFIG).read_text()), overwrite=False)
 
 
+@pytest.mark.whole
 def test_its_folder_is_the_workdir_of_that_search(searched):
     assert result(searched / "gone on with") == result(searched / "alone")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("how", ["in turn", "mapped"])
 def test_the_place_of_another_model_stays_empty(searched, how):
     newest = searched / how / "checkpoints" / str(result(searched / how).step)
@@ -91,6 +94,7 @@ def test_the_place_of_another_model_stays_empty(searched, how):
             assert not leaf[~mine].any() and all(each.any() for each in leaf[mine])
 
 
+@pytest.mark.whole
 def test_the_report_has_a_group_for_each_model(searched, monkeypatch):
     whole = searched / "in turn"
     # Other tests are about drawings.
