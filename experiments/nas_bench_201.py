@@ -36,12 +36,6 @@ from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import History, Strategy, run_strategy
 from nge_jax.strategies.random_search import random_search
 
-_DATA = flags.DEFINE_string("data", None, "the table of NAS-Bench-201, an .npz")
-_SCALE = flags.DEFINE_enum("scale", "small", ("smoke", "small", "paper"), "how many seeds")
-_SEEDS = flags.DEFINE_integer("seeds", None, "how many seeds; default: the scale's", lower_bound=2)
-_QUERIES = flags.DEFINE_integer("queries", None, "cells a search evaluates; default: 100, smoke 20")
-_OUT = flags.DEFINE_string("out", "runs/nas_bench_201", "where the results go")
-
 SEEDS = {"smoke": 4, "small": 64, "paper": 500}
 MODELS = {  # of a row of the table: edge model, adjacency
     "nge, printed": ("nge", "printed"),
@@ -218,6 +212,16 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
+    # Not above: nas_bench_301.py imports this module, and other scripts have flags of the same names.
+    _DATA = flags.DEFINE_string("data", None, "the table of NAS-Bench-201, an .npz")
+    _SCALE = flags.DEFINE_enum("scale", "small", ("smoke", "small", "paper"), "how many seeds")
+    _SEEDS = flags.DEFINE_integer(
+        "seeds", None, "how many seeds; default: the scale's", lower_bound=2
+    )
+    _QUERIES = flags.DEFINE_integer(
+        "queries", None, "cells a search evaluates; default: 100, smoke 20"
+    )
+    _OUT = flags.DEFINE_string("out", "runs/nas_bench_201", "where the results go")
     try:
         app.run(main)
     except InputError as error:

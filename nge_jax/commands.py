@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from nge_jax.workdir.artifacts import Size
 
 PICTURES = (".svg", ".png", ".pdf")
-# Of the published cells: parameters and multiply-adds of `cost.cifar_cost`, then of `cost.imagenet_cost`, which take
-# a second or two each.
+# Parameters and multiply-adds of each published cell for CIFAR-10, then for ImageNet. Counting takes a second or two
+# a cell, so experiments/cell_sizes.py writes this table.
 CELL_SIZES = {
     "DARTS_V1": (3_169_414, 500_987_520, 4_510_432, 505_864_704),
     "DARTS_V2": (3_349_342, 528_359_040, 4_718_752, 529_911_552),

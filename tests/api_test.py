@@ -101,7 +101,7 @@ def test_the_help_of_a_task_shows_what_runs_it(task):
     assert "Result(builtins.tuple)" in text.partition("CLASSES")[2]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_tour_runs(tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient", reason="needs the extra `notebook`")
     nbformat = pytest.importorskip("nbformat")

@@ -46,7 +46,7 @@ def loss_curve(data, dtype, relaxation):
     return np.diff(sums) / (WINDOW * batch_size)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_the_loss_curve_stays_within_two_percent_of_float32s_over_200_steps(relaxation):
     """Within 2 %: the area between the curves of 10-step means, of the area under float32's.

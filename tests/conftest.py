@@ -1,4 +1,4 @@
-"""What tests share: the CPU backend, the folder of real data, and runs in a process of their own."""
+"""The tests that run, and all that they share: CPU backend, cache of programs, real data, processes."""
 
 import gc
 import os
@@ -14,6 +14,34 @@ FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expens
 os.environ["XLA_FLAGS"] = FAST_COMPILATION
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--whole", action="store_true", help="run the tests marked `whole`, too")
+
+
+def pytest_configure(config):
+    """Has all tests, and the processes that they start, share the programs of this run and of earlier ones.
+
+    Compiling takes most of the time. `pytest --cache-clear` empties the folder.
+    """
+    if hasattr(config, "cache"):  # not with -p no:cacheprovider
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out the tests marked `whole`, unless --whole asks for them or the command names one of them."""
+    if config.getoption("--whole"):
+        return
+    named = {argument.partition("[")[0] for argument in config.args if "::" in argument}
+    kept, left_out = [], []
+    for item in items:
+        is_quick = item.get_closest_marker("whole") is None
+        (kept if is_quick or item.nodeid.partition("[")[0] in named else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,20 +81,3 @@ def python():
         )
 
     return run
-
-
-@pytest.fixture(scope="module")
-def programs_compiled_once(tmp_path_factory):
-    """The runs of a module share their programs, as the runs of a user do."""
-    import jax
-
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)

@@ -37,7 +37,7 @@ ONLY = {
     "kernels": (),
 }
 LIBRARIES = {"kernels": {"jax", "numpy"}}
-# What sees a config: these files of a task's folder, these modules, and the commands.
+# These see a config: files of a task's folder, these modules, and the commands.
 CONFIG_FILES = {"runner", "build", "checks", "images"}
 CONFIG_MODULES = {
     "train.model",
@@ -97,6 +97,15 @@ def test_every_import_goes_downwards():
     }
     assert violations <= KNOWN, sorted(violations - KNOWN)
     assert violations >= KNOWN, f"gone, to be taken off the list: {sorted(KNOWN - violations)}"
+
+
+def test_tests_share_by_the_helpers_alone():
+    """A test module that another imports is collected with it, and moves with difficulty."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("tests."):
+                shared = node.module.startswith(("tests.helpers", "tests.conftest"))
+                assert shared, f"{path.relative_to(ROOT)} imports from {node.module}"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def run(monkeypatch, tmp_path):
     search.run = lambda config, path, overwrite: calls.append((config, path, overwrite))
     monkeypatch.setitem(sys.modules, "nge_jax.search.runner", search)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     cache = jax.config.jax_compilation_cache_dir
 
     def run(*arguments):

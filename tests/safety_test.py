@@ -162,7 +162,7 @@ cli.run(sys.argv[1:])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_run_and_its_report_call_nobody(python, tmp_path):
     """On data that is there: it neither looks a name up nor opens a connection."""
     cell = {"normal": [["skip_connect", 0], ["max_pool_3x3", 1]], "normal_concat": [2]}

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import FAST_COMPILATION, ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.whole
 
 
 @pytest.fixture(scope="module")

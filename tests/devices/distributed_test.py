@@ -14,10 +14,10 @@ from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.segment import runner as segment_runner
 from nge_jax.space import genotype
-from tests.data.voc_segmentation.batches_test import write_devkit
+from tests.helpers.devkits import write_devkit
+from tests.helpers.small_search import result as search_result
+from tests.helpers.small_segmentation import small_config as segmentation_config
 from tests.helpers.small_training import SMALL, arrays, rows
-from tests.search.runner_test import result as search_result
-from tests.segment.runner_test import small_config as segmentation_config
 
 # Interrupts a run by a signal at a step, in the process with the number `who` or in each process.
 INTERRUPTED = """
@@ -72,21 +72,13 @@ def at_once(python, command, flags, environments):
 
 
 @pytest.fixture
-def cache(tmp_path):
-    """Makes an environment in which the processes of a test compile each program once."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
+def search(python):
+    """Runs the same search in some processes at once, or in one of some devices; returns them completed."""
 
-
-@pytest.fixture
-def search(python, cache):
-    """Runs the same search in several processes at once, or in one with several devices; returns them completed."""
-
-    def run(workdir, processes, *before, devices=1, strategy="gradient"):
+    def run(workdir, processes, devices=1, strategy="gradient"):
         command = [
-            *(before or ("-m", "nge_jax.main")),
+            "-m",
+            "nge_jax.main",
             f"--config=configs/search_digits.py:{strategy},smoke",
             "--config.network.cells=1",
             "--config.search.images_per_epoch=24",
@@ -95,15 +87,15 @@ def search(python, cache):
             f"--workdir={workdir}",
         ]
         if processes == 1:
-            return [python(*command, devices=devices, timeout=600, **cache)]
-        return at_once(python, command, told_by_flags(processes), [cache] * processes)
+            return [python(*command, devices=devices, timeout=600)]
+        return at_once(python, command, told_by_flags(processes), [{}] * processes)
 
     return run
 
 
 @pytest.fixture
-def train(python, cache, tmp_path):
-    """Runs the same command in several processes at once; returns them completed."""
+def train(python, tmp_path):
+    """Runs the same command in some processes at once; returns them completed."""
     (tmp_path / "cell.json").write_text(genotype.to_json(SMALL))
     command = [
         "--config=configs/train_digits.py:smoke",
@@ -122,14 +114,14 @@ def train(python, cache, tmp_path):
     def run(workdir, processes, *before, environments=None):
         start = [*(before or ("-m", "nge_jax.main")), *command, f"--workdir={workdir}"]
         if environments is None:
-            return at_once(python, start, told_by_flags(processes), [cache] * processes)
-        return at_once(python, start, [[]] * processes, [cache | more for more in environments])
+            return at_once(python, start, told_by_flags(processes), [{}] * processes)
+        return at_once(python, start, [[]] * processes, environments)
 
     return run
 
 
 def printed(process):
-    """Returns the lines that the program has printed, without the lines of Gloo."""
+    """The lines that the program itself has printed."""
     return [line for line in process.stdout.splitlines() if not line.startswith("[Gloo]")]
 
 
@@ -139,7 +131,7 @@ def all_exit(done, code):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_processes_interrupted_end_like_two_and_like_one_that_were_not(train, tmp_path):
     whole, one, two, last = (tmp_path / name for name in ("whole", "one", "two", "last"))
     done = train(whole, 2)
@@ -186,30 +178,19 @@ def assert_searched_alike(path, like):
         assert row == pytest.approx(like_row, abs=1e-3)
 
 
-@pytest.mark.slow
-def test_two_processes_search_like_one_with_two_devices_interrupted_or_not(search, tmp_path):
-    whole, one, two, last = (tmp_path / name for name in ("whole", "one", "two", "last"))
-    done = search(whole, 2)
+@pytest.mark.whole
+def test_two_processes_search_like_one_with_two_devices(search, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    done = search(two, 2)
     all_exit(done, 0)
     # The first process speaks and writes for both.
     assert "to train this cell" in done[0].stdout and not printed(done[1])
-    assert (whole / "report.html").exists()
+    assert (two / "report.html").exists()
     all_exit(search(one, 1, devices=2), 0)
-    assert_searched_alike(whole, one)
-
-    script = textwrap.dedent(INTERRUPTED)
-    # Only the second process is asked to stop. Both stop in the weights' phase of the first epoch.
-    all_exit(search(two, 2, "-c", script, "2", "1", "SIGTERM", "8"), 75)
-    assert search_result(two).step == 2
-    all_exit(search(two, 2, "-c", script, "5", "all", "SIGKILL", "8"), -9)
-    shutil.copytree(two, last)
-    all_exit(search(two, 2), 0)
-    assert search_result(two) == search_result(whole)
-    all_exit(search(last, 1, devices=2), 0)
-    assert_searched_alike(last, whole)
+    assert_searched_alike(two, one)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_processes_ask_for_the_cells_that_one_with_two_devices_asks_for(search, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     all_exit(search(two, 2, strategy="reinforce"), 0)
@@ -222,7 +203,6 @@ def test_two_processes_ask_for_the_cells_that_one_with_two_devices_asks_for(sear
     np.testing.assert_allclose(found["accuracies"], expected["accuracies"], atol=1e-6)
 
 
-@pytest.mark.slow
 def test_slurms_environment_is_enough(train, tmp_path):
     """Slurm's variables are set as srun sets them for two tasks on this machine."""
     job = {"SLURM_JOB_ID": "3107", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
@@ -232,9 +212,9 @@ def test_slurms_environment_is_enough(train, tmp_path):
     assert "test accuracy" in done[0].stdout and "test accuracy" not in done[1].stdout
 
 
-@pytest.mark.slow
-def test_two_processes_segment_like_one_with_two_devices(python, cache, tmp_path, capsys):
-    """Two processes prepare the data, train, test, draw and report; then one process tests again."""
+@pytest.mark.whole
+def test_two_processes_segment_like_one_with_two_devices(python, tmp_path, capsys):
+    """Training, test, pictures and report, on data that no process has prepared; and the test alone."""
     write_devkit(tmp_path)
     changes = {"train.sync_batch_norm": True, "run.pictures": 2}
     config = segmentation_config(tmp_path, **changes)
@@ -243,8 +223,8 @@ def test_two_processes_segment_like_one_with_two_devices(python, cache, tmp_path
     one, two = tmp_path / "one", tmp_path / "two"
     command = ["-m", "nge_jax.main", f"--config={tmp_path / 'config.py'}", "--workdir"]
 
-    done = at_once(python, [*command, two], told_by_flags(2), [cache] * 2)
-    done.append(python(*command, one, devices=2, timeout=600, **cache))
+    done = at_once(python, [*command, two], told_by_flags(2), [{}] * 2)
+    done.append(python(*command, one, devices=2, timeout=600))
     all_exit(done, 0)
     assert "mean IoU" in done[0].stdout and "report" in done[0].stdout
     assert not printed(done[1])
@@ -263,7 +243,7 @@ def test_two_processes_segment_like_one_with_two_devices(python, cache, tmp_path
     np.testing.assert_array_equal(*pictures)
 
     segment_runner.evaluate_only(config, two)  # on one device
-    done = at_once(python, [*command, two, "--eval_only"], told_by_flags(2), [cache] * 2)
+    done = at_once(python, [*command, two, "--eval_only"], told_by_flags(2), [{}] * 2)
     all_exit(done, 0)
     assert printed(done[0]) == capsys.readouterr().out.splitlines()
     assert "of 3 images" in done[0].stdout and not printed(done[1])

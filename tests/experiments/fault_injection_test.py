@@ -5,7 +5,7 @@ import re
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_training_survives_some_of_each_fault(python):
     done = python(
         "experiments/fault_injection.py",

@@ -14,7 +14,7 @@ from nge_jax.space import nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201
 from paper import plan, runs
 from tests.conftest import ROOT
-from tests.experiments.paper_test import options_of, row_of
+from tests.helpers.paper_tables import options_of, row_of
 
 # Leaves what a search leaves: of the seed 0 the cell of 3x3 convolutions, of others that of skips.
 PROGRAM = """

@@ -30,6 +30,7 @@ from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.random_search import random_search
 from paper import plan, runs, tables
 from tests.conftest import ROOT
+from tests.helpers.paper_tables import options_of, row_of
 
 # Leaves what a run leaves, and a line in `started`. Seed 13 fails, seed 14 does not end by itself; the first run that
 # finds a file `lose_worker` kills the process that started it.
@@ -108,17 +109,6 @@ def make(module, out, *arguments, flags=None):
     return text, sorted(started.read_text().split()) if started.exists() else []
 
 
-def row_of(text, name):
-    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
-    return [cell.strip() for cell in line.strip("|").split("|")]
-
-
-def options_of(out, scale="smoke", **others):
-    values = {"seeds": [0, 1], "data_dir": "", "table_only": False, "jobs": 1, "ray": False}
-    values |= {"surrogate": None}
-    return plan.Options(**(values | {"scale": scale, "out": out} | others))
-
-
 def test_table4_runs_what_is_missing_and_nothing_twice(tmp_path):
     out = tmp_path / "out"
     text, started = make(table4_ablation, out)
@@ -192,7 +182,7 @@ def test_cells_to_compare_recipes_by_are_refused_before_a_run(tmp_path, cells, s
     assert not (tmp_path / "out" / "started").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_tables_1_to_3_share_their_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(table1_cifar, "RANDOM", 1)
     out = tmp_path / "out"

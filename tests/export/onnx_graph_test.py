@@ -46,7 +46,7 @@ IMAGENET = imagenet_network(genotype.load("PC_DARTS_cifar"), cells=4, channels=4
 DEEPLAB = deeplab_network(genotype.load("PDARTS"), cells=3, channels=4, width=8, rates=(2,))
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "network, shape",
     [(CIFAR, (9, 9, 1)), (IMAGENET, (64, 64, 3)), (DEEPLAB, (33, 33, 3))],

@@ -112,6 +112,7 @@ print(number + 2, np.asarray(state["w"]).tolist(), state["h"].dtype)
 """
 
 
+@pytest.mark.whole
 def test_a_state_replicated_by_pmap_is_resumed_on_any_number_of_devices(tmp_path, python):
     for devices, after in [(4, 2), (4, 4), (2, 6)]:
         run = python("-c", PMAP, str(tmp_path), str(devices), devices=devices)

@@ -157,8 +157,10 @@ def test_asked_to_stop_anywhere_it_goes_on_as_if_it_had_not(tmp_path, monkeypatc
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(loop.EpochLog, "advance", advance_and_signal)
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted, match=r"after step \d+ of 30") as stopped:
         run(tmp_path / "parts", most=1)
+    assert signal.getsignal(signal.SIGTERM) == handler
     assert "resumed" not in capsys.readouterr().out
     state = run(tmp_path / "parts", most=1)
     step = int(str(stopped.value).split()[3])

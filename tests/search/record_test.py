@@ -1,4 +1,4 @@
-"""The table and the warnings that a search shows for an epoch."""
+"""The row that a search shows after an epoch."""
 
 import numpy as np
 import pytest
@@ -11,30 +11,7 @@ from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES
 from nge_jax.strategies.random_search import random_search
 from nge_jax.workdir.artifacts import Member
-
-LINE = relaxation.Line(10.0, 0.1, 50, 100)
-RELAXATIONS = {
-    "softmax": relaxation.softmax(None),
-    "gumbel": relaxation.gumbel(None, LINE),
-    "partial": relaxation.partial(None),
-}
-# A row of a long search on a fast device: each value is as long as values get.
-ROW = {
-    "epoch": 1000,
-    "weight_loss": 6.90775,
-    "weight_accuracy": 1.0,
-    "embedding_loss": 6.90775,
-    "embedding_accuracy": 1.0,
-    "entropy_normal": 1.945910,
-    "entropy_reduction": 1.945910,
-    "skip_connect_normal": 8,
-    "skip_connect_reduction": 8,
-    "images_per_second": 123_456.78,
-    "seconds": 9999.9,
-    "best_reward": 1.0,
-    "temperature": 10.0,
-    "skip_dropout": 1.0,
-}
+from tests.helpers.small_search import LINE, RELAXATIONS, ROW
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

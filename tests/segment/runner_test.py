@@ -37,34 +37,17 @@ from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train.arguments import make_optimizer
-from tests.data.voc_segmentation.batches_test import write_devkit
+from tests.helpers.devkits import write_devkit
+from tests.helpers.small_segmentation import small_config
 from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
-
-# Classes that a devkit lists. No image has the last one.
-NAMES = ("ground", "cell wall", "kern", "nowhere")
+NAMES = ("ground", "cell wall", "kern", "nowhere")  # a folder's own classes
 SPEC = DatasetSpec(MASKS, (33, 33, 3), MEAN, STD, devkit.CLASSES)
-
-
-def small_config(folder, **changes):
-    config = make_config("segment_voc", "smoke")
-    (folder / "cell.json").write_text(genotype.to_json(SMALL))
-    config.genotype = str(folder / "cell.json")
-    config.data.devkit = str(folder / "VOCdevkit")
-    config.data.dir = str(folder / "tfds")
-    config.data.crop, config.data.test_size = 33, 49
-    config.network.cells, config.network.width, config.network.rates = 2, 4, (1, 2)
-    config.train.steps, config.train.batch_size = 7, 2  # 7 images give 3 steps an epoch
-    config.run.steps_per_dispatch, config.run.checkpoint_every_steps = 2, 4
-    config.run.eval_batch_size = 2
-    config.update_from_flattened_dict(changes)
-    return config
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Makes a folder with a VOCdevkit of 7 images to train on and 3 to test on, and a classifier's workdir `imagenet`.
+    """Holds a VOCdevkit (7 images to train on, 3 to test on), a second one with other classes in `own`, and `imagenet`.
 
     A second devkit, in `own`, lists other classes than VOC's.
     """
@@ -102,6 +85,7 @@ def finished(folder):
     return config, folder / "run"
 
 
+@pytest.mark.whole
 def test_other_numbers_are_given_to_the_same_program(folder, tmp_path):
     numbers = {
         "train.steps": 8,
@@ -192,7 +176,7 @@ def test_a_resumed_run_ends_bit_for_bit_alike_without_what_it_began_with(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.Checkpoints, "save", save_and_stop)
         segment_runner.run(config, tmp_path / "parts", overwrite=False)
-    monkeypatch.setattr(trained, "load", None)  # would read the run of init_from
+    monkeypatch.setattr(trained, "load", None)  # the reader of init_from
     segment_runner.run(config, tmp_path / "parts", overwrite=False)
     monkeypatch.undo()
     expected, found = arrays(whole)[0], arrays(tmp_path / "parts")[0]
@@ -306,6 +290,7 @@ def make_phase(model, optimizer, accumulate=1):
     return parallel.on_all_devices(parallel.make_phase(step, row), (0, 0))
 
 
+@pytest.mark.whole
 def test_a_step_descends_the_mean_over_all_labeled_pixels_of_its_micro_batches():
     images, masks = some_batch()
     model = small_model()
@@ -360,6 +345,7 @@ def run_two_steps():
     return [np.asarray(leaf) for leaf in jax.tree.leaves((state.params, state.sums))]
 
 
+@pytest.mark.whole
 def test_two_devices_train_like_one(python, tmp_path):
     program = f"""
 import jax, numpy

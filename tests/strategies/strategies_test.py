@@ -136,7 +136,7 @@ def test_the_bonus_raises_the_entropy():
 
 
 @pytest.mark.parametrize("name", ["reinforce", "evolution"])
-@pytest.mark.parametrize("model", ["nge", "alpha"])
+@pytest.mark.parametrize("model", ["nge", pytest.param("alpha", marks=pytest.mark.whole)])
 def test_what_learns_finds_more_than_random_search(name, model):
     def mean_best(strategy):
         keys = jax.random.split(jax.random.key(0), 8)

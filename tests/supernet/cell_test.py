@@ -47,7 +47,7 @@ def value_and_gradients(schedule, reduction, params, before, probs, direction):
     return out, grads
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("reduction, size", [(False, 7), (True, 8), (True, 7)])
 def test_the_fast_schedules_equal_the_reference(key, reduction, size):
     args = problem(key, reduction, reduction_before=not reduction, size=size)
@@ -61,7 +61,7 @@ def test_the_fast_schedules_equal_the_reference(key, reduction, size):
             )
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("reduction", [False, True])
 def test_a_gradient_does_not_depend_on_which_others_are_asked_for(key, reduction):
     """A step that updates one group of parameters skips the gradient of the other group, and nothing else."""

@@ -57,6 +57,7 @@ def test_bfloat16_activations_leave_float32_logits(schedule):
     assert {x.dtype for x in endpoints.values()} == {jnp.dtype(jnp.bfloat16)}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("schedule", ["loop", "together"])
 def test_computing_a_cell_again_gives_the_same_gradients(schedule):
     plain = make_supernet(cells=1, channels=2, num_classes=3, schedule=schedule)

@@ -99,7 +99,7 @@ def assert_close(found, expected, scale=2e-4):
         np.testing.assert_allclose(f, e, atol=atol, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_values_and_gradients_are_those_of_the_plain_network(problem):
     expected = value_and_gradients(plain_network, *problem)
     for net in (NET, NET._replace(remat=True)):
@@ -107,7 +107,7 @@ def test_values_and_gradients_are_those_of_the_plain_network(problem):
         assert_close(found, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_one_operation_an_edge_equals_its_one_hot_probabilities(problem):
     """The gradients are those of weights, images and scales. They are 0 for weights of operations not chosen."""
     weights, images, _, direction = problem

@@ -67,7 +67,7 @@ def written_edge(edge, x, p, stride):
     return y[..., order]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("reduction", [False, True])
 def test_every_schedule_equals_the_edges_as_written(reduction):
     """The gradients are those of weights, inputs, probabilities and edge weights."""
@@ -95,7 +95,7 @@ def test_every_schedule_equals_the_edges_as_written(reduction):
             assert scale > 0, where
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_gradient_does_not_depend_on_which_others_are_asked_for():
     params, before, mixture, direction = problem(reduction=True)
 

@@ -65,7 +65,7 @@ def assert_close(found, expected, relative=1e-5):
         np.testing.assert_allclose(f, e, atol=tolerance, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("reduction", [False, True])
 def test_a_sampled_cell_equals_the_mixed_one_under_one_hot_probabilities(reduction):
     params, before, direction = problem(reduction)
@@ -80,7 +80,7 @@ def test_a_sampled_cell_equals_the_mixed_one_under_one_hot_probabilities(reducti
     assert sampled(reduction)._cache_size() == 1  # an architecture is an argument
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("reduction", [False, True])
 def test_scaled_operations_equal_the_reference_whose_probabilities_are_the_scales(reduction):
     """Gradients are computed for weights, inputs and scales together, and for the scales alone as an embedding does."""
@@ -109,7 +109,7 @@ def test_scaled_operations_equal_the_reference_whose_probabilities_are_the_scale
     assert (np.abs(g_scales) > 1e-3).all()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_an_operation_that_is_not_chosen_has_no_gradient():
     params, before, direction = problem(reduction=False)
     chosen = COVERING[0, 0]

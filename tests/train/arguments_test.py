@@ -16,9 +16,7 @@ from nge_jax.train.arguments import DropPath
 from tests.helpers.roundings import assert_equal_but_for_roundings
 from tests.helpers.small_training import SMALL, make_config
 
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
-
-# Another value of every number that the program takes as an argument.
+# Every number that the program takes as an argument, and another value of each.
 ARGUMENTS = {
     "train.epochs": 7,
     "train.warmup_epochs": 3,

@@ -19,8 +19,6 @@ from nge_jax.train.evaluate import Scores
 from nge_jax.workdir import artifacts
 from tests.helpers.small_training import arrays, rows, small_config
 
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
-
 
 def test_means_are_those_of_the_confusions():
     confusion = np.array([[8, 2, 0], [1, 1, 0], [0, 0, 0]])  # the third class has no example

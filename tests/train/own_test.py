@@ -20,7 +20,7 @@ from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from tests.helpers.small_training import SMALL, rows
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("programs_compiled_once")]
+pytestmark = pytest.mark.whole
 
 
 def stripes(folder, count, turned):

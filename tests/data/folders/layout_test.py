@@ -9,19 +9,7 @@ from nge_jax.data.folders import split_names
 from nge_jax.data.photographs import files, folder
 from nge_jax.data.spec import SMALL, DatasetSpec
 from nge_jax.errors import InputError
-
-
-def fill(root, *folders, count=4):
-    """Makes files that are images by their names: which are data is decided before any is read."""
-    for name in folders:
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for index in range(count):
-            (root / name / f"{index}.png").touch()
-    return root
-
-
-def counts(listing):
-    return {split: len(part.paths) for split, part in listing.splits.items()}
+from tests.helpers.image_folders import counts, fill
 
 
 @pytest.mark.parametrize("name, split", [

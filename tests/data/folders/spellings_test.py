@@ -4,7 +4,7 @@ import pytest
 
 from nge_jax.data.photographs import folder
 from nge_jax.errors import InputError
-from tests.data.folders.layout_test import counts, fill
+from tests.helpers.image_folders import counts, fill
 
 COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"
 

@@ -1,7 +1,6 @@
 """A small VOCdevkit folder: read, refused where it is wrong, prepared by TFDS, batched and augmented."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,47 +13,8 @@ from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.data.voc_segmentation import masks as voc_masks
-from nge_jax.data.voc_segmentation.palette import voc_palette
 from nge_jax.errors import InputError, arguments_as
-
-SEED, CROP = 3, 33
-COLORS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (0, 0, 200)}  # of an image by label
-
-
-def write_example(root, name, number, folder, mode="P"):
-    """A flat image for each label, so that image and mask can be told to move together."""
-    size = 24 + number, 40 - number  # height, width
-    labels = np.zeros(size, np.uint8)
-    labels[:12, :16], labels[12:, :16], labels[:5, 16:] = 1, 2, 255
-    labels[-8:, 24:] = 1 + number % 2  # no two neighboring images are equal
-    pixels = np.zeros((*size, 3), np.uint8)
-    for label, color in COLORS.items():
-        pixels[labels == label] = color
-    Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg", quality=100, subsampling=0)
-    mask = Image.fromarray(labels)
-    if mode == "P":
-        mask.putpalette(voc_palette().tobytes())
-    mask.save(root / folder / f"{name}.png")
-    return labels
-
-
-def write_devkit(parent):
-    """VOCdevkit with 2 images of train, 7 of train_aug, 3 of val; the masks by name."""
-    root = parent / "VOCdevkit" / "VOC2012"
-    for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug"):
-        (root / folder).mkdir(parents=True)
-    (root / "ImageSets/Segmentation").mkdir(parents=True)
-    names = [f"2007_{number:06d}" for number in range(10)]
-    lists = {"train": names[:2], "train_aug": names[:7], "val": names[7:]}
-    for split, listed in lists.items():
-        (root / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(listed) + "\n")
-    masks = {}
-    for number, name in enumerate(names):
-        folder = "SegmentationClass" if name in lists["val"] else "SegmentationClassAug"
-        masks[name] = write_example(root, name, number, folder, "L" if number == 5 else "P")
-    for name in lists["train"]:
-        shutil.copy(root / f"SegmentationClassAug/{name}.png", root / "SegmentationClass")
-    return root, masks
+from tests.helpers.devkits import COLORS, CROP, SEED, epoch_of, remove, write_devkit
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +24,6 @@ def small(tmp_path_factory):
     root, masks = write_devkit(parent)
     voc.load(str(parent / "VOCdevkit"), str(parent / "tfds"))
     return root, masks, str(parent / "tfds")
-
-
-def epoch_of(data, *args, **kwargs):
-    batches = list(voc.train_batches(data, SEED, *args, crop=CROP, **kwargs))
-    return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
 
 def test_the_prepared_examples_are_the_folders(small):
@@ -208,12 +163,6 @@ def test_whole_images_are_padded_for_the_test_and_the_last_batch_filled(small):
             np.testing.assert_array_equal(part.masks, batch.masks[process : process + 1])
     with pytest.raises(InputError, match="^size: found 30, expected 3. or more for the image"):
         list(voc.test_batches(data, 2, 30))
-
-
-def remove(path):
-    return lambda root: (
-        shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
-    )
 
 
 def save(path, pixels):

@@ -10,7 +10,7 @@ from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import class_names, devkit, own
 from nge_jax.data.voc_segmentation import masks as voc_masks
 from nge_jax.errors import ArgumentError, InputError
-from tests.data.voc_segmentation.batches_test import epoch_of, write_devkit
+from tests.helpers.devkits import epoch_of, write_devkit
 
 NAMES = ("ground", "cell wall", "kern", "nowhere")
 MASK = "SegmentationClassAug/2007_000003.png"

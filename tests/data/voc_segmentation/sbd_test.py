@@ -10,7 +10,7 @@ from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit, sbd
 from nge_jax.data.voc_segmentation import masks as voc_masks
 from nge_jax.errors import InputError
-from tests.data.voc_segmentation.batches_test import remove, write_devkit
+from tests.helpers.devkits import remove, write_devkit
 
 SBD = "VOCdevkit/benchmark_RELEASE/dataset"
 MAT = f"{SBD}/cls/2007_000003.mat"

@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.mark.whole
 def test_a_program_is_measured_and_told(python, tmp_path):
     out = tmp_path / "table.md"
     done = python(
@@ -35,6 +36,7 @@ def test_a_program_is_measured_and_told(python, tmp_path):
     assert sum(sums.values()) >= longest >= second > 0
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "flag, said",
     [

@@ -36,7 +36,7 @@ def test_a_strided_slice_is_told_from_others():
         assert len(STRIDED.findall(lowered.as_text())) == count
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_product_reads_a_strided_slice(name):
     """XLA's GPU compiler may pull a slice into a product, and aborts on strided ones: see `strided_pointwise`."""
@@ -71,7 +71,7 @@ COMPILED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("chip, program", COMPILED)
 def test_the_accelerators_compiler_takes_the_program(python, chip, program):
     folder = os.environ.get("NGE_PLUGINS_DIR")
@@ -94,6 +94,7 @@ def test_every_program_can_be_compiled_ahead():
     assert set(compile_ahead.PROGRAMS) == set(PROGRAMS)
 
 
+@pytest.mark.whole
 def test_a_program_that_does_not_compile_leaves_the_other_rows(python, tmp_path):
     """Here none does, since there are no compilers."""
     done = python(

@@ -75,7 +75,7 @@ def test_a_process_over_its_limit_is_ended(limits):
             pass
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_table_has_every_figure(python):
     flags = [
         "--cells=1",

@@ -61,6 +61,7 @@ def table(lines):
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
 
 
+@pytest.mark.whole
 def test_devices_agree_and_the_gradient_crosses_them_once(python, tmp_path):
     (tmp_path / "cell.json").write_text(genotype.to_json(SMALL))
     flags = ["--cells=1", "--channels=4", "--batch_size=4", "--losses=2", "--auxiliary_weight=0"]
@@ -87,7 +88,10 @@ def test_devices_agree_and_the_gradient_crosses_them_once(python, tmp_path):
     assert all_reduces[1].startswith("gradient") and one[1] == "0; 0"
 
 
-@pytest.mark.parametrize("devices", ["3", "0", "two", "1,8"])
+@pytest.mark.parametrize(
+    "devices",
+    ["3", *(pytest.param(text, marks=pytest.mark.whole) for text in ("0", "two", "1,8"))],
+)
 def test_devices_that_do_not_divide_the_batch_are_refused(devices, python):
     script = "experiments/benchmarks/train_step.py"
     run = python(script, f"--devices={devices}", "--batch_size=4")

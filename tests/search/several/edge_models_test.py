@@ -14,20 +14,14 @@ from nge_jax import embedding
 from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.report.document import Beside, Section
-from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
-from nge_jax.search import checks
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping
 from nge_jax.space.mixture import operation_probs
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.artifacts import Member
-from tests.search.runner_test import result
-from tests.search.several.seeds_test import Killed, dying, stand_ins
-from tests.search.steps.strategy_test import data, make_config  # noqa: F401
-
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+from tests.helpers.small_search import make_config, result, stand_ins
 
 MODELS, SEEDS = ("nge", "alpha"), (0, 3)
 
@@ -41,8 +35,8 @@ def config_of(**keys):
 
 
 @pytest.fixture(scope="module")
-def searched(data, tmp_path_factory):  # noqa: F811
-    """Makes workdirs: all searches in turn, killed once, and mapped; one search alone, and one resumed."""
+def searched(data, tmp_path_factory):
+    """Workdirs by name: of all in turn, and mapped; of one alone, and its folder gone on with."""
     folder = tmp_path_factory.mktemp("searched")
     config = config_of(edge_models=MODELS, seeds=SEEDS)
     alone = config_of(edge_model="alpha")
@@ -52,10 +46,6 @@ def searched(data, tmp_path_factory):  # noqa: F811
         with patched.context() as other:
             other.setattr(search_build, "jax", SimpleNamespace(default_backend=lambda: "cuda"))
             search_runner.run(config, folder / "mapped")
-        with patched.context() as other:
-            other.setattr(Checkpoints, "save", dying([8]))
-            with pytest.raises(Killed):
-                search_runner.run(config, folder / "in turn")
         several = search_runner.run(config, folder / "in turn")
         shutil.copytree(folder / "in turn" / "alpha-seed-3", folder / "gone on with")
         search_runner.run(alone, folder / "gone on with")
@@ -69,11 +59,12 @@ def searched(data, tmp_path_factory):  # noqa: F811
     return folder
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("how", ["in turn", "mapped"])
 def test_each_ends_as_its_search_alone(searched, how):
     mine, alone = searched / how / "alpha-seed-3", searched / "alone"
     found, expected = result(mine), result(alone)
-    if how == "in turn":  # and though it was killed
+    if how == "in turn":
         assert found == expected
     for one, other in zip(found.rows, expected.rows, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
@@ -90,10 +81,12 @@ def test_each_ends_as_its_search_alone(searched, how):
     workdir.check(mine, json.loads((alone / artifacts.CONFIG).read_text()), overwrite=False)
 
 
+@pytest.mark.whole
 def test_its_folder_is_the_workdir_of_that_search(searched):
     assert result(searched / "gone on with") == result(searched / "alone")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("how", ["in turn", "mapped"])
 def test_the_place_of_another_model_stays_empty(searched, how):
     newest = searched / how / "checkpoints" / str(result(searched / how).step)
@@ -106,9 +99,10 @@ def test_the_place_of_another_model_stays_empty(searched, how):
             assert all(parameters.any() for parameters in leaf[has_model])
 
 
+@pytest.mark.whole
 def test_the_report_has_a_group_for_each_model(searched, monkeypatch):
     whole = searched / "in turn"
-    # Other tests cover the drawings, which take seconds.
+    # Other tests are about drawings.
     monkeypatch.setattr(seeds_report.figure, "save", lambda *_: None)
     monkeypatch.setattr(seeds_report.figure, "save_svg", lambda *_: None)
     monkeypatch.setattr(seeds_report.compare, "cell_pictures", lambda *_: Beside([]))
@@ -165,26 +159,6 @@ def test_mapped_over_models_each_has_its_own_probabilities_and_gradients():
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         assert not any(leaf.any() for leaf in jax.tree.leaves(grads))
-
-
-@pytest.mark.parametrize(
-    "keys, message",
-    [
-        ({"strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
-        ({"stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),
-        ({"edge_models": ("nge", "nge")}, "found ('nge', 'nge'), expected each edge model once"),
-        (
-            {"edge_models": ("nge", "gcn")},
-            "config.search.edge_models: found 'gcn', expected one of nge, alpha, plain, rnn",
-        ),
-    ],
-)
-def test_what_does_not_go_with_edge_models_is_refused(keys, message):
-    config = make_config("gradient", edge_models=MODELS)
-    config.search.update(keys)
-    with pytest.raises(InputError) as refusal:
-        checks.check(config)
-    assert message in str(refusal.value)
 
 
 def test_a_workdir_tells_which_searches_it_holds(tmp_path):

@@ -1,8 +1,6 @@
 """Searches of several seeds as one program: each does the same as alone, killed or not, and has a folder."""
 
-import contextlib
 import json
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +8,12 @@ import numpy as np
 import pytest
 
 from nge_jax.console.progress import table_header, table_row
-from nge_jax.data import small
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import Batches
-from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.runtime import task as run_task
 from nge_jax.runtime.checkpoint import Checkpoints
-from nge_jax.search import build as search_build
-from nge_jax.search import checks, record
+from nge_jax.search import record
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping, task
 from nge_jax.search.steps import relaxation
@@ -27,61 +22,23 @@ from nge_jax.settings.configs import to_values
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
-from tests.search.record_test import LINE, RELAXATIONS, ROW
-from tests.search.runner_test import result
-from tests.search.steps.strategy_test import data, make_config  # noqa: F401
-
-pytestmark = pytest.mark.usefixtures("programs_compiled_once")
+from tests.helpers.small_search import (
+    LINE,
+    RELAXATIONS,
+    ROW,
+    Killed,
+    dying,
+    make_config,
+    result,
+    stand_ins,
+)
 
 SEEDS = (0, 3)
 
 
-class Killed(Exception):
-    pass
-
-
-class Linear(NamedTuple):
-    """A stand-in for a supernet: the mean of P mixes seven linear models of the pixels. It compiles in a second."""
-
-    share: int = 1
-
-    def init(self, key):
-        return {"w": jax.random.normal(key, (64, 7, 3)) / 8}
-
-    def apply(self, weights, images, probs):
-        logits = jnp.tensordot(images.reshape(len(images), -1), weights["w"], 1)
-        return jnp.einsum("bok,o->bk", logits, probs.mean((0, 1))), {}
-
-
-@contextlib.contextmanager
-def stand_ins(dataset):
-    """Makes runs use the data and `Linear`, and draw no pictures, which take seconds and are tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(small, "load", lambda name, place: dataset)
-        patched.setattr(search_build, "make_net", lambda *_: Linear())
-        kind = search_runner.KIND._replace(report=lambda path: path / artifacts.REPORT)
-        patched.setattr(search_runner, "KIND", kind)
-        patched.setattr(seeds_report, "to_text", lambda path: "")
-        yield patched
-
-
-def dying(left):
-    """Makes a function that saves checkpoints as `Checkpoints.save`, and raises once after each of the steps `left`."""
-    save = Checkpoints.save
-
-    def save_and_die(self, step, *args):
-        save(self, step, *args)
-        if step in left:
-            left.remove(step)
-            self.wait()
-            raise Killed
-
-    return save_and_die
-
-
 @pytest.fixture(scope="module")
-def searched(data, tmp_path_factory):  # noqa: F811
-    """Makes workdirs: both seeds together, one by one, mapped and killed, and the second seed alone."""
+def searched(data, tmp_path_factory):
+    """Workdirs by name: of both seeds together, one by one, mapped and killed, and of the second one alone."""
     folder = tmp_path_factory.mktemp("searched")
     config = make_config("gradient", seeds=SEEDS, entropy_weight=0.2)
     alone = make_config("gradient", entropy_weight=0.2)
@@ -145,7 +102,7 @@ def test_the_workdir_has_means_and_spreads(searched):
 
 def test_the_report_shows_every_seed(searched, monkeypatch):
     whole = searched["straight"]
-    # Other tests cover the drawings, which take seconds.
+    # Other tests are about drawings.
     monkeypatch.setattr(seeds_report.figure, "save", seeds_report.figure.save_svg)
     for seed in SEEDS:
         compared = {"found": 0.5, "random": {"random:0": 0.25, "random:1": 0.1 * seed}}
@@ -189,23 +146,6 @@ def test_with_overwrite_the_folders_of_other_seeds_go(tmp_path, searched):
     assert {p.name for p in (tmp_path / "run").glob("seed-*")} == {"seed-0", "seed-3", "seed-7"}
     assert [p.name for p in (tmp_path / "run" / "seed-3").iterdir()] == ["notes.txt"]
     assert (tmp_path / "run" / "seed-7" / artifacts.CONFIG).exists()
-
-
-@pytest.mark.parametrize(
-    "keys, message",
-    [
-        ({"strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
-        ({"stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),
-        ({"seeds": (1, 2, 1)}, "config.search.seeds: found (1, 2, 1), expected each seed once"),
-        ({"seeds": (1, -2)}, "config.search.seeds: found (1, -2), expected 0 to 64 integers"),
-    ],
-)
-def test_what_does_not_go_with_seeds_is_refused(keys, message):
-    config = make_config("gradient", seeds=(0, 1))
-    config.search.update(keys)
-    with pytest.raises(InputError) as refusal:
-        checks.check(config)
-    assert message in str(refusal.value)
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])

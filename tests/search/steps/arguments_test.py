@@ -14,7 +14,7 @@ from nge_jax.search.steps import visible_state
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Line
 from tests.helpers.roundings import assert_equal_but_for_roundings
-from tests.search.steps.strategy_test import STEPS, data, make_config  # noqa: F401
+from tests.helpers.small_search import STEPS, make_config
 
 # Another value of every number that a strategy's programs take as an argument.
 ARGUMENTS = {
@@ -41,8 +41,8 @@ ARGUMENTS = {
 }
 
 
-def lowered(config, data, path, monkeypatch):  # noqa: F811
-    """Returns the texts of the programs that the search would compile, and the name under which they are remembered."""
+def lowered(config, data, path, monkeypatch):
+    """The texts of the programs that the search would compile, and the name of all by which they are known again."""
     texts = []
 
     def compile_ahead(phases, arguments):
@@ -59,7 +59,7 @@ def lowered(config, data, path, monkeypatch):  # noqa: F811
 
 
 @pytest.mark.parametrize("strategy", ARGUMENTS)
-def test_other_numbers_are_given_to_the_same_programs(strategy, data, tmp_path, monkeypatch):  # noqa: F811
+def test_other_numbers_are_given_to_the_same_programs(strategy, data, tmp_path, monkeypatch):
     config = make_config(strategy)
     if strategy == "gradient":
         config.search.update(relaxation="gumbel", skip_dropout=0.3, entropy_weight=0.2, warmup=0.5)
@@ -97,7 +97,7 @@ def test_a_line_is_as_exact_in_a_program_as_one_of_constants():
 
 
 @pytest.mark.parametrize("asked", [0, 1, STEPS, 2 * STEPS - 1])
-def test_a_program_sees_the_rows_of_its_epoch_and_the_state_keeps_the_others(asked, data):  # noqa: F811
+def test_a_program_sees_the_rows_of_its_epoch_and_the_state_keeps_the_others(asked, data):
     config = make_config("random")
     built = search_build.build(config, data)
     searcher = built.edge_model.init(jax.random.key(0))

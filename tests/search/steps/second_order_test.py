@@ -6,18 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from nge_jax import optim
 from nge_jax.devices import parallel
 from nge_jax.embedding import EdgeModel
-from nge_jax.errors import InputError
 from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS
-from nge_jax.search.checks import check
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import second_order
-from tests.search.steps.strategy_test import make_config
 
 RATE, MOMENTUM, DECAY = 0.5, 0.9, 0.01
 
@@ -101,11 +97,3 @@ def test_the_gradient_is_that_of_the_formula():
     for a, b in zip(weights, after.params[WEIGHTS], strict=True):
         np.testing.assert_array_equal(a, b)  # the step leaves w as it was
     assert after.step == 7 and after.sums[EMBEDDING].count == 8
-
-
-@pytest.mark.parametrize("alternation, warmup", [("epoch", 0.0), ("batch", 0.5)])
-def test_it_is_refused_where_there_is_no_batch_of_each_half(alternation, warmup):
-    config = make_config("gradient", order=2, alternation=alternation, warmup=warmup)
-    with pytest.raises(InputError, match="config.search.(order|warmup): found"):
-        check(config)
-    check(make_config("gradient", order=2, alternation="batch"))

@@ -1,0 +1,89 @@
+"""Values of keys that a run refuses, in one line that names the key, and before it writes anything."""
+
+import importlib
+
+import pytest
+
+from nge_jax import main
+from nge_jax.errors import InputError
+from nge_jax.settings.configs import load_config
+
+# (config, variant, {key: value}, what the refusal says)
+REFUSALS = [
+    *(("search_digits", "smoke", *row) for row in (
+        ({"search.alternation": "never"}, "config.search.alternation: found 'never'"),
+        ({"search.edge_model": "gcn"}, "config.search.edge_model: found 'gcn', expected one of nge"),
+        ({"search.space": "resnet"}, "config.search.space: found 'resnet', expected one of darts, nas"),
+        ({"search.space": "nas_bench_201"}, "config.data.table: missing, expected as in search_nas_b"),
+        ({"search.images_per_epoch": 9999}, "config.search.images_per_epoch: found 9999"),
+        ({"search.batch_size": 999}, "config.search.batch_size: found 999, expected at most the"),
+        ({"search.strategy": "annealing"}, "config.search.strategy: found 'annealing', expected one"),
+        ({"search.order": 2}, "config.search.order: found 2"),
+        ({"search.order": 2, "search.alternation": "batch", "search.warmup": 0.5}, "config.search.warmup: found 0.5"),
+        ({"network.channels": 3}, "config.network.channels: found 3"),
+        ({"data.train_fraction": 1.5}, "config.data.train_fraction: found 1.5, expected more than 0"),
+        ({"search.relaxation": "hard"}, "config.search.relaxation: found 'hard', expected one of"),
+        ({"search.relaxation": "partial", "network.channels": 2},
+         "config.network.channels: found 2, expected a multiple of 8"),
+        ({"gumbel.last_temperature": 0.0}, "config.gumbel.last_temperature: found 0.0, expected more than 0"),
+        ({"search.seeds": (1, 2, 1)}, "config.search.seeds: found (1, 2, 1), expected each seed once"),
+        ({"search.seeds": (1, -2)}, "config.search.seeds: found (1, -2), expected 0 to 64 integers"),
+        ({"search.edge_models": ("nge", "nge")}, "found ('nge', 'nge'), expected each edge model once"),
+        ({"search.edge_models": ("nge", "gcn")},
+         "config.search.edge_models: found 'gcn', expected one of nge, alpha, plain, rnn"),
+        *((several | keys, message)
+          for several in ({"search.seeds": (0, 1)}, {"search.edge_models": ("nge", "alpha")})
+          for keys, message in (
+              ({"search.strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
+              ({"search.stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),
+          )),
+    )),
+    *(("search_digits", "evolution,smoke", *row) for row in (
+        ({"search.alternation": "batch"}, "config.search.alternation: found 'batch', expected 'ep"),
+        ({"search.relaxation": "gumbel"}, "config.search.relaxation: found 'gumbel', expected 'softmax' with strategy"),
+        ({"evolution.memory": 1}, "config.evolution.memory: found 1, expected at least the popul"),
+        ({"evolution.tournament": 0}, "config.evolution.tournament: found 0, expected 1 or more"),
+        ({"evolution.rank_scale": 0.0}, "config.evolution.rank_scale: found 0.0, expected more"),
+        ({"evolution.train_steps": -1}, "config.evolution.train_steps: found -1, expected 0 or"),
+        ({"reinforce.baseline_decay": 1.0}, "config.reinforce.baseline_decay: found 1.0, expected"),
+        ({"reinforce.learning_rate": -0.1}, "config.reinforce.learning_rate: found -0.1, expected"),
+        ({"final.candidates": 0}, "config.final.candidates: found 0, expected 1 or more"),
+        ({"final.batches": 99}, "config.final.batches: found 99, expected at most the "),
+    )),
+    *(("search_nas_bench_201", "smoke", {"data.name": "digits", "data.pad": 1} | keys, message)
+      for keys, message in (
+        ({"search.strategy": "evolution"}, "config.search.strategy: found 'evolution', expected 'grad"),
+        ({"data.table": "none.npz"}, "config.data.table: none.npz: no such file"),
+    )),
+    *(("train_digits", "smoke", *row) for row in (
+        ({"genotype": "DARTS_V9"}, "DARTS_V9"),
+        ({"train.batch_size": 0}, "config.train.batch_size: found 0, expected 1 or more"),
+        ({"train.batch_size": 4000}, "config.train.batch_size: found 4000, expected at most the 1442 images of digits"),
+        ({"train.drop_path": 1.0}, "config.train.drop_path: found 1.0"),
+        ({"train.images_per_epoch": 1443}, "config.train.images_per_epoch: found 1443"),
+        ({"train.images_per_epoch": 63}, "config.train.images_per_epoch: found 63"),
+        ({"train.auxiliary_weight": 0.4}, "config.train.auxiliary_weight: found 0.4, expected 0 for images"),
+        ({"network.dtype": "float16"}, "config.network.dtype: found 'float16', expected one of float32, bfloat16"),
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, variant, keys, message", REFUSALS)
+def test_a_bad_value_is_refused_in_one_line_before_anything_is_written(
+    name, variant, keys, message, tmp_path
+):
+    config = load_config(name, variant)
+    config.update_from_flattened_dict(keys)
+    runner = importlib.import_module(main.TASKS[main.task_of(config)])
+    with pytest.raises(InputError) as refusal:
+        runner.run(config, tmp_path / "run", overwrite=False)
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_order_two_is_taken_where_there_is_a_batch_of_each_half():
+    from nge_jax.search.checks import check
+
+    config = load_config("search_digits", "smoke")
+    config.search.order, config.search.alternation = 2, "batch"
+    check(config)
