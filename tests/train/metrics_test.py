@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
+from nge_jax.networks import transfer
 from nge_jax.report import confusion as report_confusion
 from nge_jax.report import train as train_report
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import images as training_images
 from nge_jax.train import runner as train_runner
-from nge_jax.train import trained, transfer
+from nge_jax.train import trained
 from nge_jax.train.evaluate import Scores
 from nge_jax.workdir import artifacts
 from tests.helpers.small_training import arrays, rows, small_config
