@@ -22,8 +22,9 @@ setting the paper follows.
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.choices import EDGE_MODELS, RELAXATIONS, STRATEGIES
-from nge_jax.settings.configs import apply_words, differ
+from nge_jax.settings.compose import apply_words
+from nge_jax.settings.configs import differ
+from nge_jax.settings.search import EDGE_MODELS, RELAXATIONS, STRATEGIES
 
 VARIANTS = (
     {name: {"search.strategy": name} for name in STRATEGIES},

@@ -11,8 +11,9 @@ ways, the first with free logits, as GDAS has them.
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.choices import RELAXATIONS, STRATEGIES
-from nge_jax.settings.configs import apply_words, differ
+from nge_jax.settings.compose import apply_words
+from nge_jax.settings.configs import differ
+from nge_jax.settings.search import RELAXATIONS, STRATEGIES
 
 # The strategies that ask for cells: fewer of them, each rated by more images.
 BY_CELLS = {

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.choices import EDGE_MODELS, RELAXATIONS
-from nge_jax.settings.configs import apply_words, differ, load_module
+from nge_jax.settings.compose import apply_words
+from nge_jax.settings.configs import differ, load_module
+from nge_jax.settings.search import EDGE_MODELS, RELAXATIONS
 
 BASE = load_module(Path(__file__).with_name("search_folder.py"))
 VARIANTS = (

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.choices import EDGE_MODELS
-from nge_jax.settings.configs import apply_words, load_module
+from nge_jax.settings.compose import apply_words
+from nge_jax.settings.configs import load_module
+from nge_jax.settings.search import EDGE_MODELS
 
 CIFAR = load_module(Path(__file__).with_name("search_cifar.py"))
 VARIANTS = (

@@ -20,7 +20,7 @@ train.accumulate=8.
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.configs import apply_words
+from nge_jax.settings.compose import apply_words
 
 VARIANTS = (
     {

@@ -20,7 +20,7 @@ Nobody has run it at full size to its end yet. It is meant for a GPU: two CPU co
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.configs import apply_words
+from nge_jax.settings.compose import apply_words
 
 # Some ten minutes on a CPU core; no experiment of the paper. Every image is seen about once: nothing that keeps a
 # network from learning them by heart.

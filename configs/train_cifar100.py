@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.configs import apply_words, differ, load_module
+from nge_jax.settings.compose import apply_words
+from nge_jax.settings.configs import differ, load_module
 
 BASE = load_module(Path(__file__).with_name("train_cifar10.py"))
 VARIANTS = BASE.VARIANTS

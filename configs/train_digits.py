@@ -11,7 +11,7 @@ best. The settings are those of `train_cifar10.py` made small; they stand for no
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.configs import apply_words
+from nge_jax.settings.compose import apply_words
 
 VARIANTS = ({"smoke": {"network.channels": 4, "train.epochs": 1, "train.images_per_epoch": 256}},)
 

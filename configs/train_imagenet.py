@@ -17,7 +17,7 @@ Nobody has run it at full size to its end yet. It is meant for several GPUs, fou
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.configs import apply_words
+from nge_jax.settings.compose import apply_words
 
 VARIANTS = (
     {

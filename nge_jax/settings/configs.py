@@ -1,8 +1,8 @@
-"""Configs: their files, the words that vary them, and their flat form; `settings.checks` has checks of what they say.
+"""Config files: how they are found and read, how their keys are set, and their flat form.
 
-A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task; `words`, joined by
-commas, choose among its variants. The files of this project come with the program and are known by name
-(`search_cifar`), wherever it is installed. This module imports no jax.
+A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task. The
+argument `words`, names joined by commas, chooses among the file's variants. The files of this project come with the
+program and are known by their names, such as `search_cifar`. This module imports no jax.
 """
 
 import difflib
@@ -23,24 +23,13 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
+from nge_jax.settings import keys
+from nge_jax.settings.key import USER, describe_type
 
-KINDS = {
-    bool: "True or False",
-    int: "an integer",
-    float: "a number",
-    str: "a text",
-    tuple: "numbers",
-}
-
-# A shipped config of each task; those of a task have the same keys of `run`.
-FIRST_OF_TASK = {"search": "search_cifar", "train": "train_cifar10", "segment": "segment_voc"}
-
-# A flag that sets a key: --config.search.epochs=3, --noconfig.data.flip.
+# A flag that sets a key is --config.search.epochs=3 or --noconfig.data.flip.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
-# {"network.channels": 4}: keys of a config, joined by dots, and the values that they take instead.
+# Values by whole names of keys, such as {"network.channels": 4}.
 Differences = Mapping[str, Any]
-# Tables of words and what each changes. Of one table one word may be given; later tables have the last say.
-Variants = Sequence[Mapping[str, Differences]]
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -115,7 +104,7 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     for setting in settings:
         match = SETTING.match(setting)
         if match and match[1] not in keys:
-            file, near = find_config(name), _near_keys(match[1], keys)
+            file, near = find_config(name), near_keys(match[1], keys)
             raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
     values, argv = flags.FlagValues(), ["", *(_with_words_quoted(s, keys) for s in settings)]
     holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
@@ -147,6 +136,11 @@ def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
     return f"{flag}={tuple(words)!r}" if all(map(str.isidentifier, words)) else setting
 
 
+def shipped_module(name: str) -> ModuleType:
+    """Returns the file of a shipped config as a module."""
+    return load_module(shipped_configs()[name])
+
+
 def load_module(file: Path) -> ModuleType:
     """Runs a config file and returns it as a module, under no name that others could import."""
     module = ModuleType(file.stem)
@@ -174,6 +168,16 @@ def to_values(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
 
 
+def has_user_images(config: ConfigDict) -> bool:
+    """Whether a config is for a user's own images, see `keys.kind_of_data`."""
+    return keys.kind_of_data(flatten(config.to_dict())) == USER
+
+
+def left_open(config: ConfigDict) -> list[str]:
+    """Lists the keys that a config leaves to a user's own images."""
+    return keys.left_open(flatten(config.to_dict()))
+
+
 def loop_settings(config: ConfigDict) -> dict[str, int]:
     """Returns what a checked config tells `loop.run`."""
     return {
@@ -198,33 +202,6 @@ def differ(config: ConfigDict, differences: Differences) -> None:
         group[last] = value
 
 
-def apply_words(config: ConfigDict, words: str, variants: Variants, file: str) -> ConfigDict:
-    """Returns the config with the variants that `words` names, in the order of the tables.
-
-    Args:
-      config: of no variant; it is changed.
-      words: joined by commas, in any order; "" names none.
-      variants: see `Variants`.
-      file: the config's, for messages.
-
-    Raises:
-      InputError: an unknown word, or two of one table.
-    """
-    given, name = words.split(",") if words else [], Path(file).name
-    known = [word for table in variants for word in table]
-    for word in given:
-        if word not in known:
-            near = suggestions(word, known, of_all="expected one of")
-            raise InputError(f"{name}: unknown variant {word!r}{near}")
-    for table in variants:
-        chosen = [word for word in given if word in table]
-        if len(chosen) > 1:
-            raise InputError(f"{name}: {words!r} names two of {', '.join(table)}")
-        for word in chosen:
-            differ(config, table[word])
-    return config
-
-
 def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
     """Returns ", did you mean ...?" of what is near, or else ", expected one of ..." of all."""
     near = difflib.get_close_matches(given, known, n=3)
@@ -242,22 +219,11 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def describe_type(value: Any) -> str:
-    """Returns what a value of this one's type is called: "an integer"."""
-    return KINDS.get(type(value), type(value).__name__)
-
-
-def _near_keys(key: str, keys: Collection[str]) -> str:
+def near_keys(key: str, keys: Collection[str]) -> str:
     """Like `suggestions`, of keys inside of this one or with the same last part if there are any."""
     inside = [other for other in keys if other.startswith(key + ".")]
     near = inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
     return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
-
-
-@functools.cache
-def shipped_values(name: str) -> dict[str, Any]:
-    """Returns the values of a shipped config of no variant, by its name; not to be changed."""
-    return load_config(name).to_dict()
 
 
 def _place(file: Path, error: Exception) -> str:
