@@ -10,7 +10,7 @@ import pytest
 from nge_jax import embedding, main
 from nge_jax.data import own, small
 from nge_jax.errors import InputError
-from nge_jax.settings import checks, keys
+from nge_jax.settings import checks, help, keys
 from nge_jax.settings import configs as run_config
 from nge_jax.settings.configs import (
     flatten,
@@ -86,6 +86,12 @@ def test_a_key_is_declared_in_one_file_of_the_package():
     recorded = {"nge_jax/workdir/recorded.py"}
     assert elsewhere == {"run.keep_checkpoints": recorded, "train.auxiliary_weight": recorded}
     assert statistics.median(map(len, files.values())) == 1
+
+
+def test_the_document_is_made_of_the_rows():
+    assert (ROOT / "docs" / "keys.md").read_text() == help.page(), (
+        "python -m nge_jax.settings.help > docs/keys.md"
+    )
 
 
 # Choices are those of the code
