@@ -197,6 +197,38 @@ def test_a_config_may_be_written_by_hand(tmp_path):
     assert config.note == "anything"
 
 
+MINE = """
+from nge_jax.settings.compose import Stated, make_config
+def get_config(words=""):
+    settings = {"task": "train", "data.name": "digits", "train.epochs": Stated(3, "few")}
+    return make_config(settings | {CHANGED}, words, ({"wide": {"network.channels": 64}},), __file__)
+"""
+
+
+def test_a_config_states_what_differs_from_the_defaults(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.replace("CHANGED", "'train.decay': 'linear'"))
+    base = configs.flatten(load_config("train_cifar10").to_dict())
+    stated = {"data.name": "digits", "train.epochs": 3, "train.decay": "linear"}
+    for words, differences in (("", {}), ("wide", {"network.channels": 64})):
+        values = configs.flatten(load_config(tmp_path / "mine.py", words).to_dict())
+        assert values == base | stated | differences
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ("'train.epoch': 3", "train.epoch: no such key .* train with small images, did you mean train.epochs"),
+        ("'data.jitter': 3", "data.jitter: no such key for the task train with small images, .*data.cutout"),
+        ("'task': 'trian'", "task: found 'trian', expected one of search, train, segment"),
+    ],
+)  # fmt: skip
+def test_a_config_that_states_a_wrong_key_is_refused_in_one_line(tmp_path, changed, message):
+    (tmp_path / "mine.py").write_text(MINE.replace("{CHANGED}", f"{{{changed}}}"))
+    with pytest.raises(InputError, match=rf"mine\.py: {message}") as refused:
+        load_config(tmp_path / "mine.py")
+    assert "\n" not in str(refused.value)
+
+
 def test_missing_keys_and_values_of_another_type_are_named():
     values = configs.flatten(load_config("train_digits").to_dict())
     check_keys(values)

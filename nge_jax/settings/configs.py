@@ -1,6 +1,6 @@
 """Config files: how they are found and read, how their keys are set, and their flat form.
 
-A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task. The
+A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task (see `compose`). The
 argument `words`, names joined by commas, chooses among the file's variants. The files of this project come with the
 program and are known by their names, such as `search_cifar`. This module imports no jax.
 """

@@ -10,6 +10,7 @@ from nge_jax.settings.key import (
     USER,
     Key,
     Limits,
+    Values,
 )
 from nge_jax.space.spaces import SPACES
 
@@ -129,3 +130,46 @@ KEYS = (
         "Random cells that the report shows beside the cell found, evaluated in the same weights. 0: none.",
         since="0.2", changes_result=False),
 )  # fmt: on
+
+
+# The part of the embedding's rate that is left where operations are drawn and edges share the embedding. At this rate P
+# has decided at the end of a search, not before.
+DRAWN_PART = 1 / 16
+
+
+def slow_drawn(values: Values) -> dict[str, float]:
+    """Slows an embedding whose steps move all edges at once, where operations are drawn.
+
+    The gradient through a draw is weaker than the decay, and Adam makes steps of the same length from both. By the
+    paper's settings the matrices decay to nothing and P ends uniform. Without decay the paper's rate settles on an
+    operation before its weights are trained. Free logits keep the paper's rate and, as GDAS's, a decay.
+    """
+    if values["search.relaxation"] != "gumbel" or values["search.edge_model"] == "alpha":
+        return {}
+    rate = "embedding.learning_rate"
+    return {rate: DRAWN_PART * values[rate], "embedding.weight_decay": 0.0}
+
+
+def widen_partial(values: Values) -> dict[str, int]:
+    """Gives the sizes for CPUs enough channels to share with the relaxation partial."""
+    if values["search.relaxation"] != "partial":
+        return {}
+    least = 2 * values["partial.share"]
+    return {"network.channels": max(values["network.channels"], least)}
+
+
+def speed_free_logits(values: Values) -> dict[str, float]:
+    """Gives strategies the rates for logits without a network before them, which did well on NAS-Bench-201.
+
+    The search by gradient reads none of these keys.
+    """
+    if values["search.strategy"] == "gradient" or values["search.edge_model"] != "alpha":
+        return {}
+    return {
+        "reinforce.learning_rate": 0.3,
+        "reinforce.entropy_weight": 0.02,
+        "evolution.learning_rate": 0.03,
+    }
+
+
+RULES = (slow_drawn, widen_partial, speed_free_logits)

@@ -17,8 +17,9 @@ from nge_jax.settings.configs import (
     load_config,
     load_module,
     shipped_configs,
+    to_values,
 )
-from nge_jax.settings.key import KINDS, SMALL, USER, Limits
+from nge_jax.settings.key import KINDS, SMALL, USER, Key, Limits
 from nge_jax.space import spaces
 from nge_jax.train import build as train_build
 from tests.conftest import ROOT
@@ -31,9 +32,10 @@ CONFIGS = {
 ROW_FILES = {f"nge_jax/settings/{name}.py" for name in ("shared", "search", "train", "segment")}
 
 
-def test_every_config_has_the_keys_of_its_rows():
-    for (name, _), values in CONFIGS.items():
-        assert keys.keys_of(values).keys() == values.keys(), name
+def test_every_config_has_the_keys_of_its_rows_in_their_order():
+    for name in shipped_configs():
+        values = flatten(to_values(load_config(name)))
+        assert [*keys.keys_of(values)] == [*values], name
     had = {name for values in CONFIGS.values() for name in values}
     assert {key.name for key in keys.KEYS} == had
 
@@ -86,6 +88,34 @@ def test_a_key_is_declared_in_one_file_of_the_package():
     recorded = {"nge_jax/workdir/recorded.py"}
     assert elsewhere == {"run.keep_checkpoints": recorded, "train.auxiliary_weight": recorded}
     assert statistics.median(map(len, files.values())) == 1
+
+
+def test_a_row_alone_makes_a_key_of_configs_checks_help_page_and_older_runs(monkeypatch):
+    row = Key("search.patience", 7, Limits(int, 1, 9), "a test", "Epochs to wait.", since="9.9")
+    rows = (*keys.KEYS, row._replace(tasks=("search",)))
+    monkeypatch.setattr(keys, "KEYS", rows)
+    keys.keys_at.cache_clear()
+    try:
+        config = load_config("search_digits", "smoke")
+        assert config.search.patience == 7
+        checks.check_complete(config, "search")
+        config.search.patience = 10
+        with pytest.raises(
+            InputError, match=r"^config\.search\.patience: found 10, expected at most 9"
+        ):
+            checks.check_complete(config, "search")
+        assert (
+            "search.patience=7                       Epochs to wait. (a test)"
+            in help.describe_config("search_cifar")
+        )
+        assert (
+            "| `search.patience` | search | `7` | integer, 1 or more and at most 9 | Epochs to wait."
+            in help.page()
+        )
+        assert keys.younger(flatten(config.to_dict()))["search.patience"] == 7
+        assert keys.changes_result("search", "search.patience")
+    finally:
+        keys.keys_at.cache_clear()
 
 
 def test_the_document_is_made_of_the_rows():
