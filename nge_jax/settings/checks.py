@@ -1,4 +1,4 @@
-"""Checks of what a config says, before any compute: of its keys and their types, of numbers, names and sizes.
+"""Checks of a config before any compute: its keys, their types, numbers, names and sizes.
 
 This module imports no jax.
 """
@@ -24,7 +24,7 @@ NAMES = {
 
 
 def check_complete(config: Any, task: str) -> None:
-    """Refuses what is no config of a task: another task's config, or one with missing keys or wrong values.
+    """Refuses another task's config, and one with missing keys or wrong values.
 
     The config may be written by hand, or for an older version.
 
@@ -42,7 +42,7 @@ def check_complete(config: Any, task: str) -> None:
 
 
 def _check_places(values: Values) -> None:
-    """Refuses a config without a key that tells which others there have to be, if it has the key's group."""
+    """Refuses a config that has a group, but not the key in it that decides on the other keys."""
     for name in ("data.name", "search.space"):
         key = keys.find(values["task"], name)
         if key is None or name in values:
@@ -73,7 +73,7 @@ def check_keys(values: Values) -> None:
 
 
 def _check_data_name(values: Values) -> None:
-    """Refuses a data set of another kind than the kind for which a config has all keys."""
+    """Refuses a data set of one kind in a config that has the keys of another kind."""
     task, space, kind = keys.place(values)
     name = values.get("data.name")
     wanted = keys.keys_of(values).keys()
@@ -87,7 +87,7 @@ def _check_data_name(values: Values) -> None:
 
 
 def _expected(values: Values, missing: Collection[str]) -> str:
-    """Says where a config's missing keys can be looked up, or else what they may be."""
+    """Says which shipped config has the missing keys, or else their defaults."""
     if like := _shipped_at(*keys.place(values)):
         return f"expected as in {like}.py"
     defaults = [keys.keys_of(values)[name].default for name in missing]
@@ -96,7 +96,7 @@ def _expected(values: Values, missing: Collection[str]) -> str:
 
 @functools.cache
 def _shipped_at(task: str, space: str, kind: str) -> str | None:
-    """Returns the first shipped config with such a task, space and data; None where there is none."""
+    """Returns the first shipped config with this task, space and kind of data; None where there is none."""
     for name in shipped_configs():
         if keys.place(flatten(load_config(name).to_dict())) == (task, space, kind):
             return name
@@ -113,7 +113,7 @@ def check_padding(pad: int, shape: Sequence[int]) -> None:
 
 
 def fits_in_memory(key: str, value: int, bytes_each: int, what: str) -> None:
-    """Refuses a value by which arrays would take more than half of this machine's memory; `what` they are."""
+    """Refuses a value by which arrays would take more than half of this machine's memory; `what` names the arrays."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if value * bytes_each > memory / 2:
         raise InputError(
@@ -123,7 +123,7 @@ def fits_in_memory(key: str, value: int, bytes_each: int, what: str) -> None:
 
 
 def check_steps(key: str, epochs: int, steps_per_epoch: int) -> None:
-    """Refuses a number of epochs with more steps than are counted."""
+    """Refuses a number of epochs whose steps are too many to be counted."""
     if epochs * steps_per_epoch > COUNT:
         most = COUNT // steps_per_epoch
         raise InputError(

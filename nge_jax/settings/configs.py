@@ -35,17 +35,17 @@ Differences = Mapping[str, Any]
 def shipped_configs() -> dict[str, Path]:
     """Returns {name: file} of the configs that come with the program."""
     package = Path(__file__).resolve().parents[1]
-    folder = package / "configs"  # of a wheel; of a checkout it stands beside the package
+    folder = package / "configs"  # a wheel has it there, a checkout beside the package
     if not folder.is_dir():
         folder = package.with_name("configs")
     return {file.stem: file for file in sorted(folder.glob("*.py"))}
 
 
 def find_config(name: str) -> Path:
-    """Returns the file of a config: one that is there, or the shipped one of that name, with or without its folder.
+    """Returns the file of a config: a file that is there, or the shipped one with this name, with or without a folder.
 
     Raises:
-      InputError: there is none, or it is what a run recorded.
+      InputError: there is no such file, or a run has recorded it.
     """
     file, shipped = Path(name).expanduser(), shipped_configs()
     if name in shipped:
@@ -120,9 +120,9 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
 
 
 def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
-    """Writes words given to a key of several values as Python does: "nge,alpha" or "(nge,alpha,)" as ('nge', 'alpha').
+    """Writes words for a key of several values as Python does: "nge,alpha" or "(nge,alpha,)" as ('nge', 'alpha').
 
-    Nothing stands for no value.
+    An empty text stands for no value.
     """
     flag, _, value = setting.partition("=")
     match = SETTING.match(setting)
@@ -150,12 +150,12 @@ def load_module(file: Path) -> ModuleType:
 
 
 def train_command(name: str, genotype: Path) -> str:
-    """Returns the command that trains a cell by a config, which is named by its name if it is a shipped one."""
+    """Returns the command that trains a cell by a config; a shipped config is named without its path."""
     return shlex.join(["nge", "train", shipped_name(name) or name, f"genotype={genotype}"])
 
 
 def shipped_name(name: str) -> str | None:
-    """Returns the name of the shipped config that a name or a path leads to; None where it is a user's, or none."""
+    """Returns the name of the shipped config that a name or a path leads to; None for a user's file, or for no file."""
     try:
         file = find_config(name)
     except InputError:  # a user's file, seen from another folder
@@ -164,7 +164,7 @@ def shipped_name(name: str) -> str | None:
 
 
 def to_values(config: ConfigDict) -> dict[str, Any]:
-    """Returns a config's values as its JSON has them, tuples as lists: what a workdir records and compares."""
+    """Returns a config's values as a workdir records and compares them: as JSON has them, with lists for tuples."""
     return json.loads(config.to_json())
 
 
@@ -203,7 +203,7 @@ def differ(config: ConfigDict, differences: Differences) -> None:
 
 
 def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
-    """Returns ", did you mean ...?" of what is near, or else ", expected one of ..." of all."""
+    """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
     near = difflib.get_close_matches(given, known, n=3)
     return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"
 
@@ -220,7 +220,7 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def near_keys(key: str, keys: Collection[str]) -> str:
-    """Like `suggestions`, of keys inside of this one or with the same last part if there are any."""
+    """Does as `suggestions`; keys inside of this one, or with the same last part, come first."""
     inside = [other for other in keys if other.startswith(key + ".")]
     near = inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
     return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
