@@ -65,6 +65,11 @@ def test_an_unknown_variant_is_refused_in_one_line(path):
     assert "\n" not in str(error.value)
 
 
+def test_configs_are_short():
+    lines = {path.name: len(path.read_text().splitlines()) for path in FILES}
+    assert max(lines.values()) <= 60 and sum(lines.values()) <= 700, lines
+
+
 def test_search_cifar_holds_the_papers_settings():
     config = load(ROOT / "configs" / "search_cifar.py").get_config()
     assert (config.network.channels, config.network.cells) == (16, 8)
