@@ -6,67 +6,49 @@
   nge search search_imagenet:alpha     without the graph, as PC-DARTS itself; or :plain, :rnn
   nge search search_imagenet:smoke data.name=folder:DIR     does it run?
 
-Words after the colon, joined by commas: one relaxation of `partial` (the default), `softmax`, `gumbel`; one edge model
-of `nge` (the default), `alpha`, `plain`, `rnn`; `smoke`.
+Words after the colon, joined by commas, name a relaxation (`partial` by default), an edge model, and `smoke`.
 
-Of the images of each class 10 % train the weights and 2.5 % the embedding; `data.split_seed` draws the 12.5 %. TFDS's
-records are all read once at the start, to know their classes. The images drawn, 160,000 of the whole data set, are
-resized once, to 24 GB in a file in the system's folder for temporary ones, and go to the devices batch by batch.
+In each class 10 % of the images train the weights and 2.5 % the embedding; `data.split_seed` draws the 12.5 %. The
+start reads all of TFDS's records once, for their classes. The images drawn from the whole data set are 160,000. They
+are resized once, to 24 GB in the system's folder for temporary files, and go to the devices batch by batch.
 
-"PC-DARTS" marks its paper's or public code's values; the others are search_cifar.py's. Other than there: images are
-cropped after padding, as on CIFAR (there at random sizes, with jittered colors), and an epoch's two phases follow each
-other (Algorithm 1; there they alternate by batches). Meant for eight GPUs; for one, `search.batch_size=128
-weights.learning_rate=0.0625 network.dtype=bfloat16`. Nobody has run it at full size yet.
+"PC-DARTS" marks its paper's or public code's values; the others are search_cifar.py's. Other than there, images are
+cropped after padding, as on CIFAR, and an epoch's two phases follow each other (Algorithm 1). Meant for eight GPUs; for
+one, `search.batch_size=128 weights.learning_rate=0.0625 network.dtype=bfloat16`. Nobody has run it at full size yet.
 """
-
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nge_jax.settings.choices import EDGE_MODELS, RELAXATIONS
-from nge_jax.settings.configs import apply_words, differ, load_module
+from nge_jax.settings import search
+from nge_jax.settings.compose import Stated, make_config, words_for
+from nge_jax.settings.configs import shipped_module
 
-BASE = load_module(Path(__file__).with_name("search_folder.py"))
-VARIANTS = (
-    {name: {"search.relaxation": name} for name in RELAXATIONS},
-    {name: {"search.edge_model": name} for name in EDGE_MODELS}
-    | {"alpha": {"search.edge_model": "alpha", "embedding.learning_rate": 6e-3}},  # PC-DARTS's rate
-    {
-        "smoke": {  # does it run? A minute or two on two CPU cores, most of it compilation
-            "data.image_size": 32,
-            "data.pad": 4,
-            "data.class_fraction": 0.5,
-            "data.train_fraction": 0.5,
-            "network.channels": 4,
-            "network.cells": 2,
-            "search.epochs": 2,
-            "search.batch_size": 2,
-            "run.steps_per_dispatch": 2,
-        },
-    },
-)
-DIFFERENCES = {
-    "data.name": "imagenet2012",  # or folder:DIR, or another set of TFDS's
-    "data.image_size": 224,
-    "data.pad": 28,  # an eighth of a side, as on CIFAR
-    "data.class_fraction": 0.125,  # PC-DARTS: 10 % and 2.5 % of the images of each class ...
-    "data.train_fraction": 0.8,  # ... of which the 10 % are for the weights
-    "network.stem": "large",  # three convolutions of stride 2: 28 pixels of a side are left
-    "network.channels": 16,  # PC-DARTS
-    "network.cells": 8,  # PC-DARTS
-    "search.relaxation": "partial",
-    "partial.share": 2,  # of the channels the operations mix so many-th (PC-DARTS's value for ImageNet)
-    "search.epochs": 50,  # PC-DARTS
-    "search.warmup": 0.7,  # the first 35 epochs hold the embedding (PC-DARTS)
-    "search.batch_size": 1024,  # over eight GPUs (PC-DARTS)
+PC_DARTS = "PC-DARTS"
+SETTINGS = shipped_module("search_folder").SETTINGS | {
+    "data.name": Stated("imagenet2012", "or folder:DIR, or another set of TFDS"),
+    "data.image_size": Stated(224, PC_DARTS),
+    "data.pad": Stated(28, "an eighth of a side, as on CIFAR"),
+    "data.class_fraction": Stated(0.125, "PC-DARTS: 10 % and 2.5 % of each class's images"),
+    "data.train_fraction": Stated(0.8, "PC-DARTS: the 10 % are for the weights"),
+    "network.stem": Stated("large", "three convolutions of stride 2 leave 28 pixels of a side"),
+    "network.channels": Stated(16, PC_DARTS),
+    "network.cells": Stated(8, PC_DARTS),
+    "search.relaxation": Stated("partial", PC_DARTS),
+    "partial.share": Stated(2, "PC-DARTS's value for ImageNet"),
+    "search.epochs": Stated(50, PC_DARTS),
+    "search.warmup": Stated(0.7, "PC-DARTS: the first 35 epochs hold the embedding"),
+    "search.batch_size": Stated(1024, "PC-DARTS, over eight GPUs"),
     "search.train_config": "configs/train_imagenet.py",
-    "weights.learning_rate": 0.5,  # PC-DARTS, for this batch
+    "weights.learning_rate": Stated(0.5, "PC-DARTS, for this batch"),
 }
+ALPHA = {"search.edge_model": "alpha", "embedding.learning_rate": 6e-3}  # PC-DARTS's rate
+SMOKE = {  # does it run? A minute or two on two CPU cores, most of it compilation
+    "data.image_size": 32, "data.pad": 4, "data.class_fraction": 0.5, "data.train_fraction": 0.5,
+    "network.channels": 4, "network.cells": 2, "search.epochs": 2, "search.batch_size": 2, "run.steps_per_dispatch": 2,
+}  # fmt: skip
+EDGE_MODELS = words_for("search.edge_model") | {"alpha": ALPHA}
+VARIANTS = (words_for("search.relaxation"), EDGE_MODELS, {"smoke": SMOKE})
 
 
 def get_config(words: str = "") -> ConfigDict:
-    config = BASE.get_config()
-    differ(config, DIFFERENCES)
-    apply_words(config, words, VARIANTS, __file__)
-    BASE.fit(config)
-    return config
+    return make_config(SETTINGS, words, VARIANTS, __file__, search.RULES)

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.settings.choices import ADJACENCIES, EDGE_MODELS
+from nge_jax.settings.search import ADJACENCIES, EDGE_MODELS
 from nge_jax.space.mixture import Mixture, normalized_edges
 from nge_jax.space.spaces import DARTS, Space
 

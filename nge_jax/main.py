@@ -24,9 +24,9 @@ from typing import Any
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from nge_jax.data.checks import check_complete
 from nge_jax.errors import PREEMPTED_EXIT_CODE, InputError, Preempted
 from nge_jax.settings import flags as runtime_flags
+from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import read_config
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts

@@ -10,8 +10,8 @@ from nge_jax.devices import parallel
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import build as search_build
 from nge_jax.search.steps import gradient as gradient_steps
-from nge_jax.settings.choices import RELAXATIONS
 from nge_jax.settings.configs import load_config
+from nge_jax.settings.search import RELAXATIONS
 
 STEPS, WINDOW = 200, 10
 

@@ -10,13 +10,13 @@ import pytest
 from ml_collections import ConfigDict
 
 import nge_jax
-from nge_jax.data.checks import check_complete
 from nge_jax.errors import InputError
 from nge_jax.search import build as search_build
-from nge_jax.settings import checks, configs, keys
-from nge_jax.settings.checks import check_keys
+from nge_jax.settings import checks, configs
+from nge_jax.settings.checks import check_complete, check_keys
 from nge_jax.settings.configs import find_config, load_config
 from nge_jax.settings.configs import load_module as load
+from nge_jax.settings.key import COUNT
 from nge_jax.space.genotype import load as load_genotype
 from nge_jax.train import build as train_build
 from tests.conftest import ROOT
@@ -63,6 +63,11 @@ def test_an_unknown_variant_is_refused_in_one_line(path):
     with pytest.raises(ValueError, match=rf"^{path.name}: unknown variant 'nonsense'") as error:
         load(path).get_config("nonsense")
     assert "\n" not in str(error.value)
+
+
+def test_configs_are_short():
+    lines = {path.name: len(path.read_text().splitlines()) for path in FILES}
+    assert max(lines.values()) <= 60 and sum(lines.values()) <= 700, lines
 
 
 def test_search_cifar_holds_the_papers_settings():
@@ -184,18 +189,68 @@ def test_what_a_run_recorded_is_no_config(tmp_path):
             load_config(path)
 
 
+def test_a_config_may_be_written_by_hand(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config(words):\n"
+        f"    config = ConfigDict({load_config('train_digits').to_dict()!r})\n"
+        "    config.note = words\n"  # a key of the user's own
+        "    return config\n"
+    )
+    config = load_config(tmp_path / "mine.py", "anything")
+    check_complete(config, "train")
+    assert config.note == "anything"
+
+
+MINE = """
+from nge_jax.settings.compose import Stated, make_config
+def get_config(words=""):
+    settings = {"task": "train", "data.name": "digits", "train.epochs": Stated(3, "few")}
+    return make_config(settings | {CHANGED}, words, ({"wide": {"network.channels": 64}},), __file__)
+"""
+
+
+def test_a_config_states_what_differs_from_the_defaults(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.replace("CHANGED", "'train.decay': 'linear'"))
+    base = configs.flatten(load_config("train_cifar10").to_dict())
+    stated = {"data.name": "digits", "train.epochs": 3, "train.decay": "linear"}
+    for words, differences in (("", {}), ("wide", {"network.channels": 64})):
+        values = configs.flatten(load_config(tmp_path / "mine.py", words).to_dict())
+        assert values == base | stated | differences
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ("'train.epoch': 3", "train.epoch: no such key .* train with small images, did you mean train.epochs"),
+        ("'data.jitter': 3", "data.jitter: no such key for the task train with small images, .*data.cutout"),
+        ("'task': 'trian'", "task: found 'trian', expected one of search, train, segment"),
+    ],
+)  # fmt: skip
+def test_a_config_that_states_a_wrong_key_is_refused_in_one_line(tmp_path, changed, message):
+    (tmp_path / "mine.py").write_text(MINE.replace("{CHANGED}", f"{{{changed}}}"))
+    with pytest.raises(InputError, match=rf"mine\.py: {message}") as refused:
+        load_config(tmp_path / "mine.py")
+    assert "\n" not in str(refused.value)
+
+
 def test_missing_keys_and_values_of_another_type_are_named():
-    config = load_config("train_digits")
-    check_keys(config, like="train_cifar10")
-    check_keys(load_config("segment_voc", "small"), like="segment_voc")
+    values = configs.flatten(load_config("train_digits").to_dict())
+    check_keys(values)
+    missing = {"data.pad", "data.cutout", "train.decay", "train.epochs", "run.keep_checkpoints"}
+    listed = r"^config\.data\.pad, .*, config\.train\.decay and 1 other: missing, expected as in train_cifar10\.py$"
+    with pytest.raises(InputError, match=listed):
+        check_keys({name: value for name, value in values.items() if name not in missing})
     with pytest.raises(
-        InputError, match=r"^config\.data\.image_size, config\.data\.jitter, .*: missing"
+        InputError, match=r"config\.train\.epochs: found '3', expected an integer such as 600$"
     ):
-        check_keys(config, like="train_imagenet")
-    values = config.to_dict()
-    values["train"]["epochs"] = "3"
-    with pytest.raises(InputError, match=r"config\.train\.epochs: found '3', expected an integer"):
-        check_keys(ConfigDict(values), like="train_cifar10")
+        check_keys(values | {"train.epochs": "3"})
+    unshipped = {"task": "search", "data.name": "folder:x", "search.space": "nas_bench_201"}
+    with pytest.raises(
+        InputError,
+        match=r"^config\.seed, .* others: missing, expected values such as 0, '', 4, True$",
+    ):
+        check_keys(unshipped)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -214,10 +269,11 @@ def test_a_config_without_one_of_its_keys_is_refused_by_its_name(path):
 @pytest.mark.parametrize("task", ["search", "train", "segment"])
 def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
     runner, path = getattr(nge_jax, task), tmp_path / "run"
-    whole = load_config(configs.FIRST_OF_TASK[task])
+    first = {"search": "search_cifar", "train": "train_cifar10", "segment": "segment_voc"}
+    whole = load_config(first[task])
     without = whole.copy_and_resolve_references().unlock()
     del without.run.keep_checkpoints
-    other = load_config(configs.FIRST_OF_TASK["train" if task == "search" else "search"])
+    other = load_config(first["train" if task == "search" else "search"])
     for config, message in (
         (without, r"^config\.run\.keep_checkpoints: missing, expected as in "),
         (ConfigDict({"task": task}), r"^config\.\S+, .* and \d+ others: missing"),
@@ -236,13 +292,13 @@ def test_the_python_api_refuses_what_is_no_config_of_the_task(task, tmp_path):
 
 def test_more_steps_than_are_counted_are_refused():
     check_steps = checks.check_steps
-    check_steps("train.epochs", 1, keys.COUNT)
-    check_steps("train.epochs", keys.COUNT // 12, 12)
+    check_steps("train.epochs", 1, COUNT)
+    check_steps("train.epochs", COUNT // 12, 12)
     message = (
         "found 178,956,971, expected at most 178,956,970 of 12 steps each: .* to 2,147,483,647$"
     )
     with pytest.raises(InputError, match=rf"^config\.train\.epochs: {message}"):
-        check_steps("train.epochs", keys.COUNT // 12 + 1, 12)
+        check_steps("train.epochs", COUNT // 12 + 1, 12)
 
 
 def test_a_training_and_a_search_of_too_many_steps_are_refused_before_any_array():

@@ -63,7 +63,8 @@ def test_a_command_of_the_documents_parses(page, command):
     flags = [re.match(r"--([\w.]+)", argument) for argument in command]
     names = [match[1] for match in flags if match]
     if command[1] == "-m":
-        assert command[2] in ("nge_jax.main", "nge_jax.predict", "nge_jax.export")
+        modules = ("nge_jax.main", "nge_jax.predict", "nge_jax.export", "nge_jax.settings.help")
+        assert command[2] in modules
         given = next((a.partition("=")[2] for a in command if a.startswith("--config=")), None)
         if given is not None:
             file, _, words = given.partition(":")

@@ -127,7 +127,7 @@ TASKS = {load_config(name).task: flatten(load_config(name).to_dict()) for name i
 def test_values_of_configs(task, data):
     values = TASKS[task]
     key = data.draw(st.sampled_from(sorted(values)))
-    one_line(keys.check, task, values | {key: data.draw(JSON)})
+    one_line(keys.check, values | {key: data.draw(JSON)})
 
 
 @settings(max_examples=80)
@@ -141,8 +141,7 @@ def test_settings_of_configs(name, data, value):
     key = data.draw(st.sampled_from(sorted(flatten(load_config(name).to_dict()))))
     config = one_line(read_config, name, [f"--config.{key}={value}"])
     if not isinstance(config, InputError):
-        task = config.task if config.task in keys.OF_TASK else "train"
-        one_line(keys.check, task, flatten(config.to_dict()))
+        one_line(keys.check, flatten(config.to_dict()))
 
 
 def encoded(form, mode="RGB", size=(9, 7), **options):

@@ -43,6 +43,7 @@ CONFIG_MODULES = {
     "train.model",
     "settings.configs",
     "settings.checks",
+    "settings.compose",
     "workdir.recorded",
     "runtime.task",
     "data.choose",

@@ -89,7 +89,7 @@ def is_finished(run: Run) -> bool:
         f"{key}: workdir has {recorded[key]!r}, now {value!r}"
         for key, value in given.items()
         if key in recorded and recorded[key] != value and key not in ("genotype", "init_from")
-        if not key.startswith(keys.HARMLESS)
+        if keys.changes_result(given["task"], key)
     ]
     if "genotype" in given:
         path = ROOT / given["genotype"]  # if it is no name

@@ -9,16 +9,14 @@ from ml_collections import ConfigDict
 from nge_jax.console import banner
 from nge_jax.data import own
 from nge_jax.data.own import OwnImages
-from nge_jax.settings import keys
-from nge_jax.settings.configs import differ, flatten
+from nge_jax.settings.configs import differ, left_open
 from nge_jax.workdir import folder as workdir
 
 
 def sizes_are_known(config: ConfigDict) -> bool:
     """Whether the sizes of a network are known without the images: of a set of TFDS, where only channels are open."""
     on_disk = config.data.name.startswith((own.FOLDER, own.NPZ))
-    left_open = keys.left_open(flatten(config.to_dict()))
-    return not on_disk and set(left_open) <= {"data.channels"}
+    return not on_disk and set(left_open(config)) <= {"data.channels"}
 
 
 def resolve(
@@ -30,7 +28,7 @@ def resolve(
     """Decides on the open values of a config, and says so.
 
     Args:
-      config: of a search or a training on a user's own images.
+      config: of a search or a training; only for a user's own images it leaves values open.
       path: the workdir, if a run in it is to go on; that run's values hold.
       open_images: opens the images.
       choose: `(config, images) -> {key: value}` for the values that are still open.
@@ -41,12 +39,11 @@ def resolve(
     Raises:
       InputError: the workdir's record cannot be read, or `open_images` refuses the images.
     """
-    left_open = keys.left_open(flatten(config.to_dict()))
-    if not left_open:
+    if not (names := left_open(config)):
         return config, None
     images = open_images(config)
     config = config.copy_and_resolve_references()
-    kept = {} if path is None else workdir.begun_with(path, left_open)
+    kept = {} if path is None else workdir.begun_with(path, names)
     differ(config, kept)
     chosen = choose(config, images)
     differ(config, chosen)

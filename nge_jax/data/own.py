@@ -127,7 +127,7 @@ def _drawn(images, seed, fraction):
 
 
 def has_large_stem(stem: str, image_size: int) -> bool:
-    """Whether a network begins as ImageNet's, or as CIFAR's; `stem` is one of `choices.STEMS`, "auto": by the side."""
+    """Whether a network begins as ImageNet's, or as CIFAR's; `stem` is as `network.stem`, "auto": by the side."""
     return stem == "large" or (stem == "auto" and image_size >= LARGE_FROM)
 
 

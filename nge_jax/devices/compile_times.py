@@ -10,51 +10,28 @@ from typing import Any
 import jax
 
 from nge_jax.files import write_atomically
+from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
-from nge_jax.settings.keys import HARMLESS
 from nge_jax.version import __version__
 
 # A file in the folder of compiled programs.
 COMPILE_SECONDS = "nge_jax_compile_seconds.json"
 MOST_KEPT = 500
-# Settings that change no program: what none sees, and numbers that are arguments, see `search/steps/arguments.py` and
-# `train/arguments.py`. Whether there is such an argument at all is told by the arguments themselves.
-INDIFFERENT = (
-    *HARMLESS,
-    "seed",
-    "init_from",
-    "embedding.learning_rate",
-    "embedding.weight_decay",
-    "evolution.learning_rate",
-    "evolution.rank_scale",
-    "gumbel.",
-    "reinforce.learning_rate",
-    "search.entropy_weight",
-    "search.epochs",
-    "search.skip_dropout",
-    "search.warmup",
-    "train.drop_path",
-    "train.epochs",
-    "train.images_per_epoch",
-    "train.steps",
-    "train.warmup_epochs",
-    "weights.clip_norm",
-    "weights.learning_rate",
-    "weights.momentum",
-    "weights.weight_decay",
-)
 
 
 def program_key(settings: Mapping[str, Any], arguments: Any) -> str:
     """Returns a name for a run's programs, a hash of everything that decides them and of a few other facts.
 
+    A setting that is an argument of the programs does not count; whether there is such an argument at all does, by the
+    arguments themselves.
+
     Args:
       settings: the run's settings.
       arguments: a tree of the arrays that the programs are given, or of their types; shapes and places of None count.
     """
-    devices = jax.devices()
+    devices, task = jax.devices(), str(settings.get("task"))
     facts = [
-        {k: v for k, v in flatten(settings).items() if not k.startswith(INDIFFERENT)},
+        {k: v for k, v in flatten(settings).items() if keys.in_program(task, k)},
         str(jax.tree.map(lambda leaf: str(jax.typeof(leaf)), arguments)),
         [devices[0].device_kind, len(devices), jax.__version__, __version__],
     ]

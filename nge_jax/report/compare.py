@@ -25,6 +25,7 @@ from nge_jax.report.document import (
     to_html,
 )
 from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
+from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import CELL_TYPES
@@ -54,8 +55,6 @@ PANELS = (
     ("Validation accuracy", ("validation_accuracy", "embedding_accuracy")),
 )
 LOGARITHMIC = ("Training loss", "Validation loss")
-# Where a run is, how it is executed: no settings that one compares.
-PLACES = ("run.", "data.dir", "data.devkit", "data.table")
 ABSENT = "–"
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
 
@@ -121,8 +120,8 @@ def results_table(runs: Sequence[Run]) -> Table:
     columns = {"Run": [run.name for run in runs]}
     for name, key in (("Task", "task"), ("Data", "data.name")):
         columns[name] = [str(run.settings.get(key, ABSENT)) for run in runs]
-    for name, keys, form in RESULTS:
-        values = [_result(run, keys) for run in runs]
+    for name, metrics, form in RESULTS:
+        values = [_result(run, metrics) for run in runs]
         if any(value is not None for value in values):
             columns[name] = [ABSENT if value is None else format(value, form) for value in values]
     for field, titles, form in PAIRS:
@@ -135,13 +134,18 @@ def results_table(runs: Sequence[Run]) -> Table:
 
 def differences_table(runs: Sequence[Run]) -> Table:
     """Makes a row for each setting that is not the same in all runs that have it: tasks have keys of their own."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    names = dict.fromkeys(name for run in runs for name in run.settings if _counts(run, name))
     rows = []
-    for key in keys:
-        values = [run.settings[key] for run in runs if key in run.settings]
-        if not key.startswith(PLACES) and any(value != values[0] for value in values):
-            rows.append([key, *(str(run.settings.get(key, ABSENT)) for run in runs)])
+    for name in names:
+        values = [run.settings[name] for run in runs if name in run.settings]
+        if any(value != values[0] for value in values):
+            rows.append([name, *(str(run.settings.get(name, ABSENT)) for run in runs)])
     return Table(["Setting", *(run.name for run in runs)], rows)
+
+
+def _counts(run: Run, name: str) -> bool:
+    """Whether a setting is one to compare: the place of a run and the way it is executed are none."""
+    return keys.changes_result(str(run.settings["task"]), name)
 
 
 def operations_table(runs: Sequence[Run]) -> Table:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nge_jax.errors import InputError
-from nge_jax.settings import configs
+from nge_jax.settings import configs, keys
 from nge_jax.settings.configs import flatten
-from nge_jax.workdir import recorded
 from nge_jax.workdir.artifacts import CONFIG, ENVIRONMENT, read_json
 
 Values = Mapping[str, Any]  # by keys joined by dots
@@ -66,7 +65,7 @@ def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
 
 def _differences(name: str, words: list[str], settings: Values) -> list[str]:
     values = _values(name, ",".join(words))
-    younger = recorded.YOUNGER.get(str(settings.get("task")), {})
+    younger = keys.younger(settings)
     # A config may be younger than the run, and have another value for a key that the run did not know.
     known = {**settings, **{k: v for k, v in younger.items() if k not in settings}}
     return [

@@ -26,6 +26,7 @@ from nge_jax.report.document import (
     to_html,
     to_markdown,
 )
+from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import Genotype
@@ -54,15 +55,6 @@ DOWNLOADS = (
     artifacts.CONFUSION,
 )
 LARGEST_DOWNLOAD = 2**20  # bytes; what is larger stays in the workdir alone
-# Keys of the config that a reader asks for first; each task has some of them.
-SETTINGS = {
-    "Data set": "data.name",
-    "Strategy": "search.strategy",
-    "Relaxation": "search.relaxation",
-    "Edge model": "search.edge_model",
-    "Genotype": "genotype",
-    "Seed": "seed",
-}
 
 
 def read_epochs(workdir: Path, *columns: Columns) -> EpochRows:
@@ -81,12 +73,19 @@ def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[st
     resumed = runs.get("resumed")
     later = resumed.values() if isinstance(resumed, dict) else ()
     starts = [runs, *(start for start in later if isinstance(start, dict))]
-    return {name: _show(config[key]) for name, key in SETTINGS.items() if key in config} | {
+    return _settings(config) | {
         "Device": _device(runs),
         "Epochs": str(epochs[-1]["epoch"]),
         **_times(starts, sum(epoch["seconds"] for epoch in epochs), work),
         **_memory(starts),
     }
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the settings that a reader asks for first: those with a label, the ones of groups before the others."""
+    labels = {key.name: key.label for key in keys.keys_of(config).values() if key.label}
+    names = sorted((name for name in labels if name in config), key=lambda name: "." not in name)
+    return {labels[name]: _show(config[name]) for name in names}
 
 
 def _device(start: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Refuses a search's wrong config in one line that names the key.
 
-`settings.configs.check_keys` has checked before that all keys are there.
+`settings.checks.check_complete` has checked each value by itself before.
 """
 
 import jax
@@ -18,7 +18,6 @@ def check(config: ConfigDict) -> None:
     Raises:
       InputError: names the key.
     """
-    checks.check_values(config)
     _check_strategy(config)
     _check_relaxation(config)
     _check_several(config)

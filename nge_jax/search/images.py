@@ -12,6 +12,7 @@ from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.settings.configs import has_user_images
 
 DATA_KEYS = {
     name: f"config.data.{key}"
@@ -20,11 +21,6 @@ DATA_KEYS = {
         ("std", "std"), ("images", "name"), ("channels", "channels"),
     )
 }  # fmt: skip
-
-
-def is_own(config: ConfigDict) -> bool:
-    """Tells whether a search is on a user's own images: a folder, a file, or a set of TFDS."""
-    return config.data.name not in small.NUM_CLASSES
 
 
 def open_own(config: ConfigDict) -> OwnImages:
@@ -60,7 +56,7 @@ def describe(
       InputError: there is no such data set, or it is refused.
     """
     name = config.data.name
-    if not is_own(config):
+    if not has_user_images(config):
         return small.SHAPES[name], small.NUM_CLASSES[name]
     size = config.data.image_size
     if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
@@ -74,7 +70,7 @@ def describe(
 
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
     """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(config, path, open_own, _choose) if is_own(config) else (config, None)
+    return choose.resolve(config, path, open_own, _choose)
 
 
 def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
@@ -104,7 +100,7 @@ def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.Smal
     Raises:
       InputError: there is no such data set, or it is refused.
     """
-    if is_own(config):
+    if has_user_images(config):
         images = images or open_own(config)
         channels = config.data.channels or images.channels
         with arguments_as(**DATA_KEYS):
@@ -124,7 +120,7 @@ def divides_by_class(config: ConfigDict) -> bool:
 
     They do when only a fraction of each class is used, because some classes then have few images.
     """
-    return is_own(config) and config.data.class_fraction != 1
+    return has_user_images(config) and config.data.class_fraction != 1
 
 
 def divide(
@@ -156,14 +152,14 @@ def divide(
 
 def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
     """Tells whether the images exceed `data.device_budget_gb`, the device memory that they may take."""
-    if not is_own(config):
+    if not has_user_images(config):
         return False
     return data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
 
 
 def has_large_stem(config: ConfigDict) -> bool:
     """Tells whether the supernet begins with ImageNet's stem; only a user's own images have the choice."""
-    if not is_own(config):
+    if not has_user_images(config):
         return False
     return own.has_large_stem(config.network.stem, config.data.image_size)
 

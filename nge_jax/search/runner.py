@@ -26,7 +26,6 @@ from nge_jax.console.progress import waiting
 from nge_jax.cost import parts_table
 from nge_jax.data import choose, small
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.checks import check_complete
 from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE
 from nge_jax.devices import distributed
@@ -46,6 +45,7 @@ from nge_jax.search.several import task as several_task
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
+from nge_jax.settings.checks import check_complete
 from nge_jax.space import nas_bench_201
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import SPACES
@@ -76,7 +76,7 @@ def _open(config: ConfigDict, images: OwnImages | None) -> small.SmallDataset:
 
 def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> small.SmallDataset:
     """Checks that a user's own images are the images that the workdir's run began with, and takes its mean and std."""
-    if not search_images.is_own(config):
+    if not configs.has_user_images(config):
         return data
     spec = search_images.make_spec(config, data)
     spec = dataset_spec.agreed(path, spec, *_known_by(data))

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.checks import check_complete
 from nge_jax.data.source import Source
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
@@ -24,6 +23,7 @@ from nge_jax.segment import report as segment_report
 from nge_jax.segment import task as segment_task
 from nge_jax.segment.evaluate import SegmentationEvaluation
 from nge_jax.segment.plan import Segmentation, make_weight_optimizer
+from nge_jax.settings.checks import check_complete
 from nge_jax.space import genotype
 from nge_jax.train import model as train_model
 from nge_jax.train import runner as train_runner

@@ -1,4 +1,4 @@
-"""What a run may be told: keys with their limits, config files, flags, checks, help.
+"""The settings of a run: keys with their rows, config files, checks, help, flags.
 
-Nothing here imports jax or knows a workdir. Read `configs` first.
+Nothing here imports jax or knows a workdir. Read `key` first, then the rows of a task, such as `search`.
 """

@@ -1,46 +1,106 @@
-"""Checks of what a config says, before any compute: of its keys and their types, of numbers, names and sizes.
+"""Checks of a config before any compute: its keys, their types, numbers, names and sizes.
 
 This module imports no jax.
 """
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
 from nge_jax.settings import keys
-from nge_jax.settings.configs import describe_type, flatten, shipped_values
+from nge_jax.settings.configs import flatten, load_config, shipped_configs
+from nge_jax.settings.key import COUNT, KINDS, PHOTOGRAPHS, SMALL, USER, Values, describe_type
+
+# Messages say this of a kind of data: what they expect of `data.name`, and what another config takes.
+NAMES = {
+    SMALL: (f"one of {', '.join(keys.SMALL_NAMES)}", ", ".join(keys.SMALL_NAMES)),
+    PHOTOGRAPHS: ("a set of photographs", "photographs"),
+    USER: ("folder:DIR, npz:FILE or a set of TFDS", "other images"),
+}
 
 
-def check_keys(config: ConfigDict, like: str) -> None:
-    """Refuses a config that lacks keys of a shipped one, or has values of another type.
+def check_complete(config: Any, task: str) -> None:
+    """Refuses another task's config, and one with missing keys or wrong values.
 
-    It may be of an older version, or written by hand.
+    The config may be written by hand, or for an older version.
 
-    Args:
-      config: of any origin.
-      like: the name of a shipped config of the same task.
+    Raises:
+      InputError: names the key that is missing, or has another type, or a value that is not allowed.
+    """
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"config: found {type(config).__name__}, expected a ConfigDict")
+    values = flatten(config.to_dict())
+    if (found := config.get("task")) != task:
+        raise InputError(f"config.task: found {found!r}, expected {task!r}")
+    _check_places(values)
+    check_keys(values)
+    keys.check(values)
+
+
+def _check_places(values: Values) -> None:
+    """Refuses a config that has a group, but not the key in it that decides on the other keys."""
+    for name in ("data.name", "search.space"):
+        key = keys.find(values["task"], name)
+        if key is None or name in values:
+            continue
+        if any(other.startswith(f"{key.group}.") for other in values):
+            raise InputError(f"config.{name}: missing, expected a value such as {key.default!r}")
+
+
+def check_keys(values: Values) -> None:
+    """Refuses a config that lacks keys, or has values of other types.
 
     Raises:
       InputError: names what is wrong.
     """
-    expected, given = flatten(shipped_values(like)), flatten(config.to_dict())
-    if missing := [key for key in expected if key not in given]:
-        keys = ", ".join(f"config.{key}" for key in missing[:4])
-        keys += f" and {len(missing) - 4} others" if len(missing) > 4 else ""
-        raise InputError(f"{keys}: missing, expected as in {like}.py")
-    for key, value in expected.items():
-        if not is_like(given[key], value):
+    expected = keys.keys_of(values)
+    if missing := [name for name in expected if name not in values]:
+        _check_data_name(values)
+        listed = ", ".join(f"config.{name}" for name in missing[:4])
+        if more := len(missing[4:]):
+            listed += f" and {more} other{'s' * (more > 1)}"
+        raise InputError(f"{listed}: missing, {_expected(values, missing)}")
+    for name, key in expected.items():
+        if not key.has_type(values[name]):
+            kind = describe_type(key.default)
             raise InputError(
-                f"config.{key}: found {given[key]!r}, expected {describe_type(value)} such as {value!r}"
+                f"config.{name}: found {values[name]!r}, expected {kind} such as {key.default!r}"
             )
 
 
-def check_values(config: ConfigDict) -> None:
-    """Refuses numbers and names that the tables of `settings.keys` do not allow."""
-    keys.check(config.task, flatten(config.to_dict()))
+def _check_data_name(values: Values) -> None:
+    """Refuses a data set of one kind in a config that has the keys of another kind."""
+    task, space, kind = keys.place(values)
+    name = values.get("data.name")
+    wanted = keys.keys_of(values).keys()
+    for other in reversed(KINDS[task]):  # own images have all keys of photographs, too
+        has = keys.keys_at(task, space, other).keys()
+        is_of_other = has <= values.keys() and values.keys().isdisjoint(wanted - has)
+        if other != kind and is_of_other and isinstance(name, str):
+            like, (expected, _) = _shipped_at(task, space, kind), NAMES[other]
+            hint = f" (a config such as {like} takes {NAMES[kind][1]})" if like else ""
+            raise InputError(f"config.data.name: found {name!r}, expected {expected}{hint}")
+
+
+def _expected(values: Values, missing: Collection[str]) -> str:
+    """Says which shipped config has the missing keys, or else their defaults."""
+    if like := _shipped_at(*keys.place(values)):
+        return f"expected as in {like}.py"
+    defaults = [keys.keys_of(values)[name].default for name in missing]
+    return f"expected values such as {', '.join(map(repr, defaults[:4]))}"
+
+
+@functools.cache
+def _shipped_at(task: str, space: str, kind: str) -> str | None:
+    """Returns the first shipped config with this task, space and kind of data; None where there is none."""
+    for name in shipped_configs():
+        if keys.place(flatten(load_config(name).to_dict())) == (task, space, kind):
+            return name
+    return None
 
 
 def check_padding(pad: int, shape: Sequence[int]) -> None:
@@ -53,7 +113,7 @@ def check_padding(pad: int, shape: Sequence[int]) -> None:
 
 
 def fits_in_memory(key: str, value: int, bytes_each: int, what: str) -> None:
-    """Refuses a value by which arrays would take more than half of this machine's memory; `what` they are."""
+    """Refuses a value by which arrays would take more than half of this machine's memory; `what` names the arrays."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if value * bytes_each > memory / 2:
         raise InputError(
@@ -63,12 +123,12 @@ def fits_in_memory(key: str, value: int, bytes_each: int, what: str) -> None:
 
 
 def check_steps(key: str, epochs: int, steps_per_epoch: int) -> None:
-    """Refuses a number of epochs with more steps than are counted."""
-    if epochs * steps_per_epoch > keys.COUNT:
-        most = keys.COUNT // steps_per_epoch
+    """Refuses a number of epochs whose steps are too many to be counted."""
+    if epochs * steps_per_epoch > COUNT:
+        most = COUNT // steps_per_epoch
         raise InputError(
             f"config.{key}: found {epochs:,}, expected at most {most:,} of {steps_per_epoch:,} steps each: steps are "
-            f"counted up to {keys.COUNT:,}"
+            f"counted up to {COUNT:,}"
         )
 
 
@@ -85,14 +145,3 @@ def divides_among(key: str, batch_size: int, devices: int, micro_batches: int = 
     if fewer:  # a run that has begun keeps its batch
         line += f"; a run of this batch goes on with {' or '.join(map(str, fewer))} of the devices"
     raise InputError(line)
-
-
-def is_like(value: Any, example: Any) -> bool:
-    """Whether a value has a type that the code takes for the example's."""
-    if isinstance(value, bool) or isinstance(example, bool):
-        return isinstance(value, bool) and isinstance(example, bool)
-    if isinstance(example, float):
-        return isinstance(value, int | float)
-    if isinstance(example, tuple):
-        return isinstance(value, tuple | list)  # of JSON
-    return isinstance(value, type(example))

@@ -1,8 +1,8 @@
-"""Configs: their files, the words that vary them, and their flat form; `settings.checks` has checks of what they say.
+"""Config files: how they are found and read, how their keys are set, and their flat form.
 
-A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task; `words`, joined by
-commas, choose among its variants. The files of this project come with the program and are known by name
-(`search_cifar`), wherever it is installed. This module imports no jax.
+A config file has `get_config(words="")`, which returns a ConfigDict with every key of its task (see `compose`). The
+argument `words`, names joined by commas, chooses among the file's variants. The files of this project come with the
+program and are known by their names, such as `search_cifar`. This module imports no jax.
 """
 
 import difflib
@@ -23,40 +23,29 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError
+from nge_jax.settings import keys
+from nge_jax.settings.key import USER, describe_type
 
-KINDS = {
-    bool: "True or False",
-    int: "an integer",
-    float: "a number",
-    str: "a text",
-    tuple: "numbers",
-}
-
-# A shipped config of each task; those of a task have the same keys of `run`.
-FIRST_OF_TASK = {"search": "search_cifar", "train": "train_cifar10", "segment": "segment_voc"}
-
-# A flag that sets a key: --config.search.epochs=3, --noconfig.data.flip.
+# A flag that sets a key is --config.search.epochs=3 or --noconfig.data.flip.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
-# {"network.channels": 4}: keys of a config, joined by dots, and the values that they take instead.
+# Values by whole names of keys, such as {"network.channels": 4}.
 Differences = Mapping[str, Any]
-# Tables of words and what each changes. Of one table one word may be given; later tables have the last say.
-Variants = Sequence[Mapping[str, Differences]]
 
 
 def shipped_configs() -> dict[str, Path]:
     """Returns {name: file} of the configs that come with the program."""
     package = Path(__file__).resolve().parents[1]
-    folder = package / "configs"  # of a wheel; of a checkout it stands beside the package
+    folder = package / "configs"  # a wheel has it there, a checkout beside the package
     if not folder.is_dir():
         folder = package.with_name("configs")
     return {file.stem: file for file in sorted(folder.glob("*.py"))}
 
 
 def find_config(name: str) -> Path:
-    """Returns the file of a config: one that is there, or the shipped one of that name, with or without its folder.
+    """Returns the file of a config: a file that is there, or the shipped one with this name, with or without a folder.
 
     Raises:
-      InputError: there is none, or it is what a run recorded.
+      InputError: there is no such file, or a run has recorded it.
     """
     file, shipped = Path(name).expanduser(), shipped_configs()
     if name in shipped:
@@ -115,7 +104,7 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     for setting in settings:
         match = SETTING.match(setting)
         if match and match[1] not in keys:
-            file, near = find_config(name), _near_keys(match[1], keys)
+            file, near = find_config(name), near_keys(match[1], keys)
             raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
     values, argv = flags.FlagValues(), ["", *(_with_words_quoted(s, keys) for s in settings)]
     holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
@@ -131,9 +120,9 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
 
 
 def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
-    """Writes words given to a key of several values as Python does: "nge,alpha" or "(nge,alpha,)" as ('nge', 'alpha').
+    """Writes words for a key of several values as Python does: "nge,alpha" or "(nge,alpha,)" as ('nge', 'alpha').
 
-    Nothing stands for no value.
+    An empty text stands for no value.
     """
     flag, _, value = setting.partition("=")
     match = SETTING.match(setting)
@@ -147,6 +136,11 @@ def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
     return f"{flag}={tuple(words)!r}" if all(map(str.isidentifier, words)) else setting
 
 
+def shipped_module(name: str) -> ModuleType:
+    """Returns the file of a shipped config as a module."""
+    return load_module(shipped_configs()[name])
+
+
 def load_module(file: Path) -> ModuleType:
     """Runs a config file and returns it as a module, under no name that others could import."""
     module = ModuleType(file.stem)
@@ -156,12 +150,12 @@ def load_module(file: Path) -> ModuleType:
 
 
 def train_command(name: str, genotype: Path) -> str:
-    """Returns the command that trains a cell by a config, which is named by its name if it is a shipped one."""
+    """Returns the command that trains a cell by a config; a shipped config is named without its path."""
     return shlex.join(["nge", "train", shipped_name(name) or name, f"genotype={genotype}"])
 
 
 def shipped_name(name: str) -> str | None:
-    """Returns the name of the shipped config that a name or a path leads to; None where it is a user's, or none."""
+    """Returns the name of the shipped config that a name or a path leads to; None for a user's file, or for no file."""
     try:
         file = find_config(name)
     except InputError:  # a user's file, seen from another folder
@@ -170,8 +164,18 @@ def shipped_name(name: str) -> str | None:
 
 
 def to_values(config: ConfigDict) -> dict[str, Any]:
-    """Returns a config's values as its JSON has them, tuples as lists: what a workdir records and compares."""
+    """Returns a config's values as a workdir records and compares them: as JSON has them, with lists for tuples."""
     return json.loads(config.to_json())
+
+
+def has_user_images(config: ConfigDict) -> bool:
+    """Whether a config is for a user's own images, see `keys.kind_of_data`."""
+    return keys.kind_of_data(flatten(config.to_dict())) == USER
+
+
+def left_open(config: ConfigDict) -> list[str]:
+    """Lists the keys that a config leaves to a user's own images."""
+    return keys.left_open(flatten(config.to_dict()))
 
 
 def loop_settings(config: ConfigDict) -> dict[str, int]:
@@ -198,35 +202,8 @@ def differ(config: ConfigDict, differences: Differences) -> None:
         group[last] = value
 
 
-def apply_words(config: ConfigDict, words: str, variants: Variants, file: str) -> ConfigDict:
-    """Returns the config with the variants that `words` names, in the order of the tables.
-
-    Args:
-      config: of no variant; it is changed.
-      words: joined by commas, in any order; "" names none.
-      variants: see `Variants`.
-      file: the config's, for messages.
-
-    Raises:
-      InputError: an unknown word, or two of one table.
-    """
-    given, name = words.split(",") if words else [], Path(file).name
-    known = [word for table in variants for word in table]
-    for word in given:
-        if word not in known:
-            near = suggestions(word, known, of_all="expected one of")
-            raise InputError(f"{name}: unknown variant {word!r}{near}")
-    for table in variants:
-        chosen = [word for word in given if word in table]
-        if len(chosen) > 1:
-            raise InputError(f"{name}: {words!r} names two of {', '.join(table)}")
-        for word in chosen:
-            differ(config, table[word])
-    return config
-
-
 def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
-    """Returns ", did you mean ...?" of what is near, or else ", expected one of ..." of all."""
+    """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
     near = difflib.get_close_matches(given, known, n=3)
     return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"
 
@@ -242,22 +219,11 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def describe_type(value: Any) -> str:
-    """Returns what a value of this one's type is called: "an integer"."""
-    return KINDS.get(type(value), type(value).__name__)
-
-
-def _near_keys(key: str, keys: Collection[str]) -> str:
-    """Like `suggestions`, of keys inside of this one or with the same last part if there are any."""
+def near_keys(key: str, keys: Collection[str]) -> str:
+    """Does as `suggestions`; keys inside of this one, or with the same last part, come first."""
     inside = [other for other in keys if other.startswith(key + ".")]
     near = inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
     return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
-
-
-@functools.cache
-def shipped_values(name: str) -> dict[str, Any]:
-    """Returns the values of a shipped config of no variant, by its name; not to be changed."""
-    return load_config(name).to_dict()
 
 
 def _place(file: Path, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The flags of the commands, with every mistake in them explained in one line."""
+"""The flags of the commands. Every mistake in them is explained in one line."""
 
 import contextlib
 import errno
@@ -67,7 +67,7 @@ def refusals() -> Iterator[None]:
         "ERROR"
     )  # and this of a home that is not there or cannot be written
     try:
-        # What a terminal cannot show is shown as an escape, instead of ending the run.
+        # A character that the terminal cannot show becomes an escape, instead of ending the run.
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -96,12 +96,12 @@ def refusals() -> Iterator[None]:
     except BrokenPipeError:
         if not _stdout_is_closed():
             raise
-        # What is left in the buffer would be refused once more when Python ends.
+        # When Python ends it would write the rest of the buffer, and be refused once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 
 
-# What the system says of a path that a user gave or a disk that is his: no bug, so no traceback.
+# The system's errors about a user's path or disk: no bug, so no traceback.
 _USERS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO,
     errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EFBIG,
@@ -122,7 +122,7 @@ def _explain(error: BaseException) -> str | None:
     chain = [error]
     while (before := chain[-1].__cause__ or chain[-1].__context__) and before not in chain:
         chain.append(before)
-    for link in chain:  # of Orbax and TensorFlow it is inside of something else
+    for link in chain:  # Orbax and TensorFlow wrap it
         if (
             isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT)
         ) or _FULL.search(str(link)):
@@ -149,24 +149,24 @@ def _explain(error: BaseException) -> str | None:
 
 
 def _is_of_backends(error: BaseException) -> bool:
-    """Whether jax has found no backend of those it was told of, which it says by an assertion."""
+    """Whether jax has found none of the backends that JAX_PLATFORMS names; it says so by an assertion."""
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, AssertionError) and frames[-1].filename.endswith("xla_bridge.py")
 
 
 def _is_aftermath(error: BaseException | None) -> bool:
-    """Whether it is what TensorStore tells of writes that are still under way when Orbax has given up one of them."""
+    """Whether TensorStore tells of writes that were still under way when Orbax gave one of them up."""
     return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
 
 
 def _is_news(record: LogRecord) -> bool:
-    """Whether a library's message is to be shown: not of what is raised besides, and then explained in one line."""
+    """Whether to show a library's message: an error that is raised as well is explained in one line instead."""
     error = record.exc_info[1] if record.exc_info else None
     return not (error and _explain(error)) and not _FULL.search(record.getMessage())
 
 
 def _stdout_is_closed():
-    """Whether nobody reads stdout any more, so that it was what a BrokenPipeError was about."""
+    """Whether nobody reads stdout any more; a BrokenPipeError was then about stdout."""
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)

@@ -1,20 +1,43 @@
-"""A config as help: its variants, its keys, and the comments that stand beside them in its file."""
+"""A config as help: its variants, and its keys with their meanings; and the page of all keys, docs/keys.md.
 
-import ast
+`python -m nge_jax.settings.help > docs/keys.md` writes the page.
+"""
+
 import inspect
-import io
 import shutil
 import textwrap
-import tokenize
 from typing import Any
 
+from nge_jax.settings import keys
+from nge_jax.settings.compose import Stated
 from nge_jax.settings.configs import find_config, flatten, load_config, load_module
+from nge_jax.settings.key import FLOAT, KINDS, TASKS, Key, Limits, describe_type
+
+PAGE = """\
+# Keys
+
+This page lists every key of a config: its default, the values that it may have, and its meaning. `nge configs NAME`
+shows the keys of one config. Other values, NaN and infinity are refused in one line, before anything is computed or
+written.
+
+*No result* marks keys that do not change a result: a run may go on with another value. *Argument* marks keys that
+compiled programs take as arguments: another value compiles nothing anew.
+
+{}
+Some limits follow from other values and are checked once those are known:
+
+- `data.pad` and `data.validation` depend on the images.
+- `data.crop` and `data.test_size` depend on `network.output_stride`.
+- A batch depends on the devices and micro-batches.
+- `run.steps_per_dispatch` and `run.eval_batch_size` depend on the machine's memory.
+- The last number of `data.jitter`, the hue, is at most 0.5.
+"""
 
 
 def describe_config(given: str) -> str:
-    """Returns what a config's file says, its variants, and its keys with their values and comments.
+    """Returns what a config's file says, its variants, and its keys with their values and meanings.
 
-    Comments are as wide as the terminal, from 80 to 100 columns.
+    Sentences are as wide as the terminal, from 80 to 100 columns.
     """
     width = max(80, min(100, shutil.get_terminal_size().columns))
     name, _, words = given.partition(":")
@@ -25,59 +48,86 @@ def describe_config(given: str) -> str:
         for word, differences in table.items():
             changes = " ".join(f"{key}={_show_value(value)}" for key, value in differences.items())
             lines += textwrap.wrap(f":{word}  {changes}", width, subsequent_indent="    ")
-    comments: dict[str, str] = {}
-    for source in (getattr(module, "BASE", None), module):
-        if source is not None:
-            comments |= read_comments(inspect.getsource(source))
+    values, stated = flatten(config.to_dict()), getattr(module, "SETTINGS", {})
+    known = keys.keys_of(values)
     group = None
-    values, in_file = flatten(config.to_dict()), list(comments)
-    # In the order of the file, which the config itself does not keep.
-    for key in sorted(values, key=lambda key: in_file.index(key) if key in in_file else -1):
-        if (head := key.rpartition(".")[0]) != group:
+    # A config that was written by hand may have keys in another order, and more of them.
+    for name in sorted(values, key=lambda name: [*known].index(name) if name in known else -1):
+        if (head := name.rpartition(".")[0]) != group:
             group = head
-            about = textwrap.wrap(comments.get(group, ""), width - 2)
+            about = textwrap.wrap(keys.GROUPS.get(group, ""), width - 2)
             lines += ["", *(f"# {line}" for line in about)]
-        text = f"{key}={_show_value(values[key])}"
-        comment = textwrap.wrap(comments.get(key, ""), width - 40)
+        value = values[name]
+        text = f"{name}={_show_value(value)}"
+        meaning = _meaning(known[name], value, stated.get(name)) if name in known else ""
+        comment = textwrap.wrap(meaning, width - 40)
         lines.append(f"{text:38}  {comment[0]}" if comment else text)
         lines += [f"{'':40}{line}" for line in comment[1:]]
     return "\n".join(lines)
 
 
-def read_comments(source: str) -> dict[str, str]:
-    """Returns {key or group: comment, or ""} of the source of a config's file, in its order.
+def _meaning(key: Key, value: Any, stated: Any) -> str:
+    """Says what a key means, and where its value comes from: the config that states it, or the default's source."""
+    known = f" One of {', '.join(map(str, key.choices))}." if key.choices else ""
+    if isinstance(stated, Stated) and stated.value == value:
+        source = stated.source
+    elif value == key.default:
+        source = key.source
+    else:
+        origin = f", {key.source}" if key.source else ""
+        source = f"default {_show_value(key.default)}{origin}"
+    return f"{key.about}{known}" + (f" ({source})" if source else "")
 
-    A comment stands behind `config.KEY = ...` or above it, and what stands behind comes first; so in the table
-    DIFFERENCES of a config that is made of another.
-    """
-    rows = {
-        token.start[0]: (token.string.lstrip("# "), not token.line[: token.start[1]].strip())
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
 
-    def comment(first: int, last: int) -> str:
-        above = first - 1
-        while above in rows and rows[above][1]:
-            above -= 1
-        parts = range(first, last + 1), range(above + 1, first)
-        texts = [" ".join(rows[line][0] for line in part if line in rows) for part in parts]
-        return ". ".join(filter(None, texts))
+def page() -> str:
+    """Returns docs/keys.md."""
+    lines = []
+    for group, about in keys.GROUPS.items():
+        rows = [row for key in keys.KEYS if key.group == group for row in _rows(key)]
+        lines += [
+            f"## {group}\n" if group else "## Without a group\n",
+            *([f"{about}\n"] * bool(about)),
+        ]
+        lines += ["| key | of | default | may be | meaning |", "|---|---|---|---|---|", *rows, ""]
+    return PAGE.format("\n".join(lines))
 
-    comments = {}
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Assign):
-            continue
-        target, value = ast.unparse(node.targets[0]), node.value
-        if target.startswith("config."):
-            comments[target.removeprefix("config.")] = comment(
-                node.lineno, node.end_lineno or node.lineno
-            )
-        elif target == "DIFFERENCES" and isinstance(value, ast.Dict):
-            for key, changed in zip(value.keys, value.values, strict=True):
-                if isinstance(key, ast.Constant):
-                    comments[key.value] = comment(key.lineno, changed.end_lineno or key.lineno)
-    return comments
+
+def _rows(key: Key) -> list[str]:
+    """Makes the rows of a key: one, or several where it differs between tasks or kinds of data."""
+    rows: dict[str, dict[str, list[str]]] = {}
+    for task in key.tasks:
+        for kind in KINDS[task]:
+            if kind in (key.kinds or KINDS[task]):
+                places = rows.setdefault(_cells(key.resolve(task, kind)), {})
+                places.setdefault(task, []).append(kind)
+    return [f"| `{key.name}` | {_where(key, at)} | {cells} |" for cells, at in rows.items()]
+
+
+def _where(key: Key, places: dict[str, list[str]]) -> str:
+    named = [
+        task if kinds == list(KINDS[task]) else f"{task} ({', '.join(kinds)})"
+        for task, kinds in places.items()
+    ]
+    where = "all" if named == list(TASKS) else ", ".join(named)
+    return where + "".join(f"; space {space}" for space in key.spaces)
+
+
+def _cells(key: Key) -> str:
+    """Writes the cells of a row behind the first two."""
+    facts = [f"since {key.since}"] * key.is_younger
+    facts += ["no result"] * (not key.changes_result)
+    facts += ["argument"] * (key.changes_result and not key.in_program)
+    notes = f" ({key.source})" * bool(key.source) + f" *{', '.join(facts)}*" * bool(facts)
+    default = f"`{_show_value(key.default)}`" if key.default != "" else "empty"
+    return f"{default} | {_allowed(key)} | {key.about}{notes}"
+
+
+def _allowed(key: Key) -> str:
+    if isinstance(key.allowed, Limits):
+        words = key.allowed.describe().removesuffix(f" and at most {FLOAT:,}")
+        kind = "integer, " if key.allowed.kind is int else "number, "
+        return words if key.allowed.length else kind + words
+    return ", ".join(map(str, key.choices)) or describe_type(key.default)
 
 
 def _fill(text: str, width: int) -> str:
@@ -89,3 +139,7 @@ def _fill(text: str, width: int) -> str:
 
 def _show_value(value: Any) -> str:
     return value if isinstance(value, str) else repr(value).replace(" ", "")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from nge_jax.data import small
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
@@ -114,8 +115,7 @@ def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | No
 
 
 def check(config: ConfigDict) -> None:
-    """Raises InputError if a value is wrong with every data set."""
-    checks.check_values(config)
+    """Raises InputError if values do not go together with any data set."""
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
@@ -125,7 +125,7 @@ def check(config: ConfigDict) -> None:
         raise InputError(
             "config.data.alternate_flip: found True, expected False where data.flip is"
         )
-    if "image_size" in config.data:
+    if config.data.name not in small.NUM_CLASSES:
         image_bytes = 3 * config.data.image_size**2
         check_memory(config, image_bytes * config.train.batch_size, image_bytes)
 

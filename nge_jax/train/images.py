@@ -18,6 +18,7 @@ from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.settings import checks
+from nge_jax.settings.configs import has_user_images
 
 # The auxiliary head needs images of at least this side: it pools 8x8 pixels after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
@@ -35,15 +36,9 @@ DATA_KEYS = {
 MEAN_SAMPLE = 1024
 
 
-def is_own(config: ConfigDict) -> bool:
-    """Tells whether a user's own images decide how they are trained on."""
-    chooses = "pad" in config.data and "image_size" in config.data
-    return chooses and config.data.name not in small.NUM_CLASSES
-
-
 def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
     """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(config, path, open_own, _choose) if is_own(config) else (config, None)
+    return choose.resolve(config, path, open_own, _choose)
 
 
 def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
@@ -82,7 +77,7 @@ def open_source(
       InputError: the data set is unknown, cannot be found or downloaded, or is too small for the config.
     """
     name, folder = config.data.name, config.data.dir
-    if is_own(config) and has_large_stem(config) and config.data.channels == 1:
+    if has_user_images(config) and has_large_stem(config) and config.data.channels == 1:
         raise InputError(
             "config.data.channels: found 1, expected 3: ImageNet's network, by config.network.stem or for images from "
             f"{own.LARGE_FROM} pixels on, is trained on colors"
@@ -97,7 +92,7 @@ def open_source(
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
         source = resident(data, data.labels, numbered=alternates(config), **options)
-    elif is_own(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
+    elif has_user_images(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
         images = opened or open_own(config, labels)
         images = images._replace(
             notes=(*images.notes, *_copies(images.parts, images.images, labels))
@@ -144,7 +139,7 @@ def describe(
         return spec.kind, spec.shape, len(spec.labels)
     with arguments_as(**DATA_KEYS):
         found = prepare.describe(name, config.data.dir)
-    is_small = is_own(config) and not has_large_stem(config)
+    is_small = has_user_images(config) and not has_large_stem(config)
     channels = config.data.channels or found.channels if is_small else 3
     return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
 
@@ -194,7 +189,7 @@ def _open_streamed(
         else:
             loading = _loading(config, labels)
             images = imagenet.load(config.data.name, config.data.dir, size, **loading)
-        if is_own(config) or images.root:
+        if has_user_images(config) or images.root:
             images = _looked_at(config, images)
     copied = _copies(images.splits, images, labels)
     images = images._replace(notes=(*images.notes, *copied))
@@ -204,10 +199,10 @@ def _open_streamed(
 
 def _looked_at(config: ConfigDict, images: ImageSet) -> ImageSet:
     """Reads crops of some training images, by which it is known how all are normalized and which show nothing."""
-    most = MEAN_SAMPLE if is_own(config) else own.SAMPLE
+    most = MEAN_SAMPLE if has_user_images(config) else own.SAMPLE
     chosen = order.evenly_spaced(images.train_examples, most)
     crops = imagenet.sample(images, chosen)
-    if is_own(config):
+    if has_user_images(config):
         images = _normalized(config, images, crops)
     if not images.root:
         return images
@@ -243,8 +238,8 @@ def _normalized(config: ConfigDict, images: ImageSet, crops: np.ndarray) -> Imag
 
 
 def alternates(config: ConfigDict) -> bool:
-    """Tells whether each image is mirrored in every second epoch; configs of a user's own images have no such key."""
-    return "alternate_flip" in config.data and config.data.alternate_flip
+    """Tells whether each image is mirrored in every second epoch; only small data sets have the key."""
+    return config.data.name in small.NUM_CLASSES and config.data.alternate_flip
 
 
 def _check_validation(config: ConfigDict, count: int, *, has_validation: bool = False) -> None:

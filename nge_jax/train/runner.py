@@ -15,7 +15,6 @@ from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import choose
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.checks import check_complete
 from nge_jax.data.source import Source
 from nge_jax.devices import distributed, parallel
 from nge_jax.devices.parallel import in_32_bits
@@ -24,6 +23,7 @@ from nge_jax.networks import transfer as network_transfer
 from nge_jax.networks.transfer import Variables
 from nge_jax.report import train as train_report
 from nge_jax.runtime import task as run_task
+from nge_jax.settings.checks import check_complete
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build

@@ -18,9 +18,7 @@ from typing import Any
 from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
-from nge_jax.settings import configs
-from nge_jax.settings.keys import HARMLESS
-from nge_jax.workdir import recorded as recorded_configs
+from nge_jax.settings import configs, keys
 from nge_jax.workdir.artifacts import (
     ACCURACIES,
     ARCHITECTURE,
@@ -42,6 +40,7 @@ from nge_jax.workdir.artifacts import (
 from nge_jax.workdir.environment import environment
 from nge_jax.workdir.lock import RUN_LOCK
 from nge_jax.workdir.names import printable
+from nge_jax.workdir.recorded import younger_values
 
 # Everything a run writes besides its config, its environment and its checkpoints.
 RESULTS = (
@@ -126,8 +125,8 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     recorded = None if overwrite else _read_recorded(path)
     if recorded is None:
         return
-    younger = recorded_configs.younger_values(str(config.get("task")), path)
-    differences = _differences(younger, recorded, configs.flatten(config))
+    given = configs.flatten(config)
+    differences = _differences(younger_values(given, path), recorded, given)
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
@@ -143,7 +142,7 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
     """
     check_place(path)
     recorded = _read_recorded(path) or {}
-    recorded = recorded_configs.younger_values(str(recorded.get("task")), path) | recorded
+    recorded = younger_values(recorded, path) | recorded
     return {key: recorded[key] for key in keys if is_count(recorded.get(key)) and recorded[key] > 0}
 
 
@@ -276,18 +275,18 @@ def _differences(younger, recorded, given):
 
     A key that is younger than the run has the value by which it changes nothing.
     """
-    absent = "nothing"
-    recorded = {k: v for k, v in younger.items() if k in given} | recorded
-    keys = sorted(
-        key
-        for key in recorded.keys() | given.keys()
-        if not key.startswith(HARMLESS)
-        and _without_place(key, recorded.get(key, absent))
-        != _without_place(key, given.get(key, absent))
+    absent, task = "nothing", str(given.get("task"))
+    recorded = {name: value for name, value in younger.items() if name in given} | recorded
+    names = sorted(
+        name
+        for name in recorded.keys() | given.keys()
+        if keys.changes_result(task, name)
+        and _without_place(name, recorded.get(name, absent))
+        != _without_place(name, given.get(name, absent))
     )
     return [
-        f"{key}: workdir has {recorded.get(key, absent)!r}, now {given.get(key, absent)!r}"
-        for key in keys
+        f"{name}: workdir has {recorded.get(name, absent)!r}, now {given.get(name, absent)!r}"
+        for name in names
     ]
 
 

@@ -18,7 +18,7 @@ def cache(tmp_path):
 
 
 def test_programs_are_known_again_by_settings_and_shapes(cache):
-    settings = {"seed": 0, "run": {"keep": 1}, "network": {"cells": 4}}
+    settings = {"task": "search", "seed": 0, "run": {"keep": 1}, "network": {"cells": 4}}
     state = {"w": jnp.zeros((2, 3))}
     key = compile_times.program_key(settings, state)
     assert compile_times.usual_seconds(key) is None

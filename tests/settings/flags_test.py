@@ -1,4 +1,4 @@
-"""What ends a command: one line for what the user can mend, a traceback for a bug."""
+"""A command ends with one line for a mistake that the user can mend, and with a traceback for a bug."""
 
 import errno
 import io

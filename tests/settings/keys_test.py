@@ -1,42 +1,176 @@
-"""The table of numbers: no key without an entry, the shipped values allowed, all else refused in one line."""
+"""The rows of all keys: each is declared once, fits the configs and the code, and refuses wrong values in one line."""
 
+import ast
+import itertools
+import statistics
+
+import jax.numpy as jnp
 import pytest
 
-from nge_jax import main
+from nge_jax import embedding, main
+from nge_jax.data import own, small
 from nge_jax.errors import InputError
-from nge_jax.settings import checks, keys
+from nge_jax.settings import checks, help, keys
 from nge_jax.settings import configs as run_config
-from nge_jax.settings.configs import flatten, load_config, load_module, shipped_configs
+from nge_jax.settings.configs import (
+    flatten,
+    load_config,
+    load_module,
+    shipped_configs,
+    to_values,
+)
+from nge_jax.settings.key import KINDS, SMALL, USER, Key, Limits
+from nge_jax.space import spaces
+from nge_jax.train import build as train_build
 from tests.conftest import ROOT
 
 CONFIGS = {
-    (name, word): (load_config(name, word).task, flatten(load_config(name, word).to_dict()))
+    (name, word): flatten(load_config(name, word).to_dict())
     for name, file in shipped_configs().items()
     for word in ("", *(word for table in load_module(file).VARIANTS for word in table))
 }
+ROW_FILES = {f"nge_jax/settings/{name}.py" for name in ("shared", "search", "train", "segment")}
 
 
-def test_every_number_of_every_config_has_an_entry():
-    for (name, _), (task, values) in CONFIGS.items():
-        numbers = {key for key, value in values.items() if keys.is_numeric(value)}
-        missing = numbers - keys.limits(task, values).keys()
-        assert not missing, f"{name}: no limits in nge_jax/settings/keys.py of {', '.join(missing)}"
-    known = {key for _, values in CONFIGS.values() for key in values}
-    assert keys.COMMON.keys() <= known, f"no config has {keys.COMMON.keys() - known}"
-    assert keys.CHOICES.keys() <= known, f"no config has {keys.CHOICES.keys() - known}"
+def test_every_config_has_the_keys_of_its_rows_in_their_order():
+    for name in shipped_configs():
+        values = flatten(to_values(load_config(name)))
+        assert [*keys.keys_of(values)] == [*values], name
+    had = {name for values in CONFIGS.values() for name in values}
+    assert {key.name for key in keys.KEYS} == had
 
 
-def test_every_shipped_value_is_allowed():
-    for task, values in CONFIGS.values():
-        keys.check(task, values)
+def test_every_shipped_value_is_allowed_and_has_the_type_of_its_row():
+    for name, values in CONFIGS.items():
+        keys.check(values)
+        for key in keys.keys_of(values).values():
+            assert type(values[key.name]) is type(key.default), (name, key.name)
 
 
-def test_the_document_has_the_table():
-    assert keys.table() in (ROOT / "docs" / "keys.md").read_text()
+def test_a_row_says_what_a_reader_needs():
+    named = set()
+    for task in KINDS:
+        for key in (key.resolve(task, SMALL) for key in keys.KEYS if task in key.tasks):
+            assert (task, key.name) not in named, "declared twice"
+            named.add((task, key.name))
+            assert key.group in keys.GROUPS and key.about.endswith("."), key.name
+            if isinstance(key.default, int | float) and not isinstance(key.default, bool):
+                assert key.allowed is not None, f"{key.name} has no limits"
+            if key.by_data:
+                key.resolve(task, USER).check(0)
+            else:
+                key.check(key.default)
 
 
-def wrong_values(limit, value):
-    """Values of a key that are out of its limits, or no such numbers."""
+# Each key is declared once
+
+
+def declared_names(tree):
+    """Names of keys in the tables of a module: the texts outside of its functions."""
+    names, functions = {key.name for key in keys.KEYS}, (ast.FunctionDef, ast.Lambda)
+    inner = [f for f in ast.walk(tree) if isinstance(f, functions)]
+    inside = {id(node) for function in inner for node in ast.walk(function)}
+    texts = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in inside)
+    return {node.value for node in texts if node.value in names}
+
+
+def test_a_key_is_declared_in_one_file_of_the_package():
+    """A newcomer adds a key by its row and by the place that uses its value."""
+    files = {key.name: set() for key in keys.KEYS if key.group}
+    for path in (ROOT / "nge_jax").rglob("*.py"):
+        for name in declared_names(ast.parse(path.read_text())):
+            if name in files:
+                files[name].add(path.relative_to(ROOT).as_posix())
+    for name, places in files.items():
+        assert len(places & ROW_FILES) == 1, (name, places)
+    # A trained network is read back by these keys.
+    elsewhere = {name: places - ROW_FILES for name, places in files.items() if places - ROW_FILES}
+    recorded = {"nge_jax/workdir/recorded.py"}
+    assert elsewhere == {"run.keep_checkpoints": recorded, "train.auxiliary_weight": recorded}
+    assert statistics.median(map(len, files.values())) == 1
+
+
+def test_a_row_alone_makes_a_key_of_configs_checks_help_page_and_older_runs(monkeypatch):
+    row = Key("search.patience", 7, Limits(int, 1, 9), "a test", "Epochs to wait.", since="9.9")
+    rows = (*keys.KEYS, row._replace(tasks=("search",)))
+    monkeypatch.setattr(keys, "KEYS", rows)
+    keys.keys_at.cache_clear()
+    try:
+        config = load_config("search_digits", "smoke")
+        assert config.search.patience == 7
+        checks.check_complete(config, "search")
+        config.search.patience = 10
+        with pytest.raises(
+            InputError, match=r"^config\.search\.patience: found 10, expected at most 9"
+        ):
+            checks.check_complete(config, "search")
+        assert (
+            "search.patience=7                       Epochs to wait. (a test)"
+            in help.describe_config("search_cifar")
+        )
+        assert (
+            "| `search.patience` | search | `7` | integer, 1 or more and at most 9 | Epochs to wait."
+            in help.page()
+        )
+        assert keys.younger(flatten(config.to_dict()))["search.patience"] == 7
+        assert keys.changes_result("search", "search.patience")
+    finally:
+        keys.keys_at.cache_clear()
+
+
+def test_the_document_is_made_of_the_rows():
+    assert (ROOT / "docs" / "keys.md").read_text() == help.page(), (
+        "python -m nge_jax.settings.help > docs/keys.md"
+    )
+
+
+# Choices are those of the code
+
+
+def choices(task, name):
+    return keys.find(task, name).choices
+
+
+def compared_with(path):
+    """Texts with which a file compares something."""
+    tree = ast.parse((ROOT / "nge_jax" / path).read_text())
+    comparisons = (node for node in ast.walk(tree) if isinstance(node, ast.Compare))
+    return {
+        c.value for node in comparisons for c in node.comparators if isinstance(c, ast.Constant)
+    }
+
+
+def test_the_code_offers_each_choice():
+    for model, adjacency in itertools.product(
+        choices("search", "search.edge_model"), choices("search", "search.adjacency")
+    ):
+        assert embedding.edge_model(model, adjacency).name == model
+    assert choices("search", "search.edge_models") == choices("search", "search.edge_model")
+    first, *others = choices("search", "search.strategy")
+    assert first == "gradient" and compared_with("search/build.py") >= set(others)
+    first, *others = choices("search", "search.relaxation")
+    assert first == "softmax" and compared_with("search/build.py") >= set(others)
+    assert choices("search", "search.space") == tuple(spaces.SPACES)
+    assert choices("train", "train.decay") == tuple(train_build.DECAYS)
+    for name in choices("search", "network.dtype"):
+        assert jnp.dtype(name).name == name
+    assert {own.has_large_stem(stem, 96) for stem in choices("train", "network.stem")} == {
+        True,
+        False,
+    }
+    assert tuple(small.NUM_CLASSES) == keys.SMALL_NAMES
+
+
+# Refusals
+
+
+def wrong_values(key, value):
+    """Values that a key does not allow, in place of one that it allows."""
+    if not isinstance(key.allowed, Limits):
+        several = isinstance(key.default, tuple)
+        wrong = ["", "no such name", 7.5] if key.choices else []
+        return [(name,) for name in wrong] if several else wrong
+    limit = key.allowed
     over = [limit.least - 1, limit.most * 10 + 1, -(10**400), 10**400]
     if limit.kind is float:
         over += [float("nan"), float("inf"), -float("inf")]
@@ -49,29 +183,23 @@ def wrong_values(limit, value):
     if limit.length is None:
         return [*over, (1,)]
     fewest, most = limit.length
-    none = [()] if fewest else []
     value = value or (limit.least,)
     several = [(*value[:-1], bad) for bad in over]
-    return [
-        *several,
-        *none,
-        value[0],
-        "abc",
-        value * (most + 1),
-        *([value[:-1]] if fewest == len(value) else []),
-    ]
+    several += [value[0], "abc", value * (most + 1)]
+    return several + [()] * (fewest > 0) + [value[:-1]] * (fewest == len(value))
 
 
-def test_every_wrong_value_of_every_number_is_one_line():
+def test_every_wrong_value_of_every_key_is_one_line():
     tried = 0
-    for task, values in CONFIGS.values():
-        for key, limit in keys.limits(task, values).items():
-            if key not in values:
-                continue
-            for wrong in wrong_values(limit, values[key]):
+    for values in CONFIGS.values():
+        for name, key in keys.keys_of(values).items():
+            for wrong in wrong_values(key, values[name]):
                 with pytest.raises(InputError) as refused:
-                    keys.check(task, values | {key: wrong})
-                assert str(refused.value).startswith(f"config.{key}: found "), (key, wrong)
+                    keys.check(values | {name: wrong} if name != "task" else values | {"seed": -1})
+                assert str(refused.value).startswith(("config.seed", f"config.{name}: found ")), (
+                    name,
+                    wrong,
+                )
                 assert len(str(refused.value)) < 300 and "\n" not in str(refused.value)
                 tried += 1
     assert tried > 1000
@@ -87,15 +215,22 @@ def test_every_wrong_value_of_every_number_is_one_line():
         ("train_cifar10", "weights.momentum=2", "found 2.0, expected 0 or more and less than 1"),
         ("train_cifar10", "weights.clip_norm=0", "config.weights.clip_norm: found 0.0, expected more than 0"),
         ("train_cifar10", "data.cutout=-3", "config.data.cutout: found -3, expected 0 or more"),
+        ("train_cifar10", "train.decay=line", "config.train.decay: found 'line', expected one of cosine, linear"),
         ("train_imagenet", "data.image_size=100", "found 100, expected a multiple of 32, "),
         ("train_imagenet", "data.jitter=(0.4,)", "found (0.4,), expected 4 numbers, each 0 or more"),
         ("train_imagenet", "data.jitter=(0.4,0.4,0.4,0.6)", "found 0.6 as the strength of hue"),
+        ("train_folder", "data.mean=(a,b,c)", "found ('a', 'b', 'c'), expected 0 to 3 numbers"),
         ("segment_voc", "network.rates=abc", "config.network.rates: found"),
+        ("segment_voc", "network.output_stride=12", "found 12, expected one of 8, 16, 32"),
         ("search_cifar", "network.cells=1000000000", "found 1000000000, expected at most 200"),
         ("search_cifar", "network.channels=3", "found 3, expected a multiple of 2, "),
         ("search_cifar", "data.train_fraction=nan", "found nan, expected more than 0 and less than 1"),
+        ("search_cifar", "data.name=folder:/x", "found 'folder:/x', expected one of cifar10, cifar100"),
+        ("search_cifar", "search.epochs=0", "config.search.epochs: found 0, expected 1 or more"),
+        ("search_folder", "data.name=digits", "config.search.batch_size: found 0, expected 1 or more"),
         ("train_cifar10", "data.name=folder:/x", "found 'folder:/x', expected one of cifar10, cifar100"),
         ("train_imagenet", "data.name=cifar10", "found 'cifar10', expected a set of photographs"),
+        ("train_folder", "data.name=digits", "found 'digits', expected folder:DIR, npz:FILE or a set of TFDS"),
         ("train_imagenet", "run.steps_per_dispatch=1000000", "the images of a dispatch would take"),
     ],
 )  # fmt: skip

@@ -9,7 +9,6 @@ import pytest
 from nge_jax.data import small, source
 from nge_jax.devices import compile_times
 from nge_jax.optim import Linear
-from nge_jax.settings import choices
 from nge_jax.train import build as train_build
 from nge_jax.train import task as train_task
 from nge_jax.train.arguments import DropPath
@@ -71,7 +70,7 @@ def both_programs(with_constants, numbers, with_arguments, steps):
 
 
 @pytest.mark.parametrize("peak, steps, warmup", [(0.025, 390, 0), (0.4, 37, 1), (0.25, 777, 78)])
-@pytest.mark.parametrize("decay", choices.DECAYS)
+@pytest.mark.parametrize("decay", train_build.DECAYS)
 def test_the_rate_is_optaxs(decay, peak, steps, warmup):
     falls = {
         "cosine": optax.cosine_decay_schedule(peak, steps - warmup),

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from nge_jax import cli
-from nge_jax.data.checks import check_complete
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.report import search as search_report
 from nge_jax.report import train as train_report
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
+from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import flatten, load_config
 from nge_jax.space import genotype
 from nge_jax.train import images as training_images

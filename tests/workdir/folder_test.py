@@ -8,10 +8,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
-from nge_jax.settings.configs import flatten, load_config, to_values
+from nge_jax.settings.configs import flatten, to_values
 from nge_jax.workdir import environment
 from nge_jax.workdir import folder as workdir
-from nge_jax.workdir.recorded import YOUNGER, read
+from nge_jax.workdir.recorded import read
 from tests.helpers.workdirs import begin
 
 
@@ -174,35 +174,52 @@ def test_a_run_of_before_the_channels_were_a_key_goes_on_with_its_own(tmp_path, 
         workdir.check(tmp_path, now, overwrite=False)
 
 
-def test_a_config_of_before_a_key_is_read_with_it():
-    """Every younger key is in a shipped config, with the same value."""
-    for task, name in (("search", "search_cifar"), ("train", "train_imagenet")):
-        shipped = flatten(to_values(load_config(name)))
-        other = {"search": "search_folder", "train": "train_cifar10"}[task]
-        shipped = flatten(to_values(load_config(other))) | shipped
-        shipped = flatten(to_values(load_config(f"{task}_folder"))) | shipped
-        for key, value in YOUNGER[task].items():
-            assert shipped[key] == value, key
+OF_0_2 = {  # keys that version 0.1 did not have, with the values for which its runs stand
+    "search.space": "darts",
+    "search.relaxation": "softmax",
+    "search.order": 1,
+    "search.stop_on_skips": 0,
+    "search.max_skips": 8,
+    "search.skip_dropout": 0.0,
+    "search.entropy_weight": 0.0,
+    "search.warmup": 0.0,
+    "search.seeds": [],
+    "search.edge_models": [],
+    "gumbel.first_temperature": 10.0,
+    "gumbel.last_temperature": 0.1,
+    "partial.share": 4,
+}
+HELD_OUT = {"data.test_fraction": 0.2, "data.split_seed": 0, "data.skip_damaged": False}
+TRAINING = {"init_from": "", "train.class_weights": "none"}
 
 
 @pytest.mark.parametrize(
-    "record, lacking",
+    "record, added",
     [
-        ({"task": "search", "search": {"warmup": 0.5}}, 12),
-        ({"task": "search", "data": {"image_size": 32}}, 15),
-        ({"task": "search", "search": {"space": "nas_bench_201"}}, 3),
-        ({"task": "train", "data": {"pad": 4}}, 3),
-        ({"task": "train", "data": {"image_size": 224, "split_seed": 7}}, 4),
-        ({"task": "segment", "data": {"pad": 4}}, 0),
+        ({"task": "search", "data": {"name": "digits"}}, OF_0_2),
+        ({"task": "train", "data": {"name": "cifar10"}}, TRAINING | {"data.alternate_flip": False}),
+        ({"task": "train", "data": {"name": "imagenet2012"}}, TRAINING | HELD_OUT),
+        ({"task": "segment", "data": {"crop": 9}}, {}),
+        ({"task": "segment", "run": {"pictures": 9}}, {"run.skip_nonfinite": 0, "run.eval_batch_size": 4,
+         "run.keep_checkpoints": 2, "run.checkpoint_every_steps": 500, "run.steps_per_dispatch": 1}),
     ],
-)
-def test_a_recorded_config_gets_the_keys_that_it_lacks_and_keeps_others(tmp_path, record, lacking):
+)  # fmt: skip
+def test_a_recorded_config_gets_the_keys_that_it_lacks(tmp_path, record, added):
     (tmp_path / "config.json").write_text(json.dumps(record))
-    given, recorded = flatten(read(tmp_path).to_dict()), flatten(record)
-    assert recorded.items() <= given.items()
-    added = {key: value for key, value in given.items() if key not in recorded}
-    assert added.items() <= YOUNGER.get(record["task"], {}).items()
-    assert len(added) == lacking
+    given = flatten(json.loads(read(tmp_path).to_json()))
+    assert given == flatten(record) | added
+
+
+def test_a_recorded_config_keeps_the_keys_that_it_has(tmp_path):
+    record = {
+        "task": "search",
+        "data": {"name": "folder:x", "split_seed": 7},
+        "search": {"space": "nas_bench_201"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    given = flatten(read(tmp_path).to_dict())
+    assert flatten(record).items() <= given.items()
+    assert given["data.class_fraction"] == 1.0 and "partial.share" not in given
 
 
 def test_each_start_tells_what_it_took(tmp_path):

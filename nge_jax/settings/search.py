@@ -1,0 +1,175 @@
+"""The keys of a search alone, a row each in the paper's order, and the rules by which some follow from others."""
+
+from nge_jax.settings.key import (
+    COUNT,
+    FLOAT,
+    FRACTION,
+    PART,
+    RATE,
+    SEED,
+    USER,
+    Key,
+    Limits,
+    Values,
+)
+from nge_jax.space.spaces import SPACES
+
+# The paper's edge model (Sec. 3.3) and its ablation's (Table 4), see `embedding`.
+EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
+ADJACENCIES = ("printed", "predecessors")
+# The ways of a search by gradient to mix operations, see `search.steps.relaxation`.
+RELAXATIONS = ("softmax", "gumbel", "partial")
+# The paper's gradient, which needs no strategy, and the strategies that ask for cells.
+STRATEGIES = ("gradient", "reinforce", "evolution", "random")
+
+PAPER, SILENT = "paper Sec. 4.1", "paper silent, DARTS value"
+POSITIVE = Limits(float, 0, FLOAT, above=True)
+SKIPS = Limits(int, 0, 8)  # a cell has eight edges
+DARTS = ("darts",)  # the space whose cells are trained, and for which strategies ask
+
+# fmt: off
+KEYS = (
+    Key("data.train_fraction", 0.5, PART, PAPER,
+        "Part of the training images that trains the weights; the others train P."),
+    Key("data.class_fraction", 1.0, Limits(float, 0, 1, above=True), "",
+        "Part of each class's images that is used, drawn by data.split_seed. Below 1 each class is divided between the "
+        "weights and P; else all images together are.",
+        kinds=(USER,), since="0.2"),
+    Key("data.table", "", None, "",
+        "The benchmark's accuracies, an .npz by experiments/convert_nas_bench_201.py. The search does not read them. "
+        "Empty: none are reported.",
+        spaces=("nas_bench_201",), since="0.2", changes_result=False),
+    Key("network.remat", False, None, "",
+        "Computes each cell again in the backward pass, to save memory."),
+
+    Key("search.strategy", "gradient", STRATEGIES, "paper Algorithm 1",
+        "How a cell is found: by the gradient, or by a strategy that asks the supernet for one cell after another.",
+        label="Strategy"),
+    Key("search.space", "darts", tuple(SPACES), "paper Sec. 4.1",
+        "The search space; search_nas_bench_201 searches the other one.", since="0.2"),
+    Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
+        "How a step mixes operations: all by P; one an edge, drawn from P (gumbel, GDAS); all by P on a part of the "
+        "channels, with learned weights of the edges (partial, PC-DARTS).",
+        since="0.2", label="Relaxation"),
+    Key("search.edge_model", "nge", EDGE_MODELS, "paper Sec. 3.3; the others Table 4",
+        "How P is computed: by graph convolution, or by one of the ablation's models.", label="Edge model"),
+    Key("search.adjacency", "printed", ADJACENCIES, "paper Eq. 6 as printed",
+        'Edges of the graph of nge; "predecessors" is what Eq. 6 probably means.'),
+    Key("search.alternation", "epoch", ("epoch", "batch"), "paper Algorithm 1",
+        'Turns of the weights and the embedding; "batch" alternates as DARTS does.'),
+    Key("search.order", 1, Limits(int, 1, 2), "",
+        "2: DARTS's second order, which needs alternation by batches. An embedding step takes four gradients then.",
+        since="0.2"),
+    Key("search.batch_size", 64, Limits(int, 1, 1_048_576), SILENT,
+        "Images of a step, over all devices.", by_data="at most 64, a fourth of a half or less"),
+    Key("search.epochs", 25, Limits(int, 1, 100_000), PAPER,
+        "Epochs.", by_data="about 1,000 updates, 10 to 50 epochs", in_program=False),
+    Key("search.images_per_epoch", 0, Limits(int, 0, COUNT), "", "Images of each half in an epoch. 0: all of them."),
+    Key("search.stop_on_skips", 0, SKIPS, "DARTS+; the paper has none",
+        "Skip connections in the normal cell at which the search ends early. 0: never.", since="0.2"),
+    Key("search.max_skips", 8, SKIPS, "P-DARTS; the paper has none",
+        "Skip connections in the normal cell derived; the weakest beyond give way. 8: no limit.", since="0.2"),
+    Key("search.skip_dropout", 0.0, FRACTION, "P-DARTS; the paper has none",
+        "Rate at which the first steps leave out skip connections, falling along a line to 0.",
+        since="0.2", in_program=False),
+    Key("search.entropy_weight", 0.0, RATE, "DA2S; the paper has none",
+        "Weight of P's entropy, in nats, in the embedding's loss. It grows along a line from 0 in the first epoch to "
+        "this in the last, and makes a search end in a choice.",
+        since="0.2", in_program=False),
+    Key("search.warmup", 0.0, FRACTION, "the paper has none; PC-DARTS: 0.3 (15 of 50)",
+        "Part of the epochs, at the start, in which w alone learns and the embedding is held.",
+        since="0.2", in_program=False),
+    Key("search.seeds", (), SEED._replace(length=(0, 64)), "",
+        "(0, 1, 2, 3): a search of each of these seeds, all in one program, each with a folder in the workdir; `seed` "
+        "is not used then. (): one search.",
+        since="0.2"),
+    Key("search.edge_models", (), EDGE_MODELS, "",
+        '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; `edge_model` is not '
+        "used then. (): one edge model.",
+        since="0.2"),
+    Key("search.train_config", "configs/train_cifar10.py", None, "",
+        "The config that trains the cell found; it is named, not run.", spaces=DARTS),
+
+    Key("embedding.learning_rate", 6e-4, RATE, PAPER, "Learning rate.", in_program=False),
+    Key("embedding.weight_decay", 1e-3, RATE, PAPER, "Weight decay, as a part of the gradient.", in_program=False),
+    Key("embedding.b1", 0.5, FRACTION, SILENT, "Adam's first beta."),
+    Key("embedding.b2", 0.999, FRACTION, SILENT, "Adam's second beta."),
+
+    Key("gumbel.first_temperature", 10.0, POSITIVE, "GDAS",
+        "Temperature of the first epoch; it falls along a line.", since="0.2", in_program=False),
+    Key("gumbel.last_temperature", 0.1, POSITIVE, "GDAS",
+        "Temperature of the last epoch.", since="0.2", in_program=False),
+    Key("partial.share", 4, Limits(int, 2, 2048), "PC-DARTS",
+        "The operations mix one channel in so many.", spaces=DARTS, since="0.2"),
+
+    Key("reinforce.learning_rate", 1e-3, RATE, "", "Adam's learning rate, on the edge model.",
+        spaces=DARTS, in_program=False),
+    Key("reinforce.entropy_weight", 1e-3, RATE, "", "Weight of the policy's entropy, in nats, beside the reward.",
+        spaces=DARTS),
+    Key("reinforce.baseline_decay", 0.9, FRACTION, "", "Decay of the moving average of rewards.", spaces=DARTS),
+    Key("evolution.population", 30, Limits(int, 1, 100_000), "",
+        "The latest cells, among which parents are chosen. The first are random.", spaces=DARTS),
+    Key("evolution.tournament", 20, Limits(int, 1, 100_000), "",
+        "Cells of the population that are drawn with replacement; the best is the parent.", spaces=DARTS),
+    Key("evolution.proposals", 16, Limits(int, 1, 10_000), "",
+        "Children of a parent. The edge model's favorite among them is evaluated.", spaces=DARTS),
+    Key("evolution.memory", 100, Limits(int, 1, 1_000_000), "",
+        "The latest cells that teach the edge model; older rewards are lower, because w was worse.", spaces=DARTS),
+    Key("evolution.train_steps", 3, Limits(int, 0, 10_000), "",
+        "Steps of Adam on the edge model after each cell.", spaces=DARTS),
+    Key("evolution.learning_rate", 1e-3, RATE, "", "Adam's learning rate.", spaces=DARTS, in_program=False),
+    Key("evolution.rank_scale", 3.0, POSITIVE, "",
+        "A cell of rank r teaches with weight exp(-r / rank_scale).", spaces=DARTS, in_program=False),
+    Key("evolution.entropy_weight", 0.03, RATE, "", "Weight of the distribution's entropy, in nats.", spaces=DARTS),
+    Key("final.candidates", 10, Limits(int, 1, 10_000), "", "The best cells of the history that are compared.",
+        spaces=DARTS),
+    Key("final.batches", 20, Limits(int, 1, 1_000_000), "",
+        "Batches of the validation half for each candidate. Paper silent: one batch is a noisy reward.", spaces=DARTS),
+
+    Key("run.random_cells", 5, Limits(int, 0, 1000), "",
+        "Random cells that the report shows beside the cell found, evaluated in the same weights. 0: none.",
+        since="0.2", changes_result=False),
+)  # fmt: on
+
+
+# The part of the embedding's rate that is left where operations are drawn and edges share the embedding. At this rate P
+# has decided at the end of a search, not before.
+DRAWN_PART = 1 / 16
+
+
+def slow_drawn(values: Values) -> dict[str, float]:
+    """Slows an embedding whose steps move all edges at once, where operations are drawn.
+
+    The gradient through a draw is weaker than the decay, and Adam makes steps of the same length from both. By the
+    paper's settings the matrices decay to nothing and P ends uniform. Without decay the paper's rate settles on an
+    operation before its weights are trained. Free logits keep the paper's rate and, as GDAS's, a decay.
+    """
+    if values["search.relaxation"] != "gumbel" or values["search.edge_model"] == "alpha":
+        return {}
+    rate = "embedding.learning_rate"
+    return {rate: DRAWN_PART * values[rate], "embedding.weight_decay": 0.0}
+
+
+def widen_partial(values: Values) -> dict[str, int]:
+    """Gives the sizes for CPUs enough channels to share with the relaxation partial."""
+    if values["search.relaxation"] != "partial":
+        return {}
+    least = 2 * values["partial.share"]
+    return {"network.channels": max(values["network.channels"], least)}
+
+
+def speed_free_logits(values: Values) -> dict[str, float]:
+    """Gives strategies the rates for logits without a network before them, which did well on NAS-Bench-201.
+
+    The search by gradient reads none of these keys.
+    """
+    if values["search.strategy"] == "gradient" or values["search.edge_model"] != "alpha":
+        return {}
+    return {
+        "reinforce.learning_rate": 0.3,
+        "reinforce.entropy_weight": 0.02,
+        "evolution.learning_rate": 0.03,
+    }
+
+
+RULES = (slow_drawn, widen_partial, speed_free_logits)
