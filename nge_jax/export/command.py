@@ -122,7 +122,11 @@ def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> N
       InputError: one of the files is there or cannot be written, or a package is not installed, or TensorFlow cannot
         read what it has written.
     """
-    for package, needs in (("safetensors", "stablehlo"), ("onnx", "onnx")):
+    for package, needs in (
+        ("safetensors", "stablehlo"),
+        ("onnx", "onnx"),
+        ("tensorflow", "saved_model"),
+    ):
         if needs in formats and importlib.util.find_spec(package) is None:
             raise InputError(f"{package} is not installed, pip install {package}")
     names = [name for form in formats for name in FORMATS[form]]
