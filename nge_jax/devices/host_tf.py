@@ -1,4 +1,4 @@
-"""TensorFlow as a library of the host: reads prepared data sets and writes TensorBoard events.
+"""TensorFlow as a library of the host: reads TFDS's data sets and writes SavedModels.
 
 TensorFlow takes seconds to import and would claim an accelerator's memory, so nothing imports it at module level.
 """

@@ -4,6 +4,10 @@ The function is traced with its weights as constants, and what follows from cons
 batch normalization becomes a product and a sum. Loops are unrolled, calls inlined; of operations with a form for each
 platform the library's is taken. Arrays stay [N, H, W, C]; convolutions and pools are transposed around, which runtimes
 undo. Only `export` needs this, and the package `onnx`.
+
+By hand: jax2onnx 0.17.1 converts none of the three networks that the tests compare. Its own forms of calls and pools
+fail in them, it does not know `platform_dependent`, it loses a reshape's `dimensions`, and it needs orbax-checkpoint
+below 0.12.
 """
 
 import itertools

@@ -29,6 +29,7 @@ WEIGHTS = "weights.npz"  # of a network that was exported to be loaded again
 CONFUSION = "confusion.json"  # of a training's test
 # For TensorBoard, pictures of the run's end: written as a whole, and by their names read after all others.
 EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
+EVENT_EXAMPLES = "events.out.tfevents.9999999999.examples"
 EXAMPLES = "examples"  # pictures of a segmentation's test, beside the report
 REPORT_MARKDOWN, REPORT = (
     "report.md",
