@@ -1,6 +1,7 @@
-"""What does without TensorFlow: every command, unless it reads a set of TFDS; and what the lean install is made of."""
+"""The lean install: no command but those that read a set of TFDS needs TensorFlow, and these say so."""
 
 import json
+import re
 import shlex
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from nge_jax.space import genotype
+from tests.conftest import ROOT
 from tests.data.voc_segmentation.batches_test import write_devkit
 from tests.helpers.small_training import SMALL
 
@@ -163,3 +165,13 @@ def test_what_reads_a_set_of_tfds_says_in_a_line_what_to_install(python, folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [[2, f"error: {line}"] for line in lines]
     assert not (folder / "out").exists() and not (folder / "w").exists()
+
+
+def test_the_lean_list_is_the_whole_without_tensorflow():
+    core, whole = (
+        [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+        for name in ("requirements-core.txt", "requirements.txt")
+    )
+    assert whole[: len(core)] == core
+    names = [re.match(r"[\w-]+", line)[0] for line in whole[len(core) :]]
+    assert names == ["tensorflow-datasets", "tensorflow-cpu", "tensorflow", "importlib-resources"]

@@ -5,9 +5,8 @@ batch normalization becomes a product and a sum. Loops are unrolled, calls inlin
 platform the library's is taken. Arrays stay [N, H, W, C]; convolutions and pools are transposed around, which runtimes
 undo. Only `export` needs this, and the package `onnx`.
 
-By hand: jax2onnx 0.17.1 converts none of the three networks that the tests compare. Its own forms of calls and pools
-fail in them, it does not know `platform_dependent`, it loses a reshape's `dimensions`, and it needs orbax-checkpoint
-below 0.12.
+jax2onnx 0.17.1 does not replace it: it converts none of the three networks that the tests compare. It does not know
+`platform_dependent`, loses a reshape's `dimensions` in silence, and needs orbax-checkpoint below 0.12.
 """
 
 import itertools

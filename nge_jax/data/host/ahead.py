@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-# By hand: Executor.map starts all of its calls at once, and is given a limit by Python 3.14 only.
+# Executor.map starts all of its calls at once; only Python 3.14 gives it a limit.
 
 
 def in_order(function: Callable, items: Iterable, most: int) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """Random numbers that follow from a seed of two numbers alone: Philox 4x32-10, in numpy.
 
 The streams are those of TensorFlow's stateless functions, bit for bit: a data set has the same crops whichever of the
-two draws them. By hand, because numpy's Philox has words of 64 bits and another stream.
+two draws them. Written here, because numpy's Philox has words of 64 bits and another stream.
 
 Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011).
 """
@@ -13,7 +13,7 @@ STEPS = np.array([0x9E3779B9, 0xBB67AE85], np.uint64)  # added to the key in eac
 ROUNDS = 10
 SCRAMBLE = np.array([0x3EC8F720, 0x02461E29], np.uint64)  # TensorFlow's key, which mixes a seed
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-FRACTION, ONE = np.uint32(0x007FFFFF), np.uint32(0x3F800000)  # of a float32: 23 bits; the number 1
+FRACTION, ONE = np.uint32(0x007FFFFF), np.uint32(0x3F800000)  # float32: its 23 bits; the number 1
 
 
 def words(seeds: np.ndarray, count: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Crops of image files, decoded by PIL; records of a TFDS set are cropped by `decode`, TensorFlow's.
 
-Both choose the same windows and resize alike. They differ by a few levels in the first and the last columns of some
-JPEGs' crops: TensorFlow interpolates their chroma from the crop alone, PIL from the whole image.
+Both choose the same windows and resize alike. They differ by a few levels at the edges of some JPEGs' crops, where
+TensorFlow interpolates the chroma from the crop alone, and PIL from the whole image.
 """
 
 import io
@@ -17,7 +17,7 @@ from nge_jax.data.photographs import pixels
 # torchvision's RandomResizedCrop: the crop's area as a part of the image's, and its width to height.
 AREA, ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
 CENTER = 224 / 256  # the test resizes the shorter side to 256 and cuts 224 from the middle
-SCALES = (1, 2, 4, 8)  # by which libjpeg shrinks while it decodes
+SCALES = (1, 2, 4, 8)  # libjpeg shrinks by these while it decodes
 
 Window = tuple[int, int, int, int]  # y, x, height, width
 

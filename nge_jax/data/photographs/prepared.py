@@ -81,7 +81,7 @@ def batches(
             yield batch
             done += 1
     except tf.errors.OpError as error:
-        # Which image it was TensorFlow does not say; it is one of the next.
+        # TensorFlow does not say which image it was; it is one of the next.
         for index in indices[done * batch_size :]:
             if refused := refusal(examples, index, error):
                 raise refused from error

@@ -9,7 +9,7 @@ import numpy as np
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.record_index import Records
 from nge_jax.devices import host_tf
-from nge_jax.errors import InputError
+from nge_jax.errors import ArgumentError, InputError
 
 READ = 64  # records read by one call
 SKIP = "config.data.skip_damaged=True leaves such images out"
@@ -55,7 +55,7 @@ def read_labels(split: Split) -> np.ndarray:
         examples = tf.io.parse_example(record_index.read(split.records, indices), split.features)
         return examples[label].numpy().astype(np.int32)
 
-    # Beside the labels lie the images: of a large set this is a long time of waiting for the disk.
+    # The images lie beside the labels: a large set is a long time of waiting for the disk.
     with ThreadPoolExecutor(record_index.THREADS) as pool:
         parts = pool.map(of, range(0, len(split.records.file), READ))
         return np.concatenate([np.zeros(0, np.int32), *parts])
@@ -83,7 +83,7 @@ def intact(split: Split) -> tuple[Split, list[str]]:
     return subset(split, chosen), names
 
 
-def damage(split: Split, index: int) -> InputError | None:
+def damage(split: Split, index: int) -> ArgumentError | None:
     """Decodes the image of an example; returns its refusal, or None if it can be read."""
     try:
         (data,) = encoded_images(split, [index])

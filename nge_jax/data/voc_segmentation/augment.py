@@ -13,7 +13,7 @@ from nge_jax.data.host import draws, resample
 from nge_jax.data.voc_segmentation.devkit import IGNORE
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-LARGEST = 2**31 - 1  # of the whole numbers that TensorFlow's crop draws
+LARGEST = 2**31 - 1  # TensorFlow's crop draws whole numbers below it
 
 
 def augment(
@@ -30,26 +30,23 @@ def augment(
     """
     scale_seed, crop_seed, flip_seed = draws.split(seed[None], 3)
     factor = SCALES[draws.words(scale_seed, 1)[0, 0] % len(SCALES)]
-    size = tuple(scaled(side, factor) for side in image.shape[:2])
-    places = draws.words(crop_seed, 2)[0] % LARGEST
-    window = tuple(
-        slice(start, start + crop)
-        for start in (
-            int(place) % (max(side, crop) - crop + 1)
-            for place, side in zip(places, size, strict=True)
-        )
+    height, width = (round(side * factor) for side in image.shape[:2])
+    places = (draws.words(crop_seed, 2)[0] % LARGEST).tolist()
+    rows, columns = (
+        _span(place, side, crop) for place, side in zip(places, (height, width), strict=True)
     )
-    image, mask = pad(
-        resample.bilinear(image, size, window), resample.nearest(mask, size)[window], crop, mean
-    )
+    image = resample.bilinear(image, (height, width), (rows, columns))
+    mask = resample.nearest(mask, (height, width))[rows, columns]
+    image, mask = pad(image, mask, crop, mean)
     if draws.uniform(flip_seed, 1)[0, 0] < 0.5:
         image, mask = image[:, ::-1], mask[:, ::-1]
     return image, mask[..., 0]
 
 
-def scaled(side: int, factor: float) -> int:
-    """Makes a side `factor` times as long, rounded to whole pixels."""
-    return round(side * factor)
+def _span(place, side, crop):
+    """Chooses by a whole number where on a side, padded to `crop` if it is shorter, the crop lies."""
+    start = place % (max(side, crop) - crop + 1)
+    return slice(start, start + crop)
 
 
 def pad(
