@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nge_jax.data import spec
-from nge_jax.data.photographs import pixels
+from nge_jax.data.photographs import crop, pixels
 from nge_jax.errors import InputError
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten, load_config, read_config
@@ -177,6 +177,7 @@ def test_images(image, changes, end):
         lambda: pixels.decode(data, 3),
         lambda: pixels.fitted(data, 8, 8, 1),
         lambda: pixels.for_tensorflow(data),
+        lambda: crop.center_crop(data, 8),
         lambda: pixels.check(data),
         lambda: pixels.is_gray(data),
     ):

@@ -34,6 +34,7 @@ from PIL import Image, ImageEnhance
 
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import jitter, record_index
+from nge_jax.data.photographs.split import Split
 from nge_jax.devices import host_tf
 
 _DIR = flags.DEFINE_string("data_dir", "", "tfds folder")
@@ -99,7 +100,7 @@ def main(_) -> None:
     print(f"flip, jitter and normalization on this core: {jitter_rate(image_set):.0f} images/s")
 
 
-def encoded_images(split: imagenet.Split, count: int) -> list[bytes]:
+def encoded_images(split: Split, count: int) -> list[bytes]:
     """Reads the first images of a split as they are in its files."""
     records = record_index.read(split.records, range(count))
     if split.labels is not None:

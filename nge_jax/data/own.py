@@ -15,8 +15,9 @@ from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs import pixels, record_index
-from nge_jax.data.photographs.batches import FOLDER, READ, Split
+from nge_jax.data.photographs.batches import FOLDER
 from nge_jax.data.photographs.folder import TRAIN
+from nge_jax.data.photographs.split import READ, Split, encoded_images, read_labels, subset
 from nge_jax.errors import ArgumentError
 from nge_jax.workdir.names import listed
 
@@ -119,11 +120,11 @@ def _drawn(images, seed, fraction):
     """Leaves out of each class but a part of the images to train on."""
     train = images.parts[TRAIN]
     is_read = isinstance(train, Arrays)
-    labels = train.labels if is_read else imagenet.read_labels(train)
+    labels = train.labels if is_read else read_labels(train)
     chosen = image_folder.hold_out(labels, seed, fraction, leave=0)
-    subset = Arrays._make(a[chosen] for a in train) if is_read else imagenet.subset(train, chosen)
+    used = Arrays._make(a[chosen] for a in train) if is_read else subset(train, chosen)
     note = f"data: {chosen.sum():,} of the {len(chosen):,} images to train on are used, {fraction:.3g} of each class"
-    return images._replace(parts={**images.parts, TRAIN: subset}, notes=(*images.notes, note))
+    return images._replace(parts={**images.parts, TRAIN: used}, notes=(*images.notes, note))
 
 
 def has_large_stem(stem: str, image_size: int) -> bool:
@@ -159,7 +160,7 @@ def _typical_side(split):
     sides, refusal = [], ArgumentError("images", "found none")
     for index in indices:
         try:
-            (data,) = imagenet.encoded_images(split, [index])
+            (data,) = encoded_images(split, [index])
             sides.append(min(pixels.size(data)))
         except pixels.UNREADABLE as error:  # said when all are read, or skipped then
             refusal = pixels.refused(record_index.name(split.records, index), error)
@@ -183,7 +184,7 @@ def _count_channels(images):
 def _is_colored(split, index):
     try:
         if split.features is not None:
-            return not pixels.is_gray(imagenet.encoded_images(split, [index])[0])
+            return not pixels.is_gray(encoded_images(split, [index])[0])
         with files.open_regular(split.records.paths[split.records.file[index]]) as file:
             return not pixels.is_gray(file)
     except pixels.UNREADABLE:  # said when all are read, or skipped then

@@ -1,9 +1,11 @@
 """A prepared data set of TFDS: found on the disk, or downloaded if that needs no account."""
 
 import contextlib
+import importlib.util
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -14,6 +16,7 @@ from nge_jax.errors import ArgumentError
 
 INFO = "dataset_info.json"  # the last file that TFDS writes of a data set
 REACH_SECONDS = 10  # how long to wait for the data set's site before giving up
+PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "tensorflow": "tensorflow"}
 
 
 def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
@@ -25,7 +28,7 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
       instead: what the error advises where the data cannot be downloaded.
 
     Raises:
-      ArgumentError: unknown name, or the data is neither there nor downloadable.
+      ArgumentError: unknown name, or the data is neither there nor downloadable, or TFDS is not installed.
     """
     dataset = _find(name, data_dir)
     import tensorflow_datasets as tfds
@@ -102,15 +105,40 @@ def image_and_label(dataset: Any, name: str) -> tuple[str, str]:
 
 def _find(name, data_dir):
     """Finds a set's builder, be the set prepared or not."""
-    host_tf.tensorflow()
-    import tensorflow_datasets as tfds
-
+    tfds = tensorflow_datasets(name, "name")
     with quietly():
         try:
             return tfds.builder(name, data_dir=data_dir or None)
         except (ValueError, AssertionError) as error:  # no such set; configuration; version
             reason = str(error).strip().splitlines()[0]
             raise ArgumentError("name", f"tfds has no {name!r} ({reason})") from error
+
+
+def tensorflow_datasets(data: str, argument: str) -> ModuleType:
+    """Imports `tensorflow_datasets`, with TensorFlow kept away from GPUs and TPUs.
+
+    Args:
+      data: name of the data set that is asked for.
+      argument: the one to refuse.
+
+    Raises:
+      ArgumentError: one of the two packages is not installed.
+    """
+    absent = [package for module, package in PACKAGES.items() if not _is_installed(module)]
+    if absent:
+        raise ArgumentError(
+            argument,
+            f"{data} is read by TFDS, found no {' and no '.join(absent)}, expected both: "
+            f"pip install {' '.join(PACKAGES.values())}",
+        )
+    host_tf.tensorflow()
+    import tensorflow_datasets as tfds
+
+    return tfds
+
+
+def _is_installed(module):
+    return importlib.util.find_spec(module) is not None
 
 
 def _refuse_too_deep(dataset, data_dir):

@@ -11,10 +11,9 @@ from PIL import Image, ImageOps
 from nge_jax.data.folders import inventory
 from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
-from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import pixels, record_index
-from nge_jax.data.photographs.batches import READ
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
+from nge_jax.data.photographs.split import READ, SKIP, encoded_images, read_labels
 from nge_jax.data.small import SmallDataset
 from nge_jax.errors import ArgumentError, InputError
 
@@ -142,19 +141,18 @@ def _read(part, shape, budget_gb):
         indices = range(start, min(start + READ, count))
         index = start
         try:
-            for index, data in zip(indices, imagenet.encoded_images(part, indices), strict=True):
+            for index, data in zip(indices, encoded_images(part, indices), strict=True):
                 images[index] = pixels.fitted(data, *shape)
         except pixels.UNREADABLE as error:
             # They are read together before the first is decoded: which could not be, the error itself says.
             unread = error.filename if isinstance(error, OSError) else None
             name = unread or record_index.name(part.records, index)
             refusal = pixels.refused(name, error)
-            hint = "config.data.skip_damaged=True leaves such images out"
-            raise ArgumentError(refusal.argument, f"{refusal.reason}; {hint}") from error
+            raise ArgumentError(refusal.argument, f"{refusal.reason}; {SKIP}") from error
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(fill, range(0, count, READ)))
-    return images, imagenet.read_labels(part)
+    return images, read_labels(part)
 
 
 def _check_room(total):

@@ -16,6 +16,7 @@ from nge_jax.data import order as data_order
 from nge_jax.data import small
 from nge_jax.data.folders import inventory
 from nge_jax.data.photographs import batches as imagenet
+from nge_jax.data.photographs.split import read_labels, subset
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec, Inventory
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.devices import parallel
@@ -167,13 +168,13 @@ def streamed(
     processes = jax.process_index(), jax.process_count()
     found = inventory.take(images.root, images.splits, images.class_names)
     train, held_out = _hold_out(images.train_examples, validation, seed)
-    validated = images.validation or imagenet.subset(images.train, held_out)
+    validated = images.validation or subset(images.train, held_out)
     # What can be evaluated stands where the test split stands.
     held_out_sets = {
         "validation": images._replace(test=validated, test_examples=len(validated.records.file)),
         "test": images,
     }
-    images = images._replace(train=imagenet.subset(images.train, train), train_examples=len(train))
+    images = images._replace(train=subset(images.train, train), train_examples=len(train))
 
     def epoch(number, spans):
         batches = imagenet.train_batches(images, seed, number, batch_size, spans[0][0], *processes)
@@ -199,7 +200,7 @@ def streamed(
         notes=images.notes,
         drawn=images.held_out,
         inventory=found,
-        train_labels=lambda: imagenet.read_labels(images.train),
+        train_labels=lambda: read_labels(images.train),
     )
 
 

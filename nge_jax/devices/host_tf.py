@@ -1,4 +1,4 @@
-"""Imports TensorFlow for work on the host, such as reading prepared data sets.
+"""Imports TensorFlow as a library of the host: it reads the data sets of TFDS and writes SavedModels.
 
 TensorFlow takes seconds to import and would claim an accelerator's memory, so nothing imports it at module level.
 """

@@ -7,6 +7,7 @@ writes
                          and TPU; images: uint8 [N, H, W, C] of any N (they are normalized inside), logits: float32
                          [N, classes], of a segmentation [N, H, W, classes]
   weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
+  weights.txt            a table of these arrays: names, shapes, sizes, means and deviations
   dataset.json           the images' shape, the labels of the classes
 and, where --formats asks for them,
   network.onnx           the same function with its weights, images -> logits, for ONNX runtimes (the package onnx)
@@ -25,6 +26,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from clu import parameter_overview
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from nge_jax import files
@@ -41,12 +43,12 @@ from nge_jax.train.trained import Trained
 from nge_jax.workdir import artifacts
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-PROGRAM, WEIGHTS = "network.stablehlo", "weights.safetensors"
+PROGRAM, WEIGHTS, TABLE = "network.stablehlo", "weights.safetensors", "weights.txt"
 ONNX, SAVED_MODEL = "network.onnx", "saved_model"
 INPUT, OUTPUT = "images", "logits"  # of the graph
 # What each format writes, beside dataset.json.
 FORMATS = {
-    "stablehlo": (PROGRAM, WEIGHTS),
+    "stablehlo": (PROGRAM, WEIGHTS, TABLE),
     "onnx": (ONNX,),
     "saved_model": (SAVED_MODEL,),
     "npz": (artifacts.WEIGHTS, artifacts.CONFIG, artifacts.GENOTYPE),
@@ -77,6 +79,17 @@ def onnx_model(network: Trained) -> Any:
     """Makes the `onnx.ModelProto` of `images -> logits`, for any number of images."""
     logits = partial(trained.logits, network.module, network.spec, _without_auxiliary(network))
     return onnx_graph.convert(logits, network.spec.shape, jnp.uint8, names=(INPUT, OUTPUT))
+
+
+def write_stablehlo(network: Trained, folder: Path) -> None:
+    """Writes the program, its weights, and a table of them for whoever looks for an array by its name."""
+    from safetensors import numpy as safetensors
+
+    weights = flat_weights(network)
+    (folder / PROGRAM).write_bytes(program(network).serialize())
+    # Its own writer would make a file that others cannot read.
+    (folder / WEIGHTS).write_bytes(safetensors.save(weights))
+    (folder / TABLE).write_text(f"{parameter_overview.get_parameter_overview(weights)}\n")
 
 
 def write_saved_model(network: Trained, folder: Path) -> None:
@@ -122,7 +135,11 @@ def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> N
       InputError: one of the files is there or cannot be written, or a package is not installed, or TensorFlow cannot
         read what it has written.
     """
-    for package, needs in (("safetensors", "stablehlo"), ("onnx", "onnx")):
+    for package, needs in (
+        ("safetensors", "stablehlo"),
+        ("onnx", "onnx"),
+        ("tensorflow", "saved_model"),
+    ):
         if needs in formats and importlib.util.find_spec(package) is None:
             raise InputError(f"{package} is not installed, pip install {package}")
     names = [name for form in formats for name in FORMATS[form]]
@@ -136,11 +153,7 @@ def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> N
 
 def _write_formats(network, folder, formats):
     if "stablehlo" in formats:
-        from safetensors import numpy as safetensors
-
-        (folder / PROGRAM).write_bytes(program(network).serialize())
-        # Its own writer would make a file that others cannot read.
-        (folder / WEIGHTS).write_bytes(safetensors.save(flat_weights(network)))
+        write_stablehlo(network, folder)
     if "onnx" in formats:
         (folder / ONNX).write_bytes(onnx_model(network).SerializeToString())
     if "npz" in formats:

@@ -4,6 +4,9 @@ The function is traced with its weights as constants, and what follows from cons
 batch normalization becomes a product and a sum. Loops are unrolled, calls inlined; of operations with a form for each
 platform the library's is taken. Arrays stay [N, H, W, C]; convolutions and pools are transposed around, which runtimes
 undo. Only `export` needs this, and the package `onnx`.
+
+jax2onnx 0.17.1 does not replace it: it converts none of the three networks that the tests compare. It does not know
+`platform_dependent`, loses a reshape's `dimensions` in silence, and needs orbax-checkpoint below 0.12.
 """
 
 import itertools

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from nge_jax.console.waiting import say
-from nge_jax.devices import distributed, host_tf, parallel
+from nge_jax.devices import distributed, parallel
+from nge_jax.files import write_atomically
 from nge_jax.networks import transfer as network_transfer
 from nge_jax.networks.transfer import Variables
 from nge_jax.report.figure import save
@@ -22,7 +23,7 @@ from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
 from nge_jax.train.step import TrainState
 from nge_jax.train.task import count_skipped
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, tensorboard
 
 
 def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None) -> Task:
@@ -64,7 +65,7 @@ def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None
         if distributed.is_first() and evaluation.shown:
             figure = segment_pictures.examples_figure(evaluation.shown, source.spec.labels)
             save(figure, path / artifacts.EXAMPLES)
-            _write_events(path, int(state.step), evaluation.shown)
+            _show_examples(path, int(state.step), evaluation.shown)
         return _metrics(evaluation, source.spec.labels)
 
     return Task(
@@ -110,17 +111,13 @@ def iou_name(label: str) -> str:
     return f"test_iou_{label}"
 
 
-def _write_events(path: Path, step: int, shown: list[SegmentedImage]) -> None:
-    """Writes the pictures for TensorBoard in a file of their own, by TensorFlow, which has read them."""
-    host_tf.tensorflow()
-    from clu import metric_writers
-
-    writer = metric_writers.SummaryWriter(str(path))
-    pictures = {
-        f"{artifacts.EXAMPLES}/{e.name}": segment_pictures.side_by_side(e)[None] for e in shown
+def _show_examples(path: Path, step: int, shown: list[SegmentedImage]) -> None:
+    """Writes the pictures for TensorBoard, in a file of their own."""
+    pngs = {
+        f"{artifacts.EXAMPLES}/{e.name}": tensorboard.encode_png(segment_pictures.side_by_side(e))
+        for e in shown
     }
-    writer.write_images(step, pictures)
-    writer.close()
+    write_atomically(path / artifacts.EVENT_EXAMPLES, tensorboard.pictures(step, pngs))
 
 
 def _metrics(evaluation: SegmentationEvaluation, labels: tuple[str, ...]) -> dict[str, Any]:

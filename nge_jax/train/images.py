@@ -13,7 +13,8 @@ from nge_jax.data.npz import Arrays
 from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import pixels
-from nge_jax.data.photographs.batches import ImageSet, Split
+from nge_jax.data.photographs.batches import ImageSet
+from nge_jax.data.photographs.split import Split
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError, arguments_as

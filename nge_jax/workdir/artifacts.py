@@ -34,6 +34,7 @@ WEIGHTS = "weights.npz"
 CONFUSION = "confusion.json"
 # Pictures of the run's end for TensorBoard. The file is written as a whole, and TensorBoard reads it after all others.
 EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
+EVENT_EXAMPLES = "events.out.tfevents.9999999999.examples"
 # Pictures of a segmentation's test, beside the report.
 EXAMPLES = "examples"
 # The HTML report is the last file that any task writes.

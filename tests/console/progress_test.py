@@ -14,6 +14,7 @@ from nge_jax.errors import InputError
 from nge_jax.files import half_written
 from nge_jax.workdir import tensorboard
 from nge_jax.workdir.metrics_log import MetricsLog, show_pictures
+from tests.helpers.events import read_events
 from tests.helpers.terminal import Clock, Terminal
 
 
@@ -118,22 +119,6 @@ def test_a_resumed_run_ends_with_the_same_rows(tmp_path):
     assert rows(tmp_path) == written
     MetricsLog(tmp_path, 0).close()  # there was no checkpoint
     assert rows(tmp_path) == []
-
-
-def read_events(path):
-    """Reads a workdir's data by tag as TensorBoard does: (step, value) of numbers, and the tensors of other data."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
-    shown = {
-        tag: [(event.step, make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
-        for tag in events.Tags()["tensors"]
-    }
-    return {
-        tag: [(step, value.item() if not value.shape else value) for step, value in points]
-        for tag, points in shown.items()
-    }
 
 
 def test_tensorboard_gets_the_numbers_in_groups_and_json_plain_ones(tmp_path):

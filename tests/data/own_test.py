@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nge_jax.data import own, resized, small, source, spec
-from nge_jax.data.photographs.batches import read_labels
+from nge_jax.data.photographs.split import read_labels
 from nge_jax.devices.parallel import Batches
 from nge_jax.errors import InputError
 from nge_jax.search import images as search_images

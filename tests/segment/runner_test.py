@@ -1,5 +1,6 @@
 """Segmentation: the step compared with plain arithmetic, the runner, resuming, the backbone, test and predictions."""
 
+import io
 import json
 from functools import partial
 
@@ -28,6 +29,7 @@ from nge_jax.runtime import checkpoint
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import evaluate as segment_evaluate
+from nge_jax.segment import pictures
 from nge_jax.segment import runner as segment_runner
 from nge_jax.segment import step as segment_step
 from nge_jax.segment import task as segment_task
@@ -38,6 +40,7 @@ from nge_jax.train import step as train_step
 from nge_jax.train import trained
 from nge_jax.train.arguments import make_optimizer
 from tests.helpers.devkits import write_devkit
+from tests.helpers.events import read_events
 from tests.helpers.small_segmentation import small_config
 from tests.helpers.small_training import SMALL, arrays, make_config, rows
 
@@ -124,8 +127,12 @@ def test_a_run_trains_tests_and_reports(finished):
     assert "| nowhere | absent |" in text and "![" in text and "(examples.png)" in text
     with Image.open(path / "examples.png") as picture:
         assert picture.size[0] == 1600
-    events = b"".join(file.read_bytes() for file in path.glob("events.*"))
-    assert b"examples/2007_000007" in events and b"\x89PNG" in events
+    ((step, (width, height, png)),) = read_events(path)["examples/2007_000007"]
+    with Image.open(io.BytesIO(png)) as picture:
+        assert step == 7 and picture.size == (int(width), int(height)) == (
+            4 * 33 + 3 * pictures.GAP,
+            31,
+        )
 
 
 def logits(network, images):

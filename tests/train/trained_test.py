@@ -236,6 +236,11 @@ def test_the_exported_network_gives_the_same_logits_without_this_program(workdir
     np.testing.assert_allclose(found["all"], expected, atol=1e-5)
     np.testing.assert_allclose(found["first"], expected[:1], atol=1e-5)
     assert json.loads((tmp_path / "exported" / "dataset.json").read_text())["labels"][3] == "3"
+    weights = export.flat_weights(trained.load(path))
+    table = (tmp_path / "exported" / "weights.txt").read_text().splitlines()
+    assert [line.split()[1] for line in table[3:-2]] == sorted(weights)
+    size = sum(array.size for array in weights.values())
+    assert table[-1] == f"Total: {size:,} -- {4 * size:,} bytes"
     with pytest.raises(InputError, match="^--output: .* exists, expected a folder without it"):
         export.main(arguments)
     with pytest.raises(InputError, match=r"^--output: .* exists and is not overwritten"):

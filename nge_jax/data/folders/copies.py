@@ -8,8 +8,8 @@ import numpy as np
 from nge_jax.data.folders.inventory import file_size, map_files, name_image
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import pixels
-from nge_jax.data.photographs.batches import Split
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
+from nge_jax.data.photographs.split import Split
 
 PAIRS = ((TEST, TRAIN), (VALIDATION, TRAIN), (TEST, VALIDATION))
 # Beyond so many files, or so many bytes, every second is compared, every fourth ...

@@ -15,7 +15,7 @@ import numpy as np
 
 from nge_jax.data.npz import Arrays
 from nge_jax.data.photographs import record_index
-from nge_jax.data.photographs.batches import Split
+from nge_jax.data.photographs.split import Split
 from nge_jax.data.spec import Inventory
 
 T = TypeVar("T")

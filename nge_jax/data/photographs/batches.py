@@ -9,40 +9,28 @@ depends on the number of processes, nor on where in the epoch a training resumes
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from nge_jax import files
 from nge_jax.data import order as data_order
-from nge_jax.data import prepare
-from nge_jax.data.photographs import decode, pixels, record_index
+from nge_jax.data.host import ahead, draws
+from nge_jax.data.photographs import crop, pixels, prepared, record_index
 from nge_jax.data.photographs import folder as image_folder
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
-from nge_jax.data.photographs.record_index import Records
+from nge_jax.data.photographs.split import (
+    READ,
+    Split,
+    encoded_images,
+    intact,
+    refusal,
+    subset,
+)
 from nge_jax.data.spec import MOST_CLASSES
-from nge_jax.devices import host_tf
-from nge_jax.errors import ArgumentError, InputError, arguments_as
+from nge_jax.errors import ArgumentError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in 0..1
 FOLDER = "folder:"
-HELD_OUT = ("validation", "test", "val")  # the first there is; ImageNet's test labels are secret
-READ = 64  # records read by one call from TensorFlow into Python
-
-
-class Split(NamedTuple):
-    """The encoded examples of a split.
-
-    Attributes:
-      records: where the N examples lie.
-      labels: int32 [N], or None where the records are tf.train.Examples, which hold image and label.
-      features: of such Examples the two keys, image and label, with their specifications.
-    """
-
-    records: Records
-    labels: np.ndarray | None
-    features: dict[str, Any] | None
 
 
 class ImageSet(NamedTuple):
@@ -122,17 +110,17 @@ def load(
         names, held_out, notes = listing.names, listing.held_out, [*listing.notes]
         titles = listing.titles
         splits = {
-            split: Split(record_index.files(part.paths), part.labels, None)
-            for split, part in listing.splits.items()
+            part: Split(record_index.files(found.paths), found.labels, None)
+            for part, found in listing.splits.items()
         }
     else:
-        names, train, test = _prepared(name, data_dir)
+        names, train, test = prepared.find(name, data_dir)
         splits = {TRAIN: train, TEST: test}
     if len(names) > MOST_CLASSES:
         raise ArgumentError("name", f"found {len(names)} classes, expected at most {MOST_CLASSES}")
     if skip_damaged:
-        for split, examples in splits.items():
-            splits[split], note = _without_damaged(examples, titles.get(split, split))
+        for part, examples in splits.items():
+            splits[part], note = _without_damaged(examples, titles.get(part, part))
             notes += note
     return ImageSet(
         num_classes=len(names),
@@ -173,11 +161,7 @@ def train_batches(
     mine, key = data_order.part_of_epoch(
         seed, epoch, image_set.train_examples, batch_size, start_step, *processes
     )
-
-    def crop(encoded, orientation, index):
-        return decode.random_crop(encoded, image_set.image_size, (key, index), orientation)
-
-    return _batches(image_set.train, mine.ravel(), mine.shape[1], crop)
+    return crops(image_set.train, mine.ravel(), mine.shape[1], image_set.image_size, key)
 
 
 def test_batches(
@@ -202,12 +186,9 @@ def test_batches(
     order[:count] = np.arange(count)
     mine = np.split(order.reshape(steps, batch_size), process_count, axis=1)[process_index].ravel()
 
-    def crop(encoded, orientation, _):
-        return decode.center_crop(encoded, image_set.image_size, orientation)
-
-    # The examples come before the padding, so that only the last batches are short, or empty.
-    filled = _batches(examples, mine[mine >= 0], part, crop)
     size = image_set.image_size
+    # The examples come before the padding, so that only the last batches are short, or empty.
+    filled = crops(examples, mine[mine >= 0], part, size, None)
     nothing = np.zeros([0, size, size, 3], np.uint8), np.zeros(0, np.int32)
     for images, labels in itertools.islice(
         itertools.chain(filled, itertools.repeat(nothing)), steps
@@ -217,36 +198,55 @@ def test_batches(
         yield np.pad(images, (rest, (0, 0), (0, 0), (0, 0))), np.pad(labels, rest), mask
 
 
-def encoded_images(split: Split, indices: Sequence[int]) -> list[bytes]:
-    """Reads the images' bytes of some examples.
+def crops(
+    examples: Split, indices: np.ndarray, batch_size: int, size: int, key: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (uint8 [b, size, size, 3], int32 [b]) of the examples `indices` in this order, the last perhaps short.
+
+    Args:
+      examples: the split.
+      indices: int [N] of the examples.
+      batch_size: b.
+      size: pixels of a side.
+      key: of the random crops' numbers, with an example's index; None for the middle.
 
     Raises:
-      OSError: a file cannot be read.
+      InputError: an image cannot be read or decoded.
     """
-    data = record_index.read(split.records, indices)
-    if split.features is None or not data:
-        return data
-    image, _ = split.features
-    return list(host_tf.tensorflow().io.parse_example(data, split.features)[image].numpy())
+    if examples.labels is None:
+        yield from prepared.batches(examples, indices, batch_size, size, key)
+        return
+    images = ahead.in_order(
+        lambda item: _read_crop(examples, size, *item),
+        _with_draws(indices, key),
+        2 * batch_size,
+    )
+    for start in range(0, len(indices), batch_size):
+        labels = examples.labels[indices[start : start + batch_size]]
+        yield np.stack(list(itertools.islice(images, len(labels)))), labels
 
 
-def read_labels(split: Split) -> np.ndarray:
-    """Reads the labels of all examples, int32 [N]."""
-    if split.labels is not None:
-        return split.labels
-    tf = host_tf.tensorflow()
-    assert split.features is not None, "records without labels of their own have features"
-    _, label = split.features
+def _with_draws(indices, key):
+    """Yields each index with the numbers of its crop, or with None."""
+    for start in range(0, len(indices), READ):
+        part = indices[start : start + READ]
+        drawn = itertools.repeat(None, len(part))
+        if key is not None:
+            seeds = np.stack([np.full(len(part), key), part], axis=1)
+            drawn = draws.uniform(seeds, 4 * crop.ATTEMPTS).reshape(-1, 4, crop.ATTEMPTS)
+        yield from zip(part, drawn, strict=True)
 
-    def of(start):
-        indices = range(start, min(start + READ, len(split.records.file)))
-        examples = tf.io.parse_example(record_index.read(split.records, indices), split.features)
-        return examples[label].numpy().astype(np.int32)
 
-    # Beside the labels lie the images: of a large set this is a long time of waiting for the disk.
-    with ThreadPoolExecutor(record_index.THREADS) as pool:
-        parts = pool.map(of, range(0, len(split.records.file), READ))
-        return np.concatenate([np.zeros(0, np.int32), *parts])
+def _read_crop(examples, size, index, drawn):
+    try:
+        (data,) = encoded_images(examples, [index])
+        if drawn is None:
+            return crop.center_crop(data, size)
+        return crop.random_crop(data, size, drawn)
+    except pixels.UNREADABLE as error:
+        refused = refusal(examples, index, error)
+        assert refused is not None, "the error itself says why"
+        raise refused from error
 
 
 def sample(images: ImageSet, chosen: np.ndarray) -> np.ndarray:
@@ -255,134 +255,14 @@ def sample(images: ImageSet, chosen: np.ndarray) -> np.ndarray:
     return np.concatenate([pixels[mask] for pixels, _, mask in test_batches(part, "test", READ)])
 
 
-def subset(split: Split, chosen: np.ndarray) -> Split:
-    """Takes some examples of a split, by their indices or by a mask."""
-    return split._replace(
-        records=record_index.subset(split.records, chosen),
-        labels=None if split.labels is None else split.labels[chosen],
-    )
-
-
-def _without_damaged(split, title):
-    """Decodes all images of a split: (the split without those that are damaged, a line about them if there are any)."""
-    intact, damaged = _intact(split)
-    count = len(intact.records.file)
+def _without_damaged(examples, title):
+    """Decodes all images of a split; returns it without damaged ones, and a line about them if there are any."""
+    kept, damaged = intact(examples)
+    count = len(kept.records.file)
     if not count:
         raise ArgumentError("name", f"all images of {title} are damaged")
     if not damaged:
-        return intact, []
+        return kept, []
     total = len(damaged) + count
     line = f"{len(damaged):,} of the {total:,} images of {title}, such as {damaged[0]}"
-    return intact, [f"warning: damaged and skipped: {line}"]
-
-
-def _intact(split):
-    """Decodes all images: (the split without those that are damaged, the names of these)."""
-
-    def is_intact(start):
-        indices = range(start, min(start + READ, len(split.records.file)))
-        return [_damage(split, index) is None for index in indices]
-
-    with ThreadPoolExecutor(record_index.THREADS) as pool:
-        groups = pool.map(is_intact, range(0, len(split.records.file), READ))
-        intact = np.array([one for group in groups for one in group], bool)
-    names = [record_index.name(split.records, index) for index in np.flatnonzero(~intact).tolist()]
-    return subset(split, intact), names
-
-
-def _damage(split, index):
-    """Returns the refusal of an example's image, or None if it can be read."""
-    tf = host_tf.tensorflow()
-    try:
-        (data,) = encoded_images(split, [index])
-        pixels.check(data)
-        if data.startswith(pixels.JPEG):  # which TensorFlow decodes, and refuses a little more
-            tf.io.decode_jpeg(pixels.for_tensorflow(data)[0])
-    except (*pixels.UNREADABLE, tf.errors.InvalidArgumentError) as error:
-        return pixels.refused(record_index.name(split.records, index), error)
-    return None
-
-
-def _batches(split, indices, batch_size, crop):
-    """Yields (uint8 [b, s, s, 3], int32 [b]) of the examples `indices` in this order, the last batch perhaps short."""
-    tf = host_tf.tensorflow()
-
-    def parsed(indices, data):
-        if split.labels is not None:
-            return data, tf.gather(split.labels, indices), indices
-        image, label = split.features
-        examples = tf.io.parse_example(data, split.features)
-        return examples[image], tf.cast(examples[label], tf.int32), indices
-
-    def for_decode(images):
-        data, orientations = zip(*map(pixels.for_tensorflow, images), strict=True)
-        return np.array(data, object), np.array(orientations, np.int32)
-
-    def oriented(images, labels, indices):
-        data, orientations = tf.numpy_function(for_decode, [images], (tf.string, tf.int32))
-        shaped = (tf.ensure_shape(a, indices.shape) for a in (data, orientations))
-        return *shaped, labels, indices
-
-    # There is no Python control flow to translate.
-    as_it_is = tf.autograph.experimental.do_not_convert
-    data = record_index.encoded(split.records, indices, READ)
-    data = data.map(as_it_is(parsed), num_parallel_calls=tf.data.AUTOTUNE)
-    data = data.map(as_it_is(oriented), num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    data = data.map(
-        as_it_is(lambda image, orientation, label, index: (crop(image, orientation, index), label)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    done = 0
-    try:
-        for batch in data.batch(batch_size).prefetch(2).as_numpy_iterator():
-            yield batch
-            done += 1
-    except tf.errors.OpError as error:
-        # Which image it was TensorFlow does not say; it is one of the next.
-        for index in indices[done * batch_size :]:
-            if gone := record_index.gone(split.records, index):
-                raise gone from error
-            damage = _damage(split, index)
-            if damage is not None:
-                raise InputError(
-                    f"{damage.reason}; config.data.skip_damaged=True leaves such images out"
-                ) from error
-        reason = files.reason(error)
-        raise InputError(f"cannot read an image ({reason})") from error
-
-
-def _prepared(name, data_dir):
-    """Finds (class names, training split, held-out split) of a TFDS set."""
-    builder = prepare.builder(name, data_dir)
-    import tensorflow_datasets as tfds
-
-    info, features = builder.info, builder.info.features
-    keys = prepare.image_and_label(builder, name)
-    if info.file_format != tfds.core.FileFormat.TFRECORD:
-        raise ArgumentError(
-            "data_dir",
-            f"{builder.data_dir} has the format {info.file_format.value}, expected tfrecord",
-        )
-    specs = features.tf_example_spec
-
-    def split(name):
-        info = builder.info.splits[name]
-        paths = [str(path) for path in info.filepaths]
-        with arguments_as(paths="data_dir"):
-            records = record_index.tfrecords(paths, info.shard_lengths)
-        return Split(records, None, {key: specs[key] for key in keys})
-
-    train, held_out = _split_names(info.splits, builder.data_dir)
-    return tuple(features[keys[1]].names), split(train), split(held_out)
-
-
-def _split_names(splits, where):
-    """Chooses the names of the training and the held-out split."""
-    held_out = [name for name in HELD_OUT if name in splits]
-    if "train" not in splits or not held_out:
-        raise ArgumentError(
-            "name",
-            f"found the splits {', '.join(splits) or 'none'} in {where}, "
-            f"expected train and one of {', '.join(HELD_OUT)}",
-        )
-    return "train", held_out[0]
+    return kept, [f"warning: damaged and skipped: {line}"]

@@ -1,4 +1,4 @@
-"""Decoding of a crop of an encoded image, resized: TensorFlow functions, for the host's input pipeline.
+"""Decoding of a crop of an encoded image, resized: TensorFlow functions, for the input pipeline of a TFDS set.
 
 Of a JPEG only the crop is decoded. A crop at least twice as large as the result is decoded at 1/2, 1/4 or 1/8 of its
 size (each block's mean at 1/8), which is cheaper and keeps fine patterns from turning into coarse ones; the rest is
@@ -12,13 +12,9 @@ window is chosen in the image as it is shown, and read where it is stored.
 import math
 from typing import Any
 
-from nge_jax.data.photographs.pixels import UPRIGHT
+from nge_jax.data.photographs.crop import AREA, ASPECT, ATTEMPTS, CENTER, SCALES
+from nge_jax.data.photographs.pixels import BACKWARDS, TURNED, UPRIGHT, UPSIDE_DOWN
 from nge_jax.devices import host_tf
-
-# torchvision's RandomResizedCrop: the crop's area as a part of the image's, and its width to height.
-AREA, ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
-CENTER = 224 / 256  # the test resizes the shorter side to 256 and cuts 224 from the middle
-SCALES = (1, 2, 4, 8)  # by which libjpeg shrinks while it decodes
 
 
 def random_crop(encoded: Any, size: int, seed: Any, orientation: Any = UPRIGHT) -> Any:
@@ -83,7 +79,7 @@ def _crop(encoded, orientation, size, window):
     t = host_tf.tensorflow()
     turned, backwards, upside_down = (
         t.reduce_any(t.cast(orientation, t.int32) == which)
-        for which in ((5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8))
+        for which in (TURNED, BACKWARDS, UPSIDE_DOWN)
     )
 
     def stored_window(shape):

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nge_jax.data.folders import entries
-from nge_jax.data.photographs import decode, pixels
+from nge_jax.data.photographs import crop, pixels
 from nge_jax.data.spec import LARGE, DatasetSpec
-from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError
 
 
@@ -64,13 +63,8 @@ def read_fitted(path: Path, spec: DatasetSpec) -> np.ndarray:
         data = pixels.read_bytes(path)
         if spec.kind != LARGE:
             return pixels.fitted(data, height, width, channels)
-        encoded, orientation = pixels.for_tensorflow(data)
+        return crop.center_crop(data, height)
     except pixels.UNREADABLE as error:
-        raise pixels.refused(path, error) from error
-    tf = host_tf.tensorflow()
-    try:
-        return decode.center_crop(encoded, height, orientation).numpy()
-    except tf.errors.InvalidArgumentError as error:
         raise pixels.refused(path, error) from error
 
 

@@ -1,8 +1,8 @@
 """Image files as a viewer shows them: the one reader of encoded images that is not TensorFlow's.
 
 Orientation (EXIF), palettes, transparency (on white), 16-bit levels and CMYK are applied here. TensorFlow decodes the
-JPEGs of an input pipeline, since it reads parts of them; what it cannot tell, their orientation, is read here, and
-whatever is no JPEG it gets as a bitmap that was decoded here (`for_tensorflow`). Tests compare the two.
+JPEGs of a TFDS set, since it reads parts of them; what it cannot tell, their orientation, is read here, and whatever
+is no JPEG it gets as a bitmap that was decoded here (`for_tensorflow`). Tests compare the two.
 """
 
 import io
@@ -25,6 +25,7 @@ FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or PGM"
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 ORIENTATION = 0x0112  # EXIF's tag
 UPRIGHT, TURNED = 1, (5, 6, 7, 8)  # TURNED: height and width change places
+BACKWARDS, UPSIDE_DOWN = (2, 3, 6, 7), (3, 4, 7, 8)  # mirrored, once it is turned
 JPEG = b"\xff\xd8\xff"
 # Of a JPEG's segments: those without a length, the application's that holds EXIF, the beginning of the pixels, the end.
 # FRAMES: those that hold the size.
@@ -85,7 +86,19 @@ def stored(data: bytes) -> tuple[int, int, int]:
       one of UNREADABLE: it is no image.
     """
     with Image.open(io.BytesIO(data)) as image:
-        return image.height, image.width, _valid(image.getexif().get(ORIENTATION))
+        return image.height, image.width, orientation(image)
+
+
+def orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation of an opened image, 1 to 8."""
+    return _valid(image.getexif().get(ORIENTATION))
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors an image [H, W, C] of this orientation to what a viewer shows."""
+    turned = array.swapaxes(0, 1) if orientation in TURNED else array
+    turned = turned[:, ::-1] if orientation in BACKWARDS else turned
+    return turned[::-1] if orientation in UPSIDE_DOWN else turned
 
 
 def shown_size(height: int, width: int, orientation: int) -> tuple[int, int]:

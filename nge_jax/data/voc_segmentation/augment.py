@@ -1,4 +1,4 @@
-"""DeepLab's augmentation of an image and its mask, as TensorFlow functions: scale, pad, crop, flip.
+"""DeepLab's augmentation of an image and its mask: scale, pad, crop, flip.
 
 Scales are 0.5, 0.75, .. 2 (DeepLab's public code; the DeepLabv3 paper gives the range), images are
 resized bilinearly, masks to the nearest pixel. Where a scaled image is smaller than the crop it is
@@ -6,55 +6,59 @@ padded, with the data set's mean and with 255, the label that no loss and no met
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from nge_jax.data.host import draws, resample
 from nge_jax.data.voc_segmentation.devkit import IGNORE
-from nge_jax.devices import host_tf
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+LARGEST = 2**31 - 1  # TensorFlow's crop draws whole numbers below it
 
 
 def augment(
-    image: Any, mask: Any, key: Any, *, crop: int, mean: Sequence[float]
-) -> tuple[Any, Any]:
+    image: np.ndarray, mask: np.ndarray, seed: np.ndarray, *, crop: int, mean: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Scales, pads, crops and flips: uint8 [H, W, 3] and [H, W, 1] -> uint8 [crop, crop, 3] and [crop, crop].
 
     Args:
       image: an image.
       mask: its class numbers.
-      key: int64 [2], the seed of its own for this image.
+      seed: int64 [2], of this image alone.
       crop: pixels of a side.
       mean: color of the padding, in 0..1.
     """
-    tf = host_tf.tensorflow()
-    scale_key, crop_key, flip_key = tf.unstack(tf.random.split(key, 3))
-    which = tf.random.stateless_uniform((), scale_key, maxval=len(SCALES), dtype=tf.int32)
-    image, mask = scale(image, mask, tf.gather(SCALES, which))
+    scale_seed, crop_seed, flip_seed = draws.split(seed[None], 3)
+    factor = SCALES[draws.words(scale_seed, 1)[0, 0] % len(SCALES)]
+    height, width = (round(side * factor) for side in image.shape[:2])
+    places = (draws.words(crop_seed, 2)[0] % LARGEST).tolist()
+    rows, columns = (
+        _span(place, side, crop) for place, side in zip(places, (height, width), strict=True)
+    )
+    image = resample.bilinear(image, (height, width), (rows, columns))
+    mask = resample.nearest(mask, (height, width))[rows, columns]
     image, mask = pad(image, mask, crop, mean)
-    both = tf.concat([image, mask], axis=-1)
-    both = tf.image.stateless_random_crop(both, (crop, crop, 4), crop_key)
-    both = tf.image.stateless_random_flip_left_right(both, flip_key)
-    return both[..., :3], both[..., 3]
+    if draws.uniform(flip_seed, 1)[0, 0] < 0.5:
+        image, mask = image[:, ::-1], mask[:, ::-1]
+    return image, mask[..., 0]
 
 
-def scale(image: Any, mask: Any, factor: Any) -> tuple[Any, Any]:
-    """Makes both `factor` times as large, rounded to whole pixels."""
-    tf = host_tf.tensorflow()
-    size = tf.cast(tf.round(factor * tf.cast(tf.shape(image)[:2], tf.float32)), tf.int32)
-    image = tf.cast(tf.round(tf.image.resize(image, size, "bilinear")), tf.uint8)
-    return image, tf.image.resize(mask, size, "nearest")
+def _span(place, side, crop):
+    """Chooses by a whole number where on a side, padded to `crop` if it is shorter, the crop lies."""
+    start = place % (max(side, crop) - crop + 1)
+    return slice(start, start + crop)
 
 
-def pad(image: Any, mask: Any, size: int, mean: Sequence[float]) -> tuple[Any, Any]:
+def pad(
+    image: np.ndarray, mask: np.ndarray, size: int, mean: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Makes both at least `size` pixels high and wide, filled up at the bottom and on the right."""
-    tf = host_tf.tensorflow()
-    missing = tf.maximum(0, size - tf.shape(image)[:2])
-    paddings = tf.pad(missing[:, None], [[0, 1], [1, 0]])  # [[0, rows], [0, columns], [0, 0]]
-    mask = tf.pad(mask, paddings, constant_values=IGNORE)
-    inside = tf.pad(tf.ones_like(image[..., :1], tf.bool), paddings)
-    return tf.where(inside, tf.pad(image, paddings), padding_color(mean)), mask
+    height, width = (max(side, size) for side in image.shape[:2])
+    padded = np.tile(padding_color(mean), (height, width, 1))
+    labels = np.full((height, width, 1), IGNORE, np.uint8)
+    inside = tuple(map(slice, image.shape[:2]))
+    padded[inside], labels[inside] = image, mask
+    return padded, labels
 
 
 def padding_color(mean: Sequence[float]) -> np.ndarray:

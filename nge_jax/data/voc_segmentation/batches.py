@@ -1,12 +1,13 @@
-"""PASCAL VOC 2012's segmentation task as batches: prepared by TFDS, read and augmented by tf.data.
+"""PASCAL VOC 2012's segmentation task as batches: prepared and read by TFDS, augmented in threads.
 
-A devkit with classes of its own gives the same batches, read from its files, see `own`.
+A devkit with classes of its own gives the same batches, read from its files, see `own`; TensorFlow is not imported.
 
 An epoch's order is a permutation drawn from (seed, epoch); how an image is scaled, cropped and flipped
 from (seed, epoch, its index). Neither depends on the number of processes, nor on where in the epoch a
 training resumes.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,14 +16,14 @@ import numpy as np
 from nge_jax import files
 from nge_jax.data import order as data_order
 from nge_jax.data import prepare
+from nge_jax.data.host import ahead
 from nge_jax.data.photographs import record_index
 from nge_jax.data.photographs.batches import MEAN
 from nge_jax.data.photographs.record_index import Records
 from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import augment as voc_augment
 from nge_jax.data.voc_segmentation import devkit, masks, own
-from nge_jax.data.voc_segmentation.own import Listed
-from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
+from nge_jax.data.voc_segmentation.own import Example, Listed
 from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 
@@ -91,7 +92,9 @@ def load(folder: str = "", data_dir: str = "", known: Sequence[str] | None = Non
             "folder",
             f"found VOC's {len(devkit.CLASSES)} classes, expected {', '.join(known)} ({masks.OWN})",
         )
-    host_tf.tensorflow()
+    prepare.tensorflow_datasets("PASCAL VOC 2012", "folder" if folder else "data_dir")
+    from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
+
     with prepare.quietly():
         builder = Builder(data_dir=data_dir or None)
         if not builder.is_prepared():
@@ -173,21 +176,22 @@ def train_batches(
     Raises:
       InputError: an example that was there cannot be read any more.
     """
-    tf = host_tf.tensorflow()
     processes = process_index, process_count
     mine, key = data_order.part_of_epoch(
         seed, epoch, data.train_examples, batch_size, start_step, *processes
     )
+    indices, part = mine.ravel(), mine.shape[1]
 
-    def augmented(index, example):
-        draws = tf.stack([key, index])
-        return voc_augment.augment(example["image"], example["mask"], draws, crop=crop, mean=MEAN)
+    def augmented(example):
+        image, mask = example.image, example.mask
+        return voc_augment.augment(
+            image, mask, np.array([key, example.index]), crop=crop, mean=MEAN
+        )
 
-    # There is no Python control flow to translate.
-    augmented = tf.autograph.experimental.do_not_convert(augmented)
-    examples = _decoded(data.train, data.features, mine.ravel())
-    examples = examples.map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
-    return _read(data.train, mine.ravel(), examples.batch(mine.shape[1]).prefetch(2))
+    examples = _examples(data.train, data.features, indices, augmented, 2 * part)
+    while batch := list(itertools.islice(examples, part)):
+        images, masks = zip(*batch, strict=True)
+        yield np.stack(images), np.stack(masks)
 
 
 def test_batches(
@@ -205,7 +209,7 @@ def test_batches(
     steps, part = -(-data.test_examples // batch_size), batch_size // process_count
     order = np.arange(steps * batch_size).reshape(steps, process_count, part)[:, process_index]
     mine = order[order < data.test_examples]
-    examples = _read(data.test, mine, _decoded(data.test, data.features, mine).prefetch(part))
+    examples = _examples(data.test, data.features, mine, lambda example: example, part)
     for _ in range(steps):
         batch = TestBatch(
             images=np.tile(voc_augment.padding_color(MEAN), (part, size, size, 1)),
@@ -213,12 +217,12 @@ def test_batches(
             ids=[""] * part,
             sizes=np.zeros((part, 2), np.int32),
         )
-        for place, (_, example) in zip(range(part), examples, strict=False):
-            name, (height, width) = example["id"].decode(), example["mask"].shape[:2]
-            _check_fits(name, height, width, size)
-            batch.images[place, :height, :width] = example["image"]
-            batch.masks[place, :height, :width] = example["mask"][..., 0]
-            batch.ids[place] = name
+        for place, example in enumerate(itertools.islice(examples, part)):
+            height, width = example.mask.shape[:2]
+            _check_fits(example.id, height, width, size)
+            batch.images[place, :height, :width] = example.image
+            batch.masks[place, :height, :width] = example.mask[..., 0]
+            batch.ids[place] = example.id
             batch.sizes[place] = height, width
         yield batch
 
@@ -248,11 +252,16 @@ def _check_fits(name, height, width, size):
         )
 
 
+def _examples(records, features, indices, function, most):
+    """Yields a function's results of the examples `indices` in this order, at most so many ahead."""
+    if isinstance(records, Listed):
+        return ahead.in_order(lambda index: function(own.read(records, index)), indices, most)
+    return ahead.in_order(function, _read(records, features, indices), most)
+
+
 def _decoded(records, features, indices, decoders=None):
     """Makes a tf.data.Dataset of (index, decoded example): the records `indices` in this order."""
     tf = host_tf.tensorflow()
-    if isinstance(records, Listed):
-        return own.decoded(records, indices, tf)
 
     def decoded(index, example):
         return index, features.deserialize_example(example, decoders=decoders)
@@ -263,15 +272,14 @@ def _decoded(records, features, indices, decoders=None):
     return data.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _read(records, indices, data):
-    """Iterates over the arrays that are made of the examples `indices`; names the one that cannot be read."""
+def _read(records, features, indices):
+    """Yields the examples `indices` of a TFDS set; names the one that cannot be read."""
     tf = host_tf.tensorflow()
     try:
-        yield from data.as_numpy_iterator()
+        for index, example in _decoded(records, features, indices).as_numpy_iterator():
+            name = example["id"].decode()
+            yield Example(int(index), name, example["image"], example["mask"])
     except tf.errors.OpError as error:
-        if isinstance(records, Listed):
-            own.refuse_unreadable(records, indices)
-            raise
         for index in indices:
             if gone := record_index.gone(records, index):
                 raise gone from error

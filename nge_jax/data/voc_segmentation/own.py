@@ -9,19 +9,35 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nge_jax.data.folders import copies, inventory
 from nge_jax.data.photographs import pixels, record_index
-from nge_jax.data.photographs.batches import Split
 from nge_jax.data.photographs.folder import TEST, TRAIN
+from nge_jax.data.photographs.split import Split
 from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import class_names, devkit, masks
 from nge_jax.data.voc_segmentation.devkit import IGNORE, DevkitExample
 from nge_jax.errors import InputError
 from nge_jax.workdir.names import listed
+
+
+class Example(NamedTuple):
+    """An image and its mask.
+
+    Attributes:
+      index: of the example in its split.
+      id: its name.
+      image: uint8 [H, W, 3].
+      mask: class numbers, uint8 [H, W, 1], 255 where there is no label.
+    """
+
+    index: int
+    id: str
+    image: np.ndarray
+    mask: np.ndarray
 
 
 class Listed(NamedTuple):
@@ -148,50 +164,25 @@ def _copies(train, test, title):
     return copies.warnings(parts, {TRAIN: title, TEST: devkit.VAL})
 
 
-def read(split: Listed, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reads an example: the image, upright, uint8 [H, W, 3], and the network's class numbers, uint8 [H, W, 1].
+def read(split: Listed, index: int) -> Example:
+    """Reads an example: the image upright, the mask in the network's class numbers.
 
     Raises:
       InputError: one of the two files is refused.
     """
-    example = split.examples[index]
-    labels = split.numbers[masks.read(example, split.names)]
+    listed = split.examples[index]
+    labels = split.numbers[masks.read(listed, split.names)]
     try:
-        return pixels.decode(pixels.read_bytes(example.image)), labels[..., None]
+        image = pixels.decode(pixels.read_bytes(listed.image))
     except pixels.UNREADABLE as error:
-        raise InputError(pixels.refused(example.image, error).reason) from error
+        raise InputError(pixels.refused(listed.image, error).reason) from error
+    return Example(int(index), listed.id, image, labels[..., None])
 
 
 def sizes(split: Listed) -> Iterator[tuple[str, int, int]]:
     """Yields of each example its name and its image's height and width; reads no pixels."""
     for example in split.examples:
         yield example.id, *pixels.shown_size(*pixels.stored(pixels.read_bytes(example.image)))
-
-
-def decoded(split: Listed, indices: np.ndarray, tf: Any) -> Any:
-    """Makes a tf.data.Dataset of (index, {"id", "image", "mask"}): the examples `indices` in this order."""
-    ids = tf.constant([example.id for example in split.examples])
-
-    def read_index(index):
-        return read(split, int(index))
-
-    def with_shapes(index):
-        image, mask = tf.numpy_function(read_index, [index], (tf.uint8, tf.uint8))
-        image, mask = (
-            tf.ensure_shape(a, (None, None, channels)) for a, channels in ((image, 3), (mask, 1))
-        )
-        return index, {"id": ids[index], "image": image, "mask": mask}
-
-    data = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
-    # There is no Python control flow to translate.
-    with_shapes = tf.autograph.experimental.do_not_convert(with_shapes)
-    return data.map(with_shapes, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def refuse_unreadable(split: Listed, indices: np.ndarray) -> None:
-    """Raises the InputError of the first of some examples that cannot be read: TensorFlow does not say which it was."""
-    for index in indices.tolist():
-        read(split, index)
 
 
 def _read_masks(split):
