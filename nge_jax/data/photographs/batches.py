@@ -2,8 +2,8 @@
 
 Images leave the host as uint8 crops of one size; flip, color jitter and normalization are the device's (`jitter.py`).
 
-An epoch's order is a permutation drawn from (seed, epoch), the crop of an image from (seed, epoch, its index): neither
-depends on the number of processes, nor on where in the epoch a training resumes.
+The order of an epoch is drawn from (seed, epoch), and an image's crop from (seed, epoch, index). Neither depends on the
+number of processes, nor on the step at which a training resumes.
 """
 
 import itertools
@@ -59,10 +59,10 @@ class ImageSet(NamedTuple):
       train: the encoded images to train on.
       test: the encoded images held out.
       validation: encoded images by which the best checkpoint is chosen, or None.
-      held_out: of a folder whose `test` was drawn by the seed, the files of it.
+      held_out: the files of `test`, where the seed drew them from a folder.
       notes: lines for the user: what is used, what is left out.
       root: of a folder, its path, else "".
-      titles: of a folder, what its splits are called, where it is not by their names.
+      titles: the names of a folder's splits, where they differ from the usual ones.
     """
 
     num_classes: int
@@ -163,8 +163,8 @@ def train_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads this process's part of an epoch's batches from `start_step` on, cropped at random (paper Sec. 4.2).
 
-    `batch_size` is that of all processes, b = batch_size / process_count: (uint8 [b, s, s, 3], int32 [b]). Images that
-    do not fill a batch are left out, others in each epoch.
+    A batch is (uint8 [b, s, s, 3], int32 [b]). `batch_size` counts the images of all processes, and
+    b = batch_size / process_count. Images that do not fill a batch are left out, different ones in each epoch.
 
     Raises:
       InputError: an image cannot be read or decoded.
@@ -189,8 +189,8 @@ def test_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Reads this process's part of the batches of a whole split, "train" or "test": images, labels, mask (bool [b]).
 
-    The images are center crops, in the order of the files. Every process gets as many batches as the others; what fills
-    them up is masked (black, label 0), and over all processes each example is unmasked once.
+    The images are center crops, in the order of the files. Every process gets equally many batches.
+    Padding is masked (black, label 0), and over all processes each example is unmasked exactly once.
 
     Raises:
       InputError: an image cannot be read or decoded.
@@ -243,7 +243,7 @@ def read_labels(split: Split) -> np.ndarray:
         examples = tf.io.parse_example(record_index.read(split.records, indices), split.features)
         return examples[label].numpy().astype(np.int32)
 
-    # Beside the labels lie the images: of a large set this is a long time of waiting for the disk.
+    # A record holds image and label, and reading all records of a large set waits long for the disk.
     with ThreadPoolExecutor(record_index.THREADS) as pool:
         parts = pool.map(of, range(0, len(split.records.file), READ))
         return np.concatenate([np.zeros(0, np.int32), *parts])
@@ -296,7 +296,7 @@ def _damage(split, index):
     try:
         (data,) = encoded_images(split, [index])
         pixels.check(data)
-        if data.startswith(pixels.JPEG):  # which TensorFlow decodes, and refuses a little more
+        if data.startswith(pixels.JPEG):  # TensorFlow decodes JPEGs and refuses a few more than PIL
             tf.io.decode_jpeg(pixels.for_tensorflow(data)[0])
     except (*pixels.UNREADABLE, tf.errors.InvalidArgumentError) as error:
         return pixels.refused(record_index.name(split.records, index), error)
@@ -338,7 +338,7 @@ def _batches(split, indices, batch_size, crop):
             yield batch
             done += 1
     except tf.errors.OpError as error:
-        # Which image it was TensorFlow does not say; it is one of the next.
+        # TensorFlow does not name the damaged image, but it is one of the next.
         for index in indices[done * batch_size :]:
             if gone := record_index.gone(split.records, index):
                 raise gone from error

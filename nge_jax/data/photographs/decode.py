@@ -1,12 +1,12 @@
 """Decoding of a crop of an encoded image, resized: TensorFlow functions, for the host's input pipeline.
 
-Of a JPEG only the crop is decoded. A crop at least twice as large as the result is decoded at 1/2, 1/4 or 1/8 of its
-size (each block's mean at 1/8), which is cheaper and keeps fine patterns from turning into coarse ones; the rest is
-bilinear. PIL's bilinear, which torchvision uses, averages a little more when it shrinks an image by less than two;
-that would cost as much as the decoding. Training and test images pass through the same filter.
+Only the crop of a JPEG is decoded. libjpeg decodes a crop at least twice as large as the result at 1/2, 1/4 or 1/8 of
+its size (at 1/8: each block's mean). The smaller scale is cheaper and avoids aliasing. A bilinear resize does the rest.
+PIL's bilinear filter, which torchvision uses, averages a little more when it shrinks an image by less than two. PIL's
+filter would cost as much as the decoding. Training and test images pass through the same filter.
 
-What is decoded is what `pixels.for_tensorflow` makes of a file: a JPEG with its orientation, or an upright bitmap. A
-window is chosen in the image as it is shown, and read where it is stored.
+The input is the result of `pixels.for_tensorflow`: a JPEG with its orientation, or an upright bitmap. A window is
+chosen in the image as it is shown, and read where it is stored.
 """
 
 import math
@@ -18,7 +18,7 @@ from nge_jax.devices import host_tf
 # torchvision's RandomResizedCrop: the crop's area as a part of the image's, and its width to height.
 AREA, ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
 CENTER = 224 / 256  # the test resizes the shorter side to 256 and cuts 224 from the middle
-SCALES = (1, 2, 4, 8)  # by which libjpeg shrinks while it decodes
+SCALES = (1, 2, 4, 8)  # libjpeg can shrink by these while it decodes
 
 
 def random_crop(encoded: Any, size: int, seed: Any, orientation: Any = UPRIGHT) -> Any:
