@@ -47,8 +47,8 @@ def draw(key: jax.Array, batch: int, height: int, width: int, *, pad: int, flip:
 def alternating_flip(key: jax.Array, numbers: jax.Array, epoch: jax.Array) -> jax.Array:
     """Says which images to mirror in an epoch, bool [B]. Each image is mirrored in every second epoch.
 
-    The key decides whether an image begins mirrored. Any two epochs show both sides of every image; a flip by chance
-    would show half of the images twice from the same side.
+    The key decides whether an image begins mirrored. Two consecutive epochs show both sides of every image;
+    chance would show half of the images twice from the same side.
 
     Args:
       key: the same in all epochs.

@@ -23,7 +23,7 @@ from nge_jax.workdir.names import listed
 NPZ = "npz:"
 SAMPLE = 64  # images that are measured to judge the size of all
 CHANNELS = (0, 1, 3)  # 0: 1 where every image is gray, else 3
-# Images with a side above KEPT are resized to RESIZED, unless the user asks for more.
+# Images with a median side above KEPT are resized to RESIZED, unless the user asks for more.
 RESIZED, KEPT = 128, 64
 # From this side on a network begins with ImageNet's stem, which divides the side by eight.
 LARGE_FROM = 96

@@ -134,7 +134,7 @@ def results_table(runs: Sequence[Run]) -> Table:
 
 
 def differences_table(runs: Sequence[Run]) -> Table:
-    """Makes a row for each setting that is not the same in all runs that have it: tasks have keys of their own."""
+    """Makes a row for each setting that differs among the runs that have it; tasks have different keys."""
     names = dict.fromkeys(name for run in runs for name in run.settings if _counts(run, name))
     rows = []
     for name in names:

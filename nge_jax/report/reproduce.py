@@ -66,7 +66,7 @@ def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
 def _differences(name: str, words: list[str], settings: Values) -> list[str]:
     values = _values(name, ",".join(words))
     younger = keys.younger(settings)
-    # A config may be younger than the run, and have another value for a key that the run did not know.
+    # A newer config may have another value for a key that the run did not know.
     known = {**settings, **{k: v for k, v in younger.items() if k not in settings}}
     return [
         f"{key}={_written(value)}"
