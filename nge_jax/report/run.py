@@ -120,7 +120,7 @@ def _memory(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _span(start: Mapping[str, Any]) -> float | None:
-    """Returns how many seconds a start took; None if it was killed, or if the clock was set back meanwhile."""
+    """Returns how many seconds a start took; None if killed, or if a clock set back is the only one recorded."""
     keys = "started_monotonic", "ended_monotonic"
     if all(isinstance(start.get(key), int | float) for key in keys):
         return start[keys[1]] - start[keys[0]]
