@@ -46,7 +46,7 @@ with _epy.lazy_api_imports(globals()):
     # Configs by name, trained networks by their workdir.
     from nge_jax.settings.configs import load_config as load_config
 
-    # What a cell is.
+    # Cells.
     from nge_jax.space.genotype import Genotype as Genotype
     from nge_jax.space.genotype import derive as derive
     from nge_jax.space.genotype import list_genotypes as list_genotypes

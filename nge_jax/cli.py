@@ -1,7 +1,7 @@
 """The command `nge`: searches, trains and shows, by the names of configs, cells and runs.
 
-What a task command does is what `nge_jax.main` does; the others are in `nge_jax.commands`. Each imports what it needs
-itself, so that help and mistakes are answered at once, without JAX.
+`nge_jax.main` runs the task commands, and `nge_jax.commands` has the others. Each command imports its modules when it
+runs: help and mistakes are answered at once, without JAX.
 """
 
 import os
@@ -34,13 +34,13 @@ A first run takes some minutes:        nge search search_digits
 and ends with a command like this:     nge train train_digits genotype=runs/...
 More: nge COMMAND --help; nge --version
 """
-# What a task command makes, for the refusal of another task's config.
+# The result of each task command, for the refusal of another task's config.
 TASKS = {"search": "search", "train": "training", "segment": "segmentation"}
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Runs the command on these arguments (None: the process's own); exit codes are those of `nge_jax.main`."""
-    # As `nge_jax.main` does, which reading a config comes before, and with it jax.
+    # `nge_jax.main` sets the same, but a config is read before it is imported, and that imports jax.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:

@@ -1,6 +1,6 @@
-"""The commands of `nge` but for the tasks': what they read is runs, cells and configs (`nge_jax.cli` calls them).
+"""The commands of `nge` that run no task: they read runs, cells and configs. `nge_jax.cli` calls them.
 
-Each imports what it needs itself, so that help and mistakes are answered at once, without JAX.
+Each command imports its modules when it runs: help and mistakes are answered at once, without JAX.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CELL_SIZES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A command's arguments; mistakes are refused in one line as all others are."""
+    """Parses a command's arguments and refuses a mistake in one line, like every other mistake."""
 
     def error(self, message: str) -> NoReturn:
         from nge_jax.settings.configs import suggestions
@@ -56,12 +56,12 @@ def make_parser(command: str, description: str, **options) -> Parser:
 
 
 def data_keys(config: "ConfigDict", place: str) -> dict[str, str]:
-    """Returns the key that --data sets: the data set itself where it is the user's own folder or file, or a devkit.
+    """Returns the key that --data sets; a user's own folder or file, or a devkit, is the data set itself.
 
     Raises:
       InputError: it is empty.
     """
-    if not place:  # of a variable that is not set; the current folder is "."
+    if not place:  # a variable of the shell is not set; the current folder is "."
         raise InputError(
             "--data: found nothing, expected a folder or a file, such as --data photos"
         )
@@ -150,7 +150,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _count_sizes(run: Path) -> "list[Size] | None":
-    """Counts the network of a run whose report has not; None where its files do not tell."""
+    """Counts the network of a run whose report has not; None if the run's files do not tell."""
     import importlib
 
     from nge_jax import main
@@ -158,7 +158,7 @@ def _count_sizes(run: Path) -> "list[Size] | None":
 
     try:
         return importlib.import_module(main.TASKS[main.task_of(_recorded_config(run))]).sizes(run)
-    except (InputError, GenotypeError, AttributeError, KeyError):  # of an older version, or damaged
+    except (InputError, GenotypeError, AttributeError, KeyError):  # an older version, or damaged
         return None
 
 
@@ -257,7 +257,7 @@ def _describe_configs(arguments: list[str]) -> None:
 
         print(describe_config(given.name))
         return
-    width = max(40, shutil.get_terminal_size().columns - 22)  # of the second column
+    width = max(40, shutil.get_terminal_size().columns - 22)  # the second column
     for name, file in shipped_configs().items():
         about = textwrap.wrap(_first_line(file), width)
         print(f"{name:20}  {about[0]}", *(f"{'':20}  {line}" for line in about[1:]), sep="\n")

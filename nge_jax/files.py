@@ -1,7 +1,7 @@
 """Files that a user names, read and written whole.
 
-Only regular files are read, and none beyond all sense: a pipe would wait for a writer for ever, a device has no end,
-and a file of gigabytes takes the memory before it is refused.
+Only regular files are read, and only up to a limit. A pipe would wait for a writer for ever, and a device has no end.
+A file of gigabytes would take the memory before it could be refused.
 """
 
 import codecs
@@ -22,9 +22,9 @@ from nge_jax.errors import ArgumentError
 
 TEXT_BYTES = 64 * 2**20  # more than any text that a run writes or reads
 IMAGE_BYTES = 2**30
-START_BYTES = 4096  # of a file, by which its kind is told
-LONGEST_REASON = 200  # characters of what a library says
-UNFINISHED = ".nge-"  # how the names of folders begin in which `whole_output` writes
+START_BYTES = 4096  # the start of a file tells the kind of file
+LONGEST_REASON = 200  # characters of a library's message
+UNFINISHED = ".nge-"  # `whole_output` writes in folders with this prefix
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:
@@ -38,7 +38,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         if size > most:
             raise OSError(errno.EFBIG, f"found {size:,} bytes, expected at most {most:,}")
         parts = []
-        # A reader takes the memory for all that it asks for: no more than the file has, and a little to find its end.
+        # Reading allocates all the memory asked for: ask for the file's size, and a little more to find the end.
         while part := file.read(max(size + 1, START_BYTES)):
             parts.append(part)
     return b"".join(parts)
@@ -55,7 +55,7 @@ def read_text(path: str | Path, most: int = TEXT_BYTES) -> str:
 
 
 def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Reads arrays of an .npz file, none of Python objects: those of these names, or all.
+    """Reads the arrays `names` of an .npz file, or all; arrays of Python objects are refused.
 
     Raises:
       OSError: it cannot be read, or is no regular file (nor a link to one).
@@ -88,21 +88,21 @@ def _read_array(archive, name):
             return np.lib.format.read_array(member, allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # of any kind: numpy and zipfile trust that the file is not damaged
+    except Exception as error:  # numpy and zipfile trust the file: damage raises any error
         pickled = isinstance(error, ValueError) and "allow_pickle" in str(error)
         found = f"Python objects as the array {name}" if pickled else f"the array {name} damaged"
         raise ValueError(found) from error
 
 
 def _kind(start):
-    """Says what a file is that is no archive, by its first bytes."""
+    """Says from the first bytes what kind of file it is, if it is no archive."""
     if not start:
         return "an empty file"
     if start.startswith(b"PK\3\4"):
         return "an archive that is cut off or damaged"
     if start.startswith(np.lib.format.MAGIC_PREFIX):
         return "an array alone, as of an .npy file"
-    try:  # which may end within a character
+    try:  # the start may end within a character
         text = codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
         text = "\0"
@@ -124,16 +124,16 @@ def open_regular(path: str | Path) -> io.FileIO:
 
 
 def reason(error: Exception) -> str:
-    """Says in words why a file cannot be read, for a message that names the file: no codec, errno or address in memory.
+    """Says in words why a file cannot be read, without codec, errno or address; the message names the file.
 
     Args:
-      error: an OSError, or what a reader of the content raises.
+      error: an OSError, or an error of a reader of the content.
     """
     if isinstance(error, UnicodeDecodeError):
         return "bytes that are no text in UTF-8"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = re.sub(" at 0x[0-9a-fA-F]+", "", str(error))  # of an object in memory
+    text = re.sub(" at 0x[0-9a-fA-F]+", "", str(error))  # the address of an object
     return " ".join(text.split())[:LONGEST_REASON]
 
 
@@ -149,7 +149,7 @@ def is_text(path: Path) -> bool:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file or, if killed, none: the old one stays until the new one is on disk.
 
-    What UTF-8 has no form for, a byte of a file's name say, is written as an escape, which JSON reads back.
+    Text that UTF-8 cannot encode, such as a byte of a file's name, is written as an escape, which JSON reads back.
     """
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     new = half_written(path)
@@ -166,7 +166,7 @@ def half_written(path: Path) -> Path:
 
 
 def check_new(path: Path) -> None:
-    """Refuses a place of an output where something is: no earlier result is overwritten.
+    """Refuses an output path where something is: no earlier result is overwritten.
 
     An empty file may be there, since nothing is lost with it.
 
@@ -185,7 +185,7 @@ def check_new(path: Path) -> None:
 def whole_output(path: Path) -> Iterator[Path]:
     """Yields where to write the file or folder that becomes `path` when the context ends.
 
-    After an error nothing of it is there. A folder `path` may exist before: what was written is added to it.
+    After an error nothing of the output is there. A folder `path` may exist before; the new files are added to it.
 
     Raises:
       ArgumentError: of the argument `output`: `path` exists or cannot be written, or the disk is full.
@@ -207,7 +207,7 @@ def whole_output(path: Path) -> Iterator[Path]:
 
 
 def _move(new, path):
-    """Moves a file, or a folder with all that is in it, to where neither it nor any of these is."""
+    """Moves a file, or the contents of a folder, to a place where none of these files exists."""
     if new.is_dir() and path.is_dir():
         for entry in sorted(new.iterdir()):
             _move(entry, path / entry.name)

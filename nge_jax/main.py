@@ -2,14 +2,14 @@
 
 No module of jax is imported before the names of the config are known to be right: a typo is answered at once.
 
-Exit codes: 0 done; 2 bad input, one line on stderr; 75 asked to stop by SIGTERM, a checkpoint is saved and the same
-command goes on from it; 130 interrupted; 1 a bug, with its traceback.
+Exit codes: 0 done; 2 bad input, one line on stderr; 75 stopped by SIGTERM, a checkpoint is saved, and the same command
+goes on from the checkpoint; 130 interrupted; 1 a bug, with its traceback.
 """
 
 import os
 
-# Before jax is imported, which sets it otherwise: XLA's alarms about slow compilers are messages of level 2, and a run
-# says itself for how long it compiles. What ends the process is of level 3.
+# Set before jax is imported, because jax sets another level. XLA's alarms about slow compilation have level 2, and a
+# run itself says how long it compiles. Messages that end the process have level 3.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contextlib
@@ -131,7 +131,7 @@ def run_task(
 
 
 def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:
-    """Shows the banner's first line, before what takes seconds: importing the task's runner, starting the devices."""
+    """Shows the banner's first line. Importing the task's runner and starting the devices take seconds after it."""
     from nge_jax.console import banner
     from nge_jax.console.waiting import Waiting
     from nge_jax.devices import distributed

@@ -17,7 +17,7 @@ STEPS, WINDOW = 200, 10
 
 
 def loss_curve(data, dtype, relaxation):
-    """Mean loss of each WINDOW of the first STEPS weight steps on the digits: [STEPS / WINDOW]."""
+    """Computes the mean loss of each WINDOW of the first STEPS weight steps on the digits: [STEPS / WINDOW]."""
     config = load_config("search_digits", relaxation)
     config.network.dtype = dtype
     config.network.cells = 1  # a reduction cell: it has both kinds of edges
@@ -49,14 +49,14 @@ def loss_curve(data, dtype, relaxation):
 @pytest.mark.whole
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_the_loss_curve_stays_within_two_percent_of_float32s_over_200_steps(relaxation):
-    """Within 2 %: the area between the curves of 10-step means, of the area under float32's.
+    """The area between the curves of 10-step means is within 2 % of the area under float32's curve.
 
-    A single step's losses drift apart further as the loss falls, as those of any two roundings do: that
-    is a matter of which images a network of that age happens to get right, not of precision.
+    Single steps' losses drift apart further as the loss falls, as they do under any two roundings. The
+    difference depends on which images a network happens to get right by then, not on precision.
     """
     data = small.load("digits")
     single, half = (loss_curve(data, dtype, relaxation) for dtype in ("float32", "bfloat16"))
-    # Or there would be no curve to follow; these learn less in so many steps than all operations on all channels.
+    # The loss must fall, else there is no curve to follow. These relaxations learn less in so many steps.
     assert single[-1] < (0.5 if relaxation == "softmax" else 0.8) * single[0], single
     between = np.abs(half - single).sum() / single.sum()
     assert 0 < between < 0.02, (between, single, half)  # 0: it did not compute in bfloat16

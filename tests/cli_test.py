@@ -17,7 +17,7 @@ from nge_jax.space.genotype import KNOWN, from_json, random_genotype, to_json
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The list of all that the engine is asked for; it does nothing."""
+    """Lists the calls of the engine; a stand-in runs nothing."""
     calls = []
     monkeypatch.setattr(main, "run_task", lambda *args, **kwargs: calls.append((*args, kwargs)))
     return calls

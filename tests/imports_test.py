@@ -23,7 +23,7 @@ LAYERS = [
     {"space", "kernels", "optim", "metrics", "errors", "files", "version"},
 ]
 APART = [{"search", "train"}, {"search", "segment"}, {"embedding", "supernet", "networks"}]
-# All that these import of the package, where the layers would allow more; and of its dependencies.
+# These import no more than this from the package, although the layers allow more, and from its dependencies.
 ONLY = {
     "report": (
         "workdir.artifacts",
@@ -49,7 +49,7 @@ CONFIG_MODULES = {
     "data.choose",
 }
 
-# Violations that are still there, each to go: (module, what it imports).
+# Violations that are still there, each to go: (module, imported name).
 KNOWN: set[tuple[str, str]] = set()
 
 PATHS = {
@@ -156,7 +156,7 @@ if "jax" in sys.modules:
     assert done.returncode == 0, done.stderr
 
 
-MOST_FILES = 12  # of a folder; what a workdir's report shows is one folder
+MOST_FILES = 12  # in a folder; the parts of reports stay in one folder
 LARGER = {"report"}
 
 

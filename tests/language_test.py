@@ -19,21 +19,7 @@ NOT_YET_CLEAN = [
     "experiments/benchmarks",
     "experiments/faults",
     "experiments/paper",
-    "nge_jax/__init__.py",
-    "nge_jax/cli.py",
-    "nge_jax/commands.py",
-    "nge_jax/files.py",
-    "nge_jax/main.py",
-    "nge_jax/predict",
-    "nge_jax/data",
-    "nge_jax/export",
-    "nge_jax/report",
-    "tests/bfloat16_test.py",
-    "tests/safety_test.py",
-    "tests/wheel_test.py",
-    "tests/data",
     "tests/experiments",
-    "tests/report",
 ]
 
 FILES = [file for name in CHECKED for file in language.files(ROOT / name)]

@@ -1,4 +1,4 @@
-"""What the program promises of files: it runs none that it reads, leaves none half-written, and calls nobody."""
+"""The program runs no file that it reads, leaves none half-written, and calls nobody."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ def calls(tree):
 
 
 def test_nothing_runs_what_it_reads():
-    """A config is a program that its user names; it is run in one place, and nothing else is."""
+    """A config is a program that its user names. One place runs configs, and nothing else is run."""
     runs_files = set()
     for path in SOURCES:
         tree = ast.parse(path.read_text())
@@ -164,7 +164,7 @@ cli.run(sys.argv[1:])
 
 @pytest.mark.whole
 def test_a_run_and_its_report_call_nobody(python, tmp_path):
-    """On data that is there: it neither looks a name up nor opens a connection."""
+    """A run on data that is there neither looks a name up nor opens a connection."""
     cell = {"normal": [["skip_connect", 0], ["max_pool_3x3", 1]], "normal_concat": [2]}
     cell |= {"reduce": cell["normal"], "reduce_concat": [2]}
     (tmp_path / "cell.json").write_text(json.dumps(cell))

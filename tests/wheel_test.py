@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works in a new environment, outside of the checkout."""
+"""The wheel holds the right files, and works in a new environment, outside of the checkout."""
 
 import os
 import re
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.whole
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built of the files of the checkout alone: its build/ may hold those of another day."""
+    """Builds the wheel from a copy of the checkout's files, because its build/ may hold old files."""
     folder = tmp_path_factory.mktemp("wheel")
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -46,8 +46,8 @@ def nge(wheel, tmp_path_factory):
     subprocess.run([sys.executable, *install, "--no-index", str(wheel)], check=True)
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([python, "-c", query], check=True, capture_output=True, text=True)
-    # A line of a .pth file adds a folder at the end, and does not read the .pth files in it: a checkout that is
-    # installed there, editable, is not found.
+    # A line of a .pth file adds a folder at the end of the path. The .pth files in that folder are not read: an
+    # editable checkout that is installed there is not found.
     (Path(packages.stdout.strip()) / "beside.pth").write_text(sysconfig.get_path("purelib") + "\n")
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()

@@ -1,11 +1,15 @@
 """CIFAR augmentation as pure functions of arrays, for use inside a compiled step.
 
-Random numbers and their use are apart: `draw` makes the numbers of a whole global batch from one key, `apply` uses
-them image by image. A device holding a part of the batch draws the same numbers as every other one and takes the rows
-of its own images, so an image's augmentation does not depend on how many devices share the batch.
+`draw` makes the random numbers of a whole global batch from one key, and `apply` uses them image by image. Every device
+draws the same numbers and takes the rows of the images it holds. An image's augmentation is therefore the same, however
+many devices share the batch.
 
-The order is that of DARTS (the paper names the same transforms): zero padding of the raw pixels (black, not the mean)
-and random crop, horizontal flip, division by 255, normalization, then cutout with zeros.
+The paper names the transforms, and their order follows DARTS:
+
+1. zero padding of the raw pixels (black, not the mean) and random crop,
+2. horizontal flip,
+3. division by 255 and normalization,
+4. cutout with zeros.
 """
 
 from collections.abc import Sequence
@@ -41,9 +45,10 @@ def draw(key: jax.Array, batch: int, height: int, width: int, *, pad: int, flip:
 
 
 def alternating_flip(key: jax.Array, numbers: jax.Array, epoch: jax.Array) -> jax.Array:
-    """Says which images to mirror in an epoch, bool [B]: each in every second one, from the first or the second on.
+    """Says which images to mirror in an epoch, bool [B]. Each image is mirrored in every second epoch.
 
-    So two epochs show both sides of every image, where chance shows one of them twice to a half of the images.
+    The key decides whether an image begins mirrored. Two consecutive epochs show both sides of every image;
+    chance would show half of the images twice from the same side.
 
     Args:
       key: the same in all epochs.
@@ -102,7 +107,7 @@ def horizontal_flip(images: jax.Array, flip: jax.Array) -> jax.Array:
 def cut(images: jax.Array, centers: jax.Array, length: int) -> jax.Array:
     """Zeroes a square of `length` pixels around each center (int [B, 2]), clipped at the border.
 
-    It covers center - length//2 .. center + length//2 - 1, as in DARTS.
+    The square covers center - length//2 .. center + length//2 - 1, as in DARTS.
     """
     if length == 0:
         return images

@@ -22,11 +22,11 @@ from nge_jax.errors import ArgumentError
 from nge_jax.workdir.names import listed
 
 NPZ = "npz:"
-SAMPLE = 64  # images by which the size of all is judged
+SAMPLE = 64  # images that are measured to judge the size of all
 CHANNELS = (0, 1, 3)  # 0: 1 where every image is gray, else 3
-# The side to which larger images are resized, unless the user says more, and the largest that is kept as it is.
+# Images with a median side above KEPT are resized to RESIZED, unless the user asks for more.
 RESIZED, KEPT = 128, 64
-# From this side on a network begins with ImageNet's stem, which makes an eighth of it.
+# From this side on a network begins with ImageNet's stem, which divides the side by eight.
 LARGE_FROM = 96
 
 
@@ -38,9 +38,9 @@ class OwnImages(NamedTuple):
       parts: TRAIN, TEST and perhaps VALIDATION.
       held_out: which of a flat folder's files, or of an .npz file's images, TEST has.
       notes: lines for the user.
-      side: the median of the images' shorter sides, in pixels, of a sample.
-      channels: as they are read: 1, gray, or 3.
-      images: all of these as `imagenet.load` gives them; None of a file's.
+      side: the median shorter side of a sample of images, in pixels.
+      channels: of the images as they are read: 1 (gray) or 3.
+      images: the data set as `imagenet.load` gives it; None for an .npz file.
     """
 
     names: tuple[str, ...]
@@ -138,10 +138,10 @@ def image_size(side: int) -> int:
 
 
 def batch_size(count: int, micro_batches: int = 1) -> int:
-    """Chooses a batch for so many images: a power of two, at most 64, of which an epoch has four or more.
+    """Chooses a batch size for `count` images: a power of two, at most 64, with four or more batches an epoch.
 
-    Where `micro_batches` do not divide it, the next multiple of them. The devices have no say: a result would else
-    depend on their number, and a run could not go on where there are others.
+    If `micro_batches` does not divide the power of two, the next multiple of it is taken. The number of devices has no
+    say: else results would depend on it, and a run could not go on with another number of devices.
     """
     most = max(1, min(64, count // 4))
     size = 1 << (most.bit_length() - 1)

@@ -61,7 +61,7 @@ def builder(name: str, data_dir: str = "", *, instead: str = "") -> Any:
 
 
 class Description(NamedTuple):
-    """Says of a classification set what its images show, without any of them.
+    """Describes a classification set without reading its images.
 
     Attributes:
       num_classes: how many labels there are.
@@ -73,7 +73,7 @@ class Description(NamedTuple):
 
 
 def describe(name: str, data_dir: str = "") -> Description:
-    """Describes a set by what TFDS knows of it, be it prepared or not.
+    """Describes a set from TFDS's metadata, whether it is prepared or not.
 
     Raises:
       ArgumentError: unknown name, or no images with class labels.

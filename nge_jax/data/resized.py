@@ -34,7 +34,7 @@ def load(
     Args:
       images: of `open_images`.
       size: pixels of a side.
-      mean: per channel, of pixels in 0..1; none: that of the training images.
+      mean: per channel, of pixels in 0..1; none: the mean of the training images.
       std: likewise.
       test: also read what is held out.
       budget_gb: larger training images are kept in a file, from which they are read as they are used.
@@ -144,7 +144,7 @@ def _read(part, shape, budget_gb):
             for index, data in zip(indices, encoded_images(part, indices), strict=True):
                 images[index] = pixels.fitted(data, *shape)
         except pixels.UNREADABLE as error:
-            # They are read together before the first is decoded: which could not be, the error itself says.
+            # The files are read together before the first is decoded. The error names the unreadable one.
             unread = error.filename if isinstance(error, OSError) else None
             name = unread or record_index.name(part.records, index)
             refusal = pixels.refused(name, error)

@@ -17,7 +17,7 @@ DIGITS_MEAN, DIGITS_STD = (0.3052,), (0.3760,)
 def read_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Reads ((training images, labels), (held-out images, labels)): uint8 [N, 8, 8, 1] and int32 [N].
 
-    Of each digit every fifth image is held out.
+    Every fifth image of each digit is held out.
     """
     from sklearn.datasets import load_digits
 
@@ -31,7 +31,8 @@ def read_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.n
 
 
 NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "digits": DIGITS_NUM_CLASSES}
-SHAPES = {"cifar10": (32, 32, 3), "cifar100": (32, 32, 3), "digits": (8, 8, 1)}  # of an image
+# The shape of an image, [H, W, C].
+SHAPES = {"cifar10": (32, 32, 3), "cifar100": (32, 32, 3), "digits": (8, 8, 1)}
 # CIFAR-10's, of pixels in 0..1; paper silent, DARTS uses them for CIFAR-100 too.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 BUILT_IN = ", or search the built-in digits with --config=configs/search_digits.py"
@@ -49,11 +50,11 @@ class SmallDataset(NamedTuple):
       mean: per channel, of training pixels in 0..1.
       std: per channel, of training pixels in 0..1.
       labels: names of the classes.
-      validation_images: by which the best checkpoint is chosen, where the data set has some of its own.
-      validation_labels: theirs.
-      held_out: which files, or images, the test has, where they were drawn by a seed.
+      validation_images: images that choose the best checkpoint, where the data set has such a split.
+      validation_labels: the labels of `validation_images`.
+      held_out: the files or images of the test, where a seed drew them.
       notes: lines for the user.
-      inventory: by what a user's own images are recognized.
+      inventory: recognizes a user's own images.
     """
 
     train_images: np.ndarray

@@ -1,7 +1,7 @@
 """Says where a training's batches come from: arrays that live on the devices, or files read as it goes.
 
-Both serve the same loop. An epoch is divided into spans (first step, step after the last), one for each dispatch;
-for each a source gives what the phase takes, `(batches, start, stop)`.
+Both serve the same loop. An epoch is divided into spans (first step, step after the last), one for each dispatch. For
+each span a source gives the arguments of the phase, `(batches, start, stop)`.
 """
 
 import functools
@@ -25,7 +25,7 @@ from nge_jax.devices.parallel import Batches
 Span = tuple[int, int]
 # images uint8 [B, H, W, C], labels int32 [B], mask bool [B]: False for padding
 MaskedBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
-STREAMED_AXES = (0, 0)  # of images and labels, whose rows are steps
+STREAMED_AXES = (0, 0)  # images and labels, whose rows are steps
 
 
 class Source(NamedTuple):
@@ -34,15 +34,15 @@ class Source(NamedTuple):
     Attributes:
       spec: what the network has to know of it.
       examples: {"train": ..., "validation": ..., "test": ...}; validation images are held out from training.
-      axes: of the batches' arrays, those that are divided among the devices, see `parallel`.
+      axes: the axes of the batches' arrays that are divided among the devices, see `parallel`.
       batch_at: `(batches, i) -> the batch of row i`, inside a compiled phase.
       epoch: `(epoch, spans) -> iterator of (batches, start, stop)`; the order follows from (seed, epoch).
       held_out: `(split, batch_size) -> iterator of MaskedBatch`, "validation" or "test", each example once;
-        of `segmented` an iterator of TestBatch.
+        `segmented` gives an iterator of TestBatch.
       notes: lines for the user: what of the data is used, what is left out.
       drawn: the test's files, where they were drawn by a seed.
-      inventory: by what a user's own images are recognized.
-      train_labels: `() -> int32 [N]`, those of the images to train on; of `segmented` none.
+      inventory: recognizes a user's own images.
+      train_labels: `() -> int32 [N]`, the labels of the images to train on; `segmented` has none.
     """
 
     spec: DatasetSpec
@@ -58,13 +58,13 @@ class Source(NamedTuple):
 
 
 def gathered(batches: Batches, first: int, last: int, steps: int) -> Batches:
-    """Puts on every device those images alone that the steps first..last-1 use, as a data set of their own.
+    """Puts only the images that the steps first..last-1 use on every device, as a smaller data set.
 
     Args:
       batches: on the host.
       first: a row of the indices.
       last: the row after the last.
-      steps: rows of the result, whatever is used of them: with another shape the program would be compiled anew.
+      steps: rows of the result, of which fewer may be used; another shape would compile the program anew.
     """
     used = batches.indices[:, first:last]
     local, _, part = used.shape
@@ -98,7 +98,7 @@ def resident(
       validation: number of training images held out; 0 where the set has validation images of its own.
       batch_size: of all devices and processes together.
       kind: of the network, SMALL or LARGE.
-      stream: not 0 where the images are too many for a device: a dispatch gets those of its steps, at most so many.
+      stream: 0, or the most images a dispatch gets, if a device cannot hold all: only the images of its steps.
       numbered: whether a batch has the number of each image behind its labels; not where they stream.
     """
     train, held_out = _hold_out(len(data.train_images), validation, seed)
@@ -260,7 +260,7 @@ def _dispatches(batches, spans, steps_per_dispatch):
     def stacked(arrays):
         """Stacks batches: [local devices, steps per dispatch, B / devices, ...].
 
-        A shorter dispatch leaves zeros: with a shape of its own it would be compiled anew.
+        A shorter dispatch is filled with zeros, because another shape would compile the program anew.
         """
         stack = np.zeros((steps_per_dispatch, *arrays[0].shape), arrays[0].dtype)
         np.stack(arrays, out=stack[: len(arrays)])

@@ -1,4 +1,4 @@
-"""What a network has to know of its images, kept in the workdir so that no later use needs the data set."""
+"""Describes the images of a data set to a network. A workdir keeps it, and no later use needs the data set."""
 
 import json
 import reprlib
@@ -11,16 +11,16 @@ from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.names import folded, listed
 
-# Which network: for CIFAR and the like, for ImageNet, or for ImageNet's images with a label for each pixel.
+# The kinds of networks: for CIFAR and the like, for ImageNet, or for such images with a label for each pixel.
 SMALL, LARGE, MASKS = "small", "large", "masks"
 
-# Of a data set: a test counts its labels beside the predictions in a table, whose places 32 bits have to number.
+# A test counts pairs of label and prediction in a table, whose cells 32 bits have to number.
 MOST_CLASSES = 46_340
-MOST_PIXELS = 10_000  # of a side
+MOST_PIXELS = 10_000  # on a side
 
 
 class DatasetSpec(NamedTuple):
-    """What a network has to know of its images.
+    """Describes the images that a network takes.
 
     Attributes:
       kind: SMALL, LARGE or MASKS.
@@ -49,7 +49,7 @@ class Inventory(NamedTuple):
     checksum: str
 
 
-CLOSE = 1e-3  # as near are mean and deviation that another version has computed of the same images
+CLOSE = 1e-3  # mean and deviation may differ so much if another version has computed them
 
 
 def to_json(
@@ -85,7 +85,7 @@ def agreed(
 ) -> DatasetSpec:
     """Returns the spec to go on with in a workdir: the recorded one, if it holds a run and the data is the same.
 
-    An earlier version has recorded no inventory: then it is not compared.
+    An earlier version recorded no inventory; then none is compared.
 
     Raises:
       InputError: the data has other classes, images of another shape, others of them held out, or others in a class.

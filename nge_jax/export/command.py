@@ -2,14 +2,17 @@
 
   python -m nge_jax.export --workdir=runs/train_cifar10 --output=exported
 
-writes
+The command writes these files:
+
   network.stablehlo      `jax.export.deserialize(...)` makes it a function (weights, images) -> logits, for CPU, CUDA
                          and TPU; images: uint8 [N, H, W, C] of any N (they are normalized inside), logits: float32
                          [N, classes], of a segmentation [N, H, W, classes]
   weights.safetensors    the weights and batch statistics, {name: array}, as that function takes them
   weights.txt            a table of these arrays: names, shapes, sizes, means and deviations
   dataset.json           the images' shape, the labels of the classes
-and, where --formats asks for them,
+
+The option --formats asks for these files:
+
   network.onnx           the same function with its weights, images -> logits, for ONNX runtimes (the package onnx)
   saved_model/           the same as a TensorFlow SavedModel
   weights.npz            (npz) with config.json and genotype.json beside it: a small folder that this program loads like
@@ -45,8 +48,8 @@ from nge_jax.workdir import artifacts
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, WEIGHTS, TABLE = "network.stablehlo", "weights.safetensors", "weights.txt"
 ONNX, SAVED_MODEL = "network.onnx", "saved_model"
-INPUT, OUTPUT = "images", "logits"  # of the graph
-# What each format writes, beside dataset.json.
+INPUT, OUTPUT = "images", "logits"  # names in the graph
+# The files of each format, beside dataset.json.
 FORMATS = {
     "stablehlo": (PROGRAM, WEIGHTS, TABLE),
     "onnx": (ONNX,),
@@ -57,7 +60,7 @@ DEFAULT = ("stablehlo",)
 
 
 def flat_weights(network: Trained) -> dict[str, np.ndarray]:
-    """Returns {"params/stem/Conv_0/kernel": array, ...}, without those of the auxiliary head."""
+    """Returns {"params/stem/Conv_0/kernel": array, ...}, without the auxiliary head's arrays."""
     flat: dict[str, Any] = flatten_dict(network.variables, sep="/")
     return {name: array for name, array in flat.items() if name.split("/")[1] != "auxiliary"}
 
@@ -116,7 +119,7 @@ def write_saved_model(network: Trained, folder: Path) -> None:
         classify = tf.saved_model.load(str(folder)).signatures["serving_default"]
         classify(tf.zeros((1, *network.spec.shape), tf.uint8))
     except tf.errors.InvalidArgumentError as error:
-        # TensorFlow brings a reader of StableHLO of its own, which may be older than what jax writes for it.
+        # TensorFlow has a separate reader of StableHLO, which may be too old for the programs that jax writes.
         raise InputError(
             f"saved_model: TensorFlow {tf.__version__} cannot read a program of jax {jax.__version__}, expected "
             "versions nearer to each other; the other formats do not need it"
@@ -184,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags beside those of the workdir and the output."""
+    """Adds all flags but the workdir and the output."""
     trained.add_checkpoint(parser)
     parser.add_argument(
         "--formats",
@@ -194,7 +197,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Exports a network; `given`: workdir, output, and what `add_options` adds.
+    """Exports a network; `given`: workdir, output, and the options of `add_options`.
 
     Raises:
       InputError: a flag or the workdir is refused.

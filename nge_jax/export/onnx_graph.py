@@ -133,7 +133,7 @@ class _Graph:
         return [out]
 
     def _fold(self, equation, inputs):
-        """Computes what follows from constants; an axis of the whole batch, all alike, is left at size 1."""
+        """Computes the results of constants; an axis of the whole batch with equal entries keeps size 1."""
         if equation.primitive.name == "broadcast_in_dim":
             shape = tuple(1 if size % BATCH == 0 else size for size in equation.params["shape"])
             (value,) = inputs
@@ -148,7 +148,7 @@ class _Graph:
         return [np.asarray(value) for value in outputs]
 
     def _scan(self, params, inputs):
-        """Unrolls a loop over the leading axis of constants; what it stacks must not be used."""
+        """Unrolls a loop over the leading axis of constants; the loop's stacked results must not be used."""
         constants, carries = scan_counts(params)
         fixed, carry, rows = (
             inputs[:constants], inputs[constants : constants + carries], inputs[constants + carries :],
@@ -351,7 +351,7 @@ def _known(value):
 
 
 def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
-    """Counts a scan's constants and what it carries; jax 0.12 has trees of them where versions before have numbers."""
+    """Counts a scan's constants and carried values; jax 0.12 has trees of them, older versions numbers."""
     if "num_consts" in params:
         return params["num_consts"], params["num_carry"]
     constants, carried, _ = params["ft_in"].unpack()

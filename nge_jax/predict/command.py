@@ -2,24 +2,26 @@
 
   python -m nge_jax.predict --workdir=runs/train_cifar10 --images photos [more ...] [--output=classes.jsonl]
 
-For each image, also in folders below, in the order of their names, it writes a line of JSON:
-{"file": "cats/1.jpg", "class": 3, "label": "cat", "probability": 0.93, "top5": [{"class": 3, ...}, ...]}, or with
---format=csv (or an --output that ends so) the row file,class,label,probability. The file is named from the folder on
-that all given files and folders have in common. Where the images lie in folders that are named as classes are, the
-accuracy and the confusions follow on stderr.
+The command writes a line of JSON for each image, in the order of the names. Images in folders below count, too:
 
-A damaged image ends the command, once the others of its batch are answered. With --skip_damaged the command goes on,
-and the line of a damaged image is {"file": "cats/2.jpg", "error": "..."}; a CSV has a column error then. --output is
-written when all is done, or not at all, and never over an earlier result.
+  {"file": "cats/1.jpg", "class": 3, "label": "cat", "probability": 0.93, "top5": [{"class": 3, ...}, ...]}
 
-The line of an image that is one color once it is read, a white drawing on a transparent ground say, has "one_color":
-true, and a warning counts such images.
+With --format=csv, or an --output that ends in .csv, the row is file,class,label,probability. File names begin below the
+folder that all given files and folders share. If the images lie in folders named like the classes, stderr shows the
+accuracy and the confusions.
 
-A photograph for the ImageNet network is cropped as in its test. For CIFAR and the digits the largest square in the
-middle is resized; the digits are gray, white on black.
+A damaged image ends the command, once the other images of the batch are answered. With --skip_damaged the command goes
+on. The line of a damaged image is then {"file": "cats/2.jpg", "error": "..."}, and a CSV has a column error. --output
+appears only when all is done, and never replaces an earlier result.
 
-Of a segmentation's workdir --output names a folder, which gets a palette PNG of class numbers for each image,
-labels.txt with the names of these numbers, and errors.jsonl with the lines of damaged images that were skipped.
+An image may show only one color once it is read, for example a white drawing on a transparent ground. Its line has
+"one_color": true, and a warning counts such images.
+
+A photograph for the ImageNet network is cropped as in the network's test. For CIFAR and the digits, the largest
+centered square is resized. The digits are gray, white on black.
+
+For a segmentation's workdir, --output names a folder. The folder gets a palette PNG of class numbers for each image.
+labels.txt has the names of these numbers, errors.jsonl the lines of damaged images that were skipped.
 """
 
 import argparse
@@ -42,11 +44,11 @@ from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 from nge_jax.workdir.names import printable
 
-TOP = 5  # classes that a line tells of
+TOP = 5  # classes in a line
 JSON_LINES, CSV = "jsonl", "csv"
 COLUMNS, ERROR = ("file", "class", "label", "probability"), "error"
-ONE_COLOR = "one_color"  # in the line of an image that shows nothing else
-SHOWN = 10  # confusions that a summary tells of
+ONE_COLOR = "one_color"  # the key in the line of an image of one color
+SHOWN = 10  # confusions in a summary
 
 
 def predict(
@@ -58,7 +60,7 @@ def predict(
       network: a classifier.
       images: files by their names, as of `image_files.find`.
       batch_size: how many are in memory and computed at once.
-      skip_damaged: yield what is wrong with a file, in the place of raising it after the others of its batch.
+      skip_damaged: yield the error of a damaged file; else it is raised after the other files of the batch.
 
     Raises:
       ArgumentError: an image cannot be read.
@@ -88,11 +90,11 @@ def predict(
 
 
 def summarize(predictions: Iterable[dict[str, Any]], labels: Sequence[str]) -> list[str]:
-    """Says how many predictions are right, where all images lie in folders named as classes are; else says nothing.
+    """Says how many predictions are right, if all images lie in folders named like classes; else says nothing.
 
     Args:
       predictions: of `predict`.
-      labels: the network's.
+      labels: the network's class names.
     """
     pairs = [(Path(p["file"]).parts[:-1], p["label"]) for p in predictions]
     if not pairs or any(not folders or folders[0] not in labels for folders, _ in pairs):
@@ -135,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags beside those of the workdir and the images."""
+    """Adds all flags but the workdir and the images."""
     trained.add_checkpoint(parser)
     parser.add_argument(
         "--output",
@@ -154,7 +156,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Classifies or segments images; `given`: workdir, images, and what `add_options` adds.
+    """Classifies or segments images; `given`: workdir, images, and the options of `add_options`.
 
     Raises:
       InputError: a flag, the workdir or an image is refused.
@@ -210,7 +212,7 @@ def _classify(
 def _writer(file: TextIO, form: str, skip_damaged: bool) -> Callable[[dict[str, Any]], Any]:
     """Makes a function that writes a prediction as a line of this form.
 
-    What the file's encoding lacks, and a byte of a file's name that is no text, becomes an escape.
+    Characters that the file's encoding lacks, and bytes of a file's name that are no text, become escapes.
     """
     encoding = file.encoding or "ascii"
     if form == JSON_LINES:
@@ -226,7 +228,7 @@ def _as_json(line, encoding):
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        return json.dumps(line)  # which reads back as the same
+        return json.dumps(line)  # escapes read back as the same text
     return text
 
 
@@ -238,7 +240,7 @@ def _escaped(value, encoding):
 
 @contextlib.contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Opens the file for the lines, which appears when it is whole; stdout for None."""
+    """Opens the file for the lines; the file appears when it is whole. None means stdout."""
     if output is None:
         yield sys.stdout
         return

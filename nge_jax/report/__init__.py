@@ -1,6 +1,6 @@
 """Reports and pictures of a run, made from its workdir alone.
 
-Read `search` and `train` first: a report each, made with what both share in `run`; `history` adds a strategy's queries.
-`document` is what a report is made of, `templates/` what it looks like. `figure` has the colors and the style of all
-pictures, `cell` draws a cell (`cell_layout` and `cell_routes` place it), `curves` draws losses and probabilities.
+Read `search` and `train` first: each writes one report, with the shared parts in `run`. `history` adds a strategy's
+queries. `document` holds a report's sections, and `templates/` their HTML. `figure` has the colors and the style of all
+pictures. `cell` draws a cell, which `cell_layout` and `cell_routes` place. `curves` draws losses and probabilities.
 """

@@ -24,7 +24,7 @@ NODE_FONT = FontProperties(family=FONT, size=10.5)
 INCH = 72  # points
 MARGIN, LABEL_PADDING = 0.1, 0.16  # inches
 ARROW = (0.1, 0.038)  # inches: length and half width
-# inches: where a cell is wider from left to right, phones get it from top to bottom
+# inches: a cell that is wider from left to right goes from top to bottom on phones
 PHONE = 4.0
 TITLE_HEIGHT, CELL_GAP = 0.3, 0.3  # inches, of a cell's title and between two cells
 
@@ -123,7 +123,7 @@ def _draw_cell(figure: Figure, layout: Layout, *, left: float, top: float) -> No
     axes.axis("off")
 
     def turn(points: np.ndarray) -> np.ndarray:
-        """Leads points of the layout [..., 2] to those of the picture, whose y grows upwards."""
+        """Maps points of the layout [..., 2] to points of the picture, whose y grows upwards."""
         return (layout.height, layout.width) - points[..., ::-1] if layout.downwards else points
 
     for (operation, _), spline in zip(layout.chains, cell_routes.routes(layout), strict=True):

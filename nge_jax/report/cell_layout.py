@@ -1,11 +1,12 @@
-"""Where things stand in the picture of a cell: columns from left to right, or rows from top to bottom.
+"""Places the parts of a cell's picture: in columns from left to right, or in rows from top to bottom.
 
-A label is laid out like a node, in the middle of its edge, and a long edge keeps a free place in
-every column it passes: so labels, nodes and edges keep clear of each other whatever the cell
-(Sugiyama, Tagawa and Toda 1981; labels as nodes after Graphviz). Lengths are inches, x runs with the
-edges and y across them: to the right and upwards in the picture, or downwards and to the left. Only
-the sizes of things depend on which, since texts are never turned. The same cell always gives the
-same picture.
+A label is laid out like a node, in the middle of its edge. A long edge keeps a free place in every
+column it passes. Labels, nodes and edges therefore never touch, whatever the cell (Sugiyama, Tagawa
+and Toda 1981; labels as nodes after Graphviz).
+
+Lengths are inches; x runs along the edges and y across them. In the picture, x and y run to the right
+and upwards, or downwards and to the left. Only the parts' sizes depend on the direction, since texts
+are never turned. The same cell always gives the same picture.
 """
 
 import dataclasses
@@ -17,8 +18,8 @@ from scipy import optimize
 
 from nge_jax.space.genotype import NUM_INPUTS, Pair
 
-NODE_SIZE = (0.42, 0.36)  # least width and height as one reads
-END_WIDTH = 0.6  # of the inputs and the output
+NODE_SIZE = (0.42, 0.36)  # least width and height as a reader sees them
+END_WIDTH = 0.6  # the inputs and the output
 LABEL_HEIGHT = 0.22
 PORT_GAP = 0.13  # between edges where they leave or enter a node
 COLUMN_GAP, STEEP_GAP = 0.36, 0.3  # between columns, and more for each inch an edge climbs there
@@ -51,10 +52,11 @@ Chains = list[tuple[str | None, list[LayoutItem]]]  # for each edge, below
 class Layout(NamedTuple):
     """Holds a cell with all its places; x runs over [0, width], y over [0, height].
 
-    chains: the edges, each with its operation (None on the way to the output) and its items from the
-    source node past labels and free places to the target node, one in every column.
-    downwards: whether x runs downwards in the picture and y to the left.
-    num_inputs: how many of the nodes are inputs.
+    Attributes:
+      chains: the edges, each with its operation (None on the way to the output) and its items from the
+        source node past labels and free places to the target node, one in every column.
+      downwards: whether x runs downwards in the picture and y to the left.
+      num_inputs: how many of the nodes are inputs.
     """
 
     columns: Columns
@@ -157,7 +159,7 @@ def _build(
     columns = [[nodes[n] for n in nodes if column_of[n] == c] for c in range(column_of[OUTPUT] + 1)]
     spans = [range(column_of[i] + 1, column_of[k]) for _, i, k in edges]
 
-    # A long edge is labeled where fewest labels are, first of all towards its middle.
+    # A long edge is labeled in the column with the fewest labels, among equals nearest to its middle.
     label_at, load = {}, np.zeros([len(columns)])
     for e in sorted(range(len(labeled)), key=lambda e: len(spans[e])):  # short edges have no choice
         middle = (spans[e][0] + spans[e][-1]) / 2
@@ -215,7 +217,8 @@ def _order(columns: Columns, chains: Chains, start: int) -> Columns:
         neighbors[b][0].append(a)
         neighbors[a][1].append(b)
     orders = [columns]
-    for sweep in range(SWEEPS):  # by turns rightwards, looking left, and leftwards, looking right
+    # Sweeps alternate: rightwards by the left neighbors, then leftwards by the right neighbors.
+    for sweep in range(SWEEPS):
         columns = list(columns)
         place = {item: n / len(column) for column in columns for n, item in enumerate(column)}
         for c in range(len(columns))[:: -1 if sweep % 2 else 1]:

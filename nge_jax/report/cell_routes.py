@@ -11,7 +11,7 @@ CLEARANCE = 0.04  # inches, of an edge that passes a node or a label
 def routes(cell: Layout) -> list[CubicHermiteSpline]:
     """Draws a curve y over x for each edge, from its source's far side to its target's near one.
 
-    It runs level through its label, and where a slope would touch a node or a label it passes.
+    The curve runs level through its label, and wherever a slope would touch a node or a label that it passes.
     """
     column_of = {item: column for column in cell.columns for item in column}
     starts, ends = _ports(cell.chains, 0), _ports(cell.chains, 1)
@@ -34,7 +34,7 @@ def routes(cell: Layout) -> list[CubicHermiteSpline]:
 
 
 def _ports(chains: Chains, side: int) -> dict[int, tuple[float, float]]:
-    """Places where edges leave (side 0) or enter (side 1) their nodes: in the order of where they go."""
+    """Places the points where edges leave (side 0) or enter (side 1) their nodes, in the order of their far ends."""
     ports = {}
     for node in dict.fromkeys(chain[-side] for _, chain in chains):
         edges = [e for e, (_, chain) in enumerate(chains) if chain[-side] is node]

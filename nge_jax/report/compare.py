@@ -33,7 +33,7 @@ from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 from nge_jax.workdir.names import printable
 
-# Metrics of a last row: a name, the keys that different tasks have for it, how it is written.
+# Metrics of the last row: a name, the keys that different tasks have for it, the format.
 RESULTS = (
     ("Epochs", ("epoch",), ".0f"),
     ("Training loss", ("train_loss", "weight_loss"), ".4f"),
@@ -43,7 +43,7 @@ RESULTS = (
     ("Mean IoU", ("test_mean_iou",), ".2%"),
     ("Seconds", ("seconds",), ".0f"),
 )
-# What a run has in twos: its field, their titles, how they are written.
+# Results that come in pairs: the field of `Run`, the two titles, the format.
 PAIRS = (
     ("beside", ("Cell in its weights", "Random cells"), ".2%"),
     ("sizes", ("Parameters", "Multiply-adds"), ",d"),
@@ -60,15 +60,16 @@ DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
 
 
 class Run(NamedTuple):
-    """What a workdir records of a run.
+    """Holds the record that a workdir has of a run.
 
     Attributes:
-      name: by which it is told from the others.
+      name: tells the run from the others.
       settings: of its config, by keys joined by dots.
       epochs: rows of metrics.
       cell: found or trained; None where there is none yet.
       sizes: parameters and multiply-adds of the network trained, or that a search's command trains; None: unknown.
-      beside: of a search, accuracies in its weights: of its cell, and the mean of random ones; None: not evaluated.
+      beside: a search's accuracies in the supernet's weights: of the cell found, and the mean of random cells; None:
+        not evaluated.
     """
 
     name: str
@@ -82,10 +83,10 @@ class Run(NamedTuple):
 def read_runs(
     paths: Sequence[Path], count: Callable[[Path], list[Size] | None] | None = None
 ) -> list[Run]:
-    """Reads runs by their workdirs; `count`: counts the sizes of one whose report has not.
+    """Reads runs by their workdirs; `count`: counts the sizes of a run whose report has not.
 
     Raises:
-      InputError: one is no run, or has no epoch behind it.
+      InputError: one is no run, or has finished no epoch.
     """
     for path in paths:
         if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
@@ -133,7 +134,7 @@ def results_table(runs: Sequence[Run]) -> Table:
 
 
 def differences_table(runs: Sequence[Run]) -> Table:
-    """Makes a row for each setting that is not the same in all runs that have it: tasks have keys of their own."""
+    """Makes a row for each setting that differs among the runs that have it; tasks have different keys."""
     names = dict.fromkeys(name for run in runs for name in run.settings if _counts(run, name))
     rows = []
     for name in names:
@@ -149,7 +150,7 @@ def _counts(run: Run, name: str) -> bool:
 
 
 def operations_table(runs: Sequence[Run]) -> Table:
-    """Makes a row for each run that has a cell: how often an operation stands in it."""
+    """Makes a row for each run that has a cell: how often each operation stands in it."""
     rows = []
     for run in runs:
         if run.cell is not None:
@@ -160,7 +161,7 @@ def operations_table(runs: Sequence[Run]) -> Table:
 
 
 def turned(table: Table) -> Table:
-    """Makes the table whose rows are the columns of another one."""
+    """Transposes a table: its columns become rows."""
     (first, *header), *rows = zip(table.header, *table.rows, strict=True)
     return Table([first, *header], rows)
 
@@ -258,7 +259,7 @@ def _panels(runs):
 
 
 def _result(run, keys):
-    """Returns what a run ends with; of the seconds the sum over its epochs."""
+    """Returns the value of a run's last epoch; for seconds, the sum over the epochs."""
     if keys == ("seconds",):
         return sum(row.get("seconds", 0.0) for row in run.epochs)
     return _of(run.epochs[-1], keys)
@@ -281,7 +282,7 @@ def operations(cell: Cell, kind: str) -> str:
 def cell_pictures(
     runs: Sequence[Run], kind: str, place: Path, save: Callable[[Figure, Path], None] = save_svg
 ) -> Beside:
-    """Draws the cells of a kind, for narrow screens from top to bottom where that is narrower; `save`: the former."""
+    """Draws the cells of a kind, for narrow screens from top to bottom if that is narrower; `save`: the former."""
     pictures = []
     for number, run in enumerate(runs):
         if run.cell is None or kind not in _kinds(run.cell):

@@ -1,4 +1,4 @@
-"""The section of a report on a tested classifier: each class's accuracy, and what was taken for what."""
+"""The section of a report on a tested classifier: each class's accuracy, and the confusions of classes."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from nge_jax.workdir import artifacts
 from nge_jax.workdir.names import printable, shortened
 
 DRAWN = 40  # classes; more would be dots
-LISTED = 20  # of the worst classes, and of the most frequent confusions
+LISTED = 20  # the worst classes, and the most frequent confusions
 SHORT = 14  # letters of a class's name in the picture
 # From the paper's tint to a dark blue, away from the colors that a dark page replaces.
 SHADES = LinearSegmentedColormap.from_list("confusion", ["#eef3f8", "#0b4a80"])
 
 
 def over_classes(confusion: np.ndarray) -> str:
-    """Says over how many classes the mean of a test's recalls is, by its confusion [label, prediction]."""
+    """Says over how many classes a test's recalls are averaged, from the confusion [label, prediction]."""
     tested, classes = int((confusion.sum(axis=1) > 0).sum()), len(confusion)
     return f"over {tested} of {classes} classes" if tested < classes else f"over {tested} classes"
 

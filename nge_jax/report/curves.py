@@ -24,8 +24,8 @@ from nge_jax.report.figure import (
 )
 from nge_jax.space.spaces import Space
 
-Series = Mapping[str, Sequence[float | None]]  # by name
-MOST_COLUMNS = 120  # of the areas of operations; of more epochs every so many-th has one
+Series = Mapping[str, Sequence[float | None]]  # {name: values}
+MOST_COLUMNS = 120  # in the areas of operations; among more epochs, every n-th has a column
 DECADE = 5.0  # a logarithmic axis over less than this factor has ticks at equal distances
 
 
@@ -62,7 +62,7 @@ def probabilities_figure(
                 "ylim": (
                     0,
                     1.05 * float(drawn.max()),
-                ),  # from nothing on: no chance looks like a choice
+                ),  # from 0 on, else chance would look like a choice
             },
             gridspec_kw={
                 "left": 0.62 / width,
@@ -128,7 +128,7 @@ def operations_figure(
     *,
     downwards: bool = False,
 ) -> Figure:
-    """Draws for each cell type how often its cell has each operation, as areas on top of each other over the epochs.
+    """Draws how often the cell of each type has each operation, as stacked areas over the epochs.
 
     Args:
       epochs: of which each area has a column.

@@ -1,8 +1,8 @@
 """A small document of sections, written as one self-contained HTML file and as Markdown.
 
-The HTML holds its pictures as inline SVG and its style sheet, asks the network for nothing, runs no
-script, and follows the reader's light or dark setting. What it looks like stands in `templates/`,
-whose engine escapes all that is shown.
+The HTML holds its style sheet and its pictures as inline SVG. It asks the network for nothing, runs no
+script, and follows the reader's light or dark setting. The templates lie in `templates/`, and their
+engine escapes all that is shown.
 """
 
 import base64
@@ -19,9 +19,9 @@ from markupsafe import Markup, escape
 from nge_jax.errors import InputError
 from nge_jax.report.figure import THEME
 
-# Of a picture in the HTML: on a screen too narrow for the first it would be illegible, and scrolls.
+# Least and largest scale of a picture in the HTML. Below the least it would be illegible, and scrolls instead.
 SCALES = (0.55, 1.2)
-# Of files that a document carries; what a browser is to save and not to show has no other kind.
+# The media types of the files that a document carries.
 KINDS = {".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png"}
 
 
@@ -38,7 +38,7 @@ class Caution(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Holds text to be shown letter by letter; in the HTML folded away under `summary`, if there is one."""
+    """Holds text to be shown letter by letter; the HTML folds it away under `summary`, if there is one."""
 
     text: str
     summary: str = ""
@@ -138,7 +138,7 @@ def _anchor(title: str) -> str:
 
 
 def _column_kinds(table: Table) -> list[str]:
-    """Returns the class of each column: numbers, with those that are missing, are set to the right."""
+    """Returns the class of each column: numbers, and gaps among numbers, are set to the right."""
     columns = zip(*table.rows, strict=True)
     kinds = ["number" if all(map(_is_number, column)) else "text" for column in columns]
     return kinds or ["text"] * len(table.header)
@@ -150,7 +150,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _inline_svg(folder: Path, stem: str, alt: str) -> Markup:
-    """Reads a picture's svg element: accessible, its ids its own, its colors the page's."""
+    """Reads a picture's svg element, makes it accessible and its ids unique, and gives it the page's colors."""
     svg = (folder / f"{stem}.svg").read_text(encoding="utf-8")
     svg = re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{stem}-", svg)

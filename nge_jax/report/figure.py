@@ -1,4 +1,4 @@
-"""What all pictures share: their size, colors and style, and how they are saved."""
+"""The size, colors and style that all pictures share, and how pictures are saved."""
 
 import io
 import re
@@ -24,10 +24,10 @@ COLORS = {
     "dil_conv_3x3": "#1f9e77",
     "dil_conv_5x5": "#006b4b",
 }
-# Of text, of text that stands back, of lines without an operation, of grids and tints, of the ground.
+# Colors of text, of quieter text, of lines without an operation, of grids and tints, and of the ground.
 INK, QUIET, SOFT, TINT, PAPER = "#1f2328", "#59616b", "#7d8590", "#e8ebef", "#fefefe"
-# By the names that a report's style sheet gives them, which has others for a dark ground: it replaces
-# these texts wherever an SVG has them, so nothing else may have one of these colors.
+# A report's style sheet knows the colors by these names, and has others for a dark ground. A report
+# replaces these texts wherever an SVG has them: nothing else may have one of these colors.
 THEME = {"ink": INK, "quiet": QUIET, "soft": SOFT, "tint": TINT, "paper": PAPER, **COLORS}
 # NAS-Bench-201's convolutions; its pictures have no separable ones.
 BENCH_COLORS = {"nor_conv_1x1": COLORS["sep_conv_3x3"], "nor_conv_3x3": COLORS["sep_conv_5x5"]}
@@ -35,7 +35,7 @@ BENCH_COLORS = {"nor_conv_1x1": COLORS["sep_conv_3x3"], "nor_conv_3x3": COLORS["
 # Two series in one panel, told apart by dashes as well.
 LINES = ((COLORS["sep_conv_5x5"], "solid"), (COLORS["max_pool_3x3"], (0, (4, 1.5))))
 FONT = "DejaVu Sans"  # ships with matplotlib: texts are measured alike everywhere
-# What a reader without it sees has the same widths or smaller ones.
+# A reader without the font sees letters of the same width or narrower ones.
 FONT_STACK = f"'{FONT}', Verdana, Geneva, sans-serif"
 STYLE: dict[RcKeyType, Any] = {
     "font.family": FONT,
@@ -60,7 +60,7 @@ STYLE: dict[RcKeyType, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
 }
-# Of pictures with names that a user gives: between two of their dollar signs stands no formula.
+# The style of pictures with names from a user: text between two dollar signs is no formula.
 NAMED: dict[RcKeyType, Any] = {**STYLE, "text.parse_math": False}
 
 
@@ -80,7 +80,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def hover(artist: Artist, text: str) -> None:
-    """Has `to_svg` say the text where a pointer rests on the artist."""
+    """Makes `to_svg` show the text while a pointer rests on the artist."""
     artist.set_gid(f"{_HOVER}{text}")
 
 
@@ -94,7 +94,7 @@ def to_svg(figure: Figure) -> str:
     svg = re.sub(f"'?{FONT}'?", FONT_STACK, file.getvalue())
     group = rf"""<g id=(["']){_HOVER}(.*?)\1>"""
     svg = re.sub(group, r'<g class="hover"><title>\2</title>', svg)
-    # Matplotlib's style of all elements, `*{...}`, would hold for the whole of a page around the picture.
+    # Matplotlib's style of all elements, `*{...}`, would change the whole page around the picture.
     rule = re.compile(r"<defs>\s*<style[^>]*>\*\{([^}]*)\}</style>\s*</defs>\s*")
     if strokes := rule.search(svg):
         svg = rule.sub("", svg, count=1).replace("<svg", f'<svg style="{strokes[1]}"', 1)

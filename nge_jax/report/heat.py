@@ -14,10 +14,10 @@ from nge_jax.report.figure import COLORS, INK, STYLE, hover, new_figure
 from nge_jax.space.spaces import Space
 
 SHADE = COLORS["sep_conv_5x5"]  # the more of it, the larger the probability
-DARKEST = 0.6  # of the shade: the numbers keep a contrast of 4.5 on a light and on a dark page
-SCALE_STEPS = 24  # of the legend
+DARKEST = 0.6  # opacity: the numbers keep a contrast of 4.5 on a light and on a dark page
+SCALE_STEPS = 24  # in the legend
 ROW, LEFT, TOP, BOTTOM, SCALE = 0.22, 0.66, 0.3, 0.85, 0.5  # inches, of a map and its texts
-Kept = Mapping[tuple[int, int], str]  # by (source, target) the operation of each edge kept
+Kept = Mapping[tuple[int, int], str]  # {(source, target): operation} of each edge kept
 
 
 def heat_figure(

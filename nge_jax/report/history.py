@@ -1,4 +1,4 @@
-"""The section of a report on a search that asked for cells: those evaluated, and how the last choice was made."""
+"""The section of a report on a search by queries: the cells evaluated, and how the last choice was made."""
 
 from pathlib import Path
 

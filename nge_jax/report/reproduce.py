@@ -10,15 +10,15 @@ from nge_jax.settings import configs, keys
 from nge_jax.settings.configs import flatten
 from nge_jax.workdir.artifacts import CONFIG, ENVIRONMENT, read_json
 
-Values = Mapping[str, Any]  # by keys joined by dots
+Values = Mapping[str, Any]  # {keys joined by dots: value}
 
 
 def command(workdir: Path) -> str | None:
     """Returns `nge TASK CONFIG KEY=VALUE ...`, which repeats the run in another workdir.
 
-    It is made of the recorded settings, so that it says all of them however the run was started: by a config of the
-    user's, from Python, or by an older version, whose missing keys have the values that change nothing. None where no
-    shipped config has all the keys that it needs.
+    The recorded settings make the command. It is complete even if the run was started from a user's config, from
+    Python, or by an older version. Keys that an older version lacks get the values that change nothing. Returns None if
+    no shipped config has all the keys of the settings.
     """
     settings = flatten(read_json(workdir / CONFIG))
     task = str(settings.get("task"))
@@ -46,11 +46,11 @@ def _fits(name: str, task: str, settings: Values) -> bool:
 
 
 def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
-    """Chooses of each of a config's tables of variants the word, if any, that leaves fewest settings to name."""
+    """Chooses from each table of a config's variants the word, if any, that leaves fewest settings to name."""
     words: list[str] = []
     best = _differences(name, words, settings)
     tables = getattr(configs.load_module(configs.find_config(name)), "VARIANTS", ())
-    # Twice: a word may leave fewer settings to name only beside another one of a later table.
+    # Two rounds, since a word may help only together with a word of a later table.
     for table in (*tables, *tables):
         for word in table:
             try:
@@ -66,7 +66,7 @@ def _nearest_variant(name: str, settings: Values) -> tuple[str, list[str]]:
 def _differences(name: str, words: list[str], settings: Values) -> list[str]:
     values = _values(name, ",".join(words))
     younger = keys.younger(settings)
-    # A config may be younger than the run, and have another value for a key that the run did not know.
+    # A newer config may have another value for a key that the run did not know.
     known = {**settings, **{k: v for k, v in younger.items() if k not in settings}}
     return [
         f"{key}={_written(value)}"

@@ -1,4 +1,4 @@
-"""What the reports of all tasks share, from the files of a run's workdir to its report.md and report.html.
+"""The parts that the reports of all tasks share, from a workdir's files to report.md and report.html.
 
 A report reads what the run recorded and overwrites only its own files, so it can be made again at any time.
 """
@@ -43,7 +43,7 @@ COMMON_COLUMNS = {
     "Learning rate": ("learning_rate", ".3g"),
 }
 LOGARITHMIC = ("Loss",)
-# What a page carries to be saved, beside its pictures: it may be read far from the workdir.
+# A page carries these files beside its pictures, because it may be read far from the workdir.
 DOWNLOADS = (
     artifacts.GENOTYPE,
     artifacts.METRICS,
@@ -66,7 +66,7 @@ def read_epochs(workdir: Path, *columns: Columns) -> EpochRows:
 def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[str, str]:
     """Reads what a report's headline says of every run: settings, device, epochs, times and memory.
 
-    What an older version has not recorded, or somebody has edited, is left out. `work`: what the epochs are.
+    Facts that an older version has not recorded, or that somebody has edited, are left out. `work` names the epochs.
     """
     config = flatten(artifacts.read_json(workdir / artifacts.CONFIG))
     runs = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
@@ -97,12 +97,12 @@ def _device(start: Mapping[str, Any]) -> str:
 
 
 def _times(starts: Sequence[Mapping[str, Any]], seconds: float, work: str) -> dict[str, str]:
-    """Says how long the starts of a run took, what of it was compiling and `work`, and when the last ended."""
+    """Says how long a run's starts took, how much of it was compiling and `work`, and when the last ended."""
     times = {}
     spans = [span for start in starts if (span := _span(start)) is not None]
     ended = _moment(starts[-1], "ended")
     if spans and ended:
-        # A start that was killed has told no end.
+        # A killed start has recorded no end.
         least = "" if len(spans) == len(starts) else "at least "
         times["Total time"] = f"{least}{_duration(sum(spans))}"
     if compiling := _numbers(starts, "compile_seconds"):
@@ -120,7 +120,7 @@ def _memory(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _span(start: Mapping[str, Any]) -> float | None:
-    """Returns how many seconds a start took; None if it was killed, or if its clock was set back and nothing tells."""
+    """Returns how many seconds a start took; None if killed, or if a clock set back is the only one recorded."""
     keys = "started_monotonic", "ended_monotonic"
     if all(isinstance(start.get(key), int | float) for key in keys):
         return start[keys[1]] - start[keys[0]]
@@ -164,7 +164,7 @@ def cells_section(workdir: Path, cells: Cell, *, cautions: Sequence[Block] = ())
 
 
 def curves_section(workdir: Path, epochs: EpochRows, curves: Curves) -> Section:
-    """Draws a panel for each of `curves` into the workdir and shows them; what no epoch has is left out."""
+    """Draws a panel for each of `curves` into the workdir and shows them; a series that no epoch has is left out."""
     panels = {
         title: {
             name: [epoch.get(key) for epoch in epochs]

@@ -1,4 +1,4 @@
-"""The report of a search: its cells, what to beware of, curves, and P over the epochs."""
+"""The report of a search: its cells, warnings, curves, and P over the epochs."""
 
 import itertools
 import math
@@ -32,13 +32,14 @@ COLUMNS = {
     "Training accuracy": ("weight_accuracy", ".2%"),
     "Validation accuracy": ("embedding_accuracy", ".2%"),
 }
-# What some relaxations record besides (`search.relaxation`): by key, the title and the format.
+# Some relaxations (`search.relaxation`) record these, too: by key, the title and the format.
 RECORDED = {
     "temperature": ("Temperature of the draws", ".3g"),
     "entropy_weight": ("Weight of P's entropy in the loss", ".2f"),
     "skip_dropout": ("Rate of skips left out", ".2f"),
 }
-NEAR_UNIFORM = 0.95  # of the entropy of equal probabilities: the choice is then a close one
+# A choice is close if P's entropy is above this part of the entropy of equal probabilities.
+NEAR_UNIFORM = 0.95
 
 
 def write_search_report(
@@ -48,7 +49,7 @@ def write_search_report(
 
     Args:
       workdir: of a search that has ended.
-      sizes: those of networks made of the cells it found, if there are any.
+      sizes: sizes of networks made of the cells found, if there are any.
       train_command: trains such a network; None where none does.
 
     Returns:
@@ -115,7 +116,7 @@ def write_search_report(
 
 
 def _strengths(probs: np.ndarray, betas: np.ndarray | None, epoch: int) -> np.ndarray:
-    """Returns what cells are derived from, [cell type, edge, operation]."""
+    """Returns the scores that cells are derived from, [cell type, edge, operation]."""
     return probs[epoch] if betas is None else betas[epoch][..., None] * probs[epoch]
 
 
@@ -130,7 +131,7 @@ def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
 
 
 def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
-    """Says what a reader should know before trusting the cells; of the gradient's, derived from P [C, E, O], more."""
+    """Says what a reader should know before trusting the cells; cells derived from P [C, E, O] need more."""
     warnings, space = [], cells.space
     for number, cell_type in enumerate(space.cell_types):
         if probs is not None and is_uniform(probs[number]):
@@ -159,7 +160,7 @@ def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) ->
 
 
 def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
-    """Shows how the cell trains, by the table of NAS-Bench-201 that the search was given; and the headline's part."""
+    """Shows how the cell trains, from the NAS-Bench-201 table given to the search; and makes the headline's part."""
     path = workdir / artifacts.ACCURACIES
     if not path.is_file():
         text = "How it trains is in the table of NAS-Bench-201: set data.table and give the same command again."
@@ -224,7 +225,7 @@ def _limits_met(
 def _operations_section(
     workdir: Path, epochs: EpochRows, space: Space, before: Cell | None
 ) -> Section:
-    """Draws how often the cell that leads has each operation, over the epochs; `before`: the search, if one led."""
+    """Draws how often the leading cell has each operation, over the epochs; `before`: the search, if one led."""
     numbers = [epoch["epoch"] for epoch in epochs]
     counts = {
         kind: {name: [epoch[f"{name}_{kind}"] for epoch in epochs] for name in space.operations}

@@ -1,6 +1,6 @@
 """Several searches in one workdir: their values and cells side by side, means and spreads over the seeds.
 
-Searches of several edge models stand in a group for each model, which has a mean and a spread of its own.
+Searches of several edge models are grouped by model. Each group has a mean and a spread.
 """
 
 import json
@@ -18,7 +18,7 @@ from nge_jax.space.cell import Cell
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
-# Of the last row of metrics: titles, keys.
+# Titles, and keys in the last row of metrics.
 METRICS = {
     "Training loss": "weight_loss",
     "Training accuracy": "weight_accuracy",
@@ -26,10 +26,10 @@ METRICS = {
     "Validation accuracy": "embedding_accuracy",
 }
 CELL, RANDOM_CELLS = "cell_accuracy", "random_cells_accuracy"  # in the search's weights
-TEST = "test_accuracy"  # of NAS-Bench-201's cell on CIFAR-10, by its table
+TEST = "test_accuracy"  # the table's accuracy of the NAS-Bench-201 cell on CIFAR-10
 COLUMNS = 80
 
-Groups = dict[str, Any]  # by edge model, of `_summarize`
+Groups = dict[str, Any]  # `_summarize` makes them: {edge model: group}
 
 
 def spread(values: Sequence[float]) -> float:
@@ -38,7 +38,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def write_seeds_report(workdir: Path) -> Path:
-    """Writes seeds.json, and of the searches in the workdir one report.md and report.html with their pictures.
+    """Writes seeds.json, and one report.md and report.html with pictures on all searches in the workdir.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
@@ -48,7 +48,7 @@ def write_seeds_report(workdir: Path) -> Path:
     """
     runs = _read_runs(workdir)
     groups = _summarize(workdir, runs)
-    # Of seeds alone the only group is the file.
+    # Without a choice of edge models the only group is the file's content.
     content = groups.get("", {"edge_models": groups})
     artifacts.write_json(workdir / artifacts.SEEDS, content)
     epochs = artifacts.read_metrics(workdir / artifacts.METRICS, ())
@@ -76,7 +76,7 @@ def write_seeds_report(workdir: Path) -> Path:
 
 
 def to_text(workdir: Path) -> str:
-    """Returns for a terminal the table of `write_seeds_report`, and what each cell is made of."""
+    """Returns the table of `write_seeds_report` for a terminal, and the operations of each cell."""
     summary, runs = artifacts.read_json(workdir / artifacts.SEEDS), _read_runs(workdir)
     lines = [compare.to_text(_table(summary.get("edge_models", {"": summary})))]
     for member, run in runs.items():
@@ -94,14 +94,14 @@ def _read_runs(workdir: Path) -> dict[Member, Run]:
 
 
 def _summarize(workdir: Path, runs: Mapping[Member, Run]) -> Groups:
-    """Returns by edge model, "" where there is no choice, what seeds.json holds of it.
+    """Returns the groups of seeds.json by edge model, or by "" where there is no choice.
 
-    Of each seed its folder, its cell and its numbers, their means and spreads.
+    A group has the folder, the cell and the numbers of each seed, and the numbers' means and spreads.
     """
     groups: Groups = {}
     for member, run in runs.items():
         folder = workdir / member.folder
-        # Once more, since here it has to be there.
+        # Read once more, since here the file has to be there.
         cell = artifacts.read_cell(folder / artifacts.GENOTYPE)
         of = {
             "folder": member.folder,
@@ -148,7 +148,7 @@ def _common(groups: Groups) -> list[str]:
 
 
 def _table(groups: Groups) -> Table:
-    """Makes of each group a row for each seed, and one each for the mean and the standard deviation."""
+    """Makes a row for each seed of each group, and a row each for the mean and the standard deviation."""
     known = _common(groups)
     kinds = [key.removeprefix("entropy_") for key in known if key.startswith("entropy_")]
     below = f" {'/'.join(kind[0] for kind in kinds)}" if len(kinds) > 1 else ""
@@ -191,7 +191,7 @@ def _explanation(known: Sequence[str]) -> str:
 
 
 def _means(groups: Groups, key: str) -> str:
-    """Writes mean and standard deviation of an accuracy: "51.20% ± 1.02%", of several edge models each by its name."""
+    """Writes mean and standard deviation of an accuracy, "51.20% ± 1.02%"; several edge models each by name."""
     return ", ".join(
         f"{model} {group['mean'][key]:.2%} ± {group['sd'][key]:.2%}".lstrip()
         for model, group in groups.items()

@@ -38,7 +38,7 @@ def write_train_report(
 
     Args:
       workdir: of a training that has ended; the cells are drawn where genotype.json is there.
-      sizes: that of the network that was trained.
+      sizes: the size of the network that was trained.
       title: what the task is called.
       results: for the headline, by name.
       first: sections before all others.

@@ -17,7 +17,7 @@ def batch(count=16, height=12, width=10):
 
 
 def by_hand(image, corner, flip, center, pad, length):
-    """torchvision's and DARTS's transforms, one image and one pixel at a time."""
+    """Applies torchvision's and DARTS's transforms, one image and one pixel at a time."""
     height, width, _ = image.shape
     out = np.zeros(image.shape, np.float64)
     for y in range(height):
@@ -76,7 +76,7 @@ def test_two_epochs_of_alternating_flips_show_both_sides_of_every_image():
     np.testing.assert_array_equal(flips[0], flips[2])
     np.testing.assert_array_equal(flips[1], flips[3])
     assert 900 < flips[0].sum() < 1100
-    # It is the image that decides, wherever it stands in a batch.
+    # The image decides, not the image's place in a batch.
     some = augment.alternating_flip(jax.random.key(0), numbers[::-7], jnp.int32(0))
     np.testing.assert_array_equal(some, flips[0][::-7])
     other = augment.alternating_flip(jax.random.key(1), numbers, jnp.int32(0))

@@ -1,4 +1,4 @@
-"""A user's images in memory: what a folder, a TFDS set and an .npz file give, and what is chosen by them."""
+"""A user's images in memory: a folder, a TFDS set and an .npz file are read, and settings fit them."""
 
 import errno
 import os
@@ -72,7 +72,7 @@ def test_a_dispatch_gets_the_images_of_its_steps():
     indices = np.random.RandomState(1).randint(0, 9, (1, 5, 3)).astype(np.int32)
     part = source.gathered(Batches(images, labels, indices), 1, 4, 4)
     assert part.images.shape == (12, 2, 2, 1)
-    assert part.indices.shape == (1, 4, 3)  # always that of a whole dispatch
+    assert part.indices.shape == (1, 4, 3)  # always the shape of a whole dispatch
     for row in range(3):
         chosen, expected = part.indices[0, row], indices[0, 1 + row]
         np.testing.assert_array_equal(np.asarray(part.images)[chosen], images[expected])

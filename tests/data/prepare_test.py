@@ -1,4 +1,4 @@
-"""A data set that is not where it was expected: the line says what lies there, and what to type."""
+"""A data set is not where it was expected: the message says what lies there, and what to type."""
 
 import json
 

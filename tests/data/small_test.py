@@ -16,7 +16,7 @@ def test_digits_are_the_real_ones_and_the_halves_are_disjoint():
     assert images.dtype == np.uint8 and labels.dtype == np.int32
     assert images.max() == 255  # 16 gray levels spread over a byte
     np.testing.assert_array_equal(np.unique(np.bincount(test_labels)), [34, 35, 36])
-    # Together they are scikit-learn's file, no image lost or twice.
+    # Both parts together are scikit-learn's file: no image is lost or doubled.
     everything = np.concatenate([images, test_images]).reshape(1797, 64)
     assert len(np.unique(everything, axis=0)) == 1797
     assert np.bincount(np.concatenate([labels, test_labels])).sum() == 1797
@@ -93,7 +93,7 @@ def test_cifar100_is_downloaded_once_and_its_fine_labels_read(site, tmp_path, mo
     ]:
         read = {i.tobytes(): label for i, label in zip(images, labels, strict=True)}
         assert read == site[name]
-    monkeypatch.delattr(prepare, "_reach")  # the second time it is there
+    monkeypatch.delattr(prepare, "_reach")  # the second time, the data is there
     again = small.load("cifar100", str(tmp_path))
     np.testing.assert_array_equal(data.train_images, again.train_images)
 

@@ -1,4 +1,4 @@
-"""Training on images that are read as it goes: the same batches, whatever the dispatches."""
+"""Training on streamed images: the batches are the same, however many steps a dispatch has."""
 
 import jax
 import numpy as np
@@ -14,12 +14,12 @@ from tests.helpers.small_training import make_config, rows, small_config
 CLASSES, TRAIN, TEST = 3, 40, 7
 
 
-EPOCHS = 12  # in which the few images are learned, whatever the rounding
+EPOCHS = 12  # enough to learn the few images, whatever the rounding
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """A folder of small images, of each class a color, and noise."""
+    """Makes a folder of small images: each class has a color, with noise."""
     root = tmp_path_factory.mktemp("photographs")
     rng = np.random.RandomState(0)
     for split, count in (("train", TRAIN), ("val", TEST)):

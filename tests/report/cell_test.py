@@ -22,7 +22,7 @@ CELLS["repeated"] = (REPEATED, (2, 3, 4, 5))
 CELLS["part of the nodes put out"] = (KNOWN["ENASNet"].normal, (4, 6))
 
 
-BENCH = {  # of NAS-Bench-201: one input, an edge from every node to every later one
+BENCH = {  # NAS-Bench-201: one input, an edge from every node to every later one
     f"{names[0]} ...": [
         (operation, *edge) for operation, edge in zip(names, NAS_BENCH_201.edges, strict=True)
     ]
@@ -93,7 +93,7 @@ def test_layout_crosses_no_more_edges_than_it_must(name, fewest):
 
 
 def texts(svg: str) -> list[str]:
-    """Returns the texts of an SVG document, those of mathematics letter by letter."""
+    """Returns the texts of an SVG document; formulas come letter by letter."""
     elements = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
     return ["".join("".join(element.itertext()).split()) for element in elements]
 

@@ -13,7 +13,7 @@ from nge_jax.workdir import artifacts
 
 
 def workdir(folder, name, accuracies, cell="DARTS_V2", **settings):
-    """A workdir of a training that has ended; with its settings by keys joined by dots."""
+    """Writes the workdir of a training that has ended; settings are given by keys joined by dots."""
     path = folder / name
     path.mkdir(parents=True)
     config = {"task": "train", "seed": 0, "genotype": cell, "data": {"name": "cifar10", "dir": name},
@@ -53,7 +53,7 @@ def test_results_and_differences_stand_side_by_side(runs):
         "87.50%",
         "4",
     ]
-    # Where a run's data lies, and how it is executed, is no difference.
+    # The place of a run's data and the run's execution are no differences.
     assert compare.differences_table(read).rows == [
         ["seed", "0", "1"],
         ["genotype", "DARTS_V2", "random:1"],
@@ -76,7 +76,7 @@ def test_sizes_and_random_cells_stand_beside_where_they_were_counted(runs):
     assert [run.sizes for run in counted] == [
         (1234, 56789),
         (3, 4),
-    ]  # what a report has counted stays
+    ]  # a report's counts stay
     (two / "sizes.json").write_text('{"networks": [{"name": "x"}]}')
     with pytest.raises(InputError, match="sizes.json: expected networks with name, parameters"):
         compare.read_runs(runs)
@@ -104,7 +104,7 @@ def test_the_command_prints_the_tables_and_writes_a_page(runs, tmp_path, capsys)
     page = tmp_path / "page.html"
     cli.run(["compare", *map(str, runs), "--html", str(page)])
     printed = capsys.readouterr().out
-    # Of a terminal's 80 columns the results take more, and are turned.
+    # The results need more than a terminal's 80 columns, and are transposed.
     assert "Task               train    train\n" in printed
     assert "genotype  DARTS_V2  random:1" in printed
     text = page.read_text()

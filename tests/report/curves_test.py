@@ -1,4 +1,4 @@
-"""The plots over the epochs: a panel for each edge or metric, with what the numbers say."""
+"""The plots over the epochs: a panel for each edge or metric shows the numbers."""
 
 from xml.etree import ElementTree
 
@@ -36,7 +36,7 @@ def test_probabilities_have_a_panel_for_each_edge():
 
 
 def titles(drawing) -> list[str]:
-    """What a pointer reads of a drawing's parts."""
+    """Returns the texts that a pointer shows on a drawing's parts."""
     elements = ElementTree.fromstring(figure.to_svg(drawing)).iter(SVG + "g")
     return [part.text for group in elements for part in group.findall(SVG + "title")]
 
@@ -49,7 +49,7 @@ def test_the_heat_map_says_each_probability_and_frames_what_is_kept(space):
     kept = {kind: {} for kind in space.cell_types} | {space.cell_types[0]: {edge: operation}}
     drawing = heat_figure(probs, space, kept)
     said = titles(drawing)
-    assert len(said) == 2 * probs[0].size  # of a box and its number
+    assert len(said) == 2 * probs[0].size  # a box and its number
     (name,) = {text for text in said if text.endswith("kept")}
     first, last = probs[:, 0, 1, 2]
     assert f", {operation}: {last:.4f}, before the search {first:.4f}; kept" in name

@@ -1,4 +1,4 @@
-"""Documents: whatever they show is escaped, and nothing is asked of anybody else."""
+"""Documents escape all that they show, and ask no other server for anything."""
 
 import html
 

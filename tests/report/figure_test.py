@@ -1,4 +1,4 @@
-"""What pictures share: colors that can be told apart and seen, and SVG that keeps to itself."""
+"""All pictures have colors that can be told apart and seen, and SVG that does not affect a page around it."""
 
 import re
 from importlib import resources

@@ -1,4 +1,4 @@
-"""What the reports of all tasks share."""
+"""The parts that the reports of all tasks share."""
 
 import base64
 import json

@@ -94,7 +94,7 @@ def test_page_needs_nothing_but_itself(page):
 
 def test_margins_are_of_the_kept_edges(page):
     words = " ".join(page.text.split())
-    # Of the normal cell: 0.6 for the best operation of edge 0 -> 2, a sixth of the rest for each other.
+    # In the normal cell, the best operation of edge 0 -> 2 has 0.6, and each other a sixth of the rest.
     assert "cₖ₋₂→0skip_connect0.6000+0.5333(max_pool_3x3)none" in words.replace(" ", "")
 
 

@@ -33,7 +33,7 @@ def test_training_report(tmp_path):
     page = Page(write_train_report(tmp_path, SIZES).read_text())
     words = page.text.replace("\n", "")
     assert "Test accuracy97.22% of 360 images" in words and "Training30 s" in words
-    # The cells, and for narrow screens again one of them; the curves for both.
+    # The cells, one of them again for narrow screens, and the curves for both kinds of screens.
     assert page.tags.count("svg") == 5
     assert "Validation accuracy" in words and "25.00%2.000050.00%" in words
     assert cells in page.text and "3,349,342" in page.text

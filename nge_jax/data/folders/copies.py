@@ -12,7 +12,7 @@ from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.photographs.split import Split
 
 PAIRS = ((TEST, TRAIN), (VALIDATION, TRAIN), (TEST, VALIDATION))
-# Beyond so many files, or so many bytes, every second is compared, every fourth ...
+# Beyond these numbers of files or bytes only every second file is compared, or every fourth, ...
 MOST_FILES, MOST_BYTES = 100_000, 2 * 10**9
 
 

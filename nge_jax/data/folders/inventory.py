@@ -1,6 +1,6 @@
-"""The inventory by which a user's images are recognized: how many each class has, and a checksum of all of them.
+"""The inventory that recognizes a user's images: how many each class has, and a checksum of all of them.
 
-Numbers alone miss an image that has moved to another class while another came back, and one that was exchanged.
+Counts alone miss an exchanged image, and two images that have changed places between classes.
 """
 
 import hashlib

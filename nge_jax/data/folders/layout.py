@@ -5,7 +5,7 @@
     DIR/seg_train/seg_train/CLASS/*         once more by the same name, as archives are unpacked
     DIR/CLASS/train/*, DIR/CLASS/test/*
 
-A folder that names splits and cannot be read as one of these is refused: else a network would learn to tell them apart.
+A folder that names splits in another layout is refused: else a network would learn to tell the splits apart.
 """
 
 import functools
@@ -64,7 +64,7 @@ def find(root: Path) -> Layout:
 
 
 def _has_splits(root: Path, folders: Mapping[str, Sequence[Path]], look: Look) -> bool:
-    """Whether the folders that are named as splits are such; a class may be called so, then it holds images.
+    """Whether the folders named like splits are splits; a class may have such a name, and then it holds images.
 
     Raises:
       ArgumentError: they are, and lack folders of classes.
@@ -93,7 +93,7 @@ def _read_splits(root: Path, folders: Mapping[str, Sequence[Path]], look: Look) 
             f"{', '.join((*SPLITS[VALIDATION], TEST))}, or the classes themselves (folder:{train} holds a part of each "
             "out)",
         )
-    # Pictures without a class, as those of a competition, where another split is there to be tested on.
+    # A competition's test split has pictures without classes; another split is then tested on.
     spare = [s for s, (first, *_) in folders.items() if _holds_pictures(first, look)]
     if len(spare) + 1 < len(folders):
         folders = {

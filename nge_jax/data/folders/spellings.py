@@ -1,7 +1,7 @@
 """One class that is spelled in two ways: a file system, an archive or a hand has changed the name's form.
 
-Two names in one folder are two classes, a and A say. A name that only one split has is looked for among those of
-another: by its Unicode form first, then by capital letters and blanks.
+Two names in one folder are two classes, for example a and A. A name that only one split has is looked for
+in another split. Its Unicode form is compared first, then the name without regard to capital letters and blanks.
 """
 
 from collections.abc import Collection, Mapping, Sequence

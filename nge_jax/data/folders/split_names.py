@@ -11,9 +11,9 @@ WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), VALIDATION),
     **dict.fromkeys(("test", "tests", "testing", "eval", "evaluation", "holdout"), TEST),
 }
-# Parts of a cross validation, which are splits, too, but none of these three.
+# Parts of a cross validation are splits, too, but none of the three above.
 FOLDS = {"fold", "folds", "kfold", "cv"}
-# Words beside that of the split which say no more than that it is one.
+# Words that a split's name may have besides, and that say nothing more.
 FILLINGS = {
     "set", "sets", "data", "dataset", "datasets", "split", "splits", "part", "seg", "cls", "classification", "folder",
     "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos",

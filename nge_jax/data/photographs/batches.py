@@ -2,8 +2,8 @@
 
 Images leave the host as uint8 crops of one size; flip, color jitter and normalization are the device's (`jitter.py`).
 
-An epoch's order is a permutation drawn from (seed, epoch), the crop of an image from (seed, epoch, its index): neither
-depends on the number of processes, nor on where in the epoch a training resumes.
+The order of an epoch is drawn from (seed, epoch), and an image's crop from (seed, epoch, index). Neither depends on the
+number of processes, nor on the step at which a training resumes.
 """
 
 import itertools
@@ -47,10 +47,10 @@ class ImageSet(NamedTuple):
       train: the encoded images to train on.
       test: the encoded images held out.
       validation: encoded images by which the best checkpoint is chosen, or None.
-      held_out: of a folder whose `test` was drawn by the seed, the files of it.
+      held_out: the files of `test`, where the seed drew them from a folder.
       notes: lines for the user: what is used, what is left out.
       root: of a folder, its path, else "".
-      titles: of a folder, what its splits are called, where it is not by their names.
+      titles: the names of a folder's splits, where they differ from the usual ones.
     """
 
     num_classes: int
@@ -151,8 +151,8 @@ def train_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads this process's part of an epoch's batches from `start_step` on, cropped at random (paper Sec. 4.2).
 
-    `batch_size` is that of all processes, b = batch_size / process_count: (uint8 [b, s, s, 3], int32 [b]). Images that
-    do not fill a batch are left out, others in each epoch.
+    A batch is (uint8 [b, s, s, 3], int32 [b]). `batch_size` counts the images of all processes, and
+    b = batch_size / process_count. Images that do not fill a batch are left out, different ones in each epoch.
 
     Raises:
       InputError: an image cannot be read or decoded.
@@ -173,8 +173,8 @@ def test_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Reads this process's part of the batches of a whole split, "train" or "test": images, labels, mask (bool [b]).
 
-    The images are center crops, in the order of the files. Every process gets as many batches as the others; what fills
-    them up is masked (black, label 0), and over all processes each example is unmasked once.
+    The images are center crops, in the order of the files. Every process gets equally many batches.
+    Padding is masked (black, label 0), and over all processes each example is unmasked exactly once.
 
     Raises:
       InputError: an image cannot be read or decoded.

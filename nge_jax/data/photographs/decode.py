@@ -1,12 +1,12 @@
 """Decoding of a crop of an encoded image, resized: TensorFlow functions, for the input pipeline of a TFDS set.
 
-Of a JPEG only the crop is decoded. A crop at least twice as large as the result is decoded at 1/2, 1/4 or 1/8 of its
-size (each block's mean at 1/8), which is cheaper and keeps fine patterns from turning into coarse ones; the rest is
-bilinear. PIL's bilinear, which torchvision uses, averages a little more when it shrinks an image by less than two;
-that would cost as much as the decoding. Training and test images pass through the same filter.
+Only the crop of a JPEG is decoded. libjpeg decodes a crop at least twice as large as the result at 1/2, 1/4 or 1/8 of
+its size (at 1/8: each block's mean). The smaller scale is cheaper and avoids aliasing. A bilinear resize does the rest.
+PIL's bilinear filter, which torchvision uses, averages a little more when it shrinks an image by less than two. PIL's
+filter would cost as much as the decoding. Training and test images pass through the same filter.
 
-What is decoded is what `pixels.for_tensorflow` makes of a file: a JPEG with its orientation, or an upright bitmap. A
-window is chosen in the image as it is shown, and read where it is stored.
+The input is the result of `pixels.for_tensorflow`: a JPEG with its orientation, or an upright bitmap. A window is
+chosen in the image as it is shown, and read where it is stored.
 """
 
 import math

@@ -52,8 +52,8 @@ def find(places: Sequence[Path]) -> tuple[dict[str, Path], str]:
 def read_fitted(path: Path, spec: DatasetSpec) -> np.ndarray:
     """Reads an image as a classifier takes it: uint8 of the shape that `spec` has.
 
-    A photograph for the ImageNet network is cropped as in its test, for the others the largest part in the middle is
-    resized.
+    A photograph for the ImageNet network is cropped as in the network's test. For the other networks the largest
+    centered part is resized.
 
     Raises:
       ArgumentError: it is no image.

@@ -3,9 +3,9 @@
     DIR/CLASS/*                          flat: a part of each class is held out, drawn by a seed
     DIR/train/CLASS/*, DIR/val/CLASS/*   what is held out lies apart: val (valid, validation), or test, or both
 
-`folders.layout` says which other forms are read. Images may lie in folders below that of their class. Entries that
-begin with a dot, those that systems leave behind, and the runs of this program are no data. The labels are the numbers
-of the classes in the order of their names, over all splits.
+`folders.layout` says which other forms are read. Images may lie in folders below the folder of their class. Three kinds
+of entries are no data: names with a leading dot, files that systems leave behind, and runs of this program. The labels
+number the classes in the order of their names, over all splits.
 """
 
 import os
@@ -54,9 +54,9 @@ class Listing(NamedTuple):
 
 
 def is_images(root: str | Path) -> bool:
-    """Whether a folder is one of images alone: all folders in it, or in its train, hold some.
+    """Whether a folder holds only images: every folder in it, or in its train folder, holds some.
 
-    These are two at least: a folder that keeps other things beside some pictures is none. No image is read.
+    At least two such folders are needed, since other folders may keep some pictures, too. No image is read.
     """
     root = Path(root).expanduser()
     try:
@@ -211,7 +211,7 @@ def _describe(root: Path, names: Sequence[str], layout: Layout, splits: Mapping[
 
 
 def warnings(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a line for each kind of class that a network cannot learn, or that nobody will know how well.
+    """Yields a line for each kind of class that a network cannot learn, or that the test cannot measure.
 
     Args:
       names: of the classes.

@@ -1,10 +1,14 @@
 """Flip and color jitter of ImageNet's recipe as pure functions of arrays, for use inside a compiled step.
 
-The paper names the transforms; strengths and order are those of DARTS, the definitions torchvision's
-(`ColorJitter`): brightness, contrast and saturation blend the image with black, with its mean gray and with its own
-gray, the result cut off at 0 and 255; hue turns the color's angle; the four come in random order. Two differences:
-nothing is rounded to whole levels in between, and one order serves the whole batch (for a single image it is as
-random), so that a step computes four changes instead of four times four.
+The paper names the transforms. Strengths and order are DARTS's; the definitions are torchvision's (`ColorJitter`):
+
+- Brightness, contrast and saturation blend the image with black, with its mean gray and with its gray image.
+- The results are clipped to 0..255.
+- Hue turns the color's angle.
+- The four changes come in random order.
+
+Two things differ from torchvision. Nothing is rounded to whole levels between the changes. One random order serves the
+whole batch, and each image's order is just as random. A step then computes four changes instead of four times four.
 
 As in `augment.py`, `draw` makes the numbers of a whole global batch, and each device takes the rows of its own images.
 """

@@ -16,19 +16,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from nge_jax import files
 from nge_jax.errors import ArgumentError
 
-# Endings that are read, in any case; of an animation or a file of several pages the first picture.
+# These endings are read, in any case. Animations and files of several pages give their first picture.
 FORMATS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
 )  # fmt: skip
 FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or PGM"
-# What PIL raises for a file that is no image, is damaged, or is much too large.
+# PIL raises these for a file that is no image, is damaged, or is much too large.
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 ORIENTATION = 0x0112  # EXIF's tag
 UPRIGHT, TURNED = 1, (5, 6, 7, 8)  # TURNED: height and width change places
 BACKWARDS, UPSIDE_DOWN = (2, 3, 6, 7), (3, 4, 7, 8)  # mirrored, once it is turned
 JPEG = b"\xff\xd8\xff"
-# Of a JPEG's segments: those without a length, the application's that holds EXIF, the beginning of the pixels, the end.
-# FRAMES: those that hold the size.
+# The markers of a JPEG's segments. FRAMES hold the size, ALONE have no length. The others are the application segment
+# with EXIF, the start of the pixels, and the end.
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 ALONE, APP1, SCAN, END = {0x01, *range(0xD0, 0xD9)}, 0xE1, 0xDA, b"\xff\xd9"
 
@@ -55,13 +55,13 @@ def decode(data: bytes, channels: int = 3) -> np.ndarray:
 
 
 def fitted(data: bytes, height: int, width: int, channels: int) -> np.ndarray:
-    """Decodes the largest part of these proportions in the middle, resized: uint8 [height, width, channels].
+    """Decodes the largest centered crop of these proportions, resized: uint8 [height, width, channels].
 
     Raises:
       one of UNREADABLE: it is no image, or a damaged one.
     """
     with Image.open(io.BytesIO(data)) as image:
-        # A JPEG is decoded at half its size, a fourth or an eighth where that is twice what is asked for or more.
+        # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, if the result is still twice the size asked for.
         side = 2 * max(width, height)
         image.draft(None, (side, side))
         image.load()
@@ -107,7 +107,7 @@ def shown_size(height: int, width: int, orientation: int) -> tuple[int, int]:
 
 
 def is_gray(data: bytes | BinaryIO) -> bool:
-    """Whether an image's file has one channel of colors; reads no pixels, and of an open file its beginning alone.
+    """Whether an image's file has one channel of colors; reads no pixels, and only the beginning of an open file.
 
     Raises:
       one of UNREADABLE: it is no image.
@@ -119,7 +119,7 @@ def is_gray(data: bytes | BinaryIO) -> bool:
 def are_one_color(images: np.ndarray) -> np.ndarray:
     """Tells which of some images, uint8 [N, H, W, C], show one color and nothing else: bool [N]."""
     flat = np.zeros(len(images), bool)
-    for start in range(0, len(images), 256):  # of a file beyond the memory, too
+    for start in range(0, len(images), 256):  # the images may be a file larger than the memory
         part = images[start : start + 256]
         flat[start : start + 256] = (part.max((1, 2)) == part.min((1, 2))).all(-1)
     return flat
@@ -137,10 +137,10 @@ def check(data: bytes) -> None:
 
 
 def for_tensorflow(data: bytes) -> tuple[bytes, int]:
-    """Returns an image as `imagenet.decode` takes it, and its EXIF orientation, 1 to 8.
+    """Returns an image as `decode` takes it, and its EXIF orientation, 1 to 8.
 
-    A JPEG stays as it is, once its end has been found: TensorFlow may not read so far, and would miss that the file is
-    cut off. Everything else becomes an upright bitmap.
+    A JPEG stays as it is, once its end has been found. TensorFlow may not read up to the end, and would miss that a
+    file is cut off. Everything else becomes an upright bitmap.
 
     Raises:
       one of UNREADABLE: it is no image, or a damaged one.

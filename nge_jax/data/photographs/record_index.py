@@ -1,8 +1,8 @@
 """Random access to the records of a data set's files, without reading what is not asked for.
 
-TFRecord files are made to be read from their beginning to their end. Where each record lies is found once, in the
-12 bytes before each (length and checksum); from then on an epoch may take the records in any order, start anywhere, and
-be divided among processes, each reading its own records only. A file of its own for each image is the same thing.
+TFRecord files are made to be read from their beginning to their end. The 12 bytes before each record (length and
+checksum) are read once, to find where it lies. From then on an epoch may take the records in any order and start
+anywhere. Each process reads only its part. A folder with a file for each image is indexed in the same way.
 """
 
 import errno
@@ -22,7 +22,7 @@ from nge_jax.errors import ArgumentError, InputError
 HEADER = struct.Struct("<QI")
 FOOTER_BYTES = 4
 THREADS = 32  # they wait for the disk, or for a file server
-# What the system says where a disk or a folder has been taken away.
+# The system reports these errors when a disk or a folder has been taken away.
 AWAY = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT)
 
 
@@ -78,7 +78,7 @@ def read(records: Records, indices: Sequence[int]) -> list[bytes]:
         try:
             contents.append(_read(path, records.offset[index], records.length[index]))
         except OSError as error:
-            # Not of every error the system says which file it was, and among many that is what counts.
+            # Some errors of the system name no file, and among many files the name is what the user needs.
             raise OSError(error.errno, error.strerror, path) from error
     return contents
 

@@ -1,8 +1,8 @@
 """DeepLab's augmentation of an image and its mask: scale, pad, crop, flip.
 
-Scales are 0.5, 0.75, .. 2 (DeepLab's public code; the DeepLabv3 paper gives the range), images are
-resized bilinearly, masks to the nearest pixel. Where a scaled image is smaller than the crop it is
-padded, with the data set's mean and with 255, the label that no loss and no metric counts.
+Scales are 0.5, 0.75, .. 2 (DeepLab's public code; the DeepLabv3 paper gives the range). Images are
+resized bilinearly, masks to the nearest pixel. A scaled image smaller than the crop is padded with the
+data set's mean. Its mask is padded with 255, the label that no loss and no metric counts.
 """
 
 from collections.abc import Sequence

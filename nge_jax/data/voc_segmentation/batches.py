@@ -2,9 +2,9 @@
 
 A devkit with classes of its own gives the same batches, read from its files, see `own`; TensorFlow is not imported.
 
-An epoch's order is a permutation drawn from (seed, epoch); how an image is scaled, cropped and flipped
-from (seed, epoch, its index). Neither depends on the number of processes, nor on where in the epoch a
-training resumes.
+The order of an epoch is drawn from (seed, epoch). An image's scale, crop and flip are drawn from
+(seed, epoch, index). Neither depends on the number of processes, nor on the step at which a training
+resumes.
 """
 
 import itertools
@@ -99,7 +99,7 @@ def load(folder: str = "", data_dir: str = "", known: Sequence[str] | None = Non
         builder = Builder(data_dir=data_dir or None)
         if not builder.is_prepared():
             _prepare(builder, folder)
-            builder = Builder(data_dir=data_dir or None)  # which finds what is there now
+            builder = Builder(data_dir=data_dir or None)  # finds what is there now
         elif folder:
             _check_origin(builder, folder)
     splits = builder.info.splits
@@ -170,8 +170,8 @@ def train_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads an epoch's batches from `start_step` on: images uint8 [B, crop, crop, 3], masks uint8 [B, crop, crop].
 
-    `batch_size` counts the images of all processes, B those of this one. Images that do not fill a
-    batch are left out, others each epoch; each process has its part of every batch.
+    `batch_size` counts the images of all processes, B the images of this one. Images that do not fill a
+    batch are left out, different ones in each epoch. Each process has its part of every batch.
 
     Raises:
       InputError: an example that was there cannot be read any more.
@@ -199,8 +199,8 @@ def test_batches(
 ) -> Iterator[TestBatch]:
     """Reads this process's part of the validation split, in the order of its files, padded to `size` pixels.
 
-    `batch_size` is that of all processes, B = batch_size / process_count. Every process gets as many
-    batches as the others, and each image is in the part of one.
+    `batch_size` counts the images of all processes, B = batch_size / process_count. Every process gets
+    equally many batches, and exactly one process gets each image.
 
     Raises:
       ArgumentError: an image is larger.

@@ -1,7 +1,7 @@
 """The names of a devkit's own classes: a text file beside JPEGImages, in line i the name of class i.
 
 `labels.txt`, or `class_names.txt` as labelme's converter writes it. Class 0 is as a rule the background. A first line
-`__ignore__`, as of labelme's own list, names no class: it is what 255 marks.
+`__ignore__`, as in labelme's list, names no class: it stands for the pixels marked 255.
 """
 
 from pathlib import Path

@@ -9,13 +9,12 @@ The official folder has neither train_aug nor SegmentationClassAug; both come fr
 Boundaries Dataset (Hariharan et al., ICCV 2011), in the form that DeepLab made common. Masks of train
 and val are taken from SegmentationClassAug where SegmentationClass lacks them.
 
-Without a train_aug.txt SBD may as well lie there as its authors distribute it, see `sbd`: a folder
-benchmark_RELEASE in VOC2012, beside it or beside VOCdevkit. Then train_aug is what SBD and VOC's train
-list without what VOC's val does, sorted by name. A mask is VOC's if train lists it, else SBD's, an image
-VOC's if JPEGImages has it, else SBD's.
+Without a train_aug.txt, SBD may lie there as its authors distribute it, see `sbd`. The folder
+benchmark_RELEASE then lies in VOC2012, beside VOC2012 or beside VOCdevkit. train_aug then has the images
+that SBD or VOC's train lists and VOC's val does not, sorted by name. A mask is VOC's if train lists it,
+else SBD's. An image is VOC's if JPEGImages has it, else SBD's.
 
-With a file of class names beside JPEGImages, see `class_names`, the classes are the folder's own, and SBD is no part
-of it.
+A file of class names beside JPEGImages gives the folder its own classes, see `class_names`. SBD is then not used.
 """
 
 import os
@@ -36,7 +35,7 @@ IGNORE = 255  # borders of objects, and what nobody could tell
 TRAIN, TRAIN_AUG, VAL = "train", "train_aug", "val"
 LISTS, IMAGES, MASKS = "ImageSets/Segmentation", "JPEGImages", "SegmentationClass"
 MASKS_AUG = "SegmentationClassAug"
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of images, in small or in capital letters
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # images, in small or capital letters
 
 
 class DevkitExample(NamedTuple):
@@ -61,7 +60,7 @@ def look_for(folder: str | Path) -> Path | None:
 
 
 def find(folder: str | Path) -> Path:
-    """Finds the VOC2012 folder in `folder`, which may be it, VOCdevkit, or what VOCdevkit lies in; "~" expands.
+    """Finds VOC2012 in `folder`: VOC2012 itself, VOCdevkit, or the folder that holds VOCdevkit; "~" expands.
 
     Raises:
       InputError: there is none, or it is not laid out as above.
@@ -90,7 +89,7 @@ def own_classes(root: Path) -> tuple[str, ...] | None:
 def examples(root: Path) -> dict[str, list[DevkitExample]]:
     """Lists the examples of each split that a VOC2012 folder has a list of, in the lists' order.
 
-    Of train_aug too, if it has no list of it and SBD is there.
+    train_aug is listed, too, if the folder has no list of it and SBD is there.
 
     Raises:
       InputError: a listed image or mask is missing, or listed twice, or a list of SBD's is missing.

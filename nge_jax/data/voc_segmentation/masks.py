@@ -1,7 +1,7 @@
 """Reads the mask of an example: class numbers that lie on the pixels of its image as a viewer shows it.
 
-A camera may store a photograph turned, with an EXIF orientation. Programs that draw masks mostly show it upright, some
-as it is stored; which of the two a mask is of, its size tells where height and width change places.
+A camera may store a photograph turned, with an EXIF orientation. Most programs that draw masks show the photograph
+upright, some show it as it is stored. The mask's size tells the two apart, where height and width change places.
 """
 
 import contextlib
@@ -70,16 +70,16 @@ def _named(path):
     """Refuses a file, by its name, that what stands below cannot read."""
     try:
         yield
-    except InputError:  # which is a ValueError too
+    except InputError:  # InputError is a ValueError, too
         raise
     except pixels.UNREADABLE as error:
         raise InputError(pixels.refused(path, error).reason) from error
 
 
 def _check_colors(example, labels, colors):
-    """Refuses a palette that gives one of VOC's numbers another color: then the numbers are of other classes.
+    """Refuses a palette that gives one of VOC's numbers another color, because such numbers mean other classes.
 
-    Grays that are the numbers themselves say no more than a gray picture does.
+    A palette of grays equal to the numbers is accepted, like a gray picture.
     """
     expected = voc_palette()
     for label in np.setdiff1d(labels, [IGNORE]).tolist():

@@ -1,7 +1,7 @@
 """A devkit with classes of its own: checked as a whole at the start, then read from its files as they are used.
 
-VOC's is prepared once, and record files are read from then on. A user's own folder grows and is mended, so nothing is
-copied of it.
+VOC's devkit is prepared once, and record files are read from then on. A user's own folder grows and is mended; nothing
+of it is copied.
 """
 
 import os
@@ -59,7 +59,7 @@ class Mask(NamedTuple):
 
     Attributes:
       labels: numbers that it has, IGNORE too.
-      entry: of the checksum, by which another mask or another image is recognized.
+      entry: the line in the checksum, which changes with the mask or the image.
     """
 
     labels: set[int]
@@ -75,7 +75,7 @@ class OwnDevkit(NamedTuple):
       train: what to train on.
       test: val.
       notes: lines for the user: what is used, warnings.
-      inventory: by what its images and masks are recognized.
+      inventory: recognizes the folder's images and masks.
     """
 
     names: tuple[str, ...]

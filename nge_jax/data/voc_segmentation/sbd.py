@@ -4,8 +4,8 @@
     benchmark_RELEASE/dataset/img/ID.jpg
     benchmark_RELEASE/dataset/cls/ID.mat      a struct GTcls, whose Segmentation is the class numbers
 
-It labels images of PASCAL VOC's, most of which VOC itself has no masks of, by VOC's class numbers and
-without borders. Its split is not VOC's: images of VOC's validation lie in both of its lists.
+SBD labels images of PASCAL VOC with VOC's class numbers, without borders. VOC itself has no masks for
+most of these images. SBD's split differs from VOC's: images of VOC's validation lie in both lists.
 """
 
 import os
@@ -45,7 +45,7 @@ def read_labels(path: Path) -> np.ndarray:
     """
     try:
         content = loadmat(path, variable_names=("GTcls",))
-    except Exception as error:  # of any kind: scipy trusts that the file is not damaged
+    except Exception as error:  # scipy trusts the file, and damage raises any kind of error
         reason = files.reason(error)
         raise InputError(f"{path} cannot be read as a MATLAB file ({reason})") from error
     try:

@@ -123,7 +123,7 @@ def test_what_this_program_has_written_is_no_data(tmp_path):
     assert listing.notes[0].endswith(f"; left out: the runs of nge_jax {runs}")
     paths, left_out = files.find([tmp_path])
     assert len(paths) == 16 and left_out == f"the runs of nge_jax {runs}"
-    # A folder that another program has an environment.json in is one of a class.
+    # Another program may write an environment.json: such a folder is a class.
     (tmp_path / "runs" / "two" / "environment.json").write_text(json.dumps({"program": "conda"}))
     assert folder.scan(tmp_path).names == ("ant", "bee", "runs")
-    assert len(files.find([tmp_path / "ant" / "runs" / "one"])[0]) == 8  # whoever names it means it
+    assert len(files.find([tmp_path / "ant" / "runs" / "one"])[0]) == 8  # the user names it

@@ -1,4 +1,4 @@
-"""One class that two splits spell differently: read as one, and said, or refused with both names told apart."""
+"""One class that two splits spell differently is read as one, with a note, or refused with both names."""
 
 import pytest
 

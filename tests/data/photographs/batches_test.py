@@ -1,4 +1,4 @@
-"""Photographs: which examples an epoch's batches hold, in what order and cropped how, against plain references."""
+"""Photographs: the examples, the order and the crops of an epoch's batches, against plain references."""
 
 import io
 import itertools
@@ -19,7 +19,7 @@ SIZE = 16  # the crops' side
 
 
 def picture(identity, height=40, width=30):
-    """Red tells which picture it is, green and blue which pixel: both survive JPEG to a level or two."""
+    """Makes a picture: red tells its number, green and blue the pixel. JPEG changes both by a level or two."""
     y, x = np.mgrid[:height, :width]
     channels = [np.full_like(y, identity * 5), y * 255 // height, x * 255 // width]
     return Image.fromarray(np.stack(channels, -1).astype(np.uint8))
@@ -41,7 +41,7 @@ def identities(images):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """JPEGs and PNGs of three classes: picture i has the label i % 3. Names a set, as the config does."""
+    """Writes JPEGs and PNGs of three classes, picture i with label i % 3. Returns the set's name in a config."""
     root = tmp_path_factory.mktemp("folder")
     for split, count in (("train", TRAIN), ("val", TEST)):
         for i in range(count):
@@ -210,7 +210,7 @@ def test_data_taken_away_while_it_is_read_is_told_in_one_line(image_set, tmp_pat
         epoch(gone)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
     assert "goes on from the newest checkpoint" in str(error.value)
-    assert "Traceback" not in capfd.readouterr().err  # of TensorFlow's own log
+    assert "Traceback" not in capfd.readouterr().err  # TensorFlow logs none either
 
 
 def test_records_are_those_that_tensorflow_reads(prepared):

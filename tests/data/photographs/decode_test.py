@@ -91,7 +91,7 @@ def test_a_much_larger_crop_is_averaged_not_sampled(shrink):
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 @pytest.mark.parametrize("shape", [(375, 500), (500, 334), (256, 256), (160, 200), (1300, 900)])
 def test_the_test_crop_is_torchvisions(form, shape):
-    """Resize the shorter side to 256, cut 224 from the middle: half a pixel of the original apart at most."""
+    """The reference resizes the shorter side to 256 and cuts out 224: at most half an original pixel apart."""
     data = encode(photograph(*shape), form)
     height, width = shape
     resized = (256 * width // min(shape), 256 * height // min(shape))

@@ -1,4 +1,4 @@
-"""Folders of images: what in them is data, what is held out, and what is said of them."""
+"""Folders of images: which files are data, which are held out, and the notes for the user."""
 
 import errno
 import os

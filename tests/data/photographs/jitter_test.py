@@ -26,14 +26,14 @@ def batch(count=8, height=12, width=10):
 
 
 def turned(image, turn):
-    """The hue of each pixel turned, by the standard library."""
+    """Turns the hue of each pixel with the standard library."""
     flat = [colorsys.rgb_to_hsv(*pixel) for pixel in image.reshape(-1, 3) / 255]
     back = [colorsys.hsv_to_rgb((h + turn) % 1, s, v) for h, s, v in flat]
     return np.reshape(back, image.shape) * 255
 
 
 def by_pil(image, amounts, change):
-    """One change of torchvision's ColorJitter of a PIL image: whole levels."""
+    """Applies one change of torchvision's ColorJitter to a PIL image, in whole levels."""
     if change == 3:
         return np.round(turned(image, amounts[3]))
     enhancer = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[change]
@@ -41,7 +41,7 @@ def by_pil(image, amounts, change):
 
 
 def by_hand(image, amounts, order):
-    """All changes, by torchvision's definitions for tensors, in double precision."""
+    """Applies all changes by torchvision's definitions for tensors, in double precision."""
     image = image.astype(float)
     for change in order:
         gray = image @ np.array([0.299, 0.587, 0.114])
@@ -60,7 +60,7 @@ def test_each_change_is_pils_but_for_rounding(change):
     function = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)[change]
     got = function(images.astype(np.float32), jnp.asarray(amounts[:, change]))
     expected = [by_pil(i, a, change) for i, a in zip(images, amounts, strict=True)]
-    # PIL cuts the fraction off, and its gray is a whole level too.
+    # PIL cuts the fraction off, and rounds the mean gray to a whole level, too.
     np.testing.assert_allclose(got, np.stack(expected), atol=1.51)
     assert np.abs(np.asarray(got) - images).max() > 10  # it does change something
 

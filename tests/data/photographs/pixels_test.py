@@ -1,4 +1,4 @@
-"""What a viewer shows: PIL's reader by hand-made images, and TensorFlow's against it."""
+"""Images are read as a viewer shows them: PIL's reader on hand-made images, TensorFlow's against PIL's."""
 
 import io
 
@@ -23,7 +23,7 @@ def encode(image, form="PNG", **options):
     return file.getvalue()
 
 
-# How a stored image becomes the one that is shown, as EXIF defines it.
+# EXIF's definitions: each turns a stored image into the image that is shown.
 SHOWN = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -112,7 +112,7 @@ def test_what_is_transparent_is_white(mode, color):
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "1"])
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_both_readers_see_the_same(mode, form):
-    """Whatever a file is, TensorFlow's crop is that of PIL's pixels."""
+    """TensorFlow's crop equals the crop of PIL's pixels, for every kind of file."""
     image = Image.fromarray(smooth()).convert(mode)
     try:
         data = encode(image, form)
@@ -122,7 +122,7 @@ def test_both_readers_see_the_same(mode, form):
     encoded, orientation = pixels.for_tensorflow(data)
     got = decode.center_crop(encoded, 16, orientation).numpy().astype(int)
     expected = decode.center_crop(*[pixels.for_tensorflow(upright)[0], 16]).numpy().astype(int)
-    # Of a JPEG twice as large as the crop TensorFlow decodes half the size; dots of black and white differ most then.
+    # TensorFlow decodes a JPEG twice as large as the crop at half the size. Black and white dots then differ most.
     close = 0 if form != "JPEG" else 48 if mode == "1" else 16
     assert np.abs(got - expected).max() <= close
 

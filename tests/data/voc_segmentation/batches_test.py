@@ -19,7 +19,7 @@ from tests.helpers.devkits import COLORS, CROP, SEED, epoch_of, remove, write_de
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """(VOC2012 folder, masks by name, tfds folder with what it was prepared to)."""
+    """Makes (VOC2012 folder, masks by name, tfds folder with the prepared data set)."""
     parent = tmp_path_factory.mktemp("devkit")
     root, masks = write_devkit(parent)
     voc.load(str(parent / "VOCdevkit"), str(parent / "tfds"))
@@ -125,7 +125,7 @@ def test_scaling_pads_and_flips_by_the_key_alone():
     crops = [
         voc_augment.augment(image, mask, np.array([7, i]), crop=80, mean=MEAN)[1] for i in range(60)
     ]
-    # The whole image is inside at every scale: what is no padding tells scale and flip.
+    # The whole image is inside at every scale: the part without padding tells scale and flip.
     heights = [(crop != 255).any(1).sum() for crop in crops]
     assert set(heights) == {round(40 * scale) for scale in voc_augment.SCALES}
     flipped = [(crop[:, 0] == 255).all() for crop in crops if (crop == 255).any()]
@@ -213,7 +213,7 @@ def test_what_was_prepared_of_another_folder_is_refused(small, tmp_path):
 
 @pytest.mark.parametrize("module, when", [(devkit, "examples"), (voc_masks, "read")])
 def test_processes_that_prepare_one_folder_at_once_end_alike(module, when, tmp_path, monkeypatch):
-    """The other one overtakes this before it begins, or amid."""
+    """The other process overtakes this one before the preparation begins, or amid it."""
     write_devkit(tmp_path)
     arguments = str(tmp_path), str(tmp_path / "tfds")
     function, faster = getattr(module, when), []

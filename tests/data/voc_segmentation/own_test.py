@@ -1,4 +1,4 @@
-"""A devkit with classes of its own: names, masks, colors and orientations; what is refused, and in which words."""
+"""A devkit with classes of its own: names, masks, colors and orientations, and the refusals' words."""
 
 import shutil
 
@@ -201,12 +201,12 @@ def test_classes_that_are_not_tested_are_named_and_images_in_both_lists_counted(
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_photograph_that_is_stored_turned_agrees_with_its_mask(written, orientation):
-    """The mask may be of the image as it is shown or as it is stored, where its size tells."""
+    """A mask may fit the shown or the stored image, if the mask's size tells which."""
     root, masks = written
     shown = masks["2007_000007"]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # What undoes an orientation is itself, but for the two quarter turns, which undo each other.
+    # Each orientation undoes itself, except for the two quarter turns, which undo each other.
     undo = {6: 8, 8: 6}.get(orientation, orientation)
     turns = [None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
              Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE,
@@ -218,7 +218,7 @@ def test_a_photograph_that_is_stored_turned_agrees_with_its_mask(written, orient
     stored = np.asarray(Image.fromarray(shown).transpose(turn))
     for drawn_on in (shown, stored):
         save(root, VOC_MASK, drawn_on)
-        if orientation < 5:  # of one size
+        if orientation < 5:  # both have one size
             with pytest.raises(InputError, match=f"EXIF orientation {orientation}.*as it is shown"):
                 voc_masks.read(example_of(root, 7), NAMES)
             continue

@@ -21,7 +21,7 @@ def name_of(number):
 
 
 def write_mat(path, labels):
-    """With the fields of SBD's own files."""
+    """Writes a mask with the fields of SBD's files."""
     boundaries = np.empty((20, 1), object)
     boundaries[:] = [[np.zeros(labels.shape, np.uint8)]] * 20
     present = np.setdiff1d(labels, [0])[:, None]
@@ -30,7 +30,7 @@ def write_mat(path, labels):
 
 
 def write_folders(parent):
-    """The official VOCdevkit: 2 images of train, 3 of val; beside VOC2012 SBD, which lists some of both.
+    """Makes an official VOCdevkit (2 images of train, 3 of val), with SBD beside VOC2012. SBD lists some of both.
 
     Returns VOC2012 and the masks of train and of SBD by name.
     """
