@@ -1,14 +1,14 @@
-"""Makes nas_bench_201.npz of the benchmark's official file, NAS-Bench-201-v1_1-096897.pth (D-X-Y/NAS-Bench-201).
+"""Makes nas_bench_201.npz from the benchmark's official file, NAS-Bench-201-v1_1-096897.pth (D-X-Y/NAS-Bench-201).
 
   pip install torch
   python experiments/convert_nas_bench_201.py NAS-Bench-201-v1_1-096897.pth nas_bench_201.npz
 
-The official file has 5 GB and takes much more memory than that while it is read; the result has less than 2 MB and
-needs no torch. It is unpickled as data alone. A version of torch that refuses its types so may be told to trust the
-file, --trust, which lets a pickle run any code: give it to a file from its authors only.
+The official file has 5 GB, and reading it takes much more memory. The result has less than 2 MB and needs no torch.
+torch unpickles the file as data alone. Some versions of torch refuse the file's types. --trust makes torch accept
+them, but lets the pickle run any code. Use --trust only for a file from the benchmark's authors.
 
-A column is the mean over the benchmark's trainings of a cell, NaN where there is none: of the 12-epoch trainings
-("less" in the file) after epoch 12, of the 200-epoch ones ("full") after epoch 200.
+A column is the mean over the benchmark's trainings of a cell, or NaN if there is no training. The 12-epoch trainings
+("less" in the file) count after epoch 12, the 200-epoch trainings ("full") after epoch 200.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from nge_jax.settings.flags import refusals
 from nge_jax.space import nas_bench_201
 
 TRAININGS = {12: "less", 200: "full"}
-# Of each column without its epochs: the data set that was trained on, the part of it that was tested on. CIFAR-10 is
-# validated by networks that saw half of its training images, tested by those that saw all.
+# For each column name without epochs: the data set that was trained on, and the part of it that was tested on. Networks
+# that saw half of CIFAR-10's training images are validated. Networks that saw all training images are tested.
 PARTS = {
     "c10_val": ("cifar10-valid", "x-valid"),
     "c10_test": ("cifar10", "ori-test"),
@@ -40,10 +40,10 @@ COLUMNS = {  # name -> epochs, data set, part
 
 
 def convert(data: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Makes the arrays of the table of what the official file holds.
+    """Makes the arrays of the table from the contents of the official file.
 
     Raises:
-        KeyError, TypeError: it holds something else.
+        KeyError, TypeError: the file has other contents.
     """
     cells, infos = list(data["meta_archs"]), data["arch2infos"]
     values = np.full((len(cells), len(COLUMNS)), np.nan, np.float32)
@@ -55,7 +55,7 @@ def convert(data: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def accuracy(trained: Mapping[str, Any], data_set: str, key: str) -> float:
-    """Averages an accuracy over the trainings, one for each seed, of a cell on a data set; NaN where there is none."""
+    """Averages an accuracy over a cell's trainings on a data set, one for each seed. NaN means no training."""
     results = [
         trained["all_results"][data_set, s] for s in trained["dataset_seed"].get(data_set, ())
     ]
@@ -67,7 +67,7 @@ def read(path: Path, *, trust: bool) -> Mapping[str, Any]:
     """Reads the official file.
 
     Raises:
-        InputError: torch is not installed, or the file is missing or another.
+        InputError: torch is not installed, or the file is missing or is not the official file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected NAS-Bench-201-v1_1-096897.pth")
@@ -95,7 +95,7 @@ def main(options: argparse.Namespace) -> None:
         raise InputError(f"{options.file}: {expected}, found no {error}") from None
     new = options.output.with_name(options.output.name + ".new.npz")
     np.savez_compressed(new, **arrays)
-    nas_bench_201.load(new)  # refuses what is no table
+    nas_bench_201.load(new)  # refuses a file that is no table
     new.replace(options.output)
     print(options.output)
 
@@ -105,8 +105,8 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    flags.add_argument("file", type=Path, help="NAS-Bench-201-v1_1-096897.pth")
-    flags.add_argument("output", type=Path, help="nas_bench_201.npz")
+    flags.add_argument("file", type=Path, help="input: NAS-Bench-201-v1_1-096897.pth")
+    flags.add_argument("output", type=Path, help="output: nas_bench_201.npz")
     flags.add_argument("--trust", action="store_true", help="let the pickle run code")
     return flags
 

@@ -1,11 +1,11 @@
-"""Draws what P prefers over the epochs of searches, side by side.
+"""Draws the operations' probabilities P over the epochs of searches, side by side.
 
   python experiments/curves_of_p.py --runs=runs/search_cifar,runs/search_cifar-alpha --out=curves_of_p.png
   python experiments/curves_of_p.py --runs=A,B --titles="nge, seed 0;alpha" --out=curves_of_p.png
 
-A column for each run, a row for each cell type, a line for each operation: its probability, the mean over the cell's
-edges. The band about it reaches from the edge that likes it least to the one that likes it most, so that a narrow band
-tells edges that want the same. Runs that have not ended yet have the epochs that are done.
+The picture has a column for each run and a row for each cell type. A line shows an operation's probability, averaged
+over the cell's edges. The band around the line reaches from the lowest to the highest probability among the edges. A
+narrow band means that the edges agree. A run that has not ended is drawn up to the last finished epoch.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from nge_jax.workdir import artifacts
 
 
 def draw(runs: Mapping[str, Path]) -> Figure:
-    """Draws the runs' P; `runs`: workdirs of searches of one space, by their titles.
+    """Draws P of the runs. `runs` maps titles to workdirs of searches of one space.
 
     Raises:
-      InputError: a run has no P, or one of another space.
+      InputError: a run has no P, or P of another space.
     """
     found = {n: artifacts.read_architecture(p / artifacts.ARCHITECTURE) for n, p in runs.items()}
     (space, *others) = [space for _, space in found.values()]
@@ -47,13 +47,13 @@ def draw(runs: Mapping[str, Path]) -> Figure:
             panels[-1, column].set_xlabel("epoch")
         panels[0, 0].set_ylim(0, 1.05 * max(probs.max() for probs, _ in found.values()))
         figure.legend(panels[0, 0].lines[1:], space.operations, loc="center right", frameon=False)
-        # The legend's inch and a half stays free.
+        # The legend needs an inch and a half.
         figure.tight_layout(rect=(0, 0, 1 - 1.4 / figure.get_figwidth(), 1), pad=0.5)
     return figure
 
 
 def _draw_cell(axes: Axes, probs: np.ndarray, space: Space) -> None:
-    """Draws a cell type's P [epochs + 1, E, O]: a line for equal probabilities, then one for each operation."""
+    """Draws a cell type's P [epochs + 1, E, O]: a line for equal probabilities, then a line for each operation."""
     axes.axhline(1 / len(space.operations), color=QUIET, linewidth=0.6)
     epochs = np.arange(len(probs))
     for of_edges, operation in zip(np.moveaxis(probs, -1, 0), space.operations, strict=True):
@@ -68,8 +68,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", required=True, help="workdirs of searches, joined by commas")
-    parser.add_argument("--titles", default="", help="of the runs, joined by semicolons")
-    parser.add_argument("--out", type=Path, default=Path("curves_of_p.png"), help="the picture")
+    parser.add_argument("--titles", default="", help="titles of the runs, joined by semicolons")
+    parser.add_argument(
+        "--out", type=Path, default=Path("curves_of_p.png"), help="file of the picture"
+    )
     options = parser.parse_args()
     paths = [Path(run) for run in options.runs.split(",")]
     titles = options.titles.split(";") if options.titles else [path.name for path in paths]

@@ -1,16 +1,18 @@
-"""Kills, stops and starves runs, goes on with each, and compares what they end with to a run that nobody has touched.
+"""Kills, stops and starves runs, resumes each run, and compares the results with an undisturbed run.
 
   python experiments/fault_injection.py                    a minute: some of each fault, on a training
   python experiments/fault_injection.py --kills=200 --stops=20 --tasks=all --minutes=600 --folder=DIR
 
-Every run is a process of its own, forked from this one, on a network of one or two cells. It is killed at a moment
-drawn by the seed: any; while a checkpoint is being written; before a checkpoint or a small file is renamed; before a
-file of the workdir is opened. After a fault the same command is given again until the run ends. A fault is survived if
-the run then ends with the same arrays (type, shape and CRC-32 of each, as the checkpoint's manifest has them), the same
-rows of metrics and the same cell, and no fault has taken a checkpoint away. Exit code 1 if one was not survived.
+Every run is a separate process, forked from this process, with a network of one or two cells. The seed draws the moment
+of a fault. A moment is any time, the write of a checkpoint, a rename, or the opening of a file in the workdir. After a
+fault, the same command is given again until the run ends.
 
-With --folder what was tried is kept in DIR/tried.jsonl: the same command goes on where an earlier one has ended, and
-its table is of both. The tasks take turns, so that what was tried until then is of all of them.
+A run survives a fault if the results equal the undisturbed run's: the arrays, the rows of metrics and the cell. Arrays
+are compared by type, shape and CRC-32, as recorded in the checkpoint's manifest. The fault must not lose a checkpoint.
+Exit code 1 means that a run did not survive a fault.
+
+--folder keeps the trials in DIR/tried.jsonl. The same command then continues an earlier one, and the table counts both.
+The tasks take turns, so that an interrupted command has tried all tasks.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tiny programs: to compile and to load them is all the time that they take.
+# Compiling and loading such tiny programs takes nearly all the time.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
@@ -38,11 +40,11 @@ from faults.tasks import TASKS
 from faults.trials import Tally, Trial
 
 KINDS = ("two", "kill", "stop", "interrupt", "data", "damage", "disk")
-Wanted = dict[str, tuple[int, Trial]]  # of each fault, by its name in the table
+Wanted = dict[str, tuple[int, Trial]]  # fault in the table -> (trials wanted, trial)
 
 
 def plan(kinds: Sequence[str], damages: Sequence[str], kills: int, stops: int) -> Wanted:
-    """Returns what is wanted of a task."""
+    """Returns the trials wanted of a task."""
     wanted: Wanted = {}
     if "two" in kinds:
         wanted["two runs at once"] = 1, trials.two_at_once
@@ -70,9 +72,9 @@ def inject(
     minutes: float,
     seed: int,
 ) -> Iterator[Tally]:
-    """Yields what became of each trial until there are as many as wanted, or the time is over."""
+    """Yields the result of each trial until there are as many as wanted, or the time is over."""
     deadline = time.monotonic() + 60 * minutes
-    rng = random.Random(f"{seed} {len(earlier)}")  # other faults than before
+    rng = random.Random(f"{seed} {len(earlier)}")  # draws other faults than earlier commands
     tried = {(task, fault): 0 for task in tasks for fault in wanted}
     for tally in earlier:
         if (tally.task, tally.fault) in tried:
@@ -96,7 +98,7 @@ def inject(
                     subjects[task] = trials.untouched(task, TASKS[task](place), place)
                 subject, began = subjects[task], time.monotonic()
                 tally = trial(subject, missing, rng)
-                # A trial ends with a whole run. The untouched one has compiled, which the others need not.
+                # A trial ends with a whole run. Only the undisturbed run had to compile.
                 seconds = min(subject.seconds, time.monotonic() - began)
                 subjects[task] = subject._replace(seconds=seconds)
                 tried[task, fault] += count if tally is None else tally.tried
@@ -106,7 +108,7 @@ def inject(
 
 
 def table(tallies: Sequence[Tally]) -> str:
-    """Returns the table of what was tried, as Markdown: a row for each task and fault."""
+    """Returns the trials as a Markdown table with a row for each task and fault."""
     rows: dict[tuple[str, str], tuple[int, int]] = {}
     for tally in tallies:
         tried, lost = rows.get(tally[:2], (0, 0))
@@ -121,7 +123,7 @@ def table(tallies: Sequence[Tally]) -> str:
 
 
 def read_record(file: Path) -> list[Tally]:
-    """Reads what was tried earlier; a line that was cut off is none."""
+    """Reads the earlier trials, without a line that was cut off."""
     tallies = []
     for line in file.read_text().splitlines() if file.exists() else ():
         try:
@@ -138,16 +140,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tasks", default="train", help=f"all, or some of {', '.join(TASKS)}")
     parser.add_argument(
-        "--kinds", default="all", help=f"of faults: all, or some of {', '.join(KINDS)}"
+        "--kinds", default="all", help=f"kinds of faults: all, or some of {', '.join(KINDS)}"
     )
-    parser.add_argument("--damages", type=int, default=len(DAMAGE), help="kinds of damage, in turn")
+    parser.add_argument(
+        "--damages", type=int, default=len(DAMAGE), help="how many kinds of damage to try, in turn"
+    )
     parser.add_argument("--kills", type=int, default=6, help="SIGKILLs in all")
     parser.add_argument(
         "--stops", type=int, default=2, help="SIGTERMs, and as many SIGINTs, in all"
     )
-    parser.add_argument("--minutes", type=float, default=5.0, help="after which no trial is begun")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="no trial starts after these minutes"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="keeps what was tried, and what was lost")
+    parser.add_argument(
+        "--folder", type=Path, help="keeps the trials, and the workdirs of lost runs"
+    )
     given = parser.parse_args(arguments)
     chosen = {}
     for name, known in (("tasks", TASKS), ("kinds", KINDS)):
@@ -157,7 +165,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             parser.error(
                 f"--{name}: found {unknown[0]!r}, expected all or some of {', '.join(known)}"
             )
-    # Kills and stops are shared among the tasks.
+    # The tasks share the kills and stops.
     shared = (-(-count // len(chosen["tasks"])) for count in (given.kills, given.stops))
     wanted = plan(chosen["kinds"], list(DAMAGE)[: given.damages], *shared)
     began = time.monotonic()

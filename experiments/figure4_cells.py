@@ -1,9 +1,9 @@
-"""Makes the paper's Figure 4: pictures of the cells found, and which operations they are made of.
+"""Makes the paper's Figure 4: pictures of the cells found, and counts of their operations.
 
   python experiments/figure4_cells.py --data_dir=DIR                       the scaled-down searches of Table 4
   python experiments/figure4_cells.py --data_dir=DIR --scale=smoke         does it run?
-  python experiments/figure4_cells.py --data_dir=DIR --models=nge,alpha    of other edge models too
-  python experiments/figure4_cells.py --table_only                         of the searches finished so far
+  python experiments/figure4_cells.py --data_dir=DIR --models=nge,alpha    other edge models too
+  python experiments/figure4_cells.py --table_only                         only the searches finished so far
 
 Runs the searches that are missing. Writes OUT/figure4.md, .html and pictures.
 """

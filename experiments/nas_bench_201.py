@@ -1,17 +1,17 @@
-"""Compares strategies and edge models on NAS-Bench-201: a search takes a second, so hundreds of seeds are cheap.
+"""Compares strategies and edge models on NAS-Bench-201. A search takes a second, and hundreds of seeds are cheap.
 
   python experiments/nas_bench_201.py --data=nas_bench_201.npz                 64 seeds, 100 queries, minutes on a core
   python experiments/nas_bench_201.py --data=nas_bench_201.npz --scale=smoke   does it run?
   python experiments/nas_bench_201.py --data=nas_bench_201.npz --scale=paper   500 seeds
 
-Searches see 12-epoch validation accuracies on CIFAR-10 alone and end with the best they saw; its test accuracies after
-200 epochs are reported. Writes to --out: table.md, curves.png and .svg, and for each row of the table an .npz of all
-architectures evaluated; rows that are there with the same settings, seeds and queries are not run again.
+Searches see 12-epoch validation accuracies on CIFAR-10 alone, and end with the best cell seen. The table reports this
+cell's test accuracies after 200 epochs. The command writes table.md, curves.png and .svg to --out. It also writes an
+.npz of all evaluated architectures for each row. A row with the same settings, seeds and queries is not run again.
 
-How the settings below were chosen: by the mean *validation* accuracy found in 100 queries with seeds 1000 and up (the
-reported figures use seeds 0, 1, ...), from small grids, with larger rates for `alpha`; `rnn` was not tuned. All edge
-models share evolution's settings but the rate. Plain evolution's population 10 and tournament 3 replay the published
-figure; "tuned" is among the best of ten other pairs.
+The settings below maximize the mean *validation* accuracy of 100 queries over small grids, with larger rates for
+`alpha`. `rnn` was not tuned. Tuning used the seeds from 1000 up, and the reported figures use the seeds 0, 1, ... All
+edge models share evolution's settings except the rate. Plain evolution's population 10 and tournament 3 reproduce the
+published figure. The "tuned" pair is among the best of ten other pairs.
 """
 
 import itertools
@@ -37,7 +37,7 @@ from nge_jax.strategies.base import History, Strategy, run_strategy
 from nge_jax.strategies.random_search import random_search
 
 SEEDS = {"smoke": 4, "small": 64, "paper": 500}
-MODELS = {  # of a row of the table: edge model, adjacency
+MODELS = {  # row of the table -> edge model, adjacency
     "nge, printed": ("nge", "printed"),
     "nge, predecessors": ("nge", "predecessors"),
     "alpha": ("alpha", "printed"),
@@ -62,14 +62,14 @@ SEEDS_AT_ONCE = 50
 
 
 class Row(NamedTuple):
-    """Describes a row of the table; `settings` is a text that tells it from the same row set otherwise."""
+    """A row of the table. The text `settings` distinguishes the row from the same row with other settings."""
 
     strategy: Strategy
     settings: str
 
 
 def table_rows(queries: int, space: Space = SPACE) -> dict[str, Row]:
-    """Makes the rows by name, in order."""
+    """Makes the rows in order; the keys are the rows' names."""
     rows = {"random": Row(random_search(space), "")}
     untrained = edge_model("alpha", "printed", space), space, optax.identity()
     for name, (population, tournament) in {PLAIN: (10, 3), TUNED: (30, 20)}.items():
@@ -111,7 +111,7 @@ def search_seeds(strategy: Strategy, evaluate, seeds: int, queries: int) -> Hist
 
 
 def read_history(path: Path, settings: str, seeds: int, queries: int) -> History | None:
-    """Reads the row's history where it is there, of this size and of these settings."""
+    """Reads the row's history, or returns None if there is no history with these settings, seeds and queries."""
     if not path.exists():
         return None
     try:
@@ -152,7 +152,7 @@ def table(histories: dict[str, History], accuracies: nas_bench_201.AccuracyTable
 
 
 def curves(histories: dict[str, History]):
-    """Draws the best validation accuracy so far, mean and a band of one sd; a panel for each strategy that learns."""
+    """Draws the best validation accuracy so far, mean and a band of one sd, in a panel for each learning strategy."""
     with matplotlib.rc_context(report_figure.STYLE):
         figure = report_figure.new_figure(8.2, 3.4)
         panels = figure.subplots(1, 2, sharey=True)
@@ -179,7 +179,7 @@ def curves(histories: dict[str, History]):
 
 
 def main(_) -> None:
-    if _DATA.value is None:  # a flag that is required would be so for whoever imports this module
+    if _DATA.value is None:  # absl would require a required flag of every importer too
         sys.exit("--data: expected the table of NAS-Bench-201, an .npz")
     accuracies = nas_bench_201.load(_DATA.value)
     evaluate = nas_bench_201.make_evaluator(accuracies)

@@ -1,11 +1,12 @@
-"""Rates cells, and strategies that search for them, by the surrogate of NAS-Bench-301, beside random cells.
+"""Rates cells, or strategies that search for cells, by the surrogate of NAS-Bench-301, and compares random cells.
 
-  python experiments/nas_bench_301.py --surrogate=DIR --cells=DARTS_V2,runs/search_cifar    cells beside 1,000 random
+  python experiments/nas_bench_301.py --surrogate=DIR --cells=DARTS_V2,runs/search_cifar    cells and 1,000 random
   python experiments/nas_bench_301.py --surrogate=DIR --seeds=16                             strategies and edge models
   python experiments/nas_bench_301.py --surrogate=DIR --scale=smoke                          does it run?
 
-DIR holds YAHPO Gym's nb301.onnx and encoding.json; `pip install 'nge_jax[surrogate]'` reads them. Strategies and their
-settings are those of experiments/nas_bench_201.py, untuned here. Writes to --out: table.md.
+DIR holds YAHPO Gym's nb301.onnx and encoding.json. Reading them needs `pip install 'nge_jax[surrogate]'`. The
+strategies and settings come from experiments/nas_bench_201.py and are not tuned for this space. The command writes
+table.md to --out.
 """
 
 import argparse
@@ -28,7 +29,7 @@ SEEDS = {"smoke": 2, "small": 16}
 
 
 def rate_strategies(surrogate: nas_bench_301.Surrogate, queries: int, seeds: int) -> list[str]:
-    """Makes a table of the best cell that each strategy saw, mean and deviation over seeds."""
+    """Makes a table of the best cell that each strategy saw: mean and deviation over seeds."""
     evaluate = nas_bench_301.make_evaluator(surrogate)
     skip = DARTS.operations.index("skip_connect")
     lines = [
@@ -81,13 +82,17 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     flags.add_argument("--surrogate", type=Path, required=True, help="folder of the surrogate")
-    flags.add_argument("--cells", help="names, files or runs, joined by commas; not the strategies")
+    flags.add_argument(
+        "--cells", help="names, files or runs, joined by commas; rates no strategies"
+    )
     flags.add_argument("--scale", choices=SEEDS, default="small", help="how many seeds and queries")
-    flags.add_argument("--seeds", type=_positive, help="how many; default: the scale's")
+    flags.add_argument("--seeds", type=_positive, help="how many seeds; default: the scale's")
     flags.add_argument(
         "--queries", type=_positive, help="cells a search rates; default: 100, smoke 20"
     )
-    flags.add_argument("--out", type=Path, default=Path("runs/nas_bench_301"), help="of table.md")
+    flags.add_argument(
+        "--out", type=Path, default=Path("runs/nas_bench_301"), help="folder of table.md"
+    )
     return flags
 
 

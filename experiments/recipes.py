@@ -1,11 +1,11 @@
-"""Trains cells by two recipes and tells whether they rank them alike.
+"""Trains cells with two recipes and tells whether both recipes rank the cells alike.
 
   python experiments/recipes.py --data_dir=DIR --cells=runs/search_cifar-small,DARTS_V2 --random=10
   python experiments/recipes.py --data_dir=DIR --scale=smoke          does it run?
 
-The recipes are that by which the searches of a scale are compared, and the second one of configs/train_cifar10.py:
-`tiny` and `fast_tiny` at scale small, the paper's and `fast` at scale paper. Runs what is missing; stopped, it goes on
-when started again. Writes OUT/recipes.md, .html and a picture.
+The first recipe is the one that compares the searches of a scale. The second recipe is the fast one of
+configs/train_cifar10.py. Scale small uses `tiny` and `fast_tiny`; scale paper uses the paper's recipe and `fast`.
+The command runs the missing trainings, and continues when started again. It writes OUT/recipes.md, .html and a picture.
 """
 
 import itertools
@@ -26,14 +26,14 @@ from paper import plan, runs, tables
 from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0], "paper": [0, 1]}
-FEWEST = 3  # finished cells, of which a rank correlation says anything
+FEWEST = 3  # a rank correlation of fewer finished cells says nothing
 
 
 def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
-    """Names the cells of the rows: those of `named`, all of several searches' in one workdir, and so many random ones.
+    """Names the cells of the rows: the `named` cells and `random` random ones. A workdir may hold several searches.
 
     Raises:
-        InputError: there is no such cell, or two of them have one name.
+        InputError: a cell does not exist, or two cells have one name.
     """
     cells = []
     for name in named:
@@ -46,7 +46,7 @@ def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
         elif path.is_file():
             cells.append(_cell_at(path.stem, path))
         else:
-            genotype.load(name)  # refuses what is none
+            genotype.load(name)  # refuses a name of no cell
             cells.append(plan.named_cell(name))
     cells += [plan.named_cell(f"random:{number}") for number in range(1, random + 1)]
     rows = {cell.name: cell for cell in cells}
@@ -58,7 +58,7 @@ def read_cells(named: Sequence[str], random: int) -> dict[str, plan.Cell]:
 
 
 def rank_correlation(means: Mapping[str, tuple[float, float]]) -> str:
-    """Tells Spearman's rank correlation of the cells' mean accuracies by the two recipes."""
+    """Describes Spearman's rank correlation of the cells' mean accuracies with the two recipes."""
     if len(means) < FEWEST:
         return f"Spearman's rank correlation: of {FEWEST} cells or more; {len(means)} are finished."
     by_recipe = [*zip(*means.values(), strict=True)]
@@ -77,7 +77,7 @@ def accuracies(trainings: Sequence[Run]) -> list[float]:
 
 
 def figure(means: Mapping[str, tuple[float, float]], labels: Sequence[str]) -> Figure:
-    """Draws a point for each cell: its mean accuracy by the one recipe and by the other."""
+    """Draws a point for each cell: the mean accuracy with the first recipe (x) and with the second (y)."""
     with rc_context(STYLE):
         drawn = new_figure(4.8, 4.0)
         axes = drawn.subplots()
@@ -122,7 +122,7 @@ def _is_random(name):
 
 
 def _members(workdir):
-    """Of several searches; a folder that holds a cell alone has no config."""
+    """Lists the members of several searches in a workdir. A folder with only a cell has no config."""
     return artifacts.read_members(workdir) if (workdir / artifacts.CONFIG).exists() else []
 
 
@@ -139,5 +139,5 @@ if __name__ == "__main__":
         default=["DARTS_V2"],
         help="workdirs of searches, JSON files or names, joined by commas; default: DARTS_V2",
     )
-    flags.add_argument("--random", type=int, default=4, help="so many random cells beside them")
+    flags.add_argument("--random", type=int, default=4, help="how many random cells to add")
     plan.start(main, flags, SEEDS)

@@ -4,9 +4,9 @@
 #   sbatch experiments/slurm_train.sh --config=configs/train_imagenet.py --workdir=/shared/runs/imagenet
 #   sbatch --nodes=1 experiments/slurm_train.sh --config=configs/train_cifar10.py --workdir=/shared/runs/cifar10
 #
-# One task for each GPU: the processes find each other by what Slurm tells them, and the workdir must lie where all of
-# them see it. When the time is up, or the job is preempted, Slurm sends SIGTERM; the training then saves a checkpoint
-# and exits with 75, and the job goes back into the queue, to go on from there.
+# Each GPU has one task. The processes find each other through Slurm's variables, and all of them must see the workdir.
+# Slurm sends SIGTERM when the time is up or the job is preempted. The training then saves a checkpoint and exits with
+# 75. The job goes back into the queue and resumes from the checkpoint.
 #
 #SBATCH --job-name=nge_train
 #SBATCH --nodes=2

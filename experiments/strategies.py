@@ -3,10 +3,10 @@
   python experiments/strategies.py --data_dir=DIR                       scaled down, two seeds, hours on a CPU
   python experiments/strategies.py --data_dir=DIR --scale=smoke         does it run?
   python experiments/strategies.py --data_dir=DIR --models=nge,rnn      other edge models
-  python experiments/strategies.py --table_only                         of the runs finished so far
+  python experiments/strategies.py --table_only                         only the runs finished so far
 
-Each search's cell is trained by the recipe of Table 4 with the seed of its search. Random search reads no edge model
-and has one row. Runs what is missing; stopped, it goes on when started again. Writes OUT/strategies.md, .html and
+The recipe of Table 4 trains each search's cell with the search's seed. Random search reads no edge model and has one
+row. The command runs the missing runs, and continues when started again. It writes OUT/strategies.md, .html and
 pictures.
 """
 
@@ -41,7 +41,7 @@ def rewards(searches: Sequence[Run]) -> list[np.ndarray]:
 
 
 def curves(histories: Mapping[Row, Sequence[np.ndarray]]) -> Figure:
-    """Draws the best reward so far, mean and a band of one sd: a panel for each strategy, random search in all."""
+    """Draws the best reward so far, mean and a band of one sd. Random search is in the panel of every strategy."""
     kinds = [k for k in LEARNING if any(h for (kind, _), h in histories.items() if kind == k)]
     with rc_context(STYLE):
         figure = new_figure(3.6 * max(1, len(kinds)), 3.0)

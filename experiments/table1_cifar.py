@@ -3,12 +3,12 @@
   python experiments/table1_cifar.py --data_dir=DIR                  scaled down, two seeds, hours on a CPU
   python experiments/table1_cifar.py --data_dir=DIR --scale=smoke    does it run?
   python experiments/table1_cifar.py --data_dir=DIR --rates          both learning rates, for DARTS_V2
-  python experiments/table1_cifar.py --data_dir=DIR --sets=cifar10,cifar10_fast    by a second recipe, too
-  python experiments/table1_cifar.py --data_dir=DIR --table_only     of the runs finished so far
+  python experiments/table1_cifar.py --data_dir=DIR --sets=cifar10,cifar10_fast    a second recipe, too
+  python experiments/table1_cifar.py --data_dir=DIR --table_only     only the runs finished so far
 
-The cell found by our search with the first seed, DARTS_V2 and three random cells, each trained with every seed by the
-recipe of the scale. Runs what is missing; stopped, it goes on when started again. Writes OUT/table1.md, .html and
-pictures.
+The rows are the cell of our search with the first seed, DARTS_V2 and three random cells. The scale's recipe trains
+each cell with every seed. The command runs the missing runs, and continues when started again. It writes
+OUT/table1.md, .html and pictures.
 """
 
 import functools
@@ -25,9 +25,9 @@ from paper.runs import Run
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0, 1, 2, 3]}
 SETS = {"smoke": ["cifar10"], "small": ["cifar10"], "paper": ["cifar10", "cifar100"]}
 OURS, PUBLISHED, RANDOM = "nge (our search)", "DARTS_V2", 3
-RATES = 0.25, 0.025  # as printed; as DARTS, PC-DARTS and P-DARTS have it
+RATES = 0.25, 0.025  # as printed in the paper; as in DARTS, PC-DARTS and P-DARTS
 PAPER = {"cifar10": 2.60, "cifar100": 16.53}  # test error, percent
-COLUMNS = *PAPER, "cifar10_fast"  # the last: by the recipe `fast` and those scaled down like it
+COLUMNS = *PAPER, "cifar10_fast"  # the last: the recipe `fast`, or the scaled-down `fast`
 PAPER_SIZE = "3.5 M"
 PAPER_NETWORK = {"cells": 20, "channels": 36}
 PAPER_COST = "0.1 device-days (V100)"
@@ -55,7 +55,7 @@ def row_trainings(options: plan.Options, search: Run, dataset: str) -> dict[str,
 
 
 def sizes(trainings: Sequence[Run]) -> tuple[str, str]:
-    """Counts parameters as trained, and at the paper's size; all trainings are of the same cell."""
+    """Counts parameters as trained and at the paper's size. All trainings train the same cell."""
     finished = runs.first_finished(trainings)
     if finished is None:
         return tables.ABSENT, tables.ABSENT
@@ -69,12 +69,12 @@ def sizes(trainings: Sequence[Run]) -> tuple[str, str]:
 
 @functools.cache
 def parameters(cell: Genotype, **size) -> int:
-    """Counts the parameters of a cell's network; size: as `cost.cifar_cost` takes it."""
+    """Counts the parameters of a cell's network. `size` goes to `cost.cifar_cost`."""
     return cost.cifar_cost(cell, **size).parameters
 
 
 def search_cost(search: Run) -> str:
-    """Tells the time of a search on its devices, without compilation."""
+    """Formats the time of a search on the search's devices, without compilation."""
     if not runs.is_finished(search):
         return tables.ABSENT
     rows = artifacts.read_metrics(search.workdir / artifacts.METRICS, ("seconds",))
@@ -87,7 +87,7 @@ def search_cost(search: Run) -> str:
 
 
 def table(trainings: Mapping[str, Mapping[str, Sequence[Run]]], search: Run) -> Table:
-    """Makes the table; trainings: for each data set those of each row."""
+    """Makes the table. `trainings` maps each data set to the trainings of each row."""
     first = next(iter(trainings.values()))
     random = [f"random:{n}" for n in range(RANDOM)]
     together = [[run for name in random for run in rows[name]] for rows in trainings.values()]

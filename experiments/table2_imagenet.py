@@ -3,11 +3,11 @@
   python experiments/table2_imagenet.py --data_dir=DIR                  scaled down, two seeds, on a CPU
   python experiments/table2_imagenet.py --data_dir=DIR --scale=smoke    does it run?
   python experiments/table2_imagenet.py --data_dir=DIR --scale=paper    ImageNet, for several GPUs
-  python experiments/table2_imagenet.py --data_dir=DIR --table_only     of the runs finished so far
+  python experiments/table2_imagenet.py --data_dir=DIR --table_only     only the runs finished so far
 
-The cell found by our search with the first seed, DARTS_V2 and a random cell, each trained with every seed. At the
-scales smoke and small imagenette, ten classes, stands in for ImageNet. Runs what is missing; stopped, it goes on when
-started again. Writes OUT/table2.md, .html and pictures.
+The rows are the cell of our search with the first seed, DARTS_V2 and a random cell. Each cell is trained with every
+seed. At the scales smoke and small, imagenette (ten classes) replaces ImageNet. The command runs the missing runs, and
+continues when started again. It writes OUT/table2.md, .html and pictures.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1], "paper": [0]}
 OURS = "nge (our search)"
-# The paper's errors in percent, and the size of its cell.
+# The paper's errors in percent, and the size of the paper's cell.
 PAPER = {"top1": "25.3", "top5": "7.9", "parameters": "5.0 M", "multiply_adds": "563 M"}
 KEYS = {"top-1 error, %": "test_accuracy", "top-5 error, %": "test_top5_accuracy"}
 
 
 def cells(options: plan.Options) -> dict[str, plan.Cell]:
-    """Names the cell of each row, here and in Table 3. Makes our search first, if it is missing."""
+    """Names the cell of each row, here and in Table 3. Runs our search first if it is missing."""
     search = plan.search(options, "nge", options.seeds[0])
     plan.complete(options, [search])
     names = ("DARTS_V2", "random:0")
@@ -34,7 +34,7 @@ def cells(options: plan.Options) -> dict[str, plan.Cell]:
 
 
 def sizes(trainings: Sequence[Run]) -> tuple[str, str]:
-    """Counts parameters and multiply-adds at the paper's size; all trainings are of the same cell."""
+    """Counts parameters and multiply-adds at the paper's size. All trainings train the same cell."""
     finished = runs.first_finished(trainings)
     if finished is None:
         return tables.ABSENT, tables.ABSENT

@@ -3,11 +3,11 @@
   python experiments/table3_voc.py --data_dir=DIR --devkit=VOCdevkit                  scaled down, on a CPU
   python experiments/table3_voc.py --data_dir=DIR --devkit=VOCdevkit --scale=smoke    does it run?
   python experiments/table3_voc.py --data_dir=DIR --devkit=VOCdevkit --scale=paper    for GPUs
-  python experiments/table3_voc.py --table_only                                       of the runs finished so far
+  python experiments/table3_voc.py --table_only                                       only the runs finished so far
 
-The cells of Table 2, each begun with the backbone that Table 2's training with the same seed has left: what is missing
-of those is run first. Runs what is missing; stopped, it goes on when started again. Writes OUT/table3.md, .html and
-pictures. The prepared data go to --data_dir, which must be writable the first time.
+The rows are the cells of Table 2. Each training starts with the backbone of Table 2's training of the same cell and
+seed. The command runs the missing runs, Table 2's trainings first, and continues when started again. It writes
+OUT/table3.md, .html and pictures. The prepared data go to --data_dir, which must be writable the first time.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ PAPER, PAPER_SIZE = 75.96, "10.31 M"  # mean IoU in percent, parameters
 
 
 def size(training: Run) -> str:
-    """Counts parameters, as trained."""
+    """Counts the parameters of the trained network."""
     if not runs.is_finished(training):
         return tables.ABSENT
     spec = dataset_spec.read(training.workdir)

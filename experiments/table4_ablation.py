@@ -1,12 +1,12 @@
-"""Makes the paper's Table 4: the four edge models, `nge` by both readings of Eq. 6, beside random cells.
+"""Makes the paper's Table 4: the four edge models, `nge` with both readings of Eq. 6, and random cells.
 
   python experiments/table4_ablation.py --data_dir=DIR                  scaled down, three seeds, hours on a CPU
   python experiments/table4_ablation.py --data_dir=DIR --scale=smoke    does it run?
-  python experiments/table4_ablation.py --data_dir=DIR --table_only     of the runs finished so far
+  python experiments/table4_ablation.py --data_dir=DIR --table_only     only the runs finished so far
 
-With each seed and edge model: a search on CIFAR-10, then the training of the cell found, by the recipe of the scale and
-with the same seed; and such a training of random:SEED. Runs what is missing; stopped, it goes on when started again.
-Writes OUT/table4.md, .html and pictures.
+Each seed and edge model has a search on CIFAR-10. The scale's recipe then trains the cell found with the same seed. The
+cells random:SEED are trained alike. The command runs the missing runs, and continues when started again. It writes
+OUT/table4.md, .html and pictures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from paper.runs import Run
 
 SEEDS = {"smoke": [0], "small": [0, 1, 2], "paper": [0, 1, 2, 3]}
 RANDOM = "random cells"
-ERRORS = {"nge": 2.60}  # the paper's, percent, of the cell that it found
+ERRORS = {"nge": 2.60}  # percent, of the cell that the paper found
 KEYS = ("embedding_accuracy", "entropy_normal", "entropy_reduction")
 
 
@@ -54,7 +54,7 @@ def search_row(run: Run) -> tuple[str, ...]:
 
 
 def curves(searches: Mapping[str, Sequence[Run]]) -> Figure:
-    """Draws validation accuracy and the normal cell's entropy over the epochs: a line a search, a color a model."""
+    """Draws validation accuracy and the normal cell's entropy over epochs: a line per search, a color per model."""
     with rc_context(STYLE):
         figure = new_figure(7.2, 2.6)
         panels = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.17})

@@ -1,14 +1,14 @@
-"""Makes Table 4 where the truth is known: searches of NAS-Bench-201's supernet, their cells' accuracies of its table.
+"""Makes Table 4 on NAS-Bench-201, a benchmark whose table holds the true accuracy of every cell.
 
   python experiments/table4_nas_bench_201.py --table=nas_bench_201.npz --data_dir=DIR               hours on a CPU
   python experiments/table4_nas_bench_201.py --table=nas_bench_201.npz --scale=smoke                does it run?
   python experiments/table4_nas_bench_201.py --table=nas_bench_201.npz --scale=paper --jobs=4       on a GPU
   python experiments/table4_nas_bench_201.py --table=nas_bench_201.npz --models=nge,alpha --alternations=epoch,batch
-  python experiments/table4_nas_bench_201.py --table=nas_bench_201.npz --table_only                 of the finished runs
+  python experiments/table4_nas_bench_201.py --table=nas_bench_201.npz --table_only                 the finished runs
 
-A search for each seed, edge model, relaxation and alternation; no training: the table knows how every cell trains.
-Beside them stand the table's own cells, drawn at random. Runs what is missing; stopped, it goes on when started again.
-Writes OUT/table4_nas_bench_201.md, .html and pictures.
+Each seed, edge model, relaxation and alternation has a search. No cell is trained, because the benchmark's table holds
+the accuracy of every trained cell. Random cells of the table are the baseline. The command runs the missing searches,
+and continues when started again. It writes OUT/table4_nas_bench_201.md, .html and pictures.
 """
 
 import argparse
@@ -36,12 +36,12 @@ CONFIG = "configs/search_nas_bench_201.py"
 SEEDS = {"smoke": [0], "small": [0, 1, 2, 3, 4], "paper": [0, 1, 2, 3, 4]}
 ALTERNATIONS = ("epoch", "batch")
 RANDOM, BEST = "random cells of the table", "best of the table"
-# Test accuracies of other searches of this space, as its authors report them: CIFAR-10, CIFAR-100, ImageNet16-120.
+# The benchmark's authors report these test accuracies of other searches: CIFAR-10, CIFAR-100, ImageNet16-120.
 PUBLISHED = {"DARTS, published": ("54.30", "15.61", "16.32"), "GDAS, published": ("93.61", "", "")}
 
 
 class Row(NamedTuple):
-    """Names a row of the table: what its searches, one for each seed, have in common."""
+    """A row of the table: the settings that the row's searches share. The row has a search for each seed."""
 
     model: str
     relaxation: str
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Joins what differs from the paper's search."""
+        """Joins the settings that differ from the paper's search."""
         others = [self.relaxation] * (self.relaxation != "softmax")
         others += [self.alternation] * (self.alternation != "epoch")
         return "_".join((self.model, *others))
@@ -96,7 +96,7 @@ def tests_of(table: AccuracyTable, searches: Sequence[Run]) -> np.ndarray:
 
 
 def table_row(name: str, tests: np.ndarray, searches: Sequence[Run]) -> tuple[str, ...]:
-    """Makes a row of the table; `tests` [n, 3]."""
+    """Makes a row of the table. `tests` has the shape [n, 3]."""
     spreads = [tables.spread([v for v in column if np.isfinite(v)]) for column in tests.T.tolist()]
     entropies = tables.results(searches, "entropy_normal")
     return name, *spreads, str(len(tests)), tables.spread(entropies, ".3f")
@@ -118,7 +118,7 @@ def search_row(table: AccuracyTable, run: Run) -> tuple[str, ...]:
 
 
 def curves(table: AccuracyTable, searches: Mapping[str, Sequence[Run]]) -> Figure:
-    """Draws the CIFAR-10 test accuracy of the cell that P favors over the epochs: a line a search, a color a row."""
+    """Draws the CIFAR-10 test accuracy of P's most probable cell over the epochs: a line a search, a color a row."""
     with rc_context(STYLE):
         figure = new_figure(6.4, 3.2)
         axes = figure.subplots()
@@ -196,7 +196,7 @@ def main(options: plan.Options) -> None:
 def parser() -> argparse.ArgumentParser:
     """Makes the parser of this table's flags."""
     flags = plan.parser(__doc__)
-    flags.add_argument("--table", type=Path, required=True, help="of NAS-Bench-201, an .npz")
+    flags.add_argument("--table", type=Path, required=True, help="table of NAS-Bench-201, an .npz")
     several = {
         "models": (list(plan.MODELS), ["nge", "alpha", "plain", "rnn"]),
         "relaxations": (relaxations(), ["softmax"]),

@@ -5,18 +5,18 @@
   python experiments/benchmarks/accelerator.py --programs=search_weights --dtypes=float32 --batch_sizes=64 --kernels=30
   JAX_PLATFORMS=cpu python experiments/benchmarks/accelerator.py --cells=1 --channels=4 --batch_sizes=8 --dtypes=float32
 
-Each row is measured in a process of its own (see measure/on_device.py): some compile at once, one at a time is
-timed. Programs and their sizes are those of ahead/programs.py; --batch_sizes is for the search's steps, the others
-have one each. The columns:
+A separate process measures each row (see measure/on_device.py). Several processes compile at once, but only one at a
+time is timed. ahead/programs.py defines the programs and their sizes. --batch_sizes applies to the search's steps; the
+other programs have one batch size each. The columns:
 
-* compile s: tracing and XLA with an empty cache, then the same with the cache that this left.
+* compile s: tracing and XLA with an empty cache, then both again with the cache that the first compilation filled.
 * step ms: the median of dispatches of ten steps, and the fastest.
-* memory: the most that the device had in use.
-* the same twice: whether five steps from one state ended alike, bit by bit, in two runs.
+* memory: the most memory that the device used.
+* the same twice: whether two runs of five steps from one state ended bit-identical.
 
-The second table times the forms of a depthwise convolution, forward and backward, at the shapes of the supernet. With
---kernels=30 a table for each program sums its kernels by their kinds and lists the 30 that take longest, as JAX's
-profiler tells, beside the least that the chip could take (see ahead/chips.py).
+The second table times the forms of a depthwise convolution, forward and backward, at the shapes of the supernet.
+--kernels=30 adds a table for each program. The table sums the kernels by kind and lists the 30 slowest kernels. JAX's
+profiler measures each kernel's time, and the table compares it with the chip's lower bound (see ahead/chips.py).
 """
 
 import concurrent.futures
@@ -34,10 +34,10 @@ from ahead.kernels import KINDS
 from measure.profile import Measured
 
 HERE = Path(__file__).resolve().parent
-# Images a step where --batch_sizes does not say.
+# Images a step for the programs that --batch_sizes does not cover.
 BATCH_SIZES = {"train_cifar": 96, "train_imagenet": 128, "segmentation": 16, "predict": 64}
 SEARCH = ("search_weights", "search_embedding", "sampled_weights")
-# Those of other relaxations, which `--programs` may name.
+# The steps of other relaxations: `--programs` may name them.
 RELAXED = ("gumbel_weights", "gumbel_embedding", "partial_weights", "partial_embedding")
 COLUMNS = (
     "program",
@@ -52,19 +52,19 @@ COLUMNS = (
 FORMS = ("dilated", "by_phases", "shifts", "dense")
 
 _PROGRAMS = flags.DEFINE_list(
-    "programs", [*SEARCH, *BATCH_SIZES], f"of ahead/programs.py; also {', '.join(RELAXED)}"
+    "programs", [*SEARCH, *BATCH_SIZES], f"programs of ahead/programs.py; also {', '.join(RELAXED)}"
 )
-_DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "of the activations")
-_BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["64", "256"], "of the search's steps")
+_DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "dtypes of the activations")
+_BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["64", "256"], "batch sizes of the search's steps")
 _CELLS = flags.DEFINE_integer("cells", None, "number of cells, else the paper's")
 _CHANNELS = flags.DEFINE_integer("channels", None, "channels of the first cells, else the paper's")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels of a side, else the paper's")
 _DEPTHWISE = flags.DEFINE_bool("depthwise", True, "time the forms of depthwise convolutions too")
-_KERNELS = flags.DEFINE_integer("kernels", 0, "of each program, listed by the time they take")
-_SECONDS = flags.DEFINE_float("seconds", 3.0, "that each step is timed for")
-_LIMIT_S = flags.DEFINE_float("limit_s", 540.0, "after which what is not done is given up")
-_AT_ONCE = flags.DEFINE_integer("at_once", max(1, (os.cpu_count() or 1) // 3), "processes")
-_OUT = flags.DEFINE_string("out", None, "a file that takes the tables too")
+_KERNELS = flags.DEFINE_integer("kernels", 0, "how many of the slowest kernels to list")
+_SECONDS = flags.DEFINE_float("seconds", 3.0, "seconds to time each step")
+_LIMIT_S = flags.DEFINE_float("limit_s", 540.0, "seconds until unfinished rows are given up")
+_AT_ONCE = flags.DEFINE_integer("at_once", max(1, (os.cpu_count() or 1) // 3), "processes at once")
+_OUT = flags.DEFINE_string("out", None, "a file to write the tables to as well")
 
 
 def main(_) -> None:
@@ -128,7 +128,7 @@ def shapes() -> dict:
 
 
 def measure(request: dict, folder: str, end: float) -> dict:
-    """Measures a program with an empty compilation cache, and its compilation with the one that this left."""
+    """Measures a program with an empty compilation cache, then its compilation with the filled cache."""
     name = "-".join(map(str, (request["program"], *request["size"].values())))
     cached = request | {"cache": str(Path(folder) / name)}
     figures = start("measure.on_device", cached, folder, end)
@@ -140,7 +140,7 @@ def measure(request: dict, folder: str, end: float) -> dict:
 
 
 def start(module: str, request: dict, folder: str, end: float) -> dict:
-    """Returns the line of JSON that a process of the module prints at its end, or a `failure`."""
+    """Runs the module in a process; returns the JSON that the process prints at the end, or a `failure`."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(
             filter(None, (str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH")))
@@ -149,7 +149,7 @@ def start(module: str, request: dict, folder: str, end: float) -> dict:
         # Several processes share the device.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
-    if request.get("kernels"):  # the profiler sees a graph of kernels as one
+    if request.get("kernels"):  # the profiler shows a graph of kernels as one kernel
         options = os.environ.get("XLA_FLAGS", ""), "--xla_gpu_enable_command_buffer="
         environment["XLA_FLAGS"] = " ".join(options)
     request = request | {"lock": str(Path(folder) / "lock")}
@@ -192,7 +192,7 @@ def cells(request: dict, figures: dict) -> list[str]:
 
 
 def say_kernels(say, request: dict, kernels: list[Measured]) -> None:
-    """Says what the kernels of a program take, summed by kinds, and those that take longest."""
+    """Prints the time of a program's kernels: the sum of each kind, then the slowest kernels."""
     size = request["size"]
     say()
     name = f"{request['program']}, {size['dtype']}, {size['batch_size']} images"
@@ -217,7 +217,7 @@ def kernel_row(name: str, kernels: list[Measured], *more: str) -> str:
 
 
 def say_forms(say, figures: dict) -> None:
-    """Says the table of the forms; what there was no time for is left out."""
+    """Prints the table of the forms, without the forms that there was no time to measure."""
     say()
     if "failure" in figures:
         say(f"forms of depthwise convolutions: {figures['failure']}")

@@ -17,19 +17,19 @@ Later versions need jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, nvidia
 most steps of 8 cells need XLA_FLAGS=--xla_gpu_enable_triton_gemm=false on a machine without the GPU. The compiler's
 tuner finds no configuration of some products where it cannot time them. On an H100 it can, and needs no flag.
 
-Each program is compiled in a process of its own, because a compiler may end its process. Exit code 1 means that a
+A separate process compiles each program, because a compiler may crash the process. Exit code 1 means that a
 program did not compile. --side_by_side compiles the step of several searches in one program (`search.seeds`). Sizes are
 the paper's unless a flag changes them (see ahead/programs.py). `batch_size` counts the images of all devices together.
 The columns:
 
-* flags: what differs from the paper's size, float32 and one device. They make the same row again.
+* flags: the differences from the paper's size, float32 and one device. The same flags make the same row again.
 * compile s: tracing and lowering, and XLA, on this machine, without a cache.
 * temporaries: memory besides arguments and results, on one device.
 * kernels: how many a step starts; in brackets fusions, products, convolutions and collectives (see ahead/kernels.py).
-* GFLOP: of products and convolutions. GB: what the kernels read and write.
-* estimate: each kernel takes the longest of its arithmetic, its memory traffic and a launch, at the chip's peak rates
-  (see ahead/chips.py). The estimate sums the kernels. A real step is slower, above all its depthwise convolutions.
-* Mcycles: what a TPU's compiler expects of the kernels that it has a model of. They compare two forms of a program.
+* GFLOP: the arithmetic of products and convolutions. GB: the bytes that the kernels read and write.
+* estimate: each kernel takes the longest of arithmetic, memory traffic and a launch, at the chip's peak rates
+  (see ahead/chips.py). The estimate sums the kernels. A real step is slower, above all in depthwise convolutions.
+* Mcycles: the TPU compiler's estimate, for the kernels that it models. Use them to compare two forms of a program.
 """
 
 import importlib.metadata
@@ -94,14 +94,16 @@ _SIZE = {
     "dtype": flags.DEFINE_enum(
         "dtype", "float32", ("float32", "bfloat16"), "type of the activations"
     ),
-    "remat": flags.DEFINE_bool("remat", False, "as config.network.remat of a supernet"),
+    "remat": flags.DEFINE_bool(
+        "remat", False, "rematerialize the supernet, as config.network.remat"
+    ),
 }
-_DEVICES = flags.DEFINE_integer("devices", 1, "how many divide a batch", lower_bound=1)
+_DEVICES = flags.DEFINE_integer("devices", 1, "how many devices divide a batch", lower_bound=1)
 _SIDE_BY_SIDE = flags.DEFINE_list("side_by_side", ["1"], "how many searches run side by side")
 _OUT = flags.DEFINE_string(
     "out", None, "a Markdown file that keeps the rows, e.g. compile_ahead.md"
 )
-_LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "a process that takes longer is stopped")
+_LIMIT_S = flags.DEFINE_float("limit_s", 3600.0, "seconds after which a process is stopped")
 
 
 def main(_) -> None:
@@ -169,7 +171,7 @@ def words(values: dict) -> str:
 
 
 def keep(path: Path, line: str) -> None:
-    """Adds a row to the table in a file, in the place of the row of the same program, chip and flags."""
+    """Adds a row to the table in a file. The row replaces an older row of the same program, chip and flags."""
     text = path.read_text() if path.exists() else TITLE
     lines = text.splitlines()
     if row(*COLUMNS) not in lines:
@@ -184,7 +186,7 @@ def keep(path: Path, line: str) -> None:
 
 
 def reason(errors: str) -> str:
-    """Returns the line of a compiler's last words that says most: a failed check, or else the last line of text."""
+    """Returns the most telling line of a compiler's errors: a failed check, or else the last line of text."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     checks = [line for line in lines if "Check failed" in line]
     said = (
@@ -194,7 +196,7 @@ def reason(errors: str) -> str:
 
 
 def cells(figures: dict) -> list[str]:
-    """Returns a row's texts from the column `compile s` on."""
+    """Returns the cells of a row from the column `compile s` on."""
     if "failure" in figures:
         return [figures["failure"], *[""] * (len(COLUMNS) - 5)]
     counts = figures["kernels"]

@@ -1,11 +1,11 @@
-"""Times one core that decodes and crops images: this input pipeline, a plain one, and the JPEG decoder alone.
+"""Times one core that decodes and crops images: this input pipeline, a plain pipeline, and JPEG decoders alone.
 
   python experiments/benchmarks/input_pipeline.py --data_dir=DIR                    ImageNet from a tfds folder
   python experiments/benchmarks/input_pipeline.py --data_dir=DIR --name=folder:DIR
 
-The process keeps to one core (Linux). The ways take turns, pass after pass over the same images; a way's rate is the
-median over its passes, a ratio that of two rates. Two clocks run: the wall's, and the processor time that the threads
-of this process used, which other processes on the core do not lengthen.
+The process keeps to one core (Linux). The ways take turns, pass after pass over the same images. The rate of a way is
+the median over its passes, and a ratio divides two such rates. Two clocks run: wall time, and the processor time of
+this process. Other processes on the core do not lengthen the processor time.
 
   this pipeline   reads, decodes and resizes random crops (nge_jax.data.imagenet), as a training's host does
   PIL pipeline    torchvision's transforms for PIL: decodes the whole image, RandomResizedCrop, flip, ColorJitter,
@@ -13,8 +13,8 @@ of this process used, which other processes on the core do not lengthen.
   decoders        the whole image and nothing else: TensorFlow's, PIL's, and simplejpeg (libjpeg-turbo) if installed;
                   the fastest of them is the limit
 
-Flip and color jitter are the device's in this project: the last line times them on the same core, in a step of their
-own, as far as a CPU can stand for the device.
+This project runs flip and color jitter on the device. The last line times them in a separate step on the same core.
+A CPU is only a rough substitute for the device.
 """
 
 import collections
@@ -42,7 +42,7 @@ _NAME = flags.DEFINE_string("name", "imagenet2012", "a TFDS classification set o
 _IMAGES = flags.DEFINE_integer("images", 500, "images a pass")
 _PASSES = flags.DEFINE_integer("passes", 5, "passes of each way")
 SIZE, STRENGTHS, BATCH = 224, (0.4, 0.4, 0.4, 0.2), 50
-FIRST = 4  # batches of a pass that come before the clock starts: to build the pipeline takes 0.3 s an epoch
+FIRST = 4  # batches of a pass before the clock starts: building the pipeline takes 0.3 s an epoch
 
 
 class Window(NamedTuple):
@@ -74,7 +74,7 @@ def main(_) -> None:
 
     limits = {f"decoder: {name}": each(function) for name, function in decoders().items()}
     ways = {"this pipeline": this_pipeline, "PIL pipeline": each(pil_pipeline)} | limits
-    # [passes, 2] of each: by the wall's clock, of processor time.
+    # Each way has rates [passes, 2]: by wall time and by processor time.
     rates = {name: [] for name in ways}
     for index in range(1 + _PASSES.value):
         for name, way in ways.items():
@@ -111,7 +111,7 @@ def encoded_images(split: Split, count: int) -> list[bytes]:
 
 
 def repeated(image_set: imagenet.ImageSet, count: int) -> imagenet.ImageSet:
-    """Repeats the set's training examples over and over, `count` of them in all."""
+    """Repeats the set's training examples until there are `count` examples."""
     split = image_set.train
     index = np.arange(count) % image_set.train_examples
     places = (array[index] for array in split.records[1:])
@@ -123,14 +123,14 @@ def repeated(image_set: imagenet.ImageSet, count: int) -> imagenet.ImageSet:
 
 
 def seconds_of(work: Callable) -> np.ndarray:
-    """Times the work by the wall's clock, and in processor time."""
+    """Times the work in wall time and in processor time."""
     begin = np.array([time.perf_counter(), time.process_time()])
     work()
     return np.array([time.perf_counter(), time.process_time()]) - begin
 
 
 def decoders() -> dict:
-    """Makes functions that decode a whole JPEG, by name."""
+    """Makes functions that decode a whole JPEG; the keys are the decoders' names."""
     tf = host_tf.tensorflow()
 
     def fast(image):
@@ -148,7 +148,7 @@ def decoders() -> dict:
 
 
 def pil_pipeline(encoded: bytes) -> np.ndarray:
-    """Applies torchvision's RandomResizedCrop, RandomHorizontalFlip and ColorJitter, as its code has them for PIL."""
+    """Applies RandomResizedCrop, RandomHorizontalFlip and ColorJitter as torchvision's code for PIL does."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
     image = image.crop(random_window(*image.size)).resize((SIZE, SIZE), Image.BILINEAR)
     if random.random() < 0.5:
@@ -174,13 +174,13 @@ def random_window(width: int, height: int) -> Window:
         if 0 < w <= width and 0 < h <= height:
             x, y = random.randint(0, width - w), random.randint(0, height - h)
             return Window(left=x, upper=y, right=x + w, lower=y + h)
-    side = min(width, height)  # torchvision's middle of a long strip, near enough: it is rare
+    side = min(width, height)  # rare, so close to torchvision's fallback is enough
     x, y = (width - side) // 2, (height - side) // 2
     return Window(left=x, upper=y, right=x + side, lower=y + side)
 
 
 def jitter_rate(image_set: imagenet.ImageSet) -> float:
-    """Measures the device's part of the augmentation: images per second of processor time."""
+    """Measures the device's part of the augmentation in images per second of processor time."""
     images = jax.device_put(next(imagenet.train_batches(image_set, 0, 0, BATCH))[0])
 
     @jax.jit

@@ -1,13 +1,14 @@
 """Times a step under one sampled cell against a step under all operations, on this machine.
 
   python experiments/benchmarks/sampled_step.py                                     the paper's size
-  python experiments/benchmarks/sampled_step.py --size=small                        that of search_cifar.py:small
+  python experiments/benchmarks/sampled_step.py --size=small                        the size of search_cifar.py:small
   python experiments/benchmarks/sampled_step.py --channels=2 --cells=1 --batch_size=8        does it run?
 
-Steps are those of the search, on random images: "weights" is forward, backward and update of w; "validation" is the
-embedding's gradient step of the mixed supernet, and of the sampled one the reward of a cell. Each cell is drawn anew,
-uniformly. The two take turns, so that a noise of the machine falls on both; --dispatches of --steps_per_dispatch
-steps each, after one that is not counted; the table tells the medians. Compiling is from an empty cache.
+The steps are the search's steps on random images. The row "weights" times forward, backward and update of w. The row
+"validation" times the embedding's gradient step for the mixed supernet, and the reward of a cell for the sampled one.
+Each cell is drawn anew, uniformly. The two supernets take turns, so that the machine's noise affects both. After a
+warm-up dispatch, --dispatches dispatches of --steps_per_dispatch steps are timed. The table shows medians. Compilation
+starts with an empty cache.
 """
 
 import statistics
@@ -21,10 +22,12 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import build as search_build
 from nge_jax.settings.configs import load_config
 
-_SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "of configs/search_cifar.py")
-_CHANNELS = flags.DEFINE_integer("channels", None, "of the first cells, another than the size's")
-_CELLS = flags.DEFINE_integer("cells", None, "how many, others than the size's")
-_BATCH = flags.DEFINE_integer("batch_size", None, "images a step, others than the size's")
+_SIZE = flags.DEFINE_enum("size", "", ("", "small", "smoke"), "variant of configs/search_cifar.py")
+_CHANNELS = flags.DEFINE_integer(
+    "channels", None, "channels of the first cells, instead of the variant's"
+)
+_CELLS = flags.DEFINE_integer("cells", None, "number of cells, instead of the variant's")
+_BATCH = flags.DEFINE_integer("batch_size", None, "images a step, instead of the variant's")
 _STEPS = flags.DEFINE_integer("steps_per_dispatch", 4, "steps a dispatch")
 _DISPATCHES = flags.DEFINE_integer("dispatches", 5, "dispatches timed")
 
@@ -38,13 +41,13 @@ def read_config(strategy: str):
     config.network.cells = _CELLS.value or config.network.cells
     config.search.batch_size = _BATCH.value or config.search.batch_size
     config.search.images_per_epoch = config.search.batch_size * _STEPS.value
-    # Room for the history of all queries made here.
+    # The history must hold all queries of this benchmark.
     config.search.epochs = _DISPATCHES.value + 2
     return config
 
 
 class Timed:
-    """Compiles a strategy's phases, which have a state of their own."""
+    """Compiles and times a strategy's phases, with a separate state for each strategy."""
 
     def __init__(self, strategy: str):
         self.config = config = read_config(strategy)
@@ -62,7 +65,7 @@ class Timed:
             self.compile_s[phase.name] = time.monotonic() - begin
 
     def seconds(self, group: str) -> float:
-        """Times a step, in one dispatch of many."""
+        """Times a step in one dispatch of many steps."""
         begin = time.monotonic()
         self.state = self.run[group](self.state, self.batches[group], self.key, 0, _STEPS.value)
         jax.block_until_ready(self.state)

@@ -8,13 +8,13 @@
   python experiments/benchmarks/search_step.py --cells=3 --channels=4 --batch_size=8        any of them, small
 
 A step is forward, backward and update of one group, as the search runs it: phases from `search.build`, augmentation
-included, on random images. Every figure comes from a fresh process with an empty compilation cache. A step's time is
-that of a dispatch of --steps_per_dispatch steps; of --dispatches such, after one that is not counted, the table tells
-the median and the fastest. Peak memory is that of the process when compilation ends. Flops and bytes accessed are XLA's
-cost analysis of the compiled step, in which loops count as often as they run (see measure/cost.py) and the dearest of
-several operations stands for the one that is computed. `gumbel` and `partial` are the steps of those relaxations,
-softmax's is "ours". Machines are noisy: compare figures of one run. PyTorch may live in another environment:
---torch_python=ITS_PYTHON.
+included, on random images. Every figure comes from a fresh process with an empty compilation cache. A dispatch runs
+--steps_per_dispatch steps; a step's time is the dispatch's time over this number. After a warm-up dispatch,
+--dispatches dispatches are timed. The table shows the median and the fastest. Peak memory is the process's peak when
+compilation ends. Flops and bytes accessed come from XLA's cost analysis of the compiled step. They count every
+iteration of a loop (see measure/cost.py). If a step computes one of several operations, the most expensive operation
+counts. `gumbel` and `partial` are the steps of those relaxations; "ours" is softmax. Machines are noisy: compare
+figures of one run. PyTorch may live in another environment: --torch_python=ITS_PYTHON.
 """
 
 import signal
@@ -31,7 +31,7 @@ from nge_jax.errors import InputError
 from nge_jax.settings import flags as runtime_flags
 
 SIZE = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's, DARTS's
-GROUPS = ("weights", "embedding")  # that a step updates
+GROUPS = ("weights", "embedding")  # groups of parameters: a step updates one
 WARM = "the same with a warm cache"
 HEADINGS = {
     "plain": "plain port",
@@ -65,7 +65,8 @@ _ROOFLINE = flags.DEFINE_bool("roofline", False, "estimate a search's time on ac
 
 
 def main(_) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is measured ends with it
+    # The exit also ends the measured processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with runtime_flags.refusals():
         check_darts()
     size = {name: flag.value for name, flag in _SIZE.items()}
@@ -82,10 +83,10 @@ def main(_) -> None:
 
 
 def check_darts() -> None:
-    """Refuses a --darts that would not be read, or could not.
+    """Refuses a --darts that no step would read, or that is not readable.
 
     Raises:
-        InputError: it is refused.
+        InputError: --darts is refused.
     """
     if _DARTS.value and not TORCH.value:
         raise InputError("--darts: found without --torch, expected both")
@@ -96,12 +97,12 @@ def check_darts() -> None:
 
 
 def ours(size: dict, step: str, cache: str, **options) -> Process:
-    """Starts measure/step.py, its compilation cache in the folder `cache`."""
+    """Starts measure/step.py with the compilation cache in the folder `cache`."""
     return command.start_ours("measure.step", cache, step=step, **size, **options)
 
 
 def measure(size: dict, step: str, **options) -> dict:
-    """Measures a step of a variant; what it was killed for is `killed`, or `slow` if in its steps."""
+    """Measures a step of a variant. `killed` gives the reason of a kill, `slow` if steps were running."""
     try:
         with tempfile.TemporaryDirectory() as cache:
             with ours(size, step, cache, **options) as process:
@@ -114,7 +115,7 @@ def measure(size: dict, step: str, **options) -> dict:
 
 
 def speed(process: Process) -> dict:
-    """Times a step, or says why the process was killed over it, which its other figures outlive."""
+    """Times a step, or returns why the process was killed. A kill while steps run leaves the other figures valid."""
     try:
         return command.speed(process)
     except Killed as killed:
@@ -122,7 +123,7 @@ def speed(process: Process) -> dict:
 
 
 def measure_both(size: dict, **options) -> dict:
-    """Measures what a search takes to compile both steps, with an empty cache and with a warm one."""
+    """Measures the compilation of both steps in a search, with an empty cache and with a warm cache."""
     try:
         with tempfile.TemporaryDirectory() as cache:
             cold, warm = [_ready(ours(size, "both", cache, **options)) for _ in range(2)]
@@ -140,7 +141,7 @@ def print_table(size: dict) -> None:
     columns, both = {}, {}
     for variant in _VARIANTS.value:
         columns[variant] = [measure(size, step, variant=variant) for step in _MEASURED.value]
-        if variant != "plain":  # no search compiles it
+        if variant != "plain":  # no search compiles "plain"
             both[variant] = measure_both(size, variant=variant)
     compiling, *others = command.figure_rows(size["batch_size"]).items()
     warm = WARM, lambda f: f"{f['warm_trace_s']:.0f} + {f['warm_compile_s']:.0f}"
@@ -162,7 +163,7 @@ def print_table(size: dict) -> None:
 
 
 def _cell(cell, figures):
-    """Makes the cell of the figures, or says what they were killed for."""
+    """Makes a table cell of the figures, or of the reason for which the process was killed."""
     try:
         return figures["killed"] if "killed" in figures else cell(figures)
     except KeyError:
@@ -186,7 +187,7 @@ def compare_with_torch(size: dict) -> None:
 
 def plot_growth(size: dict, title: str) -> None:
     seconds = {axis: {} for axis in growth.AXES}
-    known = {}  # the three lines cross at `size`
+    known = {}  # the three lines cross at `size`, which is measured once
     for axis, flag in _GROWN.items():
         for value in map(int, flag.value):
             grown = size | {axis: value}
@@ -201,7 +202,7 @@ def plot_growth(size: dict, title: str) -> None:
 
 
 def growth_point(size: dict) -> float | str:
-    """Times a weight step, or says why its process was killed."""
+    """Times a weight step, or returns why the process was killed."""
     try:
         with tempfile.TemporaryDirectory() as cache, ours(size, "weights", cache) as process:
             return command.speed(process)["step_s"]
@@ -221,14 +222,14 @@ def print_roofline(size: dict) -> None:
         unfused, unfused_half = (f["lowered bytes accessed"] for f in (single, half))
         fused = single["bytes accessed"]
         costs["float32"].append(roofline.Cost(single["lowered flops"], fused, unfused))
-        # The CPU computes bfloat16 in float32, so its fused bytes are no guide: they scale as the unfused.
+        # The CPU computes bfloat16 in float32, so the fused bytes are wrong. They are scaled like the unfused bytes.
         scaled = fused * unfused_half / unfused
         costs["bfloat16"].append(roofline.Cost(half["lowered flops"], scaled, unfused_half))
         print(
             f"{group} step: {single['lowered flops'] / 1e9:.4g} GFLOP ({single['flops'] / 1e9:.4g} compiled for "
             f"the CPU), {fused / 1e9:.3g} GB accessed when fused, {unfused / 1e9:.3g} GB when not"
         )
-    # The paper's search: 25,000 images for either group, 25 epochs.
+    # The paper's search has 25,000 images for each group and 25 epochs.
     print(roofline.table(costs, 25_000 // size["batch_size"], 25))
 
 

@@ -2,18 +2,18 @@
 
   python experiments/benchmarks/train_step.py                    ours alone
   python experiments/benchmarks/train_step.py --torch            alternating runs with PyTorch (pytorch/network.py)
-  python experiments/benchmarks/train_step.py --devices=1,2,4    the losses on so many virtual devices, all-reduces
+  python experiments/benchmarks/train_step.py --devices=1,2,4    compare losses on 1, 2 and 4 virtual devices
   python experiments/benchmarks/train_step.py --cells=3 --channels=4 --batch_size=8         any of them, small
 
-A step is forward, backward and update, as `train.py` runs it by configs/train_cifar10.py: crop, flip and cutout on the
-device, on random images. Every figure comes from a fresh process with an empty compilation cache. A step's time is
-that of a dispatch of --steps_per_dispatch steps; of --dispatches such, after one that is not counted, the table tells
-the median and the fastest, and of the ratio also the range from turn to turn: how noisy the machine is. PyTorch may
-live in another environment: --torch_python=ITS_PYTHON. Both use as many threads as they may: for one core, start this
-with `taskset -c 0`.
+A step is forward, backward and update, as configs/train_cifar10.py trains: crop, flip and cutout on the device, on
+random images. Every figure comes from a fresh process with an empty compilation cache. A dispatch runs
+--steps_per_dispatch steps; a step's time is the dispatch's time over this number. After a warm-up dispatch,
+--dispatches dispatches are timed. The table shows the median and the fastest. For the ratio, it also shows the range
+over the turns, which tells how noisy the machine is. PyTorch may live in another environment:
+--torch_python=ITS_PYTHON. Both sides use all threads that they may; for one core, run `taskset -c 0`.
 
-Devices divide a batch with batch statistics of the whole (`train.sync_batch_norm`). It fails where a loss differs
-by more than rounding, or where the gradient crosses the devices in more than one all-reduce a step.
+With --devices, devices divide a batch and share batch statistics (`train.sync_batch_norm`). The command fails if a
+loss differs by more than rounding. It also fails if the gradient takes more than one all-reduce a step.
 """
 
 import os
@@ -30,9 +30,9 @@ from measure.command import COMPARISON, TORCH, header, processor, row
 from measure.process import Process
 from nge_jax.space import genotype
 
-TIMED = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper's has 128, 36, 20
+TIMED = {"batch_size": 64, "channels": 16, "cells": 8}  # the paper has 128, 36 and 20
 DIVIDED = {"batch_size": 16, "channels": 4, "cells": 3}
-TOLERANCE = 1e-4  # of a loss, relative: steps amplify the rounding of sums in another order
+TOLERANCE = 1e-4  # relative, for losses: steps amplify the rounding of sums in another order
 
 flags.adopt_module_key_flags(command)  # for --help
 _GENOTYPE = flags.DEFINE_string("genotype", "DARTS_V2", "as config.genotype")
@@ -43,16 +43,17 @@ _SIZE = {
 }
 _RECIPE = {
     "auxiliary_weight": flags.DEFINE_float(
-        "auxiliary_weight", 0.4, "as config.train's; 0: no head"
+        "auxiliary_weight", 0.4, "weight of the auxiliary head's loss; 0: no head"
     ),
-    "drop_path": flags.DEFINE_float("drop_path", 0.3, "as config.train's; 0: none"),
+    "drop_path": flags.DEFINE_float("drop_path", 0.3, "drop-path rate at the end; 0: none"),
 }
 _DEVICES = flags.DEFINE_list("devices", [], "numbers of virtual devices")
 _LOSSES = flags.DEFINE_integer("losses", 6, "steps whose losses to compare, for --devices")
 
 
 def main(_) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is measured ends with it
+    # The exit also ends the measured processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     cell = genotype.load(_GENOTYPE.value)  # a wrong one fails here, before any process
     default = DIVIDED if _DEVICES.value else TIMED
     size = {k: default[k] if flag.value is None else flag.value for k, flag in _SIZE.items()}
@@ -76,7 +77,7 @@ def device_counts(batch_size: int) -> list[int]:
     """Reads --devices.
 
     Raises:
-        app.UsageError: they do not divide a batch.
+        app.UsageError: a number of devices does not divide a batch.
     """
     counts = _DEVICES.value
     if not all(
@@ -89,7 +90,7 @@ def device_counts(batch_size: int) -> list[int]:
 
 
 def ours(options: dict, cache: str, env: dict | None = None) -> Process:
-    """Starts measure/training.py, its compilation cache in the folder `cache`."""
+    """Starts measure/training.py with the compilation cache in the folder `cache`."""
     module = "measure.training"
     return command.start_ours(module, cache, env, genotype=_GENOTYPE.value, **options)
 
@@ -114,7 +115,7 @@ def divide(options: dict, devices: list[int]) -> None:
     """Runs the same steps on each number of devices.
 
     Raises:
-        RuntimeError: their losses differ, or the gradient takes more than one all-reduce.
+        RuntimeError: the losses differ, or the gradient takes more than one all-reduce.
     """
     ready = {}
     for count in devices:

@@ -1,1 +1,1 @@
-"""What fault_injection.py is made of."""
+"""Parts of the command fault_injection.py."""

@@ -1,4 +1,4 @@
-"""What may have happened to a workdir while no run was in it."""
+"""Damage that a workdir may suffer while no run uses the workdir."""
 
 import os
 import shutil

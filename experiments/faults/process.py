@@ -1,4 +1,4 @@
-"""A run as a process of its own, hit by a signal at a moment of its choice, and what it has left."""
+"""A run in a separate process: starts the run, sends a signal at a chosen moment, and reads the results."""
 
 import gc
 import io
@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 from nge_jax import main
 
-SECONDS = 900  # a run that takes longer hangs, on a machine however busy
+SECONDS = 900  # a run that takes longer hangs, even on a busy machine
 DISK = "disk"
 MOMENTS = ("any", "in a checkpoint", "a rename", "a small file")
 
 
 class Fault(NamedTuple):
-    """When a run is hit, and by what.
+    """The moment of a fault, and the signal or the moved folder.
 
     Attributes:
-      signal: that the run is sent; 0 for none.
+      signal: the signal sent to the run; 0 for none.
       moment: one of MOMENTS.
-      number: how many such moments pass before.
-      delay: seconds after the moment; of "any" after the start.
-      moves: (a folder, where it is moved to), which is done instead of a signal.
+      number: how many such moments pass before the fault.
+      delay: seconds after the moment, or after the start if the moment is "any".
+      moves: (a folder, the folder's new place); the fault moves the folder instead of sending a signal.
     """
 
     signal: int
@@ -36,7 +36,7 @@ class Fault(NamedTuple):
 
 
 def preload() -> None:
-    """Has this process do what every run would do by itself before it differs: import, and read fonts."""
+    """Does the work that every run shares, once before the forks: imports and the reading of fonts."""
     import matplotlib.backends.backend_svg  # noqa: F401
     import sklearn.datasets
     from matplotlib.figure import Figure
@@ -50,17 +50,17 @@ def preload() -> None:
     axes.set_title("$2^3$ text")
     for kind in ("svg", "png"):
         axes.figure.savefig(io.BytesIO(), format=kind)
-    gc.freeze()  # what is here stays, and need not be looked through again and again
+    gc.freeze()  # these objects stay: later collections skip them
 
 
 def start(config: Any, workdir: Path, fault: Fault | None = None) -> int:
-    """Forks a process that gives the command; returns its id. What it prints goes to a log, see `log_of`."""
+    """Forks a process that runs the command, and returns the process id. The output goes to `log_of(workdir)`."""
     sys.stdout.flush()
     if child := os.fork():
         return child
     code = 1
     try:
-        # A shell has what it starts in the background ignore it, and so would this.
+        # A shell makes background processes ignore SIGINT, and the fork would inherit this.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         log = os.open(log_of(workdir), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
@@ -81,13 +81,13 @@ def start(config: Any, workdir: Path, fault: Fault | None = None) -> int:
 
 
 def log_of(workdir: Path) -> Path:
-    """Where a run's output lies: on another disk than a workdir whose disk gets full."""
+    """Returns the file of a run's output. It is not on the workdir's disk, which a trial may fill."""
     folder = workdir.parent if workdir.parent.name != DISK else workdir.parent.parent
     return folder / f"{workdir.name}.log"
 
 
 def install(fault: Fault, workdir: Path) -> None:
-    """Makes this process send itself the fault's signal, by what Python tells of files before it touches them."""
+    """Makes this process send itself the fault's signal. Python's audit events of files tell the moment."""
 
     def hit():
         if fault.moves is not None:
@@ -140,12 +140,12 @@ def wait(process: int) -> int | None:
 
 
 def steps(workdir: Path) -> list[int]:
-    """The checkpoints that are whole."""
+    """Lists the steps of the complete checkpoints."""
     return sorted(int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit())
 
 
 def outcome(workdir: Path) -> dict[str, Any]:
-    """What a run has ended with; nothing of what time and place decide."""
+    """Reads a run's results, without values that depend on time and place."""
     newest = workdir / "checkpoints" / str(steps(workdir)[-1])
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     for row in rows:

@@ -1,4 +1,4 @@
-"""The runs that are hit: networks of one or two cells, checkpoints after every step."""
+"""The runs that faults hit: networks of one or two cells, with a checkpoint after every step."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from nge_jax.space.genotype import Genotype
 PAIRS = (("dil_conv_3x3", 0), ("skip_connect", 1))
 CELL = Genotype(PAIRS, (2,), PAIRS, (2,))
 IMAGES, PREPARED = "images", "tfds"
-# What a run reads as it goes, of tasks that do so: it may be taken away.
+# Data that a task reads while it runs. A trial may take these folders away.
 DATA = {"train on a folder": IMAGES, "segment": PREPARED}
 
 
@@ -39,7 +39,7 @@ def train_config(folder: Path) -> Any:
 
 
 def folder_config(folder: Path) -> Any:
-    """A training that reads its images as it goes."""
+    """Makes the config of a training that reads images while it runs."""
     config = load_config("train_folder", "smoke")
     if not (folder / IMAGES).exists():
         write_folder(folder / IMAGES)
@@ -78,7 +78,7 @@ TASKS: dict[str, Callable[[Path], Any]] = {
 
 
 def write_folder(root: Path) -> None:
-    """Writes a folder of two classes, of which each has some images held out."""
+    """Writes a folder of two classes. Each class has some held-out images."""
     rng = np.random.RandomState(0)
     for label in ("ant", "bee"):
         (root / label).mkdir(parents=True)

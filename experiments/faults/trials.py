@@ -1,4 +1,4 @@
-"""A trial of each kind: a run is hit, goes on, and is compared to the one that nobody has touched."""
+"""A trial of each kind: a fault hits a run, the run resumes, and the results are compared with an undisturbed run."""
 
 import os
 import random
@@ -14,26 +14,26 @@ from faults.damage import DAMAGE
 from faults.process import DISK, MOMENTS, Fault, last_line, log_of, outcome, start, steps, wait
 from faults.tasks import DATA
 
-# Before the run listens SIGTERM ends it as it ends any process.
+# Until the run installs a handler, SIGTERM ends the process.
 CODES = {
     signal.SIGKILL: (-signal.SIGKILL,),
     signal.SIGTERM: (75, -signal.SIGTERM),
     signal.SIGINT: (130,),
 }
-CHECKPOINT = 4  # folders that are made for each
-CHAIN = 8  # faults of one run, at most
+CHECKPOINT = 4  # folders made for each checkpoint
+CHAIN = 8  # most faults of one run
 ROOMS = (0, 2**12, 2**15, 2**17)  # bytes left on the disk, for the small files or half a checkpoint
 
 
 class Subject(NamedTuple):
-    """A task and the run of it that nobody has touched.
+    """A task and the task's undisturbed run.
 
     Attributes:
-      name: of the task.
-      config: its own.
+      name: name of the task.
+      config: config of the task.
       folder: holds the workdirs.
-      expected: what the untouched run has ended with.
-      seconds: that a run takes, as far as it is known.
+      expected: results of the undisturbed run.
+      seconds: the best known time of a run.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Subject(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What became of a kind of fault."""
+    """The trials of a kind of fault, and the losses."""
 
     task: str
     fault: str
@@ -52,12 +52,12 @@ class Tally(NamedTuple):
     lost: list[str]
 
 
-# (subject, how many are still wanted, chance) -> what became of them; None where this user cannot make such a fault.
+# (subject, trials still wanted, generator) -> tally, or None if this user cannot make such a fault.
 Trial = Callable[[Subject, int, random.Random], Tally | None]
 
 
 def untouched(name: str, config: Any, folder: Path) -> Subject:
-    """Runs a task by itself."""
+    """Runs a task undisturbed."""
     workdir = folder / "whole"
     shutil.rmtree(workdir, ignore_errors=True)
     began = time.monotonic()
@@ -67,7 +67,7 @@ def untouched(name: str, config: Any, folder: Path) -> Subject:
 
 
 def draw_faults(rng: random.Random, sent: int, seconds: float) -> Iterator[Fault]:
-    """Yields faults without an end: moments in turn, how many pass and how long after by chance."""
+    """Yields faults forever. The moments take turns; the number of passed moments and the delay are random."""
     begin = rng.randrange(len(MOMENTS))
     while True:
         for moment in MOMENTS[begin:] + MOMENTS[:begin]:
@@ -106,7 +106,7 @@ def hit(sent: signal.Signals) -> Trial:
 
 
 def is_as_expected(subject: Subject, workdir: Path) -> bool:
-    """Whether a run has ended with what the untouched one has; its workdir then goes."""
+    """Tells whether a run's results equal the undisturbed run's. If they do, deletes the workdir."""
     if outcome(workdir) != subject.expected:
         return False
     shutil.rmtree(workdir)
@@ -114,7 +114,7 @@ def is_as_expected(subject: Subject, workdir: Path) -> bool:
 
 
 def go_on(subject: Subject, workdir: Path) -> list[str]:
-    """Gives the command once more; returns what was lost, if anything, and then leaves the workdir where it is."""
+    """Runs the command once more and returns the losses. After a loss, the workdir is kept."""
     code = wait(start(subject.config, workdir))
     if code == 0 and is_as_expected(subject, workdir):
         return []
@@ -126,7 +126,7 @@ def go_on(subject: Subject, workdir: Path) -> list[str]:
 
 
 def begun(subject: Subject, workdir: Path, checkpoints: int) -> None:
-    """Starts a run and kills it when it has saved so many checkpoints."""
+    """Starts a run and kills it when it has saved `checkpoints` checkpoints."""
     shutil.rmtree(workdir, ignore_errors=True)
     fault = Fault(signal.SIGKILL, "in a checkpoint", CHECKPOINT * checkpoints, 0.0)
     wait(start(subject.config, workdir, fault))
@@ -146,7 +146,7 @@ def damaged(name: str) -> Trial:
 
 
 def two_at_once(subject: Subject, wanted: int, rng: random.Random) -> Tally:
-    """Starts two runs in one workdir: one does all, the other is refused."""
+    """Starts two runs in one workdir. One run must finish, and the other must be refused."""
     workdir = subject.folder / "two"
     shutil.rmtree(workdir, ignore_errors=True)
     first, second = start(subject.config, workdir), start(subject.config, workdir)
@@ -156,7 +156,7 @@ def two_at_once(subject: Subject, wanted: int, rng: random.Random) -> Tally:
 
 
 def data_gone(subject: Subject, wanted: int, rng: random.Random) -> Tally | None:
-    """Takes the data away while a run reads them, then brings them back; None of a task that has read all of them."""
+    """Moves the data away while a run reads them, then back. Returns None for a task that reads all data first."""
     if subject.name not in DATA:
         return None
     workdir, data = subject.folder / "gone", subject.folder / DATA[subject.name]
@@ -174,7 +174,7 @@ def data_gone(subject: Subject, wanted: int, rng: random.Random) -> Tally | None
 
 
 def disk_full(subject: Subject, wanted: int, rng: random.Random) -> Tally | None:
-    """Fills a small disk while the run goes, then makes room; None where this user may mount none."""
+    """Fills a small disk while the run goes, then makes room. Returns None if this user may not mount a disk."""
     disk, room = subject.folder / DISK, ROOMS[wanted % len(ROOMS)]
     disk.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk]

@@ -1,6 +1,6 @@
-"""Plans the paper's tables: their flags, and which runs they take from where.
+"""Plans the paper's tables: the flags, the runs, and the folders of the runs.
 
-All tables of a scale share one folder, so that no run is made twice:
+All tables of a scale share one folder, because two tables may need the same run:
 
   OUT/searches/MODEL-SEED     MODEL: nge, nge_predecessors, alpha, plain, rnn; by another strategy: STRATEGY_MODEL
   OUT/TASK/CELL-SEED          TASK: cifar10, cifar10_tiny, cifar10_fast, cifar10_fast_tiny, cifar100, imagenet, voc
@@ -31,7 +31,7 @@ MODELS = {  # rows of Table 4: edge model, adjacency
     "plain": ("plain", "printed"),
     "rnn": ("rnn", "printed"),
 }
-# For each task its config and, for each scale, the words of its variant.
+# For each task the config and, for each scale, the words of the variant.
 SIZES = dict(zip(SCALES, ("smoke", "small", ""), strict=True))
 FAST_SIZES = dict(zip(SCALES, ("fast_smoke", "fast_small", "fast"), strict=True))
 TASKS = {
@@ -47,18 +47,18 @@ TASKS = {
     ),
     "voc": ("configs/segment_voc.py", SIZES),
 }
-# What trains the many cells of a comparison of searches.
+# The task that trains the many cells of a comparison of searches.
 COMPARISON = {"smoke": "cifar10", "small": "cifar10_tiny", "paper": "cifar10"}
-# The same cells by another recipe, see configs/train_cifar10.py.
+# The task that trains the same cells with the fast recipe, see configs/train_cifar10.py.
 FAST_COMPARISON = {"smoke": "cifar10_fast", "small": "cifar10_fast_tiny", "paper": "cifar10_fast"}
 Options = argparse.Namespace
-Name = TypeVar("Name")  # of a table's row
+Name = TypeVar("Name")  # name of a table's row
 
 
 class Cell(NamedTuple):
     """Names a cell to train.
 
-    name: what the workdirs of its trainings begin with.
+    name: the beginning of the trainings' workdirs.
     genotype: as `config.genotype` takes it.
     """
 
@@ -67,7 +67,7 @@ class Cell(NamedTuple):
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Makes a parser of the flags that every table has."""
+    """Makes a parser of the flags that all tables share."""
     flags = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,10 +79,14 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="smoke: minutes on two cores; small: hours on a CPU; paper: the paper's sizes, for GPUs",
     )
     flags.add_argument("--data_dir", default="", help="tfds folder; default: TFDS's own")
-    flags.add_argument("--out", type=Path, help="where all goes; default: runs/tables-SCALE")
-    flags.add_argument("--table_only", action="store_true", help="of the finished runs; run none")
     flags.add_argument(
-        "--surrogate", type=Path, help="folder of NAS-Bench-301's: its guesses of the cells, too"
+        "--out", type=Path, help="folder of runs and tables; default: runs/tables-SCALE"
+    )
+    flags.add_argument(
+        "--table_only", action="store_true", help="make the table of the finished runs; run none"
+    )
+    flags.add_argument(
+        "--surrogate", type=Path, help="folder of NAS-Bench-301's surrogate, to rate the cells too"
     )
     flags.add_argument("--jobs", type=int, default=1, help="processes at a time")
     flags.add_argument("--ray", action="store_true", help="run them as tasks of Ray")
@@ -99,9 +103,9 @@ def start(
 
     Args:
         main: makes the table.
-        flags: of `parser`, and the table's own.
-        seeds: for each scale, those that are taken if none are given.
-        arguments: of the command line, if others than this process's.
+        flags: the flags of `parser` and of the table.
+        seeds: the default seeds of each scale.
+        arguments: the command line; None for this process's.
     """
     options = flags.parse_args(arguments)
     options.seeds = options.seeds or list(seeds[options.scale])
@@ -111,14 +115,14 @@ def start(
     with runtime_flags.refusals():
         if options.ray:
             runs.load_ray()
-        # This process counts parameters, no more: accelerators are left to the runs.
+        # This process only counts parameters, and leaves the accelerators to the runs.
         jax.config.update("jax_platforms", "cpu")
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are stopped too
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the exit also stops the runs
         main(options)
 
 
 def search(options: Options, model: str, seed: int, strategy: str = "gradient") -> Run:
-    """Plans a search by the edge model and adjacency of `MODELS[model]`."""
+    """Plans a search with the edge model and adjacency of `MODELS[model]`."""
     edge_model, adjacency = MODELS[model]
     config, words = TASKS["searches"]
     prefix = "" if strategy == "gradient" else strategy
@@ -144,11 +148,11 @@ def training(
     """Plans the training of a cell.
 
     Args:
-        options: of the table.
+        options: values of the table's flags.
         task: one of `TASKS`.
-        cell: to train.
-        seed: of the training.
-        rate: a learning rate other than the scale's own.
+        cell: the cell to train.
+        seed: seed of the training.
+        rate: a learning rate to replace the config's.
         settings: values of other keys of the config.
     """
     config, words = TASKS[task]
@@ -170,7 +174,7 @@ def trainings(options: Options, task: str, cells: Mapping[str, Cell]) -> dict[st
 
 
 def comparison(options: Options, cells: Mapping[Name, Sequence[Cell]]) -> dict[Name, list[Run]]:
-    """Plans the trainings of a comparison of searches: a row has a cell for each seed, trained with that seed."""
+    """Plans the trainings of a comparison of searches. A row has a cell for each seed, trained with the same seed."""
     return {
         name: [
             training(options, COMPARISON[options.scale], cell, seed)
@@ -181,14 +185,14 @@ def comparison(options: Options, cells: Mapping[Name, Sequence[Cell]]) -> dict[N
 
 
 def complete(options: Options, *groups: Iterable[Run]) -> None:
-    """Runs what is missing of all groups, unless the table alone is asked for."""
+    """Runs the missing runs of all groups, unless --table_only is set."""
     if not options.table_only:
         wanted = itertools.chain.from_iterable(groups)
         runs.complete(wanted, jobs=options.jobs, by_ray=options.ray)
 
 
 def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Makes the type of a flag that takes some of `names`, joined by commas."""
+    """Makes the argparse type of a flag that takes some of `names`, joined by commas."""
 
     def read(text: str) -> list[str]:
         words = text.split(",")
@@ -200,7 +204,7 @@ def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 def data(options: Options) -> dict[str, str]:
-    """Names the data folder from the root: runs start elsewhere than this process."""
+    """Returns the setting of the data folder as an absolute path, because runs start in another folder."""
     return {"data.dir": str(Path(options.data_dir).absolute())} if options.data_dir else {}
 
 

@@ -1,7 +1,7 @@
-"""Finds out which runs of the tool are finished, and makes the others, each in a process of its own.
+"""Finds the finished runs, and makes the missing ones, each in a separate process.
 
-A run is `python -m nge_jax.main` with a config, some keys and a workdir; what it prints goes to WORKDIR.log. One
-that is finished is known by its report and its config, without a process; one that was stopped goes on from there.
+A run is `python -m nge_jax.main` with a config, some keys and a workdir. The output goes to WORKDIR.log. The report and
+the config in a workdir show that a run is finished. A stopped run resumes when made again.
 """
 
 import json
@@ -22,18 +22,18 @@ from nge_jax.settings import configs, keys
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts
 
-ROOT = Path(__file__).resolve().parents[2]  # where every run is started
+ROOT = Path(__file__).resolve().parents[2]  # working directory of every run
 MAIN = (sys.executable, "-m", "nge_jax.main")
 POLL_SECONDS = 0.2
-RAY_RETRIES = 3  # of a run whose worker or machine is lost
+RAY_RETRIES = 3  # tries again after the loss of a worker or machine
 
 
 class Run(NamedTuple):
-    """Describes a run.
+    """A run of the tool.
 
-    workdir: its own.
+    workdir: the workdir of the run.
     config: "configs/FILE.py:VARIANT".
-    settings: values of some of its keys, joined by dots.
+    settings: values of config keys; the parts of a key are joined by dots.
     """
 
     workdir: Path
@@ -50,9 +50,9 @@ class Run(NamedTuple):
 
 
 def path_argument(path: Path) -> str:
-    """Spells a path as every run is given it: from ROOT where it lies there, otherwise absolute.
+    """Spells a path for a run's command line: relative to ROOT if it lies in ROOT, otherwise absolute.
 
-    A workdir knows its config by the letter, so the same cell must always be named in the same way.
+    A workdir refuses a config that differs by a letter, so a cell must always have the same spelling.
     """
     path = Path(os.path.abspath(path))
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
@@ -73,10 +73,10 @@ def configuration(run: Run) -> ConfigDict:
 
 
 def is_finished(run: Run) -> bool:
-    """Tells whether the workdir holds this run, ended. Reads files alone.
+    """Tells whether the workdir holds this run, finished. It only reads files.
 
-    Cells are compared, not the paths that name them: finished runs may be moved. So are only the keys that the config
-    had when the run was made; a key that is younger has a default that changes nothing.
+    Finished runs may be moved, so cells are compared and not their paths. Only the keys in the workdir's config are
+    compared: the default of a newer key changes nothing.
 
     Raises:
         InputError: the workdir holds the run of another config, or of another cell.
@@ -92,7 +92,7 @@ def is_finished(run: Run) -> bool:
         if keys.changes_result(given["task"], key)
     ]
     if "genotype" in given:
-        path = ROOT / given["genotype"]  # if it is no name
+        path = ROOT / given["genotype"]  # unless the value names a cell
         wanted = genotype.load(str(path) if path.exists() else given["genotype"])
         if wanted != artifacts.read_genotype(run.workdir / artifacts.GENOTYPE):
             differences.append(f"genotype: workdir trained another cell than {given['genotype']}")
@@ -105,15 +105,15 @@ def is_finished(run: Run) -> bool:
 
 
 def first_finished(runs: Iterable[Run]) -> Run | None:
-    """Finds a finished run, for what all of them share."""
+    """Finds a finished run. The caller reads from it values that all runs share."""
     return next(filter(is_finished, runs), None)
 
 
 def complete(runs: Iterable[Run], *, jobs: int = 1, by_ray: bool = False) -> None:
-    """Runs what is not finished, `jobs` processes at a time or as Ray's tasks.
+    """Makes the unfinished runs, `jobs` processes at a time or as Ray's tasks.
 
-    Ends the program when a run fails, with the run's exit code. The others are stopped first: those started here
-    save what they can, those of Ray it kills with the program.
+    If a run fails, the program ends with the run's exit code and stops the other runs. Local runs save a checkpoint
+    first; Ray kills the tasks.
     """
     runs = {run.workdir: run for run in runs}.values()
     missing = [run for run in runs if not is_finished(run)]
@@ -132,15 +132,15 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen:
 
 
 def execute(arguments: list[str], log: Path) -> int:
-    """Waits for a process and returns its exit code; what a task of Ray does."""
+    """Starts a process, waits, and returns the exit code. Ray runs this function as a task."""
     return start(arguments, log).wait()
 
 
 def load_ray() -> ModuleType:
-    """Imports the package ray, which nothing else needs.
+    """Imports the optional package ray.
 
     Raises:
-        InputError: it is not installed.
+        InputError: ray is not installed.
     """
     try:
         import ray
@@ -164,7 +164,7 @@ def _here(runs, jobs):
                 _end(run, process.returncode)
             if not ended:
                 time.sleep(POLL_SECONDS)
-    finally:  # a training saves first
+    finally:  # a training saves a checkpoint first
         for _, process in running.values():
             process.terminate()
         for _, process in running.values():
@@ -172,10 +172,10 @@ def _here(runs, jobs):
 
 
 def _by_ray(runs):
-    """Makes runs as tasks, each with a GPU if there is any, on the cluster of RAY_ADDRESS, else on this machine.
+    """Makes runs as Ray's tasks, each with a GPU if there is any. RAY_ADDRESS names a cluster; the default is local.
 
-    All machines need the same checkout, data and --out at the same paths. Of a run whose worker is lost, Ray kills the
-    process too, before it makes the run again: that goes on from the last checkpoint.
+    All machines need the same checkout, data and --out at the same paths. If a worker is lost, Ray also kills the
+    run's process. Ray then starts the run again, and the run resumes from the last checkpoint.
     """
     ray = load_ray()
     try:
@@ -196,12 +196,12 @@ def _by_ray(runs):
 
 
 def _end(run, code):
-    """Says that a run has ended, or ends the program with it if it failed."""
+    """Prints that a run is done. If the run failed, ends the program with an error."""
     if code:
         lines = run.log.read_text().split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no output")
         print(
             f"error: {run.name} ended with exit code {code}: {last}; see {run.log}", file=sys.stderr
         )
-        sys.exit(code if code > 0 else 1)  # a signal's code is negative
+        sys.exit(code if code > 0 else 1)  # a negative code is a signal
     print(f"{run.name} is done", flush=True)

@@ -1,4 +1,4 @@
-"""What NAS-Bench-301's surrogate says of a table's cells, always beside random ones."""
+"""Rates a table's cells with NAS-Bench-301's surrogate, always together with random cells."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ NOTE = (
 
 
 def rate(surrogate: Surrogate, rows: Mapping[str, Sequence[Genotype]]) -> Table:
-    """Makes a table of rows of cells, and of random ones."""
+    """Makes a table of the ratings of each row's cells and of random cells."""
     random = nas_bench_301.random_accuracies(surrogate, RANDOM_CELLS)
     lines = []
     for name, cells in rows.items():
@@ -44,7 +44,7 @@ def rate(surrogate: Surrogate, rows: Mapping[str, Sequence[Genotype]]) -> Table:
 
 
 def sections(options: Options, rows: Mapping[str, Sequence[Cell]]) -> list[Section]:
-    """Makes the section of a table's cells, of those whose search is finished; none without --surrogate."""
+    """Makes the section of the cells whose search is finished. Without --surrogate there is no section."""
     if options.surrogate is None:
         return []
     surrogate = nas_bench_301.load(options.surrogate)
@@ -55,7 +55,7 @@ def sections(options: Options, rows: Mapping[str, Sequence[Cell]]) -> list[Secti
 
 
 def _is_there(cell: Cell) -> bool:
-    """Tells whether a cell has a name, or a file that its search has written."""
+    """Tells whether a cell exists: it has a published name, or a finished search has written its file."""
     return not cell.genotype.endswith(".json") or (runs.ROOT / cell.genotype).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Makes the tables of finished runs: statistics over seeds, the plot, the files."""
+"""Makes tables from finished runs: statistics over seeds, the plot and the files."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ PAPER = "the paper's figure"
 
 
 def results(wanted: Iterable[Run], key: str) -> list[float]:
-    """Reads a metric of the last epoch of each finished run. Those of the test are of no other epoch."""
+    """Reads a metric of each finished run at the last epoch. Only the last epoch has test metrics."""
     paths = [run.workdir / artifacts.METRICS for run in wanted if runs.is_finished(run)]
     return [artifacts.read_metrics(path, ())[-1][key] for path in paths]
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Formats mean ± sample standard deviation, or the value alone if there is but one."""
+    """Formats mean ± sample standard deviation, or the value alone if there is only one."""
     if not values:
         return ABSENT
     mean = format(statistics.mean(values), form)
@@ -44,7 +44,7 @@ def errors(accuracies: Iterable[float]) -> list[float]:
 def spread_figure(
     label: str, rows: Mapping[str, Sequence[float]], paper: Mapping[str, float]
 ) -> Figure:
-    """Draws each row's values, their mean and standard deviation, and the paper's figures for rows that have one."""
+    """Draws each row's values, their mean and standard deviation, and the paper's figure if there is one."""
     with rc_context(STYLE):
         figure = new_figure(6.4, 1.0 + 0.32 * len(rows))
         axes = figure.subplots()
@@ -73,7 +73,7 @@ def write(
     sections: Sequence[Section],
     **figures: Figure,
 ) -> None:
-    """Writes OUT/NAME.md, which is printed too, NAME.html and the pictures NAME_KEY of `figures`."""
+    """Writes OUT/NAME.md, NAME.html and the pictures NAME_KEY of `figures`. Also prints the Markdown."""
     options.out.mkdir(parents=True, exist_ok=True)
     for key, figure in figures.items():
         save(figure, options.out / f"{name}_{key}")

@@ -1,4 +1,4 @@
-"""The table that is made of the benchmark's official file, of a small copy of its structure."""
+"""The conversion of the benchmark's official file, tested on a small file of the same structure."""
 
 import itertools
 import sys
@@ -15,13 +15,13 @@ CELLS = [nas_bench_201.to_string(cell) for cell in itertools.product(range(5), r
 
 
 def result(**accuracies):
-    """A training, as the official API's `ResultsCount.state_dict`, of {part: {epoch: accuracy}}."""
+    """Makes a training from {part: {epoch: accuracy}}, as the official API's `ResultsCount.state_dict`."""
     keys = {f"{part}@{e}": a for part, epochs in accuracies.items() for e, a in epochs.items()}
     return {"eval_acc1es": keys, "net_state_dict": None}
 
 
 def results(base):
-    """Both lengths of trainings of a cell, as `ArchResults.state_dict`."""
+    """Makes a cell's trainings of both lengths, as `ArchResults.state_dict`."""
     valid, test, x = "x-valid", "ori-test", "x-test"
     less = {("cifar10-valid", 777): result(**{valid: {0: 1.0, 11: base}, test: {11: 2.0}})}
     full = {
@@ -47,7 +47,7 @@ def official():
 
 
 def run(monkeypatch, tmp_path, loaded, output="table.npz"):
-    """The command with a torch that loads `loaded`; returns the path of the table and what torch was asked."""
+    """Runs the command with a torch that loads `loaded`. Returns the table's path and the arguments that torch got."""
     asked = []
 
     def load(path, **options):

@@ -1,4 +1,4 @@
-"""The picture of what P prefers."""
+"""The picture of P over the epochs."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from nge_jax.workdir import artifacts
 
 
 def make_run(path, space, epochs):
-    """Writes P of a search that goes from uniform to one operation."""
+    """Writes the P of a search: P moves from uniform to one operation."""
     path.mkdir()
     uniform = np.full(space.shape, 1 / len(space.operations))
     chosen = np.eye(len(space.operations))[np.zeros(space.shape[:2], int)]

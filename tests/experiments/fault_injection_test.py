@@ -1,4 +1,4 @@
-"""Faults that are injected for real: some of each kind, on the smallest training."""
+"""Real faults: some of each kind, on the smallest training."""
 
 import re
 
@@ -9,7 +9,7 @@ import pytest
 def test_a_training_survives_some_of_each_fault(python):
     done = python(
         "experiments/fault_injection.py",
-        "--kinds=two,kill,interrupt,damage",  # SIGTERM is sent by the tests of each task
+        "--kinds=two,kill,interrupt,damage",  # the tests of each task send SIGTERM
         "--kills=2",
         "--stops=1",
         "--damages=1",

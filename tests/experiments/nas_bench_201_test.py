@@ -1,4 +1,4 @@
-"""Table 4 of NAS-Bench-201: which searches it asks for, and what it makes of the cells that they found.
+"""Table 4 on NAS-Bench-201: the searches that it starts, and the figures that it makes of the cells found.
 
 A small program stands in for `nge_jax.main`.
 """
@@ -16,7 +16,7 @@ from paper import plan, runs
 from tests.conftest import ROOT
 from tests.helpers.paper_tables import options_of, row_of
 
-# Leaves what a search leaves: of the seed 0 the cell of 3x3 convolutions, of others that of skips.
+# Writes the files of a search. Seed 0 finds the cell of 3x3 convolutions, other seeds find the cell of skips.
 PROGRAM = """
 import json, pathlib, sys
 
@@ -42,7 +42,7 @@ here = pathlib.Path(__file__).parent
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
-    """A table where a cell's CIFAR-10 test accuracy is 60 and 5 for each 3x3 convolution; and the stand-in."""
+    """Writes a table and the stand-in. A cell's CIFAR-10 test accuracy is 60, plus 5 for each 3x3 convolution."""
     cells = np.array(list(itertools.product(range(5), repeat=6)))
     accuracy = 60 + 5 * (cells == 3).sum(1)
     columns = [nas_bench_201.SELECTION, *nas_bench_201.TESTS.values()]
@@ -86,7 +86,7 @@ def test_the_true_accuracies_of_each_model_stand_beside_random_cells(tmp_path, t
     assert row_of(text, "random cells of the table")[1] == "66.00 ± 4.90"
     assert row_of(text, "best of the table")[1:4] == ["90.00", "70.00", "–"]
     assert row_of(text, "nge-1")[1:6] == ["50.00", "–", "60.00", "6", "0"]
-    # Finished runs are kept and read again; one that is missing is made.
+    # Finished runs are kept and read again. Only a missing run is made.
     assert make(out, table, "--models=nge,alpha", "--alternations=epoch,batch") == (text, [])
     (out / "nas_bench_201" / "nge-1" / "report.html").unlink()
     one, started = make(out, table, "--models=nge", "--table_only")

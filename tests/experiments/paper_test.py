@@ -1,6 +1,6 @@
-"""The paper's tables: which runs they ask for, which they find finished, and what they make of them.
+"""The paper's tables: the runs that they start, the runs that they find finished, and the resulting figures.
 
-A small program stands in for `nge_jax.main`, and a small module for Ray, which one test uses itself.
+A small program stands in for `nge_jax.main`, and a small module for Ray. One test uses the real Ray.
 """
 
 import json
@@ -32,9 +32,9 @@ from paper import plan, runs, tables
 from tests.conftest import ROOT
 from tests.helpers.paper_tables import options_of, row_of
 
-# Leaves what a run leaves, and a line in `started`. Seed 13 fails, seed 14 does not end by itself; the first run that
-# finds a file `lose_worker` kills the process that started it.
-# It imports little, since it runs a hundred times.
+# Writes the files of a run, and a line in `started`. Seed 13 fails, and seed 14 does not end by itself. The first run
+# that finds a file `lose_worker` kills the parent process.
+# The program imports little, because it runs a hundred times.
 PROGRAM = """
 import json, os, pathlib, shutil, signal, sys, time
 
@@ -100,7 +100,7 @@ def program(tmp_path, monkeypatch):
 
 
 def make(module, out, *arguments, flags=None):
-    """Makes a table of seeds 0 and 1; returns its text and the names of the runs that were started for it."""
+    """Makes a table of seeds 0 and 1. Returns the table's text and the names of the started runs."""
     started = out / "started"
     started.unlink(missing_ok=True)
     arguments = [f"--out={out}", "--scale=smoke", "--seeds=0,1", "--jobs=3", *arguments]
@@ -155,7 +155,7 @@ def test_two_recipes_are_compared_by_the_ranks_of_cells(tmp_path, monkeypatch):
     assert row_of(text, "random cells together")[1:] == ["71.00 ± 1.15", "71.00 ± 1.15"]
     assert make(recipes, out, flags=recipes_flags(*named)) == (text, [])
 
-    # All the stand-in's cells are alike; told apart, the ranks of the two recipes are opposite but for the middle.
+    # The stand-in gives all cells one accuracy. These accuracies rank the cells in opposite orders.
     accuracy = {("cifar10", name): n for n, name in enumerate(names)}
     accuracy |= {("cifar10_fast", name): -n for n, name in enumerate(names)}
 
@@ -245,7 +245,7 @@ def test_table3_begins_with_the_backbone_of_table2(tmp_path):
 
 
 def fake_ray(calls):
-    """Runs a task when its result is asked for."""
+    """Makes a stand-in for Ray that runs a task when the result is asked for."""
 
     class Task:
         def __init__(self, function, arguments):
@@ -286,7 +286,7 @@ def test_ray_gives_the_same_table(tmp_path, monkeypatch):
 def test_ray_itself_makes_the_run_of_a_lost_worker_again(tmp_path, monkeypatch):
     reason = "ray is not installed: pip install 'nge_jax[ray]'"
     ray = pytest.importorskip("ray", reason=reason)
-    folders = ROOT, ROOT / "experiments"  # a worker imports `paper.runs` as its driver does
+    folders = ROOT, ROOT / "experiments"  # a worker imports `paper.runs` as the driver does
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     flags = plan.parser("")
@@ -300,7 +300,7 @@ def test_ray_itself_makes_the_run_of_a_lost_worker_again(tmp_path, monkeypatch):
         ray.shutdown()
     assert again == text
     assert set(restarted) == set(started) and len(restarted) == len(started) + 1
-    assert not list(tmp_path.glob("ray/*/*/ended"))  # its first process was killed
+    assert not list(tmp_path.glob("ray/*/*/ended"))  # the run's first process was killed
 
 
 def test_without_ray_the_flag_is_refused(tmp_path, monkeypatch, capsys):
@@ -325,7 +325,7 @@ def test_wrong_flags_are_refused(tmp_path, flag, capsys):
 def test_a_failed_run_ends_the_table_with_its_code(tmp_path, monkeypatch, capsys, by_ray):
     monkeypatch.setitem(sys.modules, "ray", fake_ray([]))
     options = options_of(tmp_path / "out")
-    # By Ray, the failing one is asked for first.
+    # Ray asks for the failing run first.
     seeds = (0, 13) if by_ray else (14, 13)
     wanted = [plan.search(options, "nge", seed) for seed in seeds]
     with pytest.raises(SystemExit) as end:
@@ -337,7 +337,7 @@ def test_a_failed_run_ends_the_table_with_its_code(tmp_path, monkeypatch, capsys
 
 
 def finished_training(out, cell):
-    """The training of a cell of a search, as if it had run, and its search."""
+    """Writes a finished search and a finished training of the cell found."""
     search = plan.search(options_of(out), "nge", 0)
     training = plan.training(options_of(out), "cifar10", plan.derived_cell(search), 0)
     for run in (search, training):
@@ -367,7 +367,7 @@ def test_a_finished_run_is_known_by_its_config_and_its_cell(tmp_path):
     moved = plan.training(options, "cifar10", plan.derived_cell(search), 0)
     assert runs.is_finished(moved)
     config = json.loads((moved.workdir / "config.json").read_text())
-    del config["train"]["accumulate"]  # a key that the config got later
+    del config["train"]["accumulate"]  # a key that is newer than the run
     (moved.workdir / "config.json").write_text(json.dumps(config))
     assert runs.is_finished(moved)
     (search.workdir / "genotype.json").write_text(genotype.to_json(genotype.random_genotype(1)))
@@ -423,7 +423,7 @@ def test_strategies_show_the_best_reward_and_the_derived_cells(tmp_path):
 
 
 def test_the_surrogate_rates_a_tables_cells_beside_random_ones(tmp_path, monkeypatch):
-    """One that guesses 90 percent, and 1 more for each max pool of the normal cell."""
+    """The surrogate guesses 90 percent, and 1 more for each max pool of the normal cell."""
 
     def guess(architectures):
         return 90 + (architectures[..., 0, :] == 1).sum(-1).astype(np.float32)

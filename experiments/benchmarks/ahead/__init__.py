@@ -1,1 +1,1 @@
-"""Compiling for accelerators that are not there: the chips, the programs, and what a compiled program consists of."""
+"""Compilation for accelerators that this machine lacks: the chips, the programs and a compiled program's kernels."""

@@ -1,6 +1,6 @@
-"""Compiles one program for one chip in a process of its own: prints what that took and yielded as a line of JSON.
+"""Compiles one program for one chip in a separate process, and prints time and figures as a line of JSON.
 
-`compile_ahead.py` starts it, with the environment that the chip's compiler wants.
+`compile_ahead.py` starts this process with the environment that the chip's compiler needs.
 """
 
 import json

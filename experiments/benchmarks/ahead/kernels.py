@@ -1,9 +1,9 @@
-"""The kernels of a compiled program, read off its text: how many a run starts, and the least time that they take.
+"""Reads a compiled program's text: how many kernels a run starts, and a lower bound of the time of each kernel.
 
-A kernel reads each of its operands and writes its results once, whole, which counts too much where it reads a part. On
-a TPU arrays have the size of the tiles that they fill, those on the chip count for less, and what a copy moves there or
-back counts once. A loop's kernels count as often as it runs, if its length is known, else once; of a conditional's
-branches each is as likely as the others.
+Each kernel is assumed to read all operands and write all results once. The count is too high for a kernel that reads
+only a part of an operand. On a TPU, an array counts with the size of the tiles that it fills. An array in on-chip
+memory counts for less, and a copy to or from on-chip memory counts once. A loop's kernels count once for each
+iteration, or once in all if the number of iterations is unknown. All branches of a conditional are equally likely.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 KINDS = ("fusion", "product", "convolution", "collective", "other")
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-# What a program's line may do without a kernel of its own.
+# Opcodes that start no kernel.
 _FREE = {
     "parameter",
     "constant",
@@ -33,7 +33,7 @@ _INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(\S+) = (.+?) ([a-z][\w\-]*)\((.*?)\)(
 _OPERAND = re.compile(r"%([^\s,()]+)")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
 _TILE = re.compile(r"([\d,]+):T\((\d+),(\d+)\)")
-# The TPU's vector memory, about 22 times as fast as that of the chip's board: "How to Scale Your Model", on TPUs.
+# The TPU's vector memory is about 22 times as fast as the HBM ("How to Scale Your Model", chapter on TPUs).
 _ON_CHIP, _ON_CHIP_SPEED = "S(1)", 22
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _ORIGIN = re.compile(r'op_name="([^"]*)"')
@@ -56,10 +56,18 @@ class Instruction(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """name: in the text; times: in a run; kind: one of KINDS; dtype: of what it reads.
+    """A kernel of a compiled program. A product or convolution is a library call or the root of a fusion.
 
-    cycles: that a TPU's compiler expects, else 0; result: its type, without layouts; origin: the operation it comes
-    from, as JAX names it. A product or convolution is the library's or the root of what is fused with it.
+    Attributes:
+        name: the name in the program's text.
+        times: how often a run starts the kernel.
+        kind: one of KINDS.
+        flops: floating-point operations of one start.
+        nbytes: bytes that one start reads and writes.
+        dtype: the type of the operands.
+        cycles: the TPU compiler's estimate, 0 elsewhere.
+        result: the type of the result, without layouts.
+        origin: JAX's name of the operation that the kernel computes.
     """
 
     name: str
@@ -74,7 +82,7 @@ class Kernel(NamedTuple):
 
 
 def list_kernels(text: str) -> list[Kernel]:
-    """Lists those of an optimized HLO module's text."""
+    """Lists the kernels in the text of an optimized HLO module."""
     computations, entry = {}, None
     for is_entry, name, body in _COMPUTATION.findall(text):
         computations[name] = [
@@ -150,7 +158,7 @@ def _kernel(computations, types, instruction, times):
 
 
 def _flops(instruction, types):
-    """Of a product or convolution, two for each multiplication and addition; others are left out."""
+    """Counts the flops of a product or convolution: two for each multiply-add. All other instructions count 0."""
     opcode, rest = instruction.opcode, instruction.attributes
     target = _TARGET.search(rest)
     target = target[1] if target else ""
@@ -165,7 +173,7 @@ def _flops(instruction, types):
         return _convolution_flops(instruction, types)
     if target.startswith("__cudnn$conv"):
         result, (first, second) = instruction.result, (types[o] for o in instruction.operands[:2])
-        output, kernel = {  # of the convolution whose derivative it may be
+        output, kernel = {  # a derivative has the flops of the convolution itself
             "__cudnn$convBackwardFilter": (second, result),
             "__cudnn$convBackwardInput": (first, second),
         }.get(target, (result, second))
@@ -176,9 +184,9 @@ def _flops(instruction, types):
 
 
 def _convolution_flops(instruction, types):
-    """Counts the taps that fall on the input, not those on padding or between its pixels.
+    """Counts the taps that fall on input pixels, without the taps on padding or between dilated pixels.
 
-    TPUs write a product with a batch dimension so: its other operand is a window that lies on padding but for one tap.
+    The TPU's compiler writes a batched product as a convolution: the window lies on padding except for one tap.
     """
     read, taps, written = _LABELS.search(instruction.attributes).groups()
     x, kernel = (_shape(types[o]) for o in instruction.operands[:2])
@@ -208,7 +216,7 @@ def _convolution_flops(instruction, types):
 
 @functools.cache
 def _shape(type_):
-    """Of the first array of a type."""
+    """Reads the sizes of the first array in a type."""
     return tuple(map(int, filter(None, _ARRAY.search(type_)[2].split(","))))
 
 
@@ -220,13 +228,13 @@ def _nbytes(type_):
 
 
 def _moved(type_):
-    """Counts the bytes that a copy or the copy of a slice moves: its result is a tuple of both ends and a flag."""
+    """Counts the bytes that a copy moves. The result of a copy is a tuple: target, source and a flag."""
     return sorted(size for size, _ in _sizes(type_))[1]
 
 
 @functools.cache
 def _sizes(type_):
-    """Lists bytes and layout of each array of a type."""
+    """Lists bytes and layout of each array in a type."""
     return [
         (_width(dtype) * math.prod(_tiled(shape, layout)), layout)
         for dtype, shape, layout in _ARRAY.findall(type_)
@@ -234,7 +242,7 @@ def _sizes(type_):
 
 
 def _tiled(shape, layout):
-    """Lists the sizes of an array, the two innermost as many as its tiles have."""
+    """Lists the sizes of an array. The two innermost sizes are rounded up to whole tiles."""
     sizes = list(map(int, filter(None, shape.split(","))))
     tile = _TILE.match(layout)
     if tile:
@@ -244,6 +252,6 @@ def _tiled(shape, layout):
 
 
 def _width(dtype):
-    """Bytes of an element; a boolean has one, and less than a byte counts as one."""
+    """Returns the bytes of an element: at least one, also for booleans."""
     bits = re.search(r"\d+", dtype)
     return max(1, int(bits[0]) // 8) if bits else 1

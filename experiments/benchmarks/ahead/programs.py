@@ -1,6 +1,6 @@
-"""The steps that accelerators are to run, each as a function and what makes its arguments.
+"""The steps that accelerators run: for each step a function, and a second function that makes the arguments.
 
-Their sizes are the paper's unless `Size` says otherwise; so are their settings where these change the program.
+The sizes are the paper's unless `Size` changes them. A setting that changes the program also has the paper's value.
 """
 
 import functools
@@ -43,12 +43,12 @@ BATCH, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
 
 
 class Size(NamedTuple):
-    """What may differ from the paper's; None: it does not.
+    """The sizes of a program. None stands for the paper's size.
 
     batch_size: images a step, over all devices.
-    dtype: of the activations.
-    image_size: pixels of a side; a training on images too small for the auxiliary head has none.
-    remat: of a supernet, as config.network.remat.
+    dtype: the type of the activations.
+    image_size: pixels of a side. A training has no auxiliary head if the images are too small for it.
+    remat: rematerialize the supernet's activations, as config.network.remat.
     """
 
     cells: int | None = None
@@ -59,7 +59,7 @@ class Size(NamedTuple):
     remat: bool = False
 
     def over(self, cells: int, channels: int, batch_size: int, image_size: int) -> "Size":
-        """With the paper's sizes where there is None."""
+        """Fills each None with the paper's size."""
         papers = {
             "cells": cells,
             "channels": channels,
@@ -72,11 +72,11 @@ class Size(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A function to run on each device of the axis `AXIS`, and how its arguments lie there.
+    """A function to run on each device of the axis `AXIS`, and the placement of the arguments.
 
-    make_arguments: () -> trees of arrays, a whole batch where the spec is `BATCH`; for `jax.jit` or `eval_shape`.
+    make_arguments: () -> trees of arrays, for `jax.jit` or `eval_shape`. Spec `BATCH` marks a whole batch.
     returns: the spec of the result.
-    donated: numbers of the arguments whose memory the result may take.
+    donated: indices of the arguments whose memory the result may reuse.
     """
 
     function: Callable
@@ -86,7 +86,7 @@ class Program(NamedTuple):
     donated: tuple[int, ...] = (0,)
 
     def of_seeds(self, count: int) -> "Program":
-        """The same step of `count` searches side by side, each with a state, a key and batches of its own."""
+        """Returns the step of `count` searches side by side. Each search has a separate state, key and batches."""
         if count == 1:
             return self
         made = jax.eval_shape(self.make_arguments)
@@ -107,7 +107,7 @@ class Program(NamedTuple):
         return self._replace(function=function, make_arguments=make_arguments, specs=specs)
 
     def trace(self, devices: Sequence[jax.Device]) -> jax.stages.Traced:
-        """The program for a mesh of devices, which need not exist."""
+        """Traces the program for a mesh of devices. The devices need not exist."""
         mesh = Mesh(np.array(devices), (AXIS,))
         on_mesh = jax.shard_map(
             self.function,
@@ -176,7 +176,7 @@ def partial_embedding(size: Size) -> Program:
 
 
 def second_order_embedding(size: Size) -> Program:
-    """The step of the graph embedding by DARTS's second-order gradient, of a batch of either half."""
+    """The step of the graph embedding with DARTS's second-order gradient. The step reads a batch of each half."""
     net, size, optimizer, preprocessing = _search(size)
     embedding = edge_model("nge", "printed")
     step = second_order.make_embedding_step(
@@ -191,7 +191,7 @@ def second_order_embedding(size: Size) -> Program:
 
 
 def nas_bench_201_weights(size: Size) -> Program:
-    """The step of the weights of NAS-Bench-201's supernet, with so many cells a stage."""
+    """The step of the weights of NAS-Bench-201's supernet. `size.cells` is the number of cells a stage."""
     net, embedding, size, optimizer, preprocessing = _nas_bench_201(size)
     step = gradient_steps.make_weight_step(net, optimizer, preprocessing)
     return _weight_program(step, functools.partial(_search_state, net, embedding, optimizer), size)
@@ -205,7 +205,7 @@ def nas_bench_201_embedding(size: Size) -> Program:
 
 
 def sampled_weights(size: Size) -> Program:
-    """The step of the supernet's weights under one cell that a strategy has asked for."""
+    """The step of the supernet's weights under one cell that a strategy samples."""
     net, size, optimizer, preprocessing = _search(size)
     strategy = random_search(DARTS)
     searcher = strategy_steps.as_edge_model(strategy, queries=1)
@@ -223,7 +223,7 @@ def train_cifar(size: Size) -> Program:
 
 
 def train_imagenet(size: Size) -> Program:
-    """The training step of DARTS_V2 on ImageNet; of its batch of 512 what one of 4 devices takes."""
+    """The training step of DARTS_V2 on ImageNet, for one of 4 devices: 128 images of a batch of 512."""
     size = size.over(cells=14, channels=48, batch_size=128, image_size=224)
     auxiliary = _auxiliary(size, LARGE)
     model = imagenet_network(CELL, auxiliary=auxiliary > 0, **_network(size))
@@ -233,7 +233,7 @@ def train_imagenet(size: Size) -> Program:
 
 
 def segmentation(size: Size) -> Program:
-    """The training step of DeepLabv3 on DARTS_V2, its output stride 16."""
+    """The training step of DeepLabv3 with the backbone DARTS_V2 and output stride 16."""
     size = size.over(cells=14, channels=48, batch_size=16, image_size=513)
     model = deeplab_network(CELL, classes=21, output_stride=16, **_network(size))
     shape = size.image_size, size.image_size, 3
@@ -287,7 +287,7 @@ PROGRAMS = {
 
 
 def _search(size):
-    """The supernet as accelerators run it, all sizes, the optimizer of both groups, how images enter."""
+    """Returns the supernet as accelerators run it, all sizes, the optimizer of both groups and the input recipe."""
     size = size.over(cells=8, channels=16, batch_size=64, image_size=32)
     net = make_supernet(
         size.cells,
@@ -301,7 +301,7 @@ def _search(size):
 
 
 def _nas_bench_201(size):
-    """As `_search`, the supernet of NAS-Bench-201 and the edge model of its space."""
+    """Returns the values of `_search` for the supernet and the edge model of NAS-Bench-201."""
     size = size.over(cells=5, channels=16, batch_size=64, image_size=32)
     net = NasBench201Supernet(
         size.cells, size.channels, 10, dtype=jnp.dtype(size.dtype), remat=size.remat
@@ -345,7 +345,7 @@ def _train_program(model, recipe, numbers, size):
 
 
 def _step_program(step, make_arguments):
-    """Of a step that takes a key behind the arguments made."""
+    """Makes the program of a step that takes a key after the made arguments."""
     specs = EVERYWHERE, BATCH, BATCH, EVERYWHERE
     return Program(step, lambda: (*make_arguments(), _key()), specs)
 
@@ -355,7 +355,7 @@ def _network(size):
 
 
 def _auxiliary(size, kind):
-    """The weight of the auxiliary head's loss: 0 for none, where images leave it nothing to pool."""
+    """Returns the weight of the auxiliary head's loss. It is 0 (no head) if the images are too small to pool."""
     return 0.4 if size.image_size >= training_images.AUXILIARY_SIZES[kind] else 0.0
 
 

@@ -1,12 +1,12 @@
-"""Counts the all-reduces of a compiled training phase: how many a step runs, of how many numbers."""
+"""Counts the all-reduces of a compiled training phase: how many a step runs, and how many numbers they sum."""
 
 import math
 import re
 
 from measure import cost
 
-# Which an all-reduce is for: batch statistics lie in the network, so in what is differentiated, or in its
-# derivative. The compiler may make one of several, and what holds any of the backward pass counts there.
+# The kinds of all-reduces. JAX names an all-reduce of batch statistics after the differentiated function or after the
+# derivative. The compiler may merge several all-reduces; a merged one with a part of the backward pass is "backward".
 GRADIENT, FORWARD, BACKWARD = KINDS = ("gradient", "statistics forward", "statistics backward")
 
 _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
@@ -15,10 +15,10 @@ _NAME = re.compile(r'op_name="([^"]*)"')
 
 
 def all_reduces(text: str) -> dict[str, tuple[int, int]]:
-    """Counts by kind the all-reduces that a step runs, and the numbers that they sum over the devices in all.
+    """Counts by kind the all-reduces that a step runs, and the numbers that they sum over the devices.
 
     Args:
-        text: an HLO module's. A loop of unknown length outside of all others is that over a dispatch's steps,
+        text: the text of an HLO module. An outermost loop of unknown length runs over the steps of a dispatch,
             and counts once.
 
     Raises:

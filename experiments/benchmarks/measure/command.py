@@ -1,4 +1,4 @@
-"""Holds what the commands share: flags, the processes that they start, and the figures that they print."""
+"""Shared parts of the commands: flags, the processes that they start, and the figures that they print."""
 
 import os
 import platform
@@ -14,9 +14,9 @@ from measure.process import Process, take_turns
 DISPATCHES = flags.DEFINE_integer("dispatches", 5, "dispatches timed")
 STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "steps a dispatch")
 TORCH = flags.DEFINE_bool("torch", False, "alternate with PyTorch")
-_LIMIT_GB = flags.DEFINE_float("limit_gb", 16.0, "a process that grows larger is killed")
+_LIMIT_GB = flags.DEFINE_float("limit_gb", 16.0, "memory above which a process is killed")
 _LIMIT_S = flags.DEFINE_float(
-    "limit_s", 1800.0, "as is one that compiles, or runs a dispatch, longer"
+    "limit_s", 1800.0, "seconds of a compilation or a dispatch after which a process is killed"
 )
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "a Python that has torch")
 
@@ -28,7 +28,7 @@ COMPARISON = (
 
 
 def start_ours(module: str, cache: str, env: dict | None = None, **options) -> Process:
-    """Starts a module of ours, its compilation cache in the folder `cache`."""
+    """Starts a module of ours with the compilation cache in the folder `cache`."""
     env = {"JAX_COMPILATION_CACHE_DIR": cache} | (env or {})
     return _start(sys.executable, module, env, steps_per_dispatch=STEPS.value, **options)
 
@@ -45,7 +45,7 @@ def speed(process: Process) -> dict[str, float]:
 
 
 def compare(torch: Process, ours: Process) -> tuple[str, str, str]:
-    """Times two processes in turns: cells of a table under the headings `COMPARISON`.
+    """Times two processes in turns, and returns table cells for the headings `COMPARISON`.
 
     Raises:
         RuntimeError: the networks differ in their number of parameters.
@@ -68,7 +68,7 @@ def compare(torch: Process, ours: Process) -> tuple[str, str, str]:
 
 
 def figure_rows(images: int) -> dict[str, Callable[[dict], str]]:
-    """Makes the rows of a table of figures: from a process's figures to a cell. A step has `images`."""
+    """Makes the rows of a table: each maps a process's figures to a cell. `images` is the number of images a step."""
     return {
         "compile s (trace + XLA)": lambda f: f"{f['trace_s']:.0f} + {f['compile_s']:.0f}",
         "peak RSS while compiling GB": lambda f: f"{f['peak_bytes'] / 1e9:.1f}",

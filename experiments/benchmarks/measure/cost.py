@@ -1,9 +1,9 @@
-"""Counts flops and bytes of a compiled program, its loops as often as they run.
+"""Counts flops and bytes of a compiled program, with every iteration of its loops.
 
-XLA's cost analysis counts the body of a loop once. Here the cost of every body (XLA's own figure again, with
-the body as a module's entry) is multiplied by the loop's number of iterations: the one that XLA found, or,
-where a bound is computed while the program runs, the mean number of iterations of such loops in the traced
-program, which `mean_iterations` finds by running it on its known integers alone.
+XLA's cost analysis counts the body of a loop once. This module multiplies the cost of every body by the number of
+iterations. XLA's cost analysis gives the cost of a body, with the body as a module's entry. XLA often knows the
+number of iterations. If a bound is computed while the program runs, this module takes the mean over such loops.
+`mean_iterations` finds this mean: it runs the traced program on its known integers alone.
 """
 
 import re
@@ -24,26 +24,26 @@ _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _REFERENCE = re.compile(
     r"\b(?:calls|to_apply|body|condition|\w+_computations?)=\{?(%[\w.\-]+(?:, %[\w.\-]+)*)"
 )
-_SMALL = 64  # elements of an array that is worth knowing
+_SMALL = 64  # most elements of an array whose value is tracked
 
 
 def cost(compiled: jax.stages.Compiled, unknown_iterations: float) -> dict[str, float]:
     """Counts flops and bytes accessed by a program, by `KEYS`.
 
     Args:
-        compiled: the program. A loop of unknown length outside of all others is that over a dispatch's steps
-            and counts once, so the cost is that of one step.
-        unknown_iterations: of the loops inside of it whose length XLA does not know.
+        compiled: the program. An outermost loop of unknown length runs over the steps of a dispatch. It counts once,
+            which gives the cost of one step.
+        unknown_iterations: iterations of the inner loops whose length XLA does not know.
     """
     (module,) = compiled.runtime_executable().hlo_modules()
     return text_cost(module.to_string(), unknown_iterations)
 
 
 def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
-    """Counts as `cost` does, from an HLO module's text."""
+    """Counts flops and bytes as `cost` does, from the text of an HLO module."""
     client = jax.devices()[0].client
     bodies, entry = computations(text)
-    # The entry's layout does not fit another entry; what stands before the computations are names of files.
+    # Drops the entry's layout, which does not fit another entry, and the names of files before the computations.
     head = (
         text[: text.index("\n")].split(",")[0]
         + "\n"
@@ -59,7 +59,7 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
         if name not in seen:
             for reference in references[name]:
                 reachable(reference, seen)
-            seen[name] = None  # callees first, as HLO's text wants it
+            seen[name] = None  # HLO's text needs callees first
         return seen
 
     def counted_once(name):
@@ -82,14 +82,14 @@ def text_cost(text: str, unknown_iterations: float) -> dict[str, float]:
 
 
 def computations(text: str) -> tuple[dict[str, str], str]:
-    """Divides an HLO module's text into its computations by name; also the name of the first to run."""
+    """Splits the text of an HLO module into computations by name. Also returns the name of the entry computation."""
     matches = list(_COMPUTATION.finditer(text))
     (entry,) = (match[2] for match in matches if match[1])
     return {match[2]: match[0].removeprefix("ENTRY ") for match in matches}, entry
 
 
 def lines(bodies: dict[str, str], name: str) -> Iterator[str]:
-    """Yields those of a computation and of all that it calls, but not of loops' bodies."""
+    """Yields the lines of a computation and of all computations that it calls, except the bodies of loops."""
     for line in bodies[name].split("\n"):
         yield line
         if not _WHILE.search(line):
@@ -99,7 +99,7 @@ def lines(bodies: dict[str, str], name: str) -> Iterator[str]:
 
 
 def loops(bodies: dict[str, str], name: str) -> Iterator[tuple[str, int | None]]:
-    """Yields the loops in `lines`: name of the body, times it runs if known."""
+    """Yields the loops in `lines`: the name of the body and, if known, the number of iterations."""
     for line in lines(bodies, name):
         loop = _WHILE.search(line)
         if loop:
@@ -108,12 +108,12 @@ def loops(bodies: dict[str, str], name: str) -> Iterator[tuple[str, int | None]]
 
 
 def mean_iterations(traced, *known) -> float:
-    """Finds the mean number of iterations of the loops that lie in another and whose bounds are computed.
+    """Finds the mean number of iterations of the inner loops whose bounds are computed.
 
     Args:
         traced: a closed jaxpr.
-        known: values of its last arguments, which with constants decide all loops' lengths; the outermost
-            loop need not run more than once.
+        known: values of the jaxpr's last arguments. These values and constants decide the length of every loop.
+            One iteration of the outermost loop is enough.
 
     Raises:
         ValueError: a loop's length follows from an argument that is not known.
@@ -195,7 +195,7 @@ def _has_loop(jaxpr):
 
 
 def _is_arithmetic(eqn):
-    """Tells whether an equation computes few integers or booleans on one device: what decides a loop's length."""
+    """Tells whether an equation may decide a loop's length: it computes few integers or booleans on one device."""
     avals = [v.aval for v in eqn.outvars]
     return "axis_index_groups" not in eqn.params and all(
         aval.size <= _SMALL and np.dtype(aval.dtype).kind in "iub" for aval in avals

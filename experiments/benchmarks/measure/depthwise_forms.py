@@ -1,11 +1,11 @@
-"""Times the forms of depthwise convolutions on this machine's device: prints the seconds as a line of JSON.
+"""Times the forms of depthwise convolutions on this machine's device, and prints the seconds as a line of JSON.
 
-`accelerator.py` starts it. Forward and backward, for input and kernel:
+`accelerator.py` starts this process. Each form runs forward and backward, with the gradients of input and kernel:
 
-* dilated: the library's convolution, its dilation too: `kernels.depthwise.dilated_depthwise_conv`.
-* by_phases: `kernels.depthwise.library_depthwise_conv`, where a dilation becomes phases.
-* shifts: a sum of shifted products, as CPUs have it, derived by jax.
-* dense: the library's of a kernel that is as large as the dilated one reaches, with zeros between its taps.
+* dilated: the library's convolution with the library's dilation (`kernels.depthwise.dilated_depthwise_conv`).
+* by_phases: the library's convolution on the phases of the input (`kernels.depthwise.library_depthwise_conv`).
+* shifts: a sum of shifted products, which CPUs use, with jax's derivative.
+* dense: the library's convolution with the dilated kernel written out, with zeros between the taps.
 """
 
 import functools
@@ -44,7 +44,7 @@ def main() -> None:
     for case in request["cases"]:
         *shape, dtype = case
         dilation = shape[4]
-        # Without dilation three of them are the same.
+        # Without dilation, three of the forms are the same.
         names = [name for name in request["forms"] if dilation > 1 or name in ("dilated", "shifts")]
         found = {name: seconds(FORMS[name], *shape, dtype, request["lock"]) for name in names}
         times.append((case, [found.get(name) for name in request["forms"]]))
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def seconds(form, batch, size, channels, kernel, dilation, stride, dtype, lock) -> float:
-    """Times a form forward and backward, in a loop on the device whose rounds wait for each other."""
+    """Times a form forward and backward in a loop on the device. Each round waits for the round before."""
     keys = jax.random.split(jax.random.key(0))
     x = jax.random.normal(keys[0], (batch, size, size, channels), dtype)
     taps = jax.random.normal(keys[1], (kernel, kernel, channels), dtype)
@@ -60,7 +60,7 @@ def seconds(form, batch, size, channels, kernel, dilation, stride, dtype, lock) 
 
     def once(x, taps):
         y, pull = jax.vjp(convolve, x, taps)
-        # Else a result that its own gradient does not depend on would not be computed.
+        # Without the barrier, XLA would drop a result that the gradient does not depend on.
         return pull(lax.optimization_barrier(y))
 
     @jax.jit

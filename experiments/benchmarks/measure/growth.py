@@ -11,12 +11,12 @@ AXES = {"batch_size": "images a step", "channels": "channels of the first cells"
 
 
 def plot(seconds: dict[str, dict[int, float]], title: str, path: Path) -> None:
-    """Writes a PNG.
+    """Writes the plot as a PNG.
 
     Args:
-        seconds: of a step, by axis of `AXES` and value.
-        title: size and processor.
-        path: of the PNG.
+        seconds: time of a step, by axis of `AXES` and by value.
+        title: the size and the processor.
+        path: file of the PNG.
     """
     figure, panels = plt.subplots(
         1, len(AXES), figsize=(10, 3.4), sharey=True, layout="constrained"
@@ -25,7 +25,7 @@ def plot(seconds: dict[str, dict[int, float]], title: str, path: Path) -> None:
         values = sorted(seconds[axis])
         times = [seconds[axis][value] for value in values]
         panel.loglog(values, times, "o-", base=2)
-        if values:  # what a step in proportion to the smallest would take
+        if values:  # the time if a step grew in proportion to the smallest value
             proportional = [times[0] * value / values[0] for value in values]
             panel.loglog(values, proportional, ":", color="gray", label="proportional", base=2)
             panel.legend(frameon=False)

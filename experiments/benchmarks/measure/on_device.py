@@ -1,6 +1,7 @@
-"""Runs one of the steps of `ahead/programs.py` on this machine's devices: prints what it took as a line of JSON.
+"""Runs one of the steps of `ahead/programs.py` on this machine's devices, and prints the cost as a line of JSON.
 
-`accelerator.py` starts it in a process of its own, so that its peak memory and its compiler's death are its own.
+`accelerator.py` starts a separate process for each step. The peak memory then belongs to one step, and a compiler that
+crashes ends only one row.
 """
 
 import contextlib
@@ -18,8 +19,8 @@ import numpy as np
 from ahead.programs import PROGRAMS, Size
 from measure.profile import Measured, measure_kernels
 
-STEPS = 10  # of a dispatch that is timed
-PROFILED = 3  # steps
+STEPS = 10  # steps of a timed dispatch
+PROFILED = 3  # profiled steps
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     compiled = lowered.compile()
     figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
     if request["seconds"]:
-        # Hundreds of small draws that run once: unoptimized they compile sooner.
+        # Hundreds of small random draws run once. They compile faster without optimization.
         options = {"xla_backend_optimization_level": 0}
         make_arguments = jax.jit(built.make_arguments, compiler_options=options)
         made = make_arguments()
@@ -51,14 +52,14 @@ def main() -> None:
 
 @contextlib.contextmanager
 def alone(path: str):
-    """Holds a lock, so that of several processes one at a time is timed; what they compile meanwhile is not seen."""
+    """Holds a lock, so that one process at a time is timed. The lock does not stop other processes from compiling."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def speed(compiled, made: tuple, donated: bool, seconds: float) -> dict:
-    """Times steps for about `seconds`; compares the ends of two runs of five steps from the same state."""
+    """Times steps for about `seconds`, and compares the final states of two runs of five steps from one state."""
 
     def run(arguments, steps):
         first, *others = arguments
@@ -88,7 +89,7 @@ def speed(compiled, made: tuple, donated: bool, seconds: float) -> dict:
 
 
 def kernels(compiled, make_arguments: Callable[[], tuple]) -> list[Measured]:
-    """Profiles a few runs of the program, after one that warms up; each has arguments of its own, made before."""
+    """Profiles a few runs of the program after a warm-up run. Each run has separate arguments, made in advance."""
     made = [jax.block_until_ready(make_arguments()) for _ in range(PROFILED + 1)]
 
     def run():
@@ -99,7 +100,7 @@ def kernels(compiled, make_arguments: Callable[[], tuple]) -> list[Measured]:
 
 
 def host_arrays(tree):
-    """Makes a tree's arrays host arrays, float32 where numpy would not compare them."""
+    """Copies a tree's arrays to the host. A dtype that numpy cannot compare becomes float32."""
 
     def to_host(a):
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):

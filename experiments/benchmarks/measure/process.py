@@ -1,7 +1,7 @@
-"""Runs what is measured in a process, which says a line of JSON when it is ready, then times steps on demand.
+"""Runs a measurement in a separate process. The process prints a line of JSON when ready, then times steps on demand.
 
-Each measurement has a process of its own, so that none inherits another's caches, memory or threads, and so
-that one which wants more memory or time than allowed can be ended and that reported.
+A separate process inherits no caches, memory or threads of another measurement. A process that exceeds the limit of
+memory or time can be killed, and the kill is reported.
 """
 
 import json
@@ -19,18 +19,18 @@ PATH = os.pathsep.join(map(str, (BENCHMARKS, ROOT)))  # where a process finds it
 
 
 class Killed(Exception):
-    """Tells that what was measured wanted more than its limits, and at which size or time it was ended."""
+    """A process exceeded a limit. The message tells the memory and the time at which it was killed."""
 
 
 class Process:
-    """Starts a process and, as a context, waits until it is ready and ends it.
+    """A process to measure. As a context manager, it waits until the process is ready, and ends the process.
 
-    `ready` is what the process reported.
+    The attribute `ready` is the report of the process.
 
     Args:
-        command: what to run; the flags `options` follow.
-        env: added to the environment.
-        limit_gb, limit_s: resident memory and time until it is ready, after which it is killed.
+        command: the command line; the flags `options` follow it.
+        env: variables to add to the environment.
+        limit_gb, limit_s: the resident memory, and the time until ready, above which the process is killed.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Process:
         self._process.wait()
 
     def seconds(self, steps: int) -> float:
-        """Times a step, in one dispatch of `steps`.
+        """Times a step in one dispatch of `steps` steps.
 
         Raises:
-            Killed: it went over a limit.
+            Killed: the process exceeded a limit.
         """
         self._begin = time.monotonic()
         print(steps, file=self._process.stdin, flush=True)
@@ -96,7 +96,7 @@ class Process:
 
 
 def serve(ready: dict, run: Callable[[int], None]) -> None:
-    """Serves as the other side: says `ready`, then for every number N that comes, times `run(N)`, N steps."""
+    """Runs in the measured process: prints `ready`, then times `run(N)`, N steps, for every number N on stdin."""
     print(json.dumps(ready), flush=True)
     for line in sys.stdin:
         steps = int(line)
@@ -106,15 +106,15 @@ def serve(ready: dict, run: Callable[[int], None]) -> None:
 
 
 def take_turns(processes: Sequence[Process], steps: int, rounds: int) -> list[list[float]]:
-    """Times a step of each process in each round, a dispatch of `steps` from one after the other."""
+    """Times a step of each process in each round. The processes take turns with a dispatch of `steps` steps."""
     for process in processes:
-        process.seconds(steps)  # the first touches memory that the others find in place
+        process.seconds(steps)  # the first dispatch allocates memory that later dispatches reuse
     turns = [[process.seconds(steps) for process in processes] for _ in range(rounds)]
     return [list(seconds) for seconds in zip(*turns, strict=True)]
 
 
 def _resident_gb(pid):
-    """Reads the resident memory; 0 for a process that has ended or where the system does not tell."""
+    """Reads the resident memory. It is 0 if the process has ended or the system does not report memory."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):

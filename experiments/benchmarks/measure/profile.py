@@ -1,4 +1,4 @@
-"""How long each kernel of a program takes, as JAX's profiler tells it, beside the least that the chip could take."""
+"""Measures each kernel of a program with JAX's profiler, and compares the time with the chip's lower bound."""
 
 import tempfile
 from collections import defaultdict
@@ -13,9 +13,9 @@ from ahead.kernels import list_kernels
 
 
 class Measured(NamedTuple):
-    """A kernel of the compiled program, in one run of it.
+    """A kernel of the compiled program, in one run of the program.
 
-    seconds: measured; least: estimated as by `compile_ahead.py`, None for a chip it does not know.
+    seconds: measured time. least: the estimate of `compile_ahead.py`, None for an unknown chip.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Measured(NamedTuple):
 
 
 def measure_kernels(text: str, run: Callable[[], None], runs: int) -> list[Measured]:
-    """Profiles `runs` runs of a program, that which takes longest first.
+    """Profiles `runs` runs of a program. The slowest kernel comes first.
 
     Args:
-      text: the compiled program's.
-      run: runs it once, to its end.
+      text: the text of the compiled program.
+      run: runs the program once and waits for the end.
     """
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -43,7 +43,7 @@ def measure_kernels(text: str, run: Callable[[], None], runs: int) -> list[Measu
     known = {kernel.name: kernel for kernel in list_kernels(text)}
     rows = []
     for name, (times, seconds) in events.items():
-        if name not in known:  # of another program, or the loop around kernels
+        if name not in known:  # another program's kernel, or the loop around kernels
             continue
         kernel = known[name]
         times, seconds = times / runs, seconds / runs
@@ -57,9 +57,9 @@ def measure_kernels(text: str, run: Callable[[], None], runs: int) -> list[Measu
 
 
 def read_events(folder: str | Path) -> dict[str, tuple[int, float]]:
-    """Reads how often each operation of a program ran and for how long in all, off what the profiler wrote.
+    """Reads the profiler's files: how often each operation of a program ran, and the total seconds.
 
-    On a GPU an operation's kernels lie on streams; other lines there repeat them.
+    On a GPU, the kernels of an operation lie on streams. Other lines of the profile repeat them.
     """
     counts, seconds = defaultdict(set), defaultdict(float)
     for file in Path(folder).rglob("*.xplane.pb"):
@@ -77,5 +77,5 @@ def read_events(folder: str | Path) -> dict[str, tuple[int, float]]:
 
 
 def chip_of(kind: str) -> chips.Chip | None:
-    """Finds a device's peak rates by its kind: "NVIDIA H100 80GB HBM3", say."""
+    """Finds the peak rates of a device by kind, such as "NVIDIA H100 80GB HBM3"."""
     return next((chip for name, chip in chips.CHIPS.items() if name in kind.lower()), None)

@@ -18,11 +18,11 @@ from nge_jax.search.steps import gradient as gradient_steps
 
 
 class SearchInputs(NamedTuple):
-    """Holds what a search's phases are called with, on the devices.
+    """The arguments of a search's phases, on the devices.
 
-    state: of the search, at its start.
-    batches: by the name of a phase.
-    key: of all random choices, and the search's numbers.
+    state: the initial state of the search.
+    batches: the batches of each phase, by the phase's name.
+    key: the key of all random choices, and the search's numbers.
     """
 
     state: Any
@@ -31,7 +31,7 @@ class SearchInputs(NamedTuple):
 
 
 def random_images(count: int) -> small.SmallDataset:
-    """Draws `count` training images of CIFAR-10's shape; the first of them is there to test, too."""
+    """Draws `count` training images of CIFAR-10's shape. The first image is also the test image."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, count).astype(np.int32)
@@ -56,11 +56,11 @@ def search_inputs(
     """Makes the inputs of a search's phases.
 
     Args:
-        search: as built.
-        data: its images.
-        steps: of a phase.
+        search: the built search.
+        data: the images of the search.
+        steps: steps of a phase.
         batch_size: images a step.
-        epochs: of which a history must have room.
+        epochs: the number of epochs that a history must hold.
     """
     state = jax.jit(
         lambda key: gradient_steps.init_state(
@@ -78,26 +78,26 @@ def search_inputs(
 
 
 def compile_phases(phases: Sequence[Callable], arguments: Sequence[tuple]) -> dict:
-    """Compiles phases as a search does before its first step; returns what that took, tracing included."""
+    """Compiles phases as a search does before the first step. Returns the cost, with tracing."""
     begin = time.monotonic()
     parallel.compile_ahead(phases, arguments)
     return {"both_s": time.monotonic() - begin, "both_peak_bytes": peak_bytes()}
 
 
 def compile_phase(phase: Callable, arguments: tuple) -> tuple[jax.stages.Compiled, dict]:
-    """Compiles a phase (of `parallel.on_all_devices`); also returns what that took and yielded."""
+    """Compiles a phase (of `parallel.on_all_devices`); also returns the time and figures of the compilation."""
     begin = time.monotonic()
     lowered = phase.lower(*arguments)
     traced = time.monotonic()
     compiled = parallel.compile_lowered(lowered)
     figures = {"trace_s": traced - begin, "compile_s": time.monotonic() - traced}
-    figures["peak_bytes"] = peak_bytes()  # before what follows here, which is no part of a run
+    figures["peak_bytes"] = peak_bytes()  # read now: the analysis below is no part of a run
     figures["temp_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     program = jax.jit(phase).trace(*arguments)
-    iterations = cost.mean_iterations(program.jaxpr, 0, 1)  # one step of a dispatch's
+    iterations = cost.mean_iterations(program.jaxpr, 0, 1)  # one step of a dispatch
     return compiled, figures | cost.cost(compiled, iterations)
 
 
 def peak_bytes() -> int:
-    """Reads the most resident memory that the process has had so far."""
+    """Reads the peak resident memory of the process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,7 +1,7 @@
-"""Estimates on paper how long a search would take on an accelerator that reached its published peak rates.
+"""Estimates the time of a search on an accelerator that reaches its published peak rates.
 
-The time of a step is at least its flops over the peak rate of arithmetic and at least its bytes over the
-bandwidth of memory; the larger of the two is the roofline.
+The roofline of a step is the larger of two lower bounds: flops over peak flops per second, and bytes over memory
+bandwidth.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ class Chip(NamedTuple):
 
     name: str
     dtype: str
-    flops: float  # a second
-    bandwidth: float  # bytes a second
+    flops: float  # per second
+    bandwidth: float  # bytes per second
 
 
 CHIPS = (
@@ -29,7 +29,7 @@ PAPER_HOURS = 2.4  # 0.1 GPU-days on one V100 (paper Table 1)
 
 
 class Cost(NamedTuple):
-    """Counts a step's flops and its bytes: as compiled for the CPU, and with every array of the program in memory."""
+    """The flops and bytes of a step. Bytes are as compiled for the CPU, and with every array in memory."""
 
     flops: float
     fused: float
@@ -45,9 +45,9 @@ def table(costs: dict[str, list[Cost]], steps: int, epochs: int) -> str:
     """Writes the estimates as a Markdown table.
 
     Args:
-        costs: by dtype, of the weight step and the embedding step.
-        steps: of either kind in an epoch.
-        epochs: of a search.
+        costs: by dtype, the costs of the weight step and the embedding step.
+        steps: steps of each kind in an epoch.
+        epochs: epochs of a search.
     """
     lines = [
         f"| chip | dtype | step, flops ms | step, bytes ms | epoch s | {epochs} epochs h | h, nothing fused |",

@@ -1,7 +1,7 @@
-"""Measures one of the search's two steps: compiles it, says what that took, then runs it.
+"""Measures one of the search's two steps: compiles the step, prints the cost of compilation, then runs the step.
 
-Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps in one dispatch and
-prints the seconds a step took. `search_step.py` starts it, with the compilation cache it wants.
+The cost is a line of JSON. For every number N on a line of the standard input, it then runs N steps in one dispatch
+and prints the seconds a step. `search_step.py` starts the process with a compilation cache.
 """
 
 import json
@@ -16,7 +16,7 @@ from nge_jax.search import build as search_build
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.settings.configs import load_config
 
-RELAXED = ("gumbel", "partial")  # words of the config: other relaxations than softmax
+RELAXED = ("gumbel", "partial")  # words of the config for relaxations other than softmax
 VARIANTS = ("plain", "ours", "remat", *RELAXED, "together")
 
 _VARIANT = flags.DEFINE_enum(
@@ -35,8 +35,8 @@ _STEP = flags.DEFINE_enum(
 _BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
 _CHANNELS = flags.DEFINE_integer("channels", 16, "channels of the first cells")
 _CELLS = flags.DEFINE_integer("cells", 8, "number of cells")
-_DTYPE = flags.DEFINE_string("dtype", "float32", "of the activations")
-_COMPILE = flags.DEFINE_bool("compile", True, "else only lower the program for a GPU")
+_DTYPE = flags.DEFINE_string("dtype", "float32", "type of the activations")
+_COMPILE = flags.DEFINE_bool("compile", True, "compile; otherwise only lower the program for a GPU")
 _STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "most steps in a dispatch")
 
 
@@ -60,7 +60,7 @@ def main(_) -> None:
     if _COMPILE.value:
         compiled, figures = program.compile_phase(phase, arguments)
         result |= figures
-    if _VARIANT.value == "together":  # as a GPU gets it, before XLA fuses it
+    if _VARIANT.value == "together":  # the program for a GPU, before XLA fuses it
         on_gpu = jax.jit(phase).trace(*arguments).lower(lowering_platforms=("cuda",))
         analysis = on_gpu.cost_analysis()
         result |= {f"lowered {name}": analysis[name] for name in cost.KEYS}
@@ -80,13 +80,13 @@ def read_config():
     config.network.dtype = _DTYPE.value
     config.network.remat = _VARIANT.value == "remat"
     config.search.batch_size = _BATCH.value
-    config.search.warmup = 0.0  # in it the embedding is held, and its steps are none
+    config.search.warmup = 0.0  # a warm-up has no embedding steps
     config.search.images_per_epoch = _BATCH.value * _STEPS.value
     return config
 
 
 def make_phase(variant, step, search):
-    """Takes the search's own phase, or makes the same phase around another supernet."""
+    """Returns the phase of the search, or the same phase with another supernet."""
     if variant in ("ours", "remat", *RELAXED):
         return next(phase.program for phase in search.phases if phase.name == step)
     schedules = {"plain": "reference", "together": "together"}

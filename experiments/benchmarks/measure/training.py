@@ -1,8 +1,8 @@
-"""Measures the training step of a genotype: compiles it, says what that took, then runs it.
+"""Measures the training step of a genotype: compiles the step, prints the cost of compilation, then runs the step.
 
-Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps in one dispatch and
-prints the seconds a step took. With --losses=N the line tells the losses of N steps and the all-reduces of one
-instead of what compiling took. `train_step.py` starts it.
+The cost is a line of JSON. For every number N on a line of the standard input, it then runs N steps in one dispatch
+and prints the seconds a step. With --losses=N, the line instead holds the losses of N steps and the
+all-reduces of one step. `train_step.py` starts the process.
 """
 
 from pathlib import Path
@@ -20,10 +20,10 @@ _GENOTYPE = flags.DEFINE_string("genotype", "DARTS_V2", "as config.genotype")
 _BATCH = flags.DEFINE_integer("batch_size", 64, "images a step")
 _CHANNELS = flags.DEFINE_integer("channels", 16, "channels of the first cells")
 _CELLS = flags.DEFINE_integer("cells", 8, "number of cells")
-_AUXILIARY = flags.DEFINE_float("auxiliary_weight", 0.4, "of the auxiliary head's loss")
-_DROP_PATH = flags.DEFINE_float("drop_path", 0.3, "rate at the end")
+_AUXILIARY = flags.DEFINE_float("auxiliary_weight", 0.4, "weight of the auxiliary head's loss")
+_DROP_PATH = flags.DEFINE_float("drop_path", 0.3, "drop-path rate at the end")
 _STEPS = flags.DEFINE_integer("steps_per_dispatch", 2, "most steps in a dispatch")
-_LOSSES = flags.DEFINE_integer("losses", 0, "steps of which to tell the loss")
+_LOSSES = flags.DEFINE_integer("losses", 0, "how many steps' losses to print")
 
 
 def main(_) -> None:
@@ -35,7 +35,7 @@ def main(_) -> None:
     images = source.resident(
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
     )
-    # The folder gets a test's confusions, and no test is made here.
+    # Only a test writes into the folder, and this process runs no test.
     task = train_task.make_task(train_build.build(config, images), Path("nowhere"))
     ((batches, *_),) = images.epoch(0, [(0, steps)])
     (phase,) = task.phases
@@ -71,7 +71,8 @@ def read_config():
     config.train.auxiliary_weight = _AUXILIARY.value
     config.train.drop_path = _DROP_PATH.value
     config.train.images_per_epoch = _BATCH.value * _STEPS.value
-    if _LOSSES.value:  # sums of one step each, rates that move from step to step
+    # One step an epoch: each sum holds one step, and rates change at every step.
+    if _LOSSES.value:
         config.train.images_per_epoch = _BATCH.value
         config.train.epochs = _LOSSES.value
         config.train.sync_batch_norm = True

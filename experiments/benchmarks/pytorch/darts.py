@@ -1,11 +1,10 @@
-"""Runs the search steps of a checkout of quark0/darts, to compare their time with; needs torch, no other package.
+"""Runs the search steps of a checkout of quark0/darts, as a baseline of time. It needs torch and no other package.
 
-Their supernet (`cnn/model_search.py`) as it is, but for three things: `none` is taken out of their operations, as the
-paper does; what they move to a GPU stays on the CPU; and it runs channels-last. The updates are those of their
-`train_search.py` and, first-order, `architect.py`: each computes the other group's gradients too. Images come
-augmented.
+The supernet is DARTS's `cnn/model_search.py` with three changes. The operation `none` is removed, as the paper does.
+Tensors stay on the CPU. The memory format is channels-last. The updates follow DARTS's `train_search.py` and, first
+order, `architect.py`. Each update also computes the gradients of the other group. Images are augmented in advance.
 
-Prints and reads what `supernet.py` does. `search_step.py --torch --darts=DIR` starts it.
+Input and output are as in `supernet.py`. `search_step.py --torch --darts=DIR` starts this process.
 """
 
 import sys
@@ -19,7 +18,7 @@ from pytorch import supernet
 
 
 def load(darts: Path, channels: int, cells: int):
-    """Makes their network of the paper's seven operations."""
+    """Makes DARTS's network with the paper's seven operations."""
     sys.path.insert(0, str(darts / "cnn"))
     torch.Tensor.cuda = lambda tensor: tensor
     import genotypes

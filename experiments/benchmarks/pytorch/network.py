@@ -1,10 +1,10 @@
-"""Runs a derived network in PyTorch, to compare the time of a training step with; needs torch, no other package.
+"""Trains a derived network in PyTorch, as a baseline of time. It needs torch and no other package.
 
-The operations, their order, drop-path, the auxiliary head and the update are those of DARTS. Images come augmented
-and drop-path's rate stays as it is, which favors this side a little.
+The operations, their order, drop-path, the auxiliary head and the update follow DARTS. Images are augmented in advance
+and drop-path's rate is constant, which favors PyTorch a little.
 
-Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps and prints the
-seconds a step took. `train_step.py --torch` starts it.
+The process prints a line of JSON. For every number N on a line of the standard input, it then runs N steps and prints
+the seconds a step. `train_step.py --torch` starts the process.
 """
 
 import argparse
@@ -53,7 +53,7 @@ OPERATIONS = {
 
 
 def drop_path(x, rate):
-    """Zeroes whole samples of x [B, C, H, W] with probability `rate`; in place, as DARTS."""
+    """Zeroes whole samples of x [B, C, H, W] with probability `rate`, in place as DARTS does."""
     keep = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - rate)
     return x.div_(1 - rate).mul_(keep)
 
@@ -62,7 +62,7 @@ class Cell(nn.Module):
     """Computes a cell.
 
     pairs: (operation, predecessor), two for each inner node.
-    concat: nodes put out.
+    concat: the nodes whose outputs are concatenated.
     """
 
     def __init__(self, pairs, concat, channels_before, channels, reduction, reduction_before):
@@ -106,7 +106,7 @@ def auxiliary_head(channels, classes):
 class Network(nn.Module):
     """Stacks cells as `nge_jax.networks.network.cifar_network` does, for images of 32x32.
 
-    genotype: its JSON object.
+    genotype: the genotype as a JSON object.
     """
 
     def __init__(self, genotype, cells, channels, auxiliary, classes=10):
@@ -129,7 +129,7 @@ class Network(nn.Module):
         self.classifier = nn.Linear(before[1], classes)
 
     def forward(self, images, rate):
-        """Computes logits of images [B, 3, 32, 32], and the auxiliary head's or None; rate: of drop-path."""
+        """Computes logits of images [B, 3, 32, 32], and the auxiliary head's logits or None. rate: drop-path's rate."""
         x = self.stem(images)
         before, auxiliary = (x, x), None
         for number, cell in enumerate(self.cells):
@@ -141,7 +141,7 @@ class Network(nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--genotype", type=json.loads, required=True, help="as JSON")
+    parser.add_argument("--genotype", type=json.loads, required=True, help="genotype as JSON")
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)

@@ -1,11 +1,11 @@
-"""Runs the same supernet in PyTorch, to compare the time of a step with; needs torch and no other package.
+"""Runs the same supernet in PyTorch, as a baseline of time. It needs torch and no other package.
 
-The operations, their order, the weights' distribution and both updates are those of DARTS, on which the paper
-builds, without `none`. Images come augmented, which favors this side a little. The architecture's
-parameters are DARTS's logits; their step asks for no gradient of the weights.
+The operations, their order, the weights' distribution and both updates follow DARTS, on which the paper builds. The
+operation `none` is left out. Images are augmented in advance, which favors PyTorch a little. The architecture's
+parameters are DARTS's logits. The architecture step computes no gradient of the weights.
 
-Prints a line of JSON; then, for every number N on a line of the standard input, runs N steps and prints the
-seconds a step took. `search_step.py --torch` starts it.
+The process prints a line of JSON. For every number N on a line of the standard input, it then runs N steps and prints
+the seconds a step. `search_step.py --torch` starts the process.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def avg_pool(stride):
 
 
 class FactorizedReduce(nn.Module):
-    """Applies ReLU, two 1x1 convolutions of stride 2, the second on the input shifted by one pixel, and BN."""
+    """Applies ReLU, two 1x1 convolutions of stride 2 and BN. The second convolution reads the input one pixel off."""
 
     def __init__(self, channels_in, channels, affine=False):
         super().__init__()
@@ -73,7 +73,7 @@ def skip(channels, stride, affine=False):
 
 
 def preprocessing(channels_before, channels, reduction_before, affine=False):
-    """Makes what brings a cell's two inputs to its size."""
+    """Makes the layers that bring a cell's two inputs to the cell's size."""
 
     def one_by_one(channels_in):
         conv = nn.Conv2d(channels_in, channels, 1, bias=False)
@@ -121,7 +121,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, before, probs):
-        """Applies the cell; before: outputs of the two cells before; probs: [14, 7]."""
+        """Applies the cell. before: outputs of the two preceding cells; probs: [14, 7]."""
         nodes = [prepare(x) for prepare, x in zip(self.preprocess, before, strict=True)]
         edges = iter(zip(self.edges, probs, strict=True))
         for _ in range(NODES):
@@ -185,7 +185,7 @@ def make_step(name, net, images, labels):
 
 
 class Inputs(NamedTuple):
-    """Holds what is measured; report: what to say of it when it is ready."""
+    """The network and images to measure. report: the figures to print when ready."""
 
     net: nn.Module
     images: torch.Tensor
@@ -194,7 +194,7 @@ class Inputs(NamedTuple):
 
 
 def prepare(net, batch_size):
-    """Prepares a network and random images: channels last, a thread for each core allowed."""
+    """Prepares a network and random images: channels-last, with a thread for each allowed core."""
     if hasattr(os, "sched_getaffinity"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     net = net.to(memory_format=torch.channels_last)
@@ -206,7 +206,7 @@ def prepare(net, batch_size):
 
 
 def flags(doc):
-    """Makes a parser of the step and the size to measure."""
+    """Makes a parser of flags for the step and the size to measure."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--step", choices=("weights", "embedding"), default="weights")
     parser.add_argument("--batch_size", type=int, default=64)

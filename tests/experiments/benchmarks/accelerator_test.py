@@ -1,4 +1,4 @@
-"""The measurement of an accelerator, on what is here."""
+"""The benchmark of an accelerator runs on this machine's device."""
 
 import pytest
 
@@ -50,4 +50,4 @@ def test_a_process_that_fails_or_finds_no_time_leaves_its_row(python, flag, said
     assert done.returncode == 0, done.stderr
     (row,) = (line for line in done.stdout.splitlines() if line.startswith("| predict | "))
     assert said in row
-    assert row.count(" | ") == 7  # as many columns as others
+    assert row.count(" | ") == 7  # as many columns as the other rows

@@ -1,6 +1,6 @@
-"""The steps as accelerators get them: what their compilers cannot take is not there, and they compile.
+"""The steps that accelerators get hold nothing that the compilers refuse, and the compilers take them.
 
-The compilers are no dependencies: NGE_PLUGINS_DIR names the folder that `compile_ahead.py` has them in.
+The compilers are no dependencies. NGE_PLUGINS_DIR names the folder with the compilers for `compile_ahead.py`.
 """
 
 import os
@@ -14,7 +14,7 @@ from ahead import chips
 from ahead.kernels import Kernel, list_kernels
 from ahead.programs import PROGRAMS, Size
 
-# A cell behind a reduction cell, all that an atrous network has, and little else.
+# The smallest sizes with a cell behind a reduction cell and all parts of an atrous network.
 CELLS = {
     "search_weights": 2,
     "search_embedding": 2,
@@ -39,10 +39,10 @@ def test_a_strided_slice_is_told_from_others():
 @pytest.mark.whole
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_product_reads_a_strided_slice(name):
-    """XLA's GPU compiler may pull a slice into a product, and aborts on strided ones: see `strided_pointwise`."""
+    """XLA's GPU compiler may pull a slice into a product, and aborts on a strided slice: see `strided_pointwise`."""
     size = Size(
         CELLS.get(name, 3),
-        channels=8 if name.startswith("partial") else 4,  # a quarter of which is even
+        channels=8 if name.startswith("partial") else 4,  # a quarter of the channels is even
         batch_size=2,
         image_size=97 if name == "segmentation" else None,
     )
@@ -59,14 +59,14 @@ def test_a_training_on_images_too_small_for_the_auxiliary_head_has_none(image_si
     assert ("auxiliary" in state.params) == (image_size == 32)
 
 
-# Of a size that tiny programs do not stand for: with a few channels the compiler takes other ways.
+# These sizes are not tiny, because the compiler compiles programs with few channels differently.
 COMPILED = {
     ("h100", "search_weights"): ("--cells=2", "--channels=16", "--batch_size=64"),
     ("h100", "search_embedding"): ("--cells=2", "--channels=16", "--batch_size=64"),
     ("h100", "train_cifar"): ("--cells=4", "--channels=16", "--batch_size=64"),
-    # Its sizes are odd, as an atrous network's are.
+    # The image size is odd, as for an atrous network.
     ("h100", "segmentation"): ("--cells=4", "--channels=4", "--batch_size=2", "--image_size=97"),
-    # The TPU's compiler takes minutes for a single mixed cell: a small network is what there is time for.
+    # The TPU's compiler takes minutes for a single mixed cell. There is only time for a small network.
     ("v5e", "predict"): ("--cells=3", "--channels=4", "--batch_size=4"),
 }
 
@@ -84,7 +84,7 @@ def test_the_accelerators_compiler_takes_the_program(python, chip, program):
         f"--programs={program}",
         *COMPILED[chip, program],
         timeout=1200,
-        XLA_FLAGS="",  # what makes the CPU's compiler fast makes that of GPUs slower
+        XLA_FLAGS="",  # the flags that make the CPU's compiler fast make the GPU's compiler slow
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"| {program} | {chip} |" in done.stdout
@@ -96,7 +96,7 @@ def test_every_program_can_be_compiled_ahead():
 
 @pytest.mark.whole
 def test_a_program_that_does_not_compile_leaves_the_other_rows(python, tmp_path):
-    """Here none does, since there are no compilers."""
+    """No program compiles here, because the compilers are missing."""
     done = python(
         "experiments/benchmarks/compile_ahead.py",
         f"--plugins={tmp_path}",
@@ -159,7 +159,7 @@ def test_what_a_compiler_died_of_is_told():
     assert compile_ahead.reason("") == "nothing said"
 
 
-# A loop of three rounds around a fused sum and a product, and behind it a library's convolution and a sum over devices.
+# A loop of three rounds holds a fused sum and a product. Then come a library's convolution and a sum over devices.
 HLO = """HloModule step
 
 %fused (p: f32[8,4]) -> f32[8,4] {
@@ -224,8 +224,8 @@ def test_kernels_count_as_often_as_a_step_runs_them():
     ]
 
 
-# A TPU's: a batch of four products as a convolution whose windows lie on padding but for a tap, and a part of its
-# result, which is on the chip, copied off it.
+# A TPU's program computes a batch of four products as a convolution. Its windows lie on padding except for one tap. The
+# result lies in on-chip memory, and the program copies a part of the result to the HBM.
 TPU_HLO = """HloModule step
 
 ENTRY %main (a: bf16[4,32,32,1,1], b: bf16[64,16,16,4,32]) -> bf16[2,32,64,16,16] {
@@ -239,7 +239,7 @@ ENTRY %main (a: bf16[4,32,32,1,1], b: bf16[64,16,16,4,32]) -> bf16[2,32,64,16,16
 
 
 def test_a_tpus_products_are_counted_without_padding_and_its_arrays_with_tiles():
-    image = 2 * 32 * 128 * 16 * 16  # a batch of 64 fills a tile's 128 columns by half
+    image = 2 * 32 * 128 * 16 * 16  # a batch of 64 fills half of a tile's 128 columns
     on_board = 2 * 4 * 32 * 128 + 4 * image
     product, copy = list_kernels(TPU_HLO)
     assert product.flops == 2.0 * 4 * 32 * 64 * 16 * 16 * 32

@@ -1,4 +1,4 @@
-"""The benchmark runs and prints its table, and counts the work of loops as often as they run."""
+"""The benchmark prints a table, and counts the work of every iteration of a loop."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ PRODUCT = 2 * SIZE**3  # flops of a product of two matrices
 
 
 def looped(x, start, stop):
-    """As the supernet loops over edges: steps, in them sources, in those targets from a computed one on."""
+    """Loops as the supernet loops over edges: over steps, then sources, then targets from a computed target on."""
 
     def along_edge(_, x):
         return jnp.sin(x @ x)
@@ -47,9 +47,10 @@ def test_a_loops_work_counts_as_often_as_it_runs():
     once = traced.lower().compile()
     flat = cost.cost(jax.jit(unrolled).lower(x).compile(), 1)
     assert flat["flops"] == 17 * PRODUCT
-    assert once.cost_analysis()["flops"] < 3 * PRODUCT  # why it has to be corrected
+    assert once.cost_analysis()["flops"] < 3 * PRODUCT  # XLA counts a loop's body once
     total = cost.cost(once, iterations)
-    assert total["flops"] == pytest.approx(flat["flops"], rel=0.01)  # and the loops' own counters
+    # The loops' counters add a few operations.
+    assert total["flops"] == pytest.approx(flat["flops"], rel=0.01)
     assert total["bytes accessed"] == pytest.approx(flat["bytes accessed"], rel=0.1)
 
 

@@ -1,4 +1,4 @@
-"""The training step's benchmark: devices agree, all-reduces are told apart, PyTorch's network has our size."""
+"""The training step's benchmark: devices agree, all-reduces are told apart, and PyTorch's network has our size."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from nge_jax.networks.network import cifar_network
 from nge_jax.space import genotype
 from tests.helpers.small_training import SMALL
 
-# A loop over steps with the gradient's sum, in it one of three cells with statistics of both passes.
+# An outer loop over steps sums the gradient. An inner loop over three cells sums the statistics of both passes.
 HLO = """HloModule phase
 
 %add (x: f32[], y: f32[]) -> f32[] {
@@ -102,7 +102,7 @@ def test_devices_that_do_not_divide_the_batch_are_refused(devices, python):
 
 
 def torch_python():
-    """A Python with torch: NGE_TORCH_PYTHON, or this one."""
+    """Returns a Python with torch: NGE_TORCH_PYTHON, or the running Python."""
     if "NGE_TORCH_PYTHON" in os.environ:
         return os.environ["NGE_TORCH_PYTHON"]
     if importlib.util.find_spec("torch") is None:
