@@ -169,7 +169,7 @@ def streamed(
     found = inventory.take(images.root, images.splits, images.class_names)
     train, held_out = _hold_out(images.train_examples, validation, seed)
     validated = images.validation or subset(images.train, held_out)
-    # What can be evaluated stands where the test split stands.
+    # Each set that can be evaluated stands in the place of the test split.
     held_out_sets = {
         "validation": images._replace(test=validated, test_examples=len(validated.records.file)),
         "test": images,

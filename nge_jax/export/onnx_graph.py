@@ -1,9 +1,9 @@
-"""A JAX function as an ONNX graph: the operations that the networks here are made of, and no others.
+"""A JAX function as an ONNX graph, from the operations that the networks here are made of.
 
-The function is traced with its weights as constants, and what follows from constants alone is computed here, so that a
-batch normalization becomes a product and a sum. Loops are unrolled, calls inlined; of operations with a form for each
-platform the library's is taken. Arrays stay [N, H, W, C]; convolutions and pools are transposed around, which runtimes
-undo. Only `export` needs this, and the package `onnx`.
+The function is traced with its weights as constants. Results of constants alone are computed here: a batch
+normalization becomes a product and a sum. Loops are unrolled, and calls are inlined. An operation with a form for each
+platform becomes the library's form. Arrays stay [N, H, W, C]. Convolutions and pools stand between transpositions,
+which runtimes undo. Only `export` needs this module and the package `onnx`.
 
 jax2onnx 0.17.1 does not replace it: it converts none of the three networks that the tests compare. It does not know
 `platform_dependent`, loses a reshape's `dimensions` in silence, and needs orbax-checkpoint below 0.12.

@@ -1,6 +1,6 @@
-"""Crops of image files, decoded by PIL; records of a TFDS set are cropped by `decode`, TensorFlow's.
+"""Crops of image files, decoded by PIL. `decode` crops the records of a TFDS set by TensorFlow.
 
-Both choose the same windows and resize alike. They differ by a few levels at the edges of some JPEGs' crops, where
+Both choose the same windows and resize alike. At the edges of some JPEGs' crops they differ by a few levels. There
 TensorFlow interpolates the chroma from the crop alone, and PIL from the whole image.
 """
 

@@ -1,0 +1,52 @@
+"""The size of the house: figures that grow unseen. A figure that falls is lowered here."""
+
+import ast
+from collections.abc import Iterator
+
+from tests.helpers.package import PATHS, imported_names
+
+LONG, LONGER = 40, 60  # lines of a function
+MOST_LONG, MOST_LONGER = 35, 4
+MOST_READERS = 91  # functions that take a config
+
+
+def functions() -> Iterator[ast.FunctionDef]:
+    """Yields every function of the package, inner functions too."""
+    for path in PATHS.values():
+        yield from (
+            n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)
+        )
+
+
+def lines(function: ast.FunctionDef) -> int:
+    return (function.end_lineno or 0) - function.lineno + 1
+
+
+def takes_a_config(function: ast.FunctionDef) -> bool:
+    arguments = [*function.args.args, *function.args.kwonlyargs]
+    kinds = [ast.unparse(a.annotation) for a in arguments if a.annotation is not None]
+    return any(a.arg == "config" for a in arguments) or any("ConfigDict" in kind for kind in kinds)
+
+
+def test_functions_are_short():
+    lengths = [lines(function) for function in functions()]
+    assert sum(length > LONG for length in lengths) <= MOST_LONG
+    assert sum(length > LONGER for length in lengths) <= MOST_LONGER
+
+
+def test_few_functions_take_a_config():
+    assert sum(map(takes_a_config, functions())) <= MOST_READERS
+
+
+def test_no_module_is_imported_by_its_own_imports():
+    """Inner imports count too, except for those of the package's top, which load what a user asks for."""
+    modules = {f"nge_jax.{name}".removesuffix(".__init__"): name for name in PATHS}
+    graph = {
+        name: {m for n in imported_names(name) for m in (n, n.rpartition(".")[0]) if m in modules}
+        for name in modules.values()
+        if "." in name and not name.endswith("__init__")
+    }
+    below = {name: {modules[m] for m in others} & graph.keys() for name, others in graph.items()}
+    while free := {name for name, others in below.items() if not others}:
+        below = {name: others - free for name, others in below.items() if name not in free}
+    assert not below, f"these import each other: {', '.join(sorted(below))}"
