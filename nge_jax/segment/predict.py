@@ -21,7 +21,7 @@ def write(
 
     Args:
       network: of a segmentation.
-      images: files by their names, as of `data.imagenet.files.find`.
+      images: files by their names, as of `data.photographs.files.find`.
       output: a folder, which may exist.
       skip_damaged: skip an image that cannot be read; its name and what is wrong with it become a line of errors.jsonl.
 
