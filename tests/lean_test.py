@@ -10,7 +10,7 @@ from PIL import Image
 
 from nge_jax.space import genotype
 from tests.conftest import ROOT
-from tests.data.voc_segmentation.batches_test import write_devkit
+from tests.helpers.devkits import write_devkit
 from tests.helpers.small_training import SMALL
 
 # TensorFlow and what comes with it seem to be installed, and cannot be imported: by no library's detour either.
