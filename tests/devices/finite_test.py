@@ -18,6 +18,7 @@ from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
+from nge_jax.train import task as train_task
 from nge_jax.train import trained
 from nge_jax.train.step import TrainState
 from tests.helpers.small_training import rows, small_config
@@ -74,7 +75,7 @@ def run(path, numbers, *, skip=0, every=2, most=1):
         ),
         end_epoch=end_epoch,
         columns=(Column("epoch", "{epoch}"),),
-        skipped=train_runner.skipped_updates if skip else None,
+        skipped=train_task.count_skipped if skip else None,
     )
     return loop.run(
         task,
