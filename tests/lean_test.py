@@ -109,7 +109,7 @@ def test_nothing_but_sets_of_tfds_imports_tensorflow(run_blocked):
     ], READERS)  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_no_run_on_other_data_imports_tensorflow(run_blocked):
     large = "network.stem=large train.batch_size=4"
     tiny = "network.cells=2 network.width=4 network.rates=(1,) data.crop=33 data.test_size=49"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nge_jax.data.host import draws
 from nge_jax.data.photographs import crop, decode, pixels
-from tests.data.photographs.decode_test import encode, photograph
+from tests.helpers.photographs import encode, photograph
 
 SEEDS = np.stack([np.full(12, 7), np.arange(12)], axis=1)
 DRAWS = draws.uniform(SEEDS, 4 * crop.ATTEMPTS).reshape(-1, 4, crop.ATTEMPTS)
