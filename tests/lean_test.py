@@ -46,14 +46,14 @@ assert not tried, tried
 """
 READERS = """
 from pathlib import Path
-from nge_jax.data import own, resized, spec
+from nge_jax.data import user_images, resized, spec
 from nge_jax.data.photographs import batches, files
 from nge_jax.data.voc_segmentation import batches as voc
 
 photos = batches.load("folder:photos", image_size=32, skip_damaged=True)
 assert next(batches.train_batches(photos, 0, 0, 4))[0].shape == (4, 32, 32, 3)
 assert next(batches.test_batches(photos, "test", 2))[0].shape == (2, 32, 32, 3)
-assert resized.load(own.open_images("folder:photos"), 16).train_images.shape[1:] == (16, 16, 3)
+assert resized.load(user_images.open_images("folder:photos"), 16).train_images.shape[1:] == (16, 16, 3)
 large = spec.DatasetSpec(spec.LARGE, (32, 32, 3), batches.MEAN, batches.STD, ("a", "b"))
 assert files.read_fitted(Path("photos/a/0.jpg"), large).shape == (32, 32, 3)
 devkit = voc.load("VOCdevkit")

@@ -7,24 +7,24 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
-from nge_jax.data import own
-from nge_jax.data.own import OwnImages
+from nge_jax.data import user_images
+from nge_jax.data.user_images import UserImages
 from nge_jax.settings.configs import differ, left_open
 from nge_jax.workdir import folder as workdir
 
 
 def sizes_are_known(config: ConfigDict) -> bool:
     """Whether the sizes of a network are known without the images: of a set of TFDS, where only channels are open."""
-    on_disk = config.data.name.startswith((own.FOLDER, own.NPZ))
+    on_disk = config.data.name.startswith((user_images.FOLDER, user_images.NPZ))
     return not on_disk and set(left_open(config)) <= {"data.channels"}
 
 
 def resolve(
     config: ConfigDict,
     path: Path | None,
-    open_images: Callable[[ConfigDict], OwnImages],
-    choose: Callable[[ConfigDict, OwnImages], Mapping[str, Any]],
-) -> tuple[ConfigDict, OwnImages | None]:
+    open_images: Callable[[ConfigDict], UserImages],
+    choose: Callable[[ConfigDict, UserImages], Mapping[str, Any]],
+) -> tuple[ConfigDict, UserImages | None]:
     """Decides on the open values of a config, and says so.
 
     Args:

@@ -10,25 +10,25 @@ from PIL import Image, ImageOps
 
 from nge_jax.data.folders import inventory
 from nge_jax.data.npz import Arrays
-from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import pixels, record_index
 from nge_jax.data.photographs.folder import TEST, TRAIN, VALIDATION
 from nge_jax.data.photographs.split import READ, SKIP, encoded_images, read_labels
-from nge_jax.data.small import SmallDataset
+from nge_jax.data.small import ArrayDataset
+from nge_jax.data.user_images import UserImages
 from nge_jax.errors import ArgumentError, InputError
 
 GIGABYTE = 1e9
 
 
 def load(
-    images: OwnImages,
+    images: UserImages,
     size: int,
     *,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     test: bool = False,
     budget_gb: float = np.inf,
-) -> SmallDataset:
+) -> ArrayDataset:
     """Reads the images, each resized to `size`: its largest square in the middle.
 
     Args:
@@ -57,7 +57,7 @@ def load(
         mean, std = tuple(mean) or own_mean, tuple(std) or own_std
     check_mean_and_std(mean, std, images.channels)
     nothing = None, None
-    return SmallDataset(
+    return ArrayDataset(
         train_images,
         train_labels,
         *arrays.get(TEST, nothing),

@@ -38,7 +38,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 BUILT_IN = ", or search the built-in digits with --config=configs/search_digits.py"
 
 
-class SmallDataset(NamedTuple):
+class ArrayDataset(NamedTuple):
     """A data set that lies in memory whole.
 
     Attributes:
@@ -72,7 +72,7 @@ class SmallDataset(NamedTuple):
     inventory: Inventory | None = None
 
 
-def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:
+def load(name: str, data_dir: str = "", *, test: bool = False) -> ArrayDataset:
     """Loads the training split, and the test split only if `test`, in the order of the data set's files.
 
     Args:
@@ -105,7 +105,7 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> SmallDataset:
         labels = tuple(builder.info.features["label"].names)
     if not test:
         held_out = None, None
-    return SmallDataset(
+    return ArrayDataset(
         train_images=train[0],
         train_labels=train[1],
         test_images=held_out[0],

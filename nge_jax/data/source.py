@@ -79,7 +79,7 @@ def gathered(batches: Batches, first: int, last: int, steps: int) -> Batches:
 
 
 def resident(
-    data: small.SmallDataset,
+    data: small.ArrayDataset,
     labels: tuple[str, ...],
     *,
     seed: int,

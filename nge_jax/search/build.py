@@ -11,7 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from nge_jax import embedding, optim
-from nge_jax.data.small import SmallDataset
+from nge_jax.data.small import ArrayDataset
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
@@ -37,7 +37,7 @@ from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
 
-def build(config: ConfigDict, data: SmallDataset, table: AccuracyTable | None = None) -> Search:
+def build(config: ConfigDict, data: ArrayDataset, table: AccuracyTable | None = None) -> Search:
     """Makes the plan of a search.
 
     With `search.seeds` or `search.edge_models` the phases run all searches at once. The searches share the plan, except

@@ -109,7 +109,7 @@ def _check_several(config: ConfigDict) -> None:
             )
 
 
-def check_data(config: ConfigDict, data: small.SmallDataset) -> None:
+def check_data(config: ConfigDict, data: small.ArrayDataset) -> None:
     """Refuses values that this data set makes wrong.
 
     Raises:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, order, own, prepare, resized, small
-from nge_jax.data.own import OwnImages
+from nge_jax.data import choose, order, prepare, resized, small, user_images
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
+from nge_jax.data.user_images import UserImages
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.settings.configs import has_user_images
@@ -23,14 +23,14 @@ DATA_KEYS = {
 }  # fmt: skip
 
 
-def open_own(config: ConfigDict) -> OwnImages:
+def open_user_images(config: ConfigDict) -> UserImages:
     """Opens a user's own images; reads only their sizes and colors.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
     with arguments_as(**DATA_KEYS):
-        return own.open_images(
+        return user_images.open_images(
             config.data.name,
             config.data.dir,
             skip_damaged=config.data.skip_damaged,
@@ -42,7 +42,7 @@ def open_own(config: ConfigDict) -> OwnImages:
 
 
 def describe(
-    config: ConfigDict, opened: OwnImages | None = None
+    config: ConfigDict, opened: UserImages | None = None
 ) -> tuple[tuple[int, int, int], int]:
     """Returns the shape of an image and the number of classes, from which a supernet is made.
 
@@ -50,7 +50,7 @@ def describe(
 
     Args:
       config: a resolved config of a search.
-      opened: the images, if `open_own` has opened them already.
+      opened: the images, if `open_user_images` has opened them already.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -59,8 +59,8 @@ def describe(
     if not has_user_images(config):
         return small.SHAPES[name], small.NUM_CLASSES[name]
     size = config.data.image_size
-    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
-        opened = opened or open_own(config)
+    if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
+        opened = opened or open_user_images(config)
         channels = config.data.channels or opened.channels
         return (size, size, channels), len(opened.names)
     with arguments_as(**DATA_KEYS):
@@ -68,40 +68,40 @@ def describe(
     return (size, size, config.data.channels or found.channels), found.num_classes
 
 
-def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
+def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, UserImages | None]:
     """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(config, path, open_own, _choose)
+    return choose.resolve(config, path, open_user_images, _choose)
 
 
-def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
+def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
     """Chooses, where the config leaves them open: the images' size and channels, the batch size, the epochs."""
     chosen, size, epochs = {}, config.search.batch_size, config.search.epochs
     if not config.data.image_size:
-        chosen["data.image_size"] = own.image_size(images.side)
+        chosen["data.image_size"] = user_images.image_size(images.side)
     if not config.data.channels:
         chosen["data.channels"] = images.channels
     first = round(images.count("train") * config.data.train_fraction)
     half = max(1, min(first, images.count("train") - first))
     if not size:
-        chosen["search.batch_size"] = size = own.batch_size(half)
+        chosen["search.batch_size"] = size = user_images.batch_size(half)
     if not epochs:
         steps = (config.search.images_per_epoch or half) // size
-        chosen["search.epochs"] = own.epochs(steps, 1000, 10, 50)
+        chosen["search.epochs"] = user_images.epochs(steps, 1000, 10, 50)
     return chosen
 
 
-def load_data(config: ConfigDict, images: OwnImages | None = None) -> small.SmallDataset:
+def load_data(config: ConfigDict, images: UserImages | None = None) -> small.ArrayDataset:
     """Reads the training images of a resolved config.
 
     Args:
       config: a config of a search.
-      images: the images, if `open_own` has opened them already.
+      images: the images, if `open_user_images` has opened them already.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
     if has_user_images(config):
-        images = images or open_own(config)
+        images = images or open_user_images(config)
         channels = config.data.channels or images.channels
         with arguments_as(**DATA_KEYS):
             return resized.load(
@@ -150,7 +150,7 @@ def divide(
     return {WEIGHTS: first, EMBEDDING: second}
 
 
-def streams(config: ConfigDict, data: small.SmallDataset) -> bool:
+def streams(config: ConfigDict, data: small.ArrayDataset) -> bool:
     """Tells whether the images exceed `data.device_budget_gb`, the device memory that they may take."""
     if not has_user_images(config):
         return False
@@ -161,10 +161,10 @@ def has_large_stem(config: ConfigDict) -> bool:
     """Tells whether the supernet begins with ImageNet's stem; only a user's own images have the choice."""
     if not has_user_images(config):
         return False
-    return own.has_large_stem(config.network.stem, config.data.image_size)
+    return user_images.has_large_stem(config.network.stem, config.data.image_size)
 
 
-def make_spec(config: ConfigDict, data: small.SmallDataset) -> DatasetSpec:
+def make_spec(config: ConfigDict, data: small.ArrayDataset) -> DatasetSpec:
     """Describes the images as the supernet sees them."""
     return DatasetSpec(
         kind=LARGE if has_large_stem(config) else SMALL,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nge_jax import optim
-from nge_jax.data.small import SmallDataset
+from nge_jax.data.small import ArrayDataset
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.embedding import EdgeModel
 from nge_jax.runtime.loop import Phase
@@ -90,7 +90,7 @@ class Search(NamedTuple):
     seed: int
     members: tuple[Member, ...]
     data_name: str
-    data: SmallDataset
+    data: ArrayDataset
     spec: DatasetSpec | None
     halves: dict[str, np.ndarray]
     divide: Callable[[int], dict[str, np.ndarray]]

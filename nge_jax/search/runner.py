@@ -26,8 +26,8 @@ from nge_jax.console.progress import waiting
 from nge_jax.cost import parts_table
 from nge_jax.data import choose, small
 from nge_jax.data import spec as dataset_spec
-from nge_jax.data.own import OwnImages
 from nge_jax.data.spec import LARGE
+from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
@@ -68,13 +68,13 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Sea
     return run_task.run(KIND, config, path, overwrite=overwrite)
 
 
-def _open(config: ConfigDict, images: OwnImages | None) -> small.SmallDataset:
+def _open(config: ConfigDict, images: UserImages | None) -> small.ArrayDataset:
     data = search_images.load_data(config, images)
     search_checks.check_data(config, data)
     return data
 
 
-def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> small.SmallDataset:
+def _recognize(config: ConfigDict, data: small.ArrayDataset, path: Path) -> small.ArrayDataset:
     """Checks that a user's own images are the images that the workdir's run began with, and takes its mean and std."""
     if not configs.has_user_images(config):
         return data
@@ -83,12 +83,12 @@ def _recognize(config: ConfigDict, data: small.SmallDataset, path: Path) -> smal
     return data._replace(mean=spec.mean, std=spec.std)
 
 
-def _known_by(data: small.SmallDataset) -> tuple:
+def _known_by(data: small.ArrayDataset) -> tuple:
     """Returns the facts, besides the spec, by which later starts recognize a user's own images."""
     return {"train": len(data.train_labels)}, data.held_out, data.inventory
 
 
-def _build(config: ConfigDict, data: small.SmallDataset) -> Search:
+def _build(config: ConfigDict, data: small.ArrayDataset) -> Search:
     return build(config, data, _load_table(config))
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import choose, order, own, prepare, resized, small
+from nge_jax.data import choose, order, prepare, resized, small, user_images
 from nge_jax.data.folders import copies, inventory
 from nge_jax.data.npz import Arrays
-from nge_jax.data.own import OwnImages
 from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import pixels
 from nge_jax.data.photographs.batches import ImageSet
 from nge_jax.data.photographs.split import Split
 from nge_jax.data.source import Source, resident, streamed
 from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.data.user_images import UserImages
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.settings import checks
 from nge_jax.settings.configs import has_user_images
@@ -37,42 +37,42 @@ DATA_KEYS = {
 MEAN_SAMPLE = 1024
 
 
-def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, OwnImages | None]:
+def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, UserImages | None]:
     """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(config, path, open_own, _choose)
+    return choose.resolve(config, path, open_user_images, _choose)
 
 
-def _choose(config: ConfigDict, images: OwnImages) -> dict[str, int]:
+def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
     """Chooses, where the config leaves them open: the images' size and channels, the batch size, the epochs."""
     chosen, size, epochs = {}, config.train.batch_size, config.train.epochs
     side = config.data.image_size
     if not side:
-        chosen["data.image_size"] = side = own.image_size(images.side)
+        chosen["data.image_size"] = side = user_images.image_size(images.side)
     if not config.data.channels:
-        large = own.has_large_stem(config.network.stem, side)
+        large = user_images.has_large_stem(config.network.stem, side)
         chosen["data.channels"] = 3 if large else images.channels
     count = config.train.images_per_epoch or images.count("train") - config.data.validation
     if not size:
-        chosen["train.batch_size"] = size = own.batch_size(count, config.train.accumulate)
+        chosen["train.batch_size"] = size = user_images.batch_size(count, config.train.accumulate)
     if not epochs:
-        chosen["train.epochs"] = own.epochs(count // size, 3000, 10, 200)
+        chosen["train.epochs"] = user_images.epochs(count // size, 3000, 10, 200)
     return chosen
 
 
 def has_large_stem(config: ConfigDict) -> bool:
     """Tells whether ImageNet's network is trained on a user's own images, not CIFAR's."""
-    return own.has_large_stem(config.network.stem, config.data.image_size)
+    return user_images.has_large_stem(config.network.stem, config.data.image_size)
 
 
 def open_source(
-    config: ConfigDict, labels: Sequence[str] | None = None, opened: OwnImages | None = None
+    config: ConfigDict, labels: Sequence[str] | None = None, opened: UserImages | None = None
 ) -> Source:
     """Opens the data set that a checked config names.
 
     Args:
       config: the training's config.
       labels: the network's classes, if the folder's classes may be a part of them.
-      opened: a user's own images, if `open_own` has opened them already.
+      opened: a user's own images, if `open_user_images` has opened them already.
 
     Raises:
       InputError: the data set is unknown, cannot be found or downloaded, or is too small for the config.
@@ -81,7 +81,7 @@ def open_source(
     if has_user_images(config) and has_large_stem(config) and config.data.channels == 1:
         raise InputError(
             "config.data.channels: found 1, expected 3: ImageNet's network, by config.network.stem or for images from "
-            f"{own.LARGE_FROM} pixels on, is trained on colors"
+            f"{user_images.LARGE_FROM} pixels on, is trained on colors"
         )
     options = {
         "seed": config.seed,
@@ -93,8 +93,10 @@ def open_source(
             data = small.load(name, folder, test=True)
         _check_validation(config, len(data.train_images))
         source = resident(data, data.labels, numbered=alternates(config), **options)
-    elif has_user_images(config) and (name.startswith(own.NPZ) or not has_large_stem(config)):
-        images = opened or open_own(config, labels)
+    elif has_user_images(config) and (
+        name.startswith(user_images.NPZ) or not has_large_stem(config)
+    ):
+        images = opened or open_user_images(config, labels)
         images = images._replace(
             notes=(*images.notes, *_copies(images.parts, images.images, labels))
         )
@@ -107,10 +109,10 @@ def open_source(
     return source
 
 
-def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImages:
+def open_user_images(config: ConfigDict, labels: Sequence[str] | None = None) -> UserImages:
     """Opens a user's own images; reads only sizes and colors. Arguments and errors: see `open_source`."""
     with arguments_as(**DATA_KEYS):
-        return own.open_images(
+        return user_images.open_images(
             config.data.name,
             config.data.dir,
             channels=config.data.channels,
@@ -119,7 +121,7 @@ def open_own(config: ConfigDict, labels: Sequence[str] | None = None) -> OwnImag
 
 
 def describe(
-    config: ConfigDict, opened: OwnImages | None = None
+    config: ConfigDict, opened: UserImages | None = None
 ) -> tuple[str, tuple[int, int, int], int]:
     """Returns the kind and the shape of an image and the number of classes, from which a network is made.
 
@@ -127,7 +129,7 @@ def describe(
 
     Args:
       config: the training's resolved config.
-      opened: a user's own images, if `open_own` has opened them already.
+      opened: a user's own images, if `open_user_images` has opened them already.
 
     Raises:
       InputError: there is no such data set, or it is refused.
@@ -135,7 +137,7 @@ def describe(
     name, size = config.data.name, config.data.get("image_size")
     if name in small.SHAPES:
         return SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
-    if opened is not None or name.startswith((imagenet.FOLDER, own.NPZ)):
+    if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
         spec = open_source(config, opened=opened).spec
         return spec.kind, spec.shape, len(spec.labels)
     with arguments_as(**DATA_KEYS):
@@ -154,7 +156,7 @@ def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]
     }
 
 
-def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any]) -> Source:
+def _open_resident(config: ConfigDict, images: UserImages, options: dict[str, Any]) -> Source:
     """Reads a user's own images; each is resized once."""
     large = has_large_stem(config)
     channels = config.data.channels or (3 if large else images.channels)
@@ -179,7 +181,7 @@ def _open_resident(config: ConfigDict, images: OwnImages, options: dict[str, Any
 def _open_streamed(
     config: ConfigDict,
     labels: Sequence[str] | None,
-    opened: OwnImages | None,
+    opened: UserImages | None,
     options: dict[str, Any],
 ) -> Source:
     """Opens photographs, which are cropped at random when a batch is read."""
@@ -200,7 +202,7 @@ def _open_streamed(
 
 def _looked_at(config: ConfigDict, images: ImageSet) -> ImageSet:
     """Reads crops of some training images, by which it is known how all are normalized and which show nothing."""
-    most = MEAN_SAMPLE if has_user_images(config) else own.SAMPLE
+    most = MEAN_SAMPLE if has_user_images(config) else user_images.SAMPLE
     chosen = order.evenly_spaced(images.train_examples, most)
     crops = imagenet.sample(images, chosen)
     if has_user_images(config):

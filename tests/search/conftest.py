@@ -12,4 +12,4 @@ def data():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 64).astype(np.int32)
     images = rng.integers(0, 80, (64, 8, 8, 1)) + 80 * labels[:, None, None, None]
-    return small.SmallDataset(images.astype(np.uint8), labels, None, None, 3, (0.5,), (0.25,))
+    return small.ArrayDataset(images.astype(np.uint8), labels, None, None, 3, (0.5,), (0.25,))

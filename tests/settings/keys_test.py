@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from nge_jax import embedding, main
-from nge_jax.data import own, small
+from nge_jax.data import small, user_images
 from nge_jax.errors import InputError
 from nge_jax.settings import checks, help, keys
 from nge_jax.settings import configs as run_config
@@ -154,7 +154,7 @@ def test_the_code_offers_each_choice():
     assert choices("train", "train.decay") == tuple(train_build.DECAYS)
     for name in choices("search", "network.dtype"):
         assert jnp.dtype(name).name == name
-    assert {own.has_large_stem(stem, 96) for stem in choices("train", "network.stem")} == {
+    assert {user_images.has_large_stem(stem, 96) for stem in choices("train", "network.stem")} == {
         True,
         False,
     }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nge_jax.data import choose
-from nge_jax.data.own import Arrays, OwnImages
+from nge_jax.data.user_images import Arrays, UserImages
 from nge_jax.errors import InputError
 from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
@@ -29,7 +29,7 @@ def resolve(module, config, found, path=None):
 
 def images(count=32, side=20):
     part = Arrays(np.zeros((count, 1, 1, 3), np.uint8), np.zeros(count, np.int32))
-    return OwnImages(("ant", "bee"), {"train": part}, (), (), side, 3)
+    return UserImages(("ant", "bee"), {"train": part}, (), (), side, 3)
 
 
 def values(task, *arguments):

@@ -30,12 +30,12 @@ class SearchInputs(NamedTuple):
     key: tuple[jax.Array, Any]
 
 
-def random_images(count: int) -> small.SmallDataset:
+def random_images(count: int) -> small.ArrayDataset:
     """Draws `count` training images of CIFAR-10's shape. The first image is also the test image."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, count).astype(np.int32)
-    return small.SmallDataset(
+    return small.ArrayDataset(
         train_images=images,
         train_labels=labels,
         test_images=images[:1],
@@ -48,7 +48,7 @@ def random_images(count: int) -> small.SmallDataset:
 
 def search_inputs(
     search: Search,
-    data: small.SmallDataset,
+    data: small.ArrayDataset,
     steps: int,
     batch_size: int,
     epochs: int = 1,

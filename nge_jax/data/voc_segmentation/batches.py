@@ -22,8 +22,8 @@ from nge_jax.data.photographs.batches import MEAN
 from nge_jax.data.photographs.record_index import Records
 from nge_jax.data.spec import Inventory
 from nge_jax.data.voc_segmentation import augment as voc_augment
-from nge_jax.data.voc_segmentation import devkit, masks, own
-from nge_jax.data.voc_segmentation.own import Example, Listed
+from nge_jax.data.voc_segmentation import devkit, masks, user_masks
+from nge_jax.data.voc_segmentation.user_masks import Example, Listed
 from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 
@@ -86,7 +86,7 @@ def load(folder: str = "", data_dir: str = "", known: Sequence[str] | None = Non
     """
     names = devkit.own_classes(devkit.find(folder)) if folder else None
     if names is not None:
-        return _own(own.open_folder(devkit.find(folder), names, known))
+        return _own(user_masks.open_folder(devkit.find(folder), names, known))
     if known is not None and tuple(known) != devkit.CLASSES:
         raise ArgumentError(
             "folder",
@@ -138,10 +138,10 @@ def _own(found):
 def _check_classes(data, where):
     """Refuses masks to train on of fewer than two classes, and masks to test on of none; names classes not tested."""
     seen = _find_labels(data.train, data.train_examples, data.features, 2)
-    own.check_classes(where, data.train_split, seen, devkit.CLASSES)
+    user_masks.check_classes(where, data.train_split, seen, devkit.CLASSES)
     tested = _find_labels(data.test, data.test_examples, data.features, len(devkit.CLASSES))
-    own.check_tested(where, tested)
-    return tuple(own.describe_absent(devkit.VAL, tested, devkit.CLASSES))
+    user_masks.check_tested(where, tested)
+    return tuple(user_masks.describe_absent(devkit.VAL, tested, devkit.CLASSES))
 
 
 def _find_labels(records, count, features, enough):
@@ -230,7 +230,7 @@ def test_batches(
 def check_test_size(data: VocDataset, size: int) -> None:
     """Raises ArgumentError if an image of the validation split is larger than `size`; decodes none."""
     if isinstance(data.test, Listed):
-        for image in own.sizes(data.test):
+        for image in user_masks.sizes(data.test):
             _check_fits(*image, size)
         return
     tf = host_tf.tensorflow()
@@ -255,7 +255,9 @@ def _check_fits(name, height, width, size):
 def _examples(records, features, indices, function, most):
     """Yields a function's results of the examples `indices` in this order, at most so many ahead."""
     if isinstance(records, Listed):
-        return ahead.in_order(lambda index: function(own.read(records, index)), indices, most)
+        return ahead.in_order(
+            lambda index: function(user_masks.read(records, index)), indices, most
+        )
     return ahead.in_order(function, _read(records, features, indices), most)
 
 

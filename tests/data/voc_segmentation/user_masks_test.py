@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from nge_jax.data.voc_segmentation import batches as voc
-from nge_jax.data.voc_segmentation import class_names, devkit, own
+from nge_jax.data.voc_segmentation import class_names, devkit, user_masks
 from nge_jax.data.voc_segmentation import masks as voc_masks
 from nge_jax.errors import ArgumentError, InputError
 from tests.helpers.devkits import epoch_of, write_devkit
@@ -54,7 +54,7 @@ def test_a_networks_classes_are_found_by_their_names(written):
     numbers = np.full(256, 255)
     numbers[:4] = [3, 4, 1, 0]
     for index, example in enumerate(data.train.examples):
-        found = own.read(data.train, index).mask[..., 0]
+        found = user_masks.read(data.train, index).mask[..., 0]
         np.testing.assert_array_equal(found, numbers[masks[example.id]])
     with pytest.raises(InputError, match="labels.txt: has the class kern, expected one of ground"):
         voc.load(str(root), known=("ground", "cell wall", "nowhere"))
@@ -228,7 +228,7 @@ def test_a_photograph_that_is_stored_turned_agrees_with_its_mask(written, orient
         np.testing.assert_array_equal(voc_masks.read(example_of(root, 7)), np.zeros_like(shown))
         return
     data = voc.load(str(root))
-    _, _, image, labels = own.read(data.test, 0)
+    _, _, image, labels = user_masks.read(data.test, 0)
     np.testing.assert_array_equal(labels[..., 0], shown)
     assert image.shape[:2] == shown.shape and (image[:10, :14] - [200, 0, 0]).max() < 10
     save(root, VOC_MASK, np.zeros((9, 7), np.uint8))

@@ -30,7 +30,7 @@ RESIZED, KEPT = 128, 64
 LARGE_FROM = 96
 
 
-class OwnImages(NamedTuple):
+class UserImages(NamedTuple):
     """A data set whose images are still to be read.
 
     Attributes:
@@ -67,7 +67,7 @@ def open_images(
     class_names: Sequence[str] | None = None,
     class_fraction: float = 1.0,
     channels: int = 0,
-) -> OwnImages:
+) -> UserImages:
     """Opens "folder:DIR", "npz:FILE" or a set of TFDS; arguments as of `imagenet.load`.
 
     Args:
@@ -97,7 +97,9 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         found = npz.read(path, seed, test_fraction, class_names)
         shape = found.parts[TRAIN].images.shape
         parts: dict[str, Split | Arrays] = {**found.parts}
-        return OwnImages(found.names, parts, found.held_out, found.notes, min(shape[1:3]), shape[3])
+        return UserImages(
+            found.names, parts, found.held_out, found.notes, min(shape[1:3]), shape[3]
+        )
     images = imagenet.load(
         name,
         data_dir,
@@ -113,7 +115,7 @@ def _open(name, data_dir, skip_damaged, seed, test_fraction, class_names):
         classes = f"{images.num_classes} classes ({listed(images.class_names)})"
         notes = (f"data: {name}, {classes}: {counts}", *notes)
     side = _typical_side(images.train)
-    return OwnImages(images.class_names, parts, images.held_out, notes, side, 0, images)
+    return UserImages(images.class_names, parts, images.held_out, notes, side, 0, images)
 
 
 def _drawn(images, seed, fraction):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax.data import own, resized, small, source, spec
+from nge_jax.data import resized, small, source, spec, user_images
 from nge_jax.data.photographs.split import read_labels
 from nge_jax.devices.parallel import Batches
 from nge_jax.errors import InputError
@@ -33,7 +33,7 @@ def photos(tmp_path):
 
 
 def test_a_folder_is_read_once_and_resized(photos):
-    opened = own.open_images(f"folder:{photos}")
+    opened = user_images.open_images(f"folder:{photos}")
     assert opened.names == ("bright", "dark") and (opened.side, opened.channels) == (22, 3)
     assert (opened.count("train"), opened.count("test")) == (16, 4)
     data = resized.load(opened, 24, test=True)
@@ -52,7 +52,7 @@ def test_a_folder_is_read_once_and_resized(photos):
 
 
 def test_images_beyond_the_budget_stay_in_a_file_and_are_the_same(photos):
-    opened = own.open_images(f"folder:{photos}")
+    opened = user_images.open_images(f"folder:{photos}")
     kept, filed = resized.load(opened, 24), resized.load(opened, 24, budget_gb=1e-6)
     assert isinstance(filed.train_images, np.memmap)
     assert not isinstance(kept.train_images, np.memmap)
@@ -60,7 +60,7 @@ def test_images_beyond_the_budget_stay_in_a_file_and_are_the_same(photos):
 
 
 def test_a_disk_without_room_for_the_file_is_refused(photos, monkeypatch):
-    opened = own.open_images(f"folder:{photos}")
+    opened = user_images.open_images(f"folder:{photos}")
     monkeypatch.setattr(resized.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"found 0.0 GB free, expected 0.0 GB for .*TMPDIR"):
         resized.load(opened, 24, budget_gb=1e-6)
@@ -81,7 +81,7 @@ def test_a_dispatch_gets_the_images_of_its_steps():
 
 def test_streamed_batches_are_those_of_resident_images():
     images, labels = noise(12, 4, 4, 1), np.arange(12, dtype=np.int32)
-    data = small.SmallDataset(images, labels, images[:2], labels[:2], 12, (0.5,), (0.5,))
+    data = small.ArrayDataset(images, labels, images[:2], labels[:2], 12, (0.5,), (0.5,))
     options = {"seed": 3, "validation": 2, "batch_size": 2}
     spans = [(0, 2), (2, 4), (4, 5)]
     seen = []
@@ -105,7 +105,7 @@ def test_streamed_batches_are_those_of_resident_images():
 def test_an_npz_file_is_a_data_set(tmp_path, shape):
     images, labels = noise(20, *shape), np.arange(20) % 2
     np.savez(tmp_path / "a.npz", images=images, labels=labels[:, None], names=np.array(["a", "b"]))
-    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    opened = user_images.open_images(f"npz:{tmp_path / 'a.npz'}")
     assert opened.names == ("a", "b") and opened.side == 8
     assert opened.channels == (1 if shape != (8, 10, 3) else 3)
     assert np.bincount(opened.parts["test"].labels).tolist() == [2, 2]
@@ -120,29 +120,29 @@ def test_an_npz_file_is_a_data_set(tmp_path, shape):
 def test_classes_of_an_npz_file_are_found_by_their_names(tmp_path):
     images, labels = noise(20, 8, 8), np.arange(20) % 2
     np.savez(tmp_path / "a.npz", images=images, labels=labels, names=np.array(["a", "b"]))
-    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=("b", "c", "a"))
+    opened = user_images.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=("b", "c", "a"))
     assert opened.names == ("b", "c", "a")
-    given = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    given = user_images.open_images(f"npz:{tmp_path / 'a.npz'}")
     numbers = np.array([2, 0])
     for part, arrays in given.parts.items():
         np.testing.assert_array_equal(opened.parts[part].labels, numbers[arrays.labels])
     with pytest.raises(InputError, match="has the class b, expected one of a, c"):
-        own.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=("a", "c"))
+        user_images.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=("a", "c"))
 
 
 def test_a_part_of_each_class_is_drawn_and_divided(photos, tmp_path):
-    whole = own.open_images(f"folder:{photos}")
-    drawn = own.open_images(f"folder:{photos}", class_fraction=0.5)
+    whole = user_images.open_images(f"folder:{photos}")
+    drawn = user_images.open_images(f"folder:{photos}", class_fraction=0.5)
     assert np.bincount(drawn.parts["train"].labels).tolist() == [4, 4]
     assert drawn.notes[-1].endswith("8 of the 16 images to train on are used, 0.5 of each class")
     assert set(files_of(drawn)) < set(files_of(whole)) and files_of(drawn) == files_of(
-        own.open_images(f"folder:{photos}", class_fraction=0.5)
+        user_images.open_images(f"folder:{photos}", class_fraction=0.5)
     )
     assert drawn.parts["test"] is not None and drawn.count("test") == 4
     labels = np.repeat(np.arange(3), (40, 20, 1))
     np.savez(tmp_path / "a.npz", train_images=noise(61, 8, 8), train_labels=labels,
              test_images=noise(3, 8, 8), test_labels=np.arange(3))  # fmt: skip
-    drawn = own.open_images(f"npz:{tmp_path / 'a.npz'}", class_fraction=0.25)
+    drawn = user_images.open_images(f"npz:{tmp_path / 'a.npz'}", class_fraction=0.25)
     labels = drawn.parts["train"].labels
     assert np.bincount(labels).tolist() == [10, 5, 1]
     config = load_config("search_imagenet")
@@ -167,7 +167,7 @@ def test_an_npz_file_may_have_its_own_splits(tmp_path):
         }
     arrays["train_labels"][0] = 1
     np.savez(tmp_path / "a.npz", **arrays)
-    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    opened = user_images.open_images(f"npz:{tmp_path / 'a.npz'}")
     assert [opened.count(part) for part in ("train", "validation", "test")] == [6, 3, 4]
     data = resized.load(opened, 8, test=True)
     np.testing.assert_array_equal(data.train_images[..., 0], arrays["train_images"])
@@ -181,7 +181,7 @@ def test_an_npz_file_may_be_kerass(tmp_path):
     }
     arrays |= {f"y_{part}": np.arange(6)[:, None] % 2 for part in ("train", "val", "test")}
     np.savez(tmp_path / "a.npz", **arrays)
-    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    opened = user_images.open_images(f"npz:{tmp_path / 'a.npz'}")
     assert [opened.count(part) for part in ("train", "validation", "test")] == [6, 6, 6]
     np.testing.assert_array_equal(opened.parts["test"].images[..., 0], arrays["x_test"])
 
@@ -190,7 +190,7 @@ def test_names_of_classes_may_be_bytes(tmp_path):
     names = np.array(["cat", "caf\xe9"])
     for given in (names, np.char.encode(names, "utf-8"), names[:, None]):
         np.savez(tmp_path / "a.npz", images=noise(8, 8, 8), labels=np.arange(8) % 2, names=given)
-        assert own.open_images(f"npz:{tmp_path / 'a.npz'}").names == ("cat", "caf\xe9")
+        assert user_images.open_images(f"npz:{tmp_path / 'a.npz'}").names == ("cat", "caf\xe9")
 
 
 @pytest.mark.parametrize("arrays, message", [
@@ -221,7 +221,7 @@ def test_names_of_classes_may_be_bytes(tmp_path):
 def test_another_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=rf"^name: .*{message}") as error:
-        own.open_images(f"npz:{tmp_path / 'a.npz'}")
+        user_images.open_images(f"npz:{tmp_path / 'a.npz'}")
     assert "\n" not in str(error.value)
 
 
@@ -229,7 +229,7 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
     for name, reason in (("a.npz", "found a text"), ("b.npz", "No such file or directory")):
         with pytest.raises(InputError) as error:
-            own.open_images(f"npz:{tmp_path / name}")
+            user_images.open_images(f"npz:{tmp_path / name}")
         assert str(error.value) == (
             f"name: cannot read {tmp_path / name} as an .npz file ({reason}), expected `images` and `labels`, or "
             "train_images, train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
@@ -239,14 +239,14 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
 def test_classes_of_an_npz_file_without_images_are_named(tmp_path):
     images, labels = noise(12, 8, 8), np.repeat([1, 2, 4], 4)
     np.savez(tmp_path / "a.npz", images=images, labels=labels)
-    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}")
+    opened = user_images.open_images(f"npz:{tmp_path / 'a.npz'}")
     assert opened.names == ("0", "1", "2", "3", "4")
     assert opened.notes[1:] == ("warning: the classes 0, 3 have no image at all",)
     names = np.array([*"abcdefghi"])
     np.savez(tmp_path / "a.npz", images=images[:4], labels=np.array([0, 0, 8, 8]), names=names)
-    assert own.open_images(f"npz:{tmp_path / 'a.npz'}").names == (*names,)
+    assert user_images.open_images(f"npz:{tmp_path / 'a.npz'}").names == (*names,)
     np.savez(tmp_path / "a.npz", images=images[:4], labels=np.array([0, 0, 8, 8]))
-    opened = own.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=tuple("0123456789"))
+    opened = user_images.open_images(f"npz:{tmp_path / 'a.npz'}", class_names=tuple("0123456789"))
     assert len(opened.names) == 10
 
 
@@ -259,7 +259,7 @@ def test_the_arrays_of_an_npz_file_are_no_arguments(tmp_path):
     config = load_config("train_folder")
     config.data.name = f"npz:{tmp_path / 'a.npz'}"
     with pytest.raises(InputError) as error:
-        training_images.open_own(config)
+        training_images.open_user_images(config)
     assert str(error.value) == (
         f"config.data.name: {tmp_path / 'a.npz'} holds images; expected `images` and `labels`, or train_images, "
         "train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
@@ -270,16 +270,16 @@ def test_no_file_is_none():
     with pytest.raises(
         InputError, match=r"^name: found npz: .*expected npz:FILE .*--data FILE\.npz"
     ):
-        own.open_images("npz:")
+        user_images.open_images("npz:")
 
 
 def test_a_damaged_image_is_named_with_the_key_that_skips_it(photos):
     damaged = photos / "dark" / "3.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    opened = own.open_images(f"folder:{photos}", test_fraction=0.1)
+    opened = user_images.open_images(f"folder:{photos}", test_fraction=0.1)
     with pytest.raises(InputError, match=rf"{damaged} cannot be read .*skip_damaged=True"):
         resized.load(opened, 8, test=True)
-    opened = own.open_images(f"folder:{photos}", skip_damaged=True)
+    opened = user_images.open_images(f"folder:{photos}", skip_damaged=True)
     assert opened.count("train") + opened.count("test") == 19
 
 
@@ -304,7 +304,7 @@ def test_the_file_that_cannot_be_opened_is_named_among_others(photos, monkeypatc
         monkeypatch.setattr(
             resized.pixels, "read_bytes", lambda p: (closed if str(p) == str(path) else real)(p)
         )
-    opened = own.open_images(f"folder:{photos}", test_fraction=0.1)
+    opened = user_images.open_images(f"folder:{photos}", test_fraction=0.1)
     with pytest.raises(InputError) as error:
         resized.load(opened, 8, test=True)
     assert str(error.value) == (
@@ -316,14 +316,14 @@ def test_the_file_that_cannot_be_opened_is_named_among_others(photos, monkeypatc
     "side, size", [(8, 8), (3, 8), (22, 24), (28, 28), (64, 64), (65, 128), (999, 128)]
 )
 def test_a_size_is_chosen(side, size):
-    assert own.image_size(side) == size
+    assert user_images.image_size(side) == size
 
 
 @pytest.mark.parametrize(
     "count, micro_batches, size", [(1, 1, 1), (8, 1, 2), (250, 1, 32), (99999, 1, 64), (8, 3, 3)]
 )
 def test_a_batch_is_chosen(count, micro_batches, size):
-    assert own.batch_size(count, micro_batches) == size
+    assert user_images.batch_size(count, micro_batches) == size
 
 
 @pytest.fixture
@@ -337,14 +337,14 @@ def gray(tmp_path):
 
 
 def test_images_are_gray_only_if_each_of_them_is(gray):
-    assert own.open_images(f"folder:{gray}").channels == 1
+    assert user_images.open_images(f"folder:{gray}").channels == 1
     Image.fromarray(noise(1, 9, 9, 3)[0]).save(gray / "b" / "057.png")
-    assert own.open_images(f"folder:{gray}").channels == 3
+    assert user_images.open_images(f"folder:{gray}").channels == 3
     for channels in (1, 3):
-        opened = own.open_images(f"folder:{gray}", channels=channels)
+        opened = user_images.open_images(f"folder:{gray}", channels=channels)
         assert resized.load(opened, 8).train_images.shape[1:] == (8, 8, channels)
     with pytest.raises(InputError, match="^channels: found 2, expected 1 .gray., 3, or 0"):
-        own.open_images(f"folder:{gray}", channels=2)
+        user_images.open_images(f"folder:{gray}", channels=2)
 
 
 def test_images_that_show_nothing_are_counted(tmp_path):
@@ -357,7 +357,7 @@ def test_images_that_show_nothing_are_counted(tmp_path):
         (tmp_path / name).mkdir()
         for index in range(5):
             Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
-    opened = own.open_images(f"folder:{tmp_path}")
+    opened = user_images.open_images(f"folder:{tmp_path}")
     line = resized.load(opened, 16, test=True).notes[-1]
     assert line == (
         "data: read as 16x16 pixels, 3 channels; 5 of 10 images are one color then, such as "
@@ -383,7 +383,7 @@ def test_channels_are_chosen_by_the_data_and_the_network(gray):
     search = load_config("search_folder")
     search.data.name = config.data.name
     assert search_images.resolve(search)[0].data.channels == 1
-    config.data.image_size = own.LARGE_FROM  # ImageNet's network
+    config.data.image_size = user_images.LARGE_FROM  # ImageNet's network
     assert training_images.resolve(config)[0].data.channels == 3
     config.data.channels = 1
     with pytest.raises(InputError, match=r"^config\.data\.channels: found 1, expected 3"):
@@ -391,9 +391,9 @@ def test_channels_are_chosen_by_the_data_and_the_network(gray):
 
 
 def test_a_set_of_tfds_is_read(tfds_dir):
-    data = resized.load(own.open_images("imagenette/320px-v2", tfds_dir), 16)
+    data = resized.load(user_images.open_images("imagenette/320px-v2", tfds_dir), 16)
     assert data.train_images.shape == (400, 16, 16, 3)
     assert np.bincount(data.train_labels).tolist() == [40] * 10 and len(data.labels) == 10
-    part = own.open_images("imagenette/320px-v2", tfds_dir, class_fraction=0.1)
+    part = user_images.open_images("imagenette/320px-v2", tfds_dir, class_fraction=0.1)
     assert np.bincount(read_labels(part.parts["train"])).tolist() == [4] * 10
     np.testing.assert_allclose(data.mean, (0.46, 0.45, 0.42), atol=0.02)
