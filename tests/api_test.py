@@ -1,5 +1,6 @@
 """`import nge_jax as nge`: the names are there, and none of them costs anything before it is used."""
 
+import json
 import pydoc
 import re
 import sys
@@ -16,6 +17,8 @@ NAMES = re.findall(
     r"^    from .* import \w+ as (\w+)", Path(nge.__file__).read_text(), re.MULTILINE
 )
 TOUR = ROOT / "docs" / "tour.ipynb"
+# Two parts of a path from the root. A page's address and a closed tag are none.
+ABSOLUTE_PATH = re.compile(r"(?<![\w./<~])/\w[\w.-]*/|\b[A-Z]:\\")
 
 
 def test_importing_the_package_loads_no_jax_and_no_tensorflow(python):
@@ -99,6 +102,29 @@ def test_the_help_of_a_task_shows_what_runs_it(task):
     functions = text.partition("FUNCTIONS")[2]
     assert "    run(config: " in functions and "    summary(config: " in functions
     assert "Result(builtins.tuple)" in text.partition("CLASSES")[2]
+
+
+def test_the_tour_is_stored_with_the_outputs_of_a_single_pass():
+    cells = [c for c in json.loads(TOUR.read_text())["cells"] if c["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    assert all(cell["outputs"] for cell in cells)
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    kinds = [
+        kind for output in outputs for kind in (output["output_type"], *output.get("data", ()))
+    ]
+    assert {"image/svg+xml", "image/png"} <= {*kinds} and "error" not in kinds
+    assert len(TOUR.read_bytes()) < 500_000
+
+
+def test_the_outputs_of_the_tour_name_no_folder_of_a_machine():
+    assert all(map(ABSOLUTE_PATH.search, ("only=/tmp/runs", "'/root/runs'", "file:/home/me/runs")))
+    assert not ABSOLUTE_PATH.search("<g></g> http://www.w3.org/2000/svg runs/tour/report.html")
+    for cell in json.loads(TOUR.read_text())["cells"]:
+        for output in cell.get("outputs", ()):
+            texts = {"text": output.get("text", "")} | output.get("data", {})
+            texts.pop("image/png", None)  # base64 has slashes anywhere
+            for text in map("".join, texts.values()):
+                assert ABSOLUTE_PATH.findall(text) == [], text[:200]
 
 
 @pytest.mark.whole
