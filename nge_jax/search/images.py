@@ -27,10 +27,10 @@ def open_user_images(config: ConfigDict) -> UserImages:
     """Opens a user's own images; reads only their sizes and colors.
 
     Raises:
-      InputError: there is no such data set, or it is refused.
+      InputError: there is no such data set, it has one class, or it is refused.
     """
     with arguments_as(**DATA_KEYS):
-        return user_images.open_images(
+        images = user_images.open_images(
             config.data.name,
             config.data.dir,
             skip_damaged=config.data.skip_damaged,
@@ -39,6 +39,9 @@ def open_user_images(config: ConfigDict) -> UserImages:
             class_fraction=config.data.class_fraction,
             channels=config.data.channels,
         )
+        if len(images.names) < 2:
+            raise ArgumentError("name", f"{config.data.name} has one class, expected two or more")
+    return images
 
 
 def describe(

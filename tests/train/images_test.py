@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from nge_jax.data import choose
 from nge_jax.data.user_images import Arrays, UserImages
@@ -62,6 +63,20 @@ def test_devices_that_do_not_divide_a_batch_are_named_with_those_that_do(task, m
     message = f"^config.{task}.batch_size: 3 devices do not divide a batch of {size}, expected a multiple of 3; "
     with pytest.raises(InputError, match=message + ".* goes on with 1 or 2 of the devices$"):
         check(config)
+
+
+@pytest.mark.parametrize(
+    ("task", "open_images"),
+    (("search", search_images.open_user_images), ("train", train_images.open_source)),
+)
+def test_one_class_is_refused(task, open_images, tmp_path):
+    (tmp_path / "ant").mkdir()
+    for number in range(8):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"ant/{number}.png")
+    config = load_config(f"{task}_folder", "smoke")
+    differ(config, {"data.name": f"folder:{tmp_path}", "data.channels": 3})
+    with pytest.raises(InputError, match="^config.data.name: .* has one class, expected two or"):
+        open_images(config)
 
 
 def test_micro_batches_count_too(monkeypatch):
