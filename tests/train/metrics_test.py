@@ -11,6 +11,7 @@ from nge_jax.errors import InputError
 from nge_jax.networks import transfer
 from nge_jax.report import confusion as report_confusion
 from nge_jax.report import train as train_report
+from nge_jax.settings.checks import check_complete
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import images as training_images
@@ -81,7 +82,7 @@ def test_balanced_weights_make_classes_count_alike(tmp_path):
     with pytest.raises(
         InputError, match="train.class_weights: found 'balance', expected one of none"
     ):
-        train_build.check(config)
+        check_complete(config, "train")
 
 
 def test_a_network_that_begins_with_another_has_its_weights(run, tmp_path, monkeypatch):
