@@ -15,6 +15,7 @@ from nge_jax.errors import InputError
 from nge_jax.runtime import loop
 from nge_jax.runtime.loop import State, Task
 from nge_jax.settings import configs
+from nge_jax.settings.checks import check_complete
 from nge_jax.workdir import artifacts, lock
 from nge_jax.workdir import folder as workdir
 
@@ -33,7 +34,6 @@ class Kind(NamedTuple):
 
     Attributes:
       name: "search", "train" or "segment", as in config.task.
-      check_complete: `config -> None`, refuses a config that lacks a key.
       resolve: `(config, path) -> (config, images)`, chooses the values that the config leaves open. The run in the
         workdir `path` decides them, or else the data. `images` are a user's own, if they had to be opened.
       check: `config -> None`, refuses values that are wrong with every data set.
@@ -54,7 +54,6 @@ class Kind(NamedTuple):
     """
 
     name: str
-    check_complete: Callable[[Any], None]
     resolve: Callable[[ConfigDict, Path | None], tuple[ConfigDict, Any]]
     check: Callable[[ConfigDict], None]
     check_devices: Callable[[ConfigDict], None]
@@ -87,7 +86,7 @@ def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = F
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    kind.check_complete(config)
+    check_complete(config, kind.name)
     path = workdir.expand(path)
     with lock.held(path):
         config, images = kind.resolve(config, None if overwrite else path)
@@ -108,7 +107,7 @@ def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDi
     Raises:
       InputError: the config is refused, or the workdir holds a run of another config.
     """
-    kind.check_complete(config)
+    check_complete(config, kind.name)
     config, images = kind.resolve(config, path)
     kind.check(config)
     if not artifacts.is_exported(path):

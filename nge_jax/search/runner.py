@@ -265,7 +265,6 @@ def summary(config: ConfigDict) -> str:
 
 KIND = run_task.Kind(
     name="search",
-    check_complete=lambda config: check_complete(config, "search"),
     resolve=search_images.resolve,
     check=search_checks.check,
     check_devices=search_checks.check_devices,

@@ -164,7 +164,6 @@ def summary(config: ConfigDict) -> str:
 
 KIND = run_task.Kind(
     name="segment",
-    check_complete=lambda config: check_complete(config, "segment"),
     resolve=lambda config, path: (config, None),
     check=segment_build.check,
     check_devices=segment_build.check_devices,

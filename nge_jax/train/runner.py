@@ -218,7 +218,6 @@ def summary(config: ConfigDict) -> str:
 
 KIND = run_task.Kind(
     name="train",
-    check_complete=lambda config: check_complete(config, "train"),
     resolve=training_images.resolve,
     check=train_build.check,
     check_devices=train_build.check_devices,
