@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nge_jax.devices import parallel
+from nge_jax.runtime import task
 from nge_jax.search import runner as search_runner
 from nge_jax.segment import runner as segment_runner
 from nge_jax.train import runner as train_runner
@@ -53,7 +54,7 @@ def test_runs_compute_in_32_bits_whatever_jax_is_told(function, tmp_path, monkey
     def stop(*_):
         raise Stop(jnp.zeros(()).dtype)
 
-    monkeypatch.setattr(f"{function.__module__}.check_complete", stop)
+    monkeypatch.setattr(task, "check_complete", stop)  # each function asks it first
     with jax.enable_x64(True):
         with pytest.raises(Stop, match="^float32$"):
             function(None, tmp_path / "run")
