@@ -38,11 +38,11 @@ def make_config(
 
     Args:
       settings: the stated values, plain or `Stated`, by whole names of keys; "task" is among them.
-      words, variants, file: see `apply_words`.
+      words, variants, file: see `find_differences`.
       rules: they are applied after the words, in this order.
 
     Raises:
-      InputError: there is no such key for the config's task and data, or `apply_words` refuses the words.
+      InputError: there is no such key for the config's task and data, or `find_differences` refuses the words.
     """
     stated = {name: v.value if isinstance(v, Stated) else v for name, v in settings.items()}
     task = stated.get("task")
@@ -59,7 +59,7 @@ def make_config(
         if group is None:
             group = config[key.group] = ConfigDict()
         group[name.rpartition(".")[2]] = stated.get(name, key.default)
-    apply_words(config, words, variants, file)
+    differ(config, find_differences(words, variants, file))
     for rule in rules:
         differ(config, rule(flatten(config.to_dict())))
     return config
@@ -77,11 +77,10 @@ def words_for(name: str) -> dict[str, Differences]:
     return {word: {name: word} for word in key.choices}
 
 
-def apply_words(config: ConfigDict, words: str, variants: Variants, file: str) -> ConfigDict:
-    """Returns the config with the variants that `words` names, in the order of the tables.
+def find_differences(words: str, variants: Variants, file: str) -> Differences:
+    """Returns the keys that the variants in `words` change; later tables prevail.
 
     Args:
-      config: the config without variants; it is changed.
       words: names of variants, joined by commas in any order; "" names none.
       variants: see `Variants`.
       file: the config's file, for messages.
@@ -90,6 +89,7 @@ def apply_words(config: ConfigDict, words: str, variants: Variants, file: str) -
       InputError: an unknown word, or two of one table.
     """
     given, name = words.split(",") if words else [], Path(file).name
+    differences: dict[str, Any] = {}
     known = [word for table in variants for word in table]
     for word in given:
         if word not in known:
@@ -100,5 +100,5 @@ def apply_words(config: ConfigDict, words: str, variants: Variants, file: str) -
         if len(chosen) > 1:
             raise InputError(f"{name}: {words!r} names two of {', '.join(table)}")
         for word in chosen:
-            differ(config, table[word])
-    return config
+            differences |= table[word]
+    return differences
