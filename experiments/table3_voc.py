@@ -31,9 +31,8 @@ def size(training: Run) -> str:
         return tables.ABSENT
     spec = dataset_spec.read(training.workdir)
     genotype = artifacts.read_genotype(training.workdir / artifacts.GENOTYPE)
-    model = train_model.make_segmentation_network(
-        runs.configuration(training), genotype, len(spec.labels)
-    )
+    config = runs.configuration(training)
+    model = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     return f"{cost.model_cost(model, spec.shape).parameters / 1e6:.2f} M"
 
 

@@ -86,6 +86,11 @@ class SgdNumbers(NamedTuple):
     clip_norm: Any
 
 
+def sgd_numbers(settings: Mapping[str, Any]) -> SgdNumbers:
+    """Takes the numbers from a config's group `weights`, by their names."""
+    return SgdNumbers(*(float(settings[name]) for name in SgdNumbers._fields))
+
+
 def sgd(
     learning_rate: optax.ScalarOrSchedule, *, momentum: Any, weight_decay: Any, clip_norm: Any
 ) -> optax.GradientTransformation:

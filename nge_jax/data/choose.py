@@ -9,14 +9,9 @@ from ml_collections import ConfigDict
 from nge_jax.console import banner
 from nge_jax.data import user_images
 from nge_jax.data.user_images import UserImages
-from nge_jax.settings.configs import differ, left_open
+from nge_jax.settings import keys
+from nge_jax.settings.configs import differ, flatten
 from nge_jax.workdir import folder as workdir
-
-
-def sizes_are_known(config: ConfigDict) -> bool:
-    """Whether the sizes of a network are known without the images: of a set of TFDS, where only channels are open."""
-    on_disk = config.data.name.startswith((user_images.FOLDER, user_images.NPZ))
-    return not on_disk and set(left_open(config)) <= {"data.channels"}
 
 
 def resolve(
@@ -24,6 +19,8 @@ def resolve(
     path: Path | None,
     open_images: Callable[[ConfigDict], UserImages],
     choose: Callable[[ConfigDict, UserImages], Mapping[str, Any]],
+    *,
+    only_sizes: bool = False,
 ) -> tuple[ConfigDict, UserImages | None]:
     """Decides on the open values of a config, and says so.
 
@@ -32,6 +29,8 @@ def resolve(
       path: the workdir, if a run in it is to go on; that run's values hold.
       open_images: opens the images.
       choose: `(config, images) -> {key: value}` for the values that are still open.
+      only_sizes: whether the sizes of a network are all that is asked. TFDS knows those of its sets, except for the
+        channels, so that images of such a set need not be opened; the channels then stay open.
 
     Returns:
       The config without open values, and the images where they had to be opened.
@@ -39,7 +38,9 @@ def resolve(
     Raises:
       InputError: the workdir's record cannot be read, or `open_images` refuses the images.
     """
-    if not (names := left_open(config)):
+    names = keys.left_open(flatten(config.to_dict()))
+    is_on_disk = config.data.name.startswith((user_images.FOLDER, user_images.NPZ))
+    if not names or (only_sizes and not is_on_disk and names == ["data.channels"]):
         return config, None
     images = open_images(config)
     config = config.copy_and_resolve_references()

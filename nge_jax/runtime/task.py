@@ -1,10 +1,12 @@
 """A run from the config to the report. A search, a training and a segmentation go through the same twelve steps."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
@@ -36,8 +38,8 @@ class Kind(NamedTuple):
       name: "search", "train" or "segment", as in config.task.
       resolve: `(config, path) -> (config, images)`, chooses the values that the config leaves open. The run in the
         workdir `path` decides them, or else the data. `images` are a user's own, if they had to be opened.
-      check: `config -> None`, refuses values that are wrong with every data set.
-      check_devices: `config -> None`, refuses a batch that this machine's devices do not divide.
+      check: `(config, devices) -> None`, refuses values that are wrong with every data set, and a batch that so many
+        devices do not divide; None: no batch is divided.
       members: `(values, path) -> {folder: values}` of several runs in one workdir; empty for a single run.
       open: `(config, images) -> data`, reads the data set.
       recognize: `(config, data, path) -> data`, checks that the data are the data of the workdir's run.
@@ -55,8 +57,7 @@ class Kind(NamedTuple):
 
     name: str
     resolve: Callable[[ConfigDict, Path | None], tuple[ConfigDict, Any]]
-    check: Callable[[ConfigDict], None]
-    check_devices: Callable[[ConfigDict], None]
+    check: Callable[[ConfigDict, int | None], None]
     members: Callable[[Values, Path], Mapping[Path, Values]]
     open: Callable[[ConfigDict, Any], Data]
     recognize: Callable[[ConfigDict, Data, Path], Data]
@@ -90,12 +91,25 @@ def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = F
     path = workdir.expand(path)
     with lock.held(path):
         config, images = kind.resolve(config, None if overwrite else path)
-        kind.check(config)
-        kind.check_devices(config)
+        kind.check(config, jax.device_count())
         values = configs.to_values(config)
         folders = {path: values, **kind.members(values, path)}
         with _all_held(folders, path, overwrite=overwrite):
-            return _run(kind, config, images, path, folders, overwrite=overwrite)
+            banner.show(banner.device())
+            with waiting("reading the data"):
+                data = kind.open(config, images)
+            banner.show_notes(data.notes)
+            if not overwrite:
+                data = kind.recognize(config, data, path)
+            compute = functools.partial(
+                loop.run,
+                checkpoint_every_steps=config.run.checkpoint_every_steps,
+                keep_checkpoints=config.run.keep_checkpoints,
+                steps_per_dispatch=config.run.steps_per_dispatch,
+                skip_nonfinite=config.run.skip_nonfinite,
+            )
+            plan = kind.build(config, data)
+            return _run(kind, plan, compute, path, folders, overwrite=overwrite)
 
 
 def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDict, Any]:
@@ -109,7 +123,7 @@ def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDi
     """
     check_complete(config, kind.name)
     config, images = kind.resolve(config, path)
-    kind.check(config)
+    kind.check(config, None)
     if not artifacts.is_exported(path):
         workdir.check(path, configs.to_values(config), overwrite=False)
     return config, images
@@ -117,30 +131,22 @@ def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDi
 
 def _run(
     kind: Kind,
-    config: ConfigDict,
-    images: Any,
+    plan: Plan,
+    compute: Callable[[Task, Path], State],
     path: Path,
     folders: Mapping[Path, Values],
     *,
     overwrite: bool,
 ) -> Any:
-    """Runs a task of a resolved and checked config in a workdir that this process holds."""
-    banner.show(banner.device())
-    with waiting("reading the data"):
-        data = kind.open(config, images)
-    banner.show_notes(data.notes)
-    goes_on = not overwrite and workdir.has_checkpoints(path)
-    if not overwrite:
-        data = kind.recognize(config, data, path)
-    plan, loop_settings = kind.build(config, data), configs.loop_settings(config)
-    start = kind.begin(plan, path, goes_on)
+    """Runs a plan in a workdir that this process holds, from the first file to the report; `compute` is the loop."""
+    start = kind.begin(plan, path, not overwrite and workdir.has_checkpoints(path))
     _begin_folders(folders, path, kind.files(plan), overwrite=overwrite)
 
     banner.show(*kind.describe(plan), banner.TO_STOP)
     with waiting(f"making {kind.parts}"):
         task = kind.make_task(plan, path, start)
     banner.show(*kind.describe_state(plan, task.state))
-    state = loop.run(task, path, **loop_settings)
+    state = compute(task, path)
     # This frees the images on the devices. Choosing a cell may put them there again.
     del task, start
     result = kind.conclude(plan, state, path)

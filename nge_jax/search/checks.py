@@ -3,7 +3,6 @@
 `settings.checks.check_complete` has checked each value by itself before.
 """
 
-import jax
 from ml_collections import ConfigDict
 
 from nge_jax.data import small
@@ -12,8 +11,12 @@ from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
 
 
-def check(config: ConfigDict) -> None:
+def check(config: ConfigDict, devices: int | None = None) -> None:
     """Refuses values that are wrong with every data set.
+
+    Args:
+      config: a complete config of a search.
+      devices: the number of devices that divide a batch; None: no batch is divided.
 
     Raises:
       InputError: names the key.
@@ -27,11 +30,8 @@ def check(config: ConfigDict) -> None:
             configs.find_config(config.search.train_config)
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
-
-
-def check_devices(config: ConfigDict) -> None:
-    """Raises InputError where this machine's devices do not divide a batch."""
-    checks.divides_among("search.batch_size", config.search.batch_size, jax.device_count())
+    if devices is not None:
+        checks.divides_among("search.batch_size", config.search.batch_size, devices)
 
 
 def _check_strategy(config: ConfigDict) -> None:

@@ -71,9 +71,11 @@ def describe(
     return (size, size, config.data.channels or found.channels), found.num_classes
 
 
-def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, UserImages | None]:
+def resolve(
+    config: ConfigDict, path: Path | None = None, *, only_sizes: bool = False
+) -> tuple[ConfigDict, UserImages | None]:
     """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(config, path, open_user_images, _choose)
+    return choose.resolve(config, path, open_user_images, _choose, only_sizes=only_sizes)
 
 
 def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:

@@ -24,7 +24,7 @@ from nge_jax import cost
 from nge_jax.console import banner
 from nge_jax.console.progress import waiting
 from nge_jax.cost import parts_table
-from nge_jax.data import choose, small
+from nge_jax.data import small
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.spec import LARGE
 from nge_jax.data.user_images import UserImages
@@ -246,8 +246,7 @@ def summary(config: ConfigDict) -> str:
       InputError: the config or the data is refused.
     """
     check_complete(config, "search")
-    known = choose.sizes_are_known(config)
-    config, images = (config, None) if known else search_images.resolve(config)
+    config, images = search_images.resolve(config, only_sizes=True)
     search_checks.check(config)
     shape, classes = search_images.describe(config, images)
     space = SPACES[config.search.space]
@@ -267,7 +266,6 @@ KIND = run_task.Kind(
     name="search",
     resolve=search_images.resolve,
     check=search_checks.check,
-    check_devices=search_checks.check_devices,
     members=several_task.settings_of_members,
     open=_open,
     recognize=_recognize,

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 
-import jax
 from ml_collections import ConfigDict
 
 from nge_jax.data.source import Source, segmented
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.optim import Linear
+from nge_jax.optim import Linear, sgd_numbers
 from nge_jax.segment.plan import Segmentation
 from nge_jax.settings import checks, configs
-from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train.arguments import ProgramArguments
-from nge_jax.train.model import make_segmentation_network
+from nge_jax.train.model import make_network
 
 
 def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Source:
@@ -48,29 +46,28 @@ def open_source(config: ConfigDict, labels: Sequence[str] | None = None) -> Sour
     )
 
 
-def count_classes(config: ConfigDict) -> int:
-    """Counts the classes that a config's devkit lists; VOC's 21 if there is no devkit, or if it lists none.
+def count_classes(folder: str) -> int:
+    """Counts the classes that the devkit in a folder lists; VOC's 21 if there is no devkit, or if it lists none.
 
     Raises:
       InputError: the file with the classes' names is refused.
     """
-    root = devkit.look_for(config.data.devkit) if config.data.devkit else None
+    root = devkit.look_for(folder) if folder else None
     names = devkit.own_classes(root) if root is not None else None
     return len(devkit.CLASSES if names is None else names)
 
 
-def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> Segmentation:
+def build(config: ConfigDict, source: Source, cells: Genotype) -> Segmentation:
     """Makes the plan of a segmentation's training.
 
     Args:
       config: a config that `check` accepts.
       source: the images.
-      cells: the backbone's cells; None: the cells that the config names.
+      cells: the backbone's cells.
     """
-    cells = genotype.load(config.genotype) if cells is None else cells
     arguments = ProgramArguments(
         rate=Linear(float(config.weights.learning_rate), 0.0, config.train.steps),
-        weights=train_build.make_sgd_numbers(config),
+        weights=sgd_numbers(config.weights),
         steps_per_epoch=source.examples["train"] // config.train.batch_size,
     )
     return Segmentation(
@@ -78,7 +75,7 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
         data_name="PASCAL VOC",
         seed=config.seed,
         source=source,
-        model=make_segmentation_network(config, cells, len(source.spec.labels)),
+        model=make_network(config, cells, source.spec.kind, len(source.spec.labels)),
         arguments=arguments,
         power=config.weights.power,
         accumulate=config.train.accumulate,
@@ -92,16 +89,34 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
     )
 
 
-def check(config: ConfigDict) -> None:
-    """Raises InputError if values do not go together with any data."""
+def check(config: ConfigDict, devices: int | None = None) -> None:
+    """Refuses values that are wrong with every data set.
+
+    Args:
+      config: a complete config of a segmentation.
+      devices: the number of devices that divide a batch; None: no batch is divided.
+
+    Raises:
+      InputError: names the key.
+    """
     stride, rates = config.network.output_stride, tuple(config.network.rates)
     if len(set(rates)) < len(rates):
         raise InputError(f"config.network.rates: found {rates}, expected different numbers")
     _check_size("data.crop", config.data.crop, stride)
     _check_size("data.test_size", config.data.test_size, stride)
     # A pixel has three bytes of colors and one of the mask.
-    batch_bytes = 4 * config.data.crop**2 * config.train.batch_size
-    train_build.check_memory(config, batch_bytes, 4 * config.data.test_size**2)
+    train_build.check_memory(
+        config.run.steps_per_dispatch,
+        config.run.eval_batch_size,
+        batch_bytes=4 * config.data.crop**2 * config.train.batch_size,
+        image_bytes=4 * config.data.test_size**2,
+    )
+    if devices is not None:
+        batch_size, micro_batches = config.train.batch_size, config.train.accumulate
+        checks.divides_among("train.batch_size", batch_size, devices, micro_batches)
+        if config.network.image_pooling:
+            parts = micro_batches * (1 if config.train.sync_batch_norm else devices)
+            _check_pooling(batch_size, micro_batches, parts)
 
 
 def _check_size(key, size, stride):
@@ -113,14 +128,13 @@ def _check_size(key, size, stride):
         )
 
 
-def check_devices(config: ConfigDict) -> None:
-    """Raises InputError if this machine's devices divide a batch into unequal or too small parts."""
-    devices, micro_batches = jax.device_count(), config.train.accumulate
-    batch_size = config.train.batch_size
-    checks.divides_among("train.batch_size", batch_size, devices, micro_batches)
-    # An image's mean is a single pixel. Normalized by the statistics of that image alone, it would be 0.
-    together = batch_size // micro_batches // (1 if config.train.sync_batch_norm else devices)
-    if config.network.image_pooling and together < 2:
+def _check_pooling(batch_size: int, micro_batches: int, parts: int) -> None:
+    """Refuses a batch whose `parts`, each normalized by itself, have one image.
+
+    An image's mean is a single pixel. Normalized by the statistics of that image alone, it would be 0.
+    """
+    together = batch_size // parts
+    if together < 2:
         key = "train.accumulate" if micro_batches > 1 else "train.batch_size"
         raise InputError(
             f"config.{key}: found {micro_batches if micro_batches > 1 else batch_size}, expected 2 or more images "

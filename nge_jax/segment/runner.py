@@ -4,14 +4,13 @@ The workdir begins as a training's workdir does. The network and its test at the
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
-from nge_jax.cost import model_cost, network_table
-from nge_jax.data import spec as dataset_spec
-from nge_jax.data.source import Source
+from nge_jax.cost import network_table
+from nge_jax.data.spec import MASKS
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import arguments_as
@@ -29,9 +28,10 @@ from nge_jax.train import model as train_model
 from nge_jax.train import runner as train_runner
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
+from nge_jax.train.plan import Inputs
+from nge_jax.train.runner import sizes as sizes
 from nge_jax.train.step import TrainState
-from nge_jax.workdir import artifacts, metrics_log
-from nge_jax.workdir.artifacts import Size
+from nge_jax.workdir import artifacts
 
 
 class SegmentationResult(NamedTuple):
@@ -69,10 +69,10 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
     return run_task.run(KIND, config, path, overwrite=overwrite)
 
 
-def _open(config: ConfigDict, images: Any) -> Source:
+def _open(config: ConfigDict, images: None) -> Inputs:
     del images  # a config of a segmentation leaves no values open
-    genotype.load(config.genotype)  # refuses a wrong genotype before images are read
-    return segment_build.open_source(config)
+    cells = genotype.load(config.genotype)  # refuses a wrong genotype before images are read
+    return Inputs(segment_build.open_source(config), cells)
 
 
 def _begin(segmentation: Segmentation, path: Path, goes_on: bool) -> Variables | None:
@@ -109,26 +109,7 @@ def report(path: str | Path) -> Path:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a segmentation writes.
     """
-    path = Path(path)
-    network_sizes = sizes(path)
-    artifacts.write_sizes(path, network_sizes)
-    page = segment_report.write_segment_report(path, network_sizes)
-    metrics_log.show_pictures(path)
-    return page
-
-
-def sizes(path: Path) -> list[Size]:
-    """Counts the parameters and multiply-adds of the trained network.
-
-    Raises:
-      InputError, GenotypeError: a file is missing or is not what a segmentation writes.
-    """
-    config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
-    cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
-    spec = dataset_spec.read(path)
-    model = train_model.make_segmentation_network(config, cells, len(spec.labels))
-    parameters, multiply_adds = model_cost(model, spec.shape)
-    return [(config.genotype, parameters, multiply_adds)]
+    return train_runner.report_by(segment_report.write_segment_report, path)
 
 
 @in_32_bits
@@ -156,8 +137,8 @@ def summary(config: ConfigDict) -> str:
     """
     check_complete(config, "segment")
     segment_build.check(config)
-    cells, classes = genotype.load(config.genotype), segment_build.count_classes(config)
-    model = train_model.make_segmentation_network(config, cells, classes)
+    cells, classes = genotype.load(config.genotype), segment_build.count_classes(config.data.devkit)
+    model = train_model.make_network(config, cells, MASKS, classes)
     shape = (config.data.test_size, config.data.test_size, 3)
     return network_table(f"{config.genotype} as DeepLabv3's backbone", model, shape)
 
@@ -166,11 +147,10 @@ KIND = run_task.Kind(
     name="segment",
     resolve=lambda config, path: (config, None),
     check=segment_build.check,
-    check_devices=segment_build.check_devices,
     members=lambda values, path: {},
     open=_open,
     recognize=train_runner.recognize,
-    build=segment_build.build,
+    build=lambda config, inputs: segment_build.build(config, *inputs),
     begin=_begin,
     files=train_runner.make_files,
     describe=train_runner.describe,

@@ -173,21 +173,6 @@ def has_user_images(config: ConfigDict) -> bool:
     return keys.kind_of_data(flatten(config.to_dict())) == USER
 
 
-def left_open(config: ConfigDict) -> list[str]:
-    """Lists the keys that a config leaves to a user's own images."""
-    return keys.left_open(flatten(config.to_dict()))
-
-
-def loop_settings(config: ConfigDict) -> dict[str, int]:
-    """Returns what a checked config tells `loop.run`."""
-    return {
-        "checkpoint_every_steps": config.run.checkpoint_every_steps,
-        "keep_checkpoints": config.run.keep_checkpoints,
-        "steps_per_dispatch": config.run.steps_per_dispatch,
-        "skip_nonfinite": config.run.skip_nonfinite,
-    }
-
-
 def differ(config: ConfigDict, differences: Differences) -> None:
     """Gives keys of a config other values.
 

@@ -4,13 +4,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from nge_jax import optim
 from nge_jax.data import small
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
-from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp
+from nge_jax.optim import Cosine, Linear, WarmedUp
 from nge_jax.settings import checks, configs
-from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import images as training_images
 from nge_jax.train.arguments import DropPath, ProgramArguments
@@ -21,39 +21,27 @@ from nge_jax.train.step import Recipe
 DECAYS = {"cosine": Cosine, "linear": lambda rate, steps: Linear(rate, 0.0, steps)}
 
 
-def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> Training:
+def build(config: ConfigDict, source: Source, cells: Genotype) -> Training:
     """Makes the plan of a training.
 
     Args:
       config: a config that `check` accepts.
       source: the images.
-      cells: the network's cells; None: the cells that the config names.
+      cells: the network's cells.
 
     Raises:
-      InputError, GenotypeError: the config has more steps than are counted, or names no cell.
+      InputError: the config has more steps than are counted.
     """
-    cells = genotype.load(config.genotype) if cells is None else cells
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
     checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
-    recipe = Recipe(
-        auxiliary_weight=config.train.auxiliary_weight,
-        label_smoothing=config.train.label_smoothing,
-        flip=config.data.flip,
-        mean=source.spec.mean,
-        std=source.spec.std,
-        accumulate=config.train.accumulate,
-        skip_nonfinite=config.run.skip_nonfinite > 0,
-        class_weights=_class_weights(config, source),
-        **_augmentation(config, source),
-    )
     return Training(
         genotype=config.genotype,
         data_name=config.data.name,
         seed=config.seed,
         source=source,
         model=make_network(config, cells, source.spec.kind, len(source.spec.labels)),
-        recipe=recipe,
+        recipe=make_recipe(config, source),
         arguments=make_arguments(config, steps_per_epoch),
         total_steps=config.train.epochs * steps_per_epoch,
         batch_size=config.train.batch_size,
@@ -61,6 +49,29 @@ def build(config: ConfigDict, source: Source, cells: Genotype | None = None) -> 
         skip_nonfinite=config.run.skip_nonfinite,
         init_from=config.init_from,
         settings=configs.to_values(config),
+    )
+
+
+def make_recipe(config: ConfigDict, source: Source) -> Recipe:
+    """Collects the constants of the program."""
+    recipe = Recipe(
+        auxiliary_weight=config.train.auxiliary_weight,
+        label_smoothing=config.train.label_smoothing,
+        pad=0,
+        flip=config.data.flip,
+        cutout=0,
+        mean=source.spec.mean,
+        std=source.spec.std,
+        accumulate=config.train.accumulate,
+        skip_nonfinite=config.run.skip_nonfinite > 0,
+        class_weights=_class_weights(source) if config.train.class_weights != "none" else None,
+    )
+    if source.spec.kind != SMALL:
+        return recipe._replace(jitter=tuple(config.data.jitter))
+    return recipe._replace(
+        pad=config.data.pad,
+        cutout=config.data.cutout,
+        alternate_flip=training_images.read_settings(config).alternate_flip,
     )
 
 
@@ -76,18 +87,9 @@ def make_arguments(config: ConfigDict, steps_per_epoch: int) -> ProgramArguments
     drop_path = float(config.train.drop_path)
     return ProgramArguments(
         rate=rate,
-        weights=make_sgd_numbers(config),
+        weights=optim.sgd_numbers(config.weights),
         steps_per_epoch=steps_per_epoch,
         drop_path=DropPath(drop_path, total_steps) if drop_path else None,
-    )
-
-
-def make_sgd_numbers(config: ConfigDict) -> SgdNumbers:
-    """Collects the numbers of the weights' optimizer, except for the rate."""
-    return SgdNumbers(
-        momentum=float(config.weights.momentum),
-        weight_decay=float(config.weights.weight_decay),
-        clip_norm=float(config.weights.clip_norm),
     )
 
 
@@ -101,57 +103,62 @@ def make_rate(
     return WarmedUp(Linear(peak / warmup_steps - peak, peak, warmup_steps - 1), falling)
 
 
-def _class_weights(config: ConfigDict, source: Source) -> tuple[float, ...] | None:
-    """Returns each class's weight in the loss: the inverse of its number of images, scaled so that the mean is 1.
-
-    Returns None if the config asks for no weights.
-    """
-    if config.train.class_weights == "none":
-        return None
+def _class_weights(source: Source) -> tuple[float, ...]:
+    """Returns each class's weight in the loss: the inverse of its number of images, scaled so that the mean is 1."""
     counts = np.bincount(source.train_labels(), minlength=len(source.spec.labels))
     present = counts > 0
     weights = counts.sum() / (present.sum() * np.where(present, counts, 1))
     return tuple(np.where(present, weights, 0.0).tolist())
 
 
-def check(config: ConfigDict) -> None:
-    """Raises InputError if values do not go together with any data set."""
+def check(config: ConfigDict, devices: int | None = None) -> None:
+    """Refuses values that are wrong with every data set.
+
+    Args:
+      config: a complete config of a training.
+      devices: the number of devices that divide a batch; None: no batch is divided.
+
+    Raises:
+      InputError: names the key.
+    """
     if config.train.warmup_epochs >= config.train.epochs:
         raise InputError(
             f"config.train.warmup_epochs: found {config.train.warmup_epochs}, "
             f"expected 0 or more and less than the {config.train.epochs} epochs"
         )
-    if training_images.alternates(config) and not config.data.flip:
+    if training_images.read_settings(config).alternate_flip and not config.data.flip:
         raise InputError(
             "config.data.alternate_flip: found True, expected False where data.flip is"
         )
     if config.data.name not in small.NUM_CLASSES:
         image_bytes = 3 * config.data.image_size**2
-        check_memory(config, image_bytes * config.train.batch_size, image_bytes)
+        check_memory(
+            config.run.steps_per_dispatch,
+            config.run.eval_batch_size,
+            batch_bytes=image_bytes * config.train.batch_size,
+            image_bytes=image_bytes,
+        )
+    if devices is not None:
+        batch_size, micro_batches = config.train.batch_size, config.train.accumulate
+        checks.divides_among("train.batch_size", batch_size, devices, micro_batches)
 
 
-def check_devices(config: ConfigDict) -> None:
-    """Raises InputError if this machine's devices and the micro-batches do not divide a batch."""
-    checks.divides_among(
-        "train.batch_size", config.train.batch_size, jax.device_count(), config.train.accumulate
-    )
+def check_memory(
+    steps_per_dispatch: int, eval_batch_size: int, *, batch_bytes: int, image_bytes: int
+) -> None:
+    """Refuses more images at once than fit in this machine's memory, for data that is read during the training.
 
+    Args:
+      steps_per_dispatch, eval_batch_size: the keys of the group `run`.
+      batch_bytes: the bytes of a batch of the training, over all processes.
+      image_bytes: the bytes of an image of the test.
 
-def check_memory(config: ConfigDict, batch_bytes: int, image_bytes: int) -> None:
-    """Refuses more images at once than fit in this machine's memory, for data that is read during the training."""
-    steps, count = config.run.steps_per_dispatch, config.run.eval_batch_size
+    Raises:
+      InputError: names the key.
+    """
     process_bytes = max(1, batch_bytes // jax.process_count())
-    checks.fits_in_memory(
-        "run.steps_per_dispatch", steps, process_bytes, "the images of a dispatch"
-    )
-    checks.fits_in_memory("run.eval_batch_size", count, image_bytes, "the images of a batch")
-
-
-def _augmentation(config: ConfigDict, source: Source) -> dict:
-    if source.spec.kind == SMALL:
-        return {
-            "pad": config.data.pad,
-            "cutout": config.data.cutout,
-            "alternate_flip": training_images.alternates(config),
-        }
-    return {"pad": 0, "cutout": 0, "jitter": tuple(config.data.jitter)}
+    for key, value, bytes_each, what in (
+        ("steps_per_dispatch", steps_per_dispatch, process_bytes, "the images of a dispatch"),
+        ("eval_batch_size", eval_batch_size, image_bytes, "the images of a batch"),
+    ):
+        checks.fits_in_memory(f"run.{key}", value, bytes_each, what)

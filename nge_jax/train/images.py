@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -37,9 +37,88 @@ DATA_KEYS = {
 MEAN_SAMPLE = 1024
 
 
-def resolve(config: ConfigDict, path: Path | None = None) -> tuple[ConfigDict, UserImages | None]:
+class ImageSettings(NamedTuple):
+    """The settings that say which images a training reads, how it divides them, and what they have to suit.
+
+    A field with a default stands for a key that some kinds of data lack.
+
+    Attributes:
+      seed: the run's seed; decides which images `validation` holds out.
+      is_user_data: whether the images are a user's own, see `keys.kind_of_data`.
+      has_large_stem: whether ImageNet's network is trained on a user's own images, not CIFAR's.
+      auxiliary_weight, batch_size, images_per_epoch, steps_per_dispatch: keys of `train` and `run`.
+      name and all others: the keys of `data`.
+    """
+
+    seed: int
+    is_user_data: bool
+    auxiliary_weight: float
+    batch_size: int
+    images_per_epoch: int
+    steps_per_dispatch: int
+    name: str
+    dir: str
+    validation: int
+    alternate_flip: bool = False
+    pad: int = 0
+    image_size: int = 0
+    test_fraction: float = 0.0
+    split_seed: int = 0
+    skip_damaged: bool = False
+    channels: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    device_budget_gb: float = 0.0
+    has_large_stem: bool = False
+
+
+def read_settings(config: ConfigDict) -> ImageSettings:
+    """Takes from a config the settings of its images."""
+    settings = ImageSettings(
+        seed=config.seed,
+        is_user_data=has_user_images(config),
+        auxiliary_weight=config.train.auxiliary_weight,
+        batch_size=config.train.batch_size,
+        images_per_epoch=config.train.images_per_epoch,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+        name=config.data.name,
+        dir=config.data.dir,
+        validation=config.data.validation,
+    )
+    if settings.name in small.NUM_CLASSES:
+        return settings._replace(
+            alternate_flip=config.data.alternate_flip,
+            pad=config.data.pad,
+        )
+    settings = settings._replace(
+        image_size=config.data.image_size,
+        test_fraction=config.data.test_fraction,
+        split_seed=config.data.split_seed,
+        skip_damaged=config.data.skip_damaged,
+    )
+    if not settings.is_user_data:
+        return settings
+    return settings._replace(
+        pad=config.data.pad,
+        channels=config.data.channels,
+        mean=tuple(config.data.mean),
+        std=tuple(config.data.std),
+        device_budget_gb=config.data.device_budget_gb,
+        has_large_stem=user_images.has_large_stem(config.network.stem, config.data.image_size),
+    )
+
+
+def resolve(
+    config: ConfigDict, path: Path | None = None, *, only_sizes: bool = False
+) -> tuple[ConfigDict, UserImages | None]:
     """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(config, path, open_user_images, _choose)
+    return choose.resolve(
+        config,
+        path,
+        lambda config: open_user_images(read_settings(config)),
+        _choose,
+        only_sizes=only_sizes,
+    )
 
 
 def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
@@ -59,154 +138,152 @@ def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
     return chosen
 
 
-def has_large_stem(config: ConfigDict) -> bool:
-    """Tells whether ImageNet's network is trained on a user's own images, not CIFAR's."""
-    return user_images.has_large_stem(config.network.stem, config.data.image_size)
-
-
 def open_source(
-    config: ConfigDict, labels: Sequence[str] | None = None, opened: UserImages | None = None
+    settings: ImageSettings, labels: Sequence[str] | None = None, opened: UserImages | None = None
 ) -> Source:
-    """Opens the data set that a checked config names.
+    """Opens the data set that the settings name.
 
     Args:
-      config: the training's config.
+      settings: those of a checked config.
       labels: the network's classes, if the folder's classes may be a part of them.
       opened: a user's own images, if `open_user_images` has opened them already.
 
     Raises:
       InputError: the data set is unknown, cannot be found or downloaded, or is too small for the config.
     """
-    name, folder = config.data.name, config.data.dir
-    if has_user_images(config) and has_large_stem(config) and config.data.channels == 1:
+    name, folder = settings.name, settings.dir
+    if settings.has_large_stem and settings.channels == 1:
         raise InputError(
             "config.data.channels: found 1, expected 3: ImageNet's network, by config.network.stem or for images from "
             f"{user_images.LARGE_FROM} pixels on, is trained on colors"
         )
-    options = {
-        "seed": config.seed,
-        "validation": config.data.validation,
-        "batch_size": config.train.batch_size,
+    options: dict[str, Any] = {
+        "seed": settings.seed,
+        "validation": settings.validation,
+        "batch_size": settings.batch_size,
     }
     if name in small.NUM_CLASSES:
         with arguments_as(**DATA_KEYS):
             data = small.load(name, folder, test=True)
-        _check_validation(config, len(data.train_images))
-        source = resident(data, data.labels, numbered=alternates(config), **options)
-    elif has_user_images(config) and (
-        name.startswith(user_images.NPZ) or not has_large_stem(config)
+        _check_validation(settings, len(data.train_images))
+        source = resident(data, data.labels, numbered=settings.alternate_flip, **options)
+    elif settings.is_user_data and (
+        name.startswith(user_images.NPZ) or not settings.has_large_stem
     ):
-        images = opened or open_user_images(config, labels)
-        images = images._replace(
-            notes=(*images.notes, *_copies(images.parts, images.images, labels))
-        )
-        source = _open_resident(config, images, options)
+        source = _open_resident(settings, labels, opened, options)
     else:
-        source = _open_streamed(config, labels, opened, options)
+        source = _open_streamed(settings, labels, opened, options)
     if len(source.spec.labels) < 2:
         raise InputError(f"config.data.name: {name} has one class, expected two or more")
-    _check_images(config, source)
+    _check_images(settings, source)
     return source
 
 
-def open_user_images(config: ConfigDict, labels: Sequence[str] | None = None) -> UserImages:
+def open_user_images(settings: ImageSettings, labels: Sequence[str] | None = None) -> UserImages:
     """Opens a user's own images; reads only sizes and colors. Arguments and errors: see `open_source`."""
     with arguments_as(**DATA_KEYS):
         return user_images.open_images(
-            config.data.name,
-            config.data.dir,
-            channels=config.data.channels,
-            **_loading(config, labels),
+            settings.name,
+            settings.dir,
+            channels=settings.channels,
+            **_loading(settings, labels),
         )
 
 
 def describe(
-    config: ConfigDict, opened: UserImages | None = None
+    settings: ImageSettings, opened: UserImages | None = None
 ) -> tuple[str, tuple[int, int, int], int]:
     """Returns the kind and the shape of an image and the number of classes, from which a network is made.
 
     A data set that TFDS knows need not be on this machine.
 
     Args:
-      config: the training's resolved config.
+      settings: those of a resolved config.
       opened: a user's own images, if `open_user_images` has opened them already.
 
     Raises:
       InputError: there is no such data set, or it is refused.
     """
-    name, size = config.data.name, config.data.get("image_size")
+    name, size = settings.name, settings.image_size
     if name in small.SHAPES:
         return SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
     if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
-        spec = open_source(config, opened=opened).spec
+        spec = open_source(settings, opened=opened).spec
         return spec.kind, spec.shape, len(spec.labels)
     with arguments_as(**DATA_KEYS):
-        found = prepare.describe(name, config.data.dir)
-    is_small = has_user_images(config) and not has_large_stem(config)
-    channels = config.data.channels or found.channels if is_small else 3
+        found = prepare.describe(name, settings.dir)
+    is_small = settings.is_user_data and not settings.has_large_stem
+    channels = settings.channels or found.channels if is_small else 3
     return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
 
 
-def _loading(config: ConfigDict, labels: Sequence[str] | None) -> dict[str, Any]:
+def _loading(settings: ImageSettings, labels: Sequence[str] | None) -> dict[str, Any]:
     return {
-        "skip_damaged": config.data.skip_damaged,
-        "seed": config.data.split_seed,
-        "test_fraction": config.data.test_fraction,
+        "skip_damaged": settings.skip_damaged,
+        "seed": settings.split_seed,
+        "test_fraction": settings.test_fraction,
         "class_names": labels,
     }
 
 
-def _open_resident(config: ConfigDict, images: UserImages, options: dict[str, Any]) -> Source:
+def _open_resident(
+    settings: ImageSettings,
+    labels: Sequence[str] | None,
+    opened: UserImages | None,
+    options: dict[str, Any],
+) -> Source:
     """Reads a user's own images; each is resized once."""
-    large = has_large_stem(config)
-    channels = config.data.channels or (3 if large else images.channels)
+    images = opened or open_user_images(settings, labels)
+    notes = (*images.notes, *_copies(images.parts, images.images, labels))
+    large = settings.has_large_stem
+    channels = settings.channels or (3 if large else images.channels)
     with arguments_as(**DATA_KEYS):
         data = resized.load(
-            images._replace(channels=channels),
-            config.data.image_size,
-            mean=config.data.mean,
-            std=config.data.std,
+            images._replace(channels=channels, notes=notes),
+            settings.image_size,
+            mean=settings.mean,
+            std=settings.std,
             test=True,
-            budget_gb=config.data.device_budget_gb,
+            budget_gb=settings.device_budget_gb,
         )
     _check_validation(
-        config, len(data.train_images), has_validation=data.validation_images is not None
+        settings, len(data.train_images), has_validation=data.validation_images is not None
     )
-    too_many = data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
-    stream = config.run.steps_per_dispatch if too_many else 0
+    too_many = data.train_images.nbytes > settings.device_budget_gb * resized.GIGABYTE
+    stream = settings.steps_per_dispatch if too_many else 0
     kind = LARGE if large else SMALL
     return resident(data, data.labels, kind=kind, stream=stream, **options)
 
 
 def _open_streamed(
-    config: ConfigDict,
+    settings: ImageSettings,
     labels: Sequence[str] | None,
     opened: UserImages | None,
     options: dict[str, Any],
 ) -> Source:
     """Opens photographs, which are cropped at random when a batch is read."""
-    size = config.data.image_size
+    size = settings.image_size
     with arguments_as(**DATA_KEYS):
         if opened is not None and opened.images is not None:
             images = opened.images._replace(image_size=size)
         else:
-            loading = _loading(config, labels)
-            images = imagenet.load(config.data.name, config.data.dir, size, **loading)
-        if has_user_images(config) or images.root:
-            images = _looked_at(config, images)
+            loading = _loading(settings, labels)
+            images = imagenet.load(settings.name, settings.dir, size, **loading)
+        if settings.is_user_data or images.root:
+            images = _looked_at(settings, images)
     copied = _copies(images.splits, images, labels)
     images = images._replace(notes=(*images.notes, *copied))
-    _check_validation(config, images.train_examples, has_validation=images.validation is not None)
-    return streamed(images, steps_per_dispatch=config.run.steps_per_dispatch, **options)
+    _check_validation(settings, images.train_examples, has_validation=images.validation is not None)
+    return streamed(images, steps_per_dispatch=settings.steps_per_dispatch, **options)
 
 
-def _looked_at(config: ConfigDict, images: ImageSet) -> ImageSet:
+def _looked_at(settings: ImageSettings, images: ImageSet) -> ImageSet:
     """Reads crops of some training images, by which it is known how all are normalized and which show nothing."""
-    most = MEAN_SAMPLE if has_user_images(config) else user_images.SAMPLE
+    most = MEAN_SAMPLE if settings.is_user_data else user_images.SAMPLE
     chosen = order.evenly_spaced(images.train_examples, most)
     crops = imagenet.sample(images, chosen)
-    if has_user_images(config):
-        images = _normalized(config, images, crops)
+    if settings.is_user_data:
+        images = _normalized(settings, images, crops)
     if not images.root:
         return images
     flat = [
@@ -230,9 +307,9 @@ def _copies(
         yield from copies.warnings(parts, images.titles if images is not None else {})
 
 
-def _normalized(config: ConfigDict, images: ImageSet, crops: np.ndarray) -> ImageSet:
-    """Takes mean and std from the config or, if the config has none, from crops of the training images."""
-    mean, std = tuple(config.data.mean), tuple(config.data.std)
+def _normalized(settings: ImageSettings, images: ImageSet, crops: np.ndarray) -> ImageSet:
+    """Takes mean and std from the settings or, if these have none, from crops of the training images."""
+    mean, std = settings.mean, settings.std
     if not mean or not std:
         sample_mean, sample_std = resized.mean_and_std(crops)
         mean, std = mean or sample_mean, std or sample_std
@@ -240,43 +317,38 @@ def _normalized(config: ConfigDict, images: ImageSet, crops: np.ndarray) -> Imag
     return images._replace(mean=mean, std=std)
 
 
-def alternates(config: ConfigDict) -> bool:
-    """Tells whether each image is mirrored in every second epoch; only small data sets have the key."""
-    return config.data.name in small.NUM_CLASSES and config.data.alternate_flip
-
-
-def _check_validation(config: ConfigDict, count: int, *, has_validation: bool = False) -> None:
+def _check_validation(settings: ImageSettings, count: int, *, has_validation: bool = False) -> None:
     """Refuses to hold out too many images, or any images where the data set has a validation split."""
-    if has_validation and config.data.validation:
+    if has_validation and settings.validation:
         raise InputError(
-            f"config.data.validation: found {config.data.validation}, expected 0: {config.data.name} has images of "
+            f"config.data.validation: found {settings.validation}, expected 0: {settings.name} has images of "
             "its own to choose the best checkpoint by"
         )
-    if config.data.validation >= count:
+    if settings.validation >= count:
         raise InputError(
-            f"config.data.validation: found {config.data.validation}, expected less than the {count} "
-            f"training images of {config.data.name}"
+            f"config.data.validation: found {settings.validation}, expected less than the {count} "
+            f"training images of {settings.name}"
         )
 
 
-def _check_images(config: ConfigDict, source: Source) -> None:
+def _check_images(settings: ImageSettings, source: Source) -> None:
     count, (height, width, _) = source.examples["train"], source.spec.shape
-    images = config.train.images_per_epoch or count
-    if config.train.batch_size > count:
+    images = settings.images_per_epoch or count
+    if settings.batch_size > count:
         raise InputError(
-            f"config.train.batch_size: found {config.train.batch_size}, expected at most the {count} images of "
-            f"{config.data.name} to train on"
+            f"config.train.batch_size: found {settings.batch_size}, expected at most the {count} images of "
+            f"{settings.name} to train on"
         )
-    if not config.train.batch_size <= images <= count:
+    if not settings.batch_size <= images <= count:
         raise InputError(
-            f"config.train.images_per_epoch: found {config.train.images_per_epoch}, expected 0 (for all) "
-            f"or from a batch of {config.train.batch_size} to the {count} images of {config.data.name}"
+            f"config.train.images_per_epoch: found {settings.images_per_epoch}, expected 0 (for all) "
+            f"or from a batch of {settings.batch_size} to the {count} images of {settings.name}"
         )
     if source.spec.kind == SMALL:
-        checks.check_padding(config.data.pad, source.spec.shape)
+        checks.check_padding(settings.pad, source.spec.shape)
     least = AUXILIARY_SIZES[source.spec.kind]
-    if config.train.auxiliary_weight > 0 and min(height, width) < least:
+    if settings.auxiliary_weight > 0 and min(height, width) < least:
         raise InputError(
-            f"config.train.auxiliary_weight: found {config.train.auxiliary_weight}, expected 0 for images "
-            f"under {least}x{least} ({config.data.name} has {height}x{width})"
+            f"config.train.auxiliary_weight: found {settings.auxiliary_weight}, expected 0 for images "
+            f"under {least}x{least} ({settings.name} has {height}x{width})"
         )

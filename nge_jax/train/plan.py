@@ -5,8 +5,21 @@ from typing import Any, NamedTuple
 
 from nge_jax.data.source import Source
 from nge_jax.networks.network import Network
+from nge_jax.space.genotype import Genotype
 from nge_jax.train.arguments import ProgramArguments
 from nge_jax.train.step import Recipe
+
+
+class Inputs(NamedTuple):
+    """The images and the cells that a training or a segmentation begins with."""
+
+    source: Source
+    cells: Genotype
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user about the images."""
+        return self.source.notes
 
 
 class Training(NamedTuple):

@@ -5,6 +5,7 @@ rate and the drop-path rate change with every step, in DARTS with every epoch. I
 end of an epoch are left out; each epoch leaves out other images.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,9 @@ from ml_collections import ConfigDict
 
 from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
-from nge_jax.data import choose
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.source import Source
+from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed, parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError, arguments_as
@@ -25,7 +26,6 @@ from nge_jax.report import train as train_report
 from nge_jax.runtime import task as run_task
 from nge_jax.settings.checks import check_complete
 from nge_jax.space import genotype
-from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import images as training_images
@@ -35,7 +35,7 @@ from nge_jax.train import task as train_task
 from nge_jax.train import trained
 from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.evaluate import Evaluation
-from nge_jax.train.plan import Training
+from nge_jax.train.plan import Inputs, Training
 from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir.artifacts import Size
@@ -68,21 +68,18 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Tra
     return run_task.run(KIND, config, path, overwrite=overwrite)
 
 
-def check_cells(path: Path, name: str, cells: Genotype) -> None:
-    """Refuses cells that differ from the workdir's: the file that `config.genotype` names may have changed since."""
+def recognize(config: ConfigDict, inputs: Inputs, path: Path) -> Inputs:
+    """Checks that cells and images are the same as the workdir's run began with; returns those to resume with."""
     recorded = path / artifacts.GENOTYPE
-    if recorded.exists() and genotype.load(str(recorded)) != cells:
+    # The file that `config.genotype` names may have changed since.
+    if recorded.exists() and genotype.load(str(recorded)) != inputs.cells:
         raise InputError(
-            f"config.genotype: {name} differs from the cell that this workdir trains ({recorded}); "
+            f"config.genotype: {config.genotype} differs from the cell that this workdir trains ({recorded}); "
             "choose another --workdir for it"
         )
-
-
-def recognize(config: ConfigDict, source: Source, path: Path) -> Source:
-    """Checks that cell and data are the same as the workdir's run began with; returns the data to resume with."""
-    check_cells(path, config.genotype, genotype.load(config.genotype))
+    source = inputs.source
     spec = dataset_spec.agreed(path, source.spec, *_known_by(source))
-    return source._replace(spec=spec)
+    return inputs._replace(source=source._replace(spec=spec))
 
 
 def _known_by(source: Source) -> tuple:
@@ -117,9 +114,10 @@ def describe(training: Any) -> list[str]:
     ]
 
 
-def _open(config: ConfigDict, images: Any) -> Source:
-    genotype.load(config.genotype)  # refuses a wrong genotype before images are read
-    return training_images.open_source(config, opened=images)
+def _open(config: ConfigDict, images: UserImages | None) -> Inputs:
+    cells = genotype.load(config.genotype)  # refuses a wrong genotype before images are read
+    settings = training_images.read_settings(config)
+    return Inputs(training_images.open_source(settings, opened=images), cells)
 
 
 def _begin(training: Training, path: Path, goes_on: bool) -> Variables | None:
@@ -158,19 +156,29 @@ def report(path: str | Path) -> Path:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a training writes.
     """
+    return report_by(train_report.write_train_report, path)
+
+
+def report_by(write: Callable[[Path, list[Size]], Path], path: str | Path) -> Path:
+    """Records the network's size and writes the report of a training or a segmentation; returns the page's path.
+
+    Args:
+      write: `(workdir, sizes) -> path of the page`.
+      path: the workdir.
+    """
     path = Path(path)
     network_sizes = sizes(path)
     artifacts.write_sizes(path, network_sizes)
-    page = train_report.write_train_report(path, network_sizes)
+    page = write(path, network_sizes)
     metrics_log.show_pictures(path)
     return page
 
 
 def sizes(path: Path) -> list[Size]:
-    """Counts the parameters and multiply-adds of the trained network.
+    """Counts the parameters and multiply-adds of the network that a training or a segmentation trains.
 
     Raises:
-      InputError, GenotypeError: a file is missing or is not what a training writes.
+      InputError, GenotypeError: a file is missing or is not what the run writes.
     """
     config = ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("genotype", "network")))
     spec = dataset_spec.read(path)
@@ -191,7 +199,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     config, _ = run_task.check_for_test(KIND, config, path)
     network = trained.load(path)
     labels = network.spec.labels
-    source = training_images.open_source(config, labels)
+    source = training_images.open_source(training_images.read_settings(config), labels)
     banner.show_notes(source.notes)
     dataset_spec.check_labels(labels, source.spec.labels, path / artifacts.DATASET)
     # The network was trained with this mean and std. The data may have changed since, and have others.
@@ -208,10 +216,10 @@ def summary(config: ConfigDict) -> str:
       InputError, GenotypeError: the config is refused.
     """
     check_complete(config, "train")
-    known = choose.sizes_are_known(config)
-    config, images = (config, None) if known else training_images.resolve(config)
+    config, images = training_images.resolve(config, only_sizes=True)
     train_build.check(config)
-    kind, shape, classes = training_images.describe(config, images)
+    settings = training_images.read_settings(config)
+    kind, shape, classes = training_images.describe(settings, images)
     model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
     return network_table(f"{config.genotype} on {config.data.name}", model, shape)
 
@@ -220,11 +228,10 @@ KIND = run_task.Kind(
     name="train",
     resolve=training_images.resolve,
     check=train_build.check,
-    check_devices=train_build.check_devices,
     members=lambda values, path: {},
     open=_open,
     recognize=recognize,
-    build=train_build.build,
+    build=lambda config, inputs: train_build.build(config, *inputs),
     begin=_begin,
     files=make_files,
     describe=describe,

@@ -29,9 +29,9 @@ from nge_jax.devices.finite import find_not_finite
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError
 from nge_jax.networks.network import Network
+from nge_jax.optim import sgd_numbers
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.space.genotype import Genotype
-from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import make_optimizer
@@ -219,19 +219,12 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     if checkpoint not in (NEWEST, BEST):
         raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
     path = artifacts.find_run(path)
-    config = recorded.read(path)
-    if config.task not in ("train", "segment"):
-        raise InputError(f"{path}: found the workdir of a {config.task}, expected of a training")
-    recorded.check_network_keys(config, path)
+    config = recorded.read_of_network(path)
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
-    if spec.kind == MASKS:
-        module = train_model.make_segmentation_network(config, genotype, len(spec.labels))
-    else:
-        module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
+    module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate's value does not matter here. It must be a schedule, because the state then has a counter.
-    weights = train_build.make_sgd_numbers(config)
-    optimizer = make_optimizer(weights, optax.constant_schedule(0.0))
+    optimizer = make_optimizer(sgd_numbers(config.weights), optax.constant_schedule(0.0))
     template = train_step.state_shapes(module, optimizer, spec.shape)
     if checkpoint == NEWEST and artifacts.is_exported(path):
         sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template.sums)

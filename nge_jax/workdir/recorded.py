@@ -56,14 +56,17 @@ def younger_values(values: Values, workdir: Path) -> dict[str, Any]:
     return younger
 
 
-def check_network_keys(config: ConfigDict, workdir: Path) -> None:
-    """Refuses the config that a training's workdir records if no network can be made from it.
+def read_of_network(workdir: Path) -> ConfigDict:
+    """Reads the config of a training's or a segmentation's workdir, from which the network can be made.
 
     The config may be damaged, or an older version may have written it.
 
     Raises:
-      InputError: names the keys.
+      InputError: there is no config, or it is of another task, or no network can be made from it.
     """
+    config = read(workdir)
+    if config.task not in NETWORK_KEYS:
+        raise InputError(f"{workdir}: found the workdir of a {config.task}, expected of a training")
     file, given = workdir / artifacts.CONFIG, flatten(config.to_dict())
     for name, key in keys.keys_of(given).items():
         if not name.startswith(NETWORK_KEYS[config.task]):
@@ -79,3 +82,4 @@ def check_network_keys(config: ConfigDict, workdir: Path) -> None:
         keys.check(given)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+    return config

@@ -259,7 +259,7 @@ def test_the_arrays_of_an_npz_file_are_no_arguments(tmp_path):
     config = load_config("train_folder")
     config.data.name = f"npz:{tmp_path / 'a.npz'}"
     with pytest.raises(InputError) as error:
-        training_images.open_user_images(config)
+        training_images.open_user_images(training_images.read_settings(config))
     assert str(error.value) == (
         f"config.data.name: {tmp_path / 'a.npz'} holds images; expected `images` and `labels`, or train_images, "
         "train_labels, test_images, test_labels, or x_train, y_train, x_test, y_test"
@@ -372,7 +372,7 @@ def test_images_that_show_nothing_are_counted(tmp_path):
     config = load_config("train_folder")
     config.data.name, config.data.image_size = f"folder:{tmp_path}", 96
     config, _ = training_images.resolve(config)
-    notes = training_images.open_source(config).notes
+    notes = training_images.open_source(training_images.read_settings(config)).notes
     assert any("; 4 of 8 images are one color then, such as" in note for note in notes)
 
 
@@ -387,7 +387,8 @@ def test_channels_are_chosen_by_the_data_and_the_network(gray):
     assert training_images.resolve(config)[0].data.channels == 3
     config.data.channels = 1
     with pytest.raises(InputError, match=r"^config\.data\.channels: found 1, expected 3"):
-        training_images.open_source(training_images.resolve(config)[0])
+        config, _ = training_images.resolve(config)
+        training_images.open_source(training_images.read_settings(config))
 
 
 def test_a_set_of_tfds_is_read(tfds_dir):

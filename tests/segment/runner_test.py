@@ -23,6 +23,7 @@ from nge_jax.devices import parallel
 from nge_jax.errors import InputError
 from nge_jax.export import command
 from nge_jax.networks.deeplab import deeplab_network
+from nge_jax.optim import sgd_numbers
 from nge_jax.predict import command as predict
 from nge_jax.report import train as train_report
 from nge_jax.runtime import checkpoint
@@ -34,7 +35,6 @@ from nge_jax.segment import runner as segment_runner
 from nge_jax.segment import step as segment_step
 from nge_jax.segment import task as segment_task
 from nge_jax.space import genotype
-from nge_jax.train import build as train_build
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train import trained
@@ -64,8 +64,7 @@ def folder(tmp_path_factory):
     path = folder / "imagenet"
     spec = DatasetSpec(LARGE, (32, 32, 3), MEAN, STD, ("a", "b", "c"))
     model = train_model.make_network(config, SMALL, spec.kind, len(spec.labels))
-    weights = train_build.make_sgd_numbers(config)
-    optimizer = make_optimizer(weights, optax.constant_schedule(0.0))
+    optimizer = make_optimizer(sgd_numbers(config.weights), optax.constant_schedule(0.0))
     random = np.random.RandomState(0)
     state = jax.tree.map(
         lambda a: np.asarray(abs(random.standard_normal(a.shape)), a.dtype),
@@ -251,9 +250,8 @@ def test_a_run_does_not_go_on_with_other_classes(finished, tmp_path):
 
 def test_the_summary_counts_a_folders_own_classes(folder):
     config = small_config(folder, **{"data.devkit": str(folder / "own")})
-    assert segment_build.count_classes(config) == len(NAMES)
-    config.data.devkit = str(folder / "VOCdevkit")
-    assert segment_build.count_classes(config) == len(devkit.CLASSES)
+    assert segment_build.count_classes(config.data.devkit) == len(NAMES)
+    assert segment_build.count_classes(str(folder / "VOCdevkit")) == len(devkit.CLASSES)
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "a", "b"]], ids=["missing", "twice"])
@@ -399,7 +397,7 @@ def test_bad_input_is_refused_before_anything_is_written(folder, tmp_path, key, 
 
 def test_one_image_without_the_branch_of_its_mean_may_be_a_micro_batch(folder):
     config = small_config(folder, **{"train.accumulate": 2, "network.image_pooling": False})
-    segment_build.check_devices(config)
+    segment_build.check(config, jax.device_count())
 
 
 def test_predictions_are_palette_pictures_of_the_images_sizes(finished, tmp_path, capsys):

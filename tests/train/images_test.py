@@ -54,20 +54,23 @@ def test_the_number_of_devices_decides_on_nothing(task, monkeypatch, capsys):
     )
 
 
-def test_devices_that_do_not_divide_a_batch_are_named_with_those_that_do(task, monkeypatch):
+def test_devices_that_do_not_divide_a_batch_are_named_with_those_that_do(task):
     config, chosen = values(task, images())
     size = chosen[f"{task}.batch_size"]
-    check = {"search": search_checks.check_devices, "train": train_build.check_devices}[task]
-    check(config)
-    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    check = {"search": search_checks.check, "train": train_build.check}[task]
+    check(config, 1)
     message = f"^config.{task}.batch_size: 3 devices do not divide a batch of {size}, expected a multiple of 3; "
     with pytest.raises(InputError, match=message + ".* goes on with 1 or 2 of the devices$"):
-        check(config)
+        check(config, 3)
+
+
+def open_to_train(config):
+    return train_images.open_source(train_images.read_settings(config))
 
 
 @pytest.mark.parametrize(
     ("task", "open_images"),
-    (("search", search_images.open_user_images), ("train", train_images.open_source)),
+    (("search", search_images.open_user_images), ("train", open_to_train)),
 )
 def test_one_class_is_refused(task, open_images, tmp_path):
     (tmp_path / "ant").mkdir()
@@ -79,13 +82,12 @@ def test_one_class_is_refused(task, open_images, tmp_path):
         open_images(config)
 
 
-def test_micro_batches_count_too(monkeypatch):
+def test_micro_batches_count_too():
     config = load_config("train_cifar10")
     differ(config, {"train.batch_size": 4, "train.accumulate": 2})
-    train_build.check_devices(config)
-    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    train_build.check(config, 1)
     with pytest.raises(InputError, match="4 devices times 2 micro-batches .* with 1 or 2 of the"):
-        train_build.check_devices(config)
+        train_build.check(config, 4)
 
 
 def test_a_run_goes_on_with_what_it_began_with(task, tmp_path, capsys):

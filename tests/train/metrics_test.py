@@ -71,13 +71,13 @@ def test_confusions_that_are_no_matrix_are_refused(tmp_path):
 
 def test_balanced_weights_make_classes_count_alike(tmp_path):
     config = small_config(tmp_path, **{"train.class_weights": "balanced"})
-    source = training_images.open_source(config)
+    source = training_images.open_source(training_images.read_settings(config))
     uneven = source._replace(train_labels=lambda: np.array([0] * 30 + [1] * 10))
-    weights = train_build.build(config, uneven).recipe.class_weights
+    weights = train_build.make_recipe(config, uneven).class_weights
     assert weights[:3] == pytest.approx((40 / 60, 40 / 20, 0.0))
     assert (weights[0] * 30 + weights[1] * 10) / 40 == pytest.approx(1)  # 1 in the mean
     config.train.class_weights = "none"
-    assert train_build.build(config, uneven).recipe.class_weights is None
+    assert train_build.make_recipe(config, uneven).class_weights is None
     config.train.class_weights = "balance"
     with pytest.raises(
         InputError, match="train.class_weights: found 'balance', expected one of none"

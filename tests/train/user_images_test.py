@@ -137,7 +137,8 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     assert genotype.load(str(path))
     # The training tests on the held-out images.
     config, _ = training_images.resolve(train_config(folder))
-    assert training_images.open_source(config).drawn == held_out(path)
+    settings = training_images.read_settings(config)
+    assert training_images.open_source(settings).drawn == held_out(path)
 
 
 def test_a_search_on_a_part_of_each_class(folder, capsys, monkeypatch):

@@ -13,6 +13,7 @@ from absl import app, flags
 from measure import collectives, process, program
 from nge_jax.data import source
 from nge_jax.settings.configs import load_config
+from nge_jax.space import genotype
 from nge_jax.train import build as train_build
 from nge_jax.train import task as train_task
 
@@ -36,7 +37,8 @@ def main(_) -> None:
         data, labels, seed=config.seed, validation=0, batch_size=config.train.batch_size
     )
     # Only a test writes into the folder, and this process runs no test.
-    task = train_task.make_task(train_build.build(config, images), Path("nowhere"))
+    cells = genotype.load(config.genotype)
+    task = train_task.make_task(train_build.build(config, images, cells), Path("nowhere"))
     ((batches, *_),) = images.epoch(0, [(0, steps)])
     (phase,) = task.phases
     state, arguments = task.state, (batches, task.key, 0, steps)
