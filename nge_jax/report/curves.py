@@ -49,30 +49,9 @@ def probabilities_figure(
     equal = 1 / len(operations)
     with rc_context(STYLE):
         figure = new_figure(2.0 * len(sources) + 0.7, 1.5 * len(targets) + 0.6)
-        width, height = figure.get_size_inches()
-        panels = figure.subplots(
-            len(targets),
-            len(sources),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            subplot_kw={
-                "visible": False,  # a node is no source of itself or of an earlier one
-                "xlim": (0, max(1, len(probs) - 1)),
-                "ylim": (
-                    0,
-                    1.05 * float(drawn.max()),
-                ),  # from 0 on, else chance would look like a choice
-            },
-            gridspec_kw={
-                "left": 0.62 / width,
-                "right": 1 - 0.1 / width,
-                "bottom": 0.48 / height,
-                "top": 1 - 0.26 / height,
-                "wspace": 0.1,
-                "hspace": 0.3,
-            },
-        )
+        # From 0 on, else chance would look like a choice.
+        limits = (0, max(1, len(probs) - 1)), (0, 1.05 * float(drawn.max()))
+        panels = _hidden_panels(figure, len(targets), len(sources), *limits)
         for e, (i, k) in enumerate(edges):
             axes = panels[targets.index(k), sources.index(i)]
             axes.set_visible(True)
@@ -81,22 +60,58 @@ def probabilities_figure(
             if betas is not None:
                 (line,) = axes.plot(betas[:, e], **_EDGE_WEIGHT)
                 hover(line, f"edge weight: {betas[0, e]:.4f} at first, {betas[-1, e]:.4f} at last")
-            color = INK if (i, k) in kept else QUIET
-            axes.set_title(
-                f"{node_name(i, space.num_inputs)} → {node_name(k, space.num_inputs)}", color=color
-            )
-        panels[0, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        panels[0, 0].yaxis.set_major_locator(MaxNLocator(4))
-        figure.text(0.5, 0.1 / height, "epoch", ha="center", fontsize=9)
-        figure.text(0.12 / width, 0.5, "probability", va="center", rotation="vertical", fontsize=9)
-        names = [Line2D([], [], label=name, **_line(name)) for name in operations]
-        if betas is not None:
-            names.append(Line2D([], [], label="edge weight", **_EDGE_WEIGHT))
-        names.append(Line2D([], [], label=f"1/{len(operations)}, all equal", **_EQUAL))
+            ends = (node_name(node, space.num_inputs) for node in (i, k))
+            axes.set_title(" → ".join(ends), color=INK if (i, k) in kept else QUIET)
+        names = _name_lines(operations, has_betas=betas is not None)
+        width, height = figure.get_size_inches()
         corner = (1 - 0.1 / width, 1 - 0.1 / height)
         figure.legend(handles=names, loc="upper right", bbox_to_anchor=corner, fontsize=9)
         figure.draw_without_rendering()  # ticks take their style when they are first drawn
     return figure
+
+
+def _name_lines(operations: Sequence[str], *, has_betas: bool) -> list[Line2D]:
+    """Makes the lines of the legend."""
+    names = [Line2D([], [], label=name, **_line(name)) for name in operations]
+    if has_betas:
+        names.append(Line2D([], [], label="edge weight", **_EDGE_WEIGHT))
+    names.append(Line2D([], [], label=f"1/{len(operations)}, all equal", **_EQUAL))
+    return names
+
+
+def _hidden_panels(
+    figure: Figure,
+    rows: int,
+    columns: int,
+    x_limits: tuple[float, float],
+    y_limits: tuple[float, float],
+) -> np.ndarray:
+    """Makes panels [rows, columns] with common axes, which are named once; most stay hidden.
+
+    A node is no source of itself or of an earlier one.
+    """
+    width, height = figure.get_size_inches()
+    panels = figure.subplots(
+        rows,
+        columns,
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        subplot_kw={"visible": False, "xlim": x_limits, "ylim": y_limits},
+        gridspec_kw={
+            "left": 0.62 / width,
+            "right": 1 - 0.1 / width,
+            "bottom": 0.48 / height,
+            "top": 1 - 0.26 / height,
+            "wspace": 0.1,
+            "hspace": 0.3,
+        },
+    )
+    panels[0, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    panels[0, 0].yaxis.set_major_locator(MaxNLocator(4))
+    figure.text(0.5, 0.1 / height, "epoch", ha="center", fontsize=9)
+    figure.text(0.12 / width, 0.5, "probability", va="center", rotation="vertical", fontsize=9)
+    return panels
 
 
 _EDGE_WEIGHT: dict[str, Any] = {"color": INK, "linestyle": "dotted", "linewidth": 1.2}
@@ -135,31 +150,13 @@ def operations_figure(
       counts: by cell type, then by operation, one for each of the epochs.
       downwards: the panels below each other instead of side by side.
     """
-    stride = -(-len(epochs) // MOST_COLUMNS)
     with rc_context(STYLE):
         columns, rows = (1, len(counts)) if downwards else (len(counts), 1)
         figure = new_figure(3.9 if downwards else 4.6 * columns, 2.3 * rows + 0.7)
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes, (cell_type, of) in zip(grid.flat, counts.items(), strict=True):
-            axes.grid(False)
-            for n in range(0, len(epochs), stride):
-                below, total = 0, sum(values[n] for values in of.values())
-                corner, width = epochs[n] - 0.5, min(stride, len(epochs) - n)
-                for operation, values in of.items():
-                    if count := values[n]:
-                        area = Rectangle(
-                            (corner, below), width, count, edgecolor=PAPER, linewidth=0.6
-                        )
-                        area.set_facecolor(operation_color(operation))
-                        hover(area, f"epoch {epochs[n]}: {count} of {total} are {operation}")
-                        axes.add_patch(area)
-                        below += count
-            axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-            axes.set_ylim(0, max(sum(at) for at in zip(*of.values(), strict=True)))
+            _draw_operations(axes, epochs, of)
             axes.set_title(f"{cell_type} cell, edges")
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         names = [o for o in next(iter(counts.values())) if any(any(c[o]) for c in counts.values())]
         figure.legend(
             handles=[Patch(color=operation_color(name), label=name) for name in names],
@@ -175,6 +172,34 @@ def operations_figure(
         )
         figure.draw_without_rendering()
     return figure
+
+
+def _draw_operations(
+    axes: Axes, epochs: Sequence[int], counts: Mapping[str, Sequence[int]]
+) -> None:
+    """Draws how often one cell has each operation: a column of areas for each epoch, or for every n-th."""
+    axes.grid(False)
+    stride = -(-len(epochs) // MOST_COLUMNS)
+    for n in range(0, len(epochs), stride):
+        column = {name: values[n] for name, values in counts.items() if values[n]}
+        _stack(axes, epochs[n], min(stride, len(epochs) - n), column)
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.set_ylim(0, max(sum(at) for at in zip(*counts.values(), strict=True)))
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _stack(axes: Axes, epoch: int, width: int, counts: Mapping[str, int]) -> None:
+    """Draws how often a cell has each operation at an epoch, as areas on top of each other."""
+    below, total = 0, sum(counts.values())
+    for operation, count in counts.items():
+        corner = epoch - 0.5, below
+        area = Rectangle(corner, width, count, edgecolor=PAPER, linewidth=0.6)
+        area.set_facecolor(operation_color(operation))
+        hover(area, f"epoch {epoch}: {count} of {total} are {operation}")
+        axes.add_patch(area)
+        below += count
 
 
 def curves_figure(

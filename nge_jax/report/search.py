@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,52 +59,21 @@ def write_search_report(
       InputError: a file is missing or is not what a search writes; nothing is drawn then.
     """
     workdir = Path(workdir)
-    cells = artifacts.read_cell(workdir / artifacts.GENOTYPE)
-    probs, space = artifacts.read_architecture(workdir / artifacts.ARCHITECTURE)
-    if space != cells.space:
-        raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
+    cells, probs, betas = _read_choice(workdir)
+    space = cells.space
     columns, count_columns = _columns(space)
     epochs = report_run.read_epochs(workdir, columns, *count_columns.values())
     facts = report_run.run_facts(workdir, epochs)
     by_gradient = facts.get("Strategy", "gradient") == "gradient"
-    evaluated = None  # the cells, of a strategy that asks for some
-    if by_gradient:
-        results = {"Supernet accuracy": f"{epochs[-1]['embedding_accuracy']:.2%}"}
-    else:
-        evaluated = artifacts.read_history(workdir / artifacts.HISTORY)
-        results = history.facts(evaluated)
-
-    compared = artifacts.read_random_cells(workdir)
-    betas = artifacts.read_betas(workdir / artifacts.ARCHITECTURE, probs)
+    results, ratings = _rate(workdir, space, epochs, by_gradient=by_gradient)
     strengths = _strengths(probs, betas, -1)
     warnings = search_warnings(cells, epochs, probs[-1] if by_gradient else None)
     if by_gradient:
         warnings += _limits_met(workdir, cells, strengths, epochs)
-    cautions = [*map(Caution, warnings)]
-    sizes, sections = list(sizes), [report_run.cells_section(workdir, cells, cautions=cautions)]
-    if cells.space == NAS_BENCH_201:
-        truth, more = _accuracies_section(workdir)
-        results |= more
-        sections.append(truth)
-    if evaluated is not None:
-        sections.append(history.section(workdir, evaluated))
-    if compared is not None:
-        section, more = _random_cells_section(*compared)
-        results |= more
-        sections.append(section)
-    if train_command is not None:
-        how = [Text("Trains the cells from scratch:"), Code(train_command)]
-        sections.append(Section("Train it", how))
-    if sizes:
-        sections.append(report_run.sizes_section(sizes))
-    entropies = {kind: f"entropy_{kind}" for kind in space.cell_types}
+    sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
+    sections += [*ratings, *_training_sections(train_command, list(sizes))]
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
-    curves = CURVES | {"Entropy of P, nats": entropies}
-    curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
-    if betas is not None:
-        curves["Entropy of edge weights, nats"] = {
-            kind: f"edge_entropy_{kind}" for kind in space.cell_types
-        }
+    curves = _curves(space, epochs, has_betas=betas is not None)
     sections += [
         report_run.curves_section(workdir, epochs, curves),
         _operations_section(workdir, epochs, space, before),
@@ -113,6 +82,61 @@ def write_search_report(
         _epochs_section(epochs, columns, count_columns),
     ]
     return report_run.write(workdir, "Architecture search", results | facts, sections)
+
+
+def _read_choice(workdir: Path) -> tuple[Cell, np.ndarray, np.ndarray | None]:
+    """Reads the cells found, and P and the weights of the edges that they were chosen by."""
+    file = workdir / artifacts.ARCHITECTURE
+    cells = artifacts.read_cell(workdir / artifacts.GENOTYPE)
+    probs, space = artifacts.read_architecture(file)
+    if space != cells.space:
+        raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
+    return cells, probs, artifacts.read_betas(file, probs)
+
+
+def _rate(
+    workdir: Path, space: Space, epochs: EpochRows, *, by_gradient: bool
+) -> tuple[dict[str, str], list[Section]]:
+    """Returns the headline's results and the sections that say how good the cells are."""
+    sections: list[Section] = []
+    # A strategy has asked for cells, and has had them evaluated.
+    evaluated = None if by_gradient else artifacts.read_history(workdir / artifacts.HISTORY)
+    compared = artifacts.read_random_cells(workdir)
+    if evaluated is None:
+        results = {"Supernet accuracy": f"{epochs[-1]['embedding_accuracy']:.2%}"}
+    else:
+        results = history.facts(evaluated)
+    if space == NAS_BENCH_201:
+        section, more = _accuracies_section(workdir)
+        results |= more
+        sections.append(section)
+    if evaluated is not None:
+        sections.append(history.section(workdir, evaluated))
+    if compared is not None:
+        section, more = _random_cells_section(*compared)
+        results |= more
+        sections.append(section)
+    return results, sections
+
+
+def _training_sections(train_command: str | None, sizes: Sequence[Size]) -> Iterator[Section]:
+    """Says how the cells are trained, and how large their networks are."""
+    if train_command is not None:
+        how = [Text("Trains the cells from scratch:"), Code(train_command)]
+        yield Section("Train it", how)
+    if sizes:
+        yield report_run.sizes_section(sizes)
+
+
+def _curves(space: Space, epochs: EpochRows, *, has_betas: bool) -> report_run.Curves:
+    """Returns the panels of the curves."""
+    curves = CURVES | {"Entropy of P, nats": {kind: f"entropy_{kind}" for kind in space.cell_types}}
+    curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
+    if has_betas:
+        curves["Entropy of edge weights, nats"] = {
+            kind: f"edge_entropy_{kind}" for kind in space.cell_types
+        }
+    return curves
 
 
 def _strengths(probs: np.ndarray, betas: np.ndarray | None, epoch: int) -> np.ndarray:

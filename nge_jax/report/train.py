@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nge_jax.report import confusion
 from nge_jax.report import run as report_run
@@ -55,15 +56,7 @@ def write_train_report(
     genotype = None
     if (workdir / artifacts.GENOTYPE).exists():
         genotype = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
-    results, last = dict(results or {}), epochs[-1]
-    if "test_accuracy" in last:
-        accuracy = f"{last['test_accuracy']:.2%} of {last['test_examples']:,} images"
-        tested = {"Test accuracy": accuracy}
-        if "test_balanced_accuracy" in last:
-            matrix = confusion.read(workdir)
-            over = f" {confusion.over_classes(matrix)}" if matrix is not None else ""
-            tested["Balanced accuracy"] = f"{last['test_balanced_accuracy']:.2%}{over}"
-        results = tested | results
+    tested = _accuracies(workdir, epochs[-1])
     sections = [*first, report_run.curves_section(workdir, epochs, CURVES)]
     if (classes := confusion.section(workdir)) is not None:
         sections.insert(len(first), classes)
@@ -73,4 +66,16 @@ def write_train_report(
     validated = all(key in e for e in epochs for key, _ in VALIDATED.values())
     columns = COLUMNS | (VALIDATED if validated else {})
     sections.append(Section("Epochs", [report_run.epoch_table(epochs, columns)]))
-    return report_run.write(workdir, title, results | facts, sections)
+    return report_run.write(workdir, title, {**tested, **(results or {}), **facts}, sections)
+
+
+def _accuracies(workdir: Path, last: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the accuracies of a classifier's test for the headline, from the last epoch's metrics."""
+    if "test_accuracy" not in last:
+        return {}
+    tested = {"Test accuracy": f"{last['test_accuracy']:.2%} of {last['test_examples']:,} images"}
+    if "test_balanced_accuracy" in last:
+        matrix = confusion.read(workdir)
+        over = f" {confusion.over_classes(matrix)}" if matrix is not None else ""
+        tested["Balanced accuracy"] = f"{last['test_balanced_accuracy']:.2%}{over}"
+    return tested
