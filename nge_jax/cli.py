@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from nge_jax.commands import COMMANDS, data_keys, make_parser
+from nge_jax.commands import COMMANDS, Parser, data_keys, make_parser
 from nge_jax.errors import InputError
 
 HELP = """\
@@ -82,8 +82,8 @@ def _run_command(command: str, arguments: list[str]) -> None:
         sys.exit(130)
 
 
-def _run_task(task: str, arguments: list[str]) -> None:
-    """`nge search|train|segment CONFIG [KEY=VALUE ...]`."""
+def _make_task_parser(task: str) -> Parser:
+    """Makes the parser of `nge search|train|segment CONFIG [KEY=VALUE ...]`."""
     parser = make_parser(
         task,
         f"Runs the {TASKS[task]} that a config describes. The same command goes on where it stopped.",
@@ -113,7 +113,12 @@ def _run_task(task: str, arguments: list[str]) -> None:
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of them")
     several.add_argument("--num_processes", metavar="N", type=int, help="how many there are")
     several.add_argument("--process_id", metavar="I", type=int, help="which this is, from 0")
-    given = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def _run_task(task: str, arguments: list[str]) -> None:
+    """Runs `nge search|train|segment CONFIG [KEY=VALUE ...]`."""
+    given = _make_task_parser(task).parse_intermixed_args(arguments)
 
     from nge_jax.settings.configs import differ, read_config
 

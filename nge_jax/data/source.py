@@ -102,12 +102,7 @@ def resident(
       numbered: whether a batch has the number of each image behind its labels; not where they stream.
     """
     train, held_out = _hold_out(len(data.train_images), validation, seed)
-    held_out_sets = {
-        "validation": (data.train_images[held_out], data.train_labels[held_out]),
-        "test": (data.test_images, data.test_labels),
-    }
-    if data.validation_images is not None:
-        held_out_sets["validation"] = (data.validation_images, data.validation_labels)
+    held_out_sets = _held_out_sets(data, held_out)
 
     @functools.cache
     def on_devices():
@@ -129,13 +124,7 @@ def resident(
         return masked_batches(split_images, split_labels, batch_size)
 
     return Source(
-        spec=DatasetSpec(
-            kind=kind,
-            shape=data.train_images.shape[1:],
-            mean=data.mean,
-            std=data.std,
-            labels=labels,
-        ),
+        spec=DatasetSpec(kind, data.train_images.shape[1:], data.mean, data.std, labels),
         examples={"train": len(train)} | {name: len(y) for name, (_, y) in held_out_sets.items()},
         axes=parallel.BATCHES_AXES,
         batch_at=parallel.numbered_batch_at if numbered else parallel.batch_at,
@@ -146,6 +135,14 @@ def resident(
         inventory=data.inventory,
         train_labels=lambda: data.train_labels[train],
     )
+
+
+def _held_out_sets(data: small.ArrayDataset, held_out: np.ndarray) -> dict[str, Any]:
+    """Returns the images and labels to validate and to test on; `held_out` are indices of training images."""
+    validated = data.validation_images, data.validation_labels
+    if data.validation_images is None:
+        validated = data.train_images[held_out], data.train_labels[held_out]
+    return {"validation": validated, "test": (data.test_images, data.test_labels)}
 
 
 def streamed(
@@ -183,15 +180,10 @@ def streamed(
     def evaluation_batches(split, batch_size):
         return imagenet.test_batches(held_out_sets[split], "test", batch_size, *processes)
 
+    shape = images.image_size, images.image_size, 3
     examples = {name: image_set.test_examples for name, image_set in held_out_sets.items()}
     return Source(
-        spec=DatasetSpec(
-            kind=LARGE,
-            shape=(images.image_size, images.image_size, 3),
-            mean=images.mean,
-            std=images.std,
-            labels=images.class_names,
-        ),
+        spec=DatasetSpec(LARGE, shape, images.mean, images.std, images.class_names),
         examples={"train": len(train)} | examples,
         axes=STREAMED_AXES,
         batch_at=_streamed_batch_at,
@@ -230,14 +222,9 @@ def segmented(
         batches = voc.train_batches(data, seed, number, batch_size, start, *processes, crop=crop)
         return _dispatches(batches, spans, steps_per_dispatch)
 
+    shape = test_size, test_size, 3
     return Source(
-        spec=DatasetSpec(
-            kind=MASKS,
-            shape=(test_size, test_size, 3),
-            mean=imagenet.MEAN,
-            std=imagenet.STD,
-            labels=data.class_names,
-        ),
+        spec=DatasetSpec(MASKS, shape, imagenet.MEAN, imagenet.STD, data.class_names),
         examples={"train": data.train_examples, "validation": 0, "test": data.test_examples},
         axes=STREAMED_AXES,
         batch_at=_streamed_batch_at,

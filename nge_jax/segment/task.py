@@ -1,5 +1,7 @@
 """A segmentation's training as the loop runs it (`runtime.loop.Task`), and the test at its end."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from nge_jax.segment.pictures import SegmentedImage
 from nge_jax.segment.plan import Segmentation, make_rate, make_weight_optimizer
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
+from nge_jax.train.arguments import ProgramArguments
 from nge_jax.train.step import TrainState
 from nge_jax.train.task import count_skipped
 from nge_jax.workdir import artifacts, tensorboard
@@ -31,10 +34,10 @@ def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None
 
     The test writes pictures to the workdir `path`.
     """
-    model, source, arguments = segmentation.model, segmentation.source, segmentation.arguments
+    source, arguments = segmentation.source, segmentation.arguments
     init_key, key = jax.random.split(jax.random.key(segmentation.seed))
     optimizer = make_weight_optimizer(segmentation, arguments)
-    state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
+    state = train_step.init_state(segmentation.model, optimizer, init_key, source.spec.shape)
     if backbone is not None:
         variables, transfer = network_transfer.restore_backbone(
             variables_of(state), backbone, segmentation.init_from
@@ -42,31 +45,12 @@ def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None
         state = state._replace(**variables)
         say(f"{segmentation.init_from}: {transfer}")
     state, key = parallel.replicated((state, (key, arguments)))
-
-    def make_phase(arguments):
-        step = segment_step.make_segment_step(
-            model,
-            make_weight_optimizer(segmentation, arguments),
-            source.spec,
-            accumulate=segmentation.accumulate,
-            steps_per_epoch=arguments.steps_per_epoch,
-            skip_nonfinite=segmentation.skip_nonfinite > 0,
-        )
-        return parallel.make_phase(step, source.batch_at)
-
-    phase = parallel.on_all_devices(parallel.with_arguments(make_phase), source.axes)
+    make_phase = parallel.with_arguments(functools.partial(_make_phase, segmentation))
+    phase = parallel.on_all_devices(make_phase, source.axes)
 
     def end_epoch(epoch, step, state):
         rate = float(np.asarray(make_rate(segmentation, arguments)(step - 1)))
         return EpochEnd(state, train_record.epoch_metrics(state, rate))
-
-    def run_test(state):
-        evaluation = test(segmentation, state)
-        if distributed.is_first() and evaluation.shown:
-            figure = segment_pictures.examples_figure(evaluation.shown, source.spec.labels)
-            save(figure, path / artifacts.EXAMPLES)
-            _show_examples(path, int(state.step), evaluation.shown)
-        return _metrics(evaluation, source.spec.labels)
 
     return Task(
         state=state,
@@ -77,10 +61,32 @@ def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None
         batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
         end_epoch=end_epoch,
         columns=train_record.make_columns(validates=False),
-        test=run_test,
+        test=functools.partial(_run_test, segmentation, path),
         skipped=count_skipped if segmentation.skip_nonfinite else None,
         settings=segmentation.settings,
     )
+
+
+def _make_phase(segmentation: Segmentation, arguments: ProgramArguments) -> Callable:
+    step = segment_step.make_segment_step(
+        segmentation.model,
+        make_weight_optimizer(segmentation, arguments),
+        segmentation.source.spec,
+        accumulate=segmentation.accumulate,
+        steps_per_epoch=arguments.steps_per_epoch,
+        skip_nonfinite=segmentation.skip_nonfinite > 0,
+    )
+    return parallel.make_phase(step, segmentation.source.batch_at)
+
+
+def _run_test(segmentation: Segmentation, path: Path, state: TrainState) -> dict[str, Any]:
+    """Returns the test's metrics, and writes its pictures to the workdir `path`."""
+    labels, evaluation = segmentation.source.spec.labels, test(segmentation, state)
+    if distributed.is_first() and evaluation.shown:
+        figure = segment_pictures.examples_figure(evaluation.shown, labels)
+        save(figure, path / artifacts.EXAMPLES)
+        _show_examples(path, int(state.step), evaluation.shown)
+    return _metrics(evaluation, labels)
 
 
 def test(segmentation: Segmentation, state: TrainState) -> SegmentationEvaluation:

@@ -1,5 +1,6 @@
 """A training as the loop runs it (`runtime.loop.Task`), and the test at its end."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
-from nge_jax.train.arguments import make_optimizer
+from nge_jax.train.arguments import ProgramArguments, make_optimizer
 from nge_jax.train.evaluate import Evaluation, Scores
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
@@ -41,22 +42,9 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
         state = state._replace(**start)
     state, key = parallel.replicated((state, (key, arguments)))
 
-    def make_phase(arguments):
-        optimizer = make_optimizer(arguments.weights, arguments.rate)
-        step = train_step.make_train_step(model, optimizer, training.recipe, arguments)
-        return parallel.make_phase(step, source.batch_at)
-
-    phase = parallel.on_all_devices(parallel.with_arguments(make_phase), source.axes)
+    make_phase = parallel.with_arguments(functools.partial(_make_phase, training))
+    phase = parallel.on_all_devices(make_phase, source.axes)
     score = train_evaluate.make_score(model, source.spec.mean, source.spec.std)
-    validates = source.examples["validation"] > 0
-
-    def end_epoch(epoch, step, state):
-        row = train_record.epoch_metrics(state, float(np.asarray(arguments.rate(step - 1))))
-        if not validates:
-            return EpochEnd(state, row)
-        scores = _score(score, state, source, "validation", training.eval_batch_size)
-        evaluation = train_evaluate.means(scores)
-        return EpochEnd(state, row | _metrics("validation", evaluation), evaluation.accuracy)
 
     def run_test(state):
         scores = test(score, state, source, training.eval_batch_size)
@@ -71,12 +59,31 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
         total_steps=training.total_steps,
         batch_size=training.batch_size,
         batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
-        end_epoch=end_epoch,
-        columns=train_record.make_columns(validates=validates),
+        end_epoch=functools.partial(_end_epoch, training, score),
+        columns=train_record.make_columns(validates=source.examples["validation"] > 0),
         test=run_test,
         skipped=count_skipped if training.skip_nonfinite else None,
         settings=training.settings,
     )
+
+
+def _make_phase(training: Training, arguments: ProgramArguments) -> Callable:
+    optimizer = make_optimizer(arguments.weights, arguments.rate)
+    step = train_step.make_train_step(training.model, optimizer, training.recipe, arguments)
+    return parallel.make_phase(step, training.source.batch_at)
+
+
+def _end_epoch(
+    training: Training, score: Callable, epoch: int, step: int, state: TrainState
+) -> EpochEnd:
+    """Returns the epoch's metrics, and evaluates the images that are held out, if there are any."""
+    source, rate = training.source, training.arguments.rate
+    row = train_record.epoch_metrics(state, float(np.asarray(rate(step - 1))))
+    if not source.examples["validation"]:
+        return EpochEnd(state, row)
+    scores = _score(score, state, source, "validation", training.eval_batch_size)
+    evaluation = train_evaluate.means(scores)
+    return EpochEnd(state, row | _metrics("validation", evaluation), evaluation.accuracy)
 
 
 def count_skipped(state: TrainState) -> int:

@@ -179,23 +179,19 @@ def prepare(
       InputError: the folder cannot be made.
     """
     path = Path(path)
-    this_run = environment()
+    this_start = environment()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--workdir: {path} cannot be made ({error.strerror})") from error
     resumes = _has_results(path) and not overwrite
     if resumes:
-        runs = json.loads(files.read_text(path / ENVIRONMENT))
-        if not isinstance(runs.get("resumed"), dict):  # somebody has edited the file
-            runs["resumed"] = {}
-        numbers = [int(number) for number in runs["resumed"] if number.isdecimal()]
-        runs["resumed"][str(max(numbers, default=0) + 1)] = this_run
+        starts = _with_start(json.loads(files.read_text(path / ENVIRONMENT)), this_start)
     else:
         _remove_results(path)  # `check` has made sure that this program wrote them
-        runs = this_run | {"resumed": {}}
+        starts = this_start | {"resumed": {}}
     # The environment comes first, because without it the directory would be no workdir.
-    write_atomically(path / ENVIRONMENT, json.dumps(runs, indent=2) + "\n")
+    write_atomically(path / ENVIRONMENT, json.dumps(starts, indent=2) + "\n")
     if not resumes:
         with contextlib.suppress(OSError):  # removes an empty folder of this name, if there is one
             (path / CONFIG).rmdir()
@@ -203,6 +199,16 @@ def prepare(
     for name, text in texts.items():
         write_atomically(path / name, text)
     return path
+
+
+def _with_start(starts: dict[str, Any], this_start: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds to the record of a run's starts one more, under the next number."""
+    resumed = starts.get("resumed")
+    if not isinstance(resumed, dict):  # somebody has edited the file
+        resumed = {}
+    numbers = [int(number) for number in resumed if number.isdecimal()]
+    resumed[str(max(numbers, default=0) + 1)] = this_start
+    return starts | {"resumed": resumed}
 
 
 def remove(path: Path) -> None:

@@ -9,6 +9,7 @@ number of processes, nor on the step at which a training resumes.
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -102,25 +103,17 @@ def load(
     """
     if image_size < 1:
         raise ArgumentError("image_size", f"found {image_size}, expected 1 or more")
-    held_out: tuple[str, ...] = ()
-    notes: list[str] = []
-    root, titles = name.removeprefix(FOLDER) if name.startswith(FOLDER) else "", {}
     if name.startswith(FOLDER):
-        listing = image_folder.scan(root, seed=seed, test_fraction=test_fraction, names=class_names)
-        names, held_out, notes = listing.names, listing.held_out, [*listing.notes]
-        titles = listing.titles
-        splits = {
-            part: Split(record_index.files(found.paths), found.labels, None)
-            for part, found in listing.splits.items()
-        }
+        found = _list_folder(name.removeprefix(FOLDER), seed, test_fraction, class_names)
     else:
         names, train, test = prepared.find(name, data_dir)
-        splits = {TRAIN: train, TEST: test}
+        found = _Found(names, {TRAIN: train, TEST: test})
+    names, splits, notes = found.names, dict(found.splits), [*found.notes]
     if len(names) > MOST_CLASSES:
         raise ArgumentError("name", f"found {len(names)} classes, expected at most {MOST_CLASSES}")
     if skip_damaged:
-        for part, examples in splits.items():
-            splits[part], note = _without_damaged(examples, titles.get(part, part))
+        for part, examples in found.splits.items():
+            splits[part], note = _without_damaged(examples, found.titles.get(part, part))
             notes += note
     return ImageSet(
         num_classes=len(names),
@@ -133,11 +126,34 @@ def load(
         train=splits[TRAIN],
         test=splits[TEST],
         validation=splits.get(VALIDATION),
-        held_out=held_out,
+        held_out=found.held_out,
         notes=tuple(notes),
-        root=os.path.expanduser(root),
-        titles=titles,
+        root=found.root,
+        titles=found.titles,
     )
+
+
+class _Found(NamedTuple):
+    """The classes and the splits of a data set, with what `ImageSet` says of a folder."""
+
+    names: tuple[str, ...]
+    splits: Mapping[str, Split]
+    held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    root: str = ""
+    titles: Mapping[str, str] = MappingProxyType({})
+
+
+def _list_folder(
+    root: str, seed: int, test_fraction: float, class_names: Sequence[str] | None
+) -> _Found:
+    listing = image_folder.scan(root, seed=seed, test_fraction=test_fraction, names=class_names)
+    splits = {
+        part: Split(record_index.files(images.paths), images.labels, None)
+        for part, images in listing.splits.items()
+    }
+    root = os.path.expanduser(root)
+    return _Found(listing.names, splits, listing.held_out, listing.notes, root, listing.titles)
 
 
 def train_batches(
