@@ -52,18 +52,15 @@ def load(
     root = images.images.root if images.images is not None else ""
     read = {part: images.parts[part] for part in arrays}
     train_images, train_labels = arrays[TRAIN]
-    if not mean or not std:
-        own_mean, own_std = mean_and_std(train_images)
-        mean, std = tuple(mean) or own_mean, tuple(std) or own_std
-    check_mean_and_std(mean, std, images.channels)
+    mean, std = normalization(mean, std, train_images)
     nothing = None, None
     return ArrayDataset(
         train_images,
         train_labels,
         *arrays.get(TEST, nothing),
         num_classes=len(images.names),
-        mean=tuple(mean),
-        std=tuple(std),
+        mean=mean,
+        std=std,
         labels=images.names,
         validation_images=arrays.get(VALIDATION, nothing)[0],
         validation_labels=arrays.get(VALIDATION, nothing)[1],
@@ -113,14 +110,25 @@ def mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ..
     return tuple(np.round(means, 4).tolist()), tuple(np.maximum(np.round(stds, 4), 1e-3).tolist())
 
 
-def check_mean_and_std(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
-    """Refuses a mean or a deviation, given as a key, that images of so many channels cannot be normalized by."""
+def normalization(
+    mean: Sequence[float], std: Sequence[float], images: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the mean and the deviation of each channel as the user gives them, or else of images [N, H, W, C].
+
+    Raises:
+      ArgumentError: the images have another number of channels, or a number is no mean or deviation of pixels in 0..1.
+    """
+    if not mean or not std:
+        found_mean, found_std = mean_and_std(images)
+        mean, std = mean or found_mean, std or found_std
+    channels = images.shape[-1]
     for name, values, least in (("mean", mean, 0.0), ("std", std, 1e-6)):
         if len(values) != channels or not all(least <= value <= 1 for value in values):
             raise ArgumentError(
                 name,
                 f"found {tuple(values)}, expected {channels} numbers, one for each channel, of pixels in 0..1",
             )
+    return tuple(mean), tuple(std)
 
 
 def _read(part, shape, budget_gb):

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from nge_jax.data import choose, order, prepare, resized, small, user_images
@@ -283,7 +282,8 @@ def _looked_at(settings: ImageSettings, images: ImageSet) -> ImageSet:
     chosen = order.evenly_spaced(images.train_examples, most)
     crops = imagenet.sample(images, chosen)
     if settings.is_user_data:
-        images = _normalized(settings, images, crops)
+        mean, std = resized.normalization(settings.mean, settings.std, crops)
+        images = images._replace(mean=mean, std=std)
     if not images.root:
         return images
     flat = [
@@ -305,16 +305,6 @@ def _copies(
     """
     if labels is None and (images is None or images.root):
         yield from copies.warnings(parts, images.titles if images is not None else {})
-
-
-def _normalized(settings: ImageSettings, images: ImageSet, crops: np.ndarray) -> ImageSet:
-    """Takes mean and std from the settings or, if these have none, from crops of the training images."""
-    mean, std = settings.mean, settings.std
-    if not mean or not std:
-        sample_mean, sample_std = resized.mean_and_std(crops)
-        mean, std = mean or sample_mean, std or sample_std
-    resized.check_mean_and_std(mean, std, 3)
-    return images._replace(mean=mean, std=std)
 
 
 def _check_validation(settings: ImageSettings, count: int, *, has_validation: bool = False) -> None:

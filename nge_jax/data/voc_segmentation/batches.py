@@ -92,6 +92,11 @@ def load(folder: str = "", data_dir: str = "", known: Sequence[str] | None = Non
             "folder",
             f"found VOC's {len(devkit.CLASSES)} classes, expected {', '.join(known)} ({masks.OWN})",
         )
+    return _open_prepared(folder, data_dir)
+
+
+def _open_prepared(folder: str, data_dir: str) -> VocDataset:
+    """Opens VOC's prepared data set, and prepares it first if necessary."""
     prepare.tensorflow_datasets("PASCAL VOC 2012", "folder" if folder else "data_dir")
     from nge_jax.data.voc_segmentation.voc_segmentation_dataset_builder import Builder
 
