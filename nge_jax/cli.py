@@ -120,7 +120,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
     """Runs `nge search|train|segment CONFIG [KEY=VALUE ...]`."""
     given = _make_task_parser(task).parse_intermixed_args(arguments)
 
-    from nge_jax.settings.configs import differ, read_config
+    from nge_jax.settings.configs import differ, flatten, read_config
 
     config = read_config(given.config, [_setting(text) for text in given.settings])
     found = config.get("task")
@@ -129,7 +129,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
             f"{given.config} is the config of a {TASKS[found]}, run it by: nge {found} {given.config}"
         )
     if given.data is not None:
-        differ(config, data_keys(config, given.data))
+        differ(config, data_keys(flatten(config.to_dict()), given.data))
 
     from nge_jax import main
 

@@ -16,6 +16,7 @@ from nge_jax.errors import InputError, arguments_as
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from nge_jax.settings.key import Values
     from nge_jax.workdir.artifacts import Size
 
 PICTURES = (".svg", ".png", ".pdf")
@@ -55,22 +56,25 @@ def make_parser(command: str, description: str, **options) -> Parser:
     return Parser(prog=f"nge {command}", description=description, allow_abbrev=False, **options)
 
 
-def data_keys(config: "ConfigDict", place: str) -> dict[str, str]:
+def data_keys(values: "Values", place: str) -> dict[str, str]:
     """Returns the key that --data sets; a user's own folder or file, or a devkit, is the data set itself.
 
+    Args:
+      values: a config's, which nothing has checked yet.
+      place: the value of --data.
+
     Raises:
-      InputError: it is empty.
+      InputError: the place is empty.
     """
     if not place:  # a variable of the shell is not set; the current folder is "."
         raise InputError(
             "--data: found nothing, expected a folder or a file, such as --data photos"
         )
     expanded = str(Path(place).expanduser())
-    name = config.data.get("name", "") if "data" in config else ""
-    if name.startswith(("folder:", "npz:")):
+    if values.get("data.name", "").startswith(("folder:", "npz:")):
         kind = "npz" if expanded.endswith(".npz") else "folder"
         return {"data.name": f"{kind}:{expanded}"}
-    if config.get("task") == "segment":
+    if values.get("task") == "segment":
         from nge_jax.data.voc_segmentation import devkit
 
         if devkit.look_for(expanded) is not None:
@@ -90,9 +94,9 @@ def _evaluate(arguments: list[str]) -> None:
 
     config = _recorded_config(artifacts.find_run(given.run))
     if given.data is not None:
-        from nge_jax.settings.configs import differ
+        from nge_jax.settings.configs import differ, flatten
 
-        differ(config, data_keys(config, given.data))
+        differ(config, data_keys(flatten(config.to_dict()), given.data))
 
     from nge_jax import main
 
@@ -111,7 +115,7 @@ def _report(arguments: list[str]) -> None:
     from nge_jax import main
 
     with main.exit_codes():
-        runner = importlib.import_module(main.TASKS[main.task_of(config)])
+        runner = importlib.import_module(main.TASKS[main.find_task(config.task)])
         print(f"report: {runner.report(given.run)}")
 
 
@@ -157,7 +161,8 @@ def _count_sizes(run: Path) -> "list[Size] | None":
     from nge_jax.errors import GenotypeError
 
     try:
-        return importlib.import_module(main.TASKS[main.task_of(_recorded_config(run))]).sizes(run)
+        task = main.find_task(_recorded_config(run).task)
+        return importlib.import_module(main.TASKS[task]).sizes(run)
     except (InputError, GenotypeError, AttributeError, KeyError):  # an older version, or damaged
         return None
 

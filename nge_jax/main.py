@@ -106,7 +106,7 @@ def run_task(
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    task = task_of(config)
+    task = find_task(config.get("task"))
     check_complete(config, task)
     if eval_only and task == "search":
         raise InputError("config.task: found a search, expected a training or a segmentation")
@@ -149,16 +149,15 @@ def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> Mo
     return runner
 
 
-def task_of(config: ConfigDict) -> str:
-    """Returns the one of TASKS that a config names.
+def find_task(name: Any) -> str:
+    """Returns the one of TASKS that a config names by `name`, its key `task`.
 
     Raises:
-      InputError: it names none.
+      InputError: the config names none.
     """
-    task = config.task if "task" in config else None
-    if task not in TASKS:
-        raise InputError(f"config.task: found {task!r}, expected one of {', '.join(TASKS)}")
-    return task
+    if name not in TASKS:
+        raise InputError(f"config.task: found {name!r}, expected one of {', '.join(TASKS)}")
+    return name
 
 
 def default_workdir(given: str) -> Path:

@@ -10,6 +10,7 @@ are never turned. The same cell always gives the same picture.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -159,12 +160,7 @@ def _build(
     columns = [[nodes[n] for n in nodes if column_of[n] == c] for c in range(column_of[OUTPUT] + 1)]
     spans = [range(column_of[i] + 1, column_of[k]) for _, i, k in edges]
 
-    # A long edge is labeled in the column with the fewest labels, among equals nearest to its middle.
-    label_at, load = {}, np.zeros([len(columns)])
-    for e in sorted(range(len(labeled)), key=lambda e: len(spans[e])):  # short edges have no choice
-        middle = (spans[e][0] + spans[e][-1]) / 2
-        label_at[e] = min(spans[e][::2], key=lambda c: (load[c], abs(c - middle), -c))
-        load[label_at[e]] += 1
+    label_at = _choose_columns(spans[: len(labeled)])
     chains = []
     for e, (operation, i, k) in enumerate(edges):
         passed = []
@@ -177,6 +173,19 @@ def _build(
             columns[c].append(passed[-1])
         chains.append((operation, [nodes[i], *passed, nodes[k]]))
     return columns, chains
+
+
+def _choose_columns(spans: Sequence[range]) -> dict[int, int]:
+    """Chooses for each labeled edge, by the columns that it spans, the column of its label.
+
+    A long edge is labeled in the column with the fewest labels, among equals nearest to its middle.
+    """
+    label_at, load = {}, Counter()
+    for e in sorted(range(len(spans)), key=lambda e: len(spans[e])):  # short edges have no choice
+        middle = (spans[e][0] + spans[e][-1]) / 2
+        label_at[e] = min(spans[e][::2], key=lambda c: (load[c], abs(c - middle), -c))
+        load[label_at[e]] += 1
+    return label_at
 
 
 def _turn(size: tuple[float, float], downwards: bool) -> tuple[float, float]:

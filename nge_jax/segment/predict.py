@@ -45,20 +45,23 @@ def write(
         new.mkdir()
         for name, target in targets.items():
             try:
-                (classes,) = network.segment([images[name]])
+                _write_one(network, images[name], new / target)
             except ArgumentError as error:
                 if not skip_damaged:
                     hint = "--skip_damaged goes on without such images"
                     raise ArgumentError(error.argument, f"{error.reason}; {hint}") from error
                 errors.append(json.dumps({"file": name, "error": error.reason}) + "\n")
-                continue
-            (new / target).parent.mkdir(parents=True, exist_ok=True)
-            pictures.write_png(new / target, classes)
         if errors:
             write_atomically(new / ERRORS, "".join(errors))
         if not is_there:
             write_atomically(new / names.name, text)
     return len(errors)
+
+
+def _write_one(network: Trained, image: Path, file: Path) -> None:
+    (classes,) = network.segment([image])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write_png(file, classes)
 
 
 def _targets(images, output):

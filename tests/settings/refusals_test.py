@@ -74,7 +74,7 @@ def test_a_bad_value_is_refused_in_one_line_before_anything_is_written(
 ):
     config = load_config(name, variant)
     config.update_from_flattened_dict(keys)
-    runner = importlib.import_module(main.TASKS[main.task_of(config)])
+    runner = importlib.import_module(main.TASKS[config.task])
     with pytest.raises(InputError) as refusal:
         runner.run(config, tmp_path / "run", overwrite=False)
     assert message in str(refusal.value) and "\n" not in str(refusal.value)
