@@ -112,21 +112,18 @@ def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = F
             return _run(kind, plan, compute, path, folders, overwrite=overwrite)
 
 
-def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> tuple[ConfigDict, Any]:
-    """Checks the config and the workdir of a run whose network is to be tested again.
-
-    Returns:
-      The resolved config and the images, see `Kind.resolve`.
+def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> ConfigDict:
+    """Checks the config and the workdir of a run whose network is to be tested again; returns the resolved config.
 
     Raises:
       InputError: the config is refused, or the workdir holds a run of another config.
     """
     check_complete(config, kind.name)
-    config, images = kind.resolve(config, path)
+    config, _ = kind.resolve(config, path)
     kind.check(config, None)
     if not artifacts.is_exported(path):
         workdir.check(path, configs.to_values(config), overwrite=False)
-    return config, images
+    return config
 
 
 def _run(

@@ -120,7 +120,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluatio
       InputError: there is no checkpoint, or the config, the data or the workdir is refused.
     """
     path = Path(path)
-    config, _ = run_task.check_for_test(KIND, config, path)
+    config = run_task.check_for_test(KIND, config, path)
     network = trained.load(path)
     source = segment_build.open_source(config, network.spec.labels)
     banner.show_notes(source.notes)

@@ -196,7 +196,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
       InputError: there is no checkpoint, or the config, the data or the workdir is refused.
     """
     path = Path(path)
-    config, _ = run_task.check_for_test(KIND, config, path)
+    config = run_task.check_for_test(KIND, config, path)
     network = trained.load(path)
     labels = network.spec.labels
     source = training_images.open_source(training_images.read_settings(config), labels)
