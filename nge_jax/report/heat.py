@@ -83,9 +83,7 @@ def _draw_map(
             for artist in (box, number):
                 hover(artist, text)
             if is_kept:
-                inner = Rectangle((o + 0.04, e + 0.04), 0.92, 0.92, fill=False)
-                inner.set(edgecolor=INK, linewidth=1.4)
-                axes.add_patch(inner)
+                _draw_frame(axes, o, e)
     axes.set_xlim(0, len(space.operations))
     axes.set_ylim(len(space.edges), 0)
     axes.set_xticks(
@@ -95,6 +93,13 @@ def _draw_map(
     axes.set_yticks(np.arange(len(edges)) + 0.5, edges)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+
+
+def _draw_frame(axes: Axes, column: int, row: int) -> None:
+    """Draws the frame of an operation that the cell keeps."""
+    frame = Rectangle((column + 0.04, row + 0.04), 0.92, 0.92, fill=False)
+    frame.set(edgecolor=INK, linewidth=1.4)
+    axes.add_patch(frame)
 
 
 def _draw_scale(figure: Figure, most: float, operations: int) -> None:

@@ -32,15 +32,12 @@ def write(
       ArgumentError: an image cannot be read; or a file to be written exists, cannot be made or would be written for
         two images. A labels.txt of the same classes may exist.
     """
-    targets = _targets(images, output)
+    targets, errors = _targets(images, output), []
     names = output / class_names.FILES[0]
-    text = "".join(f"{name}\n" for name in network.spec.labels)
-    is_there = names.exists()
-    if is_there and class_names.read(output) != network.spec.labels:
+    if names.exists() and class_names.read(output) != network.spec.labels:
         raise ArgumentError("output", f"{names} exists and names other classes than this network's")
     if skip_damaged:
         files.check_new(output / ERRORS)
-    errors = []
     with files.whole_output(output) as new:
         new.mkdir()
         for name, target in targets.items():
@@ -53,7 +50,8 @@ def write(
                 errors.append(json.dumps({"file": name, "error": error.reason}) + "\n")
         if errors:
             write_atomically(new / ERRORS, "".join(errors))
-        if not is_there:
+        if not names.exists():
+            text = "".join(f"{name}\n" for name in network.spec.labels)
             write_atomically(new / names.name, text)
     return len(errors)
 

@@ -67,10 +67,7 @@ def refusals() -> Iterator[None]:
         "ERROR"
     )  # and this of a home that is not there or cannot be written
     try:
-        # A character that the terminal cannot show becomes an escape, instead of ending the run.
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        _show_escapes()
         in_threads = threading.excepthook
         # Orbax writes in threads, and raises once more in this one.
         threading.excepthook = lambda given: (
@@ -99,6 +96,13 @@ def refusals() -> Iterator[None]:
         # When Python ends it would write the rest of the buffer, and be refused once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _show_escapes() -> None:
+    """Makes a character that the terminal cannot show an escape, instead of the end of the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 # The system's errors about a user's path or disk: no bug, so no traceback.

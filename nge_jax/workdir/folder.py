@@ -178,8 +178,7 @@ def prepare(
     Raises:
       InputError: the folder cannot be made.
     """
-    path = Path(path)
-    this_start = environment()
+    path, this_start = Path(path), environment()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

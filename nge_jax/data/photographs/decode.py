@@ -109,11 +109,15 @@ def _crop(encoded, orientation, size, window):
         y, x, h, w = t.unstack(stored_window(t.shape(pixels)[:2]))
         return t.image.resize(pixels[y : y + h, x : x + w], (size, size), antialias=True)
 
-    def shown(pixels):
-        pixels = t.cond(turned, lambda: t.transpose(pixels, (1, 0, 2)), lambda: pixels)
-        pixels = t.cond(backwards, lambda: pixels[:, ::-1], lambda: pixels)
-        return t.cond(upside_down, lambda: pixels[::-1], lambda: pixels)
-
     pixels = t.cond(t.io.is_jpeg(encoded), jpeg, other)
     pixels = t.cast(t.round(pixels), t.uint8)  # between the pixels' least and greatest: no overflow
-    return shown(t.ensure_shape(pixels, (size, size, 3)))
+    pixels = t.ensure_shape(pixels, (size, size, 3))
+    return _turn(pixels, turned, backwards, upside_down)
+
+
+def _turn(stored, turned, backwards, upside_down):
+    """Returns pixels as the image is shown, from pixels as they are stored."""
+    t = host_tf.tensorflow()
+    rows = t.cond(turned, lambda: t.transpose(stored, (1, 0, 2)), lambda: stored)
+    mirrored = t.cond(backwards, lambda: rows[:, ::-1], lambda: rows)
+    return t.cond(upside_down, lambda: mirrored[::-1], lambda: mirrored)

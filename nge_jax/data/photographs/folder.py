@@ -99,18 +99,11 @@ def scan(
         raise ArgumentError("name", f"found no folder {root}, expected folder:DIR")
     layout = layouts.find(root)
     places, spelled = spellings.unify(layout.places, names)
-    known = _classes(root, layout._replace(places=places), names)
-    splits, held_out, others, runs = {}, (), layout.others, [*layout.runs]
-    for split, folders in places.items():
-        splits[split] = _list_images(known, folders, others, runs)
-        if not splits[split].paths:
-            place = root / layout.titles[split] if layout.titles else root
-            left = entries.describe_left_out(others)
-            why = f" ({left} cannot be read as images)" if left else ""
-            raise ArgumentError("name", f"found no image in {place}{why}")
+    layout = layout._replace(places=places)
+    known, held_out = _classes(root, layout, names), ()
+    splits, layout = _list_splits(root, layout, known)
     if not layout.titles:
         splits, held_out = _hold_out(root, splits[TRAIN], seed, test_fraction)
-    layout = layout._replace(runs=tuple(runs))
     notes = [_describe(root, known, layout, splits), *spelled, *warnings(known, splits)]
     titles = layout.titles or {TEST: "what is held out"}
     if TEST not in splits:  # ImageNet's way: what is held out is what the network is tested on
@@ -134,6 +127,21 @@ def _classes(root, layout, names):
             f"{root} has the class {printable(extra[0])}, expected one of {', '.join(known)}",
         )
     return known
+
+
+def _list_splits(
+    root: Path, layout: Layout, known: Sequence[str]
+) -> tuple[dict[str, Part], Layout]:
+    """Lists the images of all splits; returns the layout with everything that is left out."""
+    splits, runs = {}, [*layout.runs]
+    for split, folders in layout.places.items():
+        splits[split] = _list_images(known, folders, layout.others, runs)
+        if not splits[split].paths:
+            place = root / layout.titles[split] if layout.titles else root
+            left = entries.describe_left_out(layout.others)
+            why = f" ({left} cannot be read as images)" if left else ""
+            raise ArgumentError("name", f"found no image in {place}{why}")
+    return splits, layout._replace(runs=tuple(runs))
 
 
 def _list_images(known, folders, others, runs):
