@@ -18,10 +18,7 @@ from flax import traverse_util
 from nge_jax.networks import network
 from nge_jax.networks.network import Network
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.mixture import Mixture
-from nge_jax.space.spaces import DARTS, Space
-from nge_jax.supernet.model import Supernet
-from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+from nge_jax.supernet.net import Net, Used
 
 AUXILIARY = "auxiliary"  # this part of a network exists in training only
 
@@ -78,16 +75,7 @@ def part_costs(
     return parts
 
 
-def example_probs(net: Supernet | NasBench201Supernet, space: Space) -> Any:
-    """Makes zeros in the form that a supernet reads: probabilities, or a `Mixture` if it reads weights of edges too."""
-    probs, betas = jnp.zeros(space.shape), jnp.zeros(space.shape[:2])
-    reads_betas = isinstance(net, Supernet) and net.share > 1
-    return Mixture(probs, betas) if reads_betas else probs
-
-
-def supernet_part_costs(
-    net: Supernet | NasBench201Supernet, image_shape: tuple[int, int, int], space: Space = DARTS
-) -> dict[str, Cost]:
+def supernet_part_costs(net: Net, image_shape: tuple[int, int, int]) -> dict[str, Cost]:
     """Counts the parts of a supernet with all operations on every edge: "stem", "cell_0", ..., "classifier".
 
     NAS-Bench-201 has a "stage_0", ... in place of cells: the residual block before the stage, and the stage's cells.
@@ -95,75 +83,28 @@ def supernet_part_costs(
     Args:
         net: the supernet.
         image_shape: (H, W, C) of an image.
-        space: the search space of the cells.
     """
     weights = jax.eval_shape(net.init, jax.random.key(0))
     _, endpoints = jax.eval_shape(
         net.apply,
         weights,
         jax.ShapeDtypeStruct((1, *image_shape), jnp.float32),
-        jax.eval_shape(lambda: example_probs(net, space)),
+        jax.eval_shape(net.example_probs),
     )
-    parts = {"stem": _stem_cost(weights["stem"], endpoints["stem"])}
-    if isinstance(net, NasBench201Supernet):
-        parts |= _stage_costs(weights["blocks"], weights["stages"], endpoints)
-    else:
-        parts |= _cell_costs(weights["cells"], endpoints)
-    classifier = weights["classifier"]
-    costs = (
-        _weights_cost(weights.get("head", ()), 0),
-        _weights_cost(classifier["kernel"], 1),
-        _weights_cost(classifier["bias"], 0),
-    )
-    return parts | {"classifier": functools.reduce(_add, costs)}
+    return {
+        part: functools.reduce(_add, (_used_cost(used, endpoints) for used in uses))
+        for part, uses in net.parts(weights).items()
+    }
 
 
-def _stem_cost(stem, endpoint):
-    """Counts a stem of one convolution, or of three with stride 2, from the output [1, H, W, C]."""
-    convolutions = stem if isinstance(stem, list) else [stem]
-    cost = Cost(0, 0)
-    for n, params in enumerate(convolutions):
-        # The second of three convolutions has four times the positions of the last one, and the first sixteen times.
-        positions = _positions(endpoint) * 4 ** (len(convolutions) - 1 - n)
-        kernel = _weights_cost(params["kernel"], positions)
-        cost = _add(cost, _add(kernel, _weights_cost((params["scale"], params["bias"]), 0)))
-    return cost
-
-
-def _cell_costs(cells, endpoints):
-    """Counts each cell of the DARTS space."""
-    parts, before = {}, endpoints["stem"]
-    for number, params in enumerate(cells):
-        name = f"cell_{number}"
-        inputs = {key: value for key, value in params.items() if key.startswith("preprocess")}
-        edges = {key: value for key, value in params.items() if key not in inputs}
-        # All layers of an operation follow the stride, therefore they have the positions of the output.
-        parts[name] = _add(
-            _weights_cost(inputs, _positions(before)),
-            _weights_cost(edges, _positions(endpoints[name])),
-        )
-        before = endpoints[name]
-    return parts
-
-
-def _stage_costs(blocks, stages, endpoints):
-    """Counts each stage of NAS-Bench-201: the residual block before it, which the first stage lacks, and the cells."""
-    parts = {}
-    for number, cells in enumerate(stages):
-        name = f"stage_{number}"
-        block = blocks[number - 1] if number else {}
-        # All layers of a block follow the stride. A layer without a kernel is an affine normalization.
-        affine = [a for a in jax.tree.leaves(block) if a.ndim == 1]
-        kernels = [a for a in jax.tree.leaves((block, cells)) if a.ndim > 1]
-        positions = _positions(endpoints[name])
-        parts[name] = _add(_weights_cost(kernels, positions), _weights_cost(affine, 0))
-    return parts
-
-
-def _weights_cost(weights, positions):
-    """Counts a tree of weights, each of which is used at so many positions."""
-    count = sum(leaf.size for leaf in jax.tree.leaves(weights))
-    return Cost(count, count * positions)
+def _used_cost(used: Used, endpoints: Mapping[str, jax.Array]) -> Cost:
+    """Counts weights and their multiply-adds. Vectors shift or scale, which is not counted."""
+    positions = used.times
+    if used.endpoint is not None:
+        positions *= _positions(endpoints[used.endpoint])
+    leaves = jax.tree.leaves(used.weights)
+    multiplied = sum(leaf.size for leaf in leaves if leaf.ndim > 1)
+    return Cost(sum(leaf.size for leaf in leaves), multiplied * positions)
 
 
 def _positions(endpoint):

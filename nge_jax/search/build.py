@@ -1,81 +1,76 @@
 """Makes the plan of a search from a checked config and a data set, before any array. Nothing later reads a config."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from nge_jax import embedding, optim
 from nge_jax.data.small import ArrayDataset
 from nge_jax.embedding import EdgeModel
+from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
+from nge_jax.search import makers as search_makers
 from nge_jax.search import phases, random_cells
 from nge_jax.search.plan import Choice, Makers, Search
 from nge_jax.search.several import programs
-from nge_jax.search.steps import relaxation
+from nge_jax.search.several.members import model_names, split
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.arguments import ProgramArguments
-from nge_jax.search.steps.gradient import Net, Preprocessing
-from nge_jax.search.steps.relaxation import Line, Relaxation
-from nge_jax.settings import checks, configs
-from nge_jax.space import skips
+from nge_jax.search.steps.relaxation import Line
+from nge_jax.settings import checks, configs, keys
+from nge_jax.space import nas_bench_201
 from nge_jax.space.nas_bench_201 import AccuracyTable
-from nge_jax.space.spaces import DARTS, SPACES, Space
-from nge_jax.strategies import evolution, reinforce
+from nge_jax.space.spaces import SPACES
 from nge_jax.strategies.base import Strategy
-from nge_jax.strategies.random_search import random_search
-from nge_jax.supernet.model import make_supernet
-from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
-from nge_jax.supernet.sampled import SampledSupernet
+from nge_jax.supernet.makers import MAKERS, Options
+from nge_jax.supernet.net import Net
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
 
-def build(config: ConfigDict, data: ArrayDataset, table: AccuracyTable | None = None) -> Search:
+def build(config: ConfigDict, data: ArrayDataset) -> Search:
     """Makes the plan of a search.
 
-    With `search.seeds` or `search.edge_models` the phases run all searches at once. The searches share the plan, except
-    for `seed`, `halves` and `edge_model` (see `several.task.split`).
+    With `search.seeds` or `search.edge_models` the phases run all searches at once. `Search.members` then has a plan of
+    each search.
 
     Args:
       config: a config that `checks.check` accepts.
       data: the images.
-      table: the accuracies of NAS-Bench-201's cells; None without a table.
 
     Raises:
-      InputError: the config has more steps than are counted, or asks for more cells than fit in memory.
+      InputError: the config has more steps than are counted, or asks for more cells than fit in memory; or its table
+        of accuracies cannot be read.
     """
-    labels, fraction = data.train_labels, config.data.train_fraction
-    divide = functools.partial(
-        search_images.divide, labels, fraction, by_class=search_images.divides_by_class(config)
+    images = search_images.plan_images(config, data)
+    halves, alternates = images.divide(config.seed), config.search.alternation == "batch"
+    steps = _count_steps(
+        halves, config.search.images_per_epoch, config.search.batch_size, alternates=alternates
     )
-    halves = divide(config.seed)
-    steps = _count_steps(config, halves)
     checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
 
-    space = SPACES[config.search.space]
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
-    arguments = make_arguments(config, steps)
-    makers = _make_makers(config, net, space)
-    strategy, edge_model = _make_searcher(config, makers, arguments, steps[EMBEDDING])
-    # The phases are made from the rest of the plan, so the plan is complete only at the end.
+    learner = "embedding" if config.search.strategy == "gradient" else config.search.strategy
+    numbers, constants = _divide_numbers(learner, config.get(learner, {}))
+    arguments = make_arguments(config, steps, numbers)
+    makers = _make_makers(config, net, constants)
+    if makers.strategy is None:
+        strategy, edge_model = None, makers.edge_model(config.search.edge_model)
+    else:
+        strategy = makers.strategy(arguments)
+        edge_model = _as_edge_model(strategy, config.search.epochs, steps[EMBEDDING])
     search = Search(
         seed=config.seed,
-        members=_list_members(config),
-        data_name=config.data.name,
-        data=data,
-        spec=search_images.make_spec(config, data) if configs.has_user_images(config) else None,
+        members={},
+        images=images,
         halves=halves,
-        divide=divide,
-        stream=config.run.steps_per_dispatch if search_images.streams(config, data) else 0,
-        preprocessing=Preprocessing(data.mean, data.std, config.data.pad, config.data.flip),
-        space=space,
         net=net,
         edge_model=edge_model,
         strategy=strategy,
@@ -84,69 +79,68 @@ def build(config: ConfigDict, data: ArrayDataset, table: AccuracyTable | None = 
         arguments=arguments,
         optimizer=makers.optimizer(arguments),
         order=config.search.order,
-        alternates=config.search.alternation == "batch",
+        alternates=alternates,
         epochs=config.search.epochs,
         batch_size=config.search.batch_size,
         phases=(),
-        warmup_epochs=count_warmup_epochs(config),
+        warmup_epochs=count_warmup_epochs(config.search.warmup, config.search.epochs),
         stop_on_skips=config.search.stop_on_skips,
         skip_nonfinite=config.run.skip_nonfinite,
         choice=_make_choice(config, halves),
-        table=table,
-        train_config=config.search.train_config if config.search.space == "darts" else "",
+        table=_load_table(config.data.get("table", "")),
+        train_config=config.search.get("train_config", ""),
         settings=configs.to_values(config),
     )
-    return search._replace(phases=_make_phases(config, search, steps))
+    # The phases and the members are made from the rest of the plan.
+    members = artifacts.members(search.settings["search"], search.seed)
+    return _with_phases(search, members, steps)
 
 
-def _make_searcher(
-    config: ConfigDict, makers: Makers, arguments: ProgramArguments, steps_per_epoch: int
-) -> tuple[Strategy | None, EdgeModel]:
-    """Makes the strategy, None where the gradient searches, and the edge model or what stands for it.
+def _load_table(path: str) -> AccuracyTable | None:
+    """Reads the table of NAS-Bench-201; None if the config names none."""
+    if not path:
+        return None
+    try:
+        return nas_bench_201.load(Path(path).expanduser())
+    except InputError as error:
+        raise InputError(f"config.data.table: {error}") from None
 
-    Args:
-      config: a config of a search.
-      makers: make the strategy and the edge model.
-      arguments: the arguments of the programs.
-      steps_per_epoch: the steps in an epoch that update the embedding or ask the strategy for a cell.
+
+def _as_edge_model(strategy: Strategy, epochs: int, steps_per_epoch: int) -> EdgeModel:
+    """Makes what stands for the edge model of a strategy, which asks for a cell in each step.
 
     Raises:
       InputError: the strategy asks for more cells than fit in memory.
     """
-    if makers.strategy is None:
-        return None, makers.edge_model(config.search.edge_model)
-    strategy = makers.strategy(arguments)
     epoch_bytes = strategy_steps.QUERY_BYTES * steps_per_epoch
-    checks.fits_in_memory("search.epochs", config.search.epochs, epoch_bytes, "the cells asked")
-    queries = config.search.epochs * steps_per_epoch
-    return strategy, strategy_steps.as_edge_model(strategy, queries)
+    checks.fits_in_memory("search.epochs", epochs, epoch_bytes, "the cells asked")
+    return strategy_steps.as_edge_model(strategy, epochs * steps_per_epoch)
 
 
-def _list_members(config: ConfigDict) -> tuple[Member, ...]:
-    """Lists the searches that a config makes in one workdir; the list is empty for a single search."""
-    several = {"seeds": config.search.seeds, "edge_models": config.search.edge_models}
-    return tuple(artifacts.members(several, config.seed))
-
-
-def _count_steps(config: ConfigDict, halves: dict[str, np.ndarray]) -> dict[str, int]:
-    """Counts the steps of each group in an epoch."""
-    images = {g: int(config.search.images_per_epoch) or len(half) for g, half in halves.items()}
-    steps = {group: count // config.search.batch_size for group, count in images.items()}
-    if config.search.alternation == "batch":
+def _count_steps(
+    halves: dict[str, np.ndarray], images_per_epoch: int, batch_size: int, *, alternates: bool
+) -> dict[str, int]:
+    """Counts the steps of each group in an epoch; `images_per_epoch`: of each half, 0 for all."""
+    steps = {g: (int(images_per_epoch) or len(half)) // batch_size for g, half in halves.items()}
+    if alternates:
         fewest = min(steps.values())
         steps = {WEIGHTS: fewest, EMBEDDING: fewest}
     return steps
 
 
-def _make_phases(config: ConfigDict, search: Search, steps: dict[str, int]) -> tuple:
-    if not search.members:
-        return phases.make_phases(search, steps)
-    models = {name: search.makers.edge_model(name) for name in config.search.edge_models}
+def _with_phases(search: Search, members: Sequence[Member], steps: dict[str, int]) -> Search:
+    """Completes the plan of a search, or of several searches, by the phases that run it."""
+    if not members:
+        return search._replace(phases=phases.make_phases(search, steps))
+    models = {name: search.makers.edge_model(name) for name in model_names(members)}
     # Steps that draw one operation an edge would compute all operations when they are batched over searches. The
     # compiler's estimate for an H100 (`compile_ahead.py`, 2 cells): 35 ms for four searches at once, 25 ms one by one.
-    on_cpu = jax.default_backend() == "cpu"
-    one_by_one = on_cpu or config.search.relaxation == "gumbel"
-    return programs.make_phases(search, steps, models, one_by_one=one_by_one, model_by_model=on_cpu)
+    draws, on_cpu = search.arguments.temperatures is not None, jax.default_backend() == "cpu"
+    phases_of_all = programs.make_phases(
+        search, steps, models, one_by_one=on_cpu or draws, model_by_model=on_cpu
+    )
+    search = search._replace(phases=phases_of_all)
+    return search._replace(members=split(search, members))
 
 
 def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
@@ -164,9 +158,18 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
     )
 
 
-def make_arguments(config: ConfigDict, steps: dict[str, int]) -> ProgramArguments:
-    """Collects the arguments of the programs; `steps`: the steps of each group in an epoch."""
+def make_arguments(
+    config: ConfigDict, steps: dict[str, int], numbers: dict[str, float]
+) -> ProgramArguments:
+    """Collects the arguments of the programs.
+
+    Args:
+      config: a config of a search.
+      steps: the steps of each group in an epoch.
+      numbers: the arguments by which the embedding or the strategy learns.
+    """
     epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
+    warmup_epochs = count_warmup_epochs(config.search.warmup, epochs)
 
     def line(first, last):
         return Line(float(first), float(last), epochs, steps_per_epoch)
@@ -185,138 +188,70 @@ def make_arguments(config: ConfigDict, steps: dict[str, int]) -> ProgramArgument
             weight_decay=float(config.weights.weight_decay),
             clip_norm=float(config.weights.clip_norm),
         ),
-        embedding={key: float(value) for key, value in _searcher_arguments(config).items()},
-        warmup_steps=count_warmup_epochs(config) * steps_per_epoch or None,
+        embedding=numbers,
+        warmup_steps=warmup_epochs * steps_per_epoch or None,
         temperatures=temperatures,
         skip_rates=skip_rates,
         entropy_weights=entropy_weights,
     )
 
 
-def _searcher_arguments(config: ConfigDict) -> dict[str, float]:
-    """Collects the numbers by which the embedding or the strategy learns; the random search learns nothing."""
-    if config.search.strategy == "gradient":
-        return {
-            "learning_rate": config.embedding.learning_rate,
-            "weight_decay": config.embedding.weight_decay,
-        }
-    if config.search.strategy == "reinforce":
-        return {"learning_rate": config.reinforce.learning_rate}
-    if config.search.strategy == "evolution":
-        return {
-            "learning_rate": config.evolution.learning_rate,
-            "rank_scale": config.evolution.rank_scale,
-        }
-    return {}
+def _divide_numbers(
+    group: str, values: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Divides a group's numbers into arguments of the programs and constants, as the rows of the keys say.
+
+    Args:
+      group: the group by which the embedding or the strategy learns; the random search has none.
+      values: the group's numbers in the config.
+    """
+    arguments, constants = {}, {}
+    for name, value in values.items():
+        if keys.in_program("search", f"{group}.{name}"):
+            constants[name] = value
+        else:
+            arguments[name] = float(value)
+    return arguments, constants
 
 
-def count_warmup_epochs(config: ConfigDict) -> int:
+def count_warmup_epochs(warmup: float, epochs: int) -> int:
     """Counts the first epochs, which leave the embedding as it is: a fraction of all epochs, rounded."""
-    return round(config.search.warmup * config.search.epochs)
+    return round(warmup * epochs)
 
 
 def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     """Makes the supernet of the space that a checked config names."""
-    options = {
-        "image_channels": image_channels,
-        "dtype": jnp.dtype(config.network.dtype),
-        "remat": config.network.remat,
-    }
-    cells, channels = config.network.cells, config.network.channels
-    if config.search.space == "nas_bench_201":
-        return NasBench201Supernet(cells, channels, num_classes, **options)
-    options["schedule"] = "loop" if jax.default_backend() == "cpu" else "together"
-    options["large_stem"] = search_images.has_large_stem(config)
-    if config.search.relaxation == "partial":
-        options["share"] = config.partial.share
-    return make_supernet(cells, channels, num_classes, **options)
+    options = Options(
+        cells=config.network.cells,
+        channels=config.network.channels,
+        num_classes=num_classes,
+        image_channels=image_channels,
+        dtype=jnp.dtype(config.network.dtype),
+        remat=config.network.remat,
+        schedule="loop" if jax.default_backend() == "cpu" else "together",
+        large_stem=search_images.has_large_stem(config),
+        share=config.partial.share if config.search.relaxation == "partial" else 1,
+    )
+    return MAKERS[SPACES[config.search.space]](options)
 
 
-def _make_makers(config: ConfigDict, net: Net, space: Space) -> Makers:
+def _make_makers(config: ConfigDict, net: Net, constants: dict[str, Any]) -> Makers:
+    name, relaxed = config.search.strategy, config.search.relaxation
     make_edge_model = functools.partial(
         embedding.edge_model,
         adjacency=config.search.adjacency,
-        space=space,
-        betas=config.search.relaxation == "partial",
+        space=net.space,
+        betas=relaxed == "partial",
     )
-    adam = None
-    if config.search.strategy == "gradient":
-        adam = {"b1": config.embedding.b1, "b2": config.embedding.b2}
+    strategy = None
+    if name != "gradient":
+        edge_model = make_edge_model(config.search.edge_model)
+        strategy = functools.partial(search_makers.STRATEGIES[name], edge_model, constants)
     return Makers(
         edge_model=make_edge_model,
-        relaxation=functools.partial(make_relaxation, config.search.relaxation, net, space),
-        optimizer=functools.partial(_make_optimizer, adam),
-        strategy=make_strategy(config, make_edge_model(config.search.edge_model)),
+        relaxation=functools.partial(search_makers.make_relaxation, relaxed, net),
+        optimizer=functools.partial(
+            search_makers.make_optimizer, constants if strategy is None else None
+        ),
+        strategy=strategy,
     )
-
-
-def make_relaxation(name: str, net: Net, space: Space, arguments: ProgramArguments) -> Relaxation:
-    """Makes a relaxation of `net`. To add one, give it a name here and its numbers in `make_arguments`."""
-    if name == "gumbel":
-        assert arguments.temperatures is not None, "the relaxation gumbel has temperatures"
-        is_bench = isinstance(net, NasBench201Supernet)
-        sampled = SampledNasBench201(net) if is_bench else SampledSupernet(net)
-        relaxed = relaxation.gumbel(sampled, arguments.temperatures)
-    elif name == "partial":
-        relaxed = relaxation.partial(net)
-    else:
-        relaxed = relaxation.softmax(net)
-    if arguments.skip_rates is not None:
-        skip = space.operations.index(skips.SKIP)
-        relaxed = relaxation.with_skip_dropout(relaxed, arguments.skip_rates, skip)
-    if arguments.entropy_weights is not None:
-        relaxed = relaxation.with_entropy(relaxed, arguments.entropy_weights)
-    return relaxed
-
-
-def make_strategy(
-    config: ConfigDict, edge_model: EdgeModel
-) -> Callable[[ProgramArguments], Strategy] | None:
-    """Makes `ProgramArguments -> Strategy`; None where the gradient searches. The strategy asks for one cell a step.
-
-    To add a strategy, give it a name here and its numbers in `make_arguments`.
-    """
-    if config.search.strategy == "reinforce":
-        settings = reinforce.Settings(
-            batch_size=1,
-            entropy_weight=config.reinforce.entropy_weight,
-            baseline_decay=config.reinforce.baseline_decay,
-        )
-        return functools.partial(_make_reinforce, edge_model, settings)
-    if config.search.strategy == "evolution":
-        constants = {
-            "population": config.evolution.population,
-            "tournament": config.evolution.tournament,
-            "proposals": config.evolution.proposals,
-            "memory": config.evolution.memory,
-            "train_steps": config.evolution.train_steps,
-            "entropy_weight": config.evolution.entropy_weight,
-        }
-        return functools.partial(_make_evolution, edge_model, constants)
-    if config.search.strategy == "random":
-        return lambda arguments: random_search(DARTS)
-    return None
-
-
-def _make_reinforce(
-    edge_model: EdgeModel, settings: reinforce.Settings, arguments: ProgramArguments
-) -> Strategy:
-    optimizer = optax.adam(arguments.embedding["learning_rate"])
-    return reinforce.reinforce(edge_model, DARTS, optimizer, settings)
-
-
-def _make_evolution(
-    edge_model: EdgeModel, constants: dict[str, Any], arguments: ProgramArguments
-) -> Strategy:
-    optimizer = optax.adam(arguments.embedding["learning_rate"])
-    settings = evolution.Settings(rank_scale=arguments.embedding["rank_scale"], **constants)
-    return evolution.evolution(edge_model, DARTS, optimizer, settings)
-
-
-def _make_optimizer(adam: dict[str, float] | None, arguments: ProgramArguments) -> optim.Optimizer:
-    """Makes the optimizer of both groups; `adam` is None for a strategy, which trains its embedding itself."""
-    embedding_optimizer = optax.identity()
-    if adam is not None:
-        embedding_optimizer = optim.adam(**arguments.embedding, **adam)
-    weight_optimizer = optim.sgd(arguments.rate, **arguments.weights._asdict())
-    return optim.Optimizer({WEIGHTS: weight_optimizer, EMBEDDING: embedding_optimizer})

@@ -3,6 +3,9 @@
 `settings.checks.check_complete` has checked each value by itself before.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from nge_jax.data import small
@@ -23,9 +26,11 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
     """
     _check_strategy(config)
     _check_relaxation(config)
-    _check_several(config)
-    # NAS-Bench-201 needs no config of a training: a table tells how its cells train.
-    if config.search.space == "darts":
+    for key in ("seeds", "edge_models"):
+        if values := config.search[key]:
+            _check_several(key, values, config.search.strategy, config.search.stop_on_skips)
+    # A space without the key needs no config of a training: a table tells how its cells train.
+    if "train_config" in config.search:
         try:
             configs.find_config(config.search.train_config)
         except InputError as error:
@@ -40,13 +45,14 @@ def _check_strategy(config: ConfigDict) -> None:
         raise InputError(
             f"config.search.alternation: found {alternation!r}, expected 'epoch' with strategy {strategy!r}"
         )
-    if strategy != "gradient" and config.search.space != "darts":
+    has_strategies = "evolution" in config  # the keys of a space without strategies lack the group
+    if strategy != "gradient" and not has_strategies:
         raise InputError(
             f"config.search.strategy: found {strategy!r}, expected 'gradient' in the space {config.search.space!r} "
             "(experiments/nas_bench_201.py runs the others on its table)"
         )
-    if config.search.space != "darts":
-        return  # the other space's configs have no keys of strategies
+    if not has_strategies:
+        return
     population = config.evolution.population
     if config.evolution.memory < population:
         raise InputError(
@@ -78,7 +84,7 @@ def _check_relaxation(config: ConfigDict) -> None:
                 f"config.search.{name}: found {value}, expected 0 with strategy {config.search.strategy!r}"
             )
     if chosen == "partial":
-        if config.search.space != "darts":
+        if "partial" not in config:  # the space's supernet has no partial channels
             raise InputError(
                 f"config.search.relaxation: found 'partial', expected 'softmax' or 'gumbel' in the space "
                 f"{config.search.space!r}"
@@ -91,22 +97,19 @@ def _check_relaxation(config: ConfigDict) -> None:
             )
 
 
-def _check_several(config: ConfigDict) -> None:
-    for key, each in (("seeds", "each seed once"), ("edge_models", "each edge model once")):
-        values, strategy = config.search[key], config.search.strategy
-        if not values:
-            continue
-        if len(set(values)) < len(values):
-            raise InputError(f"config.search.{key}: found {tuple(values)}, expected {each}")
-        if strategy != "gradient":
-            raise InputError(
-                f"config.search.strategy: found {strategy!r}, expected 'gradient' with config.search.{key}"
-            )
-        if config.search.stop_on_skips:
-            raise InputError(
-                f"config.search.stop_on_skips: found {config.search.stop_on_skips}, expected 0 with "
-                f"config.search.{key}, whose searches end together"
-            )
+def _check_several(key: str, values: Sequence[Any], strategy: str, stop_on_skips: int) -> None:
+    if len(set(values)) < len(values):
+        one = {"seeds": "seed", "edge_models": "edge model"}[key]
+        raise InputError(f"config.search.{key}: found {tuple(values)}, expected each {one} once")
+    if strategy != "gradient":
+        raise InputError(
+            f"config.search.strategy: found {strategy!r}, expected 'gradient' with config.search.{key}"
+        )
+    if stop_on_skips:
+        raise InputError(
+            f"config.search.stop_on_skips: found {stop_on_skips}, expected 0 with config.search.{key}, whose searches "
+            "end together"
+        )
 
 
 def check_data(config: ConfigDict, data: small.ArrayDataset) -> None:
@@ -116,12 +119,7 @@ def check_data(config: ConfigDict, data: small.ArrayDataset) -> None:
       InputError: names the key.
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
-        halves = search_images.divide(
-            data.train_labels,
-            config.data.train_fraction,
-            config.seed,
-            by_class=search_images.divides_by_class(config),
-        ).values()
+        halves = search_images.make_divide(config, data.train_labels)(config.seed).values()
     checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
     if config.search.batch_size > smallest:

@@ -1,5 +1,7 @@
 """The images of a search: this module opens them, chooses what the config leaves open, and divides them in halves."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.data.user_images import UserImages
 from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.search.plan import Images
+from nge_jax.search.steps.gradient import Preprocessing
 from nge_jax.settings.configs import has_user_images
 
 DATA_KEYS = {
@@ -120,12 +124,31 @@ def load_data(config: ConfigDict, images: UserImages | None = None) -> small.Arr
         return small.load(config.data.name, config.data.dir)
 
 
-def divides_by_class(config: ConfigDict) -> bool:
-    """Tells whether the halves get equal parts of each class.
+def plan_images(config: ConfigDict, data: small.ArrayDataset) -> Images:
+    """Plans how a search reads its images."""
+    spec, stream = None, 0
+    if has_user_images(config):
+        spec = make_spec(data, has_large_stem(config))
+        if data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE:
+            stream = config.run.steps_per_dispatch
+    return Images(
+        name=config.data.name,
+        data=data,
+        spec=spec,
+        divide=make_divide(config, data.train_labels),
+        stream=stream,
+        preprocessing=Preprocessing(data.mean, data.std, config.data.pad, config.data.flip),
+    )
 
-    They do when only a fraction of each class is used, because some classes then have few images.
+
+def make_divide(config: ConfigDict, labels: np.ndarray) -> Callable[[int], dict[str, np.ndarray]]:
+    """Makes `seed -> halves`, see `divide`.
+
+    The halves get equal parts of each class when only a fraction of each class is used, because some classes then have
+    few images.
     """
-    return has_user_images(config) and config.data.class_fraction != 1
+    by_class = has_user_images(config) and config.data.class_fraction != 1
+    return functools.partial(divide, labels, config.data.train_fraction, by_class=by_class)
 
 
 def divide(
@@ -137,7 +160,7 @@ def divide(
       labels: the images' labels [N].
       fraction: the fraction of the images that trains the weights.
       seed: decides which images go where.
-      by_class: see `divides_by_class`.
+      by_class: whether the halves get equal parts of each class.
 
     Returns:
       Indices of the images, by group.
@@ -155,13 +178,6 @@ def divide(
     return {WEIGHTS: first, EMBEDDING: second}
 
 
-def streams(config: ConfigDict, data: small.ArrayDataset) -> bool:
-    """Tells whether the images exceed `data.device_budget_gb`, the device memory that they may take."""
-    if not has_user_images(config):
-        return False
-    return data.train_images.nbytes > config.data.device_budget_gb * resized.GIGABYTE
-
-
 def has_large_stem(config: ConfigDict) -> bool:
     """Tells whether the supernet begins with ImageNet's stem; only a user's own images have the choice."""
     if not has_user_images(config):
@@ -169,10 +185,10 @@ def has_large_stem(config: ConfigDict) -> bool:
     return user_images.has_large_stem(config.network.stem, config.data.image_size)
 
 
-def make_spec(config: ConfigDict, data: small.ArrayDataset) -> DatasetSpec:
-    """Describes the images as the supernet sees them."""
+def make_spec(data: small.ArrayDataset, large_stem: bool) -> DatasetSpec:
+    """Describes a user's own images as the supernet sees them."""
     return DatasetSpec(
-        kind=LARGE if has_large_stem(config) else SMALL,
+        kind=LARGE if large_stem else SMALL,
         shape=data.train_images.shape[1:],
         mean=data.mean,
         std=data.std,

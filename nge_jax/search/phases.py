@@ -11,7 +11,6 @@ from nge_jax.runtime.loop import Phase, Program
 from nge_jax.search.plan import Search
 from nge_jax.search.steps import gradient, second_order, strategy
 from nge_jax.search.steps.arguments import ProgramArguments
-from nge_jax.supernet.model import Supernet
 
 # `(search, arguments) -> phase`: makes a phase inside a program, from the program's arguments.
 PhaseMaker = Callable[[Search, ProgramArguments], Callable]
@@ -64,11 +63,11 @@ def only_embedding(search: Search, arguments: ProgramArguments) -> Callable:
 
 def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, Callable]:
     """Makes the steps of the weights and of the embedding."""
-    preprocessing, options = search.preprocessing, {"skip_nonfinite": search.skip_nonfinite > 0}
+    preprocessing = search.images.preprocessing
+    options = {"skip_nonfinite": search.skip_nonfinite > 0}
     optimizer = search.makers.optimizer(arguments)
     if search.makers.strategy is not None:
-        net = search.net
-        assert isinstance(net, Supernet), "the checks refuse strategies in another space"
+        net = search.net.sampled()
         searcher = search.makers.strategy(arguments)
         return (
             strategy.make_weight_step(net, searcher, optimizer, preprocessing, **options),

@@ -11,11 +11,12 @@ from nge_jax.data.spec import DatasetSpec
 from nge_jax.embedding import EdgeModel
 from nge_jax.runtime.loop import Phase
 from nge_jax.search.steps.arguments import ProgramArguments
-from nge_jax.search.steps.gradient import Net, Preprocessing
+from nge_jax.search.steps.gradient import Preprocessing
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space.nas_bench_201 import AccuracyTable
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
+from nge_jax.supernet.net import Net
 from nge_jax.workdir.artifacts import Member
 
 
@@ -53,20 +54,34 @@ class Choice(NamedTuple):
     random_cells: int
 
 
+class Images(NamedTuple):
+    """The images of a search, and how its steps read them.
+
+    Attributes:
+      name: the data set, as the config names it.
+      data: the images.
+      spec: describes a user's own images, so that later starts recognize them; None for other data sets.
+      divide: `seed -> halves`, the indices of each group's half of the training images.
+      stream: how many steps' images go to the devices with each dispatch; 0: all images live on the devices.
+      preprocessing: how images enter a step.
+    """
+
+    name: str
+    data: ArrayDataset
+    spec: DatasetSpec | None
+    divide: Callable[[int], dict[str, np.ndarray]]
+    stream: int
+    preprocessing: Preprocessing
+
+
 class Search(NamedTuple):
     """The plan of one search.
 
     Attributes:
       seed: decides the initial parameters, the order of the images and the halves.
-      members: the searches that share the plan, each in its folder; empty for one search.
-      data_name: the data set, as the config names it.
-      data: the images.
-      spec: describes a user's own images, so that later starts recognize them; None for other data sets.
+      members: the plan of each of several searches that run at once, see `several.members`; empty for one search.
+      images: the images.
       halves: the indices of each group's half of the training images.
-      divide: `seed -> halves`.
-      stream: how many steps' images go to the devices with each dispatch; 0: all images live on the devices.
-      preprocessing: how images enter a step.
-      space: the space of the cells.
       net: the supernet; its weights are the group WEIGHTS.
       edge_model: makes and reads the group EMBEDDING; for a strategy, the strategy's state stands in that group.
       strategy: asks for cells; None where the gradient searches.
@@ -88,15 +103,9 @@ class Search(NamedTuple):
     """
 
     seed: int
-    members: tuple[Member, ...]
-    data_name: str
-    data: ArrayDataset
-    spec: DatasetSpec | None
+    members: Mapping[Member, "Search"]
+    images: Images
     halves: dict[str, np.ndarray]
-    divide: Callable[[int], dict[str, np.ndarray]]
-    stream: int
-    preprocessing: Preprocessing
-    space: Space
     net: Net
     edge_model: EdgeModel
     strategy: Strategy | None
@@ -116,6 +125,11 @@ class Search(NamedTuple):
     table: AccuracyTable | None
     train_config: str
     settings: Mapping[str, Any]
+
+    @property
+    def space(self) -> Space:
+        """The space of the cells."""
+        return self.net.space
 
     @property
     def steps_per_epoch(self) -> int:

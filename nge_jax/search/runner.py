@@ -29,7 +29,6 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.data.spec import LARGE
 from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed
-from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
@@ -42,13 +41,12 @@ from nge_jax.search import task as search_task
 from nge_jax.search.build import build, make_net
 from nge_jax.search.plan import Search
 from nge_jax.search.several import task as several_task
+from nge_jax.search.several.members import settings_of_members
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
 from nge_jax.settings.checks import check_complete
-from nge_jax.space import nas_bench_201
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.spaces import SPACES
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir.artifacts import Size
 
@@ -78,7 +76,7 @@ def _recognize(config: ConfigDict, data: small.ArrayDataset, path: Path) -> smal
     """Checks that a user's own images are the images that the workdir's run began with, and takes its mean and std."""
     if not configs.has_user_images(config):
         return data
-    spec = search_images.make_spec(config, data)
+    spec = search_images.make_spec(data, search_images.has_large_stem(config))
     spec = dataset_spec.agreed(path, spec, *_known_by(data))
     return data._replace(mean=spec.mean, std=spec.std)
 
@@ -88,25 +86,12 @@ def _known_by(data: small.ArrayDataset) -> tuple:
     return {"train": len(data.train_labels)}, data.held_out, data.inventory
 
 
-def _build(config: ConfigDict, data: small.ArrayDataset) -> Search:
-    return build(config, data, _load_table(config))
-
-
-def _load_table(config: ConfigDict) -> nas_bench_201.AccuracyTable | None:
-    """Reads the table that a config of NAS-Bench-201 names; None if the config names none or has another space."""
-    if config.search.space != "nas_bench_201" or not config.data.table:
-        return None
-    try:
-        return nas_bench_201.load(Path(config.data.table).expanduser())
-    except InputError as error:
-        raise InputError(f"config.data.table: {error}") from None
-
-
 def _files(search: Search) -> dict[str, str]:
     """Returns the files by which later starts recognize a user's own images."""
-    if search.spec is None:
+    images = search.images
+    if images.spec is None:
         return {}
-    return {artifacts.DATASET: dataset_spec.to_json(search.spec, *_known_by(search.data))}
+    return {artifacts.DATASET: dataset_spec.to_json(images.spec, *_known_by(images.data))}
 
 
 def _describe(search: Search) -> list[str]:
@@ -114,12 +99,12 @@ def _describe(search: Search) -> list[str]:
 
     A user's own images have been described before, when they were read.
     """
-    data, lines = search.data, []
-    if search.spec is None:
+    data, lines = search.images.data, []
+    if search.images.spec is None:
         halves = {WEIGHTS: "for the weights", EMBEDDING: "for P"}
         counts = {purpose: len(search.halves[group]) for group, purpose in halves.items()}
         shape = data.train_images.shape[1:]
-        lines.append(banner.data(search.data_name, data.labels, shape, counts))
+        lines.append(banner.data(search.images.name, data.labels, shape, counts))
     steps = " + ".join(f"{phase.steps * phase.updates:,}" for phase in search.phases)
     seeds = dict.fromkeys(member.seed for member in search.members) or (search.seed,)
     models = dict.fromkeys(member.edge_model for member in search.members if member.edge_model)
@@ -130,7 +115,7 @@ def _describe(search: Search) -> list[str]:
 def _make_task(search: Search, path: Path, start: None) -> Task:
     del start  # a search begins with random weights
     if search.members:
-        return several_task.make_task(search, several_task.split(search, path))
+        return several_task.make_task(search, path)
     return search_task.make_task(search, path)
 
 
@@ -152,8 +137,7 @@ def _conclude(search: Search, state: SearchState, path: Path) -> SearchResult:
             print(result.genotype.to_json(), flush=True)
         return result
     with waiting("choosing the cells"):
-        keep = search.settings["run"]["keep_checkpoints"]
-        results = several_task.conclude(several_task.split(search, path), state, keep)
+        results = several_task.conclude(search, state, path)
     return several_task.merge_results(results, path)
 
 
@@ -162,10 +146,10 @@ def _tell(search: Search, result: SearchResult, path: Path) -> list[str]:
     if search.members:
         lines = [seeds_report.to_text(path)]
         if search.train_config:
-            first = path / search.members[0].folder
+            first = path / next(iter(search.members)).folder
             lines.append(f"to train a cell: {_train_command(search.settings, first)}")
         return lines
-    if isinstance(result.genotype, Genotype):
+    if search.train_config:
         return [f"to train this cell: {_train_command(search.settings, path)}"]
     return [search_record.accuracy_line(result.accuracies)] if result.accuracies is not None else []
 
@@ -186,7 +170,7 @@ def report(path: str | Path) -> Path:
     network_sizes, command = sizes(path), None
     if network_sizes:
         artifacts.write_sizes(path, network_sizes)
-        command = _train_command(_recorded(path).to_dict(), path)
+        command = _train_command(_recorded(path), path)
     page = search_report.write_search_report(path, network_sizes, command)
     metrics_log.show_pictures(path)
     return page
@@ -200,12 +184,16 @@ def sizes(path: Path) -> list[Size]:
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
     """
-    cells = artifacts.read_cell(path / artifacts.GENOTYPE)
-    return [*_sizes(_recorded(path), cells, path)] if isinstance(cells, Genotype) else []
+    if artifacts.read_cell(path / artifacts.GENOTYPE).space.is_tabular:
+        return []
+    cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    settings = _recorded(path)
+    name, train_config = settings["data"]["name"], settings["search"]["train_config"]
+    return [*_sizes(cells, name, train_config, path)]
 
 
-def _recorded(path: Path) -> ConfigDict:
-    return ConfigDict(artifacts.read_json(path / artifacts.CONFIG, ("data", "search")))
+def _recorded(path: Path) -> dict[str, Any]:
+    return artifacts.read_json(path / artifacts.CONFIG, ("data", "search"))
 
 
 def _train_command(settings: Mapping[str, Any], path: Path) -> str:
@@ -215,9 +203,15 @@ def _train_command(settings: Mapping[str, Any], path: Path) -> str:
     return command if name in small.NUM_CLASSES else f"{command} {shlex.quote(f'data.name={name}')}"
 
 
-def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
-    """Yields rows of the report's table of sizes, the first for the network that the printed command trains."""
-    name = config.data.name
+def _sizes(cells: Genotype, name: str, train_config: str, path: Path) -> Iterator[Size]:
+    """Yields rows of the report's table of sizes, the first for the network that the printed command trains.
+
+    Args:
+      cells: the cells found.
+      name: the data set that was searched on.
+      train_config: the config that trains the cells.
+      path: the workdir, which describes a user's own images.
+    """
     count_cost, data_set = cost.cifar_cost, name
     if name in small.SHAPES:
         classes, shape = small.NUM_CLASSES[name], small.SHAPES[name]
@@ -227,7 +221,7 @@ def _sizes(config: ConfigDict, cells: Genotype, path: Path) -> Iterator[Size]:
         count_cost = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
     networks = {(20, 36): ""}
     # A user's own config is a program. Reports do not run a program because a record names it.
-    if (shipped := configs.shipped_name(config.search.train_config)) is not None:
+    if (shipped := configs.shipped_name(train_config)) is not None:
         network = configs.load_config(shipped).network
         networks = {(network.cells, network.channels): ", as the command trains it", **networks}
     for (depth, channels), remark in networks.items():
@@ -249,13 +243,10 @@ def summary(config: ConfigDict) -> str:
     config, images = search_images.resolve(config, only_sizes=True)
     search_checks.check(config)
     shape, classes = search_images.describe(config, images)
-    space = SPACES[config.search.space]
     net = make_net(config, classes, shape[-1])
-    parts = cost.supernet_part_costs(net, shape, space)
+    parts = cost.supernet_part_costs(net, shape)
     _, endpoints = jax.eval_shape(
-        lambda: net.apply(
-            net.init(jax.random.key(0)), jnp.zeros((1, *shape)), cost.example_probs(net, space)
-        )
+        lambda: net.apply(net.init(jax.random.key(0)), jnp.zeros((1, *shape)), net.example_probs())
     )
     return parts_table(
         f"the supernet on {config.data.name}", parts, {part: endpoints.get(part) for part in parts}
@@ -266,10 +257,10 @@ KIND = run_task.Kind(
     name="search",
     resolve=search_images.resolve,
     check=search_checks.check,
-    members=several_task.settings_of_members,
+    members=settings_of_members,
     open=_open,
     recognize=_recognize,
-    build=_build,
+    build=build,
     begin=lambda search, path, goes_on: None,
     files=_files,
     describe=_describe,

@@ -103,8 +103,9 @@ def make_task(search: Search, path: Path) -> Task:
 
 def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
     """Makes `(epoch, phase, spans, state) -> the work of each span`, see `Task.batches`."""
-    images, labels = search.data.train_images, search.data.train_labels
-    if not search.stream:
+    images, labels = search.images.data.train_images, search.images.data.train_labels
+    stream = search.images.stream
+    if not stream:
         images, labels = parallel.replicated((images, labels))
     read_probs = functools.partial(_read_probs, search.edge_model)
     weight_steps = search.phases[0].steps
@@ -125,10 +126,9 @@ def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
 
     def batches(epoch, name, spans, state):
         work = epoch_batches(epoch, name, state)
-        if search.stream:
+        if stream:
             return (
-                (_gathered(work, first, last, search.stream), 0, last - first)
-                for first, last in spans
+                (_gathered(work, first, last, stream), 0, last - first) for first, last in spans
             )
         return ((work, first, last) for first, last in spans)
 
@@ -205,7 +205,7 @@ def _record_probs(history: Any, epoch: int, probs: Any) -> Any:
 
 def make_score(search: Search) -> Score:
     """Makes the function that rates cells in the search's weights, see `strategy_steps.make_score`."""
-    return strategy_steps.make_score(random_cells.single_cell_net(search.net), search.preprocessing)
+    return strategy_steps.make_score(search.net.single_cell(), search.images.preprocessing)
 
 
 def conclude(search: Search, state: SearchState, path: Path, score: Score) -> SearchResult:
@@ -258,8 +258,9 @@ def _final_batches(search: Search) -> Batches:
     # The first epoch of the stream of orders that the search has not used.
     number, steps = 2 * search.epochs, search.choice.batches
     order = _order(search, search.halves[EMBEDDING], number, steps)
-    batches = Batches(search.data.train_images, search.data.train_labels, order)
-    if search.stream:
+    data = search.images.data
+    batches = Batches(data.train_images, data.train_labels, order)
+    if search.images.stream:
         return source.gathered(batches, 0, steps, steps)
     images, labels = parallel.replicated((batches.images, batches.labels))
     return Batches(images, labels, order)

@@ -1,6 +1,7 @@
 """A cell of either space, as a search ends with one: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
 
 import json
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
 Cell = Genotype | BenchCell
 
-
-# How the cells of a space are derived from P, and drawn by a seed.
+# How the cells of a space are derived from P, and drawn at random.
 DERIVE = {DARTS: genotype.derive, NAS_BENCH_201: nas_bench_201.derive}
-DRAW = {DARTS: genotype.random_genotype, NAS_BENCH_201: nas_bench_201.random_cell}
+DRAW: dict[Space, Callable[[int], Mapping[str, Cell]]] = {
+    DARTS: genotype.draw,
+    NAS_BENCH_201: nas_bench_201.draw,
+}
 
 
 def derive(probs: np.ndarray, space: Space) -> Cell:
@@ -30,10 +33,7 @@ def derive(probs: np.ndarray, space: Space) -> Cell:
 
 def draw(space: Space, count: int) -> dict[str, Cell]:
     """Draws random cells of a space by the seeds 0, 1, ...; the keys are names that `load` takes."""
-    cells = [DRAW[space](seed) for seed in range(count)]
-    if space == DARTS:
-        return {f"random:{seed}": cell for seed, cell in enumerate(cells)}
-    return {cell.cell: cell for cell in cells if isinstance(cell, BenchCell)}
+    return dict(DRAW[space](count))
 
 
 def is_uniform(probs: np.ndarray) -> bool:

@@ -244,6 +244,11 @@ def random_genotype(seed: int) -> Genotype:
     return _genotype(pairs(), pairs())
 
 
+def draw(count: int) -> dict[str, Genotype]:
+    """Draws the random genotypes of the seeds 0, 1, ..., by the names that `load` takes."""
+    return {f"random:{seed}": random_genotype(seed) for seed in range(count)}
+
+
 def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:
     return tuple(range(NUM_INPUTS, NUM_INPUTS + len(pairs) // 2))
 

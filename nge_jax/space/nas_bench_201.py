@@ -113,6 +113,11 @@ def random_cell(seed: int) -> BenchCell:
     )
 
 
+def draw(count: int) -> dict[str, BenchCell]:
+    """Draws the random cells of the seeds 0, 1, ..., by their notation."""
+    return {cell.cell: cell for cell in map(random_cell, range(count))}
+
+
 def load(path: str | Path) -> AccuracyTable:
     """Reads the table.
 

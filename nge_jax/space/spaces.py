@@ -17,6 +17,7 @@ class Space(NamedTuple):
         num_inputs, num_nodes: counts for one cell. Nodes are counted from 0, the inputs first.
         kept_edges: how many edges into each inner node an architecture keeps, each from another node. A node with
             fewer edges keeps all; None keeps all edges of every node.
+        is_tabular: whether a table has the accuracies of all cells, so that a search's cell needs no training.
     """
 
     operations: tuple[str, ...]
@@ -24,6 +25,7 @@ class Space(NamedTuple):
     num_inputs: int
     num_nodes: int
     kept_edges: int | None
+    is_tabular: bool = False
 
     @property
     def inner_nodes(self) -> range:
@@ -90,6 +92,7 @@ NAS_BENCH_201 = Space(
     num_inputs=1,
     num_nodes=4,
     kept_edges=None,
+    is_tabular=True,
 )
 # The spaces with a supernet, by their names in configs.
 SPACES = {"darts": DARTS, "nas_bench_201": NAS_BENCH_201}

@@ -8,5 +8,6 @@ Read `schedules.reference` first: the mixed cell as the paper writes it.
 * `edge` and `norm` are the arithmetic that the schedules share, and `trees` holds their parameters.
 * `sampled` computes the operations of one architecture alone.
 * `partial` sends a part of the channels past the operations (PC-DARTS).
-* `nas_bench_201` is the supernet of another search space.
+* `nas_bench_201` is the supernet of another search space, and `nas_bench_201_cell` is one of its cells.
+* `net` is what every supernet answers, and `makers` makes the supernet of a space.
 """

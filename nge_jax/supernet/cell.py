@@ -5,7 +5,7 @@
 Nodes 0 and 1 are the cell's two inputs, preprocessed to C channels. Nodes 2..5 are the inner nodes, and the output
 concatenates them. In a reduction cell, edges that leave an input have stride 2.
 
-The sums over edges are computed by one of three schedules, see `schedules` and `model.SCHEDULES`.
+The sums over edges are computed by one of three schedules, see `schedules.schedule.SCHEDULES`.
 """
 
 import functools

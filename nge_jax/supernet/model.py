@@ -11,52 +11,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nge_jax.kernels import convolution
-from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES
+from nge_jax.space import architecture
+from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES, Genotype
 from nge_jax.space.mixture import Mixture
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.space.stack import CellSpec, cell_plan
-from nge_jax.supernet import cell, norm
-from nge_jax.supernet.layouts import Layout, channels_last, images_last
-from nge_jax.supernet.schedules import reference
+from nge_jax.supernet import cell
+from nge_jax.supernet.net import Used
+from nge_jax.supernet.sampled import Drawn, mix_chosen
 from nge_jax.supernet.schedules.grouped import mix_together
-from nge_jax.supernet.schedules.looped import mix_one_by_one
-from nge_jax.supernet.schedules.reference import mix_as_written
+from nge_jax.supernet.schedules.schedule import SCHEDULES
 from nge_jax.supernet.trees import Params
 
 STEM_MULTIPLIER = 3  # paper silent, DARTS value
-
-
-class Schedule(NamedTuple):
-    """Says how a supernet computes its cells and what surrounds them.
-
-    Attributes:
-        mix_edges: adds the contributions of a cell's edges to its nodes.
-        layout: the layout of the arrays that `mix_edges` takes.
-        input_norm: the batch normalization of a cell's inputs, in that layout.
-        stem_norm: the batch normalization of the stem [B, H, W, C].
-        stem_conv: the convolutions of the stem that keep the size.
-    """
-
-    mix_edges: Callable[..., Any]
-    layout: Layout
-    input_norm: Callable[..., Any]
-    stem_norm: Callable[..., Any] = norm.batch_norm
-    stem_conv: Callable[..., Any] = convolution.conv
-
-
-SCHEDULES = {
-    "loop": Schedule(mix_one_by_one, images_last, images_last.batch_norm),
-    "together": Schedule(
-        mix_together,
-        channels_last,
-        norm.batch_norm_in_one_pass,
-        stem_norm=norm.batch_norm_in_one_pass,
-    ),
-    "reference": Schedule(
-        mix_as_written, channels_last, channels_last.batch_norm, stem_conv=reference.conv
-    ),
-}
 
 
 class Supernet(NamedTuple):
@@ -96,6 +66,11 @@ class Supernet(NamedTuple):
             f"Supernet({len(self.plan)} cells, {channels} channels, {self.num_classes} classes, "
             f"{self.schedule}, {jnp.dtype(self.dtype).name})"
         )
+
+    @property
+    def space(self) -> Space:
+        """The space of the cells."""
+        return DARTS
 
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights from PyTorch's default distributions (paper silent, DARTS values)."""
@@ -183,6 +158,47 @@ class Supernet(NamedTuple):
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 
+    def example_probs(self) -> jax.Array | Mixture:
+        """Makes zeros in the form that `apply` reads; see `net.Net`."""
+        probs, betas = jnp.zeros(DARTS.shape), jnp.zeros(DARTS.shape[:2])
+        return Mixture(probs, betas) if self.share > 1 else probs
+
+    def sampled(self) -> "SampledSupernet":
+        """Returns a network with the same weights that computes one drawn operation for each edge."""
+        return SampledSupernet(self)
+
+    def single_cell(self) -> "Supernet | SampledSupernet":
+        """Returns the network for `choices`. With partial channels it is this supernet, which always mixes."""
+        return self.sampled() if self.share == 1 else self
+
+    def choices(self, cell: Genotype) -> np.ndarray | Mixture:
+        """Makes the choices under which `single_cell` computes this cell.
+
+        With partial channels they are the cell's one-hot probabilities. The edges' weights add up to 1 at every node,
+        as learned weights do.
+        """
+        chosen = architecture.from_genotype(cell)
+        if self.share == 1:
+            return chosen
+        kept = jnp.asarray(chosen != architecture.ABSENT, jnp.float32)
+        return Mixture(architecture.one_hot(jnp.asarray(chosen), DARTS), kept / 2)
+
+    def parts(self, weights: Params) -> dict[str, list[Used]]:
+        """Groups the weights: "stem", "cell_0", ..., "classifier"; see `net.Net`."""
+        stem = weights["stem"] if self.large_stem else [weights["stem"]]
+        # The second of three convolutions has four times the positions of the last one, and the first sixteen times.
+        times = [4**n for n in reversed(range(len(stem)))]
+        uses = [Used(params, "stem", n) for params, n in zip(stem, times, strict=True)]
+        parts, before = {"stem": uses}, "stem"
+        for number, params in enumerate(weights["cells"]):
+            name = f"cell_{number}"
+            inputs = {key: value for key, value in params.items() if key.startswith("preprocess")}
+            edges = {key: value for key, value in params.items() if key not in inputs}
+            # All layers of an operation follow the stride, therefore they have the positions of the output.
+            parts[name] = [Used(inputs, before), Used(edges, name)]
+            before = name
+        return parts | {"classifier": [Used(weights["classifier"], None)]}
+
     def _init_stem(self, key, channels):
         """Draws the convolution of the stem, or all three of the large stem, each with the affine part of its BN."""
 
@@ -220,6 +236,26 @@ class Supernet(NamedTuple):
             x = schedule.stem_conv(x, kernel)
         x = schedule.stem_norm(x, self.axis_name)
         return x * params["scale"].astype(x.dtype) + params["bias"].astype(x.dtype)
+
+
+class SampledSupernet(NamedTuple):
+    """Applies `net`, with the same weights, under an architecture in place of probabilities."""
+
+    net: Supernet
+
+    def apply(
+        self, weights: Params, images: jax.Array, architecture: jax.Array | Drawn
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes logits [B, num_classes] and endpoints, as `Supernet.apply` does.
+
+        Args:
+            weights: as from `Supernet.init`; an operation that is not chosen has a gradient of zero.
+            images: [B, H, W, image_channels], of any size.
+            architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
+                where the edge is not kept; or a `Drawn` of such arrays.
+        """
+        mix_edges = functools.partial(mix_chosen, layout=SCHEDULES[self.net.schedule].layout)
+        return self.net.apply_with(mix_edges, weights, images, architecture)
 
 
 def make_supernet(

@@ -2,21 +2,13 @@
 
     stem, N cells, residual block, N cells, residual block, N cells, BN-ReLU, global average, classifier
 
-A cell has one input, node 0, and its output is the last node:
-
-    node_k = sum over i < k, sum over operations o of  p[i, k, o] * o(node_i)
-
-Edges keep the resolution and the number of channels. A residual block halves the resolution and doubles the channels.
-As in the benchmark's training, a convolution stands between ReLU and batch normalization, and `avg_pool_3x3` has no
-batch normalization. As in the benchmark's searches (D-X-Y/AutoDL-Projects), the normalization is affine in the stem,
-blocks and head, and not affine on edges. It always uses the statistics of the batch, therefore the supernet has no
-state.
-
-All edges that leave a node share its ReLU and its pool. Their convolutions are computed as one, with E times the
-channels. The cells of a stage are one compiled loop.
+See `nas_bench_201_cell` for the cells. Edges keep the resolution and the number of channels. A residual block halves
+the resolution and doubles the channels. As in the benchmark's training, a convolution stands between ReLU and batch
+normalization, and `avg_pool_3x3` has no batch normalization. As in the benchmark's searches (D-X-Y/AutoDL-Projects),
+the normalization is affine in the stem, blocks and head, and not affine on edges. It always uses the statistics of the
+batch, therefore the supernet has no state. The cells of a stage are one compiled loop.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,15 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from nge_jax.kernels import convolution, pooling
+from nge_jax.kernels import convolution
+from nge_jax.space.nas_bench_201 import NUM_EDGES, BenchCell
 from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.supernet import norm
 from nge_jax.supernet.cell import uniform
+from nge_jax.supernet.nas_bench_201_cell import chosen_cell, mixed_cell
+from nge_jax.supernet.net import Used
 from nge_jax.supernet.sampled import Drawn
 from nge_jax.supernet.trees import Params
 
 STAGES = 3
-NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(len(NAS_BENCH_201.operations))  # in the space's order
 
 
 class NasBench201Supernet(NamedTuple):
@@ -60,7 +54,7 @@ class NasBench201Supernet(NamedTuple):
 
     @property
     def space(self) -> Space:
-        """Returns the search space of the cells."""
+        """The space of the cells."""
         return NAS_BENCH_201
 
     def init(self, key: jax.Array) -> Params:
@@ -134,44 +128,33 @@ class NasBench201Supernet(NamedTuple):
         classifier = weights["classifier"]
         return pooled @ classifier["kernel"] + classifier["bias"], endpoints
 
+    def example_probs(self) -> jax.Array:
+        """Makes zeros in the form that `apply` reads."""
+        return jnp.zeros(NAS_BENCH_201.shape)
 
-def mixed_cell(
-    params: Params, x: jax.Array, probs: jax.Array, axis_name: str | None = None
-) -> jax.Array:
-    """Computes the output [B, H, W, C] of a mixed cell.
+    def sampled(self) -> "SampledNasBench201":
+        """Returns a network with the same weights that computes one drawn operation for each edge."""
+        return SampledNasBench201(self)
 
-    Args:
-        params: "nor_conv_1x1" [6, C, C] and "nor_conv_3x3" [6, 3, 3, C, C] of one cell.
-        x: [B, H, W, C], node 0.
-        probs: [6, 5], probabilities of each edge's operations.
-        axis_name: mapped axis over which batch statistics are averaged, if any.
-    """
-    nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
-    for source in range(NAS_BENCH_201.num_nodes - 1):
-        leaving = [e for e, (i, _) in enumerate(NAS_BENCH_201.edges) if i == source]
-        kernels = jax.tree.map(lambda a, leaving=leaving: a[np.array(leaving)], params)
-        contributions = _mixed_edges(kernels, nodes[source], probs[np.array(leaving)], axis_name)
-        for edge, mixed in zip(leaving, contributions, strict=True):
-            target = NAS_BENCH_201.edges[edge][1]
-            nodes[target] = nodes[target] + mixed
-    return nodes[-1]
+    def single_cell(self) -> "SampledNasBench201":
+        """Returns the network for `choices`."""
+        return self.sampled()
 
+    def choices(self, cell: BenchCell) -> Drawn:
+        """Makes the choices under which `single_cell` computes this cell."""
+        return Drawn(jnp.asarray(cell.operations)[None], jnp.ones((1, NUM_EDGES)))
 
-def _mixed_edges(params, x, probs, axis_name):
-    """Computes the contributions of the E edges that leave x: a list of [B, H, W, C]. `none` contributes nothing."""
-    relu_x, pooled = jax.nn.relu(x), pooling.avg_pool(x)
-    # The kernels [..., C_in, C] of all edges, side by side: [..., C_in, E C].
-    wide = [jnp.concatenate(list(params[name]), -1) for name in ("nor_conv_1x1", "nor_conv_3x3")]
-    kernel_1x1, kernel_3x3 = (kernel.astype(x.dtype) for kernel in wide)
-    edges, channels = len(probs), x.shape[-1]
-    p = probs.astype(x.dtype)
-    repeat = functools.partial(jnp.repeat, repeats=channels, total_repeat_length=edges * channels)
-    y: Any = norm.batch_norm(convolution.pointwise(relu_x, kernel_1x1), axis_name)
-    convolved = y * repeat(p[:, CONV_1X1])
-    y = norm.batch_norm(convolution.dense_conv(relu_x, kernel_3x3), axis_name)
-    convolved += y * repeat(p[:, CONV_3X3])
-    parts = jnp.split(convolved, edges, -1)
-    return [part + w[SKIP] * x + w[POOL] * pooled for w, part in zip(p, parts, strict=True)]
+    def parts(self, weights: Params) -> dict[str, list[Used]]:
+        """Groups the weights: "stem", "stage_0", ..., "classifier"; see `net.Net`.
+
+        A stage is the residual block before it, which the first stage lacks, and its cells.
+        """
+        parts = {"stem": [Used(weights["stem"], "stem")]}
+        for number, cells in enumerate(weights["stages"]):
+            name, block = f"stage_{number}", weights["blocks"][number - 1] if number else {}
+            # All layers of a block follow the stride.
+            parts[name] = [Used((block, cells), name)]
+        return parts | {"classifier": [Used((weights["head"], weights["classifier"]), None)]}
 
 
 class SampledNasBench201(NamedTuple):
@@ -190,68 +173,6 @@ class SampledNasBench201(NamedTuple):
             choices: arrays [1, 6]: the operation of each edge, and the factor of its output.
         """
         return self.net.apply_with(chosen_cell, weights, images, choices)
-
-
-def chosen_cell(
-    params: Params, x: jax.Array, choices: Drawn, axis_name: str | None = None
-) -> jax.Array:
-    """Computes the output [B, H, W, C] of a cell with one operation for each edge.
-
-    The arguments are those of `mixed_cell`, with `choices` [6] in place of probabilities.
-    """
-    nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
-    # The edges are in the order of their targets, therefore each source is complete.
-    for edge, (source, target) in enumerate(NAS_BENCH_201.edges):
-        kernels = jax.tree.map(lambda a, edge=edge: a[edge].astype(x.dtype), params)
-        y: Any = _chosen_edge(kernels, nodes[source], choices.operations[edge], axis_name)
-        nodes[target] = nodes[target] + choices.scales[edge].astype(x.dtype) * y
-    return nodes[-1]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _chosen_edge(params, x, operation, axis_name):
-    """Computes one operation of one edge.
-
-    The derivative is by hand, because the automatic one would keep the arrays of all branches.
-    """
-    return lax.switch(operation, _branches(axis_name), params, x)
-
-
-def _chosen_edge_forward(params, x, operation, axis_name):
-    return _chosen_edge(params, x, operation, axis_name), (params, x, operation)
-
-
-def _chosen_edge_backward(axis_name, residuals, gradient):
-    params, x, operation = residuals
-
-    def pull(branch, params, x, gradient):
-        return jax.vjp(branch, params, x)[1](gradient)
-
-    pulls = [functools.partial(pull, branch) for branch in _branches(axis_name)]
-    return *lax.switch(operation, pulls, params, x, gradient), None
-
-
-_chosen_edge.defvjp(_chosen_edge_forward, _chosen_edge_backward)
-
-
-def _branches(axis_name):
-    """Makes a function (one edge's parameters, x) -> output for each operation."""
-
-    def conv_1x1(params, x):
-        y = convolution.pointwise(jax.nn.relu(x), params["nor_conv_1x1"])
-        return norm.batch_norm(y, axis_name)
-
-    def conv_3x3(params, x):
-        y: Any = convolution.dense_conv(jax.nn.relu(x), params["nor_conv_3x3"])
-        return norm.batch_norm(y, axis_name)
-
-    return [
-        lambda _, x: jnp.zeros_like(x),
-        lambda _, x: x,
-        conv_1x1,
-        conv_3x3,
-        lambda _, x: pooling.avg_pool(x),
-    ]
 
 
 def residual_block(params: Params, x: jax.Array, axis_name: str | None = None) -> jax.Array:

@@ -26,7 +26,6 @@ from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import cell
 from nge_jax.supernet.edge import SKIP, centered_depthwise, edges_from, reduced_shape
 from nge_jax.supernet.layouts import Layout, channels_last
-from nge_jax.supernet.model import SCHEDULES, Supernet
 from nge_jax.supernet.norm import fold
 from nge_jax.supernet.trees import Params, put, take
 
@@ -41,26 +40,6 @@ class Drawn(NamedTuple):
 
     operations: jax.Array
     scales: jax.Array
-
-
-class SampledSupernet(NamedTuple):
-    """Applies `net`, with the same weights, under an architecture in place of probabilities."""
-
-    net: Supernet
-
-    def apply(
-        self, weights: Params, images: jax.Array, architecture: jax.Array | Drawn
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes logits [B, num_classes] and endpoints, as `Supernet.apply` does.
-
-        Args:
-            weights: as from `Supernet.init`; an operation that is not chosen has a gradient of zero.
-            images: [B, H, W, image_channels], of any size.
-            architecture: int32 [2, 14], the operation of each edge of the (normal, reduction) cell, ABSENT
-                where the edge is not kept; or a `Drawn` of such arrays.
-        """
-        mix_edges = functools.partial(mix_chosen, layout=SCHEDULES[self.net.schedule].layout)
-        return self.net.apply_with(mix_edges, weights, images, architecture)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))

@@ -146,9 +146,7 @@ def test_a_part_of_each_class_is_drawn_and_divided(photos, tmp_path):
     labels = drawn.parts["train"].labels
     assert np.bincount(labels).tolist() == [10, 5, 1]
     config = load_config("search_imagenet")
-    first, second = search_images.divide(
-        labels, config.data.train_fraction, 0, by_class=search_images.divides_by_class(config)
-    ).values()
+    first, second = search_images.make_divide(config, labels)(0).values()
     assert np.bincount(labels[first]).tolist() == [8, 4, 1]
     assert np.bincount(labels[second]).tolist() == [2, 1]
     assert sorted([*first, *second]) == [*range(16)] and first.dtype == np.int32

@@ -1,7 +1,7 @@
 """Mixed cells whose inputs and output are [B, H, W, C] in every layout."""
 
 from nge_jax.supernet import cell
-from nge_jax.supernet.model import SCHEDULES
+from nge_jax.supernet.schedules.schedule import SCHEDULES
 
 
 def mixed_cell(params, before, choices, *, layout, **arguments):

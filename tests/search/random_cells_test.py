@@ -29,20 +29,19 @@ def test_random_cells_are_the_same_for_all_searches_and_load_by_their_names(spac
 
 @pytest.mark.parametrize("name", NETS)
 def test_every_supernet_can_be_a_single_cell(name):
-    net, space = NETS[name], NAS_BENCH_201 if name == "nas_bench_201" else DARTS
-    like = derive(np.zeros(space.shape), space)
-    (cell,) = draw(like.space, 1).values()
-    choices = random_cells.choices(net, cell)
+    net = NETS[name]
+    (cell,) = draw(net.space, 1).values()
+    choices = net.choices(cell)
     weights = jax.eval_shape(net.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, 8, 8, 1), np.float32)
-    one = random_cells.single_cell_net(net)
+    one = net.single_cell()
     logits, _ = jax.eval_shape(one.apply, weights, images, jax.eval_shape(lambda: choices))
     assert logits.shape == (2, 3)
 
 
 def test_a_mixing_supernet_gets_the_cells_operations_and_edges_that_sum_to_one():
     cell = genotype.random_genotype(3)
-    probs, betas = random_cells.choices(NETS["partial"], cell)
+    probs, betas = NETS["partial"].choices(cell)
     chosen = architecture.from_genotype(cell)
     np.testing.assert_array_equal(probs, architecture.one_hot(chosen, DARTS))
     for node in DARTS.inner_nodes:

@@ -158,7 +158,6 @@ def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(pyt
         from nge_jax.search.steps.relaxation import draw
         from nge_jax.space.mixture import Mixture
         from nge_jax.supernet.model import make_supernet
-        from nge_jax.supernet.sampled import SampledSupernet
         net = make_supernet(1, 2, 3, image_channels=1)
         keys = jax.random.split(jax.random.key(0), 6)
         images = jax.random.normal(keys[1], (8, 8, 8, 1))
@@ -169,7 +168,7 @@ def test_four_devices_with_synchronized_statistics_give_the_gradients_of_one(pyt
         # How each relaxation applies a network: (net, weights, images, probs) -> logits.
         relaxed = {
             "softmax": (net, lambda net, *args: net.apply(*args)[0]),
-            "gumbel": (net, lambda net, weights, images, probs: SampledSupernet(net).apply(
+            "gumbel": (net, lambda net, weights, images, probs: net.sampled().apply(
                 weights, images, draw(probs, keys[4], 1.0))[0]),
             "partial": (net._replace(plan=make_supernet(1, 8, 3).plan, share=4), lambda net, *args: net.apply(
                 *args[:2], Mixture(args[2], betas))[0]),

@@ -9,8 +9,8 @@ from nge_jax.space.genotype import OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import cell, norm
 from nge_jax.supernet.layouts import channels_last, images_last
-from nge_jax.supernet.model import SCHEDULES
 from nge_jax.supernet.schedules import looped_edge, reference
+from nge_jax.supernet.schedules.schedule import SCHEDULES
 from tests.helpers.cells import mixed_cell_by
 
 CHANNELS, BEFORE = 4, (6, 5)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nge_jax.cost import supernet_part_costs
-from nge_jax.supernet.model import SCHEDULES, make_supernet
+from nge_jax.supernet.model import make_supernet
+from nge_jax.supernet.schedules.schedule import SCHEDULES
 
 
 def test_the_papers_supernet_has_1930618_parameters():

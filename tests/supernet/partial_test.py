@@ -10,8 +10,9 @@ from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.mixture import Mixture
 from nge_jax.supernet import cell, partial
 from nge_jax.supernet import edge as supernet_edge
-from nge_jax.supernet.model import SCHEDULES, make_supernet
+from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.schedules import reference
+from nge_jax.supernet.schedules.schedule import SCHEDULES
 from tests.helpers.cells import mixed_cell_by
 
 SHARE, CHANNELS, BEFORE = 4, 8, (3, 5)

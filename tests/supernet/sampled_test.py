@@ -13,7 +13,7 @@ from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE
 from nge_jax.supernet import cell
 from nge_jax.supernet.layouts import images_last
 from nge_jax.supernet.model import make_supernet
-from nge_jax.supernet.sampled import Drawn, SampledSupernet, mix_chosen
+from nge_jax.supernet.sampled import Drawn, mix_chosen
 from nge_jax.supernet.schedules.looped import mix_one_by_one
 from nge_jax.supernet.schedules.reference import mix_as_written
 from tests.helpers.cells import mixed_cell
@@ -127,5 +127,5 @@ def test_the_network_is_the_supernets():
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     cells = jnp.asarray(COVERING[1])
     expected = jax.jit(net.apply)(weights, images, architecture.one_hot(cells, DARTS))
-    found = jax.jit(SampledSupernet(net).apply)(weights, images, cells)
+    found = jax.jit(net.sampled().apply)(weights, images, cells)
     assert_close(found, expected)

@@ -31,7 +31,6 @@ from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
-from nge_jax.supernet.sampled import SampledSupernet
 from nge_jax.train import images as training_images
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import DropPath, ProgramArguments, make_optimizer
@@ -209,7 +208,7 @@ def sampled_weights(size: Size) -> Program:
     net, size, optimizer, preprocessing = _search(size)
     strategy = random_search(DARTS)
     searcher = strategy_steps.as_edge_model(strategy, queries=1)
-    step = strategy_steps.make_weight_step(net, strategy, optimizer, preprocessing)
+    step = strategy_steps.make_weight_step(net.sampled(), strategy, optimizer, preprocessing)
     return _weight_program(step, functools.partial(_search_state, net, searcher, optimizer), size)
 
 
@@ -317,7 +316,7 @@ def _optimizer():
 
 def _gumbel(net):
     temperatures = relaxation.Line(10.0, 0.1, epochs=25, steps=2 * 390)
-    return relaxation.gumbel(SampledSupernet(net), temperatures)
+    return relaxation.gumbel(net.sampled(), temperatures)
 
 
 def _search_state(net, edge_model, optimizer):

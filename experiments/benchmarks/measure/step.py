@@ -92,14 +92,16 @@ def make_phase(variant, step, search):
     schedules = {"plain": "reference", "together": "together"}
     net = search.net._replace(schedule=schedules[variant])
     if step == WEIGHTS:
-        weight_step = gradient_steps.make_weight_step(net, search.optimizer, search.preprocessing)
+        weight_step = gradient_steps.make_weight_step(
+            net, search.optimizer, search.images.preprocessing
+        )
         phase, axes = gradient_steps.make_weight_phase(weight_step), (None, parallel.BATCHES_AXES)
     else:
         embedding_step = gradient_steps.make_embedding_step(
-            net, search.edge_model, search.optimizer, search.preprocessing
+            net, search.edge_model, search.optimizer, search.images.preprocessing
         )
         phase, axes = parallel.make_phase(embedding_step), None
-    return parallel.on_all_devices(parallel.of_numbers(lambda numbers: phase), axes)
+    return parallel.on_all_devices(parallel.with_arguments(lambda arguments: phase), axes)
 
 
 if __name__ == "__main__":

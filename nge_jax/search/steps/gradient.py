@@ -18,12 +18,10 @@ from nge_jax.devices.parallel import AXIS, batch_at, make_phase, my_part
 from nge_jax.embedding import EdgeModel
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
-from nge_jax.search.steps.relaxation import Applied, Mix, Penalty, mix_all
-from nge_jax.supernet.model import Supernet
-from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
+from nge_jax.search.steps.relaxation import Mix, Penalty, mix_all
+from nge_jax.supernet.net import Applied, Net
 
 Tree = Any
-Net = Supernet | NasBench201Supernet
 
 
 class SearchState(NamedTuple):

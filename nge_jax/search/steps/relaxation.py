@@ -18,7 +18,7 @@ gets the sum of the output's gradient. The GDAS paper does not do so, and neithe
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,22 +27,13 @@ from jax import lax
 from nge_jax.optim import inverse
 from nge_jax.space.architecture import finite_log
 from nge_jax.space.mixture import Mixture, operation_probs
+from nge_jax.supernet.net import Applied
 from nge_jax.supernet.sampled import Drawn
 
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
 Penalty = Callable[[Any, jax.Array], jax.Array]
 # Numbers of two streams of random numbers, apart from the streams of the steps and of the strategies.
 _DRAWS, _DROPS = 2**31 + 1, 2**31 + 2
-
-
-class Applied(Protocol):
-    """A supernet of any space, whole or sampled."""
-
-    def apply(
-        self, weights: Any, images: jax.Array, choices: Any, /
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes logits [B, classes] and endpoints; `choices`: what the relaxation's `mix` returns."""
-        ...
 
 
 class Relaxation(NamedTuple):

@@ -21,7 +21,8 @@ from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps.gradient import Preprocessing
-from nge_jax.search.steps.relaxation import Applied, Mix, Penalty, mix_all
+from nge_jax.search.steps.relaxation import Mix, Penalty, mix_all
+from nge_jax.supernet.net import Applied
 
 # The length of the finite difference's step: eps times the norm of the gradient (DARTS's value).
 DIFFERENCE = 0.01

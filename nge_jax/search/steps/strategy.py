@@ -25,12 +25,11 @@ from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps.gradient import Preprocessing, SearchState
-from nge_jax.search.steps.relaxation import Applied
 from nge_jax.space import architecture, genotype
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History, State, Strategy
-from nge_jax.supernet.model import Params, Supernet
-from nge_jax.supernet.sampled import SampledSupernet
+from nge_jax.supernet.net import Applied
+from nge_jax.supernet.trees import Params
 
 # The number of a stream of random numbers. The streams of the steps have smaller numbers.
 _DRAWS = 2**31
@@ -72,7 +71,7 @@ def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:
 
 
 def make_weight_step(
-    net: Supernet,
+    net: Applied,
     strategy: Strategy,
     optimizer: Optimizer,
     preprocessing: Preprocessing,
@@ -82,10 +81,11 @@ def make_weight_step(
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
     The step is like the step of `gradient_steps.make_weight_step`, but it computes a cell that the strategy asks for
-    and ignores `probs`. Momentum and weight decay also move operations that the cell does not have.
+    and ignores `probs`. Momentum and weight decay also move operations that the cell does not have. `net` is a sampled
+    supernet.
     """
     train = gradient_steps.make_weight_step(
-        SampledSupernet(net), optimizer, preprocessing, skip_nonfinite=skip_nonfinite
+        net, optimizer, preprocessing, skip_nonfinite=skip_nonfinite
     )
 
     def weight_step(state, probs, images, labels, key):
@@ -95,17 +95,17 @@ def make_weight_step(
     return weight_step
 
 
-def make_query_step(net: Supernet, strategy: Strategy, preprocessing: Preprocessing) -> Callable:
+def make_query_step(net: Applied, strategy: Strategy, preprocessing: Preprocessing) -> Callable:
     """Makes `(state, images, labels, key) -> state`: the strategy asks for a cell and is told the reward.
 
-    The reward is the accuracy on a whole validation batch, unaugmented. The weights w stay as they are.
+    The reward is the accuracy on a whole validation batch, unaugmented. The weights w stay as they are. `net` is a
+    sampled supernet.
     """
-    sampled = SampledSupernet(net)
 
     def query_step(state, images, labels, key):
         searcher = state.params[EMBEDDING]
         asked = _ask(strategy, state, key)
-        sums = _evaluate(sampled, preprocessing, state.params[WEIGHTS], asked[0], images, labels)
+        sums = _evaluate(net, preprocessing, state.params[WEIGHTS], asked[0], images, labels)
         sums = lax.psum(sums, AXIS)
         rewards = (sums.correct / sums.count)[None]
         row = searcher.asked % len(searcher.history.rewards)

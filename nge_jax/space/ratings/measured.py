@@ -12,9 +12,10 @@ Other columns are ignored. A cell on several lines has the mean of its accuracie
 
 import csv
 import math
+import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +23,17 @@ import numpy as np
 
 from nge_jax import files
 from nge_jax.errors import InputError
-from nge_jax.space import architecture, genotype
+from nge_jax.space import architecture
 from nge_jax.space.cell import load as load_cell
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
 
 CELL, ACCURACY = "genotype", "accuracy"
+KINDS = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
+# A cell of the space as the numbers of its operations.
+READERS: dict[Space, Callable[[Any], np.ndarray]] = {
+    DARTS: architecture.from_genotype,
+    NAS_BENCH_201: operator.attrgetter("operations"),
+}
 
 
 class Measured(NamedTuple):
@@ -77,13 +84,11 @@ def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[in
     """Reads a cell as the numbers of its architecture in one row."""
     try:
         cell = load_cell(text.strip(), str(folder))
-        is_darts = isinstance(cell, genotype.Genotype)
-        operations = architecture.from_genotype(cell) if is_darts else cell.operations
+        operations = READERS[cell.space](cell)
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
     if cell.space != space:
-        kinds = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
-        raise InputError(f"{place}: expected {kinds[space]}, found {kinds[cell.space]}")
+        raise InputError(f"{place}: expected {KINDS[space]}, found {KINDS[cell.space]}")
     return tuple(operations.ravel().tolist())
 
 

@@ -1,0 +1,49 @@
+"""The members of several searches: the plan and the settings of each search as a search alone would have them."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nge_jax.search.plan import Search
+from nge_jax.search.several import mapping
+from nge_jax.workdir import artifacts
+from nge_jax.workdir.artifacts import Member
+
+
+def split(search: Search, members: Sequence[Member]) -> dict[Member, Search]:
+    """Makes the plan of each search from the plan of all. The phases of the plans run all searches."""
+    models = {name: search.makers.edge_model(name) for name in model_names(members)}
+    slots = {name: mapping.choose_model(models, number) for number, name in enumerate(models)}
+    plans = {}
+    for member in members:
+        plan = search._replace(
+            seed=member.seed,
+            halves=search.images.divide(member.seed),
+            settings=_settings_alone(search.settings, member),
+        )
+        if member.edge_model:
+            plan = plan._replace(edge_model=slots[member.edge_model])
+        plans[member] = plan
+    return plans
+
+
+def model_names(members: Iterable[Member]) -> list[str]:
+    """Lists the edge models of several searches in order; empty if the searches differ only by seed."""
+    return [*dict.fromkeys(member.edge_model for member in members if member.edge_model)]
+
+
+def settings_of_members(settings: Mapping[str, Any], path: Path) -> dict[Path, dict[str, Any]]:
+    """Returns each search's settings by the search's folder in the workdir `path`; empty for a single search."""
+    members = artifacts.members(settings["search"], settings["seed"])
+    return {path / member.folder: _settings_alone(settings, member) for member in members}
+
+
+def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    """Returns the settings of one of several searches, as a search alone would have them."""
+    alone = copy.deepcopy(dict(settings))
+    alone["seed"] = member.seed
+    alone["search"] |= {"seeds": [], "edge_models": []}
+    if member.edge_model:
+        alone["search"]["edge_model"] = member.edge_model
+    return alone
