@@ -10,6 +10,7 @@ import pytest
 from nge_jax import embedding, main
 from nge_jax.data import small, user_images
 from nge_jax.errors import InputError
+from nge_jax.search import makers as search_makers
 from nge_jax.settings import checks, help, keys
 from nge_jax.settings import configs as run_config
 from nge_jax.settings.configs import (
@@ -21,6 +22,7 @@ from nge_jax.settings.configs import (
 )
 from nge_jax.settings.key import KINDS, SMALL, USER, Key, Limits
 from nge_jax.space import spaces
+from nge_jax.supernet import makers as supernet_makers
 from nge_jax.train import build as train_build
 from tests.conftest import ROOT
 
@@ -147,10 +149,11 @@ def test_the_code_offers_each_choice():
         assert embedding.edge_model(model, adjacency).name == model
     assert choices("search", "search.edge_models") == choices("search", "search.edge_model")
     first, *others = choices("search", "search.strategy")
-    assert first == "gradient" and compared_with("search/build.py") >= set(others)
+    assert first == "gradient" and [*search_makers.STRATEGIES] == others
     first, *others = choices("search", "search.relaxation")
-    assert first == "softmax" and compared_with("search/build.py") >= set(others)
+    assert first == "softmax" and compared_with("search/makers.py") >= set(others)
     assert choices("search", "search.space") == tuple(spaces.SPACES)
+    assert {*supernet_makers.MAKERS} == {*spaces.SPACES.values()}
     assert choices("train", "train.decay") == tuple(train_build.DECAYS)
     for name in choices("search", "network.dtype"):
         assert jnp.dtype(name).name == name
