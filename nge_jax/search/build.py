@@ -1,7 +1,7 @@
 """Makes the plan of a search from a checked config and a data set, before any array. Nothing later reads a config."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from nge_jax.strategies.base import Strategy
 from nge_jax.supernet.makers import MAKERS, Options
 from nge_jax.supernet.net import Net
 from nge_jax.workdir import artifacts
-from nge_jax.workdir.artifacts import Member
 
 
 def build(config: ConfigDict, data: ArrayDataset) -> Search:
@@ -91,9 +90,7 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
         train_config=config.search.get("train_config", ""),
         settings=configs.to_values(config),
     )
-    # The phases and the members are made from the rest of the plan.
-    members = artifacts.members(search.settings["search"], search.seed)
-    return _with_phases(search, members, steps)
+    return _with_phases(search, steps)
 
 
 def _load_table(path: str) -> AccuracyTable | None:
@@ -128,8 +125,9 @@ def _count_steps(
     return steps
 
 
-def _with_phases(search: Search, members: Sequence[Member], steps: dict[str, int]) -> Search:
-    """Completes the plan of a search, or of several searches, by the phases that run it."""
+def _with_phases(search: Search, steps: dict[str, int]) -> Search:
+    """Completes the plan of a search, or of several searches, by its phases and members, which the rest decides."""
+    members = artifacts.members(search.settings["search"], search.seed)
     if not members:
         return search._replace(phases=phases.make_phases(search, steps))
     models = {name: search.makers.edge_model(name) for name in model_names(members)}

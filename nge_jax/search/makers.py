@@ -67,10 +67,13 @@ STRATEGIES = {
 }
 
 
-def make_optimizer(adam: dict[str, float] | None, arguments: ProgramArguments) -> optim.Optimizer:
-    """Makes the optimizer of both groups; `adam` is None for a strategy, which trains its embedding itself."""
+def make_optimizer(
+    constants: dict[str, Any] | None, arguments: ProgramArguments
+) -> optim.Optimizer:
+    """Makes the optimizer of both groups; `constants`: b1 and b2, None for a strategy, which trains its embedding."""
     embedding_optimizer = optax.identity()
-    if adam is not None:
-        embedding_optimizer = optim.adam(**arguments.embedding, **adam)
+    if constants is not None:
+        b1, b2 = constants["b1"], constants["b2"]
+        embedding_optimizer = optim.adam(**arguments.embedding, b1=b1, b2=b2)
     weight_optimizer = optim.sgd(arguments.rate, **arguments.weights._asdict())
     return optim.Optimizer({WEIGHTS: weight_optimizer, EMBEDDING: embedding_optimizer})

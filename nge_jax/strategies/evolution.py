@@ -109,13 +109,7 @@ def evolution(
 
     def init(key):
         params = edge_model.init(key)
-        return State(
-            params=params,
-            opt_state=optimizer.init(params),
-            members=jnp.full((settings.memory, *space.shape[:2]), ABSENT, jnp.int32),
-            rewards=jnp.full(settings.memory, -jnp.inf),  # marks an empty place
-            born=jnp.int32(0),
-        )
+        return _first_state(params, optimizer.init(params), space, settings.memory)
 
     def probs(state):
         return edge_model.probs(state.params)
@@ -131,15 +125,30 @@ def evolution(
         return lax.cond(state.born < settings.population, first, child)[None]
 
     def tell(state, architectures, rewards):
-        place = state.born % settings.memory
-        state = state._replace(
-            members=state.members.at[place].set(architectures[0]),
-            rewards=state.rewards.at[place].set(rewards[0]),
-            born=state.born + 1,
-        )
+        state = _remember(state, architectures, rewards)
         return _train(state, architectures, edge_model, space, optimizer, settings)
 
     return Strategy(1, init, ask, tell, probs, name="evolution")
+
+
+def _first_state(params, opt_state, space, memory):
+    return State(
+        params=params,
+        opt_state=opt_state,
+        members=jnp.full((memory, *space.shape[:2]), ABSENT, jnp.int32),
+        rewards=jnp.full(memory, -jnp.inf),  # marks an empty place
+        born=jnp.int32(0),
+    )
+
+
+def _remember(state, architectures, rewards):
+    """Puts an architecture [1, C, E] and its reward [1] in the place of the oldest ones."""
+    place = state.born % len(state.rewards)
+    return state._replace(
+        members=state.members.at[place].set(architectures[0]),
+        rewards=state.rewards.at[place].set(rewards[0]),
+        born=state.born + 1,
+    )
 
 
 def _draw_child(key, state, probs_CxExO, space, settings):

@@ -11,6 +11,7 @@ learning rate xi, momentum and weight decay as in DARTS's code. Unlike in DARTS'
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
@@ -20,7 +21,7 @@ from nge_jax.devices.parallel import AXIS
 from nge_jax.embedding import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps import gradient as gradient_steps
-from nge_jax.search.steps.gradient import Preprocessing
+from nge_jax.search.steps.gradient import Preprocessing, SearchState
 from nge_jax.search.steps.relaxation import Mix, Penalty, mix_all
 from nge_jax.supernet.net import Applied
 
@@ -55,7 +56,6 @@ def make_embedding_step(
         training_images, training_labels = training
         following = jax.random.fold_in(key, state.step + 1)
         training_x = gradient_steps.augmented(preprocessing, training_images, following)
-        weights, embedding = state.params[WEIGHTS], state.params[EMBEDDING]
 
         def training_loss(weights, embedding):
             choices = mix(edge_model.probs(embedding), key, state.step)
@@ -65,29 +65,42 @@ def make_embedding_step(
             choices = edge_model.probs(embedding), mix, penalty
             return gradient_steps.relaxed_loss(net, weights, x, labels, *choices, key, state.step)
 
-        # The mean gives all devices the same weights w'.
-        grads = lax.pmean(jax.grad(training_loss)(weights, embedding), AXIS)
-        params, _ = optimizer.update(WEIGHTS, grads, state.opt_state, state.params)
-        both = jax.grad(validation_loss, (0, 1), has_aux=True)
-        (by_weights, by_embedding), sums = both(params[WEIGHTS], embedding)
-        direction = lax.pmean(by_weights, AXIS)
-        eps = DIFFERENCE / optax.tree.norm(direction)
-
-        def training_grad(sign):
-            moved = jax.tree.map(lambda w, g: w + sign * eps * g, weights, direction)
-            return jax.grad(training_loss, 1)(moved, embedding)
-
-        # Every other step so far was a step of the weights.
-        rate = schedule(state.step // 2)
-        total = jax.tree.map(
-            lambda g, above, below: g - rate * (above - below) / (2 * eps),
-            by_embedding,
-            training_grad(1.0),
-            training_grad(-1.0),
-        )
+        total, sums = _second_order(training_loss, validation_loss, state, optimizer, schedule)
         return gradient_steps.updated(state, EMBEDDING, optimizer, total, sums, skip_nonfinite)
 
     return embedding_step
+
+
+def _second_order(
+    training_loss: Callable,
+    validation_loss: Callable,
+    state: SearchState,
+    optimizer: Optimizer,
+    schedule: optax.Schedule,
+) -> tuple[Any, Any]:
+    """Returns d_a and the sums of the validation loss; the losses are functions of the weights and the embedding."""
+    weights, embedding = state.params[WEIGHTS], state.params[EMBEDDING]
+    # The mean gives all devices the same weights w'.
+    grads = lax.pmean(jax.grad(training_loss)(weights, embedding), AXIS)
+    params, _ = optimizer.update(WEIGHTS, grads, state.opt_state, state.params)
+    both = jax.grad(validation_loss, (0, 1), has_aux=True)
+    (by_weights, by_embedding), sums = both(params[WEIGHTS], embedding)
+    direction = lax.pmean(by_weights, AXIS)
+    eps = DIFFERENCE / optax.tree.norm(direction)
+
+    def training_grad(sign):
+        moved = jax.tree.map(lambda w, g: w + sign * eps * g, weights, direction)
+        return jax.grad(training_loss, 1)(moved, embedding)
+
+    # Every other step so far was a step of the weights.
+    rate = schedule(state.step // 2)
+    total = jax.tree.map(
+        lambda g, above, below: g - rate * (above - below) / (2 * eps),
+        by_embedding,
+        training_grad(1.0),
+        training_grad(-1.0),
+    )
+    return total, sums
 
 
 def make_alternating_phase(
