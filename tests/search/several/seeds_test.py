@@ -16,6 +16,7 @@ from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import record
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping, task
+from nge_jax.search.several.members import settings_of_members
 from nge_jax.search.steps import relaxation
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.settings.configs import to_values
@@ -138,7 +139,7 @@ def test_with_overwrite_the_folders_of_other_seeds_go(tmp_path, searched):
     (tmp_path / "run" / "seed-3" / "notes.txt").write_text("mine")
     config, run = make_config("gradient", seeds=(0,)), tmp_path / "run"
     values = to_values(config)
-    folders = {run: values, **task.settings_of_members(values, run)}
+    folders = {run: values, **settings_of_members(values, run)}
     with run_task._all_held(folders, run, overwrite=True):
         run_task._begin_folders(folders, run, {}, overwrite=True)
         assert (run / "seed-0" / "run.lock").exists()
