@@ -60,3 +60,15 @@ def test_each_cell_is_scored_once_and_the_found_one_is_told_apart():
     compared = random_cells.compare(NETS["darts"], score, {}, None, cell, 2)
     assert compared == {"found": 0.25, "random": {"random:0": 0.5, "random:1": 0.75}}
     np.testing.assert_array_equal(asked[0], architecture.from_genotype(cell))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_weight_of_a_supernet_is_in_one_part(name):
+    net = NETS[name]
+    weights = jax.eval_shape(net.init, jax.random.key(0))
+    used = [use.weights for uses in net.parts(weights).values() for use in uses]
+    shapes = [sorted(leaf.shape for leaf in jax.tree.leaves(tree)) for tree in (used, weights)]
+    assert shapes[0] == shapes[1]
+    assert jax.eval_shape(
+        net.apply, weights, np.zeros((2, 8, 8, 1), np.float32), net.example_probs()
+    )
