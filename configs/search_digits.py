@@ -27,6 +27,7 @@ SETTINGS = CIFAR.SETTINGS | {
     "search.epochs": 30,
     "search.batch_size": Stated(8, "many small steps: 2,700 updates of the embedding"),
     "search.entropy_weight": 0.2,
+    "search.keep_best_below": 0.7,
     "search.train_config": "configs/train_digits.py",
     "embedding.learning_rate": Stated(
         1.2e-3, "the paper's is 6e-4, for four times as many updates"

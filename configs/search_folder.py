@@ -26,6 +26,7 @@ SETTINGS = CIFAR.SETTINGS | {
     "network.channels": 8,
     "network.cells": 5,  # the second and the fourth are reduction cells
     "search.epochs": 0,
+    "search.keep_best_below": Stated(0.7, "a small search may end in one operation everywhere"),
     "search.batch_size": 0,
     "search.train_config": "configs/train_folder.py",
 }

@@ -67,6 +67,7 @@ from nge_jax.space.sharing import most_common
 from nge_jax.space.spaces import NO_NONE
 from nge_jax.version import __version__
 from nge_jax.workdir import artifacts
+from paper import tables
 
 PAPERS_RATE = 6e-4
 RATES = (PAPERS_RATE / 4, PAPERS_RATE, 4 * PAPERS_RATE)
@@ -259,15 +260,9 @@ def sign_flips(differences: Sequence[float]) -> float:
     return float((means >= abs(statistics.fmean(differences)) - 1e-9).mean())
 
 
-def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Writes mean and sample standard deviation."""
-    sd = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):{form}} ± {sd:{form}}"
-
-
 def line(name: str, rows: Mapping[int, Mapping[str, Any]], free: Mapping[int, Any]) -> str:
     """Writes a condition's line of a table; `rows` and `free` (of alpha) by seed."""
-    tests = [spread([row["tests"][data] for row in rows.values()]) for data in TESTS]
+    tests = [tables.spread([row["tests"][data] for row in rows.values()]) for data in TESTS]
     both = [
         rows[seed]["tests"]["CIFAR-10"] - free[seed]["tests"]["CIFAR-10"]
         for seed in rows
@@ -284,11 +279,11 @@ def line(name: str, rows: Mapping[int, Mapping[str, Any]], free: Mapping[int, An
         str(len(rows)),
         *tests,
         difference,
-        spread([row["operations"] for row in values], ".1f"),
+        tables.spread([row["operations"] for row in values], ".1f"),
         str(sum(row["constant"] for row in values)),
         f"{statistics.fmean(row['common_share_normal'] for row in values):.2f}",
-        spread([row["entropy_normal"] for row in values], ".3f"),
-        spread([100 * row["validation"] for row in values], ".1f"),
+        tables.spread([row["entropy_normal"] for row in values], ".3f"),
+        tables.spread([100 * row["validation"] for row in values], ".1f"),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -310,7 +305,7 @@ def summary(results: Mapping[Job, Mapping[str, Any]], table: AccuracyTable) -> s
     heads += ["operations", "constant cells", "common share", "entropy of P", "supernet, %"]
     cells = np.array([*itertools.product(range(1, 5), repeat=6)])
     known = table.tests[cell_index(cells)]
-    drawn = " | ".join(spread(column[np.isfinite(column)].tolist()) for column in known.T)
+    drawn = " | ".join(tables.spread(column[np.isfinite(column)].tolist()) for column in known.T)
     reported = {
         stage: {name: reported_rows(stage, name, results) for name in names}
         for stage, (names, _) in STAGES.items()

@@ -26,7 +26,7 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from nge_jax.embedding import edge_model
+from nge_jax.embedding.model import edge_model
 from nge_jax.errors import InputError
 from nge_jax.report import figure as report_figure
 from nge_jax.space import nas_bench_201

@@ -35,8 +35,8 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.devices.compilation_cache import use_compilation_cache as use_compilation_cache
 
     # The paper's contribution: X, Thetas -> P.
-    from nge_jax.embedding import EdgeModel as EdgeModel
-    from nge_jax.embedding import edge_model as edge_model
+    from nge_jax.embedding.model import EdgeModel as EdgeModel
+    from nge_jax.embedding.model import edge_model as edge_model
 
     # Networks of a derived cell, as Flax modules.
     from nge_jax.networks.deeplab import deeplab_network as deeplab_network

@@ -1,6 +1,6 @@
 """Optimizers as optax chains, and one that updates one group of parameters at a time (paper Algorithm 1)."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -129,16 +129,34 @@ def _norm_of_one_array(tree):
 
 
 def adam(
-    learning_rate: Any, *, b1: float, b2: float, weight_decay: Any
+    learning_rate: Any, *, b1: float, b2: float, weight_decay: Any, decoupled: bool = False
 ) -> optax.GradientTransformation:
     """Makes Adam with the weight decay in the gradient, like PyTorch's `Adam(weight_decay=...)` (DARTS).
 
-    `learning_rate` and `weight_decay` may be arguments of a program, as in `sgd`.
+    With `decoupled` the step itself has the decay, as in AdamW. `learning_rate` and `weight_decay` may be arguments of
+    a program, as in `sgd`.
     """
+    if decoupled:
+        return optax.adamw(learning_rate, b1=b1, b2=b2, weight_decay=weight_decay)
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.adam(learning_rate, b1=b1, b2=b2),
     )
+
+
+def scale_rates(
+    transform: optax.GradientTransformation, part_of: Callable[[Any], float]
+) -> optax.GradientTransformation:
+    """Gives the arrays of a tree different rates: `part_of` an array's path is the part of the rate of `transform`.
+
+    An array with the part 0 stays as it is, whatever its decay.
+    """
+
+    def scale(updates: Any, params: Any = None) -> Any:
+        del params
+        return jax.tree_util.tree_map_with_path(lambda path, u: part_of(path) * u, updates)
+
+    return optax.chain(transform, optax.stateless(scale))
 
 
 class Optimizer(NamedTuple):

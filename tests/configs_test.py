@@ -85,7 +85,14 @@ def test_search_cifar_holds_the_papers_settings():
         "weight_decay": 1e-3,
         "b1": 0.5,
         "b2": 0.999,
+        "rate": "absolute",
+        "decay": "coupled",
+        "classifier": "shared",
+        "norm": "none",
+        "start": "random",
+        "residual": "none",
     }
+    assert config.search.keep_best_below == 0
 
 
 @pytest.mark.parametrize("model", ["alpha", "plain", "rnn"])

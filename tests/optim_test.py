@@ -26,3 +26,37 @@ def test_gpus_sum_the_squares_of_all_gradients_at_once():
     for platform, sums in (("cpu", 8), ("cuda", 1), ("tpu", 1)):
         text = clip.trace(grads).lower(lowering_platforms=(platform,)).as_text()
         assert text.count("stablehlo.reduce(") == sums, platform
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_decays_in_the_gradient_or_in_the_step(decoupled):
+    rate, b1, b2, decay = 0.1, 0.5, 0.999, 0.01
+    adam = optim.adam(rate, b1=b1, b2=b2, weight_decay=decay, decoupled=decoupled)
+    rng = np.random.default_rng(0)
+    value = rng.normal(size=5)
+    params, mean, square = jnp.float32(value), np.zeros(5), np.zeros(5)
+    state = adam.init(params)
+    for step in range(1, 4):
+        gradient = rng.normal(size=5)
+        updates, state = adam.update(jnp.float32(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        if not decoupled:
+            gradient = gradient + decay * value
+        mean = b1 * mean + (1 - b1) * gradient
+        square = b2 * square + (1 - b2) * gradient**2
+        direction = mean / (1 - b1**step) / (np.sqrt(square / (1 - b2**step)) + 1e-8)
+        value = value - rate * (direction + decoupled * decay * value)
+        np.testing.assert_allclose(params, value, rtol=1e-4)
+
+
+def test_arrays_learn_at_parts_of_the_rate():
+    parts = {"whole": 1.0, "half": 0.5, "held": 0.0}
+    adam = optim.adam(0.1, b1=0.5, b2=0.999, weight_decay=0.01)
+    scaled = optim.scale_rates(adam, lambda path: parts[path[0].key])
+    params = {name: jnp.float32([1.0, -2.0]) for name in parts}
+    grads = {name: jnp.float32([0.3, 0.1]) for name in parts}
+    expected, _ = adam.update(grads, adam.init(params), params)
+    updates, _ = scaled.update(grads, scaled.init(params), params)
+    np.testing.assert_array_equal(updates["whole"], expected["whole"])
+    np.testing.assert_allclose(updates["half"], expected["half"] / 2, rtol=1e-6)
+    np.testing.assert_array_equal(optax.apply_updates(params, updates)["held"], params["held"])

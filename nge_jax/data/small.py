@@ -117,6 +117,13 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> ArrayDataset:
     )
 
 
+def halve(images: np.ndarray) -> np.ndarray:
+    """Halves the resolution of uint8 images [N, H, W, C]: each pixel is the mean of 2x2 pixels, rounded up at .5."""
+    count, height, width, channels = images.shape
+    squares = images.reshape(count, height // 2, 2, width // 2, 2, channels)
+    return ((squares.sum((2, 4), dtype=np.uint16) + 2) // 4).astype(np.uint8)
+
+
 def _split(builder, name):
     """Reads (uint8 images [N, 32, 32, 3], int32 labels [N]) of one split of a prepared builder."""
     import tensorflow as tf

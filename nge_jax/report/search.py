@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from nge_jax.errors import InputError
-from nge_jax.report import figure, history
+from nge_jax.report import edges, figure, history
 from nge_jax.report import run as report_run
 from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.heat import heat_figure
 from nge_jax.report.run import COMMON_COLUMNS, Columns
-from nge_jax.space import skips
-from nge_jax.space.cell import Cell, derive, is_uniform
-from nge_jax.space.spaces import NAS_BENCH_201, Space
+from nge_jax.space import sharing, skips
+from nge_jax.space.cell import Cell, derive, is_uniform, within
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 
@@ -66,10 +66,14 @@ def write_search_report(
     facts = report_run.run_facts(workdir, epochs)
     by_gradient = facts.get("Strategy", "gradient") == "gradient"
     results, ratings = _rate(workdir, space, epochs, by_gradient=by_gradient)
-    strengths = _strengths(probs, betas, -1)
-    warnings = search_warnings(cells, epochs, probs[-1] if by_gradient else None)
+    last = derive(_strengths(probs, betas, -1), space)
+    fallen = edges.fallen(workdir, epochs, last) if by_gradient else None
+    decides = -1 if fallen is None else fallen[0]["epoch"]
+    strengths = _strengths(probs, betas, decides)
+    warnings = search_warnings(cells, epochs, probs[decides] if by_gradient else None)
     if by_gradient:
         warnings += _limits_met(workdir, cells, strengths, epochs)
+        warnings += [sharing.tell_fallen(*fallen)] if fallen else []
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
     sections += [*ratings, *_training_sections(train_command, list(sizes))]
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
@@ -87,9 +91,9 @@ def write_search_report(
 def _read_choice(workdir: Path) -> tuple[Cell, np.ndarray, np.ndarray | None]:
     """Reads the cells found, and P and the weights of the edges that they were chosen by."""
     file = workdir / artifacts.ARCHITECTURE
-    cells = artifacts.read_cell(workdir / artifacts.GENOTYPE)
     probs, space = artifacts.read_architecture(file)
-    if space != cells.space:
+    cells = within(artifacts.read_cell(workdir / artifacts.GENOTYPE), space)
+    if cells is None:
         raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
     return cells, probs, artifacts.read_betas(file, probs)
 
@@ -106,7 +110,9 @@ def _rate(
         results = {"Supernet accuracy": f"{epochs[-1]['embedding_accuracy']:.2%}"}
     else:
         results = history.facts(evaluated)
-    if space == NAS_BENCH_201:
+    if "embedding_rate" in epochs[-1]:
+        results["Rate of the embedding, matched"] = f"{epochs[-1]['embedding_rate']:.3g}"
+    if space != DARTS:
         section, more = _accuracies_section(workdir)
         results |= more
         sections.append(section)
@@ -164,16 +170,19 @@ def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) ->
                 "the cell is no choice but the first of equals. With embedding.weight_decay=0 it does not decay."
             )
             continue
-        edges = len(cells.kept_edges(cell_type))
-        skips = cells.operation_counts(cell_type)["skip_connect"]
-        if 2 * skips >= edges:
-            half = [2 * epoch[f"skip_connect_{cell_type}"] >= edges for epoch in epochs]
+        kept = len(cells.kept_edges(cell_type))
+        counts = cells.operation_counts(cell_type)
+        skips = counts["skip_connect"]
+        if 2 * skips >= kept:
+            half = [2 * epoch[f"skip_connect_{cell_type}"] >= kept for epoch in epochs]
             run = len(list(itertools.takewhile(bool, reversed(half))))
             since = f"; half or more since epoch {epochs[-run]['epoch']}" if run else ""
             warnings.append(
-                f"skip_connect takes {skips} of the {edges} edges of the {cell_type} cell{since}. "
+                f"skip_connect takes {skips} of the {kept} edges of the {cell_type} cell{since}. "
                 "Such cells do well in the supernet and often worse when trained from scratch."
             )
+        if shared := sharing.shared_operation(epochs[-1], counts, cell_type):
+            warnings.append(edges.warning(shared, counts, epochs[-1], cell_type))
         entropy, largest = epochs[-1][f"entropy_{cell_type}"], math.log(len(space.operations))
         if probs is not None and entropy > NEAR_UNIFORM * largest:
             warnings.append(
@@ -340,4 +349,5 @@ def _epochs_section(
         blocks.append(Text(f"Operations of the {cell_type} cell that leads at the epoch's end:"))
         counted = {"Epoch": COMMON_COLUMNS["Epoch"], **counts}
         blocks.append(report_run.epoch_table(epochs, counted))
+    blocks += edges.blocks(epochs, [*count_columns])
     return Section("Epochs", blocks)

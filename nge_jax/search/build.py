@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax import embedding, optim
+from nge_jax import optim
 from nge_jax.data.small import ArrayDataset
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding import model as edge_models
+from nge_jax.embedding.model import EdgeModel, Form
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
@@ -56,13 +57,13 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
     checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
 
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
-    learner = "embedding" if config.search.strategy == "gradient" else config.search.strategy
-    numbers, constants = _divide_numbers(learner, config.get(learner, {}))
+    group = "embedding" if config.search.strategy == "gradient" else config.search.strategy
+    numbers, constants = _divide_numbers(group, config.get(group, {}))
     arguments = make_arguments(config, steps, numbers)
     makers = _make_makers(config, net, constants)
-    if makers.strategy is None:
-        strategy, edge_model = None, makers.edge_model(config.search.edge_model)
-    else:
+    edge_model, strategy = makers.edge_model(config.search.edge_model), None
+    learner = None if config.search.strategy == "random" else edge_model
+    if makers.strategy is not None:
         strategy = makers.strategy(arguments)
         edge_model = _as_edge_model(strategy, config.search.epochs, steps[EMBEDDING])
     search = Search(
@@ -72,11 +73,12 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
         halves=halves,
         net=net,
         edge_model=edge_model,
+        learner=learner,
         strategy=strategy,
         relaxation=makers.relaxation(arguments),
         makers=makers,
         arguments=arguments,
-        optimizer=makers.optimizer(arguments),
+        optimizer=makers.optimizer(arguments, edge_model.name),
         order=config.search.order,
         alternates=alternates,
         epochs=config.search.epochs,
@@ -149,6 +151,7 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
         batches, candidates = config.final.batches, config.final.candidates
     return Choice(
         max_skips=config.search.max_skips,
+        keep_best_below=config.search.keep_best_below,
         candidates=candidates,
         batches=batches,
         by_policy=config.search.strategy == "reinforce",
@@ -235,21 +238,35 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
 
 def _make_makers(config: ConfigDict, net: Net, constants: dict[str, Any]) -> Makers:
     name, relaxed = config.search.strategy, config.search.relaxation
+    form = Form(
+        classifier=config.embedding.classifier,
+        norm=config.embedding.norm,
+        start=config.embedding.start,
+        residual=config.embedding.residual,
+    )
+    parts: search_makers.Parts = {}
+    if config.embedding.rate == "matched":
+        names = config.search.edge_models or (config.search.edge_model,)
+        parts = search_makers.match_rates(names, config.search.adjacency, net.space, form)
+    make_part_of = functools.partial(search_makers.make_part_of, parts, form)
     make_edge_model = functools.partial(
-        embedding.edge_model,
+        edge_models.edge_model,
         adjacency=config.search.adjacency,
         space=net.space,
         betas=relaxed == "partial",
+        form=form,
     )
     strategy = None
     if name != "gradient":
         edge_model = make_edge_model(config.search.edge_model)
-        strategy = functools.partial(search_makers.STRATEGIES[name], edge_model, constants)
+        part_of = make_part_of(edge_model.name)
+        strategy = functools.partial(search_makers.STRATEGIES[name], edge_model, constants, part_of)
     return Makers(
         edge_model=make_edge_model,
+        rate_parts=parts,
         relaxation=functools.partial(search_makers.make_relaxation, relaxed, net),
         optimizer=functools.partial(
-            search_makers.make_optimizer, constants if strategy is None else None
+            search_makers.make_optimizer, constants if strategy is None else None, make_part_of
         ),
         strategy=strategy,
     )

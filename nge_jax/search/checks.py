@@ -3,12 +3,13 @@
 `settings.checks.check_complete` has checked each value by itself before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from nge_jax.data import small
+from nge_jax.embedding.model import OF_ALPHA, PAPER
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
@@ -29,6 +30,9 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
     for key in ("seeds", "edge_models"):
         if values := config.search[key]:
             _check_several(key, values, config.search.strategy, config.search.stop_on_skips)
+    search_images.check_size(config.data.name, config.data.image_size)
+    models = tuple(config.search.edge_models) or (config.search.edge_model,)
+    _check_embedding(config.embedding, models, config.search.strategy)
     # A space without the key needs no config of a training: a table tells how its cells train.
     if "train_config" in config.search:
         try:
@@ -109,6 +113,21 @@ def _check_several(key: str, values: Sequence[Any], strategy: str, stop_on_skips
         raise InputError(
             f"config.search.stop_on_skips: found {stop_on_skips}, expected 0 with config.search.{key}, whose searches "
             "end together"
+        )
+
+
+def _check_embedding(embedding: Mapping[str, Any], models: Sequence[str], strategy: str) -> None:
+    """Refuses forms of the embedding that no edge model of the search has; `embedding`: the config's group."""
+    for field, paper in PAPER._asdict().items():
+        if embedding[field] != paper and field not in OF_ALPHA and set(models) == {"alpha"}:
+            raise InputError(
+                f"config.embedding.{field}: found {embedding[field]!r}, expected {paper!r} with the edge model 'alpha'"
+                ", whose logits are free"
+            )
+    if strategy != "gradient" and embedding["decay"] != "coupled":
+        raise InputError(
+            f"config.embedding.decay: found {embedding['decay']!r}, expected 'coupled' with strategy {strategy!r}, "
+            "which has no decay"
         )
 
 

@@ -12,7 +12,7 @@ from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.data.user_images import UserImages
-from nge_jax.errors import ArgumentError, arguments_as
+from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.plan import Images
 from nge_jax.search.steps.gradient import Preprocessing
@@ -64,7 +64,9 @@ def describe(
     """
     name = config.data.name
     if not has_user_images(config):
-        return small.SHAPES[name], small.NUM_CLASSES[name]
+        height, width, channels = small.SHAPES[name]
+        size = config.data.image_size
+        return (size or height, size or width, channels), small.NUM_CLASSES[name]
     size = config.data.image_size
     if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
         opened = opened or open_user_images(config)
@@ -99,6 +101,22 @@ def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
     return chosen
 
 
+def check_size(name: str, size: int) -> None:
+    """Refuses a size that a small data set does not have; a user's images may have any size.
+
+    Raises:
+      InputError: the size is none of the data set's.
+    """
+    if name in small.SHAPES:
+        whole = small.SHAPES[name][0]
+        sizes = (0, whole // 2, whole) if name != "digits" else (0,)
+        if size not in sizes:
+            expected = " or ".join(map(str, sizes))
+            raise InputError(
+                f"config.data.image_size: found {size}, expected {expected} for {name}"
+            )
+
+
 def load_data(config: ConfigDict, images: UserImages | None = None) -> small.ArrayDataset:
     """Reads the training images of a resolved config.
 
@@ -121,7 +139,10 @@ def load_data(config: ConfigDict, images: UserImages | None = None) -> small.Arr
                 budget_gb=config.data.device_budget_gb,
             )
     with arguments_as(**DATA_KEYS):
-        return small.load(config.data.name, config.data.dir)
+        data = small.load(config.data.name, config.data.dir)
+    if config.data.image_size not in (0, data.train_images.shape[1]):
+        return data._replace(train_images=small.halve(data.train_images))
+    return data
 
 
 def plan_images(config: ConfigDict, data: small.ArrayDataset) -> Images:

@@ -1,21 +1,71 @@
-"""Makes the parts of a search from a program's arguments, which may be traced; see `plan.Makers`."""
+"""Makes the parts of a search from a program's arguments, which may be traced; see `plan.Makers`.
 
+The arrays of an edge model may learn at different rates (`embedding.rate`, `start` and `residual`). `part_of` is the
+part of the embedding's rate that the array at a path in the tree of parameters has.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import optax
 
 from nge_jax import optim
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import FREE, PAPER, START, EdgeModel, Form, edge_model
+from nge_jax.embedding.movement import matched_part
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.steps import relaxation
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import skips
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.strategies import evolution, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.net import Net
+
+PartOf = Callable[[Any], float]
+Parts = Mapping[
+    str, float
+]  # of the rate, by the names of edge models; empty: each model has the whole rate
+
+
+def match_rates(names: Sequence[str], adjacency: str, space: Space, form: Form) -> Parts:
+    """Computes the part of the rate at which each edge model moves logits as far as free logits move.
+
+    Free logits beside a model have a rate of their own, so that they are left out here.
+    """
+    form = form._replace(residual=PAPER.residual)
+    return {name: matched_part(edge_model(name, adjacency, space, form=form)) for name in names}
+
+
+def make_part_of(parts: Parts, form: Form, name: str) -> PartOf | None:
+    """Makes `part_of`; None where all arrays have the embedding's rate.
+
+    Args:
+      parts: see `Parts`.
+      form: the form of the edge models.
+      name: the name of the edge model; any other text for the parameters of several models (`ModelSlots`).
+    """
+    if not parts and form.start == PAPER.start:
+        return None
+    return functools.partial(_part_of, parts, name)
+
+
+def _part_of(parts: Parts, name: str, path: Sequence[Any]) -> float:
+    keys = {key.key for key in path if isinstance(key, jax.tree_util.DictKey)}
+    if START in keys:
+        return 0.0
+    if FREE in keys or not parts:
+        return 1.0
+    return parts[name] if name in parts else next(p for model, p in parts.items() if model in keys)
+
+
+def _with_parts(
+    optimizer: optax.GradientTransformation, part_of: PartOf | None
+) -> optax.GradientTransformation:
+    return optimizer if part_of is None else optim.scale_rates(optimizer, part_of)
 
 
 def make_relaxation(name: str, net: Net, arguments: ProgramArguments) -> Relaxation:
@@ -36,25 +86,34 @@ def make_relaxation(name: str, net: Net, arguments: ProgramArguments) -> Relaxat
 
 
 def _make_reinforce(
-    edge_model: EdgeModel, constants: dict[str, Any], arguments: ProgramArguments
+    edge_model: EdgeModel,
+    constants: dict[str, Any],
+    part_of: PartOf | None,
+    arguments: ProgramArguments,
 ) -> Strategy:
-    optimizer = optax.adam(arguments.embedding["learning_rate"])
+    optimizer = _with_parts(optax.adam(arguments.embedding["learning_rate"]), part_of)
     settings = reinforce.Settings(batch_size=1, **constants)
     return reinforce.reinforce(edge_model, DARTS, optimizer, settings)
 
 
 def _make_evolution(
-    edge_model: EdgeModel, constants: dict[str, Any], arguments: ProgramArguments
+    edge_model: EdgeModel,
+    constants: dict[str, Any],
+    part_of: PartOf | None,
+    arguments: ProgramArguments,
 ) -> Strategy:
-    optimizer = optax.adam(arguments.embedding["learning_rate"])
+    optimizer = _with_parts(optax.adam(arguments.embedding["learning_rate"]), part_of)
     settings = evolution.Settings(rank_scale=arguments.embedding["rank_scale"], **constants)
     return evolution.evolution(edge_model, DARTS, optimizer, settings)
 
 
 def _make_random(
-    edge_model: EdgeModel, constants: dict[str, Any], arguments: ProgramArguments
+    edge_model: EdgeModel,
+    constants: dict[str, Any],
+    part_of: PartOf | None,
+    arguments: ProgramArguments,
 ) -> Strategy:
-    del edge_model, constants, arguments  # it learns nothing
+    del edge_model, constants, part_of, arguments  # it learns nothing
     return random_search(DARTS)
 
 
@@ -68,12 +127,31 @@ STRATEGIES = {
 
 
 def make_optimizer(
-    constants: dict[str, Any] | None, arguments: ProgramArguments
+    constants: dict[str, Any] | None,
+    make_part_of: Callable[[str], PartOf | None],
+    arguments: ProgramArguments,
+    name: str,
 ) -> optim.Optimizer:
-    """Makes the optimizer of both groups; `constants`: b1 and b2, None for a strategy, which trains its embedding."""
+    """Makes the optimizer of both groups.
+
+    Args:
+      constants: b1, b2 and decay; None for a strategy, which trains its embedding.
+      make_part_of: makes `part_of` of an edge model by its name.
+      arguments: the program's arguments.
+      name: the name of the edge model.
+    """
     embedding_optimizer = optax.identity()
     if constants is not None:
-        b1, b2 = constants["b1"], constants["b2"]
-        embedding_optimizer = optim.adam(**arguments.embedding, b1=b1, b2=b2)
+        b1, b2, decoupled = constants["b1"], constants["b2"], constants["decay"] == "decoupled"
+        adam = optim.adam(**arguments.embedding, b1=b1, b2=b2, decoupled=decoupled)
+        embedding_optimizer = _with_parts(adam, make_part_of(name))
     weight_optimizer = optim.sgd(arguments.rate, **arguments.weights._asdict())
     return optim.Optimizer({WEIGHTS: weight_optimizer, EMBEDDING: embedding_optimizer})
+
+
+def describe_rates(parts: Parts, rate: float) -> list[str]:
+    """Returns the line that says at which rates the embeddings learn; none for `embedding.rate=absolute`."""
+    if not parts:
+        return []
+    rates = ", ".join(f"{name} {rate * part:.3g}" for name, part in parts.items())
+    return [f"rate: {rates}, by which a step moves logits as far as {rate:.3g} moves free logits"]

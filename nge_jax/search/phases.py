@@ -65,7 +65,7 @@ def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, 
     """Makes the steps of the weights and of the embedding."""
     preprocessing = search.images.preprocessing
     options = {"skip_nonfinite": search.skip_nonfinite > 0}
-    optimizer = search.makers.optimizer(arguments)
+    optimizer = search.makers.optimizer(arguments, search.edge_model.name)
     if search.makers.strategy is not None:
         net = search.net.sampled()
         searcher = search.makers.strategy(arguments)

@@ -8,7 +8,7 @@ import numpy as np
 from nge_jax import optim
 from nge_jax.data.small import ArrayDataset
 from nge_jax.data.spec import DatasetSpec
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.runtime.loop import Phase
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import Preprocessing
@@ -25,14 +25,16 @@ class Makers(NamedTuple):
 
     Attributes:
       edge_model: `name -> EdgeModel`.
+      rate_parts: the part of the embedding's rate that each edge model has, by name; empty for an absolute rate.
       relaxation: `ProgramArguments -> Relaxation` of the search's net.
-      optimizer: `ProgramArguments -> Optimizer` of both groups.
+      optimizer: `(ProgramArguments, name of the edge model) -> Optimizer` of both groups.
       strategy: `ProgramArguments -> Strategy`; None where the gradient searches.
     """
 
     edge_model: Callable[[str], EdgeModel]
+    rate_parts: Mapping[str, float]
     relaxation: Callable[[ProgramArguments], Relaxation]
-    optimizer: Callable[[ProgramArguments], optim.Optimizer]
+    optimizer: Callable[[ProgramArguments, str], optim.Optimizer]
     strategy: Callable[[ProgramArguments], Strategy] | None
 
 
@@ -41,6 +43,7 @@ class Choice(NamedTuple):
 
     Attributes:
       max_skips: how many skip connections the normal cell may keep.
+      keep_best_below: see `sharing.fallen`; 0: the last P always decides.
       candidates: how many cells a strategy compares at the end.
       batches: how many batches of the validation half the cells are compared on.
       by_policy: whether the most probable cell of a strategy's policy is one more candidate.
@@ -48,6 +51,7 @@ class Choice(NamedTuple):
     """
 
     max_skips: int
+    keep_best_below: float
     candidates: int
     batches: int
     by_policy: bool
@@ -84,6 +88,7 @@ class Search(NamedTuple):
       halves: the indices of each group's half of the training images.
       net: the supernet; its weights are the group WEIGHTS.
       edge_model: makes and reads the group EMBEDDING; for a strategy, the strategy's state stands in that group.
+      learner: the edge model that learns, also inside a strategy; None where none does.
       strategy: asks for cells; None where the gradient searches.
       relaxation: how the gradient's steps mix operations; no other strategy uses it.
       makers: make these parts again inside a program.
@@ -108,6 +113,7 @@ class Search(NamedTuple):
     halves: dict[str, np.ndarray]
     net: Net
     edge_model: EdgeModel
+    learner: EdgeModel | None
     strategy: Strategy | None
     relaxation: Relaxation
     makers: Makers

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 
 from nge_jax.console.progress import Column, Columns
-from nge_jax.embedding import entropy
+from nge_jax.embedding.model import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
-from nge_jax.space import architecture, nas_bench_201
+from nge_jax.space import architecture, nas_bench_201, sharing
 from nge_jax.space.cell import derive, is_uniform
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
-from nge_jax.space.nas_bench_201 import AccuracyTable
+from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
 from nge_jax.space.skips import SKIP, margins
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import History, Strategy
@@ -51,6 +51,12 @@ UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_deca
 
 # The warning leaves out the count, which the row shows: a line that repeats is shown once.
 HALF_SKIPS = "warning: skip_connect takes half of the {} cell's edges or more"
+# The rule is in `space.sharing`.
+CONSTANT = "warning: one operation takes 80 % of the {} cell's edges or more"
+CONSTANT_ADVICE = (
+    ": a step for one edge moves all edges alike; embedding.classifier=per_edge lets each edge decide, "
+    "search.edge_model=alpha has free logits"
+)
 # P decides an edge when the first operation leads the second by this much. Before the first step the lead is at most
 # 0.02.
 DECIDED = 0.1
@@ -162,6 +168,8 @@ def latest(history: Any, epoch: int) -> Any:
 def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[str]:
     """Yields a line for each cell type whose P has decayed to uniform, or whose edges are mostly skip connections.
 
+    A line says, too, where nearly all edges have one operation because they move together.
+
     Skip connections are counted when P decides them in two epochs in a row. While P is close to uniform they come and
     go.
 
@@ -171,7 +179,7 @@ def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[
       space: the space that is searched.
     """
     for cell_type in space.cell_types:
-        if failure := _failure(row, two_epochs, cell_type, space):
+        for failure in _failures(row, two_epochs, cell_type, space):
             yield "".join(failure)
 
 
@@ -182,27 +190,31 @@ def warnings_of_several(
     for cell_type in space.cell_types:
         failures: dict[tuple[str, str], list[Member]] = {}
         for member, row in rows.items():
-            if failure := _failure(row, two_epochs[member], cell_type, space):
+            for failure in _failures(row, two_epochs[member], cell_type, space):
                 failures.setdefault(failure, []).append(member)
         for (warning, advice), members in sorted(failures.items()):
             yield f"{warning}, of {artifacts.describe(members)}{advice}"
 
 
-def _failure(
+def _failures(
     row: Mapping[str, Any], two_epochs: Any, cell_type: str, space: Space
-) -> tuple[str, str] | None:
-    """Returns a warning and advice for a cell type; None if nothing is wrong.
+) -> Iterator[tuple[str, str]]:
+    """Yields warnings with advice for a cell type.
 
-    A uniform P decides nothing, so its skip connections are not counted.
+    A uniform P decides nothing, so its operations are not counted.
     """
     skip_count = row[f"{SKIP}_{cell_type}"]
     if two_epochs is not None:
         before, now = (jax.tree.map(lambda leaf, n=n: leaf[n], two_epochs) for n in (0, 1))
         if is_uniform(operation_probs(now)[space.cell_types.index(cell_type)]):
-            return f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
+            yield f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
+            return
         skip_count = min(_decided_skips(p, cell_type, space) for p in (before, now))
-    edges = sum(row[f"{name}_{cell_type}"] for name in space.operations)
-    return (f"{HALF_SKIPS.format(cell_type)} now", "") if 2 * skip_count >= edges else None
+    counts = {name: row[f"{name}_{cell_type}"] for name in space.operations}
+    if 2 * skip_count >= sum(counts.values()):
+        yield f"{HALF_SKIPS.format(cell_type)} now", ""
+    if sharing.shared_operation(row, counts, cell_type):
+        yield f"{CONSTANT.format(cell_type)} now", CONSTANT_ADVICE
 
 
 def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:
@@ -212,22 +224,23 @@ def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:
     return sum(m.edge.operation == SKIP and m.operation_margin >= DECIDED for m in kept)
 
 
-def true_accuracies(table: AccuracyTable, history: np.ndarray) -> dict[str, Any]:
+def true_accuracies(table: AccuracyTable, history: np.ndarray, found: BenchCell) -> dict[str, Any]:
     """Looks up how the cell found trains, and how the cell trains that P favored after each epoch.
 
     Args:
       table: the table of NAS-Bench-201.
-      history: P [epochs + 1, 1, 6, 5].
+      history: P [epochs + 1, 1, 6, O].
+      found: the cell found.
 
     Returns:
       {"found": see `nas_bench_201.accuracies`, "epochs": [{"epoch", "cell", "test": on CIFAR-10}, ...]}
     """
-    epochs, accuracies = [], {}
+    epochs = []
     for epoch, probs in enumerate(history):
-        cell = nas_bench_201.derive(probs)
+        cell = nas_bench_201.derive(probs, found.space)
         accuracies = nas_bench_201.accuracies(table, cell)
         epochs.append({"epoch": epoch, "cell": cell.cell, "test": accuracies["CIFAR-10"]["test"]})
-    return {"found": accuracies, "epochs": epochs}
+    return {"found": nas_bench_201.accuracies(table, found), "epochs": epochs}
 
 
 def accuracy_line(accuracies: dict[str, dict[str, float | None]]) -> str:

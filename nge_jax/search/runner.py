@@ -36,6 +36,7 @@ from nge_jax.runtime import task as run_task
 from nge_jax.runtime.loop import Task
 from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
+from nge_jax.search import makers
 from nge_jax.search import record as search_record
 from nge_jax.search import task as search_task
 from nge_jax.search.build import build, make_net
@@ -109,7 +110,9 @@ def _describe(search: Search) -> list[str]:
     seeds = dict.fromkeys(member.seed for member in search.members) or (search.seed,)
     models = dict.fromkeys(member.edge_model for member in search.members if member.edge_model)
     line = banner.steps(search.epochs, steps, search.batch_size, *seeds)
-    return [*lines, line + (f", each with the edge models {', '.join(models)}" if models else "")]
+    line += f", each with the edge models {', '.join(models)}" if models else ""
+    rate = search.arguments.embedding.get("learning_rate", 0.0)
+    return [*lines, line, *makers.describe_rates(search.makers.rate_parts, rate)]
 
 
 def _make_task(search: Search, path: Path, start: None) -> Task:

@@ -11,24 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from nge_jax import files
+from nge_jax.console import banner
 from nge_jax.data import order as data_order
 from nge_jax.data import source
 from nge_jax.devices import distributed, finite, parallel
 from nge_jax.devices.finite import NotFinite
 from nge_jax.devices.parallel import Batches
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
-from nge_jax.search import random_cells
+from nge_jax.search import edges, random_cells
 from nge_jax.search import record as search_record
 from nge_jax.search.plan import Search, count_held_steps
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.visible_state import visible_state, wrap_program
-from nge_jax.space import architecture, skips
+from nge_jax.space import architecture, sharing, skips
 from nge_jax.space.cell import Cell, derive
 from nge_jax.space.mixture import operation_probs, strengths
+from nge_jax.space.nas_bench_201 import BenchCell
 from nge_jax.workdir import artifacts
 
 # Rates cells, see `strategy_steps.make_score`.
@@ -146,6 +148,11 @@ def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchS
     evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
     row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
     row |= search.relaxation.record(epoch)
+    two_epochs = search_record.latest(history, epoch)
+    row |= edges.metrics(search.learner, state, two_epochs, search.space)
+    if search.makers.rate_parts:
+        part = search.makers.rate_parts[search.settings["search"]["edge_model"]]
+        row["embedding_rate"] = search.arguments.embedding["learning_rate"] * part
     if distributed.is_first():
         so_far = jax.tree.map(lambda leaf: np.asarray(leaf)[: epoch + 1], history)
         artifacts.write_architecture(path, so_far, search.space)
@@ -155,8 +162,10 @@ def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchS
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
     last = np.asarray(operation_probs(history))[epoch]
     probs = dict(zip(search.space.cell_types, last, strict=True))
-    derived_from = search_record.latest(history, epoch) if search.strategy is None else None
-    notes = [*search_record.warnings(row, derived_from, search.space)]
+    derived_from = two_epochs if search.strategy is None else None
+    notes = []
+    if epoch > search.warmup_epochs:  # before, P is what it was at the start
+        notes += search_record.warnings(row, derived_from, search.space)
     if epoch < search.epochs and search.stop_on_skips and _has_too_many_skips(search, state):
         notes.append(f"stopped after epoch {epoch} of {search.epochs} by search.stop_on_skips")
     arrays = {f"P/{cell_type}": p for cell_type, p in probs.items()}
@@ -219,8 +228,9 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
     """
     # If skip connections have stopped the search, the history's later epochs are zeros.
     history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
-    truth = None if search.table is None else search_record.true_accuracies(search.table, history)
-    cell = _choose(search, state, path, score)
+    cell, truth = _choose(search, state, path, score), None
+    if search.table is not None and isinstance(cell, BenchCell):
+        truth = search_record.true_accuracies(search.table, history, cell)
     if distributed.is_first():
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
         if truth is not None:
@@ -228,12 +238,24 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
     return SearchResult(cell, history[-1], path, truth and truth["found"])
 
 
+def _derive(search: Search, state: SearchState, path: Path) -> Cell:
+    """Derives the search's cell from the last P, or from an earlier one if the last P has spoiled the supernet."""
+    last = _leader(search, state)
+    limit, rows = search.choice.keep_best_below, []
+    if limit:
+        rows = artifacts.read_metrics(path / artifacts.METRICS, ("embedding_accuracy",))
+    kept = sharing.fallen(rows, last, limit)
+    if kept is not None:
+        banner.show(f"{path}: {sharing.tell_fallen(*kept)}")
+    return _leader(search, state, search.choice.max_skips, kept and kept[0]["epoch"])
+
+
 def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cell:
     """Returns the search's cell, and records in history.npz and random_cells.json the cells it was compared with."""
     final_batches = functools.cache(lambda: _final_batches(search))
     choice = search.choice
     if search.strategy is None:
-        cell = _leader(search, state, choice.max_skips)
+        cell = _derive(search, state, path)
     else:
         cells, accuracies = strategy_steps.choose(
             score, state, final_batches(), count=choice.candidates, policy=choice.by_policy
@@ -281,9 +303,14 @@ def _epochs_done(search: Search, state: SearchState) -> int:
     return int(state.step) // search.steps_per_epoch
 
 
-def _leader(search: Search, state: SearchState, max_skips: int | None = None) -> Cell:
-    """Derives the cell that P favors after the last whole epoch, with at most `max_skips` skip connections."""
-    done = _epochs_done(search, state)
+def _leader(
+    search: Search, state: SearchState, max_skips: int | None = None, epoch: int | None = None
+) -> Cell:
+    """Derives the cell that P favors after an epoch, with at most `max_skips` skip connections.
+
+    Without `epoch` it is the last whole epoch.
+    """
+    done = _epochs_done(search, state) if epoch is None else epoch
     last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
     if max_skips is None:
         return derive(last, search.space)

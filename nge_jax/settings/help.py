@@ -97,7 +97,7 @@ def _rows(key: Key) -> list[str]:
     rows: dict[str, dict[str, list[str]]] = {}
     for task in key.tasks:
         for kind in KINDS[task]:
-            if kind in (key.kinds or KINDS[task]):
+            if kind in key.kinds_at(task):
                 places = rows.setdefault(_cells(key.resolve(task, kind)), {})
                 places.setdefault(task, []).append(kind)
     return [f"| `{key.name}` | {_where(key, at)} | {cells} |" for cells, at in rows.items()]

@@ -122,7 +122,7 @@ class Key(NamedTuple):
     source: Any
     about: Any
     tasks: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
+    kinds: Any = ()
     spaces: tuple[str, ...] = ()
     by_data: str = ""
     since: Any = FIRST_VERSION
@@ -152,12 +152,17 @@ class Key(NamedTuple):
         value = self.default if self.before is None else self.before
         return list(value) if isinstance(value, tuple) else value
 
+    def kinds_at(self, task: str) -> tuple[str, ...]:
+        """The kinds of data that have the key in a task."""
+        kinds = self.kinds[task] if isinstance(self.kinds, dict) else self.kinds
+        return kinds or KINDS[task]
+
     def exists(self, task: str, space: str, kind: str) -> bool:
         """Whether a config has the key."""
         return (
             task in self.tasks
             and space in (self.spaces or (space,))
-            and kind in (self.kinds or (kind,))
+            and kind in self.kinds_at(task)
         )
 
     def resolve(self, task: str, kind: str) -> "Key":

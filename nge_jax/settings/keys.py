@@ -93,7 +93,7 @@ def kind_of_data(values: Values) -> str:
     if task == "search":
         return USER
     chooses = any(
-        USER in key.kinds and PHOTOGRAPHS not in key.kinds for key in KEYS if key.name in values
+        key.kinds_at(task) == (USER,) for key in KEYS if key.name in values and task in key.tasks
     )
     return USER if chooses else PHOTOGRAPHS
 

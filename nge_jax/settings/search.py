@@ -17,6 +17,14 @@ from nge_jax.space.spaces import SPACES
 # The paper's edge model (Sec. 3.3) and its ablation's (Table 4), see `embedding`.
 EDGE_MODELS = ("nge", "alpha", "plain", "rnn")
 ADJACENCIES = ("printed", "predecessors")
+# The forms of the edge models, the paper's first, see `embedding.Form`.
+CLASSIFIERS = ("shared", "per_edge")
+NORMS = ("none", "center", "pairnorm", "pairnorm_center")
+STARTS = ("random", "uniform")
+RESIDUALS = ("none", "free")
+# The ways of Adam on the embedding, the paper's or DARTS's first.
+DECAYS = ("coupled", "decoupled")
+RATES = ("absolute", "matched")
 # The ways of a search by gradient to mix operations, see `search.steps.relaxation`.
 RELAXATIONS = ("softmax", "gumbel", "partial")
 # The paper's gradient, which needs no strategy, and the strategies that ask for cells.
@@ -25,6 +33,7 @@ STRATEGIES = ("gradient", "reinforce", "evolution", "random")
 PAPER, SILENT = "paper Sec. 4.1", "paper silent, DARTS value"
 POSITIVE = Limits(float, 0, FLOAT, above=True)
 SKIPS = Limits(int, 0, 8)  # a cell has eight edges
+BENCH = ("nas_bench_201", "nas_bench_201_no_none")  # a table has the accuracies of the cells
 DARTS = ("darts",)  # the space whose cells are trained, and for which strategies ask
 
 # fmt: off
@@ -38,7 +47,7 @@ KEYS = (
     Key("data.table", "", None, "",
         "The benchmark's accuracies, an .npz by experiments/convert_nas_bench_201.py. The search does not read them. "
         "Empty: none are reported.",
-        spaces=("nas_bench_201",), since="0.2", changes_result=False),
+        spaces=BENCH, since="0.2", changes_result=False),
     Key("network.remat", False, None, "",
         "Computes each cell again in the backward pass, to save memory."),
 
@@ -46,7 +55,7 @@ KEYS = (
         "How a cell is found: by the gradient, or by a strategy that asks the supernet for one cell after another.",
         label="Strategy"),
     Key("search.space", "darts", tuple(SPACES), "paper Sec. 4.1",
-        "The search space; search_nas_bench_201 searches the other one.", since="0.2"),
+        "The search space; search_nas_bench_201 searches the others.", since="0.2"),
     Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
         "How a step mixes operations: all by P; one an edge, drawn from P (gumbel, GDAS); all by P on a part of the "
         "channels, with learned weights of the edges (partial, PC-DARTS).",
@@ -69,6 +78,10 @@ KEYS = (
         "Skip connections in the normal cell at which the search ends early. 0: never.", since="0.2"),
     Key("search.max_skips", 8, SKIPS, "P-DARTS; the paper has none",
         "Skip connections in the normal cell derived; the weakest beyond give way. 8: no limit.", since="0.2"),
+    Key("search.keep_best_below", 0.0, FRACTION, "the paper has none",
+        "If the supernet's validation accuracy ends below this part of the best, and one operation has 80 % of a "
+        "cell's edges, the cells are derived from P after the best epoch. 0: never.",
+        since="0.3", in_program=False),
     Key("search.skip_dropout", 0.0, FRACTION, "P-DARTS; the paper has none",
         "Rate at which the first steps leave out skip connections, falling along a line to 0.",
         since="0.2", in_program=False),
@@ -94,6 +107,25 @@ KEYS = (
     Key("embedding.weight_decay", 1e-3, RATE, PAPER, "Weight decay, as a part of the gradient.", in_program=False),
     Key("embedding.b1", 0.5, FRACTION, SILENT, "Adam's first beta."),
     Key("embedding.b2", 0.999, FRACTION, SILENT, "Adam's second beta."),
+    Key("embedding.rate", "absolute", RATES, PAPER,
+        "Absolute: embedding.learning_rate is the rate. Matched: the rate is lower by as much as a step of the edge "
+        "model moves logits farther than a step of free logits; metrics.jsonl has it as embedding_rate.",
+        since="0.3"),
+    Key("embedding.decay", "coupled", DECAYS, "DARTS",
+        "Coupled: the decay is a part of the gradient. Decoupled: the decay is a part of the step (AdamW).",
+        since="0.3"),
+    Key("embedding.classifier", "shared", CLASSIFIERS, "paper Eq. 10",
+        "The classifier of the edges' embeddings: one for all edges, or one for each edge of each cell type.",
+        since="0.3"),
+    Key("embedding.norm", "none", NORMS, "the paper has none",
+        "Pairnorm normalizes the nodes' embeddings after each layer (PairNorm). Center takes the mean over a cell's "
+        "edges off the edges' embeddings. Pairnorm_center does both.",
+        since="0.3"),
+    Key("embedding.start", "random", STARTS, "the paper has none",
+        "Uniform subtracts the initial logits, so that a search starts with equal probabilities.", since="0.3"),
+    Key("embedding.residual", "none", RESIDUALS, "the paper has none",
+        "Free adds a free logit for each edge and operation, at embedding.learning_rate whatever embedding.rate is.",
+        since="0.3"),
 
     Key("gumbel.first_temperature", 10.0, POSITIVE, "GDAS",
         "Temperature of the first epoch; it falls along a line.", since="0.2", in_program=False),

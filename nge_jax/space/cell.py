@@ -1,5 +1,6 @@
 """A cell of either space, as a search ends with one: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 
@@ -10,15 +11,20 @@ from nge_jax.space import genotype, nas_bench_201
 from nge_jax.space.formats import text as texts
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.nas_bench_201 import BenchCell
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201, NO_NONE, Space
 
 Cell = Genotype | BenchCell
 
 # How the cells of a space are derived from P, and drawn at random.
-DERIVE = {DARTS: genotype.derive, NAS_BENCH_201: nas_bench_201.derive}
+DERIVE = {
+    DARTS: genotype.derive,
+    NAS_BENCH_201: nas_bench_201.derive,
+    NO_NONE: functools.partial(nas_bench_201.derive, space=NO_NONE),
+}
 DRAW: dict[Space, Callable[[int], Mapping[str, Cell]]] = {
     DARTS: genotype.draw,
     NAS_BENCH_201: nas_bench_201.draw,
+    NO_NONE: functools.partial(nas_bench_201.draw, space=NO_NONE),
 }
 
 
@@ -34,6 +40,13 @@ def derive(probs: np.ndarray, space: Space) -> Cell:
 def draw(space: Space, count: int) -> dict[str, Cell]:
     """Draws random cells of a space by the seeds 0, 1, ...; the keys are names that `load` takes."""
     return dict(DRAW[space](count))
+
+
+def within(cell: Cell, space: Space) -> Cell | None:
+    """Returns a cell as a cell of this space; None where it is none."""
+    if isinstance(cell, BenchCell):
+        return cell.within(space)
+    return cell if space == DARTS else None
 
 
 def is_uniform(probs: np.ndarray) -> bool:

@@ -57,19 +57,23 @@ class AccuracyTable(NamedTuple):
 
 
 class BenchCell(NamedTuple):
-    """Names a cell in the benchmark's notation."""
+    """Names a cell in the benchmark's notation.
+
+    Attributes:
+        cell: the notation.
+        space: the space in which the cell was found: NAS_BENCH_201 or NO_NONE. JSON does not keep the space.
+    """
 
     cell: str
+    space: Space = NAS_BENCH_201
+
+    def __repr__(self) -> str:
+        return f"BenchCell(cell={self.cell!r})"
 
     @property
     def operations(self) -> np.ndarray:
         """Reads the numbers [6] of the operations; raises ValueError where the notation is another."""
         return parse(self.cell)
-
-    @property
-    def space(self) -> Space:
-        """The space of the cell."""
-        return NAS_BENCH_201
 
     def kept_edges(self, cell_type: str) -> tuple[KeptEdge, ...]:
         """Lists all edges by target, then by source, also those with the operation `none`."""
@@ -89,33 +93,44 @@ class BenchCell(NamedTuple):
 
     def to_json(self) -> str:
         """Writes {"cell": "|...|"} as JSON."""
-        return json.dumps(self._asdict(), indent=2) + "\n"
+        return json.dumps({"cell": self.cell}, indent=2) + "\n"
+
+    def within(self, space: Space) -> "BenchCell | None":
+        """Returns the cell as a cell of NAS_BENCH_201 or NO_NONE; None where the cell has another operation."""
+        names = {edge.operation for edge in self.kept_edges("normal")}
+        fits = names <= {*space.operations} <= {*NAS_BENCH_201.operations}
+        return self._replace(space=space) if fits else None
 
 
-def derive(probs: np.ndarray) -> BenchCell:
-    """Derives the cell that P [1, 6, 5] favors: each edge has its most probable operation, which may be `none`.
+def first_number(space: Space) -> int:
+    """Returns the benchmark's number of the first operation of NAS_BENCH_201 or NO_NONE; the others follow."""
+    return NUM_OPERATIONS - len(space.operations)
+
+
+def derive(probs: np.ndarray, space: Space = NAS_BENCH_201) -> BenchCell:
+    """Derives the cell that P [1, 6, O] favors: each edge has its most probable operation, which may be `none`.
 
     Ties go to the lower index.
 
     Raises:
         ValueError: P has another shape, NaN or infinity.
     """
-    probs, shape = np.asarray(probs, np.float64), NAS_BENCH_201.shape
+    probs, shape = np.asarray(probs, np.float64), space.shape
     if probs.shape != shape or not np.isfinite(probs).all():
         raise ValueError(f"probs: expected finite values of shape {shape}, found {probs.shape}")
-    return BenchCell(to_string(probs[0].argmax(-1)))
+    return BenchCell(to_string(probs[0].argmax(-1) + first_number(space)), space)
 
 
-def random_cell(seed: int) -> BenchCell:
+def random_cell(seed: int, space: Space = NAS_BENCH_201) -> BenchCell:
     """Draws an operation for each edge, uniformly."""
-    return BenchCell(
-        to_string(np.random.default_rng(seed).integers(NUM_OPERATIONS, size=NUM_EDGES))
-    )
+    drawn = np.random.default_rng(seed).integers(len(space.operations), size=NUM_EDGES)
+    return BenchCell(to_string(drawn + first_number(space)), space)
 
 
-def draw(count: int) -> dict[str, BenchCell]:
+def draw(count: int, space: Space = NAS_BENCH_201) -> dict[str, BenchCell]:
     """Draws the random cells of the seeds 0, 1, ..., by their notation."""
-    return {cell.cell: cell for cell in map(random_cell, range(count))}
+    cells = [random_cell(seed, space) for seed in range(count)]
+    return {cell.cell: cell for cell in cells}
 
 
 def load(path: str | Path) -> AccuracyTable:

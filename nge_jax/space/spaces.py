@@ -94,5 +94,7 @@ NAS_BENCH_201 = Space(
     kept_edges=None,
     is_tabular=True,
 )
+# The same cells without `none`, as in the paper's space: 4^6 = 4,096 of the benchmark's cells.
+NO_NONE = NAS_BENCH_201._replace(operations=NAS_BENCH_201.operations[1:])
 # The spaces with a supernet, by their names in configs.
-SPACES = {"darts": DARTS, "nas_bench_201": NAS_BENCH_201}
+SPACES = {"darts": DARTS, "nas_bench_201": NAS_BENCH_201, "nas_bench_201_no_none": NO_NONE}

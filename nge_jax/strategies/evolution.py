@@ -29,7 +29,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from nge_jax.embedding import EdgeModel, Params
+from nge_jax.embedding.model import EdgeModel, Params
 from nge_jax.optim import inverse
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nge_jax.embedding import EdgeModel, Params
+from nge_jax.embedding.model import EdgeModel, Params
 from nge_jax.space import architecture
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201, NO_NONE, Space
 from nge_jax.supernet.model import Supernet, make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.net import Net
@@ -44,8 +44,13 @@ def _make_nas_bench_201(options: Options) -> NasBench201Supernet:
     )
 
 
+def _make_no_none(options: Options) -> NasBench201Supernet:
+    return _make_nas_bench_201(options)._replace(space=NO_NONE)
+
+
 # To add a space's supernet, give its maker here.
 MAKERS: dict[Space, Callable[[Options], Net]] = {
     DARTS: _make_darts,
     NAS_BENCH_201: _make_nas_bench_201,
+    NO_NONE: _make_no_none,
 }

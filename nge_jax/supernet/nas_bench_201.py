@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from nge_jax.kernels import convolution
-from nge_jax.space.nas_bench_201 import NUM_EDGES, BenchCell
+from nge_jax.space.nas_bench_201 import NUM_EDGES, BenchCell, first_number
 from nge_jax.space.spaces import NAS_BENCH_201, Space
 from nge_jax.supernet import norm
 from nge_jax.supernet.cell import uniform
@@ -42,6 +42,7 @@ class NasBench201Supernet(NamedTuple):
         remat: computes the arrays inside a cell again in the backward pass, which saves memory.
         axis_name: mapped axis over which batch statistics are averaged; None: each device normalizes with its own
             statistics.
+        space: NAS_BENCH_201, or NO_NONE for cells without `none`; decides which operations P and `Drawn` count.
     """
 
     cells: int
@@ -51,11 +52,7 @@ class NasBench201Supernet(NamedTuple):
     dtype: Any = jnp.float32
     remat: bool = False
     axis_name: str | None = None
-
-    @property
-    def space(self) -> Space:
-        """The space of the cells."""
-        return NAS_BENCH_201
+    space: Space = NAS_BENCH_201
 
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights from PyTorch's default distributions, as the benchmark's searches do."""
@@ -89,11 +86,14 @@ class NasBench201Supernet(NamedTuple):
         Args:
             weights: as from `init`.
             images: [B, H, W, image_channels], with H and W divisible by 4.
-            probs: [1, 6, 5]: cell type, edge of `NAS_BENCH_201.edges`, operation.
+            probs: [1, 6, O]: cell type, edge of `NAS_BENCH_201.edges`, operation of `space`.
 
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "stage_0", ... (NHWC).
         """
+        absent = first_number(self.space)
+        if absent:  # `none` has probability 0
+            probs = jnp.pad(probs, ((0, 0), (0, 0), (absent, 0)))
         return self.apply_with(mixed_cell, weights, images, probs)
 
     def apply_with(
@@ -130,7 +130,7 @@ class NasBench201Supernet(NamedTuple):
 
     def example_probs(self) -> jax.Array:
         """Makes zeros in the form that `apply` reads."""
-        return jnp.zeros(NAS_BENCH_201.shape)
+        return jnp.zeros(self.space.shape)
 
     def sampled(self) -> "SampledNasBench201":
         """Returns a network with the same weights that computes one drawn operation for each edge."""
@@ -142,7 +142,8 @@ class NasBench201Supernet(NamedTuple):
 
     def choices(self, cell: BenchCell) -> Drawn:
         """Makes the choices under which `single_cell` computes this cell."""
-        return Drawn(jnp.asarray(cell.operations)[None], jnp.ones((1, NUM_EDGES)))
+        numbers = cell.operations - first_number(self.space)
+        return Drawn(jnp.asarray(numbers)[None], jnp.ones((1, NUM_EDGES)))
 
     def parts(self, weights: Params) -> dict[str, list[Used]]:
         """Groups the weights: "stem", "stage_0", ..., "classifier"; see `net.Net`.
@@ -170,8 +171,12 @@ class SampledNasBench201(NamedTuple):
         Args:
             weights: as from `NasBench201Supernet.init`; an operation that is not chosen has a gradient of zero.
             images: [B, H, W, image_channels], with H and W divisible by 4.
-            choices: arrays [1, 6]: the operation of each edge, and the factor of its output.
+            choices: arrays [1, 6]: the operation of each edge by its number in the net's space, and the factor of
+                its output.
         """
+        absent = first_number(self.net.space)
+        if absent:
+            choices = choices._replace(operations=choices.operations + absent)
         return self.net.apply_with(chosen_cell, weights, images, choices)
 
 

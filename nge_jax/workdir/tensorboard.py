@@ -30,7 +30,8 @@ _OPERATIONS = "|".join({name: 0 for space in SPACES.values() for name in space.o
 TAGS = (
     (r"(.+)_sd", r"sd/\1"),
     (rf"({_OPERATIONS})_({_KINDS})", r"ops_\2/\1"),
-    (rf"((?:edge_)?entropy)_({_KINDS})", r"\1/\2"),
+    (rf"((?:edge_)?entropy|common_share|edge_rank|edge_cosine)_({_KINDS})", r"\1/\2"),
+    (r"embedding_rate", r"schedule/\g<0>"),
     (r"test_iou_(.+)", r"iou_test/\1"),
     (r"(?:weight|train)_(.+)", r"\1/train"),
     (r"(?:embedding|validation)_(.+)", r"\1/valid"),

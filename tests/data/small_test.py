@@ -137,3 +137,12 @@ def test_the_digits_lie_in_no_folder_which_would_be_ignored(tmp_path):
         e.value
     )
     assert len(small.load("digits", "").train_images) == 1442
+
+
+def test_halved_images_have_the_means_of_squares():
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 2)).astype(np.uint8)
+    halved = small.halve(images)
+    assert halved.shape == (3, 2, 3, 2) and halved.dtype == np.uint8
+    mean = images[1, 2:4, 4:6, 1].mean()
+    assert halved[1, 1, 2, 1] == int(mean + 0.5)
+    np.testing.assert_array_equal(small.halve(np.full((1, 2, 2, 1), 255, np.uint8)), 255)

@@ -170,6 +170,22 @@ def test_half_of_the_cell_is_the_limit(skips, warned):
     assert [f"takes {skips} of the 8" in warning for warning in warnings] == [True] * warned
 
 
+@pytest.mark.parametrize("share, warned", [(0.74, True), (0.2, False), (None, False)])
+def test_a_cell_of_one_operation_is_told_of_when_its_edges_move_together(share, warned):
+    pairs = [("sep_conv_5x5", 0), ("sep_conv_5x5", 1)] * 4
+    other = [("sep_conv_3x3", 0), ("dil_conv_3x3", 1)] * 4
+    cells = genotype.Genotype(pairs, (2, 3, 4, 5), other, (2, 3, 4, 5))
+    epoch = {"epoch": 1, "entropy_normal": 1.0, "entropy_reduction": 1.0}
+    epoch |= {"skip_connect_normal": 0, "skip_connect_reduction": 0}
+    if share is not None:
+        epoch |= {"common_share_normal": share, "common_share_reduction": share}
+    warnings = search_warnings(cells, [epoch], None)
+    assert len(warnings) == warned
+    for text in warnings:
+        assert text.startswith("sep_conv_5x5 takes 8 of the 8 edges of the normal cell.")
+        assert "74% of a step is common" in text and "embedding.classifier=per_edge" in text
+
+
 def test_cells_of_equal_probabilities_are_called_no_choice():
     pairs = [("skip_connect", 0), ("skip_connect", 1)] * 4
     cells = genotype.Genotype(pairs, (2, 3, 4, 5), pairs, (2, 3, 4, 5))

@@ -6,8 +6,8 @@ import pytest
 
 from nge_jax.search import random_cells
 from nge_jax.space import architecture, genotype
-from nge_jax.space.cell import derive, draw, load
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201
+from nge_jax.space.cell import derive, draw, load, within
+from nge_jax.space.spaces import DARTS, NO_NONE, SPACES
 from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 
@@ -15,16 +15,18 @@ NETS = {
     "darts": make_supernet(1, 4, 3, image_channels=1),
     "partial": make_supernet(1, 8, 3, image_channels=1, share=4),
     "nas_bench_201": NasBench201Supernet(1, 4, 3, image_channels=1),
+    "no_none": NasBench201Supernet(1, 4, 3, image_channels=1, space=NO_NONE),
 }
 
 
-@pytest.mark.parametrize("space", [DARTS, NAS_BENCH_201])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_random_cells_are_the_same_for_all_searches_and_load_by_their_names(space):
     like = derive(np.zeros(space.shape), space)
     cells = draw(like.space, 5)
     assert cells == draw(like.space, 5) and len({*cells.values()}) == 5
     for name, cell in cells.items():
-        assert load(name) == cell and cell.space == space
+        assert within(load(name), space) == cell and cell.space == space
+        assert all(edge.operation in space.operations for edge in cell.kept_edges("normal"))
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -133,3 +133,14 @@ def test_warnings_of_several_searches_name_them():
     uniform, skips = record.warnings_of_several(rows, probs, DARTS)
     assert uniform.startswith(f"{record.UNIFORM} in the normal cell now, of seed 0")
     assert skips.endswith("of seed 1")
+
+
+@pytest.mark.parametrize(
+    "share, same, told", [(0.72, 8, True), (0.72, 7, True), (0.72, 6, False), (0.49, 8, False)]
+)
+def test_edges_that_move_together_and_have_one_operation_are_told_of(share, same, told):
+    row = counts((8 - same, 3)) | {"common_share_normal": share, "common_share_reduction": share}
+    p = probabilities((8 - same, 3), 0.2)
+    lines = [*record.warnings(row, np.stack([p, p]), DARTS)]
+    expected = f"{record.CONSTANT.format('normal')} now{record.CONSTANT_ADVICE}"
+    assert lines == [expected] * told

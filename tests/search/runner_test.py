@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 from nge_jax import optim
 from nge_jax.data import order as data_order
 from nge_jax.devices import parallel
-from nge_jax.embedding import edge_model
+from nge_jax.embedding.model import edge_model
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.several import mapping
 from nge_jax.search.steps import gradient as gradient_steps

@@ -7,8 +7,9 @@ import statistics
 import jax.numpy as jnp
 import pytest
 
-from nge_jax import embedding, main
+from nge_jax import main
 from nge_jax.data import small, user_images
+from nge_jax.embedding import model as embedding
 from nge_jax.errors import InputError
 from nge_jax.search import makers as search_makers
 from nge_jax.settings import checks, help, keys

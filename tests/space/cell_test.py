@@ -7,7 +7,7 @@ from nge_jax.errors import GenotypeError
 from nge_jax.space import cell as space_cell
 from nge_jax.space import genotype
 from nge_jax.space.nas_bench_201 import BenchCell
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201, KeptEdge
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201, NO_NONE, KeptEdge
 
 CELL = BenchCell("|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|")
 
@@ -80,3 +80,18 @@ def test_what_is_no_cell_is_refused_in_one_line(text, message):
     with pytest.raises(GenotypeError, match=message) as error:
         space_cell.from_json(text)
     assert "\n" not in str(error.value)
+
+
+def test_a_cell_without_none_is_of_both_spaces_of_the_benchmark():
+    probs = np.full((1, 6, 4), 0.25)
+    for edge, operation in enumerate((0, 1, 2, 3, 0, 1)):
+        probs[0, edge, operation] += 0.01
+    cell = space_cell.derive(probs, NO_NONE)
+    names = ["skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+    found = [edge.operation for edge in cell.kept_edges("normal")]
+    assert found == [*names, "skip_connect", "nor_conv_1x1"]
+    assert [*cell.operation_counts("normal")] == names
+    assert space_cell.from_json(cell.to_json()) == cell._replace(space=NAS_BENCH_201)
+    assert space_cell.within(space_cell.from_json(cell.to_json()), NO_NONE) == cell
+    assert space_cell.within(CELL, NO_NONE) is None  # the cell has `none`
+    assert space_cell.within(CELL, DARTS) is None

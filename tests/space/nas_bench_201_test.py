@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from nge_jax.embedding import edge_model
+from nge_jax.embedding.model import edge_model
 from nge_jax.errors import InputError
 from nge_jax.space import nas_bench_201
 from nge_jax.space.spaces import NAS_BENCH_201

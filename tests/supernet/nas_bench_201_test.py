@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nge_jax.space.spaces import NAS_BENCH_201
+from nge_jax.space.spaces import NAS_BENCH_201, NO_NONE
 from nge_jax.supernet import nas_bench_201
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import Drawn
@@ -202,3 +202,16 @@ def test_shapes_and_types():
         "stage_1": (2, 8, 8, 4),
         "stage_2": (2, 4, 4, 8),
     }
+
+
+def test_the_space_without_none_is_the_whole_space_with_none_at_probability_0(problem):
+    weights, images, *_ = problem
+    net = NET._replace(space=NO_NONE)
+    probs = np.float32(np.random.default_rng(1).dirichlet(np.ones(4), (1, 6)))
+    with_none = np.concatenate([np.zeros((1, 6, 1), np.float32), probs], -1)
+    expected = NET.apply(weights, images, with_none)[0]
+    np.testing.assert_array_equal(net.apply(weights, images, probs)[0], expected)
+    drawn = np.array([[0, 1, 2, 3, 2, 1]], np.int32)
+    one = SampledNasBench201(net).apply(weights, images, Drawn(drawn, np.ones((1, 6), np.float32)))
+    one_hot = np.eye(4, dtype=np.float32)[drawn]
+    np.testing.assert_allclose(one[0], net.apply(weights, images, one_hot)[0], rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ from nge_jax import optim
 from nge_jax.data import augment
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
 from nge_jax.devices.parallel import AXIS
-from nge_jax.embedding import edge_model
+from nge_jax.embedding.model import edge_model
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.optim import EMBEDDING, WEIGHTS

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from nge_jax.devices.parallel import Batches
-from nge_jax.embedding import EdgeModel, Params
+from nge_jax.embedding.model import EdgeModel, Params
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import SearchState
 
@@ -70,7 +70,13 @@ def choose_model(models: Mapping[str, EdgeModel], number: Any) -> EdgeModel:
             return branches[number](params.of_model)
         return lax.switch(number, branches, params.of_model)
 
-    return EdgeModel(init, probs, f"one of {', '.join(models)}")
+    def logits(params):
+        name = [*models][number]
+        of_model = models[name].logits
+        assert of_model is not None, f"{name} has logits"
+        return of_model(params.of_model[name])
+
+    return EdgeModel(init, probs, f"one of {', '.join(models)}", logits)
 
 
 def model_by_model(phases: Mapping[str, Callable], batches: Any) -> Callable:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nge_jax.embedding.model import OF_ALPHA, PAPER
 from nge_jax.search.plan import Search
 from nge_jax.search.several import mapping
 from nge_jax.workdir import artifacts
@@ -23,7 +24,8 @@ def split(search: Search, members: Sequence[Member]) -> dict[Member, Search]:
             settings=_settings_alone(search.settings, member),
         )
         if member.edge_model:
-            plan = plan._replace(edge_model=slots[member.edge_model])
+            model = slots[member.edge_model]
+            plan = plan._replace(edge_model=model, learner=model)
         plans[member] = plan
     return plans
 
@@ -46,4 +48,6 @@ def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, An
     alone["search"] |= {"seeds": [], "edge_models": []}
     if member.edge_model:
         alone["search"]["edge_model"] = member.edge_model
+    if member.edge_model == "alpha":
+        alone["embedding"] |= {k: v for k, v in PAPER._asdict().items() if k not in OF_ALPHA}
     return alone

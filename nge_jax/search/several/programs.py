@@ -5,7 +5,7 @@ from typing import Any
 
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import Batches
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.runtime.loop import Phase, Program
 from nge_jax.search import phases
 from nge_jax.search.phases import PhaseMaker

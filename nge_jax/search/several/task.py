@@ -113,10 +113,12 @@ def _end_epoch(
     two_epochs = {
         member: search_record.latest(end.state.history, epoch) for member, end in ends.items()
     }
+    # The notes of single searches do not name them. In a warm-up there are none.
+    notes = any(end.notes for end in ends.values())
     return EpochEnd(
         state=state._replace(history=history, sums=sums),
         row=search_record.mean_row([*rows.values()]),
-        notes=[*search_record.warnings_of_several(rows, two_epochs, space)],
+        notes=[*search_record.warnings_of_several(rows, two_epochs, space)] if notes else [],
         members={member.folder: MemberEnd(end.row, end.arrays) for member, end in ends.items()},
     )
 

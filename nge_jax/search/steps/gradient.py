@@ -15,7 +15,7 @@ from jax import lax
 from nge_jax.data import augment
 from nge_jax.devices import finite
 from nge_jax.devices.parallel import AXIS, batch_at, make_phase, my_part
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps.relaxation import Mix, Penalty, mix_all

@@ -18,7 +18,7 @@ import optax
 from jax import lax
 
 from nge_jax.devices.parallel import AXIS
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps.gradient import Preprocessing, SearchState

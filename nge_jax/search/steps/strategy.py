@@ -20,7 +20,7 @@ from jax import lax
 
 from nge_jax.data import augment
 from nge_jax.devices.parallel import AXIS, BATCHES_AXES, Batches, batch_at, map_over_devices
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps import gradient as gradient_steps

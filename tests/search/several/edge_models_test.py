@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from nge_jax import embedding
+from nge_jax.embedding import model as embedding
 from nge_jax.errors import InputError
 from nge_jax.report import seeds as seeds_report
 from nge_jax.report.document import Beside, Section

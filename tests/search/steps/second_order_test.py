@@ -9,7 +9,7 @@ import optax
 
 from nge_jax import optim
 from nge_jax.devices import parallel
-from nge_jax.embedding import EdgeModel
+from nge_jax.embedding.model import EdgeModel
 from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.steps import gradient as gradient_steps

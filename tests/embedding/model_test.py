@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax import embedding
+from nge_jax.embedding import model as embedding
+from nge_jax.embedding import nodes
+from nge_jax.embedding.model import Form
 from nge_jax.space.genotype import EDGES
-from nge_jax.space.spaces import NAS_BENCH_201
+from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 
 MODELS = ("nge", "alpha", "plain", "rnn")
 
@@ -36,7 +38,7 @@ def test_adjacency_as_printed():
         [0, 0, 0, 0, 0, fifth],
         [0, 0, 0, 0, 0, 0],
     ]
-    np.testing.assert_allclose(embedding.adjacency_matrix("printed"), expected, rtol=1e-6)
+    np.testing.assert_allclose(nodes.adjacency_matrix("printed"), expected, rtol=1e-6)
 
 
 def test_adjacency_of_predecessors():
@@ -49,7 +51,7 @@ def test_adjacency_of_predecessors():
         [fifth, fifth, fifth, fifth, 0, 0],
         [sixth, sixth, sixth, sixth, sixth, 0],
     ]
-    np.testing.assert_allclose(embedding.adjacency_matrix("predecessors"), expected, rtol=1e-6)
+    np.testing.assert_allclose(nodes.adjacency_matrix("predecessors"), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -185,10 +187,10 @@ def heard_nodes(embed_nodes, x_VxD):
 
 def test_information_runs_along_the_edges(theta):
     def heard(reading):
-        adjacency = embedding.adjacency_matrix(reading)
+        adjacency = nodes.adjacency_matrix(reading)
         params = theta["nge"]
         return heard_nodes(
-            lambda x: embedding.graph_convolution(adjacency, x, params["theta_n"]), params["x"][0]
+            lambda x: nodes.graph_convolution(adjacency, x, params["theta_n"]), params["x"][0]
         )
 
     same, earlier = np.eye(6, dtype=bool), np.tri(6, k=-1, dtype=bool)
@@ -201,7 +203,7 @@ def test_information_runs_along_the_edges(theta):
 
 def test_recurrence_hears_earlier_nodes(theta):
     params = theta["rnn"]
-    heard = heard_nodes(lambda x: embedding.recurrence(x, params["theta_n"]), params["x"][0])
+    heard = heard_nodes(lambda x: nodes.recurrence(x, params["theta_n"]), params["x"][0])
     np.testing.assert_array_equal(heard, np.tri(6, dtype=bool))
 
 
@@ -230,7 +232,7 @@ def test_cell_types_share_all_but_their_nodes(theta, name):
 @pytest.mark.parametrize("reading", ["printed", "predecessors"])
 def test_no_node_is_dead_at_the_start(theta, reading):
     model = embedding.edge_model("nge", reading)
-    start = {**theta["nge"], "x": embedding.one_hot_nodes(2, 6)}
+    start = {**theta["nge"], "x": nodes.one_hot_nodes(2, 6)}
     gradient = probs_gradient(model.probs, start)["x"]
     assert (abs(gradient).sum((0, -1)) > 0).all()
 
@@ -248,9 +250,7 @@ def test_another_search_space(name, count):
 def test_adjacency_of_another_search_space():
     half, third, quarter = 1 / 2, 1 / 3, 1 / 4
     expected = [[0, 0, 0, 0], [half, 0, 0, 0], [third, third, 0, 0], [quarter, quarter, quarter, 0]]
-    np.testing.assert_allclose(
-        embedding.adjacency_matrix("predecessors", 4, 1), expected, rtol=1e-6
-    )
+    np.testing.assert_allclose(nodes.adjacency_matrix("predecessors", 4, 1), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name, adjacency, message", [
@@ -283,8 +283,8 @@ def test_weights_of_edges_come_from_their_embeddings_and_leave_p_as_it_is(name):
 
     logits = params[added]
     if name != "alpha":
-        maps = {"nge": lambda x: embedding.graph_convolution(adjacency(), x, params["theta_n"])}
-        maps |= {"rnn": lambda x: embedding.recurrence(x, params["theta_n"]), "plain": lambda x: x}
+        maps = {"nge": lambda x: nodes.graph_convolution(adjacency(), x, params["theta_n"])}
+        maps |= {"rnn": lambda x: nodes.recurrence(x, params["theta_n"]), "plain": lambda x: x}
         e = embedding.edge_embedding(maps[name](params["x"]), params["theta_e"])
         logits = (e @ logits)[..., 0]
     expected = np.exp(np.asarray(logits, np.float64))
@@ -296,4 +296,119 @@ def test_weights_of_edges_come_from_their_embeddings_and_leave_p_as_it_is(name):
 
 
 def adjacency():
-    return embedding.adjacency_matrix("printed")
+    return nodes.adjacency_matrix("printed")
+
+
+FORMS = {
+    "per_edge": Form(classifier="per_edge"),
+    "center": Form(norm="center"),
+    "pairnorm": Form(norm="pairnorm"),
+    "uniform": Form(start="uniform"),
+    "free": Form(residual="free"),
+    "all": Form("per_edge", "pairnorm_center", "uniform", "free"),
+}
+
+
+def pair_norm_by_hand(z):
+    z = z - z.mean(0)
+    return z / np.sqrt(np.mean([node @ node for node in z]))
+
+
+def scores_by_hand(params, form, embed_nodes, theta, space):
+    """Computes the logits of a classifier one edge at a time in float64, as the forms' definitions say."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    first, second = params["theta_e"]
+    scores = []
+    for cell, x in enumerate(params["x"]):
+        z = embed_nodes(x, params["theta_n"])
+        pairs = [np.concatenate([z[i], z[k]]) for i, k in space.edges]
+        embeddings = [np.maximum(pair @ first, 0) @ second for pair in pairs]
+        if "center" in form.norm:
+            mean = np.mean(embeddings, axis=0)
+            embeddings = [e - mean for e in embeddings]
+        for edge, e in enumerate(embeddings):
+            matrix = params[theta]
+            score = e @ (matrix[cell, edge] if form.classifier == "per_edge" else matrix)
+            if form.start == "uniform":
+                score = score - params["start"][theta][cell, edge]
+            if form.residual == "free":
+                score = score + params["free"][theta][cell, edge]
+            scores.append(score)
+    return np.reshape(scores, (len(params["x"]), len(space.edges), -1))
+
+
+def embed_nodes_by_hand(name, form):
+    normalize = pair_norm_by_hand if "pairnorm" in form.norm else lambda z: z
+
+    def convolve(x, theta_n):
+        for weights in theta_n:
+            x = normalize(graph_convolution_by_the_paper("printed")(x, [weights]))
+        return x
+
+    return {
+        "nge": convolve,
+        "rnn": lambda x, theta_n: normalize(recurrence_by_the_paper(x, theta_n)),
+        "plain": lambda x, theta_n: normalize(x),
+    }[name]
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("name", ["nge", "plain", "rnn"])
+def test_forms_follow_their_definitions(name, form):
+    model = embedding.edge_model(name, "printed", betas=True, form=form)
+    rng = np.random.default_rng(3)
+    params = jax.tree.map(
+        lambda leaf: np.float32(leaf + rng.normal(0, 0.1, leaf.shape)),
+        model.init(jax.random.key(2)),
+    )
+    nodes_by_hand = embed_nodes_by_hand(name, form)
+    scores, edge_scores = (
+        scores_by_hand(params, form, nodes_by_hand, theta, DARTS)
+        for theta in ("theta_o", "theta_b")
+    )
+    logits, mixture = jax.jit(lambda p: (model.logits(p), model.probs(p)))(params)
+    np.testing.assert_allclose(logits, scores, rtol=1e-4, atol=1e-5)
+    expected = [[softmax(edge) for edge in cell] for cell in scores]
+    np.testing.assert_allclose(mixture.probs, expected, rtol=1e-4)
+    for cell in range(2):
+        for node in DARTS.inner_nodes:
+            incoming = [*DARTS.incoming(node)]
+            betas = softmax(edge_scores[cell, incoming, 0])
+            np.testing.assert_allclose(mixture.betas[cell, incoming], betas, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_papers_form_is_the_default(name):
+    plain = embedding.edge_model(name, "printed", betas=True)
+    params = plain.init(jax.random.key(0))
+    assert not {"free", "start"} & params.keys()
+    np.testing.assert_array_equal(jax.nn.softmax(plain.logits(params)), plain.probs(params).probs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_uniform_start_is_uniform_and_does_not_stay_so(name):
+    model = embedding.edge_model(name, "printed", form=Form(start="uniform"))
+    params = model.init(jax.random.key(0))
+    np.testing.assert_allclose(model.probs(params), 1 / 7, rtol=1e-6)
+    gradient = probs_gradient(model.probs, params)
+    for leaf in jax.tree.leaves(gradient.pop("start", ())):
+        np.testing.assert_array_equal(leaf, 0)
+    assert any(abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
+
+
+def test_forms_start_with_the_papers_parameters():
+    key, paper = jax.random.key(0), embedding.edge_model("nge", "printed")
+    for form in FORMS.values():
+        params = embedding.edge_model("nge", "printed", form=form).init(key)
+        given = paper.init(key)
+        if form.classifier == "per_edge":
+            assert params["theta_o"].shape == (2, 14, 64, 7)
+            assert params["theta_o"].std() == pytest.approx(1 / 8, rel=0.1)
+            del params["theta_o"], given["theta_o"]
+        jax.tree.map(np.testing.assert_array_equal, {k: params[k] for k in given}, given)
+
+
+@pytest.mark.parametrize("field", Form._fields)
+def test_an_unknown_form_is_refused(field):
+    with pytest.raises(ValueError, match=f"form.{field}: found 'nosuch', expected one of"):
+        embedding.edge_model("nge", form=Form(**{field: "nosuch"}))
