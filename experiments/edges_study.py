@@ -59,7 +59,7 @@ from nge_jax.search import checks, task
 from nge_jax.search import images as search_images
 from nge_jax.search.build import build
 from nge_jax.settings.checks import check_complete
-from nge_jax.settings.configs import differ, load_config, loop_settings
+from nge_jax.settings.configs import differ, load_config
 from nge_jax.space import nas_bench_201
 from nge_jax.space.cell import derive
 from nge_jax.space.nas_bench_201 import TESTS, AccuracyTable, BenchCell, cell_index
@@ -165,7 +165,13 @@ def search(
     config = make_config(job, options)
     plan = build(config, data)
     work = task.make_task(plan, path)._replace(save_epochs=False)
-    state = loop.run(work, path, **loop_settings(config))
+    state = loop.run(
+        work,
+        path,
+        checkpoint_every_steps=config.run.checkpoint_every_steps,
+        keep_checkpoints=config.run.keep_checkpoints,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+    )
     probs = np.asarray(state.history)[-1]
     cell = derive(probs, NO_NONE)
     assert isinstance(cell, BenchCell)

@@ -16,6 +16,7 @@ from nge_jax.report.heat import heat_figure
 from nge_jax.report.run import COMMON_COLUMNS, Columns
 from nge_jax.space import sharing, skips
 from nge_jax.space.cell import Cell, derive, is_uniform, within
+from nge_jax.space.sharing import Fallen
 from nge_jax.space.spaces import DARTS, Space
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -66,14 +67,9 @@ def write_search_report(
     facts = report_run.run_facts(workdir, epochs)
     by_gradient = facts.get("Strategy", "gradient") == "gradient"
     results, ratings = _rate(workdir, space, epochs, by_gradient=by_gradient)
-    last = derive(_strengths(probs, betas, -1), space)
-    fallen = edges.fallen(workdir, epochs, last) if by_gradient else None
-    decides = -1 if fallen is None else fallen[0]["epoch"]
-    strengths = _strengths(probs, betas, decides)
-    warnings = search_warnings(cells, epochs, probs[decides] if by_gradient else None)
+    strengths, warnings = probs[-1], search_warnings(cells, epochs, None)
     if by_gradient:
-        warnings += _limits_met(workdir, cells, strengths, epochs)
-        warnings += [sharing.tell_fallen(*fallen)] if fallen else []
+        strengths, warnings = _judge(workdir, cells, probs, betas, epochs)
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
     sections += [*ratings, *_training_sections(train_command, list(sizes))]
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
@@ -96,6 +92,17 @@ def _read_choice(workdir: Path) -> tuple[Cell, np.ndarray, np.ndarray | None]:
     if cells is None:
         raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
     return cells, probs, artifacts.read_betas(file, probs)
+
+
+def _judge(
+    workdir: Path, cells: Cell, probs: np.ndarray, betas: np.ndarray | None, epochs: EpochRows
+) -> tuple[np.ndarray, list[str]]:
+    """Returns the scores that the gradient's cells were derived from, and what a reader should know of the choice."""
+    fallen = edges.fallen(workdir, epochs, derive(_strengths(probs, betas, -1), cells.space))
+    deciding = -1 if fallen is None else fallen[0]["epoch"]
+    strengths = _strengths(probs, betas, deciding)
+    warnings = search_warnings(cells, epochs, probs[deciding])
+    return strengths, [*warnings, *_limits_met(workdir, cells, strengths, epochs, fallen)]
 
 
 def _rate(
@@ -238,9 +245,11 @@ def _random_cells_section(
 
 
 def _limits_met(
-    workdir: Path, cells: Cell, strengths: np.ndarray, epochs: EpochRows
+    workdir: Path, cells: Cell, strengths: np.ndarray, epochs: EpochRows, fallen: Fallen | None
 ) -> Iterator[str]:
-    """Says where limits on skip connections have changed the search or its cells."""
+    """Says where limits have changed the search or its cells: on skip connections, and on the supernet's fall."""
+    if fallen is not None:
+        yield sharing.tell_fallen(*fallen)
     settings = artifacts.read_json(workdir / artifacts.CONFIG, ("search",))["search"]
     planned, done = settings.get("epochs", 0), epochs[-1]["epoch"]
     if settings.get("stop_on_skips") and done < planned:
