@@ -26,9 +26,8 @@ from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.net import Net
 
 PartOf = Callable[[Any], float]
-Parts = Mapping[
-    str, float
-]  # of the rate, by the names of edge models; empty: each model has the whole rate
+# Parts of the embedding's rate by the names of edge models; empty: each model has the whole rate.
+Parts = Mapping[str, float]
 
 
 def match_rates(names: Sequence[str], adjacency: str, space: Space, form: Form) -> Parts:
