@@ -34,15 +34,9 @@ def config_of(strategy="gradient", form=FORM, **keys):
     return config
 
 
-def run(config, path, data):
-    with stand_ins(data):
-        search_runner.run(config, path)
-    return result(path)
-
-
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):
-    """Results by name: of a search, of the same killed, and of two edge models with its seed and another's."""
+    """The workdirs of a search, and of the same search killed twice."""
     folder, left = tmp_path_factory.mktemp("searched"), [2, 9]
     config = config_of()
     config.seed = 3
@@ -54,8 +48,16 @@ def searched(data, tmp_path_factory):
                 with pytest.raises(Killed):
                     search_runner.run(config, folder / "killed")
         search_runner.run(config, folder / "killed")
-        several = config_of(seeds=(0, 3), edge_models=("nge", "alpha"))
-        search_runner.run(several, folder / "several")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def several(data, tmp_path_factory):
+    """The workdir of searches with two edge models, each with the seed of `searched` and another."""
+    folder = tmp_path_factory.mktemp("several")
+    with stand_ins(data):
+        config = config_of(seeds=(0, 3), edge_models=("nge", "alpha"))
+        search_runner.run(config, folder)
     return folder
 
 
@@ -63,19 +65,18 @@ def test_killed_it_ends_bit_identical(searched):
     assert result(searched / "killed") == result(searched / "straight")
 
 
-def test_among_several_it_ends_as_alone(searched):
-    mine, alone = result(searched / "several" / "nge-seed-3"), result(searched / "straight")
+@pytest.mark.whole
+def test_among_several_it_ends_as_alone(searched, several):
+    mine, alone = result(several / "nge-seed-3"), result(searched / "straight")
     assert mine.genotype == alone.genotype
     np.testing.assert_allclose(mine.probs, alone.probs, rtol=1e-5)
     for one, other in zip(mine.rows, alone.rows, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_each_model_has_its_rate_in_the_record(searched):
-    rows = {
-        model: result(searched / "several" / f"{model}-seed-0").rows[-1]
-        for model in ("nge", "alpha")
-    }
+@pytest.mark.whole
+def test_each_model_has_its_rate_in_the_record(several):
+    rows = {model: result(several / f"{model}-seed-0").rows[-1] for model in ("nge", "alpha")}
     rate = config_of().embedding.learning_rate
     assert rows["alpha"]["embedding_rate"] == pytest.approx(rate)
     assert rate / 100 < rows["nge"]["embedding_rate"] < rate / 10
