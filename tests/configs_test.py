@@ -24,14 +24,29 @@ from tests.conftest import ROOT
 FILES = sorted((ROOT / "configs").glob("*.py"))
 
 
+# `search.build` hands on all numbers of the group by which a search learns, and `config.search[key]` is read in a loop.
+LEARNERS = {"config.embedding", "config.reinforce", "config.evolution"}
+GET = re.compile(r"(config\.\w+)\.get\('(\w+)'")
+IN_A_LOOP = {"config.search.seeds", "config.search.edge_models"}
+
+
 def keys_read_by(code):
-    """(chains such as config.a.b, groups handed on whole as **config.a) of code, not of its strings."""
+    """(chains such as config.a.b, groups handed on whole as **config.a) of code, not of its strings.
+
+    `config.a.get("b")` is a chain, too.
+    """
     chains, groups = set(), set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Attribute):
             chains.add(ast.unparse(node))
         if isinstance(node, ast.keyword) and node.arg is None:
             groups.add(ast.unparse(node.value))
+        if isinstance(node, ast.Call) and ast.unparse(node) == "config.get(group, {})":
+            groups |= LEARNERS
+        if isinstance(node, ast.Subscript) and ast.unparse(node) == "config.search[key]":
+            chains |= IN_A_LOOP
+        if isinstance(node, ast.Call) and (match := GET.match(ast.unparse(node))):
+            chains.add(f"{match[1]}.{match[2]}")
     return chains, groups
 
 
@@ -310,7 +325,11 @@ def test_more_steps_than_are_counted_are_refused():
 
 def test_a_training_and_a_search_of_too_many_steps_are_refused_before_any_array():
     images = types.SimpleNamespace(
-        train_images=range(50_000), train_labels=range(50_000), examples={"train": 50_000}
+        train_images=range(50_000),
+        train_labels=range(50_000),
+        examples={"train": 50_000},
+        mean=(0.5,),
+        std=(0.5,),
     )
     training, search = load_config("train_cifar10"), load_config("search_cifar")
     training.train.epochs, training.train.batch_size = 1_000_000, 1
