@@ -38,6 +38,24 @@ def draw_path_scales(
     return materialize(keep / (1.0 - rate), jnp.asarray(rate))
 
 
+def edge_name(index: int, operation: str) -> str:
+    """Names the module of a cell's edge with this index and operation."""
+    return f"edge_{index}_{operation}"
+
+
+def make_inputs(
+    spec: CellSpec, norm: Callable, dtype: Any, s0: jax.Array, s1: jax.Array
+) -> list[jax.Array]:
+    """Preprocesses the inputs of a cell, within the cell's module: both [N, H, W, channels]."""
+    channels, _, reduction_prev, (before_0, before, _) = spec
+    reduce = partial(layers.FactorizedReduce, spacing=(before_0, before))
+    first = reduce if reduction_prev else layers.ReluConvNorm
+    return [
+        first(channels, norm, dtype, name="input_0")(s0),
+        layers.ReluConvNorm(channels, norm, dtype, name="input_1")(s1),
+    ]
+
+
 class FixedCell(nn.Module):
     """Computes a derived cell: ([N, H0, W0, C0], [N, H, W, C1]) -> [N, H', W', channels * concatenated].
 
@@ -54,21 +72,16 @@ class FixedCell(nn.Module):
     def __call__(
         self, s0: jax.Array, s1: jax.Array, path_scales: jax.Array | None = None
     ) -> jax.Array:
-        channels, reduction, reduction_prev, (before_0, before, after) = self.spec
+        channels, reduction, _, (_, before, after) = self.spec
         edges, concat = self.genotype.cell("reduction" if reduction else "normal")
-        reduce = partial(layers.FactorizedReduce, spacing=(before_0, before))
-        first = reduce if reduction_prev else layers.ReluConvNorm
-        nodes = [
-            first(channels, self.norm, self.dtype, name="input_0")(s0),
-            layers.ReluConvNorm(channels, self.norm, self.dtype, name="input_1")(s1),
-        ]
+        nodes = make_inputs(self.spec, self.norm, self.dtype, s0, s1)
         pools = {}  # equal pools of the same array are computed once, and differentiated once
         for index, (operation, source) in enumerate(edges):
             if source < NUM_INPUTS:
                 stride, spacing = 2 if reduction else 1, (before, after)
             else:
                 stride, spacing = 1, (after, after)
-            name = f"edge_{index}_{operation}"
+            name = edge_name(index, operation)
             build = layers.OPS[operation]
             y = pools.get((operation, source))
             if y is None:
@@ -87,13 +100,15 @@ class FixedCell(nn.Module):
 class CellStack(nn.Module):
     """Computes a chain of cells, each of which reads the two cells before it: (s0, s1) -> outputs as endpoints.
 
-    `path_scales` [cells, edges, N] come from `draw_path_scales`; None means no drop-path.
+    `path_scales` [cells, edges, N] come from `draw_path_scales`; None means no drop-path. `make_cell` makes the module
+    of a cell, of the same arguments as `FixedCell`.
     """
 
-    genotype: Genotype
+    genotype: Any
     plan: tuple[CellSpec, ...]
     norm: Callable
     dtype: Any = None
+    make_cell: Callable[..., nn.Module] = FixedCell
 
     @nn.compact
     def __call__(
@@ -110,7 +125,7 @@ class CellStack(nn.Module):
                 stop = end if same else start + 1
                 single = stop == start + 1
                 name = f"cell_{start:02d}" if single else f"cells_{start:02d}_{stop - 1:02d}"
-                cell = FixedCell(self.genotype, spec, self.norm, self.dtype, name=name)
+                cell = self.make_cell(self.genotype, spec, self.norm, self.dtype, name=name)
                 scales = None if path_scales is None else path_scales[start:stop]
                 if single:
                     s0, s1 = s1, cell(s0, s1, None if scales is None else scales[0])

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax.networks import layers
-from nge_jax.networks.cell import CellStack
+from nge_jax.networks.any_cell import AnyCell, GenotypeArrays
+from nge_jax.networks.cell import CellStack, FixedCell
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.stack import CellSpec, cell_plan
 
@@ -48,7 +49,7 @@ class Network(nn.Module):
     """Computes stem, cells, global average pooling and classifier, and in training an auxiliary head at 2/3.
 
     Attributes:
-        genotype: genotype of the cells.
+        genotype: genotype of the cells; a program may have it as arrays, see `any_cell`.
         plan: the cells, first to last, from `space.stack.cell_plan`.
         classes: number of classes.
         stem: makes the module that computes both inputs of the first cell from images.
@@ -60,7 +61,7 @@ class Network(nn.Module):
             size of the images and `head_keys`, one key for each sample.
     """
 
-    genotype: Genotype
+    genotype: Genotype | GenotypeArrays
     plan: tuple[CellSpec, ...]
     classes: int
     stem: Callable[..., nn.Module]
@@ -89,7 +90,8 @@ class Network(nn.Module):
             axis_name=self.bn_axis_name,
         )
         s0, s1 = self.stem(norm=norm, dtype=self.dtype, name="stem")(images)
-        cells = CellStack(self.genotype, self.plan, norm, self.dtype, name="cells")
+        make_cell = AnyCell if isinstance(self.genotype, GenotypeArrays) else FixedCell
+        cells = CellStack(self.genotype, self.plan, norm, self.dtype, make_cell, name="cells")
         endpoints = {"stem": s1} | cells(s0, s1, path_scales)
         if train and self.auxiliary is not None:
             features = endpoints[
@@ -106,7 +108,7 @@ class Network(nn.Module):
 
 
 def cifar_network(
-    genotype: Genotype,
+    genotype: Genotype | GenotypeArrays,
     *,
     cells: int = 20,
     channels: int = 36,
@@ -135,7 +137,7 @@ def cifar_network(
 
 
 def imagenet_network(
-    genotype: Genotype,
+    genotype: Genotype | GenotypeArrays,
     *,
     cells: int = 14,
     channels: int = 48,
