@@ -90,6 +90,8 @@ def table_rows(queries: int, space: Space = SPACE) -> dict[str, Row]:
         rank_scale=3.0,
         entropy_weight=0.03,
     )
+    uniform = settings._replace(train_steps=0, screen="ridge")
+    rows["evolution, ridge"] = Row(evolution.evolution(*untrained, uniform), str(uniform))
     for model, (name, adjacency) in MODELS.items():
         _, _, rate = RATES[name]
         embedding = edge_model(name, adjacency, space)

@@ -27,6 +27,8 @@ class Strategy(NamedTuple):
         tell: (state, architectures, rewards [B]) -> state. Rewards lie between 0 and 1.
         probs: state -> P [C, E, O], the probabilities that `ask` draws from; uniform if the strategy learns none.
         name: the name of the strategy, for `repr`.
+        predict: (state, architecture [C, E]) -> scalar, larger for cells from which more is expected; None where
+            nothing is expected.
     """
 
     batch_size: int
@@ -35,6 +37,7 @@ class Strategy(NamedTuple):
     tell: Callable[[State, jax.Array, jax.Array], State]
     probs: Callable[[State], jax.Array]
     name: str = ""
+    predict: Callable[[State, jax.Array], jax.Array] | None = None
 
     def __repr__(self) -> str:
         return f"Strategy({self.name}, batch_size={self.batch_size})"

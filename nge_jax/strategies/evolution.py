@@ -9,7 +9,7 @@ paper names evolution with "a controller to generate mutations" and gives no det
   drawn uniformly and keeps its operation. It gets a predecessor that the node does not have, in proportion to the
   strength of the new edge (see `space.architecture`).
 * Several children are proposed. The child with the largest probability under P is evaluated, among the children that
-  were not evaluated before.
+  were not evaluated before. The screen "ridge" takes the child of the largest reward that a regression predicts.
 * After each query the edge model is trained towards the survivors. The remembered architecture with rank r (0 is the
   best) survives with weight w ~ exp(-r / rank_scale), and the loss is
 
@@ -34,6 +34,7 @@ from nge_jax.optim import inverse
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.spaces import Space
+from nge_jax.strategies import ridge
 from nge_jax.strategies.base import Strategy
 
 
@@ -49,6 +50,7 @@ class Settings(NamedTuple):
         train_steps: steps of the optimizer after each query; 0: the edge model keeps its first parameters.
         rank_scale: scale of the survivors' weights, in ranks.
         entropy_weight: weight of the distribution's entropy in nats.
+        screen: "model" chooses among the proposals by P, "ridge" by a regression of the rewards, see `ridge`.
     """
 
     population: int
@@ -58,6 +60,7 @@ class Settings(NamedTuple):
     train_steps: int
     rank_scale: float
     entropy_weight: float
+    screen: str = "model"
 
 
 def classic(population: int, tournament: int) -> Settings:
@@ -128,7 +131,10 @@ def evolution(
         state = _remember(state, architectures, rewards)
         return _train(state, architectures, edge_model, space, optimizer, settings)
 
-    return Strategy(1, init, ask, tell, probs, name="evolution")
+    def predict(state, cell):
+        return _scorer(state, probs(state), space, settings)(cell)
+
+    return Strategy(1, init, ask, tell, probs, "evolution", predict)
 
 
 def _first_state(params, opt_state, space, memory):
@@ -152,12 +158,20 @@ def _remember(state, architectures, rewards):
 
 
 def _draw_child(key, state, probs_CxExO, space, settings):
-    """Proposes several children and returns the most probable one [C, E] that is not remembered."""
+    """Proposes several children and returns the most promising one [C, E] that is not remembered."""
     keys = jax.random.split(key, settings.proposals)
     children = jax.vmap(lambda key: _propose(key, state, probs_CxExO, space, settings))(keys)
     known = (children[:, None] == state.members).all((-2, -1)).any(-1)
-    score = jax.vmap(lambda a: architecture.log_prob(probs_CxExO, a, space))(children)
+    score = jax.vmap(_scorer(state, probs_CxExO, space, settings))(children)
     return children[jnp.where(known, -jnp.inf, score).argmax()]
+
+
+def _scorer(state, probs_CxExO, space, settings):
+    """Makes a function that scores an architecture [C, E]: by P, or by a regression on the remembered cells."""
+    if settings.screen == "model":
+        return lambda cell: architecture.log_prob(probs_CxExO, cell, space)
+    fitted = ridge.fit(state.members, state.rewards, state.rewards > -jnp.inf, space)
+    return lambda cell: ridge.predict(fitted, cell, space)
 
 
 def _propose(key, state, probs_CxExO, space, settings):

@@ -84,7 +84,10 @@ def reinforce(
             baseline=decay * baseline + (1 - decay) * mean,
         )
 
-    return Strategy(settings.batch_size, init, ask, tell, probs, name="reinforce")
+    def predict(state, cell):
+        return architecture.log_prob(probs(state), cell, space)
+
+    return Strategy(settings.batch_size, init, ask, tell, probs, "reinforce", predict)
 
 
 def _loss(edge_model, space, settings, architectures, rewards, baseline, params):
