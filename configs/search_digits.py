@@ -6,7 +6,7 @@ Meant for two CPU cores: about three minutes from command to report, compilation
 of `search_cifar.py` made small, because 8x8 gray images need fewer channels and cells. They stand for no experiment of
 the paper. `search_digits.py:smoke` runs in a minute. `search_digits.py:evolution`, `:reinforce` and `:random` search by
 another strategy than the gradient; `:evolution,smoke` is both. `search_digits.py:gumbel` and `:partial` relax in other
-ways, the first with free logits, as GDAS has them.
+ways, the first with free logits, as GDAS has them. `:trained` rates each cell by a training; `:random,trained` too.
 """
 
 from ml_collections import ConfigDict
@@ -42,18 +42,19 @@ BY_CELLS = {"search.epochs": 15, "search.batch_size": 32, "run.steps_per_dispatc
 # Drawn operations need more steps, which are short, and a larger rate (GDAS: 3e-4, 240 epochs). They need logits that
 # edges do not share: else one edge's preference becomes the preference of all, as drawing it trains it.
 BY_DRAWN = {
-    "search.relaxation": "gumbel",
-    "search.edge_model": "alpha",
-    "search.epochs": 60,
-    "embedding.learning_rate": 5e-3,
-}
+    "search.relaxation": "gumbel", "search.edge_model": "alpha", "search.epochs": 60, "embedding.learning_rate": 5e-3,
+}  # fmt: skip
+# Each cell is trained by itself, in a network so small that cells differ.
+TRAINED = {
+    "search.evaluator": "trained", "search.strategy": "evolution", "network.channels": 2,
+    "evolution.population": 9, "evolution.tournament": 5, "run.steps_per_dispatch": 1000,
+}  # fmt: skip
+SHORT = {"trained.cells": 3, "trained.rungs": (1, 2), "trained.seeds": 1}
 STRATEGIES = words_for("search.strategy")
-VARIANTS = (
-    {word: keys | BY_CELLS for word, keys in STRATEGIES.items()}
-    | {"gradient": STRATEGIES["gradient"]},
-    CIFAR.RELAXATIONS | {"gumbel": BY_DRAWN},
-    {"smoke": {key: value for key, value in CIFAR.SMOKE.items() if key != "network.cells"}},
-)
+ASKING = {word: keys | BY_CELLS for word, keys in STRATEGIES.items() if word != "gradient"}
+SMOKE = {key: value for key, value in CIFAR.SMOKE.items() if key != "network.cells"} | SHORT
+RELAXATIONS = CIFAR.RELAXATIONS | {"gumbel": BY_DRAWN}
+VARIANTS = ({"trained": TRAINED}, STRATEGIES | ASKING, RELAXATIONS, {"smoke": SMOKE})
 
 
 def get_config(words: str = "") -> ConfigDict:

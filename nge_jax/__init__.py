@@ -30,6 +30,7 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax import search as search
     from nge_jax import segment as segment
     from nge_jax import train as train
+    from nge_jax import trials as trials
 
     # Compiled programs kept for the next run, as the commands keep them.
     from nge_jax.devices.compilation_cache import use_compilation_cache as use_compilation_cache

@@ -115,7 +115,8 @@ def _report(arguments: list[str]) -> None:
     from nge_jax import main
 
     with main.exit_codes():
-        runner = importlib.import_module(main.TASKS[main.find_task(config.task)])
+        main.find_task(config.task)  # refuses a record without a task
+        runner = importlib.import_module(main.runner_name(config.to_dict()))
         print(f"report: {runner.report(given.run)}")
 
 
@@ -161,8 +162,8 @@ def _count_sizes(run: Path) -> "list[Size] | None":
     from nge_jax.errors import GenotypeError
 
     try:
-        task = main.find_task(_recorded_config(run).task)
-        return importlib.import_module(main.TASKS[task]).sizes(run)
+        name = main.runner_name(_recorded_config(run).to_dict())
+        return importlib.import_module(name).sizes(run)
     except (InputError, GenotypeError, AttributeError, KeyError):  # an older version, or damaged
         return None
 

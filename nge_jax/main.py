@@ -36,6 +36,8 @@ TASKS = {
     "train": "nge_jax.train.runner",
     "segment": "nge_jax.segment.runner",
 }
+# The runner of searches whose cells are rated by trainings (`search.evaluator`).
+TRIALS = "nge_jax.trials.runner"
 USAGE = """\
 Give a config, for example
 
@@ -113,7 +115,7 @@ def run_task(
     if not eval_only and "genotype" in config:
         genotype.load(config.genotype)  # the runner reads it, too, seconds later
     if summary:
-        print(importlib.import_module(TASKS[task]).summary(config))
+        print(importlib.import_module(runner_name(config.to_dict())).summary(config))
         return None
     from nge_jax.console import banner
     from nge_jax.devices.compilation_cache import use_compilation_cache
@@ -122,7 +124,7 @@ def run_task(
 
     path = artifacts.find_run(path) if eval_only else workdir.expand(path)
     line = "" if eval_only else banner.opening(task, path, name)
-    runner = _start(task, path, line, processes or {})
+    runner = _start(runner_name(config.to_dict()), path, line, processes or {})
     use_compilation_cache()
     if eval_only:
         return runner.evaluate_only(config, path)
@@ -130,8 +132,8 @@ def run_task(
     return runner.run(config, path, overwrite=overwrite)
 
 
-def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:
-    """Shows the banner's first line. Importing the task's runner and starting the devices take seconds after it."""
+def _start(name: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:
+    """Shows the banner's first line. Importing the runner and starting the devices take seconds after it."""
     from nge_jax.console import banner
     from nge_jax.console.waiting import Waiting
     from nge_jax.devices import distributed
@@ -142,7 +144,7 @@ def _start(task: str, path: Path, line: str, processes: Mapping[str, Any]) -> Mo
         workdir.check_place(path)
         banner.show(line, alone=True)
     with Waiting("starting", at_once=False) if alone else contextlib.nullcontext():
-        runner = importlib.import_module(TASKS[task])
+        runner = importlib.import_module(name)
         distributed.initialize(**processes)
     if line and not alone:
         banner.show(line)
@@ -158,6 +160,14 @@ def find_task(name: Any) -> str:
     if name not in TASKS:
         raise InputError(f"config.task: found {name!r}, expected one of {', '.join(TASKS)}")
     return name
+
+
+def runner_name(values: Mapping[str, Any]) -> str:
+    """Returns the module that runs a config of one of TASKS; `values` are the config's, nested."""
+    is_search = values["task"] == "search"
+    if is_search and values.get("search", {}).get("evaluator") == "trained":
+        return TRIALS
+    return TASKS[values["task"]]
 
 
 def default_workdir(given: str) -> Path:

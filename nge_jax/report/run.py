@@ -68,12 +68,12 @@ def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[st
 
     Facts that an older version has not recorded, or that somebody has edited, are left out. `work` names the epochs.
     """
-    config = flatten(artifacts.read_json(workdir / artifacts.CONFIG))
+    values = flatten(artifacts.read_json(workdir / artifacts.CONFIG))
     runs = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
     resumed = runs.get("resumed")
     later = resumed.values() if isinstance(resumed, dict) else ()
     starts = [runs, *(start for start in later if isinstance(start, dict))]
-    return _settings(config) | {
+    return _settings(values) | {
         "Device": _device(runs),
         "Epochs": str(epochs[-1]["epoch"]),
         **_times(starts, sum(epoch["seconds"] for epoch in epochs), work),
@@ -81,11 +81,11 @@ def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[st
     }
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+def _settings(values: Mapping[str, Any]) -> dict[str, str]:
     """Returns the settings that a reader asks for first: those with a label, the ones of groups before the others."""
-    labels = {key.name: key.label for key in keys.keys_of(config).values() if key.label}
-    names = sorted((name for name in labels if name in config), key=lambda name: "." not in name)
-    return {labels[name]: _show(config[name]) for name in names}
+    labels = {key.name: key.label for key in keys.keys_of(values).values() if key.label}
+    names = sorted((name for name in labels if name in values), key=lambda name: "." not in name)
+    return {labels[name]: _show(values[name]) for name in names}
 
 
 def _device(start: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
 from nge_jax.search import makers as search_makers
 from nge_jax.search import phases, random_cells
-from nge_jax.search.plan import Choice, Makers, Search
+from nge_jax.search.plan import Choice, Makers, Search, TrialLimits
 from nge_jax.search.several import programs
 from nge_jax.search.several.members import model_names, split
 from nge_jax.search.steps import strategy as strategy_steps
@@ -144,11 +144,19 @@ def _with_phases(search: Search, steps: dict[str, int]) -> Search:
 
 
 def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
+    trials = None
     if config.search.strategy == "gradient":
         batches = min(random_cells.BATCHES, len(halves[EMBEDDING]) // config.search.batch_size)
         candidates = 0
     else:
         batches, candidates = config.final.batches, config.final.candidates
+        if config.search.evaluator == "trained":
+            trials = TrialLimits(
+                cells=config.trained.cells,
+                minutes=config.trained.minutes,
+                rungs=tuple(config.trained.rungs),
+                seeds=config.trained.seeds,
+            )
     return Choice(
         max_skips=config.search.max_skips,
         keep_best_below=config.search.keep_best_below,
@@ -156,6 +164,7 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
         batches=batches,
         by_policy=config.search.strategy == "reinforce",
         random_cells=config.run.random_cells,
+        trials=trials,
     )
 
 

@@ -57,6 +57,14 @@ def _check_strategy(config: ConfigDict) -> None:
         )
     if not has_strategies:
         return
+    if config.search.evaluator != "supernet" and strategy == "gradient":
+        raise InputError(
+            "config.search.strategy: found 'gradient', expected a strategy that asks for cells (reinforce, evolution, "
+            f"random) with config.search.evaluator={config.search.evaluator!r}"
+        )
+    rungs = tuple(config.trained.rungs)
+    if list(rungs) != sorted(set(rungs)):
+        raise InputError(f"config.trained.rungs: found {rungs}, expected ascending numbers")
     population = config.evolution.population
     if config.evolution.memory < population:
         raise InputError(

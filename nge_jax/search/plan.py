@@ -38,6 +38,22 @@ class Makers(NamedTuple):
     strategy: Callable[[ProgramArguments], Strategy] | None
 
 
+class TrialLimits(NamedTuple):
+    """How long cells are trained that are rated by trainings.
+
+    Attributes:
+      cells: the most cells.
+      minutes: the time after which no cell begins; 0: no limit.
+      rungs: the epochs at which a cell is rated.
+      seeds: the number of other seeds with which the last cells are trained again.
+    """
+
+    cells: int
+    minutes: float
+    rungs: tuple[int, ...]
+    seeds: int
+
+
 class Choice(NamedTuple):
     """How a search chooses its cell when it has ended.
 
@@ -48,6 +64,7 @@ class Choice(NamedTuple):
       batches: how many batches of the validation half the cells are compared on.
       by_policy: whether the most probable cell of a strategy's policy is one more candidate.
       random_cells: how many random cells the cell found is compared with; 0: none.
+      trials: how cells are trained to be rated; None where the supernet rates them.
     """
 
     max_skips: int
@@ -56,6 +73,7 @@ class Choice(NamedTuple):
     batches: int
     by_policy: bool
     random_cells: int
+    trials: TrialLimits | None
 
 
 class Images(NamedTuple):

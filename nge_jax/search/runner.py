@@ -29,6 +29,7 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.data.spec import LARGE
 from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed
+from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
@@ -95,6 +96,15 @@ def _files(search: Search) -> dict[str, str]:
     return {artifacts.DATASET: dataset_spec.to_json(images.spec, *_known_by(images.data))}
 
 
+def _begin(search: Search, path: Path, goes_on: bool) -> None:
+    """Refuses a search whose cells are rated by trainings, which this package does not know."""
+    del path, goes_on
+    if search.choice.trials is not None:
+        raise InputError(
+            "config.search.evaluator: found 'trained', expected 'supernet' (nge_jax.trials.run trains cells)"
+        )
+
+
 def _describe(search: Search) -> list[str]:
     """Returns lines that name the data and the length of the search.
 
@@ -150,10 +160,10 @@ def _tell(search: Search, result: SearchResult, path: Path) -> list[str]:
         lines = [seeds_report.to_text(path)]
         if search.train_config:
             first = path / next(iter(search.members)).folder
-            lines.append(f"to train a cell: {_train_command(search.settings, first)}")
+            lines.append(f"to train a cell: {train_command(search.settings, first)}")
         return lines
     if search.train_config:
-        return [f"to train this cell: {_train_command(search.settings, path)}"]
+        return [f"to train this cell: {train_command(search.settings, path)}"]
     return [search_record.accuracy_line(result.accuracies)] if result.accuracies is not None else []
 
 
@@ -173,7 +183,7 @@ def report(path: str | Path) -> Path:
     network_sizes, command = sizes(path), None
     if network_sizes:
         artifacts.write_sizes(path, network_sizes)
-        command = _train_command(_recorded(path), path)
+        command = train_command(_recorded(path), path)
     page = search_report.write_search_report(path, network_sizes, command)
     metrics_log.show_pictures(path)
     return page
@@ -199,7 +209,7 @@ def _recorded(path: Path) -> dict[str, Any]:
     return artifacts.read_json(path / artifacts.CONFIG, ("data", "search"))
 
 
-def _train_command(settings: Mapping[str, Any], path: Path) -> str:
+def train_command(settings: Mapping[str, Any], path: Path) -> str:
     """Returns the command that trains the cell in the workdir `path` of a search with these settings."""
     name = settings["data"]["name"]
     command = configs.train_command(settings["search"]["train_config"], path / artifacts.GENOTYPE)
@@ -264,7 +274,7 @@ KIND = run_task.Kind(
     open=_open,
     recognize=_recognize,
     build=build,
-    begin=lambda search, path, goes_on: None,
+    begin=_begin,
     files=_files,
     describe=_describe,
     parts="the supernet",

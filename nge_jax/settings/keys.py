@@ -39,6 +39,7 @@ GROUPS = {
     "partial": "The relaxation partial.",
     "reinforce": f"The strategy reinforce. {UNTUNED}",
     "evolution": f"The strategy evolution. {UNTUNED}",
+    "trained": "The evaluator trained, which rates each cell by a training of its own.",
     "final": "The last choice of a strategy: the best cells of its history are compared on more images, the same for "
     "all.",
     "run": "No key here changes a result. A run may go on with other values.",

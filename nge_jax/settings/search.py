@@ -29,6 +29,9 @@ RATES = ("absolute", "matched")
 RELAXATIONS = ("softmax", "gumbel", "partial")
 # The paper's gradient, which needs no strategy, and the strategies that ask for cells.
 STRATEGIES = ("gradient", "reinforce", "evolution", "random")
+# The ways to rate the cells that a strategy asks for.
+EVALUATORS = ("supernet", "trained")
+SCREENS = ("model", "ridge")  # predictors of evolution's children, see `strategies.evolution`
 
 PAPER, SILENT = "paper Sec. 4.1", "paper silent, DARTS value"
 POSITIVE = Limits(float, 0, FLOAT, above=True)
@@ -54,6 +57,10 @@ KEYS = (
     Key("search.strategy", "gradient", STRATEGIES, "paper Algorithm 1",
         "How a cell is found: by the gradient, or by a strategy that asks the supernet for one cell after another.",
         label="Strategy"),
+    Key("search.evaluator", "supernet", EVALUATORS, "",
+        "How the cells that a strategy asks for are rated: by one batch in the weights that all cells share, or each "
+        "by a training of its own. The training is the one of train_config, as short as trained.rungs.",
+        spaces=DARTS, since="0.3", label="Evaluator"),
     Key("search.space", "darts", tuple(SPACES), "paper Sec. 4.1",
         "The search space; search_nas_bench_201 searches the others.", since="0.2"),
     Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
@@ -101,7 +108,8 @@ KEYS = (
         "used then. (): one edge model.",
         since="0.2"),
     Key("search.train_config", "configs/train_cifar10.py", None, "",
-        "The config that trains the cell found; it is named, not run.", spaces=DARTS),
+        "The config that trains the cell found; it is named, not run. With the evaluator trained it trains every cell.",
+        spaces=DARTS),
 
     Key("embedding.learning_rate", 6e-4, RATE, PAPER, "Learning rate.", in_program=False),
     Key("embedding.weight_decay", 1e-3, RATE, PAPER, "Weight decay, as a part of the gradient.", in_program=False),
@@ -144,7 +152,10 @@ KEYS = (
     Key("evolution.tournament", 20, Limits(int, 1, 100_000), "",
         "Cells of the population that are drawn with replacement; the best is the parent.", spaces=DARTS),
     Key("evolution.proposals", 16, Limits(int, 1, 10_000), "",
-        "Children of a parent. The edge model's favorite among them is evaluated.", spaces=DARTS),
+        "Children of a parent. The favorite among them is evaluated, see `evolution.screen`.", spaces=DARTS),
+    Key("evolution.screen", "model", SCREENS, "",
+        "How the child is chosen among the proposals: by the edge model's P, or by a ridge regression of the rewards "
+        "on the edges' operations.", spaces=DARTS, since="0.3"),
     Key("evolution.memory", 100, Limits(int, 1, 1_000_000), "",
         "The latest cells that teach the edge model; older rewards are lower, because w was worse.", spaces=DARTS),
     Key("evolution.train_steps", 3, Limits(int, 0, 10_000), "",
@@ -153,6 +164,19 @@ KEYS = (
     Key("evolution.rank_scale", 3.0, POSITIVE, "",
         "A cell of rank r teaches with weight exp(-r / rank_scale).", spaces=DARTS, in_program=False),
     Key("evolution.entropy_weight", 0.03, RATE, "", "Weight of the distribution's entropy, in nats.", spaces=DARTS),
+    Key("trained.cells", 27, Limits(int, 1, 100_000), "", "Cells that are trained; equal cells are trained once.",
+        spaces=DARTS, since="0.3", in_program=False),
+    Key("trained.minutes", 0.0, Limits(float, 0, 1e6), "",
+        "Minutes of the search, in which fewer cells may be trained. No new cell begins when the rest would take "
+        "longer. 0: no limit.",
+        spaces=DARTS, since="0.3", in_program=False),
+    Key("trained.rungs", (3, 9, 27), Limits(int, 1, 1_000_000, length=(1, 8)), "successive halving",
+        "Epochs at which a cell is rated, ascending. The best third at each number is trained on to the next, at the "
+        "rate of a training of that length. A single number: every cell is trained so long.",
+        spaces=DARTS, since="0.3", in_program=False),
+    Key("trained.seeds", 2, Limits(int, 0, 64), "",
+        "Other seeds with which final.candidates of the last rung's cells are trained again. The mean decides.",
+        spaces=DARTS, since="0.3", in_program=False),
     Key("final.candidates", 10, Limits(int, 1, 10_000), "", "The best cells of the history that are compared.",
         spaces=DARTS),
     Key("final.batches", 20, Limits(int, 1, 1_000_000), "",

@@ -21,6 +21,7 @@ The first population is drawn uniformly. Three settings together give the classi
 training (`train_steps=0`), one proposal, and a uniform P, such as `alpha` at the start.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -131,9 +132,7 @@ def evolution(
         state = _remember(state, architectures, rewards)
         return _train(state, architectures, edge_model, space, optimizer, settings)
 
-    def predict(state, cell):
-        return _scorer(state, probs(state), space, settings)(cell)
-
+    predict = functools.partial(_predict, probs, space, settings)
     return Strategy(1, init, ask, tell, probs, "evolution", predict)
 
 
@@ -164,6 +163,10 @@ def _draw_child(key, state, probs_CxExO, space, settings):
     known = (children[:, None] == state.members).all((-2, -1)).any(-1)
     score = jax.vmap(_scorer(state, probs_CxExO, space, settings))(children)
     return children[jnp.where(known, -jnp.inf, score).argmax()]
+
+
+def _predict(probs, space, settings, state, cell):
+    return _scorer(state, probs(state), space, settings)(cell)
 
 
 def _scorer(state, probs_CxExO, space, settings):

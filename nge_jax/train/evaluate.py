@@ -1,5 +1,6 @@
 """Tests a network. Every example counts once, whatever the batches, devices and processes."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -56,23 +57,34 @@ def make_score(model: Network, mean: tuple[float, ...], std: tuple[float, ...]) 
     Each device gets one row of images [local devices, B, H, W, C], labels and mask. The sums are over all devices of
     all processes.
     """
-
-    def score(params, batch_stats, images, labels, mask):
-        x = augment.normalize(images, mean, std)
-        logits, _ = model.apply({"params": params, "batch_stats": batch_stats}, x, train=False)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        classes = logits.shape[-1]
-        best = lax.top_k(logits, min(TOP, classes))[1]
-        place = jnp.where(mask, labels * classes + best[:, 0], classes * classes)
-        confusion = jnp.bincount(place, length=classes * classes + 1)[:-1]
-        sums = Scores(
-            jnp.where(mask, losses, 0.0).sum(),
-            ((best == labels[:, None]).any(axis=-1) & mask).sum(),
-            confusion.reshape(classes, classes),
-        )
-        return lax.psum(sums, AXIS)
-
+    score = functools.partial(score_batch, model, mean, std)
     return map_over_devices(score, (None, None, 0, 0, 0))
+
+
+def score_batch(
+    model: Network,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    params: Any,
+    batch_stats: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+) -> Scores:
+    """Scores this device's images [B, H, W, C], within a program on all devices; the sums are over all of them."""
+    x = augment.normalize(images, mean, std)
+    logits, _ = model.apply({"params": params, "batch_stats": batch_stats}, x, train=False)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    classes = logits.shape[-1]
+    best = lax.top_k(logits, min(TOP, classes))[1]
+    place = jnp.where(mask, labels * classes + best[:, 0], classes * classes)
+    confusion = jnp.bincount(place, length=classes * classes + 1)[:-1]
+    sums = Scores(
+        jnp.where(mask, losses, 0.0).sum(),
+        ((best == labels[:, None]).any(axis=-1) & mask).sum(),
+        confusion.reshape(classes, classes),
+    )
+    return lax.psum(sums, AXIS)
 
 
 def evaluate(

@@ -16,6 +16,8 @@ from nge_jax.space.spaces import DARTS, SPACES, Space
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
 METRICS = "metrics.jsonl"
+# The values of the training that rates the cells of a search.
+RECIPE = "recipe.json"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
 # P after each epoch of a search, and the cells that a strategy has evaluated.

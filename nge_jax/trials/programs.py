@@ -1,0 +1,79 @@
+"""The programs that train and score any cell of one network; the cell is an argument."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nge_jax.devices import parallel
+from nge_jax.devices.parallel import map_over_devices
+from nge_jax.networks.any_cell import GenotypeArrays
+from nge_jax.runtime.loop import Program
+from nge_jax.train import evaluate as train_evaluate
+from nge_jax.train import step as train_step
+from nge_jax.train.arguments import ProgramArguments, make_optimizer
+from nge_jax.train.plan import Training
+from nge_jax.train.step import TrainState
+
+
+class Leg(NamedTuple):
+    """A part of a cell's training, as an argument of the program.
+
+    Attributes:
+        cell: the cell.
+        arguments: the numbers of the training to which the part belongs.
+        seed: int32, the number of the seed: it decides the first weights and the augmentation.
+    """
+
+    cell: GenotypeArrays
+    arguments: ProgramArguments
+    seed: Any
+
+
+class Programs(NamedTuple):
+    """The programs, of which each is compiled once for all cells.
+
+    Attributes:
+        init: `(key, leg) -> TrainState`, the state before the first step.
+        train: `(state, (batches, leg), key, start, stop) -> state`, on all devices. The state has a `step` and a
+            TrainState as `trial`.
+        score: `(leg, params, batch_stats, images, labels, mask) -> Scores`, see `evaluate.make_score`.
+    """
+
+    init: Callable[[jax.Array, Leg], TrainState]
+    train: Program
+    score: Callable
+
+
+def make_programs(training: Training) -> Programs:
+    """Makes the programs of a training's network and recipe; the training's cell is not read."""
+    model, spec = training.model, training.source.spec
+
+    def init(key, leg):
+        optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
+        network = model.clone(genotype=leg.cell)
+        return train_step.new_state(
+            network, optimizer, jax.random.fold_in(key, leg.seed), spec.shape
+        )
+
+    def train(state, batches_and_leg, key, start, stop):
+        batches, leg = batches_and_leg
+        optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
+        network = model.clone(genotype=leg.cell)
+        step = train_step.make_train_step(network, optimizer, training.recipe, leg.arguments)
+        phase = parallel.make_phase(step, training.source.batch_at)
+        key = jax.random.fold_in(key, leg.seed)
+        trial = phase(state.trial, batches, key, start, stop)
+        return state._replace(step=state.step + jnp.int32(stop - start), trial=trial)
+
+    def score(leg, *arguments):
+        network = model.clone(genotype=leg.cell)
+        return train_evaluate.score_batch(network, spec.mean, spec.std, *arguments)
+
+    return Programs(
+        # The program draws a few small arrays. Unoptimized, it compiles in a third of the time.
+        init=jax.jit(init, compiler_options={"xla_backend_optimization_level": 0}),
+        train=parallel.on_all_devices(train, (training.source.axes, None)),
+        score=map_over_devices(score, (None, None, None, 0, 0, 0)),
+    )

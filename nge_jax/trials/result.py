@@ -1,0 +1,103 @@
+"""The result of a search by trials: the cell found, and the files that the search leaves beside the report."""
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from nge_jax import files
+from nge_jax.data import spec as dataset_spec
+from nge_jax.devices import distributed
+from nge_jax.networks.weights_of_any_cell import to_derived
+from nge_jax.space import architecture, genotype
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS
+from nge_jax.train.step import TrainState
+from nge_jax.trials import ledger as trial_ledger
+from nge_jax.trials import state as trial_state
+from nge_jax.trials.ledger import Ledger
+from nge_jax.trials.plan import Trials
+from nge_jax.trials.state import State
+from nge_jax.workdir import artifacts
+
+NETWORK = "network"  # the folder of the found cell's network, as it was trained by the search
+
+
+class TrialsResult(NamedTuple):
+    """The result of a search by trials.
+
+    Attributes:
+      genotype: the cells found.
+      accuracies: the accuracies of the cell found on the validation half, one for each training seed.
+      probabilities: the strategy's P after the last cell, [2, 14, 7].
+      workdir: the folder that holds all other results.
+    """
+
+    genotype: Genotype
+    accuracies: tuple[float, ...]
+    probabilities: np.ndarray
+    workdir: Path
+
+
+def conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
+    """Chooses the cell with the best mean over the seeds, and writes all results except the report."""
+    state = jax.device_get(state)
+    ledger, strategy = state.ledger, plan.strategy
+    trials, accuracies = trial_ledger.final_accuracies(ledger, plan.halving)
+    found = int(accuracies.mean(1).argmax())
+    cell = architecture.to_genotype(ledger.cells[trials[found]])
+    first = strategy.probs(strategy.init(plan.keys().ask))
+    probabilities = np.asarray(strategy.probs(state.searcher))
+    if distributed.is_first():
+        write_history(plan, ledger, path)
+        artifacts.write_architecture(path, np.stack([first, probabilities]), DARTS)
+        kept = trial_state.place(path, trials[found], len(plan.halving.rungs) - 1)
+        write_network(plan, cell, trial_state.kept(kept, state.trial), path / NETWORK)
+        files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
+    return TrialsResult(cell, tuple(map(float, accuracies[found])), probabilities, path)
+
+
+def write_history(plan: Trials, ledger: Ledger, path: Path) -> None:
+    """Writes history.npz: the cells and their ratings; when cells have reached the end, also the candidates."""
+    halving = plan.halving
+    count = int(ledger.count)
+    trials, accuracies = trial_ledger.final_accuracies(ledger, halving)
+    final: dict[str, Any] = {
+        "rungs": np.array(halving.rungs),
+        "ratings": ledger.ratings[:count],
+        "predicted": ledger.predicted[:count],
+        "parameters": ledger.parameters[:count],
+    }
+    if trials:
+        final |= {
+            "candidates": ledger.cells[trials],
+            "accuracies": np.nanmean(accuracies, axis=1),
+            "by_seed": accuracies,
+        }
+    artifacts.write_history(path, ledger.cells[:count], ledger.ratings[:count, 0], **final)
+
+
+def write_network(plan: Trials, cell: Genotype, trial: TrainState, folder: Path) -> None:
+    """Writes the network of a cell as the search trained it, in the form of an exported network.
+
+    `nge predict`, `nge eval` and `nge export` take the folder like the workdir of a training.
+    """
+    folder.mkdir(exist_ok=True)
+    variables = {"params": trial.params, "batch_stats": trial.batch_stats}
+    derived = to_derived(cell, plan.rating.training.model.plan, variables)
+    flat = flatten_dict(jax.device_get(derived), sep="/")
+    arrays: dict[str, Any] = {
+        name: a for name, a in flat.items() if name.split("/")[1] != "auxiliary"
+    }
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    config = {**plan.rating.recipe, "genotype": artifacts.GENOTYPE}
+    files.write_atomically(folder / artifacts.WEIGHTS, content.getvalue())
+    files.write_atomically(
+        folder / artifacts.DATASET, dataset_spec.to_json(plan.rating.training.source.spec)
+    )
+    files.write_atomically(folder / artifacts.GENOTYPE, genotype.to_json(cell))
+    artifacts.write_json(folder / artifacts.CONFIG, config)

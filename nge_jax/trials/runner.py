@@ -1,0 +1,148 @@
+"""The runner of a search whose cells are rated by trainings, from a config to a genotype and a report.
+
+One program trains every cell, because a cell is an argument (`networks.any_cell`). A strategy asks for the cells, and
+`ledger` decides how long each is trained. All but the rating is a search like another: see `search.runner`.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from nge_jax.console import banner
+from nge_jax.cost import network_table
+from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.devices import distributed
+from nge_jax.errors import InputError
+from nge_jax.report import trials as trials_report
+from nge_jax.runtime import task as run_task
+from nge_jax.search import build as search_build
+from nge_jax.search import checks as search_checks
+from nge_jax.search import images as search_images
+from nge_jax.search import runner as search_runner
+from nge_jax.settings.checks import check_complete
+from nge_jax.settings.configs import flatten
+from nge_jax.settings.key import COUNT
+from nge_jax.space import genotype
+from nge_jax.train.model import make_network
+from nge_jax.trials import task as trials_task
+from nge_jax.trials.build import build, make_recipe
+from nge_jax.trials.plan import Trials
+from nge_jax.trials.result import NETWORK, TrialsResult, conclude
+from nge_jax.trials.state import State
+from nge_jax.workdir import artifacts, metrics_log
+
+
+def _files(plan: Trials) -> dict[str, str]:
+    """Returns the files with which a workdir begins: the training's values, and facts that recognize the images."""
+    return {
+        artifacts.RECIPE: json.dumps(plan.rating.recipe, indent=2) + "\n",
+        **search_runner.KIND.files(plan.search),
+    }
+
+
+def _begin(plan: Trials, path: Path, goes_on: bool) -> None:
+    """Refuses a training that has changed since the workdir's search began."""
+    if not goes_on:
+        return
+    before = flatten(artifacts.read_json(path / artifacts.RECIPE))
+    now = flatten(plan.rating.recipe)
+    changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
+    if changed:
+        raise InputError(
+            f"config.search.train_config: {plan.search.train_config} differs from {path / artifacts.RECIPE}, by which "
+            f"this search began, in {', '.join(sorted(changed))}; choose another --workdir for it"
+        )
+
+
+def _describe(plan: Trials) -> list[str]:
+    """Returns lines that name the data, the network, and the length of the search."""
+    training, halving, lines = plan.rating.training, plan.halving, []
+    source = training.source
+    if plan.search.images.spec is None:
+        counts = {"to train": source.examples["train"], "to rate": source.examples["validation"]}
+        lines.append(
+            banner.data(
+                plan.search.images.name, plan.search.images.data.labels, source.spec.shape, counts
+            )
+        )
+    rungs = ", then ".join(map(str, halving.rungs))
+    epochs = halving.epochs(halving.cells)
+    minutes = f", in {plan.minutes:g} minutes" if plan.minutes else ""
+    network = plan.search.settings["network"]
+    return [
+        *lines,
+        f"network: {network['cells']} cells that begin with {network['channels']} channels, trained as by "
+        f"{plan.search.train_config}",
+        f"run: at most {halving.cells} cells for {rungs} epochs{minutes}, {epochs:,} epochs in all of "
+        f"{plan.rating.steps_per_epoch:,} steps of {training.batch_size:,} images, seed {plan.search.seed}",
+    ]
+
+
+def _conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
+    result = conclude(plan, state, path)
+    if distributed.is_first():
+        print(result.genotype.to_json(), flush=True)
+    return result
+
+
+def _tell(plan: Trials, result: TrialsResult, path: Path) -> list[str]:
+    mean = sum(result.accuracies) / len(result.accuracies)
+    images = plan.rating.training.source.examples["validation"]
+    return [
+        f"the cell found: {mean:.2%} of {images:,} images, the mean of {len(result.accuracies)} trainings",
+        f"its network, as trained here: {path / NETWORK}",
+        f"to train this cell: {search_runner.train_command(plan.search.settings, path)}",
+    ]
+
+
+def report(path: str | Path) -> Path:
+    """Writes the report of the search that has ended in the workdir `path`; returns the path of report.html.
+
+    Raises:
+      InputError, GenotypeError: a file is missing or is not what a search writes.
+    """
+    path = Path(path)
+    sizes = search_runner.sizes(path)
+    artifacts.write_sizes(path, sizes)
+    settings = artifacts.read_json(path / artifacts.CONFIG, ("data", "search"))
+    command = search_runner.train_command(settings, path)
+    page = trials_report.write_trials_report(path, sizes, command)
+    metrics_log.show_pictures(path)
+    return page
+
+
+def summary(config: ConfigDict) -> str:
+    """Returns a table of the network that a search trains for each cell, here of a random cell.
+
+    Raises:
+      InputError: the config or the data is refused.
+    """
+    check_complete(config, "search")
+    config, images = search_images.resolve(config, only_sizes=True)
+    search_checks.check(config)
+    shape, classes = search_images.describe(config, images)
+    recipe = make_recipe(config.to_dict(), COUNT, config.trained.rungs[-1])
+    kind = LARGE if search_images.has_large_stem(config) else SMALL
+    model = make_network(recipe, genotype.random_genotype(0), kind, classes)
+    return network_table(f"random:0 on {config.data.name}", model, shape)
+
+
+KIND = search_runner.KIND._replace(
+    build=lambda config, data: build(search_build.build(config, data)),
+    begin=_begin,
+    files=_files,
+    describe=_describe,
+    parts="the network",
+    make_task=trials_task.make_task,
+    describe_state=lambda plan, state: (),
+    conclude=_conclude,
+    report=report,
+    tell=_tell,
+)
+sizes = search_runner.sizes
+
+
+# `(config, path, overwrite=False) -> TrialsResult`: searches in a workdir, or resumes there, and writes the report.
+run = functools.partial(run_task.run, KIND)

@@ -1,0 +1,62 @@
+"""Successive halving: who goes on, in which order, and how long a search is."""
+
+import numpy as np
+import pytest
+
+from nge_jax.trials import ledger as trial_ledger
+from nge_jax.trials.ledger import Halving, Job
+
+HALVING = Halving(cells=9, rungs=(3, 9, 27), finalists=2, seeds=2)
+
+
+def filled(halving, ratings):
+    ledger = trial_ledger.new_ledger(halving)
+    for trial, accuracy in enumerate(ratings):
+        ledger = trial_ledger.add(ledger, np.full((2, 14), trial), 0.0, 1)
+        ledger = trial_ledger.rate(ledger, Job(trial, 0, 0), accuracy)
+    return ledger._replace(is_full=np.int32(1))
+
+
+def run(ledger, halving, accuracy):
+    """Runs all jobs; returns them in order, and the ledger at the end."""
+    jobs = []
+    while (job := trial_ledger.next_job(ledger, halving)) is not None:
+        jobs.append(job)
+        ledger = trial_ledger.rate(ledger, job, accuracy(job))
+    return jobs, ledger
+
+
+def test_the_best_third_goes_on_and_the_last_few_are_trained_again():
+    ratings = [0.1, 0.5, 0.3, 0.9, 0.2, 0.7, 0.4, 0.6, 0.8]
+    jobs, ledger = run(filled(HALVING, ratings), HALVING, lambda job: job.trial / 10)
+    # Cells 3, 8 and 5 are the best at the first rung, and 8 is the best of them at the second.
+    assert jobs[:4] == [Job(3, 1, 0), Job(8, 1, 0), Job(5, 1, 0), Job(8, 2, 0)]
+    assert jobs[4:] == [Job(8, 2, 1), Job(8, 2, 2)]
+    trials, accuracies = trial_ledger.final_accuracies(ledger, HALVING)
+    assert trials == [8]
+    np.testing.assert_allclose(accuracies, [[0.8, 0.8, 0.8]])
+
+
+@pytest.mark.parametrize("cells", [1, 2, 5, 9, 27])
+@pytest.mark.parametrize("rungs", [(4,), (3, 9, 27), (2, 6)])
+def test_the_length_of_a_search_is_known(cells, rungs):
+    halving = Halving(cells, rungs, finalists=2, seeds=1)
+    ratings = np.random.default_rng(0).random(cells)
+    jobs, _ = run(filled(halving, ratings), halving, lambda job: 0.5)
+    epochs = sum(halving.rungs[job.rung] - job.begin(halving) for job in jobs)
+    assert halving.epochs(cells) == epochs + cells * rungs[0]
+    assert all(
+        job.units(halving) * halving.unit == halving.rungs[job.rung] - job.begin(halving)
+        for job in jobs
+    )
+    assert halving.unit == {(4,): 4, (3, 9, 27): 3, (2, 6): 2}[rungs]
+
+
+def test_ties_go_to_the_earlier_cell_and_cells_without_a_rating_do_not_count():
+    assert trial_ledger.best(np.array([0.5, np.nan, 0.5, 0.6]), 3) == [3, 0, 2]
+    assert trial_ledger.best(np.array([np.nan, np.nan]), 2) == []
+
+
+def test_no_job_begins_as_long_as_cells_are_asked_for():
+    ledger = filled(HALVING, [0.1, 0.2])._replace(is_full=np.int32(0))
+    assert trial_ledger.next_job(ledger, HALVING) is None

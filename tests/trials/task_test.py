@@ -1,0 +1,213 @@
+"""A search by trials: what it asks, tells and keeps; killed and resumed it ends like another; its network is usable."""
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.errors import InputError
+from nge_jax.runtime.checkpoint import Checkpoints
+from nge_jax.search import build as search_build
+from nge_jax.search import images as search_images
+from nge_jax.search import runner as search_runner
+from nge_jax.settings.configs import load_config
+from nge_jax.space import architecture, genotype
+from nge_jax.space.spaces import DARTS
+from nge_jax.strategies.base import Strategy
+from nge_jax.train import trained
+from nge_jax.trials import runner as trials_runner
+from nge_jax.trials import state as trial_state
+from nge_jax.trials.build import build
+from nge_jax.trials.ledger import new_ledger
+from nge_jax.trials.task import Trainer
+from nge_jax.workdir import artifacts
+from tests.helpers.small_search import Killed, dying, result
+
+
+def make_config(**changes):
+    """One reduction cell; a dispatch is a step."""
+    config = load_config("search_digits", "trained,smoke")
+    config.network.cells = 1
+    config.search.images_per_epoch = 128
+    config.run.steps_per_dispatch = 1
+    config.run.checkpoint_every_steps = 1
+    config.trained.rungs = (2, 4)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def make_plan(**changes):
+    config = make_config(**changes)
+    return build(search_build.build(config, search_images.load_data(config)))
+
+
+def run(path, killed_after=(), **changes):
+    """Runs a search, killed after the checkpoints of these steps and resumed each time; returns its result."""
+    left = list(killed_after)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Checkpoints, "save", dying(left))
+        while True:
+            try:
+                found = trials_runner.run(make_config(**changes), path)
+            except Killed:
+                continue
+            break
+    assert not left
+    return found
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trials")
+    return run(path), path
+
+
+def test_the_search_leaves_the_files_of_a_search(searched):
+    found, path = searched
+    assert artifacts.read_genotype(path / artifacts.GENOTYPE) == found.genotype
+    history = artifacts.read_history(path / artifacts.HISTORY)
+    assert len(history.rewards) == 3 and np.isfinite(history.rewards).all()
+    assert history.accuracies.max() == pytest.approx(np.mean(found.accuracies))
+    rows = [json.loads(line) for line in (path / artifacts.METRICS).read_text().splitlines()]
+    assert [(row["cell"], row["train_seed"], row["trained_epochs"]) for row in rows[:4]] == [
+        (0, 0, 2), (1, 0, 2), (2, 0, 2), (rows[3]["cell"], 0, 4),
+    ]  # fmt: skip
+    # The cell that went on is the best of the first rung, and is trained again.
+    assert rows[3]["cell"] == history.rewards.argmax() == rows[-1]["cell"]
+    assert rows[-1]["train_seed"] == 1 and rows[-1]["trained_epochs"] == 4
+    page = (path / artifacts.REPORT).read_text()
+    assert "Do the ratings agree?" in page and "Finalists" in page
+
+
+@pytest.mark.parametrize(
+    "killed_after",
+    # In a cell's training; after a rating; in a kept training that goes on, and in a finalist's.
+    [(1, 4, 13, 19), pytest.param((3, 11, 12, 16, 17), marks=pytest.mark.whole)],
+)
+def test_a_search_that_was_killed_ends_bit_for_bit_like_another(searched, tmp_path, killed_after):
+    path = tmp_path / "killed"
+    assert run(path, killed_after).accuracies == searched[0].accuracies
+    assert result(path) == result(searched[1])
+    for name in (artifacts.HISTORY, "network/weights.npz"):
+        found, expected = np.load(path / name), np.load(searched[1] / name)
+        assert {*found} == {*expected}
+        for array in found:
+            np.testing.assert_array_equal(found[array], expected[array])
+
+
+def test_the_network_of_the_cell_found_predicts_as_it_was_rated(searched):
+    found, path = searched
+    network = trained.load(path / "network")
+    assert network.module.genotype == found.genotype
+    plan = make_plan()
+    source = plan.rating.training.source
+    images, labels = (
+        np.concatenate(parts)
+        for parts in zip(
+            *((x[m], y[m]) for x, y, m in source.held_out("validation", 128)), strict=True
+        )
+    )
+    right = network.predict(images).probabilities.argmax(-1) == labels
+    assert right.mean() == pytest.approx(found.accuracies[0])
+
+
+def test_the_recipe_is_the_trainings_at_each_rungs_length():
+    plan: Any = make_plan(**{"trained.rungs": (2, 4)})
+    assert [arguments.rate.steps for arguments in plan.rating.arguments] == [2 * 2, 4 * 2]
+    recipe = load_config("train_digits")
+    assert plan.rating.arguments[0].rate.peak == recipe.weights.learning_rate
+    assert (
+        plan.rating.recipe["network"]["channels"] == 2
+        and plan.rating.recipe["network"]["cells"] == 1
+    )
+    assert plan.rating.recipe["data"]["cutout"] == recipe.data.cutout == 0
+    assert plan.rating.training.source.examples == {"train": 721, "validation": 721, "test": 0}
+
+
+def scripted(cells):
+    """Makes a strategy that asks for the next of the cells after each tell, and the list of what it is told."""
+    told = []
+
+    def tell(state, asked, rewards):
+        jax.debug.callback(lambda a, r: told.append((a[0].tolist(), float(r[0]))), asked, rewards)
+        return state + 1
+
+    def ask(state, key):
+        return jnp.asarray(cells)[state][None]
+
+    uniform = architecture.uniform(DARTS)
+    strategy = Strategy(1, lambda key: np.int32(0), ask, tell, lambda state: uniform, "scripted")
+    return told, strategy
+
+
+def exchanged(cell):
+    """Exchanges the first two inner nodes of a normal cell whose first nodes read the inputs."""
+    pairs = cell.normal
+    later = [(name, {2: 3, 3: 2}.get(source, source)) for name, source in pairs[4:]]
+    return cell._replace(normal=(*pairs[2:4], *pairs[:2], *later))
+
+
+def test_a_cell_that_equals_a_known_one_is_told_and_not_trained(tmp_path):
+    cell, other = genotype.load("DARTS_V2"), genotype.random_genotype(0)
+    cells = [architecture.from_genotype(c) for c in (cell, exchanged(cell), other)]
+    told, strategy = scripted(cells)
+    trainer = Trainer(make_plan()._replace(strategy=strategy), tmp_path)
+    ledger, searcher = trainer._add_cell(new_ledger(trainer.plan.halving), np.int32(0))
+    assert told == [] and int(ledger.count) == 1
+    ledger = ledger._replace(ratings=np.full_like(ledger.ratings, 0.75))
+    ledger, searcher = trainer._add_cell(ledger, searcher)
+    jax.effects_barrier()
+    assert told == [(cells[0].tolist(), 0.75), (cells[1].tolist(), 0.75)]
+    assert cells[0].tolist() != cells[1].tolist()
+    assert int(ledger.count) == 2 and int(ledger.asked) == 4
+    np.testing.assert_array_equal(ledger.cells[1], cells[2])
+
+
+def test_no_cell_is_asked_for_when_the_rest_would_take_too_long(tmp_path):
+    plan = make_plan(**{"trained.cells": 100, "trained.minutes": 1.0, "trained.seeds": 0})
+    trainer = Trainer(plan, tmp_path)
+    # An epoch takes a second. Of 17 cells, five go on: 17 * 2 + 5 * 2 = 44 seconds; of 24 cells eight: 64 seconds.
+    ledger = new_ledger(plan.halving)
+
+    def may_ask(count):
+        return trainer._may_ask(
+            ledger._replace(count=np.int32(count), seconds=np.float32(2 * count))
+        )
+
+    assert may_ask(16) and may_ask(21) and not may_ask(23)
+
+
+def test_a_kept_training_of_another_network_is_refused(tmp_path):
+    path = trial_state.place(tmp_path, 3, 0)
+    three: Any = (np.ones(3, np.float32),)
+    four: Any = (np.zeros(4, np.float32),)
+    with pytest.raises(InputError, match=r"00003-0.npz: expected a cell's training, found"):
+        trial_state.kept(path, three)
+    trial_state.keep(path, three)
+    np.testing.assert_array_equal(trial_state.kept(path, three)[0], np.ones(3))
+    with pytest.raises(InputError, match=r"found \(3,\), expected \(4,\)"):
+        trial_state.kept(path, four)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"search.strategy": "gradient"}, "config.search.strategy: found 'gradient', expected a strategy that asks"),
+        ({"trained.rungs": (9, 3)}, r"config.trained.rungs: found \(9, 3\), expected ascending numbers"),
+        ({"search.train_config": "search_digits"}, "config.search.train_config: .* expected the config of a training"),
+    ],
+)  # fmt: skip
+def test_a_wrong_config_is_refused_before_any_compute(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        trials_runner.run(make_config(**changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_search_of_supernets_refuses_the_evaluator_that_trains(tmp_path):
+    with pytest.raises(
+        InputError, match="config.search.evaluator: found 'trained', expected 'supernet'"
+    ):
+        search_runner.run(make_config(), tmp_path)
