@@ -23,13 +23,13 @@ from nge_jax.networks.any_cell import EDGES, as_arrays
 from nge_jax.networks.weights_of_any_cell import edge_counter
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Span, Task, Work
 from nge_jax.space import architecture, genotype
-from nge_jax.space.equal_cells import canonical_form
 from nge_jax.space.spaces import DARTS
 from nge_jax.train.evaluate import means, score_all
 from nge_jax.train.step import TrainState
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import record as trial_record
 from nge_jax.trials import state as trial_state
+from nge_jax.trials.equal_cells import canonical_form
 from nge_jax.trials.ledger import Job, Ledger, current_job
 from nge_jax.trials.plan import Trials
 from nge_jax.trials.programs import Leg, Programs, make_programs

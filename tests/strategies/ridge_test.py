@@ -6,7 +6,7 @@ import numpy as np
 import optax
 from sklearn.linear_model import Ridge
 
-from nge_jax.embedding import edge_model
+from nge_jax.embedding.model import edge_model
 from nge_jax.space import architecture
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
 from nge_jax.strategies import evolution, ridge

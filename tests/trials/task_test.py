@@ -84,8 +84,8 @@ def test_the_search_leaves_the_files_of_a_search(searched):
 
 @pytest.mark.parametrize(
     "killed_after",
-    # In a cell's training; after a rating; in a kept training that goes on, and in a finalist's.
-    [(1, 4, 13, 19), pytest.param((3, 11, 12, 16, 17), marks=pytest.mark.whole)],
+    # In a cell's first training, and in a kept training that goes on; after ratings, and in a finalist's training.
+    [(1, 14), pytest.param((3, 4, 12, 16, 19), marks=pytest.mark.whole)],
 )
 def test_a_search_that_was_killed_ends_bit_for_bit_like_another(searched, tmp_path, killed_after):
     path = tmp_path / "killed"

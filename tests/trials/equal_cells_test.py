@@ -1,8 +1,8 @@
 """Cells that differ by the order of their inner nodes have one form; other cells have other forms."""
 
 from nge_jax.space import genotype
-from nge_jax.space.equal_cells import canonical_form
 from nge_jax.space.genotype import Genotype
+from nge_jax.trials.equal_cells import canonical_form
 
 INNER = (2, 3, 4, 5)
 PAIRS = (
