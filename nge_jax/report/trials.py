@@ -146,7 +146,7 @@ def ratings_figure(history: History, times: dict[tuple[int, int], float], width:
         over_time.set(xlabel="minutes", title="accuracy on the images that rate")
         by_size.set(xlabel="parameters")
         over_time.yaxis.set_major_formatter(PercentFormatter(1.0))
-        over_time.legend(loc="lower right")
+        over_time.legend(loc="best")
         figure.tight_layout(pad=0.6)
         figure.draw_without_rendering()
     return figure
