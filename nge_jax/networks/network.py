@@ -49,7 +49,7 @@ class Network(nn.Module):
     """Computes stem, cells, global average pooling and classifier, and in training an auxiliary head at 2/3.
 
     Attributes:
-        genotype: genotype of the cells; a program may have it as arrays, see `any_cell`.
+        genotype: a Genotype, or a GenotypeArrays in a program that trains any cell.
         plan: the cells, first to last, from `space.stack.cell_plan`.
         classes: number of classes.
         stem: makes the module that computes both inputs of the first cell from images.
@@ -61,7 +61,7 @@ class Network(nn.Module):
             size of the images and `head_keys`, one key for each sample.
     """
 
-    genotype: Genotype | GenotypeArrays
+    genotype: Any
     plan: tuple[CellSpec, ...]
     classes: int
     stem: Callable[..., nn.Module]
