@@ -37,6 +37,7 @@ from jax import lax
 
 from nge_jax.embedding import nodes
 from nge_jax.embedding.nodes import init_layers, init_matrix
+from nge_jax.kernels.selection import take_rows
 from nge_jax.settings.search import (
     ADJACENCIES,
     CLASSIFIERS,
@@ -203,7 +204,7 @@ def edge_embedding(
 ) -> jax.Array:
     """Embeds edges [C, E, D]: an MLP, FC-ReLU-FC, of the concatenated z_i and z_k of Z [C, V, D] (paper Eq. 9)."""
     sources, targets = np.asarray(edges).T
-    pairs_CxEx2D = jnp.concatenate([z[:, sources], z[:, targets]], axis=-1)
+    pairs_CxEx2D = jnp.concatenate([take_rows(z, sources), take_rows(z, targets)], axis=-1)
     first, second = theta_e
     return jax.nn.relu(pairs_CxEx2D @ first) @ second
 

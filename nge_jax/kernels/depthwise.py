@@ -81,19 +81,48 @@ def library_depthwise_conv(
 
     A dilated convolution becomes one without dilation on each of the `dilation`^2 phases of the pixels. On an H200
     the derivatives of the library's dilated convolution take ten times as long.
+
+    Images that are not larger than the kernel get zeros around them, which change no value. XLA's GPU compiler tells a
+    kernel's gradient from a convolution by the sizes alone: the result is smaller than the image. Otherwise it would
+    compute the gradient by a convolution of a single image with as many groups as channels.
     """
     if dilation == 1:
-        return dilated_depthwise_conv(x, kernel, stride)
+        return _undilated(x, kernel, stride)
     height, width = x.shape[1:3]
     phases = _split_phases(x, dilation)
     if stride % dilation == 0:  # the taps read the pixels of the first phase alone
-        return dilated_depthwise_conv(phases[:, 0, 0], kernel, stride // dilation)
-    convolve_phases = jax.vmap(jax.vmap(dilated_depthwise_conv, (1, None), 1), (1, None), 1)
-    convolved = convolve_phases(phases, kernel)
+        return _undilated(phases[:, 0, 0], kernel, stride // dilation)
+    if min(phases.shape[3:5]) > len(kernel):
+        convolve_phases = jax.vmap(jax.vmap(dilated_depthwise_conv, (1, None), 1), (1, None), 1)
+        convolved = convolve_phases(phases, kernel)
+    else:
+        convolved = _convolve_side_by_side(phases, kernel)
     y = jnp.moveaxis(convolved, (1, 2), (2, 4)).reshape(
         x.shape[0], *(dilation * n for n in phases.shape[3:5]), x.shape[-1]
     )[:, :height, :width]
     return y if stride == 1 else y[:, ::stride, ::stride]
+
+
+def _undilated(x, kernel, stride):
+    """Convolves without dilation. A stride tells the kernel's gradient from a convolution, at any size."""
+    height, width = x.shape[1:3]
+    if stride > 1 or min(height, width) > len(kernel):
+        return dilated_depthwise_conv(x, kernel, stride)
+    more = [(0, max(len(kernel) + 1 - size, 0)) for size in (height, width)]
+    return dilated_depthwise_conv(jnp.pad(x, ((0, 0), *more, (0, 0))), kernel)[:, :height, :width]
+
+
+def _convolve_side_by_side(phases, kernel):
+    """Convolves phases [B, n, n, h, w, C], n > 1, side by side in one image, with zeros between them.
+
+    There are as many zeros as the kernel reaches. The image is always larger than the kernel.
+    """
+    batch, number, _, height, width, channels = phases.shape
+    gap = (0, len(kernel) // 2)
+    apart = jnp.pad(jnp.moveaxis(phases, 2, 3), ((0, 0), (0, 0), gap, (0, 0), gap, (0, 0)))
+    image = apart.reshape(batch, number * apart.shape[2], number * apart.shape[4], channels)
+    convolved = dilated_depthwise_conv(image, kernel).reshape(apart.shape)
+    return jnp.moveaxis(convolved[:, :, :height, :, :width], 3, 2)
 
 
 def _split_phases(x, number):

@@ -11,6 +11,7 @@ from nge_jax.data import augment
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.data.voc_segmentation.devkit import IGNORE
 from nge_jax.devices.parallel import AXIS, my_part
+from nge_jax.kernels.selection import cross_entropy
 from nge_jax.metrics import Sums
 from nge_jax.networks.network import Network
 from nge_jax.train import step as train_step
@@ -29,7 +30,7 @@ def segmentation_cross_entropy(logits: jax.Array, masks: jax.Array) -> tuple[jax
     """
     labeled = masks != IGNORE
     labels = jnp.where(labeled, masks, 0).astype(jnp.int32)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    losses = cross_entropy(logits, labels)
     return jnp.where(labeled, losses, 0.0).sum(), labeled.sum(dtype=jnp.float32)
 
 

@@ -44,6 +44,7 @@ def normalized_edges(logits_CxE: "jax.Array", space: Space) -> "jax.Array":
     import jax  # here alone: a workdir is read without jax
     import jax.numpy as jnp
 
-    groups = (logits_CxE[:, list(space.incoming(node))] for node in space.inner_nodes)
-    # Edges are sorted by target, so that the nodes' groups join to the whole.
+    # Edges are sorted by target, so that a node's edges are a slice, and the nodes' groups join to the whole.
+    incoming = map(space.incoming, space.inner_nodes)
+    groups = (logits_CxE[:, edges[0] : edges[-1] + 1] for edges in incoming)
     return jnp.concatenate([jax.nn.softmax(group) for group in groups], axis=-1)

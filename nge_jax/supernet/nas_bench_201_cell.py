@@ -17,12 +17,15 @@ import numpy as np
 from jax import lax
 
 from nge_jax.kernels import convolution, pooling
+from nge_jax.kernels.selection import take_rows
 from nge_jax.space.spaces import NAS_BENCH_201
 from nge_jax.supernet import norm
 from nge_jax.supernet.sampled import Drawn
-from nge_jax.supernet.trees import Params
+from nge_jax.supernet.trees import Params, in_order
 
 NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(len(NAS_BENCH_201.operations))  # in the space's order
+# The numbers of the edges, those of one source as neighbors.
+BY_SOURCE = tuple(sorted(range(len(NAS_BENCH_201.edges)), key=lambda e: NAS_BENCH_201.edges[e][0]))
 
 
 def mixed_cell(
@@ -37,11 +40,13 @@ def mixed_cell(
         axis_name: mapped axis over which batch statistics are averaged, if any.
     """
     nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
+    ordered = jax.tree.map(lambda a: in_order(a, BY_SOURCE), (params, probs))
     for source in range(NAS_BENCH_201.num_nodes - 1):
-        leaving = [e for e, (i, _) in enumerate(NAS_BENCH_201.edges) if i == source]
-        kernels = jax.tree.map(lambda a, leaving=leaving: a[np.array(leaving)], params)
-        contributions = _mixed_edges(kernels, nodes[source], probs[np.array(leaving)], axis_name)
-        for edge, mixed in zip(leaving, contributions, strict=True):
+        places = [n for n, e in enumerate(BY_SOURCE) if NAS_BENCH_201.edges[e][0] == source]
+        leaving = slice(places[0], places[-1] + 1)
+        kernels, p = jax.tree.map(lambda a, leaving=leaving: a[leaving], ordered)
+        contributions = _mixed_edges(kernels, nodes[source], p, axis_name)
+        for edge, mixed in zip(BY_SOURCE[leaving], contributions, strict=True):
             target = NAS_BENCH_201.edges[edge][1]
             nodes[target] = nodes[target] + mixed
     return nodes[-1]
@@ -55,28 +60,37 @@ def _mixed_edges(params, x, probs, axis_name):
     kernel_1x1, kernel_3x3 = (kernel.astype(x.dtype) for kernel in wide)
     edges, channels = len(probs), x.shape[-1]
     p = probs.astype(x.dtype)
-    repeat = functools.partial(jnp.repeat, repeats=channels, total_repeat_length=edges * channels)
+    numbers = np.repeat(np.arange(edges), channels)  # each channel has an edge
     y: Any = norm.batch_norm(convolution.pointwise(relu_x, kernel_1x1), axis_name)
-    convolved = y * repeat(p[:, CONV_1X1])
+    convolved = y * take_rows(p[:, CONV_1X1, None], numbers)[:, 0]
     y = norm.batch_norm(convolution.dense_conv(relu_x, kernel_3x3), axis_name)
-    convolved += y * repeat(p[:, CONV_3X3])
+    convolved += y * take_rows(p[:, CONV_3X3, None], numbers)[:, 0]
     parts = jnp.split(convolved, edges, -1)
     return [part + w[SKIP] * x + w[POOL] * pooled for w, part in zip(p, parts, strict=True)]
 
 
 def chosen_cell(
-    params: Params, x: jax.Array, choices: Drawn, axis_name: str | None = None
+    params: Params,
+    x: jax.Array,
+    choices: Drawn,
+    axis_name: str | None = None,
+    all_scalars: bool = False,
 ) -> jax.Array:
     """Computes the output [B, H, W, C] of a cell with one operation for each edge.
 
-    The arguments are those of `mixed_cell`, with `choices` [6] in place of probabilities.
+    The arguments are those of `mixed_cell`, with `choices` [6] in place of probabilities, and the attribute
+    `all_scalars` of the supernet.
     """
     nodes: list[Any] = [x, *[0.0] * (NAS_BENCH_201.num_nodes - 1)]
     # The edges are in the order of their targets, therefore each source is complete.
     for edge, (source, target) in enumerate(NAS_BENCH_201.edges):
         kernels = jax.tree.map(lambda a, edge=edge: a[edge].astype(x.dtype), params)
         y: Any = _chosen_edge(kernels, nodes[source], choices.operations[edge], axis_name)
-        nodes[target] = nodes[target] + choices.scales[edge].astype(x.dtype) * y
+        scale = choices.scales[edge].astype(x.dtype)
+        nodes[target] = nodes[target] + scale * y
+        if all_scalars:
+            # The soft sample sums to 1: all scalars that were not drawn together lose what the drawn one gains.
+            nodes[target] = nodes[target] + (lax.stop_gradient(scale) - scale)
     return nodes[-1]
 
 

@@ -184,14 +184,13 @@ def _convolve(weights, x, stride, dilation, *, axis_name, layout):
 
 
 def _kept_edges(chosen, sources):
-    """Lists the kept edges as positions in the stacked parameters, padded at the end, and counts them."""
+    """Lists the edges as positions in the stacked parameters, the kept ones first, and counts the kept ones."""
     if isinstance(chosen, Drawn):
         # All edges are kept, and the compiler knows how many.
         count = len(_edge_numbers(sources))
         return jnp.arange(count), count
     kept = chosen[_edge_numbers(sources)] != ABSENT
-    (positions,) = jnp.nonzero(kept, size=len(kept), fill_value=0)
-    return positions, kept.sum()
+    return jnp.argsort(~kept, stable=True), kept.sum()
 
 
 def _edge_ends(position, sources):

@@ -1,5 +1,7 @@
 """The forms of the depthwise convolution against the library's dilated convolution."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,20 +25,57 @@ def dilated(x, kernel, stride, dilation):
     )
 
 
-# Some dilations divide the stride, others do not. The odd size leaves incomplete phases.
-@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)])
-@pytest.mark.parametrize("size", [(8, 10), (7, 9)])
-def test_phases_give_the_dilated_convolution_and_its_derivatives(size, stride, dilation):
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (2, *size, 3))
-    kernel = jax.random.normal(keys[1], (5, 5, 3))
-    expected, expected_pull = jax.vjp(lambda *a: dilated(*a, stride, dilation), x, kernel)
-    found, pull = jax.vjp(lambda *a: library_depthwise_conv(*a, stride, dilation), x, kernel)
-    assert found.shape == expected.shape
-    g = jax.random.normal(keys[2], expected.shape)
-    pairs = zip((found, *pull(g)), (expected, *expected_pull(g)), strict=True)
-    for one, other in pairs:
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+# Some dilations divide the stride, others do not. The odd sizes leave incomplete phases. Some phases are lower than the
+# kernel, and then zeros lie between or below them.
+GEOMETRIES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)]
+SIZES = [(8, 10), (7, 9), (14, 4), (5, 13), (1, 2)]
+
+
+@pytest.mark.parametrize("stride, dilation", GEOMETRIES)
+@pytest.mark.parametrize("size", SIZES)
+def test_phases_give_the_dilated_convolution_and_its_derivatives_exactly(size, stride, dilation):
+    """Sums of small integers are exact, in any order."""
+
+    def integers(seed, shape):
+        return jax.random.randint(jax.random.key(seed), shape, -9, 10).astype(jnp.float32)
+
+    x, kernel = integers(0, (2, *size, 3)), integers(1, (5, 5, 3))
+    g = integers(2, (2, *(-(-n // stride) for n in size), 3))
+
+    @jax.jit
+    def compute(x, kernel, g):
+        results = []
+        for form in (dilated, library_depthwise_conv):
+            y, pull = jax.vjp(functools.partial(form, stride=stride, dilation=dilation), x, kernel)
+            results.append((y, *pull(g)))
+        return results
+
+    for one, other in zip(*compute(x, kernel, g), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("stride, dilation", GEOMETRIES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("k", [3, 5])
+def test_a_gpu_can_tell_a_kernels_gradient_by_the_sizes(k, size, stride, dilation):
+    """XLA takes a convolution for a gradient if the window is dilated, or larger than the result."""
+    x, kernel = jnp.ones((2, *size, 3)), jnp.ones((k, k, 3))
+
+    def loss(kernel):
+        return library_depthwise_conv(x, kernel, stride, dilation).sum()
+
+    gradients = [
+        equation
+        for equation in jax.make_jaxpr(jax.grad(loss))(kernel).eqns
+        if equation.primitive.name == "conv_general_dilated"
+        and equation.params["batch_group_count"] > 1
+    ]
+    assert len(gradients) == 1
+    (gradient,) = gradients
+    axes = gradient.params["dimension_numbers"]
+    window = [gradient.invars[1].aval.shape[axis] for axis in axes.rhs_spec[2:]]
+    result = [gradient.outvars[0].aval.shape[axis] for axis in axes.out_spec[2:]]
+    assert max(gradient.params["rhs_dilation"]) > 1 or np.all(np.greater(window, result))
 
 
 @pytest.mark.parametrize("k", [3, 5])

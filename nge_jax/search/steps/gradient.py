@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from nge_jax.data import augment
 from nge_jax.devices import finite
 from nge_jax.devices.parallel import AXIS, batch_at, make_phase, my_part
 from nge_jax.embedding.model import EdgeModel
+from nge_jax.kernels.selection import cross_entropy
 from nge_jax.metrics import Sums, count_correct, no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps.relaxation import Mix, Penalty, mix_all
@@ -219,7 +219,7 @@ def augmented(preprocessing: Preprocessing, images: jax.Array, key: jax.Array) -
 def loss(net, weights, x, labels, choices):
     """Returns the mean loss of a batch of normalized images `x`, and its sums."""
     logits, _ = net.apply(weights, x, choices)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    losses = cross_entropy(logits, labels)
     return losses.mean(), count_correct(losses, logits, labels)
 
 

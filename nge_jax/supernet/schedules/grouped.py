@@ -16,17 +16,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 from nge_jax.kernels import convolution, pooling
 from nge_jax.kernels.depthwise import depthwise_conv
+from nge_jax.kernels.selection import take_rows
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.spaces import DILATED, SEPARABLE
 from nge_jax.supernet import norm, partial
 from nge_jax.supernet.edge import POOLS, SKIP, edges_from
 from nge_jax.supernet.partial import Factors, Nodes
-from nge_jax.supernet.trees import Params
+from nge_jax.supernet.trees import Params, in_order
 
 # Operations of one kind, neighbors in OPERATIONS, that are computed as one.
 BUNDLES = tuple(SEPARABLE), tuple(DILATED)
@@ -202,8 +202,8 @@ def _by_source(params, probs, sources):
     # Sorting is stable: the edges of one source stay in the order of their targets.
     order = sorted(range(len(edges)), key=lambda number: edges[number][0])
     ordered = (
-        jax.tree.map(lambda a: _in_order(a, tuple(order)), params),
-        probs[np.array([EDGES.index(edges[number]) for number in order])],
+        jax.tree.map(lambda a: in_order(a, tuple(order)), params),
+        take_rows(probs, [EDGES.index(edges[number]) for number in order]),
     )
     by_source, begin = {}, 0
     for source in sources:
@@ -211,17 +211,6 @@ def _by_source(params, probs, sources):
         by_source[source] = jax.tree.map(lambda a, rows=slice(begin, end): a[rows], ordered)
         begin = end
     return by_source
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _in_order(a, order):
-    """Takes the rows of a in another order, with a derivative by hand: the automatic one is a sum over rows."""
-    return a[np.array(order)]
-
-
-_in_order.defvjp(
-    lambda a, order: (_in_order(a, order), None), lambda order, _, g: (g[np.argsort(order)],)
-)
 
 
 def _strided_pointwise(x, weights, shift):
