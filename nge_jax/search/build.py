@@ -241,6 +241,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
         schedule="loop" if jax.default_backend() == "cpu" else "together",
         large_stem=search_images.has_large_stem(config),
         share=config.partial.share if config.search.relaxation == "partial" else 1,
+        all_scalars="all_scalars" in config.gumbel and config.gumbel.all_scalars,
     )
     return MAKERS[SPACES[config.search.space]](options)
 

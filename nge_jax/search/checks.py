@@ -39,6 +39,12 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
             configs.find_config(config.search.train_config)
         except InputError as error:
             raise InputError(f"config.search.train_config: {error}") from None
+    draws = config.search.relaxation == "gumbel"
+    if "all_scalars" in config.gumbel and config.gumbel.all_scalars and not draws:
+        raise InputError(
+            "config.gumbel.all_scalars: found True, expected False with config.search.relaxation="
+            f"{config.search.relaxation!r}, which draws no operation"
+        )
     if devices is not None:
         checks.divides_among("search.batch_size", config.search.batch_size, devices)
 

@@ -16,6 +16,7 @@ class Options(NamedTuple):
         cells, channels: see the space's supernet.
         num_classes, image_channels, dtype, remat: fields of every supernet.
         schedule, large_stem, share: see `model.Supernet`. NAS-Bench-201's supernet has one form of each.
+        all_scalars: see `nas_bench_201.NasBench201Supernet`. The DARTS space has one form.
     """
 
     cells: int
@@ -27,10 +28,13 @@ class Options(NamedTuple):
     schedule: str
     large_stem: bool
     share: int
+    all_scalars: bool
 
 
 def _make_darts(options: Options) -> Supernet:
-    return make_supernet(**options._asdict())
+    values = options._asdict()
+    del values["all_scalars"]
+    return make_supernet(**values)
 
 
 def _make_nas_bench_201(options: Options) -> NasBench201Supernet:
@@ -41,6 +45,7 @@ def _make_nas_bench_201(options: Options) -> NasBench201Supernet:
         image_channels=options.image_channels,
         dtype=options.dtype,
         remat=options.remat,
+        all_scalars=options.all_scalars,
     )
 
 

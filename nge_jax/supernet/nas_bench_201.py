@@ -9,6 +9,7 @@ the normalization is affine in the stem, blocks and head, and not affine on edge
 batch, therefore the supernet has no state. The cells of a stage are one compiled loop.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ class NasBench201Supernet(NamedTuple):
         axis_name: mapped axis over which batch statistics are averaged; None: each device normalizes with its own
             statistics.
         space: NAS_BENCH_201, or NO_NONE for cells without `none`; decides which operations P and `Drawn` count.
+        all_scalars: whether an edge with a drawn operation also adds the scalars of the others, as the benchmark's
+            search does (D-X-Y/AutoDL-Projects, `forward_gdas`). Values stay the same, the scales' gradients do not.
     """
 
     cells: int
@@ -53,6 +56,7 @@ class NasBench201Supernet(NamedTuple):
     remat: bool = False
     axis_name: str | None = None
     space: Space = NAS_BENCH_201
+    all_scalars: bool = False
 
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights from PyTorch's default distributions, as the benchmark's searches do."""
@@ -177,7 +181,8 @@ class SampledNasBench201(NamedTuple):
         absent = first_number(self.net.space)
         if absent:
             choices = choices._replace(operations=choices.operations + absent)
-        return self.net.apply_with(chosen_cell, weights, images, choices)
+        cell = functools.partial(chosen_cell, all_scalars=self.net.all_scalars)
+        return self.net.apply_with(cell, weights, images, choices)
 
 
 def residual_block(params: Params, x: jax.Array, axis_name: str | None = None) -> jax.Array:

@@ -14,7 +14,7 @@ REFUSALS = [
         ({"search.alternation": "never"}, "config.search.alternation: found 'never'"),
         ({"search.edge_model": "gcn"}, "config.search.edge_model: found 'gcn', expected one of nge"),
         ({"search.space": "resnet"}, "config.search.space: found 'resnet', expected one of darts, nas"),
-        ({"search.space": "nas_bench_201"}, "config.data.table: missing, expected as in search_nas_b"),
+        ({"search.space": "nas_bench_201"}, "config.data.table, config.gumbel.all_scalars: missing, expected as in"),
         ({"search.images_per_epoch": 9999}, "config.search.images_per_epoch: found 9999"),
         ({"search.batch_size": 999}, "config.search.batch_size: found 999, expected at most the"),
         ({"search.strategy": "annealing"}, "config.search.strategy: found 'annealing', expected one"),
@@ -60,6 +60,7 @@ REFUSALS = [
       for keys, message in (
         ({"search.strategy": "evolution"}, "config.search.strategy: found 'evolution', expected 'grad"),
         ({"data.table": "none.npz"}, "config.data.table: none.npz: no such file"),
+        ({"gumbel.all_scalars": True}, "config.gumbel.all_scalars: found True, expected False with config.search.rel"),
     )),
     *(("train_digits", "smoke", *row) for row in (
         ({"genotype": "DARTS_V9"}, "DARTS_V9"),

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from jax import lax
 
+from nge_jax.search import build
+from nge_jax.search.steps import relaxation
+from nge_jax.settings.configs import load_config
 from nge_jax.space.spaces import NAS_BENCH_201, NO_NONE
-from nge_jax.supernet import nas_bench_201
+from nge_jax.supernet import nas_bench_201_cell
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet, SampledNasBench201
 from nge_jax.supernet.sampled import Drawn
 from nge_jax.supernet.schedules import reference
@@ -130,6 +133,57 @@ def test_one_operation_an_edge_equals_its_one_hot_probabilities(problem):
         assert not np.any(gradient[unchosen]) and np.any(gradient[~unchosen])
 
 
+def plain_drawn_cell(params, x, factors, drawn, all_scalars):
+    """Computes a cell as AutoDL-Projects' `forward_gdas` does, or without the scalars of operations not drawn."""
+    nodes = [x]
+    for k in range(1, 4):
+        node = 0.0
+        for i in range(k):
+            edge = NAS_BENCH_201.edges.index((i, k))
+            for o, name in enumerate(NAS_BENCH_201.operations):
+                if o == drawn[edge]:
+                    node += factors[edge, o] * plain_operation(name, params, edge, nodes[i])
+                elif all_scalars:
+                    node += factors[edge, o]
+        nodes.append(node)
+    return nodes[-1]
+
+
+@pytest.mark.parametrize("all_scalars", [False, True])
+def test_a_draw_has_the_gradient_of_its_plain_form(problem, all_scalars):
+    weights, images, probs, _ = problem
+    cell = jax.tree.map(lambda a: a[0], weights["stages"][0])
+    x, key, temperature = images[..., :2], jax.random.key(4), 2.0
+    direction = np.random.default_rng(1).normal(size=x.shape)
+
+    def plain(probs):
+        noisy = jnp.log(probs) + jax.random.gumbel(key, probs.shape)
+        soft = jax.nn.softmax(noisy / temperature)
+        drawn = noisy.argmax(-1)
+        factors = jax.nn.one_hot(drawn, 5) - lax.stop_gradient(soft) + soft
+        y = plain_drawn_cell(cell, x, factors, np.asarray(lax.stop_gradient(drawn)), all_scalars)
+        return (direction * y).sum()
+
+    def found(probs):
+        choices = relaxation.draw(probs, key, temperature)
+        y = nas_bench_201_cell.chosen_cell(cell, x, choices, all_scalars=all_scalars)
+        return (direction * y).sum()
+
+    (value, gradient), (plain_value, plain_gradient) = (
+        jax.value_and_grad(f)(probs[0]) for f in (found, plain)
+    )
+    np.testing.assert_allclose(value, plain_value, rtol=1e-5)
+    np.testing.assert_allclose(gradient, plain_gradient, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("all_scalars", [False, True])
+def test_a_config_chooses_the_scalars_that_a_draw_adds(all_scalars):
+    config = load_config("search_nas_bench_201", "gumbel,smoke")
+    config.gumbel.all_scalars = all_scalars
+    net = build.make_net(config, num_classes=4, image_channels=3)
+    assert isinstance(net, NasBench201Supernet) and net.all_scalars == all_scalars
+
+
 def test_the_cells_of_a_stage_follow_each_other(problem):
     _, images, probs, _ = problem
     net = NET._replace(cells=3)
@@ -139,7 +193,7 @@ def test_the_cells_of_a_stage_follow_each_other(problem):
     x = endpoints["stem"]
     for number in range(3):
         cell = jax.tree.map(lambda a, n=number: a[n], stage)
-        x = nas_bench_201.mixed_cell(cell, x, probs[0])
+        x = nas_bench_201_cell.mixed_cell(cell, x, probs[0])
     np.testing.assert_allclose(endpoints["stage_0"], x, atol=1e-4)
 
 
@@ -168,7 +222,7 @@ def test_one_hot_probabilities_give_the_chosen_operation(problem, name):
     cell = jax.tree.map(lambda a: a[0], weights["stages"][0])
     o = NAS_BENCH_201.operations.index(name)
     probs = jax.nn.one_hot(jnp.full(6, o), 5)
-    found = nas_bench_201.mixed_cell(cell, images, probs)
+    found = nas_bench_201_cell.mixed_cell(cell, images, probs)
     nodes = [images]
     for k in range(1, 4):
         edges = [NAS_BENCH_201.edges.index((i, k)) for i in range(k)]
