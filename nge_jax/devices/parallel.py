@@ -6,9 +6,9 @@ draws random numbers for the whole batch, and each device takes its part. An ima
 on the number of devices.
 """
 
-import contextlib
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -125,10 +125,16 @@ def compile_ahead(phases: Sequence[Callable], arguments: Sequence[tuple]) -> lis
         return list(phases)
     with ThreadPoolExecutor(1) as pool:
         programs = [
-            pool.submit(compile_lowered, phase.lower(*given))
+            pool.submit(compile_lowered, phase.lower(*given), functools.partial(_run_a_step, given))
             for phase, given in zip(phases, arguments, strict=True)
         ]
         return [program.result() for program in programs]
+
+
+def _run_a_step(arguments, program):
+    """Runs the first step on a copy of the state, and drops the result."""
+    state, batches, key, *_ = arguments
+    jax.block_until_ready(program(jax.tree.map(jnp.copy, state), batches, key, 0, 1))
 
 
 # XLA:CPU by default uses vectors of 256 bits even with AVX-512. It also copies values between the rounds of a loop,
@@ -137,15 +143,46 @@ _CPU_OPTIONS = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_copy_insertion_use_region_analysis": True,
 }
+# XLA:GPU records runs of at least five kernels in command buffers, and the host starts each of these as a whole.
+# Convolutions and conditionals end a run by default, because some of them cannot be recorded. Here they are recorded,
+# too, and two kernels are a run. The option takes the whole list: the first six are the default.
+_COMMANDS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION,CONDITIONAL"
+GPU_OPTIONS = {"xla_gpu_enable_command_buffer": _COMMANDS, "xla_gpu_graph_min_graph_size": 2}
 
 
-def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Returns the program of a lowered phase."""
-    compiled = None
-    if jax.default_backend() == "cpu":
-        # A jaxlib without these options raises this error.
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            compiled = lowered.compile(compiler_options=_CPU_OPTIONS)
+def compiler_options() -> dict[str, Any]:
+    """Returns this program's compiler options for the backend. On GPUs, options named in XLA_FLAGS are the user's."""
+    user = os.environ.get("XLA_FLAGS", "")
+    options = {"cpu": _CPU_OPTIONS, "gpu": GPU_OPTIONS}.get(jax.default_backend(), {})
+    if options is GPU_OPTIONS:
+        options = {name: value for name, value in options.items() if name not in user}
+    return options
+
+
+def compile_lowered(
+    lowered: jax.stages.Lowered, try_on_gpu: Callable | None = None
+) -> jax.stages.Compiled:
+    """Returns the program of a lowered phase.
+
+    The program has none of this program's compiler options if jaxlib does not know one. The same holds if a GPU cannot
+    run the program with them, which is printed.
+
+    Args:
+      lowered: the lowered phase.
+      try_on_gpu: runs the program on a GPU, and raises JaxRuntimeError where the GPU refuses to record a kernel.
+    """
+    compiled, options = None, compiler_options()
+    on_gpu = jax.default_backend() == "gpu"
+    if options:
+        try:
+            compiled = lowered.compile(compiler_options=options)
+            if on_gpu and try_on_gpu is not None:
+                try_on_gpu(compiled)
+        except jax.errors.JaxRuntimeError as error:
+            compiled = None
+            if on_gpu:
+                reason = str(error).strip().split("\n")[0]
+                print(f"compiled without larger command buffers: {reason}", flush=True)
     compiled = compiled or lowered.compile()
     give_back_freed_memory()
     return compiled
