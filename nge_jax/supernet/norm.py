@@ -33,8 +33,9 @@ def batch_norm_in_one_pass(x: jax.Array, axis_name: str | None = None) -> jax.Ar
     """Computes `batch_norm` with the variance E[x^2] - E[x]^2, as Flax does by default.
 
     This form reads x once less, and its rounding is worse: the difference cancels where the mean is large beside the
-    deviation. After a convolution the mean is small enough. The derivative is by hand. It keeps x and two numbers a
-    channel, and computes both of its sums in one reading.
+    deviation. After a convolution the mean is small enough: logits and gradients of a supernet are as near to float64's
+    as by `batch_norm`. The derivative is by hand. It keeps x and two numbers a channel, and computes both of its sums
+    in one reading.
     """
     y: Any = _in_one_pass(x, axis_name)
     return y
@@ -69,7 +70,8 @@ def _two_means(x, y):
     """Computes the means [C] of x and y [..., C] over all but the last axis.
 
     One reduction computes both means, because a GPU then starts one kernel. A TPU gets two reductions, because the
-    compiler fuses them better with the code around them.
+    compiler fuses them better with the code around them. A CPU gets two, because it adds the terms of a reduction of
+    two arrays one after another. Sums of 8,192 terms then round twenty times as much.
     """
     axes = tuple(range(x.ndim - 1))
 
@@ -82,7 +84,8 @@ def _two_means(x, y):
     def two_reductions(x, y):
         return x.mean(axes), y.mean(axes)
 
-    return lax.platform_dependent(x, y, tpu=two_reductions, default=one_reduction)
+    forms = {"cpu": two_reductions, "tpu": two_reductions, "default": one_reduction}
+    return lax.platform_dependent(x, y, **forms)
 
 
 def _add_both(x, y):
