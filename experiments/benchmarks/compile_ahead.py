@@ -27,8 +27,10 @@ The columns:
 * temporaries: memory besides arguments and results, on one device.
 * kernels: how many a step starts; in brackets fusions, products, convolutions and collectives (see ahead/kernels.py).
 * GFLOP: the arithmetic of products and convolutions. GB: the bytes that the kernels read and write.
-* estimate: each kernel takes the longest of arithmetic, memory traffic and a launch, at the chip's peak rates
-  (see ahead/chips.py). The estimate sums the kernels. A real step is slower, above all in depthwise convolutions.
+* host launches: how often the host starts a command buffer or a kernel, on a GPU (see ahead/launches.py).
+* least: each kernel takes the longest of arithmetic, memory traffic and a launch, at the chip's peak rates.
+* estimate: the same at the rates that kernels of a GPU reach, and with host launches (see ahead/chips.py). A dash
+  stands for a row that was made before, or for a TPU, whose kernels have no other rates.
 * Mcycles: the TPU compiler's estimate, for the kernels that it models. Use them to compare two forms of a program.
 """
 
@@ -71,8 +73,10 @@ COLUMNS = (
     "compile s (trace + XLA)",
     "temporaries GB",
     f"kernels ({', '.join(KINDS[:-1])})",
+    "host launches",
     "GFLOP",
     "GB",
+    "least ms",
     "estimate ms",
     "Mcycles",
 )
@@ -133,6 +137,8 @@ def main(_) -> None:
             flagged = size | {"devices": _DEVICES.value, "side_by_side": seeds}
             line = row(program, chip, words(flagged), jax, *cells(figures))
             print(line, flush=True)
+            for warning in warnings(figures):
+                print(f"{program}, {chip}: {warning}", file=sys.stderr)
             if _OUT.value and "failure" not in figures:
                 keep(Path(_OUT.value), line)
     sys.exit(failures > 0)
@@ -157,6 +163,15 @@ def compile_one(chip: str, program: str, seeds: int, size: dict) -> dict:
         print(done.stderr[-4000:], file=sys.stderr)
         return {"failure": f"exit code {done.returncode}: {reason(done.stderr)}"}
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def warnings(figures: dict) -> list[str]:
+    """Lists what makes a GPU's program slow, or two runs of the program unequal."""
+    texts = {
+        "one_image": "gradients of depthwise kernels are computed as convolutions of one image",
+        "scatters": "scatters, which add in any order",
+    }
+    return [f"{figures[name]:.0f} {text}" for name, text in texts.items() if figures.get(name)]
 
 
 def words(values: dict) -> str:
@@ -205,9 +220,11 @@ def cells(figures: dict) -> list[str]:
         f"{figures['trace_s']:.0f} + {figures['compile_s']:.0f}",
         f"{figures['temp_bytes'] / 1e9:.2f}",
         f"{sum(counts.values()):,.0f} ({kinds})",
+        f"{figures['launches']:,.0f}" if figures["launches"] else "–",
         f"{figures['flops'] / 1e9:.4g}",
         f"{figures['bytes'] / 1e9:.3g}",
-        f"{1e3 * figures['step_s']:.2f}",
+        f"{1e3 * figures['least_s']:.2f}",
+        f"{1e3 * figures['step_s']:.2f}" if figures["launches"] else "–",
         f"{figures['cycles'] / 1e6:.1f}" if figures["cycles"] else "",
     ]
 

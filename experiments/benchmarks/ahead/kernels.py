@@ -2,8 +2,8 @@
 
 Each kernel is assumed to read all operands and write all results once. The count is too high for a kernel that reads
 only a part of an operand. On a TPU, an array counts with the size of the tiles that it fills. An array in on-chip
-memory counts for less, and a copy to or from on-chip memory counts once. A loop's kernels count once for each
-iteration, or once in all if the number of iterations is unknown. All branches of a conditional are equally likely.
+memory counts for less, and a copy to or from on-chip memory counts once. `hlo.runs` says how often a loop's and a
+conditional's kernels count.
 """
 
 import functools
@@ -12,25 +12,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ahead.hlo import fused, is_free, parse, runs
+
 KINDS = ("fusion", "product", "convolution", "collective", "other")
+# Forms of a GPU's convolution with several groups. XLA computes some gradients of kernels by convolutions of one image,
+# whose few blocks of threads each compute a long sum.
+DEPTHWISE, ONE_IMAGE = "depthwise", "one image"
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-# Opcodes that start no kernel.
-_FREE = {
-    "parameter",
-    "constant",
-    "tuple",
-    "get-tuple-element",
-    "bitcast",
-    "after-all",
-    "partition-id",
-    "replica-id",
-    "add-dependency",
-    "opt-barrier",
-    "domain",
-}
-_COMPUTATION = re.compile(r"^(ENTRY )?%(\S+) \([^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
-_INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(\S+) = (.+?) ([a-z][\w\-]*)\((.*?)\)(.*)$", re.MULTILINE)
-_OPERAND = re.compile(r"%([^\s,()]+)")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
 _TILE = re.compile(r"([\d,]+):T\((\d+),(\d+)\)")
 # The TPU's vector memory is about 22 times as fast as the HBM ("How to Scale Your Model", chapter on TPUs).
@@ -39,20 +27,10 @@ _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _ORIGIN = re.compile(r'op_name="([^"]*)"')
 _LAYOUT = re.compile(r"\{[^{}]*\}")
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
-_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.\-]+)")
-_BRANCH_LIST = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_GROUPS = re.compile(r"\bfeature_group_count=(\d+)")
 _LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
 _CONTRACTED = re.compile(r"lhs_contracting_dim(?:ension)?s\"?[=:][\[{]([\d,\"]*)[\]}]")
-
-
-class Instruction(NamedTuple):
-    name: str
-    result: str  # its type
-    opcode: str
-    operands: tuple[str, ...]
-    attributes: str
 
 
 class Kernel(NamedTuple):
@@ -68,6 +46,8 @@ class Kernel(NamedTuple):
         cycles: the TPU compiler's estimate, 0 elsewhere.
         result: the type of the result, without layouts.
         origin: JAX's name of the operation that the kernel computes.
+        form: DEPTHWISE or ONE_IMAGE for a GPU's convolution of several groups.
+        groups, terms: a GPU's convolution has so many groups, and sums so many products for an element of the result.
     """
 
     name: str
@@ -79,47 +59,28 @@ class Kernel(NamedTuple):
     cycles: int
     result: str
     origin: str
+    form: str = ""
+    groups: int = 1
+    terms: int = 0
 
 
 def list_kernels(text: str) -> list[Kernel]:
     """Lists the kernels in the text of an optimized HLO module."""
-    computations, entry = {}, None
-    for is_entry, name, body in _COMPUTATION.findall(text):
-        computations[name] = [
-            Instruction(name, result, opcode, tuple(_OPERAND.findall(operands)), rest)
-            for name, result, opcode, operands, rest in _INSTRUCTION.findall(body)
-        ]
-        entry = name if is_entry else entry
-    return list(_kernels(computations, entry, 1.0))
+    program = parse(text)
+    return list(_kernels(program, program.entry, 1.0))
 
 
-def _kernels(computations, name, times) -> Iterator[Kernel]:
-    instructions = computations[name]
+def _kernels(program, name, times) -> Iterator[Kernel]:
+    instructions = program.computations[name]
     types = {instruction.name: instruction.result for instruction in instructions}
     for instruction in instructions:
-        opcode, rest = instruction.opcode, instruction.attributes
-        if opcode in _FREE or opcode.endswith(("-done", "-update")):
+        if is_free(instruction):
             continue
-        if opcode == "while":
-            known = _TRIP_COUNT.search(rest)
-            rounds = int(known[1]) if known else 1
-            (body,) = re.findall(r"\bbody=%([\w.\-]+)", rest)
-            yield from _kernels(computations, body, times * rounds)
-        elif opcode == "conditional":
-            branches = _branches(rest)
-            for branch in branches:
-                yield from _kernels(computations, branch, times / len(branches))
-        elif opcode in ("call", "async-start"):
-            yield from _kernels(computations, _CALLED.search(rest)[1], times)
-        else:
-            yield _kernel(computations, types, instruction, times)
-
-
-def _branches(rest):
-    listed = _BRANCH_LIST.search(rest)
-    if listed:
-        return _OPERAND.findall(listed[1])
-    return re.findall(r"\b(?:true|false)_computation=%([\w.\-]+)", rest)
+        inner = runs(instruction)
+        for body, count in inner:
+            yield from _kernels(program, body, times * count)
+        if not inner:
+            yield _kernel(program.computations, types, instruction, times)
 
 
 def _kernel(computations, types, instruction, times):
@@ -127,7 +88,7 @@ def _kernel(computations, types, instruction, times):
     read = [types.get(name, "") for name in instruction.operands]
     inner = [instruction]
     if opcode == "fusion":
-        inner = computations[_CALLED.search(rest)[1]]
+        inner = computations[fused(instruction)]
         types = {i.name: i.result for i in inner}
     names = {i.opcode for i in inner}
     if opcode.removesuffix("-start") in COLLECTIVES:
@@ -154,7 +115,21 @@ def _kernel(computations, types, instruction, times):
         int(cycles[1]) if cycles else 0,
         _LAYOUT.sub("", instruction.result),
         origin[1] if origin else "",
+        *_form(instruction, types),
     )
+
+
+def _form(instruction, types):
+    """Returns the form, the groups and the terms of a convolution by a GPU's library, see `Kernel`."""
+    rest = instruction.attributes
+    target, groups = _TARGET.search(rest), _GROUPS.search(rest)
+    if not target or not target[1].startswith("__cudnn$conv") or not groups:
+        return "", 1, 0
+    result = _shape(instruction.result)
+    images = result[_LABELS.search(rest)[3].index("b")]
+    single = images == 1 and target[1] == "__cudnn$convForward"
+    terms = round(_flops(instruction, types) / 2 / math.prod(result))
+    return ONE_IMAGE if single else DEPTHWISE, int(groups[1]), terms
 
 
 def _flops(instruction, types):

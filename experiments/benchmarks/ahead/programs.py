@@ -283,6 +283,8 @@ PROGRAMS = {
         predict,
     )
 }
+# These are compiled by `parallel.compile_lowered`. The others have no compiler options of this program.
+SEARCHES = tuple(PROGRAMS)[:10]
 
 
 def _search(size):

@@ -15,7 +15,7 @@ from ahead.kernels import list_kernels
 class Measured(NamedTuple):
     """A kernel of the compiled program, in one run of the program.
 
-    seconds: measured time. least: the estimate of `compile_ahead.py`, None for an unknown chip.
+    seconds: measured time. least: the lower bound at the chip's peak rates, None for an unknown chip.
     """
 
     name: str
@@ -49,7 +49,7 @@ def measure_kernels(text: str, run: Callable[[], None], runs: int) -> list[Measu
         times, seconds = times / runs, seconds / runs
         least = None
         if chip is not None:
-            least = times * chip.seconds(kernel.flops, kernel.nbytes, kernel.dtype)
+            least = times * chip.least(kernel)
         rows.append(
             Measured(name, kernel.kind, times, seconds, least, kernel.result, kernel.origin)
         )

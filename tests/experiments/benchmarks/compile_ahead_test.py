@@ -11,8 +11,10 @@ import pytest
 
 import compile_ahead
 from ahead import chips
-from ahead.kernels import Kernel, list_kernels
+from ahead.kernels import DEPTHWISE, ONE_IMAGE, Kernel, list_kernels
+from ahead.launches import DEFAULT, count_launches
 from ahead.programs import PROGRAMS, Size
+from nge_jax.devices import parallel
 
 # The smallest sizes with a cell behind a reduction cell and all parts of an atrous network.
 CELLS = {
@@ -60,12 +62,16 @@ def test_a_training_on_images_too_small_for_the_auxiliary_head_has_none(image_si
 
 
 # These sizes are not tiny, because the compiler compiles programs with few channels differently.
+SEARCH = "--cells=2", "--channels=16", "--batch_size=64"
 COMPILED = {
-    ("h100", "search_weights"): ("--cells=2", "--channels=16", "--batch_size=64"),
-    ("h100", "search_embedding"): ("--cells=2", "--channels=16", "--batch_size=64"),
+    **{("h100", name): SEARCH for name in compile_ahead.PROGRAMS[:10]},
+    ("h100", "nas_bench_201_weights"): ("--cells=1", "--batch_size=64"),
+    ("h100", "nas_bench_201_embedding"): ("--cells=1", "--batch_size=64"),
     ("h100", "train_cifar"): ("--cells=4", "--channels=16", "--batch_size=64"),
+    ("h100", "train_imagenet"): ("--cells=4", "--channels=16", "--batch_size=16"),
     # The image size is odd, as for an atrous network.
     ("h100", "segmentation"): ("--cells=4", "--channels=4", "--batch_size=2", "--image_size=97"),
+    ("h100", "predict"): ("--cells=4", "--channels=16", "--batch_size=16"),
     # The TPU's compiler takes minutes for a single mixed cell. There is only time for a small network.
     ("v5e", "predict"): ("--cells=3", "--channels=4", "--batch_size=4"),
 }
@@ -88,6 +94,8 @@ def test_the_accelerators_compiler_takes_the_program(python, chip, program):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"| {program} | {chip} |" in done.stdout
+    # XLA took no gradient for a convolution of one image, and nothing adds in any order.
+    assert f"{program}, {chip}: " not in done.stderr
 
 
 def test_every_program_can_be_compiled_ahead():
@@ -219,6 +227,9 @@ def test_kernels_count_as_often_as_a_step_runs_them():
             0,
             both,
             "",
+            DEPTHWISE,
+            2,
+            27,
         ),
         Kernel("all", 1.0, "collective", 0.0, 2 * output, "f32", 0, "f32[2,8,8,4]", ""),
     ]
@@ -248,8 +259,56 @@ def test_a_tpus_products_are_counted_without_padding_and_its_arrays_with_tiles()
     assert (copy.times, copy.kind, copy.flops, copy.nbytes) == (1.0, "other", 0.0, 2 * image)
 
 
+def make_kernel(flops, nbytes, dtype="f32", form="", groups=1, terms=0):
+    return Kernel("k", 1.0, "fusion", flops, nbytes, dtype, 0, "", "", form, groups, terms)
+
+
 def test_a_kernel_takes_what_bounds_it():
     h100 = chips.CHIPS["h100"]
-    assert h100.seconds(1e9, 3.35e9, "f32") == pytest.approx(1e-3)
-    assert h100.seconds(67e9, 8, "f32") == pytest.approx(1e-3)
-    assert h100.seconds(0, 8, "bf16") == h100.launch
+    assert h100.least(make_kernel(1e9, 3.35e9)) == pytest.approx(1e-3)
+    assert h100.least(make_kernel(67e9, 8)) == pytest.approx(1e-3)
+    assert h100.least(make_kernel(0, 8, "bf16")) == h100.launch
+
+
+def test_an_estimate_has_the_rates_that_kernels_reach():
+    h100, v5e = chips.CHIPS["h100"], chips.CHIPS["v5e"]
+    assert h100.seconds(make_kernel(1e9, 0.65 * 3.35e9)) == pytest.approx(1e-3)
+    assert h100.seconds(make_kernel(67e9, 8)) == pytest.approx(1e-3)
+    assert h100.seconds(make_kernel(5e9, 8, form=DEPTHWISE)) == pytest.approx(1e-3)
+    assert h100.seconds(make_kernel(8e9, 8, "bf16", DEPTHWISE)) == pytest.approx(1e-3)
+    one_image = make_kernel(8, 8, form=ONE_IMAGE, groups=133, terms=65_536)
+    assert h100.seconds(one_image) == pytest.approx(2 * 3.2e-3)
+    assert h100.seconds(one_image._replace(groups=132)) == pytest.approx(3.2e-3)
+    assert h100.seconds(one_image._replace(form=DEPTHWISE)) == h100.launch
+    assert v5e.seconds(one_image) == v5e.least(one_image)
+
+
+ONE = """HloModule step
+
+ENTRY %main (x: f32[1,4,4,512], g: f32[512,4,4,2]) -> f32[1,5,5,512] {
+  %x = f32[1,4,4,512]{3,2,1,0} parameter(0)
+  %g = f32[512,4,4,1]{3,2,1,0} parameter(1)
+  %bad = (f32[1,5,5,512]{3,2,1,0}, u8[0]{0}) custom-call(%x, %g), window={size=4x4 pad=2_2x2_2}, dim_labels=b01f_o01i->b01f, feature_group_count=512, custom_call_target="__cudnn$convForward"
+  %good = (f32[512,5,5,1]{3,2,1,0}, u8[0]{0}) custom-call(%x, %x), window={size=5x5 pad=2_2x2_2}, dim_labels=b01f_o01i->b01f, feature_group_count=512, custom_call_target="__cudnn$convBackwardFilter"
+  ROOT %dense = (f32[1,4,4,512]{3,2,1,0}, u8[0]{0}) custom-call(%x, %g), window={size=4x4 pad=2_2x2_2}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convForward"
+}
+"""  # noqa: E501
+
+
+def test_a_gradient_that_is_taken_for_a_convolution_of_one_image_is_told():
+    forms = {kernel.name: kernel[-3:] for kernel in list_kernels(ONE)}
+    assert forms == {"bad": (ONE_IMAGE, 512, 16), "good": (DEPTHWISE, 512, 16), "dense": ("", 1, 0)}
+    said = compile_ahead.warnings({"one_image": 1, "scatters": 2})
+    assert said[0].startswith("1 gradients") and said[1].startswith("2 scatters")
+    assert compile_ahead.warnings({"one_image": 0, "scatters": 0}) == []
+
+
+def test_the_hosts_launches_are_command_buffers_and_lone_kernels():
+    """The loop's body has two kernels, and the host waits for the loop's condition in each of three rounds."""
+    assert count_launches(HLO, DEFAULT) == 3 * (1 + 2) + 2
+    assert count_launches(HLO, parallel.GPU_OPTIONS) == 3 * (1 + 1) + 2
+    with_convolution = DEFAULT | {
+        "xla_gpu_enable_command_buffer": "FUSION,CONVOLUTION,COLLECTIVES",
+        "xla_gpu_graph_min_graph_size": 2,
+    }
+    assert count_launches(HLO, with_convolution) == 3 * (1 + 1) + 1
