@@ -180,6 +180,7 @@ def search(
     kept = ("common_share_normal", "edge_rank_normal", "edge_cosine_normal", "entropy_normal")
     accuracies = nas_bench_201.accuracies(table, cell)
     shutil.rmtree(path / artifacts.CHECKPOINTS)
+    jax.clear_caches()  # the programs of many searches would fill the memory
     return {
         **job._asdict(),
         "cell": cell.cell,
