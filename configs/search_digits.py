@@ -29,7 +29,7 @@ SETTINGS = CIFAR.SETTINGS | {
     "search.entropy_weight": 0.2,
     "search.keep_best_below": 0.7,
     "search.train_config": "configs/train_digits.py",
-    "embedding.learning_rate": Stated(1.2e-3, "the paper's is 6e-4, for a fourth of the updates"),
+    "embedding.learning_rate": Stated(1.2e-3, "the paper's 6e-4 has four times as many updates"),
     "embedding.weight_decay": Stated(
         0.0, "the paper's 1e-3 outweighs gradients as small as the digits'"
     ),
