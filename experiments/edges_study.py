@@ -36,8 +36,6 @@ Each finished search is a line of OUT/results.jsonl. A search that was killed go
 
 import argparse
 import itertools
-import json
-import os
 import shutil
 import statistics
 import time
@@ -67,7 +65,7 @@ from nge_jax.space.sharing import most_common
 from nge_jax.space.spaces import NO_NONE
 from nge_jax.version import __version__
 from nge_jax.workdir import artifacts
-from paper import tables
+from paper import records, tables
 
 PAPERS_RATE = 6e-4
 RATES = (PAPERS_RATE / 4, PAPERS_RATE, 4 * PAPERS_RATE)
@@ -197,22 +195,8 @@ def search(
 
 
 def read_results(file: Path) -> dict[Job, dict[str, Any]]:
-    """Reads the finished searches. A line that a killed process left half-written is not read."""
-    text = file.read_text() if file.exists() else ""
-    rows = [json.loads(line) for line in text.split("\n")[:-1]]
-    return {Job(*(row[field] for field in Job._fields)): row for row in rows}
-
-
-def write_result(file: Path, row: Mapping[str, Any]) -> None:
-    """Appends a line, after the last whole one, and leaves it on the disk."""
-    text = file.read_text() if file.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
-    new = file.with_suffix(".new")
-    with new.open("w") as out:
-        out.write(f"{whole}{json.dumps(row)}\n")
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)
+    """Reads the finished searches."""
+    return {Job(*(row[field] for field in Job._fields)): row for row in records.read(file)}
 
 
 def tuning_jobs(stage: str) -> Iterator[Job]:
@@ -253,7 +237,7 @@ def complete(options: argparse.Namespace, table: AccuracyTable) -> None:
         for job in jobs:
             if job not in read_results(file):
                 print(job, flush=True)
-                write_result(file, search(job, options, data, table))
+                records.append(file, search(job, options, data, table))
         return read_results(file)
 
     for stage in options.stages:

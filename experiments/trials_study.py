@@ -1,0 +1,329 @@
+"""Compares the searches of the digits by the cells that they find, beside random cells of the same size.
+
+  python experiments/trials_study.py                  about an hour on two CPU cores
+  python experiments/trials_study.py --scale=smoke    does it run?
+  python experiments/trials_study.py --table_only     the finished trainings
+
+The plan, which was written before the first search:
+
+Question. Does a search that rates cells by trainings find better cells than chance, and than a search by the gradient?
+
+Searches. SEARCHES names them: each has its defaults, and seeds 0 to 4. Their choice sees 1,442 images, and never the
+test's.
+
+Trainings. Each cell found is trained by the recipe of `train_digits.py` on these 1,442 images, with three training
+seeds. The network has 3 cells and 2 channels, because cells differ in so small a network. One program trains all cells.
+The 355 images of the test are read once for each training, at its end.
+
+Random cells. Each cell found has two random cells beside it. Their networks have at most 5 % more or fewer
+parameters. They are the first such cells of random:0, random:1 and so on that no other cell found has taken.
+
+Statistics. A cell's accuracy is its mean over the training seeds. The table has means and sample standard deviations
+over cells. A search is compared with the random cells beside its own cells. The difference is told in points, with a
+standard error of both means, and in standard deviations of all random cells. No search is left out.
+
+Searches run in the order of their seeds, and any beginning of the results is balanced. A command that was stopped goes
+on where it stopped.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nge_jax import cost
+from nge_jax.devices import parallel
+from nge_jax.devices.parallel import in_32_bits
+from nge_jax.errors import InputError
+from nge_jax.networks.any_cell import as_arrays
+from nge_jax.networks.weights_of_any_cell import edge_counter
+from nge_jax.settings.checks import check_complete
+from nge_jax.settings.configs import differ, load_config
+from nge_jax.space import genotype
+from nge_jax.space.genotype import Genotype
+from nge_jax.train import build as train_build
+from nge_jax.train import images as training_images
+from nge_jax.train.evaluate import means, score_all
+from nge_jax.train.plan import Training
+from nge_jax.trials.programs import Leg, Programs, make_programs
+from nge_jax.trials.state import State
+from nge_jax.workdir import artifacts
+from paper import records, runs, tables
+from paper.runs import Run
+
+# The words of `configs/search_digits.py` by the names of the searches.
+SEARCHES = {
+    "trained, evolution": "trained",
+    "trained, random": "random,trained",
+    "gradient, nge": "nge",
+    "gradient, alpha": "alpha",
+}
+SEEDS, TRAINING_SEEDS = tuple(range(5)), (0, 1, 2)
+RANDOM_CELLS = 2  # for each cell found
+TOLERANCE = 0.05  # as a fraction of the parameters
+NETWORK = {"network.cells": 3, "network.channels": 2}
+SMOKE_SEEDS, SMOKE_NETWORK = (0,), {"train.epochs": 1, "train.warmup_epochs": 0}
+
+
+class Cell(NamedTuple):
+    """A cell of the study.
+
+    Attributes:
+      search: the name of the search that found it, or beside whose cell it stands.
+      seed: the seed of that search.
+      name: "found", or the name of a random cell.
+      genotype: the cell.
+    """
+
+    search: str
+    seed: int
+    name: str
+    genotype: Genotype
+
+
+def search_runs(options: argparse.Namespace) -> list[tuple[str, Run]]:
+    """Lists the searches, seed by seed, with their names."""
+    size = ",smoke" if options.scale == "smoke" else ""
+    return [
+        (
+            name,
+            Run(
+                options.out / f"{words.replace(',', '-')}-{seed}",
+                f"configs/search_digits.py:{words}{size}",
+                {"seed": seed},
+            ),
+        )
+        for seed in seeds(options)
+        for name, words in SEARCHES.items()
+    ]
+
+
+def seeds(options: argparse.Namespace) -> tuple[int, ...]:
+    """Lists the seeds of each search."""
+    return SMOKE_SEEDS if options.scale == "smoke" else SEEDS
+
+
+def make_training(options: argparse.Namespace, seed: int) -> Training:
+    """Makes the plan of a cell's training; the plan's own cell is not read."""
+    config: ConfigDict = load_config("train_digits")
+    differ(
+        config,
+        NETWORK
+        | {"seed": seed, "genotype": "random:0"}
+        | (SMOKE_NETWORK if options.scale == "smoke" else {}),
+    )
+    check_complete(config, "train")
+    train_build.check(config, jax.device_count())
+    source = training_images.open_source(training_images.read_settings(config))
+    return train_build.build(config, source, genotype.random_genotype(0))
+
+
+def find_alike(
+    sizes: Mapping[str, int], random: Iterator[tuple[str, int]]
+) -> dict[str, tuple[str, ...]]:
+    """Chooses the random cells that stand beside the cells found.
+
+    Args:
+      sizes: the parameters of the cells found.
+      random: names and parameters of random cells, without end.
+
+    Returns:
+      The names of RANDOM_CELLS random cells for each cell found. No name occurs twice.
+    """
+    chosen: dict[str, tuple[str, ...]] = dict.fromkeys(sizes, ())
+    while any(len(names) < RANDOM_CELLS for names in chosen.values()):
+        random_name, size = next(random)
+        for name, names in chosen.items():
+            if len(names) < RANDOM_CELLS and abs(size - sizes[name]) <= TOLERANCE * sizes[name]:
+                chosen[name] = (*names, random_name)
+                break
+    return chosen
+
+
+def cells_beside(found: Sequence[Cell], training: Training) -> list[Cell]:
+    """Lists the cells found, each followed by its random cells."""
+    count_edges, model = edge_counter(training.model.plan), training.model
+    first = genotype.random_genotype(0)
+    whole = cost.model_cost(model.clone(genotype=first), training.source.spec.shape).parameters
+    others = whole - count_edges(as_arrays(first))
+
+    def size(cell: Genotype) -> int:
+        return others + count_edges(as_arrays(cell))
+
+    names = (f"random:{number}" for number in itertools.count())
+    random = ((name, size(genotype.load(name))) for name in names)
+    sizes = {f"{cell.search} {cell.seed}": size(cell.genotype) for cell in found}
+    alike = find_alike(sizes, random)
+    return [
+        Cell(
+            cell.search, cell.seed, name, cell.genotype if name == "found" else genotype.load(name)
+        )
+        for cell in found
+        for name in ("found", *alike[f"{cell.search} {cell.seed}"])
+    ]
+
+
+def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> float:
+    """Trains a cell from scratch; returns the accuracy on the test's images.
+
+    Args:
+      cell: the cell.
+      training: the plan, which has this seed too.
+      programs: the compiled programs of a plan that differs by its seed alone.
+      seed: decides the first weights, the order of the images and the augmentation.
+    """
+    arguments, source = training.arguments, training.source
+    init_key, key = jax.random.split(jax.random.key(0))
+    leg = Leg(as_arrays(cell), arguments, np.int32(seed))
+    state = State(np.int32(0), programs.init(init_key, leg), None, None)
+    state, key, leg = parallel.replicated((state, key, leg))
+    steps = int(arguments.steps_per_epoch)
+    for epoch in range(training.total_steps // steps):
+        for batches, first, last in source.epoch(epoch, [(0, steps)]):
+            state = programs.train(state, (batches, leg), key, first, last)
+    score = functools.partial(programs.score, leg)
+    images = source.held_out("test", training.eval_batch_size * jax.device_count())
+    return means(score_all(score, state.trial, images, source.examples["test"])).accuracy
+
+
+def complete(options: argparse.Namespace) -> None:
+    """Runs the missing searches and trainings."""
+    searches = search_runs(options)
+    runs.complete([run for _, run in searches])
+    found = [
+        Cell(
+            name,
+            run.settings["seed"],
+            "found",
+            genotype.load(str(run.workdir / artifacts.GENOTYPE)),
+        )
+        for name, run in searches
+    ]
+    trainings = {seed: make_training(options, seed) for seed in TRAINING_SEEDS}
+    programs = make_programs(trainings[0])
+    file = options.out / "trainings.jsonl"
+    done = {_key(row) for row in records.read(file)}
+    for cell in cells_beside(found, trainings[0]):
+        for seed, training in trainings.items():
+            row = {
+                "search": cell.search,
+                "seed": cell.seed,
+                "name": cell.name,
+                "genotype": json.loads(cell.genotype.to_json()),
+                "training_seed": seed,
+            }
+            if _key(row) not in done:
+                accuracy = train(cell.genotype, training, programs, seed)
+                records.append(file, row | {"accuracy": accuracy})
+                print(f"{cell.search} {cell.seed}, {cell.name}, {seed}: {accuracy:.2%}", flush=True)
+
+
+def _key(row: Mapping[str, Any]) -> tuple:
+    """Returns what tells a training from others; the cell is compared too, as a search may be made again."""
+    return row["search"], row["seed"], row["name"], row["training_seed"], str(row["genotype"])
+
+
+def accuracies(
+    rows: Sequence[Mapping[str, Any]], search: str | None, *, found: bool
+) -> list[float]:
+    """Returns the accuracies of cells in percent, each the mean over its training seeds.
+
+    Args:
+      rows: the finished trainings.
+      search: the search that found the cells, or beside whose cells they stand; None: any.
+      found: the cells found, or else the random cells.
+    """
+    cells: dict[tuple, list[float]] = {}
+    for row in rows:
+        if search in (None, row["search"]) and (row["name"] == "found") == found:
+            cells.setdefault(_key({**row, "training_seed": 0}), []).append(100 * row["accuracy"])
+    return [statistics.fmean(values) for values in cells.values()]
+
+
+def summary(rows: Sequence[Mapping[str, Any]], seconds: Mapping[str, Sequence[float]]) -> str:
+    """Writes the table.
+
+    Args:
+      rows: the finished trainings.
+      seconds: the seconds that the searches took, by name.
+    """
+    heads = (
+        "search",
+        "n",
+        "seconds",
+        "cells found, %",
+        "random cells of their sizes, %",
+        "difference",
+    )
+    texts = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    every = accuracies(rows, None, found=False)
+    for name in SEARCHES:
+        found, random = (accuracies(rows, name, found=kind) for kind in (True, False))
+        difference = tables.ABSENT
+        if len(found) > 1 and len(random) > 1:
+            points = statistics.fmean(found) - statistics.fmean(random)
+            error = sum(statistics.variance(v) / len(v) for v in (found, random)) ** 0.5
+            deviations = points / statistics.stdev(every)
+            difference = f"{points:+.2f} ± {error:.2f} points, {deviations:+.2f} sd of random cells"
+        values = (
+            name,
+            str(len(found)),
+            tables.spread(seconds.get(name, ()), ".0f"),
+            tables.spread(found),
+            tables.spread(random),
+            difference,
+        )
+        texts.append(f"| {' | '.join(values)} |")
+    texts.append(
+        f"| random cells, all | {len(every)} | {tables.ABSENT} | {tables.ABSENT} | {tables.spread(every)} | – |"
+    )
+    return "\n".join(texts) + "\n"
+
+
+def search_seconds(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Reads how long the finished searches took; a search that was stopped is left out."""
+    seconds: dict[str, list[float]] = {}
+    for name, run in search_runs(options):
+        if runs.is_finished(run):
+            keys = ("started_monotonic", "ended_monotonic")
+            record = artifacts.read_json(run.workdir / artifacts.ENVIRONMENT, keys)
+            if not record.get("resumed"):
+                begin, end = (record[key] for key in keys)
+                seconds.setdefault(name, []).append(end - begin)
+    return seconds
+
+
+@in_32_bits
+def main(options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.table_only:
+        complete(options)
+    text = summary(records.read(options.out / "trainings.jsonl"), search_seconds(options))
+    (options.out / "table.md").write_text(text)
+    print(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Makes the parser of the study's flags."""
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flags.add_argument("--scale", choices=("smoke", "small"), default="small")
+    flags.add_argument("--out", type=Path, default=Path("runs/trials_study"), help="results")
+    flags.add_argument("--table_only", action="store_true", help="only the finished trainings")
+    return flags
+
+
+if __name__ == "__main__":
+    try:
+        main(parser().parse_args())
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None

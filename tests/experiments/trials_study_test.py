@@ -1,0 +1,84 @@
+"""The study of searches by trainings: the order of the searches, the random cells, the statistics."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+import trials_study as study
+from nge_jax import cost
+from nge_jax.space import genotype
+
+
+@pytest.fixture
+def options(tmp_path):
+    return study.parser().parse_args(["--out", str(tmp_path)])
+
+
+def row(search, seed, name, training_seed, accuracy):
+    cell = genotype.random_genotype(seed if name == "found" else 100 + seed)
+    return {
+        "search": search,
+        "seed": seed,
+        "name": name,
+        "genotype": cell.to_json(),
+        "training_seed": training_seed,
+        "accuracy": accuracy,
+    }
+
+
+def test_searches_follow_seed_by_seed(options):
+    names = [(run.settings["seed"], name) for name, run in study.search_runs(options)]
+    assert names == [*itertools.product(study.SEEDS, study.SEARCHES)]
+    assert len({run.workdir for _, run in study.search_runs(options)}) == len(names)
+
+
+def test_random_cells_have_the_size_of_the_cell_found_and_serve_once():
+    sizes = {"a": 100, "b": 104, "c": 200}
+    random = iter(
+        [("r0", 150), ("r1", 102), ("r2", 96), ("r3", 105), ("r4", 209), ("r5", 100), ("r6", 190)]
+    )
+    assert study.find_alike(sizes, random) == {
+        "a": ("r1", "r2"),
+        "b": ("r3", "r5"),
+        "c": ("r4", "r6"),
+    }
+
+
+@pytest.mark.whole
+def test_random_cells_are_as_large_as_the_networks_that_are_trained(options):
+    found = study.Cell("gradient, nge", 0, "found", genotype.load("DARTS_V2"))
+    cells = study.cells_beside([found], study.make_training(options, 0))
+    assert [cell.name == "found" for cell in cells] == [True, False, False]
+    first, *others = (
+        cost.cifar_cost(cell.genotype, cells=3, channels=2, image_shape=(8, 8, 1)).parameters
+        for cell in cells
+    )
+    assert all(abs(other - first) <= study.TOLERANCE * first for other in others)
+
+
+def test_the_table_compares_means_over_training_seeds():
+    search = "gradient, nge"
+    rows = [
+        row(search, seed, name, training_seed, level + 0.01 * seed + 0.03 * training_seed)
+        for seed in (0, 1, 2)
+        for training_seed in (0, 1, 2)
+        for name, level in (("found", 0.90), ("random:7", 0.87))
+    ]
+    lines = study.summary(rows, {search: [10.0, 20.0]}).splitlines()
+    line = next(line for line in lines if line.startswith(f"| {search} |"))
+    # Both kinds have cells of 0, 1 and 2 points above the level, plus the 3 points that seeds add on average.
+    assert "| 3 | 15 ± 7 | 94.00 ± 1.00 | 91.00 ± 1.00 |" in line
+    assert "+3.00 ± 0.82 points, +3.00 sd of random cells" in line
+    assert lines[-1].startswith("| random cells, all | 3 |")
+
+
+@pytest.mark.whole
+def test_a_trained_cell_has_learned(options):
+    training = study.make_training(options, 0)
+    training = training._replace(total_steps=5 * int(training.arguments.steps_per_epoch))
+    programs = study.make_programs(training)
+    with jax.enable_x64(False):
+        accuracy = study.train(genotype.load("DARTS_V2"), training, programs, 0)
+    assert np.isfinite(accuracy) and 0.2 < accuracy <= 1  # chance is 0.1
