@@ -10,8 +10,9 @@ import pytest
 
 from nge_jax.kernels.selection import cross_entropy
 from nge_jax.supernet.layouts import channels_last
-from nge_jax.supernet.model import SCHEDULES, Schedule, make_supernet
+from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.schedules import reference
+from nge_jax.supernet.schedules.schedule import SCHEDULES, Schedule
 
 LAYOUT: Any = types.SimpleNamespace(
     **vars(channels_last) | {"global_average_pool": lambda x: x.mean((1, 2))}

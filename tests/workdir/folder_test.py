@@ -189,6 +189,22 @@ OF_0_2 = {  # keys that version 0.1 did not have, with the values for which its 
     "gumbel.last_temperature": 0.1,
     "partial.share": 4,
 }
+OF_0_3 = {  # and keys that version 0.2 did not have
+    "data.image_size": 0,
+    "search.evaluator": "supernet",
+    "search.keep_best_below": 0.0,
+    "embedding.rate": "absolute",
+    "embedding.decay": "coupled",
+    "embedding.classifier": "shared",
+    "embedding.norm": "none",
+    "embedding.start": "random",
+    "embedding.residual": "none",
+    "evolution.screen": "model",
+    "trained.cells": 27,
+    "trained.minutes": 0.0,
+    "trained.rungs": [3, 9, 27],
+    "trained.seeds": 2,
+}
 HELD_OUT = {"data.test_fraction": 0.2, "data.split_seed": 0, "data.skip_damaged": False}
 TRAINING = {"init_from": "", "train.class_weights": "none"}
 
@@ -196,7 +212,7 @@ TRAINING = {"init_from": "", "train.class_weights": "none"}
 @pytest.mark.parametrize(
     "record, added",
     [
-        ({"task": "search", "data": {"name": "digits"}}, OF_0_2),
+        ({"task": "search", "data": {"name": "digits"}}, OF_0_2 | OF_0_3),
         ({"task": "train", "data": {"name": "cifar10"}}, TRAINING | {"data.alternate_flip": False}),
         ({"task": "train", "data": {"name": "imagenet2012"}}, TRAINING | HELD_OUT),
         ({"task": "segment", "data": {"crop": 9}}, {}),
