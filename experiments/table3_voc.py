@@ -15,6 +15,7 @@ from pathlib import Path
 import table2_imagenet
 from nge_jax import cost
 from nge_jax.data import spec as dataset_spec
+from nge_jax.data.spec import MASKS
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.train import model as train_model
 from nge_jax.workdir import artifacts
@@ -32,7 +33,7 @@ def size(training: Run) -> str:
     spec = dataset_spec.read(training.workdir)
     genotype = artifacts.read_genotype(training.workdir / artifacts.GENOTYPE)
     config = runs.configuration(training)
-    model = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
+    model = train_model.make_network(config, genotype, MASKS, len(spec.labels))
     return f"{cost.model_cost(model, spec.shape).parameters / 1e6:.2f} M"
 
 
