@@ -4,6 +4,7 @@ Results go to stdout and speed goes to stderr, so that either can be kept withou
 """
 
 import contextlib
+import itertools
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Self, TextIO
 
 from tqdm import tqdm
 
+from nge_jax.console.banner import wrapped
 from nge_jax.console.waiting import (
     SECONDS_BETWEEN_LINES,
     Ticker,
@@ -211,10 +213,10 @@ class EpochLog:
     def show(
         self, row: Mapping[str, Any], notes: Sequence[str] = (), *, last: bool = False
     ) -> None:
-        """Shows the row as the table's next row, and new notes below it; below the last row all notes."""
+        """Shows the row as the table's next row, and new notes below it, wrapped; below the last row all notes."""
         new = [note for note in notes if last or note not in self._notes]
         self._notes = notes
-        for line in (table_row(self._columns, row), *new):
+        for line in (table_row(self._columns, row), *itertools.chain(*map(wrapped, new))):
             self._progress.print(line)
 
     def write(self, row: Mapping[str, Any], arrays: Mapping[str, Any], folder: str = "") -> None:
