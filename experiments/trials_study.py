@@ -22,8 +22,8 @@ Statistics. A cell's accuracy is its mean over the training seeds. The table has
 over cells. A search is compared with the random cells beside its own cells. The difference is told in points, with a
 standard error of both means, and in standard deviations of all random cells. No search is left out.
 
-Searches run in the order of their seeds, and any beginning of the results is balanced. A command that was stopped goes
-on where it stopped.
+A seed's searches are followed by the trainings of their cells, and any beginning of the results is balanced. A command
+that was stopped goes on where it stopped.
 """
 
 import argparse
@@ -70,6 +70,7 @@ SEEDS, TRAINING_SEEDS = tuple(range(5)), (0, 1, 2)
 RANDOM_CELLS = 2  # for each cell found
 TOLERANCE = 0.05  # as a fraction of the parameters
 NETWORK = {"network.cells": 3, "network.channels": 2}
+TRAININGS = "trainings.jsonl"
 SMOKE_SEEDS, SMOKE_NETWORK = (0,), {"train.epochs": 1, "train.warmup_epochs": 0}
 
 
@@ -195,35 +196,36 @@ def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> 
 
 
 def complete(options: argparse.Namespace) -> None:
-    """Runs the missing searches and trainings."""
-    searches = search_runs(options)
-    runs.complete([run for _, run in searches])
-    found = [
-        Cell(
-            name,
-            run.settings["seed"],
-            "found",
-            genotype.load(str(run.workdir / artifacts.GENOTYPE)),
-        )
-        for name, run in searches
-    ]
+    """Runs the missing searches and trainings, seed by seed."""
     trainings = {seed: make_training(options, seed) for seed in TRAINING_SEEDS}
     programs = make_programs(trainings[0])
-    file = options.out / "trainings.jsonl"
-    done = {_key(row) for row in records.read(file)}
-    for cell in cells_beside(found, trainings[0]):
-        for seed, training in trainings.items():
-            row = {
-                "search": cell.search,
-                "seed": cell.seed,
-                "name": cell.name,
-                "genotype": json.loads(cell.genotype.to_json()),
-                "training_seed": seed,
-            }
-            if _key(row) not in done:
-                accuracy = train(cell.genotype, training, programs, seed)
-                records.append(file, row | {"accuracy": accuracy})
-                print(f"{cell.search} {cell.seed}, {cell.name}, {seed}: {accuracy:.2%}", flush=True)
+    found: list[Cell] = []
+    for seed, searches in itertools.groupby(search_runs(options), lambda s: s[1].settings["seed"]):
+        for name, run in searches:
+            runs.complete([run])
+            cell = genotype.load(str(run.workdir / artifacts.GENOTYPE))
+            found.append(Cell(name, int(seed), "found", cell))
+        # The cells of earlier seeds keep their random cells, because they come first.
+        train_missing(cells_beside(found, trainings[0]), trainings, programs, options.out)
+
+
+def train_missing(
+    cells: Sequence[Cell], trainings: Mapping[int, Training], programs: Programs, out: Path
+) -> None:
+    """Trains the cells that have not been trained, with each training seed."""
+    done = {_key(row) for row in records.read(out / TRAININGS)}
+    for cell, (seed, training) in itertools.product(cells, trainings.items()):
+        row = {
+            "search": cell.search,
+            "seed": cell.seed,
+            "name": cell.name,
+            "genotype": json.loads(cell.genotype.to_json()),
+            "training_seed": seed,
+        }
+        if _key(row) not in done:
+            accuracy = train(cell.genotype, training, programs, seed)
+            records.append(out / TRAININGS, row | {"accuracy": accuracy})
+            print(f"{cell.search} {cell.seed}, {cell.name}, {seed}: {accuracy:.2%}", flush=True)
 
 
 def _key(row: Mapping[str, Any]) -> tuple:
@@ -306,7 +308,7 @@ def main(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.table_only:
         complete(options)
-    text = summary(records.read(options.out / "trainings.jsonl"), search_seconds(options))
+    text = summary(records.read(options.out / TRAININGS), search_seconds(options))
     (options.out / "table.md").write_text(text)
     print(text)
 

@@ -46,6 +46,12 @@ def test_random_cells_have_the_size_of_the_cell_found_and_serve_once():
     }
 
 
+def test_cells_found_earlier_keep_their_random_cells():
+    names = [(f"r{number}", size) for number, size in enumerate((101, 99, 100, 98, 103, 102))]
+    before = study.find_alike({"a": 100}, iter(names))
+    assert before["a"] == study.find_alike({"a": 100, "b": 101}, iter(names))["a"] == ("r0", "r1")
+
+
 @pytest.mark.whole
 def test_random_cells_are_as_large_as_the_networks_that_are_trained(options):
     found = study.Cell("gradient, nge", 0, "found", genotype.load("DARTS_V2"))
