@@ -184,7 +184,8 @@ def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> 
     arguments, source = training.arguments, training.source
     init_key, key = jax.random.split(jax.random.key(0))
     leg = Leg(as_arrays(cell), arguments, np.int32(seed))
-    state = State(np.int32(0), programs.init(init_key, leg), None, None)
+    no_search: Any = None  # the program does not read a search's state
+    state = State(np.int32(0), programs.init(init_key, leg), no_search, no_search)
     state, key, leg = parallel.replicated((state, key, leg))
     steps = int(arguments.steps_per_epoch)
     for epoch in range(training.total_steps // steps):
