@@ -59,12 +59,12 @@ from nge_jax.workdir import artifacts
 from paper import records, runs, tables
 from paper.runs import Run
 
-# The words of `configs/search_digits.py` by the names of the searches.
+# The searches by name: words of `configs/search_digits.py`, and keys.
 SEARCHES = {
-    "trained, evolution": "trained",
-    "trained, random": "random,trained",
-    "gradient, nge": "nge",
-    "gradient, alpha": "alpha",
+    "trained, evolution": ("trained", {}),
+    "trained, random": ("random,trained", {}),
+    "gradient, nge": ("gradient", {}),
+    "gradient, alpha": ("gradient", {"search.edge_model": "alpha"}),
 }
 SEEDS, TRAINING_SEEDS = tuple(range(5)), (0, 1, 2)
 RANDOM_CELLS = 2  # for each cell found
@@ -97,13 +97,13 @@ def search_runs(options: argparse.Namespace) -> list[tuple[str, Run]]:
         (
             name,
             Run(
-                options.out / f"{words.replace(',', '-')}-{seed}",
+                options.out / f"{name.replace(', ', '-')}-{seed}",
                 f"configs/search_digits.py:{words}{size}",
-                {"seed": seed},
+                {"seed": seed, **keys},
             ),
         )
         for seed in seeds(options)
-        for name, words in SEARCHES.items()
+        for name, (words, keys) in SEARCHES.items()
     ]
 
 

@@ -32,6 +32,15 @@ def test_searches_follow_seed_by_seed(options):
     names = [(run.settings["seed"], name) for name, run in study.search_runs(options)]
     assert names == [*itertools.product(study.SEEDS, study.SEARCHES)]
     assert len({run.workdir for _, run in study.search_runs(options)}) == len(names)
+    configs = {name: study.runs.configuration(run) for name, run in study.search_runs(options)}
+    assert [
+        (c.search.evaluator, c.search.strategy, c.search.edge_model) for c in configs.values()
+    ] == [
+        ("trained", "evolution", "nge"),
+        ("trained", "random", "nge"),
+        ("supernet", "gradient", "nge"),
+        ("supernet", "gradient", "alpha"),
+    ]
 
 
 def test_random_cells_have_the_size_of_the_cell_found_and_serve_once():
