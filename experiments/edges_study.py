@@ -51,13 +51,13 @@ from nge_jax.data.small import ArrayDataset
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.embedding.model import edge_model
 from nge_jax.embedding.movement import matched_part
-from nge_jax.errors import InputError
 from nge_jax.runtime import loop
 from nge_jax.search import checks, task
 from nge_jax.search import images as search_images
 from nge_jax.search.build import build
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import differ, load_config
+from nge_jax.settings.flags import refusals
 from nge_jax.space import nas_bench_201
 from nge_jax.space.cell import derive
 from nge_jax.space.nas_bench_201 import TESTS, AccuracyTable, BenchCell, cell_index
@@ -339,7 +339,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
+    with refusals():
         main(parser().parse_args())
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None

@@ -42,11 +42,11 @@ from ml_collections import ConfigDict
 from nge_jax import cost
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
-from nge_jax.errors import InputError
 from nge_jax.networks.any_cell import as_arrays
 from nge_jax.networks.weights_of_any_cell import edge_counter
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import differ, load_config
+from nge_jax.settings.flags import refusals
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import build as train_build
@@ -326,7 +326,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
+    with refusals():
         main(parser().parse_args())
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
