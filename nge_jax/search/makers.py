@@ -84,13 +84,18 @@ def make_relaxation(name: str, net: Net, arguments: ProgramArguments) -> Relaxat
     return relaxed
 
 
+def _make_adam(arguments: ProgramArguments, part_of: PartOf | None) -> optax.GradientTransformation:
+    """Makes the optimizer of a strategy's edge model."""
+    return _with_parts(optax.adam(arguments.embedding["learning_rate"]), part_of)
+
+
 def _make_reinforce(
     edge_model: EdgeModel,
     constants: dict[str, Any],
     part_of: PartOf | None,
     arguments: ProgramArguments,
 ) -> Strategy:
-    optimizer = _with_parts(optax.adam(arguments.embedding["learning_rate"]), part_of)
+    optimizer = _make_adam(arguments, part_of)
     settings = reinforce.Settings(batch_size=1, **constants)
     return reinforce.reinforce(edge_model, DARTS, optimizer, settings)
 
@@ -101,7 +106,7 @@ def _make_evolution(
     part_of: PartOf | None,
     arguments: ProgramArguments,
 ) -> Strategy:
-    optimizer = _with_parts(optax.adam(arguments.embedding["learning_rate"]), part_of)
+    optimizer = _make_adam(arguments, part_of)
     settings = evolution.Settings(rank_scale=arguments.embedding["rank_scale"], **constants)
     return evolution.evolution(edge_model, DARTS, optimizer, settings)
 
