@@ -168,7 +168,7 @@ def latest(history: Any, epoch: int) -> Any:
 def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[str]:
     """Yields a line for each cell type whose P has decayed to uniform, or whose edges are mostly skip connections.
 
-    A line says, too, where nearly all edges have one operation because they move together.
+    A line also tells of edges that move together, if nearly all of them have one operation.
 
     Skip connections are counted when P decides them in two epochs in a row. While P is close to uniform they come and
     go.

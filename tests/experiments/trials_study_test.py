@@ -83,7 +83,7 @@ def test_the_table_compares_means_over_training_seeds():
     ]
     lines = study.summary(rows, {search: [10.0, 20.0]}).splitlines()
     line = next(line for line in lines if line.startswith(f"| {search} |"))
-    # Both kinds have cells of 0, 1 and 2 points above the level, plus the 3 points that seeds add on average.
+    # The cells lie 0, 1 and 2 points above their level. The training seeds add 3 points on average.
     assert "| 3 | 15 ± 7 | 94.00 ± 1.00 | 91.00 ± 1.00 |" in line
     assert "+3.00 ± 0.82 points, +3.00 sd of random cells" in line
     assert lines[-1].startswith("| random cells, all | 3 |")
