@@ -72,7 +72,30 @@ class ArrayDataset(NamedTuple):
     inventory: Inventory | None = None
 
 
-def load(name: str, data_dir: str = "", *, test: bool = False) -> ArrayDataset:
+def check_size(name: str, size: int) -> None:
+    """Refuses a side that the images do not have, whole or halved; 0 stands for whole images.
+
+    Args:
+      name: "cifar10", "cifar100" or "digits".
+      size: pixels of a side.
+
+    Raises:
+      ArgumentError: names what was found and what was expected.
+    """
+    whole = SHAPES[name][0]
+    sizes = (0, whole // 2, whole) if name != "digits" else (0,)
+    if size not in sizes:
+        expected = " or ".join(map(str, sizes))
+        raise ArgumentError("image_size", f"found {size}, expected {expected} for {name}")
+
+
+def shape_at(name: str, size: int) -> tuple[int, int, int]:
+    """Returns the shape [H, W, C] of an image that is read with this side; 0 stands for whole images."""
+    height, width, channels = SHAPES[name]
+    return size or height, size or width, channels
+
+
+def load(name: str, data_dir: str = "", *, test: bool = False, image_size: int = 0) -> ArrayDataset:
     """Loads the training split, and the test split only if `test`, in the order of the data set's files.
 
     Args:
@@ -80,9 +103,11 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> ArrayDataset:
       data_dir: tfds folder of the CIFARs; "" means TFDS's own default. CIFAR is downloaded there when absent. The
         digits lie in no folder.
       test: also read the test split (for the final evaluation of a trained network, nothing else).
+      image_size: pixels of a side, see `check_size`.
 
     Raises:
-      ArgumentError: unknown name, or the data is neither there nor downloadable, or is damaged; or a folder of digits.
+      ArgumentError: unknown name or size; or the data is neither there nor downloadable, or is damaged; or a folder of
+        digits.
     """
     if name not in NUM_CLASSES:
         raise ArgumentError(
@@ -94,6 +119,7 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> ArrayDataset:
             f"found {data_dir}, expected none: the digits come with scikit-learn; "
             f"{prepare.for_own_images(data_dir)}",
         )
+    check_size(name, image_size)
     mean, std = (DIGITS_MEAN, DIGITS_STD) if name == "digits" else (MEAN, STD)
     if name == "digits":
         train, held_out = read_digits()
@@ -105,6 +131,11 @@ def load(name: str, data_dir: str = "", *, test: bool = False) -> ArrayDataset:
         labels = tuple(builder.info.features["label"].names)
     if not test:
         held_out = None, None
+    if image_size not in (0, SHAPES[name][0]):
+        train, held_out = (
+            (images if images is None else halve(images), labels_of)
+            for images, labels_of in (train, held_out)
+        )
     return ArrayDataset(
         train_images=train[0],
         train_labels=train[1],

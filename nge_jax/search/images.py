@@ -12,7 +12,7 @@ from nge_jax.data.photographs import batches as imagenet
 from nge_jax.data.photographs import folder
 from nge_jax.data.spec import LARGE, SMALL, DatasetSpec
 from nge_jax.data.user_images import UserImages
-from nge_jax.errors import ArgumentError, InputError, arguments_as
+from nge_jax.errors import ArgumentError, arguments_as
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search.plan import Images
 from nge_jax.search.steps.gradient import Preprocessing
@@ -22,7 +22,7 @@ DATA_KEYS = {
     name: f"config.data.{key}"
     for name, key in (
         ("name", "name"), ("data_dir", "dir"), ("test_fraction", "test_fraction"), ("mean", "mean"),
-        ("std", "std"), ("images", "name"), ("channels", "channels"),
+        ("std", "std"), ("images", "name"), ("channels", "channels"), ("image_size", "image_size"),
     )
 }  # fmt: skip
 
@@ -64,9 +64,7 @@ def describe(
     """
     name = config.data.name
     if not has_user_images(config):
-        height, width, channels = small.SHAPES[name]
-        size = config.data.image_size
-        return (size or height, size or width, channels), small.NUM_CLASSES[name]
+        return small.shape_at(name, config.data.image_size), small.NUM_CLASSES[name]
     size = config.data.image_size
     if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
         opened = opened or open_user_images(config)
@@ -108,13 +106,8 @@ def check_size(name: str, size: int) -> None:
       InputError: the size is none of the data set's.
     """
     if name in small.SHAPES:
-        whole = small.SHAPES[name][0]
-        sizes = (0, whole // 2, whole) if name != "digits" else (0,)
-        if size not in sizes:
-            expected = " or ".join(map(str, sizes))
-            raise InputError(
-                f"config.data.image_size: found {size}, expected {expected} for {name}"
-            )
+        with arguments_as(**DATA_KEYS):
+            small.check_size(name, size)
 
 
 def load_data(config: ConfigDict, images: UserImages | None = None) -> small.ArrayDataset:
@@ -139,10 +132,7 @@ def load_data(config: ConfigDict, images: UserImages | None = None) -> small.Arr
                 budget_gb=config.data.device_budget_gb,
             )
     with arguments_as(**DATA_KEYS):
-        data = small.load(config.data.name, config.data.dir)
-    if config.data.image_size not in (0, data.train_images.shape[1]):
-        return data._replace(train_images=small.halve(data.train_images))
-    return data
+        return small.load(config.data.name, config.data.dir, image_size=config.data.image_size)
 
 
 def plan_images(config: ConfigDict, data: small.ArrayDataset) -> Images:

@@ -56,6 +56,9 @@ KEYS = (
          "train": "Pixels of a side of the crops, or of resized images."},
         tasks=IMAGES, kinds={"search": SMALL_AND_USER, "train": LARGE_AND_USER},
         by_data="the images' own size up to 64, else 128", since={"search": "0.2", "train": "0.1"}),
+    Key("data.image_size", 0, (0, 16, 32), "",
+        "Pixels of a side. 16 halves CIFAR's images (each pixel is the mean of 2x2 pixels, rounded); 0 leaves them as "
+        "they are.", tasks=("train",), kinds=(SMALL,), since="0.2"),
     Key("data.channels", 0, (1, 3), "",
         {"search": "Channels as which the images are read: 1 for gray, or 3.",
          "train": "Channels as which the images are read: 1 for gray, or 3. ImageNet's first layers take 3."},

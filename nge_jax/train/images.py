@@ -88,6 +88,7 @@ def read_settings(config: ConfigDict) -> ImageSettings:
         return settings._replace(
             alternate_flip=config.data.alternate_flip,
             pad=config.data.pad,
+            image_size=config.data.image_size,
         )
     settings = settings._replace(
         image_size=config.data.image_size,
@@ -163,7 +164,7 @@ def open_source(
     }
     if name in small.NUM_CLASSES:
         with arguments_as(**DATA_KEYS):
-            data = small.load(name, folder, test=True)
+            data = small.load(name, folder, test=True, image_size=settings.image_size)
         _check_validation(settings, len(data.train_images))
         source = resident(data, data.labels, numbered=settings.alternate_flip, **options)
     elif settings.is_user_data and (
@@ -205,7 +206,9 @@ def describe(
     """
     name, size = settings.name, settings.image_size
     if name in small.SHAPES:
-        return SMALL, small.SHAPES[name], small.NUM_CLASSES[name]
+        with arguments_as(**DATA_KEYS):
+            small.check_size(name, size)
+        return SMALL, small.shape_at(name, size), small.NUM_CLASSES[name]
     if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
         spec = open_source(settings, opened=opened).spec
         return spec.kind, spec.shape, len(spec.labels)

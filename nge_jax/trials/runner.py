@@ -21,6 +21,7 @@ from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
+from nge_jax.settings import keys
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import COUNT
@@ -47,6 +48,7 @@ def _begin(plan: Trials, path: Path, goes_on: bool) -> None:
     if not goes_on:
         return
     before = flatten(artifacts.read_json(path / artifacts.RECIPE))
+    before = keys.younger(before) | before
     now = flatten(plan.rating.recipe)
     changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
     if changed:

@@ -147,3 +147,21 @@ def test_halved_images_have_the_means_of_squares():
         square = images[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
         np.testing.assert_array_equal(halved[:, row, column], np.floor(square.mean((1, 2)) + 0.5))
     np.testing.assert_array_equal(small.halve(np.full((1, 2, 2, 1), 255, np.uint8)), 255)
+
+
+def test_both_splits_are_halved(site, tmp_path):
+    whole, halved = (
+        small.load("cifar10", str(tmp_path), test=True, image_size=size) for size in (32, 16)
+    )
+    for before, after in (
+        (whole.train_images, halved.train_images),
+        (whole.test_images, halved.test_images),
+    ):
+        np.testing.assert_array_equal(after, small.halve(before))
+    assert halved.train_images.shape[1:] == small.shape_at("cifar10", 16) == (16, 16, 3)
+
+
+@pytest.mark.parametrize("name, size", [("cifar10", 24), ("cifar100", 64), ("digits", 8)])
+def test_a_size_that_the_images_do_not_have_is_refused(name, size):
+    with pytest.raises(InputError, match=rf"^image_size: found {size}, expected 0.* for {name}"):
+        small.load(name, image_size=size)

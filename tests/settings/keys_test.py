@@ -220,6 +220,7 @@ def test_every_wrong_value_of_every_key_is_one_line():
         ("train_cifar10", "weights.clip_norm=0", "config.weights.clip_norm: found 0.0, expected more than 0"),
         ("train_cifar10", "data.cutout=-3", "config.data.cutout: found -3, expected 0 or more"),
         ("train_cifar10", "train.decay=line", "config.train.decay: found 'line', expected one of cosine, linear"),
+        ("train_cifar10", "data.image_size=24", "found 24, expected one of 0, 16, 32"),
         ("train_imagenet", "data.image_size=100", "found 100, expected a multiple of 32, "),
         ("train_imagenet", "data.jitter=(0.4,)", "found (0.4,), expected 4 numbers, each 0 or more"),
         ("train_imagenet", "data.jitter=(0.4,0.4,0.4,0.6)", "found 0.6 as the strength of hue"),
