@@ -296,11 +296,10 @@ def search_seconds(options: argparse.Namespace) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {}
     for name, run in search_runs(options):
         if runs.is_finished(run):
-            keys = ("started_monotonic", "ended_monotonic")
-            record = artifacts.read_json(run.workdir / artifacts.ENVIRONMENT, keys)
-            if not record.get("resumed"):
-                begin, end = (record[key] for key in keys)
-                seconds.setdefault(name, []).append(end - begin)
+            record = artifacts.read_json(run.workdir / artifacts.ENVIRONMENT, ("started_monotonic",))
+            if "resumed" not in record:
+                time = record["ended_monotonic"] - record["started_monotonic"]
+                seconds.setdefault(name, []).append(time)
     return seconds
 
 
