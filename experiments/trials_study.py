@@ -296,7 +296,9 @@ def search_seconds(options: argparse.Namespace) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {}
     for name, run in search_runs(options):
         if runs.is_finished(run):
-            record = artifacts.read_json(run.workdir / artifacts.ENVIRONMENT, ("started_monotonic",))
+            record = artifacts.read_json(
+                run.workdir / artifacts.ENVIRONMENT, ("started_monotonic",)
+            )
             if not record.get("resumed"):
                 time = record["ended_monotonic"] - record["started_monotonic"]
                 seconds.setdefault(name, []).append(time)

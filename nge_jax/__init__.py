@@ -3,7 +3,7 @@
     import nge_jax as nge
 
     genotype = nge.load_genotype("DARTS_V2")
-    result = nge.search.run(nge.load_config("search_digits", "smoke"), "runs/digits")
+    result = nge.search.run(nge.load_config("search_digits", "gradient,smoke"), "runs/digits")
 
 `nge.search`, `nge.train` and `nge.segment` each have `run(config, workdir)`, which returns a result, and
 `summary(config)`; `help(nge.search)` shows both. Every name below is imported when it is first used: `import nge_jax`

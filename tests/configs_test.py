@@ -139,9 +139,11 @@ def test_words_may_stand_in_any_order_and_each_means_the_same(strategy):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_variant_is_a_table_of_differences(path):
     module = load(path)
-    base = configs.flatten(module.get_config().to_dict())
+    ways = [word for table in getattr(module, "WAYS", ()) for word in table]
     for table in module.VARIANTS:
         for word, differences in table.items():
+            # A word that says how to search replaces the way that the config takes without such a word.
+            base = configs.flatten(module.get_config("gradient" * (word in ways)).to_dict())
             variant = configs.flatten(module.get_config(word).to_dict())
             fitted = {}
             if word == "gumbel" and variant["search.edge_model"] != "alpha":
@@ -354,7 +356,7 @@ def test_a_summary_needs_no_prepared_set(name, tmp_path):
 
 @pytest.mark.parametrize("key, value", [("strategy", "nosuch"), ("space", "nosuch"), ("order", 2)])
 def test_a_summary_refuses_what_the_search_would(key, value):
-    config = load_config("search_digits")
+    config = load_config("search_digits", "gradient")
     config.search[key] = value
     with pytest.raises(InputError, match=rf"^config\.search\.{key}: found {value!r}, expected"):
         nge_jax.search.summary(config)

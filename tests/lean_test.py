@@ -115,7 +115,7 @@ def test_no_run_on_other_data_imports_tensorflow(run_blocked):
     tiny = "network.cells=2 network.width=4 network.rates=(1,) data.crop=33 data.test_size=49"
     steps = "train.steps=1 train.batch_size=2 run.eval_batch_size=3"
     run_blocked([
-        "search search_digits:smoke --workdir s network.cells=1 search.images_per_epoch=16 search.epochs=1",
+        "search search_digits:gradient,smoke --workdir s network.cells=1 search.images_per_epoch=16 search.epochs=1",
         f"train train_folder:smoke --data photos --workdir p {TINY_TRAINING} {large}",
         "eval p",
         "predict p photos --output photos.csv",

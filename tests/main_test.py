@@ -28,7 +28,8 @@ def run(monkeypatch, tmp_path):
     calls = []
     search = types.ModuleType("nge_jax.search.runner")
     search.run = lambda config, path, overwrite: calls.append((config, path, overwrite))
-    monkeypatch.setitem(sys.modules, "nge_jax.search.runner", search)
+    for name in ("nge_jax.search.runner", "nge_jax.trials.runner"):
+        monkeypatch.setitem(sys.modules, name, search)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     cache = jax.config.jax_compilation_cache_dir
@@ -102,7 +103,7 @@ def test_without_a_cache_folder_it_says_so_and_goes_on(run, tmp_path, monkeypatc
 
 
 def test_a_workdir_of_another_config_is_refused_before_data_are_read(tmp_path):
-    config = load_config("search_digits")
+    config = load_config("search_digits", "gradient")
     workdir.prepare(tmp_path / "w", to_values(config), overwrite=False)
     (tmp_path / "w" / "metrics.jsonl").write_text("{}")
     config.seed = 1

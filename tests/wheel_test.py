@@ -88,8 +88,8 @@ def test_the_installed_package_is_the_wheel(nge):
 
 def test_a_search_by_name_from_any_folder_and_the_command_that_it_ends_with(nge):
     tiny = ("network.cells=1", "search.images_per_epoch=24")  # the fastest to compile
-    printed = nge("search", "search_digits:smoke", *tiny)
-    workdir = nge.folder / "runs" / "search_digits-smoke"
+    printed = nge("search", "search_digits:gradient,smoke", *tiny)
+    workdir = nge.folder / "runs" / "search_digits-gradient-smoke"
     assert (workdir / "report.html").is_file()
     (command,) = re.findall("to train this cell: nge (.+)", printed)
     summary = nge(*shlex.split(command), "--summary")

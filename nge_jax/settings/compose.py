@@ -77,6 +77,19 @@ def words_for(name: str) -> dict[str, Differences]:
     return {word: {name: word} for word in key.choices}
 
 
+def with_default(words: str, default: str, tables: Variants) -> str:
+    """Adds a word that says how to search, where no word of these tables does.
+
+    Args:
+      words: see `find_differences`.
+      default: the word, of a table.
+      tables: the tables whose words say how to search.
+    """
+    given = words.split(",") if words else []
+    says = any(word in table for word in given for table in tables)
+    return words if says else ",".join([default, *given])
+
+
 def find_differences(words: str, variants: Variants, file: str) -> Differences:
     """Returns the keys that the variants in `words` change; later tables prevail.
 

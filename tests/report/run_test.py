@@ -145,8 +145,8 @@ def test_a_page_carries_the_runs_files(tmp_path):
         ("search", "search_digits:evolution,smoke", ["seed=3", "weights.learning_rate=0.5"]),
         ("train", "train_imagenet:imagenette", ["data.jitter=(0.1,0.2,0.3,0.0)", "data.dir=a b"]),
         ("segment", "segment_voc", ["run.pictures=3"]),
-        ("search", "search_digits", ["search.seeds=4,5", "search.edge_models=nge,alpha"]),
-        ("search", "search_digits", ["search.edge_models=alpha"]),
+        ("search", "search_digits:gradient", ["search.seeds=4,5", "search.edge_models=nge,alpha"]),
+        ("search", "search_digits:gradient", ["search.edge_models=alpha"]),
     ],
 )
 def test_the_command_makes_the_settings_again(tmp_path, task, given, settings):

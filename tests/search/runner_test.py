@@ -34,7 +34,7 @@ OPTIMIZER = optim.Optimizer(
 TINY = [
     "-m",
     "nge_jax.main",
-    "--config=configs/search_digits.py:smoke",
+    "--config=configs/search_digits.py:gradient,smoke",
     "--config.network.cells=1",
     "--config.search.images_per_epoch=24",
     "--config.run.steps_per_dispatch=1",

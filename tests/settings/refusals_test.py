@@ -10,7 +10,7 @@ from nge_jax.settings.configs import load_config
 
 # (config, variant, {key: value}, what the refusal says)
 REFUSALS = [
-    *(("search_digits", "smoke", *row) for row in (
+    *(("search_digits", "gradient,smoke", *row) for row in (
         ({"search.alternation": "never"}, "config.search.alternation: found 'never'"),
         ({"search.edge_model": "gcn"}, "config.search.edge_model: found 'gcn', expected one of nge"),
         ({"search.space": "resnet"}, "config.search.space: found 'resnet', expected one of darts, nas"),
@@ -91,6 +91,6 @@ def test_a_bad_value_is_refused_in_one_line_before_anything_is_written(
 def test_order_two_is_taken_where_there_is_a_batch_of_each_half():
     from nge_jax.search.checks import check
 
-    config = load_config("search_digits", "smoke")
+    config = load_config("search_digits", "gradient,smoke")
     config.search.order, config.search.alternation = 2, "batch"
     check(config)
