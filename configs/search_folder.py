@@ -4,10 +4,12 @@
   nge search search_folder --data photos          DIR/CLASS/*, or DIR/train/CLASS/* with DIR/val or DIR/test
   nge search search_folder --data images.npz      `images` uint8 [N, H, W, C], `labels` [N]
   nge search search_folder data.name=oxford_flowers102
+  nge search search_folder:trained --data photos  rates each cell by a training
   nge search search_folder:smoke --data photos    does it run?
 
 Words after the colon are those of `search_cifar.py` except for the sizes: `smoke` takes a minute on two CPU cores;
-`large` is the size of the paper's search, for a GPU.
+`large` is the size of the paper's search, for a GPU. `:random,trained` trains random cells; `trained.minutes=10` bounds
+a search by trainings.
 
 The data choose where a value is 0 or "auto" here, and the run says what they chose. Images are resized once. The other
 settings are those of `search_cifar.py`. The supernet is small enough for a CPU: some hundred images of 64x64 take about
@@ -30,10 +32,17 @@ SETTINGS = CIFAR.SETTINGS | {
     "search.batch_size": 0,
     "search.train_config": "configs/train_folder.py",
 }
+# Each cell is trained by itself, in a network so small that cells differ.
+TRAINED = {
+    "search.evaluator": "trained", "search.strategy": "evolution", "network.channels": 4, "network.cells": 3,
+    "evolution.population": 9, "evolution.tournament": 5, "trained.cells": 0, "trained.rungs": (),
+    "run.steps_per_dispatch": 100,
+}  # fmt: skip
+SHORT = {"trained.cells": 3, "trained.rungs": (1, 2), "trained.seeds": 1}
 LARGE = {"network.channels": 16, "network.cells": 8}
-SMOKE = CIFAR.SMOKE | {"data.image_size": 16, "search.batch_size": 2, "final.batches": 1}
+SMOKE = CIFAR.SMOKE | SHORT | {"data.image_size": 16, "search.batch_size": 2, "final.batches": 1}
 del SMOKE["search.images_per_epoch"]
-VARIANTS = (*CIFAR.WAYS, {"large": LARGE, "smoke": SMOKE})
+VARIANTS = ({"trained": TRAINED}, *CIFAR.WAYS, {"large": LARGE, "smoke": SMOKE})
 
 
 def get_config(words: str = "") -> ConfigDict:

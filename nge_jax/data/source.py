@@ -88,6 +88,7 @@ def resident(
     kind: str = SMALL,
     stream: int = 0,
     numbered: bool = False,
+    halves: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Source:
     """Puts all training images on every device; a step's batch is a row of indices into them.
 
@@ -100,8 +101,9 @@ def resident(
       kind: of the network, SMALL or LARGE.
       stream: 0, or the most images a dispatch gets, if a device cannot hold all: only the images of its steps.
       numbered: whether a batch has the number of each image behind its labels; not where they stream.
+      halves: the training images to train on, and the training images held out; None: `validation` decides.
     """
-    train, held_out = _hold_out(len(data.train_images), validation, seed)
+    train, held_out = halves or _hold_out(len(data.train_images), validation, seed)
     held_out_sets = _held_out_sets(data, held_out)
 
     @functools.cache
@@ -120,12 +122,11 @@ def resident(
         return ((batches, first, last) for first, last in spans)
 
     def evaluation_batches(split, batch_size):
-        split_images, split_labels = held_out_sets[split]
-        return masked_batches(split_images, split_labels, batch_size)
+        return masked_batches(*held_out_sets[split], batch_size)
 
     return Source(
         spec=DatasetSpec(kind, data.train_images.shape[1:], data.mean, data.std, labels),
-        examples={"train": len(train)} | {name: len(y) for name, (_, y) in held_out_sets.items()},
+        examples={"train": len(train)} | {name: len(r) for name, (*_, r) in held_out_sets.items()},
         axes=parallel.BATCHES_AXES,
         batch_at=parallel.numbered_batch_at if numbered else parallel.batch_at,
         epoch=epoch,
@@ -138,11 +139,18 @@ def resident(
 
 
 def _held_out_sets(data: small.ArrayDataset, held_out: np.ndarray) -> dict[str, Any]:
-    """Returns the images and labels to validate and to test on; `held_out` are indices of training images."""
-    validated = data.validation_images, data.validation_labels
-    if data.validation_images is None:
-        validated = data.train_images[held_out], data.train_labels[held_out]
-    return {"validation": validated, "test": (data.test_images, data.test_labels)}
+    """Returns images, labels and the rows of them to validate and to test on.
+
+    `held_out` are rows of the training images. These images may be a file, of which a batch is read at a time.
+    """
+    validated = data.train_images, data.train_labels, held_out
+    if data.validation_images is not None:
+        validated = _whole(data.validation_images, data.validation_labels)
+    return {"validation": validated, "test": _whole(data.test_images, data.test_labels)}
+
+
+def _whole(images, labels):
+    return images, labels, np.arange(len(labels))
 
 
 def streamed(
@@ -266,12 +274,15 @@ def _hold_out(count, validation, seed):
 
 
 def masked_batches(
-    images: np.ndarray, labels: np.ndarray, batch_size: int
+    images: np.ndarray, labels: np.ndarray, rows: np.ndarray, batch_size: int
 ) -> Iterator[MaskedBatch]:
-    """Yields this process's part of batches of all examples; `batch_size` is of all processes. The last is padded."""
+    """Yields this process's part of batches of the examples at `rows`; the last batch is padded.
+
+    `batch_size` is of all processes.
+    """
     part = batch_size // jax.process_count()
-    for start in range(0, len(images), batch_size):
+    for start in range(0, len(rows), batch_size):
         index = np.arange(start, start + batch_size)[jax.process_index() * part :][:part]
-        mask = index < len(images)
-        index = np.where(mask, index, 0)
+        mask = index < len(rows)
+        index = rows[np.where(mask, index, 0)]
         yield images[index], labels[index], mask

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -82,9 +83,10 @@ def resolve(
     return choose.resolve(config, path, open_user_images, _choose, only_sizes=only_sizes)
 
 
-def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
-    """Chooses, where the config leaves them open: the images' size and channels, the batch size, the epochs."""
-    chosen, size, epochs = {}, config.search.batch_size, config.search.epochs
+def _choose(config: ConfigDict, images: UserImages) -> dict[str, Any]:
+    """Chooses what the config leaves open: the images' size and channels, the batch size, the lengths."""
+    chosen: dict[str, Any] = {}
+    size, epochs = config.search.batch_size, config.search.epochs
     if not config.data.image_size:
         chosen["data.image_size"] = user_images.image_size(images.side)
     if not config.data.channels:
@@ -96,6 +98,29 @@ def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
     if not epochs:
         steps = (config.search.images_per_epoch or half) // size
         chosen["search.epochs"] = user_images.epochs(steps, 1000, 10, 50)
+    if "trained" in config:
+        half = config.search.images_per_epoch or max(1, first)
+        chosen |= _choose_trainings(half, tuple(config.trained.rungs), config.trained.cells)
+    return chosen
+
+
+def _choose_trainings(images: int, rungs: tuple[int, ...], cells: int) -> dict[str, Any]:
+    """Chooses, where they are left open, the rungs and the number of cells.
+
+    A cell that is trained on few images has few updates in an epoch, and needs more epochs to differ from others.
+
+    Args:
+      images: how many images train a cell in an epoch.
+      rungs: the epochs at which a cell is rated; none are to be chosen.
+      cells: the number of cells; 0 is to be chosen.
+    """
+    chosen: dict[str, Any] = {}
+    steps = images // user_images.batch_size(images)
+    if not rungs:
+        unit = user_images.epochs(steps, 32, 1, 8)
+        chosen["trained.rungs"] = rungs = (unit, 3 * unit, 9 * unit)
+    if not cells:
+        chosen["trained.cells"] = user_images.epochs(rungs[0] * steps, 1800, 9, 27)
     return chosen
 
 

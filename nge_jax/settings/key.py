@@ -108,7 +108,8 @@ class Key(NamedTuple):
       tasks: the tasks that have the key.
       kinds: the kinds of data that have the key; none stands for all.
       spaces: the search spaces that have the key; none stands for all.
-      by_data: the choice of a user's images where the value is 0; "" where they choose nothing.
+      by_data: the choice of a user's images where the value is 0, or () for several numbers; "" where they choose
+        nothing.
       since: the first version that has the key.
       before: the value that a run of an older version stands for; None stands for the default.
       changes_result: whether a run ends otherwise by another value. Else a run may go on with another value.
@@ -171,10 +172,13 @@ class Key(NamedTuple):
         key = self._replace(**fields)
         if not key.by_data or kind != USER:
             return key
-        allowed = (0, *key.choices)
+        allowed, is_open = (0, *key.choices), "0"
         if isinstance(key.allowed, Limits):
-            allowed = Limits(key.allowed.kind, 0, key.allowed.most)
-        return key._replace(allowed=allowed, about=f"{key.about} 0: {key.by_data}.")
+            limits = key.allowed
+            allowed = Limits(limits.kind, 0, limits.most)
+            if limits.length is not None:
+                allowed, is_open = limits._replace(length=(0, limits.length[1])), "()"
+        return key._replace(allowed=allowed, about=f"{key.about} {is_open}: {key.by_data}.")
 
     def has_type(self, value: Any) -> bool:
         """Whether the code takes a value's type for the type of the key."""

@@ -100,7 +100,7 @@ def kind_of_data(values: Values) -> str:
 
 
 def left_open(values: Values) -> list[str]:
-    """Lists the keys that a config leaves to a user's own images: as 0."""
+    """Lists the keys that a config leaves to a user's own images: as 0, or as ()."""
     if kind_of_data(values) != USER:
         return []
     return [name for name, key in keys_of(values).items() if key.by_data and not values[name]]

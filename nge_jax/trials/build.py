@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from nge_jax.data import user_images
@@ -58,13 +57,14 @@ def _make_rating(search: Search, halving: Halving) -> Rating:
     recipes = [make_recipe(search.settings, images, rung) for rung in halving.rungs]
     last = recipes[-1]
     source = resident(
-        _divided(search.images.data, search.halves),
+        _without_test(search.images.data),
         search.images.data.labels,
         kind=SMALL if search.images.spec is None else search.images.spec.kind,
         seed=search.seed,
         validation=0,
         batch_size=last.train.batch_size,
         numbered=training_images.read_settings(last).alternate_flip,
+        halves=(search.halves[WEIGHTS], search.halves[EMBEDDING]),
     )
     training = train_build.build(last, source, genotype.random_genotype(0))
     steps = int(training.arguments.steps_per_epoch)
@@ -74,15 +74,11 @@ def _make_rating(search: Search, halving: Halving) -> Rating:
     return Rating(training, arguments, configs.to_values(last))
 
 
-def _divided(data: ArrayDataset, halves: dict[str, np.ndarray]) -> ArrayDataset:
-    """Makes the images of a cell's training: one half trains, and the other half validates."""
-    train, validation = halves[WEIGHTS], halves[EMBEDDING]
+def _without_test(data: ArrayDataset) -> ArrayDataset:
+    """Leaves out the test's images, because a search does not see them, and images that validate elsewhere."""
     return data._replace(
-        train_images=data.train_images[train],
-        train_labels=data.train_labels[train],
-        validation_images=data.train_images[validation],
-        validation_labels=data.train_labels[validation],
-        # A search does not see the test's images.
+        validation_images=None,
+        validation_labels=None,
         test_images=data.train_images[:0],
         test_labels=data.train_labels[:0],
     )

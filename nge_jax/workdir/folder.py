@@ -134,8 +134,10 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
         )
 
 
-def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
-    """Returns the values above 0 of `keys` with which the run in a workdir began; empty without a run.
+def begun_with(path: Path, keys: Collection[str]) -> dict[str, Any]:
+    """Returns the numbers of `keys` with which the run in a workdir began; empty without a run.
+
+    A number above 0 or several such numbers are returned. Other values are left out.
 
     Raises:
       InputError: see `check_place`; or the run's config cannot be read.
@@ -143,7 +145,13 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, int]:
     check_place(path)
     recorded = _read_recorded(path) or {}
     recorded = younger_values(recorded, path) | recorded
-    return {key: recorded[key] for key in keys if is_count(recorded.get(key)) and recorded[key] > 0}
+    begun = {}
+    for key in keys:
+        value = recorded.get(key)
+        numbers = value if isinstance(value, list) else [value]
+        if numbers and all(is_count(number) and number > 0 for number in numbers):
+            begun[key] = tuple(numbers) if isinstance(value, list) else value
+    return begun
 
 
 def expand(path: str | Path) -> Path:
