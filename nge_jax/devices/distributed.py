@@ -84,6 +84,11 @@ def wait_for_all(where: str) -> None:
     multihost_utils.sync_global_devices(where)
 
 
+def of_first(value: np.ndarray) -> np.ndarray:
+    """Returns the first process's value, where processes measure different ones."""
+    return np.asarray(multihost_utils.broadcast_one_to_all(value))
+
+
 def _environment_names_others() -> bool:
     """Tells whether the environment announces more processes than this one."""
     slurm = all(os.environ.get(name) for name in SLURM) and _count("SLURM_NTASKS") > 1

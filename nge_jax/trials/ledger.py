@@ -159,10 +159,34 @@ def _open_jobs(ledger: Ledger, halving: Halving) -> Iterator[Job]:
             yield Job(trial, last, seed)
 
 
+def needed(ledger: Ledger, halving: Halving) -> set[tuple[int, int]]:
+    """Returns the trainings, as (trial, rung), with which the rest of the search may go on, or may end.
+
+    A cell's place among the cells of a rung only gets worse as more of them are rated. A training is of no use any more
+    when the cell's place does not reach the next rung, or when the cell has reached that rung.
+    """
+    count = int(ledger.count) if ledger.is_full else halving.cells
+    left = {(trial, len(halving.rungs) - 1) for trial in _best_of_all(ledger, halving, count)}
+    for rung in range(len(halving.rungs) - 1):
+        for trial in best(ledger.ratings[:, rung], halving.count_on(count, rung + 1)):
+            if np.isnan(ledger.ratings[trial, rung + 1]):
+                left.add((trial, rung))
+    return left
+
+
+def count_needed(halving: Halving) -> int:
+    """Counts the most trainings that are needed at once."""
+    return max(halving.count_on(halving.cells, rung + 1) for rung in range(len(halving.rungs)))
+
+
 def finalists(ledger: Ledger, halving: Halving) -> list[int]:
     """Lists the trials that are trained again, the best first."""
-    number = halving.count_on(int(ledger.count), len(halving.rungs))
-    return best(ledger.ratings[:, -1], number)
+    return _best_of_all(ledger, halving, int(ledger.count))
+
+
+def _best_of_all(ledger: Ledger, halving: Halving, count: int) -> list[int]:
+    """Lists the best trials of the last rung, as many as are trained again if there are `count` cells."""
+    return best(ledger.ratings[:, -1], halving.count_on(count, len(halving.rungs)))
 
 
 def best(ratings: np.ndarray, number: int) -> list[int]:

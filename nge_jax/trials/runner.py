@@ -8,6 +8,7 @@ import functools
 import json
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from nge_jax.console import banner
@@ -27,6 +28,8 @@ from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import COUNT
 from nge_jax.space import genotype
 from nge_jax.train.model import make_network
+from nge_jax.trials import ledger as trial_ledger
+from nge_jax.trials import state as trial_state
 from nge_jax.trials import task as trials_task
 from nge_jax.trials.build import build, make_recipe
 from nge_jax.trials.plan import Trials
@@ -79,6 +82,15 @@ def _describe(plan: Trials) -> list[str]:
         f"{plan.search.train_config}",
         f"run: at most {halving.cells} cells for {rungs} epochs{minutes}, {epochs:,} epochs in all of "
         f"{plan.rating.steps_per_epoch:,} steps of {training.batch_size:,} images, seed {plan.search.seed}",
+    ]
+
+
+def _describe_state(plan: Trials, state: State) -> list[str]:
+    """Returns the line that names the disk space of the trainings that may go on."""
+    megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.trial)) / 1e6
+    count = trial_ledger.count_needed(plan.halving)
+    return [
+        f"kept trainings: about {count} of {megabytes:.1f} MB at a time, in {trial_state.FOLDER}/ of the workdir"
     ]
 
 
@@ -138,7 +150,7 @@ KIND = search_runner.KIND._replace(
     describe=_describe,
     parts="the network",
     make_task=trials_task.make_task,
-    describe_state=lambda plan, state: (),
+    describe_state=_describe_state,
     conclude=_conclude,
     report=report,
     tell=_tell,

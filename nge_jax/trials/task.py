@@ -51,6 +51,7 @@ class Trainer:
 
     def __init__(self, plan: Trials, workdir: Path):
         self.plan, self._workdir = plan, workdir
+        self._collector = trial_state.Collector(workdir)
         self.programs: Programs = make_programs(plan.rating.training)
         self._keys = plan.keys()
         strategy = plan.strategy
@@ -124,7 +125,9 @@ class Trainer:
         """
         state = jax.device_get(state)
         now = time.monotonic()
-        seconds = np.float32(now - self._began) if self.plan.minutes else np.float32(0)
+        seconds = np.zeros((), np.float32)
+        if self.plan.minutes:  # all processes take the same decisions
+            seconds = distributed.of_first(np.float32(now - self._began))
         self._began = now
         ledger = state.ledger._replace(
             units=state.ledger.units + 1, seconds=state.ledger.seconds + seconds
@@ -140,12 +143,15 @@ class Trainer:
         trial, searcher = state.trial, state.searcher
         if ended:
             trial, searcher, ledger = self._next(job, trial, searcher, ledger, accuracy)
+        if distributed.is_first():
+            self._collector.collect(trial_ledger.needed(ledger, halving), int(state.step))
         return self._state(state.step, trial, searcher, ledger), row, notes
 
     def _next(self, job, trial, searcher, ledger, accuracy):
         """Keeps the training, tells the strategy the first rating, and begins the next job."""
         if not job.seed and distributed.is_first():
             trial_state.keep(trial_state.place(self._workdir, job.trial, job.rung), trial)
+        distributed.wait_for_all("the training is kept")
         if not job.seed and not job.rung:
             searcher = self._tell(
                 searcher, ledger.cells[job.trial][None], np.array([accuracy], np.float32)

@@ -75,7 +75,7 @@ def at_once(python, command, flags, environments):
 def search(python):
     """Runs the same search in some processes at once, or in one of some devices; returns them completed."""
 
-    def run(workdir, processes, devices=1, strategy="gradient"):
+    def run(workdir, processes, devices=1, strategy="gradient", settings=()):
         command = [
             "-m",
             "nge_jax.main",
@@ -85,6 +85,7 @@ def search(python):
             "--config.run.steps_per_dispatch=1",
             "--config.run.checkpoint_every_steps=1",
             f"--workdir={workdir}",
+            *settings,
         ]
         if processes == 1:
             return [python(*command, devices=devices, timeout=600)]
@@ -188,6 +189,19 @@ def test_two_processes_search_like_one_with_two_devices(search, tmp_path):
     assert (two / "report.html").exists()
     all_exit(search(one, 1, devices=2), 0)
     assert_searched_alike(two, one)
+
+
+@pytest.mark.whole
+def test_two_processes_train_cells_like_one_with_two_devices(search, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    # With a limit of time the first process's clock decides for both.
+    done = search(two, 2, strategy="trained", settings=("--config.trained.minutes=60",))
+    all_exit(done, 0)
+    assert "the cell found" in done[0].stdout and not printed(done[1])
+    all_exit(search(one, 1, devices=2, strategy="trained"), 0)
+    found, expected = (dict(np.load(path / "history.npz")) for path in (two, one))
+    np.testing.assert_array_equal(found["architectures"], expected["architectures"])
+    np.testing.assert_allclose(found["ratings"], expected["ratings"], atol=0.02)
 
 
 @pytest.mark.whole

@@ -52,6 +52,39 @@ def test_the_length_of_a_search_is_known(cells, rungs):
     assert halving.unit == {(4,): 4, (3, 9, 27): 3, (2, 6): 2}[rungs]
 
 
+@pytest.mark.parametrize("rungs", [(4,), (3, 9, 27)])
+def test_a_training_is_needed_until_its_last_use_and_few_are(rungs):
+    halving = Halving(27, rungs, finalists=2, seeds=1)
+    random = np.random.default_rng(1)
+    ledger, states, uses = trial_ledger.new_ledger(halving), [], []
+    for trial in range(27):
+        ledger = trial_ledger.add(ledger, np.full((2, 14), trial), 0.0, 1)
+        ledger = trial_ledger.rate(ledger, Job(trial, 0, 0), random.random())
+        states.append(ledger)
+    # Fewer cells may be asked for than planned. The time decides that.
+    for count in (20, 27):
+        ledger = states[count - 1]._replace(is_full=np.int32(1))
+        later = [*states[: count - 1], ledger]
+        while (job := trial_ledger.next_job(ledger, halving)) is not None:
+            if job.begin(halving):
+                uses.append(((job.trial, job.rung - 1), len(later)))
+            ledger = trial_ledger.rate(ledger, job, random.random())
+            later.append(ledger)
+        uses += [
+            ((trial, len(rungs) - 1), len(later))
+            for trial in trial_ledger.finalists(ledger, halving)
+        ]
+        needed = [trial_ledger.needed(state, halving) for state in later]
+        for (trial, rung), end in uses:
+            rated = [not np.isnan(state.ratings[trial, rung]) for state in later[:end]]
+            assert all((trial, rung) in needed[n] for n in range(rated.index(True), end))
+        uses.clear()
+        assert max(map(len, needed)) == trial_ledger.count_needed(halving)
+        assert {*needed[-1]} == {
+            (t, len(rungs) - 1) for t in trial_ledger.finalists(ledger, halving)
+        }
+
+
 def test_ties_go_to_the_earlier_cell_and_cells_without_a_rating_do_not_count():
     assert trial_ledger.best(np.array([0.5, np.nan, 0.5, 0.6]), 3) == [3, 0, 2]
     assert trial_ledger.best(np.array([np.nan, np.nan]), 2) == []

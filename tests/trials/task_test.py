@@ -78,6 +78,9 @@ def test_the_search_leaves_the_files_of_a_search(searched):
     # The cell that went on is the best of the first rung, and is trained again.
     assert rows[3]["cell"] == history.rewards.argmax() == rows[-1]["cell"]
     assert rows[-1]["train_seed"] == 1 and rows[-1]["trained_epochs"] == 4
+    # The training of the cell found alone is of use.
+    kept = {entry.name for entry in (path / trial_state.FOLDER).iterdir()}
+    assert kept == {f"{rows[-1]['cell']:05d}-1.npz"}
     page = (path / artifacts.REPORT).read_text()
     assert "Do the ratings agree?" in page and "Finalists" in page
 
@@ -190,6 +193,31 @@ def test_a_kept_training_of_another_network_is_refused(tmp_path):
     np.testing.assert_array_equal(trial_state.kept(path, three)[0], np.ones(3))
     with pytest.raises(InputError, match=r"found \(3,\), expected \(4,\)"):
         trial_state.kept(path, four)
+
+
+def test_a_training_is_removed_when_no_checkpoint_leads_to_it(tmp_path):
+    collector, checkpoints = trial_state.Collector(tmp_path), tmp_path / artifacts.CHECKPOINTS
+    for trial in range(3):
+        trial_state.keep(trial_state.place(tmp_path, trial, 0), ())
+
+    def left(needed, step, *steps):
+        for entry in checkpoints.glob("*"):
+            entry.rmdir()
+        for entry in (*map(str, steps), "9.damaged", "9.orbax-checkpoint-tmp-1"):
+            (checkpoints / entry).mkdir(parents=True)
+        collector.collect(needed, step)
+        return sorted(int(path.name[:5]) for path in (tmp_path / trial_state.FOLDER).iterdir())
+
+    assert left({(0, 0), (1, 0)}, 10) == [
+        0,
+        1,
+        2,
+    ]  # the run begins anew where there is no checkpoint
+    assert left({(0, 0)}, 20, 9, 10) == [0, 1, 2]
+    assert left({(0, 0)}, 30, 10, 20) == [0, 1]
+    assert left({(0, 0), (1, 0)}, 40, 20, 30) == [0, 1]  # a run that goes on from before
+    assert left({(0, 0)}, 50, 30, 40) == [0, 1]
+    assert left({(0, 0)}, 60, 50, 60) == [0]
 
 
 @pytest.mark.parametrize(
