@@ -122,7 +122,8 @@ def resident(
         return ((batches, first, last) for first, last in spans)
 
     def evaluation_batches(split, batch_size):
-        return masked_batches(*held_out_sets[split], batch_size)
+        images, labels, rows = held_out_sets[split]
+        return masked_batches(images, labels, rows, batch_size)
 
     return Source(
         spec=DatasetSpec(kind, data.train_images.shape[1:], data.mean, data.std, labels),

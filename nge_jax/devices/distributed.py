@@ -84,9 +84,9 @@ def wait_for_all(where: str) -> None:
     multihost_utils.sync_global_devices(where)
 
 
-def of_first(value: np.ndarray) -> np.ndarray:
-    """Returns the first process's value, where processes measure different ones."""
-    return np.asarray(multihost_utils.broadcast_one_to_all(value))
+def of_first(value: float) -> np.ndarray:
+    """Returns the first process's value as float32, where processes measure different ones."""
+    return np.asarray(multihost_utils.broadcast_one_to_all(np.float32(value)))
 
 
 def _environment_names_others() -> bool:

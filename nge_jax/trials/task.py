@@ -127,7 +127,7 @@ class Trainer:
         now = time.monotonic()
         seconds = np.zeros((), np.float32)
         if self.plan.minutes:  # all processes take the same decisions
-            seconds = distributed.of_first(np.float32(now - self._began))
+            seconds = distributed.of_first(now - self._began)
         self._began = now
         ledger = state.ledger._replace(
             units=state.ledger.units + 1, seconds=state.ledger.seconds + seconds

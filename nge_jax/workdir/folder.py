@@ -145,10 +145,10 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, Any]:
     check_place(path)
     recorded = _read_recorded(path) or {}
     recorded = younger_values(recorded, path) | recorded
-    begun = {}
+    begun: dict[str, Any] = {}
     for key in keys:
         value = recorded.get(key)
-        numbers = value if isinstance(value, list) else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         if numbers and all(is_count(number) and number > 0 for number in numbers):
             begun[key] = tuple(numbers) if isinstance(value, list) else value
     return begun
