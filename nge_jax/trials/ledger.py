@@ -4,6 +4,7 @@ Cells are rated by successive halving (Jamieson and Talwalkar, AISTATS 2016):
 
     every cell is trained to the first rung's epochs
     the best third is trained on to the next rung's epochs, the best third of these further, and so on
+    where several workers train, a free worker does not wait until all cells of a rung are rated
     the best cells of the last rung are trained again, from scratch, with other seeds
 
 The ledger is a tree of arrays and a part of the run's state. The next job follows from it alone, so that a resumed run
@@ -12,7 +13,7 @@ takes the same decisions.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from nge_jax.space.spaces import DARTS
 
 DIVISOR = 3  # one cell in so many goes on to the next rung
+NO_JOB = np.array([-1, 0, 0], np.int32)  # stands for the job of a search that has ended
 
 
 class Halving(NamedTuple):
@@ -141,19 +143,36 @@ def current_job(ledger: Ledger) -> Job:
     return Job(*map(int, ledger.job))
 
 
-def next_job(ledger: Ledger, halving: Halving) -> Job | None:
-    """Returns the next job of the cells that the ledger has; None if all are done, or if a cell is to be asked for."""
-    if not ledger.is_full:
-        return None
-    return next(_open_jobs(ledger, halving), None)
+def has_ended(ledger: Ledger) -> bool:
+    """Tells whether no job is left."""
+    return int(ledger.job[0]) == NO_JOB[0]
 
 
-def _open_jobs(ledger: Ledger, halving: Halving) -> Iterator[Job]:
+def next_job(ledger: Ledger, halving: Halving, running: Collection[Job] = ()) -> Job | None:
+    """Returns the next job of the cells that the ledger has, beside those that run now.
+
+    None is returned if all are done, if a cell is to be asked for, or if others have to end first.
+    """
+    return next((job for job in _open_jobs(ledger, halving, running) if job not in running), None)
+
+
+def _open_jobs(ledger: Ledger, halving: Halving, running: Collection[Job]) -> Iterator[Job]:
     count, last = int(ledger.count), len(halving.rungs) - 1
+    for trial in np.flatnonzero(np.isnan(ledger.ratings[:count, 0])):
+        yield Job(int(trial), 0, 0)
+    if not ledger.is_full:
+        return
     for rung in range(1, last + 1):
-        for trial in best(ledger.ratings[:, rung - 1], halving.count_on(count, rung)):
+        ratings = ledger.ratings[:, rung - 1]
+        on = halving.count_on(count, rung)
+        if any(job.rung < rung for job in running):
+            # Asynchronous successive halving (Li et al., MLSys 2020): the best third of those that are rated goes on.
+            on = min(on, int((~np.isnan(ratings)).sum()) // DIVISOR)
+        for trial in best(ratings, on):
             if np.isnan(ledger.ratings[trial, rung]):
                 yield Job(trial, rung, 0)
+    if any(not job.seed for job in running):
+        return
     for seed, trial in itertools.product(range(1, halving.seeds + 1), finalists(ledger, halving)):
         if np.isnan(ledger.again[trial, seed - 1]):
             yield Job(trial, last, seed)

@@ -23,6 +23,11 @@ COLUMNS: Columns = (
 DIVERGED_LOSS = 1000.0
 
 
+def diverged_line(job: Job) -> str:
+    """Returns the note on a training with NaN or infinity."""
+    return f"cell {job.trial} has diverged and is rated 0"
+
+
 def make_row(
     ledger: Ledger, job: Job, halving: Halving, trial: TrainState, accuracy: float
 ) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.report import trials as trials_report
 from nge_jax.runtime import task as run_task
+from nge_jax.runtime.loop import Task
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
@@ -85,6 +86,11 @@ def _describe(plan: Trials) -> list[str]:
     ]
 
 
+def _make_task(plan: Trials, path: Path, start: None) -> Task:
+    del start  # a search begins with random weights
+    return trials_task.make_task(plan, path)
+
+
 def _describe_state(plan: Trials, state: State) -> list[str]:
     """Returns the line that names the disk space of the trainings that may go on."""
     megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.trial)) / 1e6
@@ -149,7 +155,7 @@ KIND = search_runner.KIND._replace(
     files=_files,
     describe=_describe,
     parts="the network",
-    make_task=trials_task.make_task,
+    make_task=_make_task,
     describe_state=_describe_state,
     conclude=_conclude,
     report=report,

@@ -1,48 +1,39 @@
-"""A search by trials as the loop runs it (`runtime.loop.Task`), and its result.
+"""A search by trials as the loop runs it (`runtime.loop.Task`).
 
 An epoch of the loop is a unit: as many epochs of a cell's training as divide the length between any two rungs. When a
 unit ends a job, the cell is rated, and the next job begins: another cell, or a kept training that goes on.
 """
 
-import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.data import order as data_order
-from nge_jax.data import source
-from nge_jax.devices import distributed, finite, parallel
-from nge_jax.devices.parallel import Batches
-from nge_jax.networks.any_cell import EDGES, as_arrays
-from nge_jax.networks.weights_of_any_cell import edge_counter
-from nge_jax.runtime.loop import EpochEnd, Phase, Program, Span, Task, Work
-from nge_jax.space import architecture, genotype
+from nge_jax.devices import distributed, parallel
+from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task
+from nge_jax.space import architecture
 from nge_jax.space.spaces import DARTS
-from nge_jax.train.evaluate import means, score_all
 from nge_jax.train.step import TrainState
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import record as trial_record
 from nge_jax.trials import state as trial_state
 from nge_jax.trials.equal_cells import canonical_form
-from nge_jax.trials.ledger import Job, Ledger, current_job
+from nge_jax.trials.ledger import NO_JOB, Job, Ledger, current_job
 from nge_jax.trials.plan import Trials
-from nge_jax.trials.programs import Leg, Programs, make_programs
 from nge_jax.trials.result import write_history
 from nge_jax.trials.state import State
+from nge_jax.trials.trainer import Trainer, rating_of
 
 # How often a strategy may ask for a known cell before a random cell takes the place.
 REPEATS = 100
-NO_JOB = np.array([-1, 0, 0], np.int32)  # at the end
 
 
-class Trainer:
-    """Takes the decisions between two units, on the host. All of them follow from the state and the plan.
+class Director:
+    """Takes the decisions between two jobs, on the host. All of them follow from the state and the plan.
 
     Args:
       plan: the plan.
@@ -51,128 +42,76 @@ class Trainer:
 
     def __init__(self, plan: Trials, workdir: Path):
         self.plan, self._workdir = plan, workdir
+        self.trainer = Trainer(plan)
         self._collector = trial_state.Collector(workdir)
-        self.programs: Programs = make_programs(plan.rating.training)
-        self._keys = plan.keys()
+        self._key = plan.keys().ask
         strategy = plan.strategy
         self._ask, self._tell = jax.jit(strategy.ask), jax.jit(strategy.tell)
         self._predict = None if strategy.predict is None else jax.jit(strategy.predict)
-        images = plan.search.images.data.train_images, plan.search.images.data.train_labels
-        self._images = images if plan.search.images.stream else parallel.replicated(images)
-        self._count_edges = edge_counter(plan.rating.training.model.plan)
         self._began = time.monotonic()
 
     def first_state(self) -> State:
         """Makes the state before the first step: the strategy has asked for one cell."""
-        searcher = self.plan.strategy.init(self._keys.ask)
+        searcher = self.plan.strategy.init(self._key)
         ledger = trial_ledger.new_ledger(self.plan.halving)
         ledger, searcher = self._add_cell(ledger, searcher)
-        return self._state(0, self._first_training(ledger), searcher, ledger)
-
-    def compile(self, state: State, key: jax.Array) -> Sequence[Program]:
-        """Compiles what trains and what rates a cell, before the clock of the first cell starts."""
-        work, *_ = next(self.work(state, [(0, 1)]))
-        # A program takes its state's memory, and running no step compiles it.
-        copy = jax.tree.map(jnp.copy, state)
-        jax.block_until_ready(self.programs.train(copy, work, key, 0, 0))
-        ledger, trial, searcher = jax.device_get((state.ledger, state.trial, state.searcher))
-        self._accuracy(trial, ledger)
-        self._tell(searcher, ledger.cells[:1], np.zeros(1, np.float32))
-        return [self.programs.train]
-
-    def work(self, state: State, spans: Sequence[Span]) -> Iterator[Work]:
-        """Returns the work of each dispatch of the state's unit; the state is not read later."""
-        ledger = jax.device_get(state.ledger)
-        leg, batches = parallel.replicated(self.leg(ledger)), self.batches(ledger)
-        rows = self.plan.search.images.stream
-        if rows:
-            return (
-                ((source.gathered(batches, first, last, rows), leg), 0, last - first)
-                for first, last in spans
-            )
-        return (((batches, leg), first, last) for first, last in spans)
-
-    def leg(self, ledger: Ledger) -> Leg:
-        """Makes the program's argument that stands for the ledger's job."""
-        job = current_job(ledger)
-        cell = architecture.to_genotype(ledger.cells[job.trial])
-        return Leg(as_arrays(cell), self.plan.rating.arguments[job.rung], np.int32(job.seed))
-
-    def batches(self, ledger: Ledger) -> Batches:
-        """Draws the images of the ledger's unit, as this process's part."""
-        plan, halving, job = self.plan, self.plan.halving, current_job(ledger)
-        first = job.begin(halving) + int(ledger.units) * halving.unit
-        orders = [
-            data_order.epoch_order(
-                # All cells see the same images in the same order.
-                plan.search.seed + job.seed,
-                epoch,
-                len(plan.half),
-                plan.rating.steps_per_epoch,
-                plan.rating.training.batch_size,
-            )
-            for epoch in range(first, first + halving.unit)
-        ]
-        order = parallel.by_device(plan.half[np.concatenate(orders)])
-        images, labels = self._images
-        return Batches(images, labels, order)
-
-    def end_unit(self, state: State) -> tuple[State, dict[str, Any], list[str]]:
-        """Rates the cell if its job has ended, and begins the next job.
-
-        Returns:
-          The state of the next unit, the row and notes.
-        """
-        state = jax.device_get(state)
-        now = time.monotonic()
-        seconds = np.zeros((), np.float32)
-        if self.plan.minutes:  # all processes take the same decisions
-            seconds = distributed.of_first(now - self._began)
-        self._began = now
-        ledger = state.ledger._replace(
-            units=state.ledger.units + 1, seconds=state.ledger.seconds + seconds
+        return parallel.replicated(
+            State(np.int32(0), self.trainer.first_training(ledger), searcher, ledger)
         )
-        job, halving = current_job(ledger), self.plan.halving
-        accuracy, notes = self._accuracy(state.trial, ledger), []
-        if finite.find_not_finite(state.trial.params) is not None:
-            accuracy, notes = 0.0, [f"cell {job.trial} has diverged and is rated 0"]
-        ended = int(ledger.units) == job.units(halving)
-        if ended:
-            ledger = trial_ledger.rate(ledger, job, accuracy)
-        row = trial_record.make_row(ledger, job, halving, state.trial, accuracy)
-        trial, searcher = state.trial, state.searcher
-        if ended:
-            trial, searcher, ledger = self._next(job, trial, searcher, ledger, accuracy)
-        if distributed.is_first():
-            self._collector.collect(trial_ledger.needed(ledger, halving), int(state.step))
-        return self._state(state.step, trial, searcher, ledger), row, notes
 
-    def _next(self, job, trial, searcher, ledger, accuracy):
-        """Keeps the training, tells the strategy the first rating, and begins the next job."""
+    def compile(self, state: State) -> None:
+        """Compiles what the strategy learns by."""
+        ledger, searcher = jax.device_get((state.ledger, state.searcher))
+        self._tell(searcher, ledger.cells[:1], np.zeros(1, np.float32))
+
+    def clock(self, ledger: Ledger) -> Ledger:
+        """Adds the time since the last call to the ledger's, where the time decides something."""
+        now, began = time.monotonic(), self._began
+        self._began = now
+        if not self.plan.minutes:
+            return ledger
+        # All processes take the same decisions.
+        return ledger._replace(seconds=ledger.seconds + distributed.of_first(now - began))
+
+    def end_job(
+        self, job: Job, ledger: Ledger, searcher: Any, trial: TrainState, accuracy: float
+    ) -> tuple[Ledger, Any]:
+        """Rates a job that has ended, keeps the training, and tells the strategy the first rating."""
+        ledger = trial_ledger.rate(ledger, job, accuracy)
         if not job.seed and distributed.is_first():
             trial_state.keep(trial_state.place(self._workdir, job.trial, job.rung), trial)
         distributed.wait_for_all("the training is kept")
         if not job.seed and not job.rung:
-            searcher = self._tell(
-                searcher, ledger.cells[job.trial][None], np.array([accuracy], np.float32)
-            )
+            rewards = np.array([accuracy], np.float32)
+            searcher = self._tell(searcher, ledger.cells[job.trial][None], rewards)
+        return ledger, searcher
+
+    def next_job(
+        self, ledger: Ledger, searcher: Any, running: Collection[Job] = ()
+    ) -> tuple[Job | None, Ledger, Any]:
+        """Chooses the job that begins now, beside those that run; asks for a cell if one more may be trained.
+
+        Returns:
+          The job, or None if none can begin before another ends; the ledger; the strategy's state.
+        """
+        job = trial_ledger.next_job(ledger, self.plan.halving, running)
+        if job is not None or ledger.is_full:
+            return job, ledger, searcher
         if self._may_ask(ledger):
             ledger, searcher = self._add_cell(ledger, searcher)
-            following = Job(int(ledger.count) - 1, 0, 0)
         else:
             ledger = ledger._replace(is_full=np.int32(1))
-            following = trial_ledger.next_job(ledger, self.plan.halving)
-        if following is None:
-            return trial, searcher, ledger._replace(job=NO_JOB, units=np.int32(0))
-        ledger = ledger._replace(job=np.array(following, np.int32), units=np.int32(0))
-        if following.begin(self.plan.halving):
-            path = trial_state.place(self._workdir, following.trial, following.rung - 1)
-            return trial_state.kept(path, trial), searcher, ledger
-        return self._first_training(ledger), searcher, ledger
+        return trial_ledger.next_job(ledger, self.plan.halving, running), ledger, searcher
 
-    def _first_training(self, ledger: Ledger) -> TrainState:
-        """Makes the state before the first step of the ledger's job."""
-        return self.programs.init(self._keys.init, self.leg(ledger))
+    def kept(self, job: Job, template: TrainState) -> TrainState:
+        """Reads the training with which a job goes on."""
+        path = trial_state.place(self._workdir, job.trial, job.rung - 1)
+        return trial_state.kept(path, template)
+
+    def collect(self, ledger: Ledger, step: int) -> None:
+        """Removes kept trainings that no checkpoint leads to; `step` is the state's."""
+        if distributed.is_first():
+            self._collector.collect(trial_ledger.needed(ledger, self.plan.halving), step)
 
     def _may_ask(self, ledger: Ledger) -> bool:
         """Tells whether one more cell may be trained, and the rest then be done within the time."""
@@ -181,7 +120,7 @@ class Trainer:
             return False
         if not self.plan.minutes:
             return True
-        # Every cell has been trained to the first rung.
+        # Every cell has been trained to the first rung, or is trained now.
         an_epoch = float(ledger.seconds) / (count * halving.rungs[0])
         left = halving.rungs[0] + halving.epochs_after_asking(count + 1)
         return ledger.seconds + left * an_epoch <= 60 * self.plan.minutes
@@ -192,7 +131,7 @@ class Trainer:
         known = {canonical_form(architecture.to_genotype(cell)): n for n, cell in enumerate(cells)}
         repeats = 0
         while True:
-            key = jax.random.fold_in(self._keys.ask, int(ledger.asked))
+            key = jax.random.fold_in(self._key, int(ledger.asked))
             ledger = ledger._replace(asked=np.int32(ledger.asked + 1))
             if repeats < REPEATS:
                 asked = self._ask(searcher, key)
@@ -204,59 +143,68 @@ class Trainer:
                 predicted = math.nan
                 if self._predict is not None:
                     predicted = float(self._predict(searcher, cell))
-                return trial_ledger.add(ledger, cell, predicted, self._parameters(cell)), searcher
-            searcher = self._tell(searcher, asked, ledger.ratings[trial, :1])
+                parameters = self.trainer.parameters(cell)
+                return trial_ledger.add(ledger, cell, predicted, parameters), searcher
+            if not np.isnan(ledger.ratings[trial, 0]):  # a worker may still train the cell
+                searcher = self._tell(searcher, asked, ledger.ratings[trial, :1])
             repeats += 1
 
-    def _parameters(self, cell: np.ndarray) -> int:
-        """Counts the parameters of the network of a cell [2, 14]."""
-        arrays = as_arrays(architecture.to_genotype(cell))
-        return self._count_edges(arrays) + self._other_parameters
 
-    @functools.cached_property
-    def _other_parameters(self) -> int:
-        """Counts the parameters that the networks of all cells have in common."""
-        leg = Leg(
-            as_arrays(genotype.random_genotype(0)), self.plan.rating.arguments[0], np.int32(0)
+def end_unit(director: Director, state: State) -> tuple[State, dict[str, Any], list[str]]:
+    """Rates the cell if its job has ended, and begins the next job.
+
+    Returns:
+      The state of the next unit, the row and notes.
+    """
+    state = jax.device_get(state)
+    ledger = director.clock(state.ledger)
+    ledger = ledger._replace(units=ledger.units + 1)
+    job, halving = current_job(ledger), director.plan.halving
+    accuracy, diverged = rating_of(state.trial, director.trainer.accuracy(state.trial, ledger))
+    row = trial_record.make_row(ledger, job, halving, state.trial, accuracy)
+    notes = [trial_record.diverged_line(job)] * diverged
+    state = state._replace(ledger=ledger)
+    if int(ledger.units) == job.units(halving):
+        state = _begin_next(director, state, job, accuracy)
+    director.collect(state.ledger, int(state.step))
+    return parallel.replicated(state), row, notes
+
+
+def _begin_next(director: Director, state: State, job: Job, accuracy: float) -> State:
+    """Ends a job and begins the next one."""
+    ended = director.end_job(job, state.ledger, state.searcher, state.trial, accuracy)
+    following, ledger, searcher = director.next_job(*ended)
+    begun = NO_JOB if following is None else np.array(following, np.int32)
+    ledger, trial = ledger._replace(job=begun, units=np.int32(0)), state.trial
+    if following is not None:
+        goes_on = following.begin(director.plan.halving)
+        trial = (
+            director.kept(following, trial) if goes_on else director.trainer.first_training(ledger)
         )
-        shapes = jax.eval_shape(self.programs.init, self._keys.init, leg).params
-        leaves = jax.tree_util.tree_leaves_with_path(shapes)
-        return sum(
-            leaf.size for path, leaf in leaves if f"'{EDGES}'" not in jax.tree_util.keystr(path)
-        )
-
-    def _accuracy(self, trial: TrainState, ledger: Ledger) -> float:
-        """Computes the accuracy on the validation half."""
-        training = self.plan.rating.training
-        images = training.source.held_out(
-            "validation", training.eval_batch_size * jax.device_count()
-        )
-        score = functools.partial(self.programs.score, parallel.replicated(self.leg(ledger)))
-        replica = parallel.replicated(trial)
-        scores = score_all(score, replica, images, training.source.examples["validation"])
-        return means(scores).accuracy
-
-    def _state(self, step: Any, trial: TrainState, searcher: Any, ledger: Ledger) -> State:
-        return parallel.replicated(State(np.int32(step), trial, searcher, ledger))
+    return State(np.int32(state.step), trial, searcher, ledger)
 
 
-def make_task(plan: Trials, path: Path, start: None) -> Task:
+def make_task(plan: Trials, path: Path) -> Task:
     """Makes the task that the loop runs, in the workdir `path`."""
-    del start  # a search begins with random weights
-    trainer = Trainer(plan, path)
-    key = parallel.replicated(plan.keys().train)
+    director = Director(plan, path)
+    trainer = director.trainer
     unit_steps = plan.halving.unit * plan.rating.steps_per_epoch
 
     def end_epoch(epoch, step, state):
         del epoch, step
-        state, row, notes = trainer.end_unit(state)
+        state, row, notes = end_unit(director, state)
         if distributed.is_first():
             write_history(plan, jax.device_get(state.ledger), path)
         return EpochEnd(state, row, notes=notes)
 
+    def compile_all(state: State) -> Sequence[Program]:
+        trainer.compile(state)
+        director.compile(state)
+        return [trainer.programs.train]
+
     return Task(
-        state=trainer.first_state(),
-        key=key,
+        state=director.first_state(),
+        key=trainer.key,
         phases=(Phase("", trainer.programs.train, unit_steps),),
         total_steps=plan.halving.epochs(plan.halving.cells) * plan.rating.steps_per_epoch,
         batch_size=plan.rating.training.batch_size,
@@ -264,10 +212,11 @@ def make_task(plan: Trials, path: Path, start: None) -> Task:
         end_epoch=end_epoch,
         columns=trial_record.COLUMNS,
         save_epochs=True,
-        compile=lambda state: trainer.compile(state, key),
+        # Before the clock of the first cell starts.
+        compile=compile_all,
         # A cell whose training diverges is rated 0, and the search goes on.
         must_be_finite=lambda state: (),
-        ended=lambda state: int(state.ledger.job[0]) == NO_JOB[0],
+        ended=lambda state: trial_ledger.has_ended(state.ledger),
         settings={**plan.search.settings, "recipe": plan.rating.recipe},
         visible=lambda state: state.trial,
     )

@@ -22,7 +22,7 @@ from nge_jax.trials import runner as trials_runner
 from nge_jax.trials import state as trial_state
 from nge_jax.trials.build import build
 from nge_jax.trials.ledger import new_ledger
-from nge_jax.trials.task import Trainer
+from nge_jax.trials.task import Director
 from nge_jax.workdir import artifacts
 from tests.helpers.small_search import Killed, dying, result
 
@@ -157,11 +157,11 @@ def test_a_cell_that_equals_a_known_one_is_told_and_not_trained(tmp_path):
     cell, other = genotype.load("DARTS_V2"), genotype.random_genotype(0)
     cells = [architecture.from_genotype(c) for c in (cell, exchanged(cell), other)]
     told, strategy = scripted(cells)
-    trainer = Trainer(make_plan()._replace(strategy=strategy), tmp_path)
-    ledger, searcher = trainer._add_cell(new_ledger(trainer.plan.halving), np.int32(0))
+    director = Director(make_plan()._replace(strategy=strategy), tmp_path)
+    ledger, searcher = director._add_cell(new_ledger(director.plan.halving), np.int32(0))
     assert told == [] and int(ledger.count) == 1
     ledger = ledger._replace(ratings=np.full_like(ledger.ratings, 0.75))
-    ledger, searcher = trainer._add_cell(ledger, searcher)
+    ledger, searcher = director._add_cell(ledger, searcher)
     jax.effects_barrier()
     assert told == [(cells[0].tolist(), 0.75), (cells[1].tolist(), 0.75)]
     assert cells[0].tolist() != cells[1].tolist()
@@ -171,12 +171,12 @@ def test_a_cell_that_equals_a_known_one_is_told_and_not_trained(tmp_path):
 
 def test_no_cell_is_asked_for_when_the_rest_would_take_too_long(tmp_path):
     plan = make_plan(**{"trained.cells": 100, "trained.minutes": 1.0, "trained.seeds": 0})
-    trainer = Trainer(plan, tmp_path)
+    director = Director(plan, tmp_path)
     # An epoch takes a second. Of 17 cells, five go on: 17 * 2 + 5 * 2 = 44 seconds; of 24 cells eight: 64 seconds.
     ledger = new_ledger(plan.halving)
 
     def may_ask(count):
-        return trainer._may_ask(
+        return director._may_ask(
             ledger._replace(count=np.int32(count), seconds=np.float32(2 * count))
         )
 
