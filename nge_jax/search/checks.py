@@ -68,6 +68,11 @@ def _check_strategy(config: ConfigDict) -> None:
             "config.search.strategy: found 'gradient', expected a strategy that asks for cells (reinforce, evolution, "
             f"random) with config.search.evaluator={config.search.evaluator!r}"
         )
+    if config.run.ray and config.search.evaluator != "trained":
+        raise InputError(
+            f"config.run.ray: found {config.run.ray!r}, expected none with config.search.evaluator="
+            f"{config.search.evaluator!r}, whose cells share their weights"
+        )
     rungs = tuple(config.trained.rungs)
     if list(rungs) != sorted(set(rungs)):
         raise InputError(f"config.trained.rungs: found {rungs}, expected ascending numbers")
@@ -167,7 +172,9 @@ def check_data(config: ConfigDict, data: small.ArrayDataset) -> None:
             f"from a batch of {config.search.batch_size} to the {smallest} images of the smaller half"
         )
     batches = smallest // config.search.batch_size
-    if config.search.strategy != "gradient" and config.final.batches > batches:
+    # Cells that are trained are compared by other seeds, on all images.
+    by_batches = config.search.strategy != "gradient" and config.search.evaluator == "supernet"
+    if by_batches and config.final.batches > batches:
         raise InputError(
             f"config.final.batches: found {config.final.batches}, expected at most the {batches} of the smaller half"
         )

@@ -190,6 +190,11 @@ KEYS = (
     Key("run.random_cells", 5, Limits(int, 0, 1000), "",
         "Random cells that the report shows beside the cell found, evaluated in the same weights. 0: none.",
         since="0.2", changes_result=False),
+    Key("run.ray", "", None, "",
+        "Trains cells on the workers of a Ray cluster, each on a core or a GPU, with the evaluator trained: its "
+        "HOST:PORT, or auto for the one of RAY_ADDRESS or of this machine, or one that is started here. With several "
+        "workers a search may end otherwise than with one. Empty: this process trains the cells.",
+        spaces=DARTS, since="0.3", changes_result=False),
 )  # fmt: on
 
 

@@ -12,6 +12,7 @@ from nge_jax.data.source import resident
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.search import build as search_build
 from nge_jax.search.plan import Search
 from nge_jax.settings import checks, configs
 from nge_jax.settings.checks import check_complete
@@ -48,7 +49,18 @@ def build(search: Search) -> Trials:
     limits, strategy = search.choice.trials, search.strategy
     assert limits is not None and strategy is not None, "the checks refuse the gradient"
     halving = Halving(limits.cells, limits.rungs, search.choice.candidates, limits.seeds)
-    return Trials(search, strategy, halving, limits.minutes, _make_rating(search, halving))
+    rating = _make_rating(search, halving)
+    return Trials(search, strategy, halving, limits.minutes, rating, search.settings["run"]["ray"])
+
+
+def rebuild(settings: Mapping[str, Any], data: ArrayDataset) -> Trials:
+    """Makes a plan again where another process trains its cells.
+
+    Args:
+      settings: the values of the search's config, as its plan records them.
+      data: the images of the search.
+    """
+    return build(search_build.build(ConfigDict(settings), data))
 
 
 def _make_rating(search: Search, halving: Halving) -> Rating:

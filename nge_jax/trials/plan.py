@@ -50,6 +50,7 @@ class Trials(NamedTuple):
       halving: the rules by which cells are rated.
       minutes: the time after which no cell is asked for; 0: no limit.
       rating: the training that rates a cell.
+      ray: the address of the Ray cluster that trains the cells, or "auto"; empty: this process trains them.
     """
 
     search: Search
@@ -57,6 +58,7 @@ class Trials(NamedTuple):
     halving: Halving
     minutes: float
     rating: Rating
+    ray: str
 
     @property
     def half(self) -> np.ndarray:

@@ -7,6 +7,7 @@ One program trains every cell, because a cell is an argument (`networks.any_cell
 import functools
 import json
 from pathlib import Path
+from types import ModuleType
 
 import jax
 from ml_collections import ConfigDict
@@ -36,6 +37,8 @@ from nge_jax.trials.build import build, make_recipe
 from nge_jax.trials.plan import Trials
 from nge_jax.trials.result import NETWORK, TrialsResult, conclude
 from nge_jax.trials.state import State
+from nge_jax.trials.workers import cluster
+from nge_jax.trials.workers import task as workers_task
 from nge_jax.workdir import artifacts, metrics_log
 
 
@@ -47,10 +50,32 @@ def _files(plan: Trials) -> dict[str, str]:
     }
 
 
-def _begin(plan: Trials, path: Path, goes_on: bool) -> None:
-    """Refuses a training that has changed since the workdir's search began."""
-    if not goes_on:
-        return
+def _begin(plan: Trials, path: Path, goes_on: bool) -> ModuleType | None:
+    """Connects to the cluster that trains the cells, if one does; returns the package ray."""
+    if goes_on:
+        _check_begun(plan, path)
+    if not plan.ray:
+        return None
+    if jax.process_count() > 1:
+        raise InputError(
+            f"config.run.ray: found {plan.ray!r}, expected none with several processes (--num_processes)"
+        )
+    if plan.search.images.stream:
+        raise InputError(
+            f"config.run.ray: found {plan.ray!r}, expected none with images beyond config.data.device_budget_gb"
+        )
+    return cluster.connect(plan.ray)
+
+
+def _check_begun(plan: Trials, path: Path) -> None:
+    """Refuses a training that has changed since the workdir's search began, and jobs that are counted otherwise."""
+    began_by = artifacts.read_json(path / artifacts.CONFIG, ("run",))["run"].get("ray", "")
+    if bool(began_by) != bool(plan.ray):
+        expected = "'auto' or an address" if began_by else "none"
+        raise InputError(
+            f"config.run.ray: found {plan.ray!r}, expected {expected}, as this search began; choose another --workdir "
+            "for another search"
+        )
     before = flatten(artifacts.read_json(path / artifacts.RECIPE))
     before = keys.younger(before) | before
     now = flatten(plan.rating.recipe)
@@ -86,8 +111,9 @@ def _describe(plan: Trials) -> list[str]:
     ]
 
 
-def _make_task(plan: Trials, path: Path, start: None) -> Task:
-    del start  # a search begins with random weights
+def _make_task(plan: Trials, path: Path, ray: ModuleType | None) -> Task:
+    if ray is not None:
+        return workers_task.make_task(plan, path, ray)
     return trials_task.make_task(plan, path)
 
 

@@ -52,6 +52,34 @@ def test_the_length_of_a_search_is_known(cells, rungs):
     assert halving.unit == {(4,): 4, (3, 9, 27): 3, (2, 6): 2}[rungs]
 
 
+def test_free_workers_do_not_wait_for_the_rest_of_a_rung():
+    ratings = [0.1, 0.5, 0.3, 0.9, 0.2, 0.7]
+    ledger = filled(HALVING, ratings)._replace(count=np.int32(9))  # three cells are not rated
+    running = [Job(6, 0, 0), Job(7, 0, 0)]
+    # A cell that no worker trains comes first. It was lost with a worker.
+    assert trial_ledger.next_job(ledger, HALVING, running) == Job(8, 0, 0)
+    running.append(Job(8, 0, 0))
+    # The best third of six goes on, and no more, until the others are rated.
+    for job in (Job(3, 1, 0), Job(5, 1, 0)):
+        assert trial_ledger.next_job(ledger, HALVING, running) == job
+        running.append(job)
+    assert trial_ledger.next_job(ledger, HALVING, running) is None
+    for trial, accuracy in ((6, 0.8), (7, 0.6), (8, 0.0)):
+        running.remove(Job(trial, 0, 0))
+        ledger = trial_ledger.rate(ledger, Job(trial, 0, 0), accuracy)
+    assert trial_ledger.next_job(ledger, HALVING, running) == Job(6, 1, 0)
+
+
+def test_no_seed_begins_while_a_cell_may_become_a_finalist():
+    halving = HALVING._replace(rungs=(3,), cells=3)
+    ledger = filled(halving, [0.1, 0.2, 0.3])
+    ledger = ledger._replace(ratings=np.array([[0.1], [0.2], [np.nan]], np.float32))
+    assert trial_ledger.next_job(ledger, halving, [Job(2, 0, 0)]) is None
+    ledger = trial_ledger.rate(ledger, Job(2, 0, 0), 0.3)
+    assert trial_ledger.next_job(ledger, halving) == Job(2, 0, 1)
+    assert trial_ledger.next_job(ledger, halving, [Job(2, 0, 1)]) == Job(1, 0, 1)
+
+
 @pytest.mark.parametrize("rungs", [(4,), (3, 9, 27)])
 def test_a_training_is_needed_until_its_last_use_and_few_are(rungs):
     halving = Halving(27, rungs, finalists=2, seeds=1)

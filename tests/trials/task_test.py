@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
@@ -24,39 +23,13 @@ from nge_jax.trials.build import build
 from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.task import Director
 from nge_jax.workdir import artifacts
-from tests.helpers.small_search import Killed, dying, result
-
-
-def make_config(**changes):
-    """One reduction cell; a dispatch is a step."""
-    config = load_config("search_digits", "trained,smoke")
-    config.network.cells = 1
-    config.search.images_per_epoch = 128
-    config.run.steps_per_dispatch = 1
-    config.run.checkpoint_every_steps = 1
-    config.trained.rungs = (2, 4)
-    config.update_from_flattened_dict(changes)
-    return config
+from tests.helpers.small_search import result
+from tests.helpers.small_trials import make_config, run
 
 
 def make_plan(**changes):
     config = make_config(**changes)
     return build(search_build.build(config, search_images.load_data(config)))
-
-
-def run(path, killed_after=(), **changes):
-    """Runs a search, killed after the checkpoints of these steps and resumed each time; returns its result."""
-    left = list(killed_after)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Checkpoints, "save", dying(left))
-        while True:
-            try:
-                found = trials_runner.run(make_config(**changes), path)
-            except Killed:
-                continue
-            break
-    assert not left
-    return found
 
 
 @pytest.fixture(scope="module")

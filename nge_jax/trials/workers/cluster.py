@@ -1,0 +1,123 @@
+"""A Ray cluster that trains cells. Ray is an optional package, and this module alone imports it."""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from nge_jax.data.small import ArrayDataset
+from nge_jax.errors import InputError
+from nge_jax.train.step import TrainState
+from nge_jax.trials.ledger import Job
+from nge_jax.trials.workers.worker import Worker
+
+AUTO = "auto"  # in place of an address
+KEY = "config.run.ray"
+POLL_SECONDS = 1.0  # so often a signal is noticed
+
+
+class Ended(NamedTuple):
+    """A job that a worker has ended.
+
+    Attributes:
+      job: the job.
+      trial: the training at the end of the job.
+      accuracy: the accuracy on the validation half.
+    """
+
+    job: Job
+    trial: TrainState
+    accuracy: float
+
+
+def connect(address: str) -> ModuleType:
+    """Connects this process to a cluster, and returns the package ray.
+
+    Args:
+      address: HOST:PORT of a cluster. "auto": the cluster that RAY_ADDRESS names or that runs on this machine, or else
+        one that is started here and ends with this process.
+
+    Raises:
+      InputError: ray is not installed, or no cluster answers.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports] (an extra)
+    except ImportError as error:
+        raise InputError(
+            f"{KEY}: found {address!r}, expected the package ray, pip install 'nge_jax[ray]' ({error})"
+        ) from None
+    if ray.is_initialized():
+        return ray
+    try:
+        ray.init(address=None if address == AUTO else address, log_to_driver=False)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{KEY}: found {address!r}, expected a cluster that answers ({reason})"
+        ) from None
+    return ray
+
+
+class Cluster:
+    """The workers of a search, each on a core or on a GPU. Ray starts a lost worker and its job again.
+
+    Args:
+      ray: the package, connected to a cluster.
+      settings: the values of the search's config.
+      data: the images of the search.
+      most: the most workers.
+    """
+
+    def __init__(self, ray: ModuleType, settings: Mapping[str, Any], data: ArrayDataset, most: int):
+        self._ray = ray
+        resources = ray.cluster_resources()
+        on_gpus = jax.default_backend() == "gpu" and resources.get("GPU", 0) >= 1
+        kind = "GPU" if on_gpus else "CPU"
+        remote = ray.remote(
+            num_cpus=1, num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=-1
+        )(Worker)
+        settings, data = ray.put(settings), ray.put(data)
+        count = max(1, min(most, int(resources.get(kind, 1))))
+        self._workers = [remote.remote(settings, data) for _ in range(count)]
+        # The worker and the job by what Ray will give. A worker that compiles has no job.
+        self._pending: dict[Any, tuple[Any, Job | None]] = {}
+        self._idle: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def compile(self) -> None:
+        """Has all workers compile, and waits for the first. Others join the search when they are ready."""
+        self._pending |= {worker.compile.remote(): (worker, None) for worker in self._workers}
+        self.wait()
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether a worker could begin a job."""
+        return bool(self._idle)
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that workers train now."""
+        return [job for _, job in self._pending.values() if job is not None]
+
+    def begin(self, job: Job, cell: np.ndarray, start: TrainState | None) -> None:
+        """Hands a job to an idle worker; arguments as of `Worker.train`."""
+        worker = self._idle.pop(0)
+        self._pending[worker.train.remote(job, cell, start)] = worker, job
+
+    def wait(self) -> Ended | None:
+        """Waits until a worker has ended its job, which is returned, or has become ready.
+
+        Raises:
+          RayError: the worker's process raised an error.
+        """
+        ready: list[Any] = []
+        while not ready:
+            ready, _ = self._ray.wait([*self._pending], timeout=POLL_SECONDS)
+        worker, job = self._pending.pop(ready[0])
+        result = self._ray.get(ready[0])
+        self._idle.append(worker)
+        return None if job is None else Ended(job, *result)
