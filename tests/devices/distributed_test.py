@@ -194,7 +194,7 @@ def test_two_processes_search_like_one_with_two_devices(search, tmp_path):
 @pytest.mark.whole
 def test_two_processes_train_cells_like_one_with_two_devices(search, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    # With a limit of time the first process's clock decides for both.
+    # The first process's clock decides for both.
     done = search(two, 2, strategy="trained", settings=("--config.trained.minutes=60",))
     all_exit(done, 0)
     assert "the cell found" in done[0].stdout and not printed(done[1])

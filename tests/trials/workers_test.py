@@ -25,7 +25,7 @@ REASON = "ray is not installed: pip install 'nge_jax[ray]'"
 
 
 class Ref:
-    """What stands for a result: the call is made when it is asked for."""
+    """Stands for a result. The call is made when the result is asked for."""
 
     def __init__(self, call):
         self.call = call
@@ -88,7 +88,7 @@ def test_one_worker_ends_as_without_ray_even_if_the_search_is_killed(alone, tmp_
 
 
 class Adder:
-    """What stands for a worker."""
+    """Stands for a worker."""
 
     def __init__(self, settings, data):
         self.base = settings["base"] + data
