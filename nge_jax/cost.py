@@ -7,17 +7,20 @@ Batch normalization, pools, additions and the auxiliary head are not counted.
 import functools
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import traverse_util
 
 from nge_jax.networks import network
 from nge_jax.networks.network import Network
+from nge_jax.space.budget.costs import CellCosts
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS
 from nge_jax.supernet.net import Net, Used
 
 AUXILIARY = "auxiliary"  # this part of a network exists in training only
@@ -40,13 +43,25 @@ def part_costs(
 ) -> dict[str, Cost]:
     """Counts the parts: "stem", each cell or run of equal cells, "classifier", and "auxiliary" in training.
 
-    A layer is a module with a parameter "kernel", and uses each weight once for every position of the output.
-    Therefore the multiply-adds of the layer are the size of the kernel times the positions.
-
     Args:
         model: called as `model(images, train=train)`.
         image_shape: (H, W, C) of an image.
         train: whether the network is the one of training.
+    """
+    parts: dict[str, Cost] = {}
+    for path, cost in _weight_costs(model, image_shape, train).items():
+        part = path[1] if path[0] == "cells" else path[0]
+        parts[part] = _add(parts.get(part, Cost(0, 0)), cost)
+    return parts
+
+
+def _weight_costs(
+    model: nn.Module, image_shape: tuple[int, int, int], train: bool
+) -> dict[tuple[str, ...], Cost]:
+    """Counts each array of weights by its path.
+
+    A layer is a module with a parameter "kernel", and uses each weight once for every position of the output.
+    Therefore the multiply-adds of the layer are the size of the kernel times the positions.
     """
 
     def forward():
@@ -61,7 +76,7 @@ def part_costs(
     params: dict[tuple[str, ...], Any]
     outputs: dict[tuple[str, ...], Any]
     params, outputs = map(traverse_util.flatten_dict, jax.eval_shape(forward))
-    parts: dict[str, Cost] = {}
+    costs = {}
     for path, weights in params.items():
         multiply_adds = 0
         if path[-1] == "kernel":
@@ -70,9 +85,49 @@ def part_costs(
             stacked = output.shape[0] if output.ndim == 5 else 1
             positions = output.size // output.shape[-1] // stacked
             multiply_adds = weights.size * positions
-        part = path[1] if path[0] == "cells" else path[0]
-        parts[part] = _add(parts.get(part, Cost(0, 0)), Cost(weights.size, multiply_adds))
-    return parts
+        costs[path] = Cost(weights.size, multiply_adds)
+    return costs
+
+
+# Every operation with weights on an edge from a cell's input, and every one on an edge between inner nodes.
+_FROM_INPUTS = tuple((o, j % 2) for j, o in enumerate((*DARTS.operations, "skip_connect")))
+_FROM_NODES = (
+    ("max_pool_3x3", 0), ("max_pool_3x3", 1),
+    ("max_pool_3x3", 0), ("skip_connect", 2),
+    ("sep_conv_3x3", 2), ("sep_conv_5x5", 3),
+    ("dil_conv_3x3", 2), ("dil_conv_5x5", 3),
+)  # fmt: skip
+
+
+def cell_costs(make: Callable[[Genotype], Network], image_shape: tuple[int, int, int]) -> CellCosts:
+    """Counts what each operation on each edge adds to the networks of all cells of the paper's space.
+
+    Args:
+        make: makes the network of a cell.
+        image_shape: (H, W, C) of an image.
+    """
+    nodes = tuple(DARTS.inner_nodes)
+    base, edges = [], np.zeros((len(Cost._fields), *DARTS.shape), np.int64)
+    for from_nodes, pairs in enumerate((_FROM_INPUTS, _FROM_NODES)):
+        model = make(Genotype(pairs, nodes, pairs, nodes))
+        rest = Cost(0, 0)
+        added = np.zeros((len(Cost._fields), len(DARTS.cell_types), len(pairs)), np.int64)
+        for path, cost in _weight_costs(model, image_shape, train=False).items():
+            edge = re.match(r"edge_(\d+)_", path[2]) if path[0] == "cells" else None
+            if edge is None:
+                rest = _add(rest, cost)
+                continue
+            first = model.plan[int(path[1].split("_")[1])]  # a run of equal cells begins with it
+            added[:, int(first.reduction), int(edge[1])] += cost
+        base.append(rest)
+        starts = [
+            e for e, (i, _) in enumerate(DARTS.edges) if (i >= DARTS.num_inputs) == from_nodes
+        ]
+        for j, (operation, source) in enumerate(pairs):
+            if (source >= DARTS.num_inputs) == from_nodes:
+                edges[:, :, starts, DARTS.operations.index(operation)] = added[:, :, j, None]
+    assert base[0] == base[1], "what no edge decides is equal for all cells"
+    return CellCosts(np.array(base[0], np.int64), edges)
 
 
 def supernet_part_costs(net: Net, image_shape: tuple[int, int, int]) -> dict[str, Cost]:

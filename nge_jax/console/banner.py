@@ -39,9 +39,12 @@ def show_notes(notes: Sequence[str]) -> None:
         )
 
 
-def show_chosen(kept: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
-    """Prints the values that a config left open: one line for the run's earlier values, one for the data's choices."""
-    for how, values in (("as this run began", kept), ("chosen by the data", chosen)):
+def show_chosen(kept: Mapping[str, Any], chosen: Mapping[str, Any], by: str = "the data") -> None:
+    """Prints the values that a config left open: one line for the run's earlier values, one for the data's choices.
+
+    Other values than those of the data are chosen by something else: `by`.
+    """
+    for how, values in (("as this run began", kept), (f"chosen by {by}", chosen)):
         if values:
             show_notes([f"{how}: {' '.join(f'{k}={v}' for k, v in values.items())}"])
 

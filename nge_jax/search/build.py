@@ -19,6 +19,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
 from nge_jax.search import makers as search_makers
 from nge_jax.search import phases, random_cells
+from nge_jax.search.limits.network import SearchLimits, find_limits
 from nge_jax.search.plan import Choice, Makers, Search, TrialLimits
 from nge_jax.search.several import programs
 from nge_jax.search.several.members import model_names, split
@@ -27,6 +28,7 @@ from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Line
 from nge_jax.settings import checks, configs, keys
 from nge_jax.space import nas_bench_201
+from nge_jax.space.budget.relative import relative_costs
 from nge_jax.space.nas_bench_201 import AccuracyTable
 from nge_jax.space.spaces import SPACES
 from nge_jax.strategies.base import Strategy
@@ -59,7 +61,8 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
     group = "embedding" if config.search.strategy == "gradient" else config.search.strategy
     numbers, constants = _divide_numbers(group, config.get(group, {}))
-    arguments = make_arguments(config, steps, numbers)
+    limits = find_limits(config.to_dict(), data, search_images.has_large_stem(config))
+    arguments = make_arguments(config, steps, numbers, limits)
     makers = _make_makers(config, net, constants)
     edge_model, strategy = makers.edge_model(config.search.edge_model), None
     learner = None if config.search.strategy == "random" else edge_model
@@ -88,6 +91,7 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
         stop_on_skips=config.search.stop_on_skips,
         skip_nonfinite=config.run.skip_nonfinite,
         choice=_make_choice(config, halves),
+        limits=limits,
         table=_load_table(config.data.get("table", "")),
         train_config=config.search.get("train_config", ""),
         settings=configs.to_values(config),
@@ -169,7 +173,10 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
 
 
 def make_arguments(
-    config: ConfigDict, steps: dict[str, int], numbers: dict[str, float]
+    config: ConfigDict,
+    steps: dict[str, int],
+    numbers: dict[str, float],
+    limits: SearchLimits | None,
 ) -> ProgramArguments:
     """Collects the arguments of the programs.
 
@@ -177,6 +184,7 @@ def make_arguments(
       config: a config of a search.
       steps: the steps of each group in an epoch.
       numbers: the arguments by which the embedding or the strategy learns.
+      limits: the limits on the network of the cell found.
     """
     epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
     warmup_epochs = count_warmup_epochs(config.search.warmup, epochs)
@@ -193,16 +201,13 @@ def make_arguments(
         entropy_weights = line(0, config.search.entropy_weight)
     return ProgramArguments(
         rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),
-        weights=optim.SgdNumbers(
-            momentum=float(config.weights.momentum),
-            weight_decay=float(config.weights.weight_decay),
-            clip_norm=float(config.weights.clip_norm),
-        ),
+        weights=optim.sgd_numbers(config.weights),
         embedding=numbers,
         warmup_steps=warmup_epochs * steps_per_epoch or None,
         temperatures=temperatures,
         skip_rates=skip_rates,
         entropy_weights=entropy_weights,
+        costs=None if limits is None else relative_costs(limits.budget),
     )
 
 

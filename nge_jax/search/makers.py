@@ -20,7 +20,7 @@ from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import skips
 from nge_jax.space.spaces import DARTS, Space
-from nge_jax.strategies import evolution, reinforce
+from nge_jax.strategies import evolution, limits, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
 from nge_jax.supernet.net import Net
@@ -81,6 +81,8 @@ def make_relaxation(name: str, net: Net, arguments: ProgramArguments) -> Relaxat
         relaxed = relaxation.with_skip_dropout(relaxed, arguments.skip_rates, skip)
     if arguments.entropy_weights is not None:
         relaxed = relaxation.with_entropy(relaxed, arguments.entropy_weights)
+    if arguments.costs is not None:
+        relaxed = relaxation.with_limits(relaxed, arguments.costs, net.space)
     return relaxed
 
 
@@ -97,7 +99,8 @@ def _make_reinforce(
 ) -> Strategy:
     optimizer = _make_adam(arguments, part_of)
     settings = reinforce.Settings(batch_size=1, **constants)
-    return reinforce.reinforce(edge_model, DARTS, optimizer, settings)
+    strategy = reinforce.reinforce(edge_model, DARTS, optimizer, settings)
+    return limits.punish(strategy, arguments.costs, DARTS)
 
 
 def _make_evolution(
@@ -108,7 +111,7 @@ def _make_evolution(
 ) -> Strategy:
     optimizer = _make_adam(arguments, part_of)
     settings = evolution.Settings(rank_scale=arguments.embedding["rank_scale"], **constants)
-    return evolution.evolution(edge_model, DARTS, optimizer, settings)
+    return evolution.evolution(edge_model, DARTS, optimizer, settings, arguments.costs)
 
 
 def _make_random(
@@ -117,8 +120,8 @@ def _make_random(
     part_of: PartOf | None,
     arguments: ProgramArguments,
 ) -> Strategy:
-    del edge_model, constants, part_of, arguments  # it learns nothing
-    return random_search(DARTS)
+    del edge_model, constants, part_of  # it learns nothing
+    return random_search(DARTS, costs=arguments.costs)
 
 
 # To add a strategy, give its maker here. The group of keys with its name has its numbers. A strategy asks for one cell

@@ -10,9 +10,11 @@ from nge_jax.data.small import ArrayDataset
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.embedding.model import EdgeModel
 from nge_jax.runtime.loop import Phase
+from nge_jax.search.limits.network import SearchLimits
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import Preprocessing
 from nge_jax.search.steps.relaxation import Relaxation
+from nge_jax.space.budget.costs import Budget
 from nge_jax.space.nas_bench_201 import AccuracyTable
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
@@ -120,6 +122,7 @@ class Search(NamedTuple):
       stop_on_skips: how many skip connections of the normal cell end the search; 0: the search never ends early.
       skip_nonfinite: how many updates may be left out because they are not finite.
       choice: how the cell is chosen at the end.
+      limits: the limits on the network of the cell found; None without a limit.
       table: the accuracies of NAS-Bench-201's cells; None without a table.
       train_config: the config that trains the search's cell; empty where a table tells how the cell trains.
       settings: the values of the config as the workdir records them, nested.
@@ -146,9 +149,15 @@ class Search(NamedTuple):
     stop_on_skips: int
     skip_nonfinite: int
     choice: Choice
+    limits: SearchLimits | None
     table: AccuracyTable | None
     train_config: str
     settings: Mapping[str, Any]
+
+    @property
+    def budget(self) -> Budget | None:
+        """The costs of all cells and their limits; None without a limit."""
+        return None if self.limits is None else self.limits.budget
 
     @property
     def space(self) -> Space:

@@ -41,6 +41,7 @@ from nge_jax.search import makers
 from nge_jax.search import record as search_record
 from nge_jax.search import task as search_task
 from nge_jax.search.build import build, make_net
+from nge_jax.search.limits.network import read_limits
 from nge_jax.search.plan import Search
 from nge_jax.search.several import task as several_task
 from nge_jax.search.several.members import settings_of_members
@@ -89,11 +90,13 @@ def _known_by(data: small.ArrayDataset) -> tuple:
 
 
 def _files(search: Search) -> dict[str, str]:
-    """Returns the files by which later starts recognize a user's own images."""
-    images = search.images
-    if images.spec is None:
-        return {}
-    return {artifacts.DATASET: dataset_spec.to_json(images.spec, *_known_by(images.data))}
+    """Returns the files by which later starts recognize a user's own images, and the record of the limits."""
+    images, texts = search.images, {}
+    if images.spec is not None:
+        texts[artifacts.DATASET] = dataset_spec.to_json(images.spec, *_known_by(images.data))
+    if search.limits is not None:
+        texts[artifacts.LIMITS] = search.limits.to_json()
+    return texts
 
 
 def _begin(search: Search, path: Path, goes_on: bool) -> None:
@@ -122,7 +125,8 @@ def _describe(search: Search) -> list[str]:
     line = banner.steps(search.epochs, steps, search.batch_size, *seeds)
     line += f", each with the edge models {', '.join(models)}" if models else ""
     rate = search.arguments.embedding.get("learning_rate", 0.0)
-    return [*lines, line, *makers.describe_rates(search.makers.rate_parts, rate)]
+    limits = [] if search.limits is None else search.limits.describe()
+    return [*lines, line, *makers.describe_rates(search.makers.rate_parts, rate), *limits]
 
 
 def _make_task(search: Search, path: Path, start: None) -> Task:
@@ -211,9 +215,13 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 def train_command(settings: Mapping[str, Any], path: Path) -> str:
     """Returns the command that trains the cell in the workdir `path` of a search with these settings."""
-    name = settings["data"]["name"]
+    name, words = settings["data"]["name"], {}
+    if name not in small.NUM_CLASSES:
+        words["data.name"] = name
+    if (limited := read_limits(path)) is not None:
+        words |= limited[1]
     command = configs.train_command(settings["search"]["train_config"], path / artifacts.GENOTYPE)
-    return command if name in small.NUM_CLASSES else f"{command} {shlex.quote(f'data.name={name}')}"
+    return " ".join([command, *(shlex.quote(f"{key}={value}") for key, value in words.items())])
 
 
 def _sizes(cells: Genotype, name: str, train_config: str, path: Path) -> Iterator[Size]:
@@ -233,8 +241,14 @@ def _sizes(cells: Genotype, name: str, train_config: str, path: Path) -> Iterato
         classes, shape, data_set = len(spec.labels), spec.shape, "these images"
         count_cost = cost.imagenet_cost if spec.kind == LARGE else cost.cifar_cost
     networks = {(20, 36): ""}
+    limited = read_limits(path)
+    if limited is not None:
+        network = limited[0]
+        size = f"{network.cells} cells, {network.channels} channels, {data_set}"
+        parameters, multiply_adds = network.cost(cells)
+        yield f"{size}, as the command trains it", parameters, multiply_adds
     # A user's own config is a program. Reports do not run a program because a record names it.
-    if (shipped := configs.shipped_name(train_config)) is not None:
+    elif (shipped := configs.shipped_name(train_config)) is not None:
         network = configs.load_config(shipped).network
         networks = {(network.cells, network.channels): ", as the command trains it", **networks}
     for (depth, channels), remark in networks.items():

@@ -28,6 +28,7 @@ from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.visible_state import visible_state, wrap_program
 from nge_jax.space import architecture, sharing, skips
+from nge_jax.space.budget import strongest
 from nge_jax.space.cell import Cell, derive
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.space.nas_bench_201 import BenchCell
@@ -258,7 +259,12 @@ def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cel
         cell = _derive(search, state, path)
     else:
         cells, accuracies = strategy_steps.choose(
-            score, state, final_batches(), count=choice.candidates, policy=choice.by_policy
+            score,
+            state,
+            final_batches(),
+            count=choice.candidates,
+            policy=choice.by_policy,
+            budget=search.budget,
         )
         if distributed.is_first():
             history = state.params[EMBEDDING].evaluated()
@@ -306,7 +312,9 @@ def _epochs_done(search: Search, state: SearchState) -> int:
 def _leader(
     search: Search, state: SearchState, max_skips: int | None = None, epoch: int | None = None
 ) -> Cell:
-    """Derives the cell that P favors after an epoch, with at most `max_skips` skip connections.
+    """Derives the cell that P favors after an epoch, with at most `max_skips` skip connections and within the limits.
+
+    Without `max_skips` no limit counts.
 
     Without `epoch` it is the last whole epoch.
     """
@@ -314,7 +322,7 @@ def _leader(
     last = strengths(jax.tree.map(lambda leaf: np.asarray(leaf)[done], state.history))
     if max_skips is None:
         return derive(last, search.space)
-    return skips.derive(last, search.space, max_skips)
+    return strongest.derive(last, search.space, max_skips, search.budget)
 
 
 def _order(search: Search, half: np.ndarray, number: int, steps: int) -> np.ndarray:

@@ -31,6 +31,7 @@ GROUPS = {
     "": "",
     "data": "",
     "network": "",
+    "limits": "A network that fits: the same limits for the search of its cell and for its training.",
     "search": "",
     "train": "",
     "weights": "SGD on the network's weights.",

@@ -107,6 +107,10 @@ KEYS = (
         '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; `edge_model` is not '
         "used then. (): one edge model.",
         since="0.2"),
+    Key("limits.weight", 1.0, RATE, "",
+        "Weight of the part by which P's expected cost exceeds a limit, in the embedding's loss. A cell beyond a limit "
+        "gives reinforce so much less reward.",
+        spaces=DARTS, since="0.3", in_program=False),
     Key("search.train_config", "configs/train_cifar10.py", None, "",
         "The config that trains the cell found; it is named, not run. With the evaluator trained it trains every cell.",
         spaces=DARTS),

@@ -23,6 +23,12 @@ DARTS = {
     "segment": "as DARTS; DeepLab: none",
 }
 SMALL_AND_USER, LARGE_AND_USER = (SMALL, USER), (PHOTOGRAPHS, USER)  # kinds of data
+CHANNELS = "Channels of the first cells' operations."
+LIMITED = {
+    "search": "of the network that search.train_config trains, or of the search's network with the evaluator trained. "
+    "The cell found is the strongest within the limit.",
+    "train": "of the network, without the auxiliary head. A network beyond the limit is refused.",
+}
 
 # fmt: off
 KEYS = (
@@ -84,9 +90,11 @@ KEYS = (
         tasks=IMAGES, kinds=(USER,), since="0.2"),
 
     Key("network.channels", {"search": 16, "train": 36, "segment": 48},
-        {"search": Limits(int, 2, 4096, multiple=2), "train": Limits(int, 1, 4096),
+        {"search": Limits(int, 2, 4096, multiple=2), "train": Limits(int, 0, 4096),
          "segment": Limits(int, 2, 4096)},  # the stem begins with half of them
-        PAPER | {"segment": "as on ImageNet"}, "Channels of the first cells' operations.", tasks=TASKS),
+        PAPER | {"segment": "as on ImageNet"},
+        {"search": CHANNELS, "train": f"{CHANNELS} 0: the most that the limits allow.", "segment": CHANNELS},
+        tasks=TASKS),
     Key("network.cells", {"search": 8, "train": 20, "segment": 14}, Limits(int, 1, 200),
         PAPER | {"segment": "as on ImageNet"},
         "Number of cells. Two are reduction cells, behind a third and two thirds of the others.", tasks=TASKS),
@@ -96,6 +104,13 @@ KEYS = (
         'First layers of the network. "small" is CIFAR\'s; "large" is ImageNet\'s, which makes an eighth of the size; '
         '"auto" takes large from 96 pixels on.',
         tasks=IMAGES, kinds=(USER,), since="0.2"),
+
+    Key("limits.parameters", 0, Limits(int, 0, COUNT), "",
+        {task: f"The most parameters {network} 0: no limit." for task, network in LIMITED.items()},
+        tasks=IMAGES, spaces=("darts",), since="0.3", in_program=False),
+    Key("limits.multiply_adds", 0, Limits(int, 0, 10**15), "",
+        {task: f"The most multiply-adds for an image, {network} 0: no limit." for task, network in LIMITED.items()},
+        tasks=IMAGES, spaces=("darts",), since="0.3", in_program=False),
 
     Key("train.batch_size", {"train": 128, "segment": 16}, Limits(int, 1, 1_048_576),
         {"train": "paper Sec. 4.2; DARTS: 96", "segment": "DeepLab"},

@@ -34,6 +34,7 @@ from nge_jax.embedding.model import EdgeModel, Params
 from nge_jax.optim import inverse
 from nge_jax.space import architecture
 from nge_jax.space.architecture import ABSENT
+from nge_jax.space.budget.relative import RelativeCosts, draw_within
 from nge_jax.space.spaces import Space
 from nge_jax.strategies import ridge
 from nge_jax.strategies.base import Strategy
@@ -100,8 +101,11 @@ def evolution(
     space: Space,
     optimizer: optax.GradientTransformation,
     settings: Settings,
+    costs: RelativeCosts | None = None,
 ) -> Strategy:
     """Makes the strategy, which asks for one architecture at a time; `optimizer` trains the edge model.
+
+    All cells are within the limits of `costs`.
 
     Raises:
         ValueError: for a memory smaller than the population.
@@ -119,13 +123,10 @@ def evolution(
         return edge_model.probs(state.params)
 
     def ask(state, key):
-        def first():
-            return architecture.sample(key, uniform, space)
+        def child():  # P is computed here, because the first population does not need it
+            return _draw_child(key, state, probs(state), space, settings, costs)
 
-        def child():
-            # P is computed here, because the first population does not need it.
-            return _draw_child(key, state, probs(state), space, settings)
-
+        first = functools.partial(_draw_first, key, uniform, space, costs)
         return lax.cond(state.born < settings.population, first, child)[None]
 
     def tell(state, architectures, rewards):
@@ -156,10 +157,19 @@ def _remember(state, architectures, rewards):
     )
 
 
-def _draw_child(key, state, probs_CxExO, space, settings):
+def _draw_first(key, uniform, space, costs):
+    """Draws a cell of the first population, within the limits."""
+
+    def draw(key):
+        return architecture.sample(key, uniform, space)
+
+    return draw_within(draw, key, costs, space)
+
+
+def _draw_child(key, state, probs_CxExO, space, settings, costs):
     """Proposes several children and returns the most promising one [C, E] that is not remembered."""
     keys = jax.random.split(key, settings.proposals)
-    children = jax.vmap(lambda key: _propose(key, state, probs_CxExO, space, settings))(keys)
+    children = jax.vmap(lambda key: _propose(key, state, probs_CxExO, space, settings, costs))(keys)
     known = (children[:, None] == state.members).all((-2, -1)).any(-1)
     score = jax.vmap(_scorer(state, probs_CxExO, space, settings))(children)
     return children[jnp.where(known, -jnp.inf, score).argmax()]
@@ -177,13 +187,16 @@ def _scorer(state, probs_CxExO, space, settings):
     return lambda cell: ridge.predict(fitted, cell, space)
 
 
-def _propose(key, state, probs_CxExO, space, settings):
-    """Mutates the winner of a tournament."""
+def _propose(key, state, probs_CxExO, space, settings, costs):
+    """Mutates the winner of a tournament, within the limits."""
     key_tournament, key_mutation = jax.random.split(key)
     age = jax.random.randint(key_tournament, (settings.tournament,), 1, settings.population + 1)
     contestants = (state.born - age) % settings.memory
     winner = contestants[state.rewards[contestants].argmax()]
-    return mutate(key_mutation, state.members[winner], probs_CxExO, space)
+    parent = state.members[winner]
+    return draw_within(
+        lambda key: mutate(key, parent, probs_CxExO, space), key_mutation, costs, space
+    )
 
 
 def _train(state, latest, edge_model, space, optimizer, settings):

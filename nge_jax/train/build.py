@@ -14,7 +14,7 @@ from nge_jax.settings import checks, configs
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import images as training_images
 from nge_jax.train.arguments import DropPath, ProgramArguments
-from nge_jax.train.model import make_network
+from nge_jax.train.model import check_limits, make_network
 from nge_jax.train.plan import Training
 from nge_jax.train.step import Recipe
 
@@ -30,17 +30,19 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Training:
       cells: the network's cells.
 
     Raises:
-      InputError: the config has more steps than are counted.
+      InputError: the config has more steps than are counted, or the network is beyond a limit.
     """
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
     checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
+    model = make_network(config, cells, source.spec.kind, len(source.spec.labels))
+    check_limits("genotype", model, source.spec.shape, dict(config.limits))
     return Training(
         genotype=config.genotype,
         data_name=config.data.name,
         seed=config.seed,
         source=source,
-        model=make_network(config, cells, source.spec.kind, len(source.spec.labels)),
+        model=model,
         recipe=make_recipe(config, source),
         arguments=make_arguments(config, steps_per_epoch),
         total_steps=config.train.epochs * steps_per_epoch,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from nge_jax.console import banner
 from nge_jax.data import choose, order, prepare, resized, small, user_images
 from nge_jax.data.folders import copies, inventory
 from nge_jax.data.npz import Arrays
@@ -18,7 +19,10 @@ from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.data.user_images import UserImages
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.settings import checks
-from nge_jax.settings.configs import has_user_images
+from nge_jax.settings.configs import differ, has_user_images
+from nge_jax.space import genotype
+from nge_jax.train.model import make_network, widest
+from nge_jax.workdir import folder as workdir
 
 # The auxiliary head needs images of at least this side: it pools 8x8 pixels after two reductions, 7x7 after five.
 AUXILIARY_SIZES = {SMALL: 32, LARGE: 224}
@@ -111,14 +115,48 @@ def read_settings(config: ConfigDict) -> ImageSettings:
 def resolve(
     config: ConfigDict, path: Path | None = None, *, only_sizes: bool = False
 ) -> tuple[ConfigDict, UserImages | None]:
-    """Chooses the values that a config leaves open as 0, see `data.choose.resolve`."""
-    return choose.resolve(
+    """Chooses the values that a config leaves open as 0, see `data.choose.resolve`; the limits choose the channels.
+
+    Raises:
+      InputError: see `data.choose.resolve`, or there is no limit, or no network is within the limits.
+      GenotypeError: there is no such cell.
+    """
+    config, images = choose.resolve(
         config,
         path,
         lambda config: open_user_images(read_settings(config)),
         _choose,
         only_sizes=only_sizes,
     )
+    if config.network.channels:
+        return config, images
+    kept = {} if path is None else workdir.begun_with(path, ["network.channels"])
+    config, chosen = config.copy_and_resolve_references(), {}
+    if not kept:
+        kind, shape, classes, images = _sizes(read_settings(config), images)
+        cells = genotype.load(config.genotype)
+
+        def make(channels):
+            config.network.channels = channels
+            return make_network(config, cells, kind, classes)
+
+        chosen["network.channels"] = widest(make, kind, shape, dict(config.limits))
+    differ(config, kept | chosen)
+    banner.show_chosen(kept, chosen, by="the limits")
+    return config, images
+
+
+def _sizes(
+    settings: ImageSettings, opened: UserImages | None
+) -> tuple[str, tuple[int, int, int], int, UserImages | None]:
+    """Does as `describe`, but reads no pixels of a user's own files; also returns the images that it has opened."""
+    on_disk = settings.name.startswith((imagenet.FOLDER, user_images.NPZ))
+    if not settings.is_user_data or (opened is None and not on_disk):
+        return *describe(settings, opened), opened
+    opened = opened or open_user_images(settings)
+    large, size = settings.has_large_stem, settings.image_size
+    channels = settings.channels or (3 if large else opened.channels)
+    return LARGE if large else SMALL, (size, size, channels), len(opened.names), opened
 
 
 def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:

@@ -123,6 +123,7 @@ def make_recipe(settings: Mapping[str, Any], images: int, epochs: int) -> Config
     longer = epochs / (recipe.train.epochs or epochs)
     changes = {
         "data.validation": 0,
+        **{name: 0 for name in known if name.startswith("limits.")},  # the search keeps its own
         "train.images_per_epoch": images,
         "train.batch_size": min(size, images),
         "train.epochs": epochs,

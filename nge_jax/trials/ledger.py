@@ -181,8 +181,8 @@ def _open_jobs(ledger: Ledger, halving: Halving, running: Collection[Job]) -> It
 def needed(ledger: Ledger, halving: Halving) -> set[tuple[int, int]]:
     """Returns the trainings, as (trial, rung), with which the rest of the search may go on, or may end.
 
-    A cell's place among the cells of a rung only gets worse as more of them are rated. Therefore a training is of no use
-    once the place does not reach the next rung. It is of no use either once the cell is rated there.
+    A cell's place among the cells of a rung only gets worse as more of them are rated. Therefore a training is of no
+    use once the place does not reach the next rung. It is of no use either once the cell is rated there.
     """
     count = int(ledger.count) if ledger.is_full else halving.cells
     left = {(trial, len(halving.rungs) - 1) for trial in _best_of_all(ledger, halving, count)}

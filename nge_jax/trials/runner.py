@@ -77,7 +77,7 @@ def _check_begun(plan: Trials, path: Path) -> None:
             "for another search"
         )
     before = flatten(artifacts.read_json(path / artifacts.RECIPE))
-    before = keys.younger(before) | before
+    before = keys.younger(before) | before  # an older version's recipe lacks younger keys
     now = flatten(plan.rating.recipe)
     changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
     if changed:
@@ -106,6 +106,7 @@ def _describe(plan: Trials) -> list[str]:
         *lines,
         f"network: {network['cells']} cells that begin with {network['channels']} channels, trained as by "
         f"{plan.search.train_config}",
+        *([] if plan.search.limits is None else plan.search.limits.describe()),
         f"run: at most {halving.cells} cells for {rungs} epochs{minutes}, {epochs:,} epochs in all of "
         f"{plan.rating.steps_per_epoch:,} steps of {training.batch_size:,} images, seed {plan.search.seed}",
     ]

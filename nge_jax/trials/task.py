@@ -16,6 +16,7 @@ import numpy as np
 from nge_jax.devices import distributed, parallel
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task
 from nge_jax.space import architecture
+from nge_jax.space.budget.relative import draw_within
 from nge_jax.space.spaces import DARTS
 from nge_jax.train.step import TrainState
 from nge_jax.trials import ledger as trial_ledger
@@ -126,18 +127,21 @@ class Director:
         return ledger.seconds + left * an_epoch <= 60 * self.plan.minutes
 
     def _add_cell(self, ledger: Ledger, searcher: Any) -> tuple[Ledger, Any]:
-        """Asks the strategy for a cell that has not been trained; a known cell's rating is told at once."""
+        """Asks the strategy for a cell that has not been trained; a known cell's rating is told at once.
+
+        A cell beyond the limits is not trained, and its rating is 0. Only reinforce asks for such cells.
+        """
         cells = ledger.cells[: int(ledger.count)]
         known = {canonical_form(architecture.to_genotype(cell)): n for n, cell in enumerate(cells)}
         repeats = 0
         while True:
             key = jax.random.fold_in(self._key, int(ledger.asked))
             ledger = ledger._replace(asked=np.int32(ledger.asked + 1))
-            if repeats < REPEATS:
-                asked = self._ask(searcher, key)
-            else:
-                asked = architecture.sample(key, architecture.uniform(DARTS), DARTS)[None]
-            cell = np.asarray(asked[0])
+            asked = self._ask(searcher, key) if repeats < REPEATS else self._random_cell(key)
+            cell, repeats = np.asarray(asked[0]), repeats + 1
+            if (budget := self.plan.search.budget) is not None and not budget.allows(cell):
+                searcher = self._tell(searcher, asked, np.zeros(1, np.float32))
+                continue
             trial = known.get(canonical_form(architecture.to_genotype(cell)))
             if trial is None:
                 predicted = math.nan
@@ -147,7 +151,14 @@ class Director:
                 return trial_ledger.add(ledger, cell, predicted, parameters), searcher
             if not np.isnan(ledger.ratings[trial, 0]):  # a worker may still train the cell
                 searcher = self._tell(searcher, asked, ledger.ratings[trial, :1])
-            repeats += 1
+
+    def _random_cell(self, key: jax.Array) -> jax.Array:
+        """Draws a cell [1, 2, 14] uniformly, within the limits."""
+
+        def draw(key):
+            return architecture.sample(key, architecture.uniform(DARTS), DARTS)
+
+        return draw_within(draw, key, self.plan.search.arguments.costs, DARTS)[None]
 
 
 def end_unit(director: Director, state: State) -> tuple[State, dict[str, Any], list[str]]:

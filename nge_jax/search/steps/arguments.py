@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.search.steps.relaxation import Line
+from nge_jax.space.budget.relative import RelativeCosts
 
 
 class ProgramArguments(NamedTuple):
@@ -23,6 +24,7 @@ class ProgramArguments(NamedTuple):
         temperatures: for `relaxation.gumbel`.
         skip_rates: for `relaxation.with_skip_dropout`.
         entropy_weights: for `relaxation.with_entropy`.
+        costs: the networks' costs as parts of their limits, and the weight of the excess.
         edge_model: the number of the search's edge model among several in one program; None if there is one.
     """
 
@@ -33,4 +35,5 @@ class ProgramArguments(NamedTuple):
     temperatures: Line | None
     skip_rates: Line | None
     entropy_weights: Line | None
+    costs: RelativeCosts | None = None
     edge_model: Any = None

@@ -30,7 +30,9 @@ from jax import lax
 from nge_jax.kernels.selection import pick
 from nge_jax.optim import inverse
 from nge_jax.space.architecture import finite_log
+from nge_jax.space.budget.relative import RelativeCosts, expected_excess
 from nge_jax.space.mixture import Mixture, operation_probs
+from nge_jax.space.spaces import Space
 from nge_jax.supernet.net import Applied
 from nge_jax.supernet.sampled import Drawn
 
@@ -164,3 +166,17 @@ def with_entropy(relaxed: Relaxation, weights: Line) -> Relaxation:
         return relaxed.record(epoch) | {"entropy_weight": weights.in_epoch(epoch)}
 
     return relaxed._replace(record=record, penalty=penalty)
+
+
+def with_limits(relaxed: Relaxation, costs: RelativeCosts, space: Space) -> Relaxation:
+    """Makes a relaxation that adds the excess of P's expected cost over the limits to the embedding's loss.
+
+    The excess is the part by which the expected cost exceeds a limit, summed over the limits. A P within the limits
+    pays nothing. ProxylessNAS (Cai et al., ICLR 2019) adds expected latency in this way; the paper has no such term.
+    """
+
+    def penalty(probs, step):
+        excess = costs.weight * expected_excess(costs, probs, space)
+        return excess if relaxed.penalty is None else excess + relaxed.penalty(probs, step)
+
+    return relaxed._replace(penalty=penalty)

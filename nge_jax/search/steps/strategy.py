@@ -25,7 +25,8 @@ from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS, Optimizer
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps.gradient import Preprocessing, SearchState
-from nge_jax.space import architecture, genotype
+from nge_jax.space.budget import strongest
+from nge_jax.space.budget.costs import Budget
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History, State, Strategy
 from nge_jax.supernet.net import Applied
@@ -133,6 +134,7 @@ def choose(
     *,
     count: int,
     policy: bool,
+    budget: Budget | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluates candidates on `batches`: the `count` cells with the largest rewards.
 
@@ -142,13 +144,19 @@ def choose(
       batches: batches of the validation half.
       count: the number of candidates.
       policy: whether the most probable cell of the strategy's policy is one more candidate.
+      budget: the limits that the candidates meet; None without a limit.
 
     Returns:
       The candidates [K, 2, 14] and their accuracies [K].
     """
-    cells = leaders(state.params[EMBEDDING].evaluated(), count)
+    history = state.params[EMBEDDING].evaluated()
+    if budget is not None:
+        allowed = budget.allows(history.architectures)
+        history = jax.tree.map(lambda leaf: leaf[allowed], history)
+    cells = leaders(history, count)
     if policy:
-        cell = architecture.from_genotype(genotype.derive(np.asarray(state.history)[-1]))
+        last, all_kept = np.asarray(state.history)[-1], math.prod(DARTS.shape[:2])
+        cell = strongest.as_architecture(strongest.derive(last, DARTS, all_kept, budget))
         if not (cells == cell).all((1, 2)).any():
             cells = np.concatenate([cells, cell[None]])
     return cells, score(state.params[WEIGHTS], batches, cells)

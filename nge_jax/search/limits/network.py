@@ -1,0 +1,229 @@
+"""The network that a search's limits hold for, and what all cells cost in it.
+
+The network is the one that the search's training config builds, on the search's data. Where trainings rate the cells,
+it is the network that these trainings train: the search leaves that network, too. limits.json in the workdir records
+the network, and the keys that the command of the training needs so that it trains this network.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nge_jax.cost import Cost, cell_costs, model_cost
+from nge_jax.data import small, user_images
+from nge_jax.data.small import ArrayDataset
+from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.errors import InputError
+from nge_jax.networks.network import Network, cifar_network, imagenet_network
+from nge_jax.settings import configs
+from nge_jax.settings.key import Values
+from nge_jax.space.budget.costs import COSTS, Budget
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS
+from nge_jax.workdir import artifacts
+
+NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
+NAMES = {name: name.replace("_", "-") for name in COSTS}  # in a sentence
+
+
+class LimitedNetwork(NamedTuple):
+    """A network but for the cell.
+
+    Attributes:
+      config: the name of the training's config.
+      cells, channels, classes: see `networks.network`.
+      kind: SMALL or LARGE, see `data.spec`.
+      shape: (H, W, C) of an image.
+      is_rated: whether the search trains this network to rate cells.
+    """
+
+    config: str
+    cells: int
+    channels: int
+    classes: int
+    kind: str
+    shape: tuple[int, int, int]
+    is_rated: bool
+
+    def make(self, cell: Genotype) -> Network:
+        """Makes the network of a cell, without an auxiliary head."""
+        make = NETWORKS[self.kind]
+        return make(cell, cells=self.cells, channels=self.channels, classes=self.classes)
+
+    def cost(self, cell: Genotype) -> Cost:
+        """Counts the network of a cell."""
+        return model_cost(self.make(cell), self.shape)
+
+    def __str__(self) -> str:
+        who = f"this search trains by {self.config}" if self.is_rated else f"{self.config} trains"
+        return (
+            f"the network that {who} ({self.cells} cells that begin with {self.channels} channels, "
+            f"{self.classes} classes, images of {'x'.join(map(str, self.shape))})"
+        )
+
+
+class SearchLimits(NamedTuple):
+    """The limits of a search.
+
+    Attributes:
+      network: the network that the limits hold for.
+      budget: the costs of all cells in the network, and the limits.
+      words: the keys that the command of the training needs.
+    """
+
+    network: LimitedNetwork
+    budget: Budget
+    words: Mapping[str, Any]
+
+    def describe(self) -> list[str]:
+        """Returns a line for each limit: the limit, and the least and the most that any cell costs."""
+        lines = []
+        for k, (name, limit) in enumerate(zip(COSTS, self.budget.limits, strict=True)):
+            if not limit:
+                continue
+            least, most = self._range(k)
+            line = f"limit: at most {limit:,} {NAMES[name]} of {self.network}; cells have {least:,} to {most:,}"
+            lines.append(f"{line}, so that every cell meets it" if most <= limit else line)
+        return lines
+
+    def check(self) -> None:
+        """Refuses limits that no cell meets.
+
+        Raises:
+          InputError: names the key and the least that is possible.
+        """
+        for k, (name, limit) in enumerate(zip(COSTS, self.budget.limits, strict=True)):
+            least, _ = self._range(k)
+            if limit and limit < least:
+                raise InputError(
+                    f"config.limits.{name}: found {limit:,}, expected at least {least:,}, the fewest {NAMES[name]} of "
+                    f"any cell in {self.network}"
+                )
+
+    def to_json(self) -> str:
+        """Writes the record limits.json."""
+        names = zip(COSTS, self.budget.limits, strict=True)
+        ranges = {
+            name: dict(zip(("limit", "least", "most"), (limit, *self._range(k)), strict=True))
+            for k, (name, limit) in enumerate(names)
+        }
+        record = {**ranges, "network": self.network._asdict(), "train": dict(self.words)}
+        return json.dumps(record, indent=2) + "\n"
+
+    def _range(self, k: int) -> tuple[int, int]:
+        costs = self.budget.costs
+        return int(costs.least(DARTS)[k]), int(costs.most(DARTS)[k])
+
+
+def find_limits(
+    settings: Mapping[str, Any], data: ArrayDataset, large_stem: bool
+) -> SearchLimits | None:
+    """Makes the limits of a search; None without a limit.
+
+    Args:
+      settings: the values of the search's config, nested.
+      data: the images of the search.
+      large_stem: whether the supernet begins with ImageNet's stem.
+
+    Raises:
+      InputError: no cell meets a limit, or the training's config is refused.
+    """
+    values = configs.flatten(settings)
+    limits = tuple(int(values.get(f"limits.{name}", 0)) for name in COSTS)
+    if not any(limits):
+        return None
+    shape = data.train_images.shape[1:]
+    if values["search.evaluator"] == "trained":
+        network, words = _rated_network(values, shape, data.num_classes, large_stem)
+    else:
+        network, words = _trained_network(values, shape, data.num_classes)
+    words |= {f"limits.{name}": n for name, n in zip(COSTS, limits, strict=True) if n}
+    costs = cell_costs(network.make, network.shape)
+    found = SearchLimits(network, Budget(costs, limits, float(values["limits.weight"])), words)
+    found.check()
+    return found
+
+
+def _rated_network(
+    values: Values, shape: tuple[int, ...], classes: int, large_stem: bool
+) -> tuple[LimitedNetwork, dict[str, Any]]:
+    """Describes the network that rates the cells: the training's at the search's size."""
+    words = {key: values[key] for key in ("network.cells", "network.channels")}
+    if values["data.name"] not in small.SHAPES:
+        words |= {"data.image_size": shape[0], "network.stem": values["network.stem"]}
+    network = LimitedNetwork(
+        config=_config_name(values),
+        cells=values["network.cells"],
+        channels=values["network.channels"],
+        classes=classes,
+        kind=LARGE if large_stem else SMALL,
+        shape=(shape[0], shape[1], shape[2]),
+        is_rated=True,
+    )
+    return network, words
+
+
+def _trained_network(
+    values: Values, shape: tuple[int, ...], classes: int
+) -> tuple[LimitedNetwork, dict[str, Any]]:
+    """Describes the network that the training's config builds on the search's data.
+
+    Raises:
+      InputError: the config is refused, is not a training's, or leaves the channels to the limits.
+    """
+    name, data_name = values["search.train_config"], values["data.name"]
+    recipe = configs.flatten(configs.load_config(name).to_dict())
+    if recipe.get("task") != "train":
+        raise InputError(
+            f"config.search.train_config: found {name}, expected the config of a training"
+        )
+    if not recipe["network.channels"]:
+        raise InputError(
+            f"config.search.train_config: {name} has network.channels=0, expected a number of channels with "
+            "config.limits"
+        )
+    kind, words = SMALL, {}
+    if data_name in small.SHAPES:
+        height, width, channels = small.SHAPES[data_name]
+    else:
+        height = width = recipe.get("data.image_size") or shape[0]
+        if not recipe.get("data.image_size"):
+            words["data.image_size"] = height
+        # A config without the choice of a stem is for photographs, and has ImageNet's.
+        stem = recipe.get("network.stem", "large")
+        kind = LARGE if user_images.has_large_stem(stem, height) else SMALL
+        channels = 3 if kind == LARGE else recipe.get("data.channels") or shape[2]
+    network = LimitedNetwork(
+        config=_config_name(values),
+        cells=recipe["network.cells"],
+        channels=recipe["network.channels"],
+        classes=classes,
+        kind=kind,
+        shape=(height, width, channels),
+        is_rated=False,
+    )
+    return network, words
+
+
+def _config_name(values: Values) -> str:
+    name = values["search.train_config"]
+    return configs.shipped_name(name) or name
+
+
+def read_limits(workdir: Path) -> tuple[LimitedNetwork, dict[str, Any]] | None:
+    """Reads the limited network and the words of the training's command from limits.json; None without the file.
+
+    Raises:
+      InputError: the file holds something else.
+    """
+    path = workdir / artifacts.LIMITS
+    if not path.exists():
+        return None
+    record = artifacts.read_json(path, ("network", "train"))
+    try:
+        network = LimitedNetwork(**record["network"])
+        network = network._replace(shape=(*map(int, network.shape),))
+        return network, dict(record["train"])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected the limits of a search, found {error}") from None

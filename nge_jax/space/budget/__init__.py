@@ -1,0 +1,1 @@
+"""Cells within limits on their network's size: `costs` counts them, `strongest` derives one, `relative` draws them."""

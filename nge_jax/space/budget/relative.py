@@ -1,0 +1,114 @@
+"""Costs as parts of their limits, as arrays of a program: the excess of P or of a cell, and draws within the limits.
+
+The numbers are arguments of compiled programs. A kind of cost without a limit has zeros, so that one program serves all
+limits, and any network. Parts are float32. A drawn cell counts as within a limit when the sum stays below 1 by MARGIN,
+more than the rounding of the sum, so that no drawn cell breaks a limit of the exact counts.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from nge_jax.space import architecture
+from nge_jax.space.architecture import ABSENT
+from nge_jax.space.budget.costs import Budget, expected_cost
+from nge_jax.space.spaces import Space
+
+MARGIN = 4e-6  # float32 rounds each of at most 17 summands by 6e-8
+TRIES = 32  # draws before the fallback
+
+
+class RelativeCosts(NamedTuple):
+    """Costs divided by their limits, and the weight of their excess.
+
+    Attributes:
+        base: float32 [K].
+        edges: float32 [K, C, E, O].
+        weight: the weight of the excess in a loss or a reward.
+    """
+
+    base: Any
+    edges: Any
+    weight: Any
+
+
+def relative_costs(budget: Budget) -> RelativeCosts:
+    """Makes the arguments of a program from exact counts."""
+    inverse = np.array([1 / limit if limit else 0.0 for limit in budget.limits])
+    return RelativeCosts(
+        base=(budget.costs.base * inverse).astype(np.float32),
+        edges=(budget.costs.edges * inverse[:, None, None, None]).astype(np.float32),
+        weight=float(budget.weight),
+    )
+
+
+def expected_excess(costs: RelativeCosts, mixture: Any, space: Space) -> jax.Array:
+    """Sums, over the limits, the parts by which the expected cost of P [C, E, O] or a `Mixture` exceeds them."""
+    return _excess(expected_cost(costs.base, costs.edges, mixture, space))
+
+
+def cell_excess(costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
+    """Sums the parts by which the cost of an architecture [C, E] exceeds the limits."""
+    return _excess(_parts(costs, cell, space))
+
+
+def _excess(parts_K: jax.Array) -> jax.Array:
+    return jnp.maximum(parts_K - 1, 0).sum()
+
+
+def _parts(costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
+    """Sums the parts [K] of the limits that an architecture takes."""
+    # A product of matrices would round to 16 bits on some devices.
+    return costs.base + (costs.edges * architecture.one_hot(cell, space)).sum((1, 2, 3))
+
+
+def fits(costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
+    """Tells whether an architecture [C, E] is within the limits."""
+    return (_parts(costs, cell, space) <= 1 - MARGIN).all()
+
+
+def draw_within(
+    draw: Callable[[jax.Array], jax.Array],
+    key: jax.Array,
+    costs: RelativeCosts | None,
+    space: Space,
+) -> jax.Array:
+    """Draws an architecture [C, E] within the limits: the first of TRIES draws that fits, or a cheapened draw.
+
+    Args:
+        draw: key -> architecture.
+        key: the key of the draw.
+        costs: None: there is no limit, and the result is `draw(key)`.
+        space: the space of the cells.
+    """
+    if costs is None:
+        return draw(key)
+    cells = jax.vmap(draw)(jax.random.split(key, TRIES))
+    each_fits = jax.vmap(lambda cell: fits(costs, cell, space))(cells)
+    return cheapen(costs, cells[each_fits.argmax()], space)
+
+
+def cheapen(costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
+    """Replaces the dearest operations of an architecture [C, E] by the cheapest ones of their edges until it fits.
+
+    A cell that fits stays as it is. Every edge of the paper's space has an operation that costs nothing.
+    """
+    dear = costs.edges.sum(0)
+    cheapest = dear.argmin(-1).astype(cell.dtype)
+
+    def saving(cell):
+        paid = (dear * architecture.one_hot(cell, space)).sum(-1)
+        return jnp.where(cell == ABSENT, 0.0, paid - dear.min(-1))
+
+    def must_save(cell):
+        return ~fits(costs, cell, space) & (saving(cell).max() > 0)
+
+    def save(cell):
+        place = jnp.unravel_index(saving(cell).argmax(), cell.shape)
+        return cell.at[place].set(cheapest[place])
+
+    return lax.while_loop(must_save, save, cell)
