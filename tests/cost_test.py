@@ -1,13 +1,12 @@
 """Parameters and multiply-adds against the sizes of public code."""
 
-from collections import Counter
-
 import pytest
 
 from nge_jax.cost import Cost, cifar_cost, imagenet_cost, supernet_part_costs, total
 from nge_jax.space import genotype
 from nge_jax.supernet.model import make_supernet
 from nge_jax.train import runner as train_runner
+from tests.helpers import sizes
 from tests.helpers.small_training import make_config
 
 
@@ -56,42 +55,11 @@ def test_a_cell_counted_by_hand():
 def test_any_cell_by_formula(name):
     """Twelve cells give each third single cells and a run of equal cells."""
     cell = genotype.KNOWN[name]
-    count = Counter()
-
-    def convolve(weights, pixels):
-        count.update(parameters=weights, multiply_adds=weights * pixels)
-
-    def normalize(channels):
-        count.update(parameters=2 * channels)
-
-    def operate(operation, channels, stride, pixels):
-        kind, size = operation[:3], int(operation[-1]) if operation[-1].isdigit() else 0
-        separable = {"sep": 2, "dil": 1}.get(kind, 0)
-        for _ in range(separable):
-            convolve(size * size * channels + channels * channels, pixels)
-            normalize(channels)
-        if operation == "skip_connect" and stride == 2:
-            convolve(channels * channels, pixels)
-            normalize(channels)
-
-    channels, pixels = 4, 32 * 32
-    before = [3 * channels, 3 * channels]
-    convolve(27 * before[0], pixels)
-    normalize(before[0])
-    for number in range(12):
-        reduction = number in (4, 8)
-        channels *= 1 + reduction
-        pairs, concat = cell.cell("reduction" if reduction else "normal")
-        for inputs in before:  # a halved input has the same number of pixels as the other
-            convolve(inputs * channels, pixels)
-            normalize(channels)
-        pixels //= 1 + 3 * reduction
-        for operation, source in pairs:
-            operate(operation, channels, 2 if reduction and source < 2 else 1, pixels)
-        before = [before[1], len(concat) * channels]
-    convolve(10 * before[1], 1)
-    count.update(parameters=10)
-    assert cifar_cost(cell, cells=12, channels=4)._asdict() == count
+    counted = sizes.count(cell, cells=12, channels=4, classes=10, shape=(32, 32, 3))
+    assert cifar_cost(cell, cells=12, channels=4)._asdict() == counted
+    counted = sizes.count(cell, cells=5, channels=6, classes=7, shape=(72, 72, 3), large=True)
+    shape = {"cells": 5, "channels": 6, "classes": 7, "image_shape": (72, 72, 3)}
+    assert imagenet_cost(cell, **shape)._asdict() == counted
 
 
 def test_the_supernets_size():

@@ -97,7 +97,7 @@ def cheapen(costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
 
     A cell that fits stays as it is. Every edge of the paper's space has an operation that costs nothing.
     """
-    dear = costs.edges.sum(0)
+    dear = jnp.asarray(costs.edges).sum(0)
     cheapest = dear.argmin(-1).astype(cell.dtype)
 
     def saving(cell):
