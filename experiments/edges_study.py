@@ -63,8 +63,8 @@ from nge_jax.space.nas_bench_201 import TESTS, AccuracyTable, BenchCell, cell_in
 from nge_jax.space.sharing import most_common
 from nge_jax.space.spaces import NO_NONE
 from nge_jax.version import __version__
-from nge_jax.workdir import artifacts
-from paper import records, tables
+from nge_jax.workdir import artifacts, json_lines
+from paper import tables
 
 PAPERS_RATE = 6e-4
 RATES = (PAPERS_RATE / 4, PAPERS_RATE, 4 * PAPERS_RATE)
@@ -200,7 +200,7 @@ def search(
 
 def read_results(file: Path) -> dict[Job, dict[str, Any]]:
     """Reads the finished searches."""
-    return {Job(*(row[field] for field in Job._fields)): row for row in records.read(file)}
+    return {Job(*(row[field] for field in Job._fields)): row for row in json_lines.read(file)}
 
 
 def tuning_jobs(stage: str) -> Iterator[Job]:
@@ -241,7 +241,7 @@ def complete(options: argparse.Namespace, table: AccuracyTable) -> None:
         for job in jobs:
             if job not in read_results(file):
                 print(job, flush=True)
-                records.append(file, search(job, options, data, table))
+                json_lines.append(file, search(job, options, data, table))
         return read_results(file)
 
     for stage in options.stages:

@@ -27,11 +27,10 @@ that was stopped goes on where it stopped.
 """
 
 import argparse
-import functools
 import itertools
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,24 +38,21 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax import cost
-from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.networks.any_cell import as_arrays
-from nge_jax.networks.weights_of_any_cell import edge_counter
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import differ, load_config
 from nge_jax.settings.flags import refusals
 from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
+from nge_jax.study.candidates import find_alike, parameter_counter
+from nge_jax.study.trainer import right_answers, train_epochs
 from nge_jax.train import build as train_build
 from nge_jax.train import images as training_images
-from nge_jax.train.evaluate import means, score_all
 from nge_jax.train.plan import Training
 from nge_jax.trials.programs import Leg, Programs, make_programs
-from nge_jax.trials.state import State
-from nge_jax.workdir import artifacts
-from paper import records, runs, tables
+from nge_jax.workdir import artifacts, json_lines
+from paper import runs, tables
 from paper.runs import Run
 
 # The searches by name: words of `configs/search_digits.py`, and keys.
@@ -127,42 +123,13 @@ def make_training(options: argparse.Namespace, seed: int) -> Training:
     return train_build.build(config, source, genotype.random_genotype(0))
 
 
-def find_alike(
-    sizes: Mapping[str, int], random: Iterator[tuple[str, int]]
-) -> dict[str, tuple[str, ...]]:
-    """Chooses the random cells that stand beside the cells found.
-
-    Args:
-      sizes: the parameters of the cells found.
-      random: names and parameters of random cells, without end.
-
-    Returns:
-      The names of RANDOM_CELLS random cells for each cell found. No name occurs twice.
-    """
-    chosen: dict[str, tuple[str, ...]] = dict.fromkeys(sizes, ())
-    while any(len(names) < RANDOM_CELLS for names in chosen.values()):
-        random_name, size = next(random)
-        for name, names in chosen.items():
-            if len(names) < RANDOM_CELLS and abs(size - sizes[name]) <= TOLERANCE * sizes[name]:
-                chosen[name] = (*names, random_name)
-                break
-    return chosen
-
-
 def cells_beside(found: Sequence[Cell], training: Training) -> list[Cell]:
     """Lists the cells found, each followed by its random cells."""
-    count_edges, model = edge_counter(training.model.plan), training.model
-    first = genotype.random_genotype(0)
-    whole = cost.model_cost(model.clone(genotype=first), training.source.spec.shape).parameters
-    others = whole - count_edges(as_arrays(first))
-
-    def size(cell: Genotype) -> int:
-        return others + count_edges(as_arrays(cell))
-
+    size = parameter_counter(training)
     names = (f"random:{number}" for number in itertools.count())
     random = ((name, size(genotype.load(name))) for name in names)
     sizes = {f"{cell.search} {cell.seed}": size(cell.genotype) for cell in found}
-    alike = find_alike(sizes, random)
+    alike = find_alike(sizes, random, RANDOM_CELLS, TOLERANCE)
     return [
         Cell(
             cell.search, cell.seed, name, cell.genotype if name == "found" else genotype.load(name)
@@ -181,19 +148,10 @@ def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> 
       programs: the compiled programs of a plan that differs by its seed alone.
       seed: decides the first weights, the order of the images and the augmentation.
     """
-    arguments, source = training.arguments, training.source
-    init_key, key = jax.random.split(jax.random.key(0))
-    leg = Leg(as_arrays(cell), arguments, np.int32(seed))
-    no_search: Any = None  # the program does not read a search's state
-    state = State(np.int32(0), programs.init(init_key, leg), no_search, no_search)
-    state, key, leg = parallel.replicated((state, key, leg))
-    steps = int(arguments.steps_per_epoch)
-    for epoch in range(training.total_steps // steps):
-        for batches, first, last in source.epoch(epoch, [(0, steps)]):
-            state = programs.train(state, (batches, leg), key, first, last)
-    score = functools.partial(programs.score, leg)
-    images = source.held_out("test", training.eval_batch_size * jax.device_count())
-    return means(score_all(score, state.trial, images, source.examples["test"])).accuracy
+    leg = Leg(as_arrays(cell), training.arguments, np.int32(seed))
+    steps = int(training.arguments.steps_per_epoch)
+    state = train_epochs(training, programs, leg, range(training.total_steps // steps), steps)
+    return float(right_answers(training, programs, leg, state).mean())
 
 
 def complete(options: argparse.Namespace) -> None:
@@ -214,7 +172,7 @@ def train_missing(
     cells: Sequence[Cell], trainings: Mapping[int, Training], programs: Programs, out: Path
 ) -> None:
     """Trains the cells that have not been trained, with each training seed."""
-    done = {_key(row) for row in records.read(out / TRAININGS)}
+    done = {_key(row) for row in json_lines.read(out / TRAININGS)}
     for cell, (seed, training) in itertools.product(cells, trainings.items()):
         row = {
             "search": cell.search,
@@ -225,7 +183,7 @@ def train_missing(
         }
         if _key(row) not in done:
             accuracy = train(cell.genotype, training, programs, seed)
-            records.append(out / TRAININGS, row | {"accuracy": accuracy})
+            json_lines.append(out / TRAININGS, row | {"accuracy": accuracy})
             print(f"{cell.search} {cell.seed}, {cell.name}, {seed}: {accuracy:.2%}", flush=True)
 
 
@@ -310,7 +268,7 @@ def main(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.table_only:
         complete(options)
-    text = summary(records.read(options.out / TRAININGS), search_seconds(options))
+    text = summary(json_lines.read(options.out / TRAININGS), search_seconds(options))
     (options.out / "table.md").write_text(text)
     print(text)
 

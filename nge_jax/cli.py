@@ -4,13 +4,19 @@
 runs: help and mistakes are answered at once, without JAX.
 """
 
+import argparse
 import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from nge_jax.commands import COMMANDS, Parser, data_keys, make_parser
+from nge_jax import commands
+from nge_jax.commands import Parser, data_keys, make_parser
 from nge_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 HELP = """\
 usage: nge COMMAND ...            Neural Graph Embedding for architecture search
@@ -19,6 +25,9 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
   nge train CONFIG [KEY=VALUE ...]     train the network of a cell and test it
   nge segment CONFIG [KEY=VALUE ...]   fine-tune that network for segmentation
              [--data DIR] [--workdir W] [--overwrite] [--summary]
+
+  nge study CONFIG [KEY=VALUE ...]     is the cell found better than random ones?
+             [--data DIR] [--workdir W]
 
   nge eval RUN                         test the network of a run again
   nge predict RUN IMAGES ...           classify or segment images and folders
@@ -90,19 +99,7 @@ def _make_task_parser(task: str) -> Parser:
         epilog="nge configs lists the configs, nge configs NAME the keys of one. Exit codes: 0 done, 2 bad input, "
         "75 asked to stop by SIGTERM and saved, 130 interrupted.",
     )
-    parser.add_argument("config", metavar="CONFIG", help="name or file, with variants: NAME:WORDS")
-    parser.add_argument(
-        "settings", metavar="KEY=VALUE", nargs="*", default=[], help="sets a key, such as seed=1"
-    )
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="folder of the data sets: the key data.dir; of search_folder and train_folder the images themselves, of "
-        "segment_voc also a VOCdevkit",
-    )
-    parser.add_argument(
-        "--workdir", metavar="W", help="where the run's files go; default: runs/NAME[-WORDS]"
-    )
+    _add_run(parser, "runs/NAME[-WORDS]")
     parser.add_argument(
         "--overwrite", action="store_true", help="remove an earlier run's results, start afresh"
     )
@@ -116,20 +113,28 @@ def _make_task_parser(task: str) -> Parser:
     return parser
 
 
+def _add_run(parser: Parser, workdir: str) -> None:
+    """Adds the config, the keys, the data and the workdir, whose default is `workdir`."""
+    parser.add_argument("config", metavar="CONFIG", help="name or file, with variants: NAME:WORDS")
+    parser.add_argument(
+        "settings", metavar="KEY=VALUE", nargs="*", default=[], help="sets a key, such as seed=1"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of the data sets: the key data.dir; of search_folder and train_folder the images themselves, of "
+        "segment_voc also a VOCdevkit",
+    )
+    parser.add_argument(
+        "--workdir", metavar="W", help=f"where the run's files go; default: {workdir}"
+    )
+
+
 def _run_task(task: str, arguments: list[str]) -> None:
     """Runs `nge search|train|segment CONFIG [KEY=VALUE ...]`."""
     given = _make_task_parser(task).parse_intermixed_args(arguments)
 
-    from nge_jax.settings.configs import differ, flatten, read_config
-
-    config = read_config(given.config, [_setting(text) for text in given.settings])
-    found = config.get("task")
-    if found != task and found in TASKS:
-        raise InputError(
-            f"{given.config} is the config of a {TASKS[found]}, run it by: nge {found} {given.config}"
-        )
-    if given.data is not None:
-        differ(config, data_keys(flatten(config.to_dict()), given.data))
+    config = _read_config(task, given.config, given.settings, given.data)
 
     from nge_jax import main
 
@@ -143,6 +148,56 @@ def _run_task(task: str, arguments: list[str]) -> None:
             name=given.config,
             processes={name: getattr(given, name) for name in processes},
         )
+
+
+def _read_config(task: str, name: str, settings: Sequence[str], data: str | None) -> "ConfigDict":
+    """Reads the config of a task with KEY=VALUE and --data."""
+    from nge_jax.settings.configs import differ, flatten, read_config
+
+    config = read_config(name, [_setting(text) for text in settings])
+    found = config.get("task")
+    if found != task and found in TASKS:
+        raise InputError(f"{name} is the config of a {TASKS[found]}, run it by: nge {found} {name}")
+    if data is not None:
+        differ(config, data_keys(flatten(config.to_dict()), data))
+    return config
+
+
+def _study(arguments: list[str]) -> None:
+    """Runs `nge study CONFIG [KEY=VALUE ...]`."""
+    from nge_jax.study import settings
+
+    parser = make_parser(
+        "study",
+        "Searches, trains the cells found and random cells of the same cost by the same\n"
+        "recipe, and says whether the cells found are better. The same command goes on\n"
+        "where it stopped. recipe.KEY=VALUE sets a key of the config that trains the\n"
+        "cells, such as recipe.train.epochs=10. The settings of the study stand below.",
+        epilog=settings.describe(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run(parser, "runs/study-NAME[-WORDS]")
+    given = parser.parse_intermixed_args(arguments)
+    for text in given.settings:
+        _setting(text)  # refuses what is no KEY=VALUE
+    divided = settings.divide(given.settings)
+    config = _read_config("search", given.config, divided.search, given.data)
+
+    from nge_jax import main
+
+    default = main.default_workdir(given.config)
+    path = given.workdir or default.with_name(f"study-{default.name}")
+    with main.exit_codes():
+        main.run_study(
+            path,
+            given.config,
+            config=config,
+            settings=divided.study,
+            recipe_keys=divided.recipe,
+        )
+
+
+COMMANDS = {**commands.COMMANDS, "study": _study}
 
 
 def _setting(text: str) -> str:

@@ -38,6 +38,8 @@ TASKS = {
 }
 # The runner of searches whose cells are rated by trainings (`search.evaluator`).
 TRIALS = "nge_jax.trials.runner"
+# The runner of studies, whose record is a search's with the group `study`.
+STUDY = "nge_jax.study.runner"
 USAGE = """\
 Give a config, for example
 
@@ -132,6 +134,20 @@ def run_task(
     return runner.run(config, path, overwrite=overwrite)
 
 
+def run_study(path: str | Path, name: str, **arguments: Any) -> Any:
+    """Runs a study in the workdir `path`; see `study.runner.run` for the arguments and the errors."""
+    from nge_jax.console import banner
+    from nge_jax.devices.compilation_cache import use_compilation_cache
+    from nge_jax.workdir import folder as workdir
+    from nge_jax.workdir import lock
+
+    path = workdir.expand(path)
+    runner = _start(STUDY, path, banner.opening("study", path, name), {})
+    use_compilation_cache()
+    lock.check_free(path)
+    return runner.run(path=path, name=name, **arguments)
+
+
 def _start(name: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:
     """Shows the banner's first line. Importing the runner and starting the devices take seconds after it."""
     from nge_jax.console import banner
@@ -164,6 +180,8 @@ def find_task(name: Any) -> str:
 
 def runner_name(values: Mapping[str, Any]) -> str:
     """Returns the module that runs a config of one of TASKS; `values` are the config's, nested."""
+    if "study" in values:
+        return STUDY
     is_search = values["task"] == "search"
     if is_search and values.get("search", {}).get("evaluator") == "trained":
         return TRIALS

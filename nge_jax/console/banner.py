@@ -17,7 +17,12 @@ from nge_jax.version import __version__
 from nge_jax.workdir import environment
 from nge_jax.workdir.names import listed, printable
 
-TASKS = {"search": "architecture search", "train": "training", "segment": "segmentation"}
+TASKS = {
+    "search": "architecture search",
+    "train": "training",
+    "segment": "segmentation",
+    "study": "study",
+}
 COLUMNS = 80
 TO_STOP = "to stop: Ctrl-C, or SIGTERM, which saves first; the same command goes on"
 

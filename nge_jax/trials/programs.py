@@ -39,41 +39,55 @@ class Programs(NamedTuple):
         train: `(state, (batches, leg), key, start, stop) -> state`, on all devices. The state has a `step` and a
             TrainState as `trial`.
         score: `(leg, params, batch_stats, images, labels, mask) -> Scores`, see `evaluate.make_score`.
+        answer: `(leg, params, batch_stats, images) -> classes`, int32; the first axis is this process's devices.
     """
 
     init: Callable[[jax.Array, Leg], TrainState]
     train: Program
     score: Callable
+    answer: Callable
 
 
-def make_programs(training: Training) -> Programs:
-    """Makes the programs of a training's network and recipe; the training's cell is not read."""
-    model, spec = training.model, training.source.spec
+def make_programs(
+    training: Training, network_of: Callable[[GenotypeArrays], Any] | None = None
+) -> Programs:
+    """Makes the programs of a training's network and recipe; the training's cell is not read.
+
+    Args:
+      training: the plan of the training.
+      network_of: makes the network from the cell; None: the training's network with this cell.
+    """
+    spec = training.source.spec
+
+    def of_cell(cell):
+        return training.model.clone(genotype=cell)
+
+    make = network_of or of_cell
 
     def init(key, leg):
         optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
-        network = model.clone(genotype=leg.cell)
-        return train_step.new_state(
-            network, optimizer, jax.random.fold_in(key, leg.seed), spec.shape
-        )
+        key = jax.random.fold_in(key, leg.seed)
+        return train_step.new_state(make(leg.cell), optimizer, key, spec.shape)
 
     def train(state, batches_and_leg, key, start, stop):
         batches, leg = batches_and_leg
         optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
-        network = model.clone(genotype=leg.cell)
-        step = train_step.make_train_step(network, optimizer, training.recipe, leg.arguments)
+        step = train_step.make_train_step(make(leg.cell), optimizer, training.recipe, leg.arguments)
         phase = parallel.make_phase(step, training.source.batch_at)
         key = jax.random.fold_in(key, leg.seed)
         trial = phase(state.trial, batches, key, start, stop)
         return state._replace(step=state.step + jnp.int32(stop - start), trial=trial)
 
     def score(leg, *arguments):
-        network = model.clone(genotype=leg.cell)
-        return train_evaluate.score_batch(network, spec.mean, spec.std, *arguments)
+        return train_evaluate.score_batch(make(leg.cell), spec.mean, spec.std, *arguments)
+
+    def answer(leg, *arguments):
+        return train_evaluate.answer_batch(make(leg.cell), spec.mean, spec.std, *arguments)
 
     return Programs(
         # The program draws a few small arrays. Unoptimized, it compiles in a third of the time.
         init=jax.jit(init, compiler_options={"xla_backend_optimization_level": 0}),
         train=parallel.on_all_devices(train, (training.source.axes, None)),
         score=map_over_devices(score, (None, None, None, 0, 0, 0)),
+        answer=map_over_devices(answer, (None, None, None, 0), 0),
     )

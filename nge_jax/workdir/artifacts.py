@@ -36,6 +36,13 @@ SIZES = "sizes.json"
 WEIGHTS = "weights.npz"
 # The confusion matrix of a training's test.
 CONFUSION = "confusion.json"
+# The finished trainings of a study, its result, the trainings that fit into its time, and the folders of its searches.
+TRAININGS, STUDY, STUDY_LENGTH, SEARCHES = (
+    "trainings.jsonl",
+    "study.json",
+    "length.json",
+    "search-*",
+)
 # Pictures of the run's end for TensorBoard. The file is written as a whole, and TensorBoard reads it after all others.
 EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
 EVENT_EXAMPLES = "events.out.tfevents.9999999999.examples"

@@ -33,8 +33,12 @@ from nge_jax.workdir.artifacts import (
     RANDOM_CELLS,
     REPORT,
     REPORT_MARKDOWN,
+    SEARCHES,
     SEEDS,
     SIZES,
+    STUDY,
+    STUDY_LENGTH,
+    TRAININGS,
     is_count,
 )
 from nge_jax.workdir.environment import environment
@@ -77,6 +81,12 @@ RESULTS = (
     "examples.png",
     "examples.svg",
     SIZES,
+    TRAININGS,
+    STUDY,
+    STUDY_LENGTH,
+    "accuracy_by_size.png",
+    "accuracy_by_size.svg",
+    "accuracy_by_size_narrow.svg",
     REPORT_MARKDOWN,
     REPORT,
 )
@@ -122,16 +132,29 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     """
     path = Path(path)
     check_place(path)
-    recorded = None if overwrite else _read_recorded(path)
-    if recorded is None:
-        return
-    given = configs.flatten(config)
-    differences = _differences(younger_values(given, path), recorded, given)
+    differences = [] if overwrite else list_differences(path, config)
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
             "give the workdir's values to go on, or choose another --workdir (--overwrite removes the run in this one)"
         )
+
+
+def list_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
+    """Lists the values that differ from the values of a workdir's run, as "KEY: workdir has X, now Y".
+
+    Args:
+      path: the workdir; without results nothing differs.
+      config: the values of a run's config.
+
+    Raises:
+      InputError: the record of the workdir's run cannot be read.
+    """
+    recorded = _read_recorded(path)
+    if recorded is None:
+        return []
+    given = configs.flatten(config)
+    return _differences(younger_values(given, path), recorded, given)
 
 
 def begun_with(path: Path, keys: Collection[str]) -> dict[str, Any]:
@@ -257,9 +280,12 @@ def is_ours(path: Path) -> bool:
 
 
 def _has_results(path):
-    """Tells whether a workdir has results. A run that was stopped before the first checkpoint has none."""
-    metrics = path / METRICS
-    return has_checkpoints(path) or (metrics.exists() and metrics.stat().st_size > 0)
+    """Tells whether a workdir has results. A run that was stopped before the first checkpoint has none.
+
+    A study's workdir has the results of its searches, too.
+    """
+    rows = [path / METRICS, path / TRAININGS, *path.glob(f"{SEARCHES}/{METRICS}")]
+    return has_checkpoints(path) or any(file.exists() and file.stat().st_size > 0 for file in rows)
 
 
 def _remove_results(path):

@@ -8,7 +8,7 @@ import pytest
 import edges_alike
 import edges_study as study
 from nge_jax.space.nas_bench_201 import NUM_CELLS, AccuracyTable
-from paper import records
+from nge_jax.workdir import json_lines
 
 TABLE = AccuracyTable(
     *(np.full(shape, 50.0) for shape in (NUM_CELLS, (NUM_CELLS, 3), (NUM_CELLS, 3)))
@@ -69,10 +69,10 @@ def test_flips_of_signs():
 
 def test_a_line_that_a_kill_has_cut_is_written_anew(tmp_path):
     file, jobs = tmp_path / "results.jsonl", study.reported_jobs("batch", {})[:2]
-    records.append(file, row(jobs[0]))
+    json_lines.append(file, row(jobs[0]))
     file.write_text(file.read_text() + json.dumps(row(jobs[1]))[:30])
     assert [*study.read_results(file)] == jobs[:1]
-    records.append(file, row(jobs[1]))
+    json_lines.append(file, row(jobs[1]))
     assert [*study.read_results(file)] == jobs
 
 

@@ -48,7 +48,7 @@ def test_random_cells_have_the_size_of_the_cell_found_and_serve_once():
     random = iter(
         [("r0", 150), ("r1", 102), ("r2", 96), ("r3", 105), ("r4", 209), ("r5", 100), ("r6", 190)]
     )
-    assert study.find_alike(sizes, random) == {
+    assert study.find_alike(sizes, random, study.RANDOM_CELLS, study.TOLERANCE) == {
         "a": ("r1", "r2"),
         "b": ("r3", "r5"),
         "c": ("r4", "r6"),

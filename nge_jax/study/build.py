@@ -1,0 +1,168 @@
+"""Makes the plan of a study from the config of a search, before any compute."""
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from nge_jax.data.source import Source
+from nge_jax.data.user_images import UserImages
+from nge_jax.errors import InputError
+from nge_jax.search import runner as search_runner
+from nge_jax.settings import configs, keys
+from nge_jax.settings.checks import check_complete
+from nge_jax.settings.configs import differ, flatten, read_config
+from nge_jax.settings.key import Values
+from nge_jax.space import genotype
+from nge_jax.study.budget import SEARCH_SHARE
+from nge_jax.study.plan import Search, Study
+from nge_jax.study.settings import Settings
+from nge_jax.train import build as train_build
+from nge_jax.train import images as training_images
+from nge_jax.train.arguments import ProgramArguments
+from nge_jax.trials import runner as trials_runner
+from nge_jax.trials.build import SHARED
+
+# `run(config, workdir)` of a search, by `search.evaluator`.
+RUNNERS = {"supernet": search_runner.run, "trained": trials_runner.run}
+# Keys of the recipe that the study decides.
+DECIDED = ("task", "seed", "genotype", "init_from", "data.name", "data.dir", "data.validation")
+
+
+def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, name: str) -> Study:
+    """Makes the plan. It opens the images, and refuses all that can be refused before a search.
+
+    Args:
+      config: the config of a search.
+      recipe_keys: "train.epochs=3" ..., set in the config that trains the cells.
+      settings: the settings of the study.
+      name: the config as the user named it.
+
+    Raises:
+      InputError, GenotypeError: names the key or the file.
+    """
+    check_complete(config, "search")
+    values = flatten(config.to_dict())
+    _check(values)
+    with _as_recipe():
+        recipe, images = _make_recipe(values, recipe_keys)
+        source = training_images.open_source(training_images.read_settings(recipe), opened=images)
+        training = train_build.build(recipe, source, genotype.random_genotype(0))
+    _check_test(values["data.name"], source)
+
+    def arguments(epochs: int) -> ProgramArguments:
+        """Returns the numbers of a training of another length; the warm-up keeps its part."""
+        shorter = recipe.copy_and_resolve_references()
+        warmup = round(epochs / recipe.train.epochs * recipe.train.warmup_epochs)
+        differ(shorter, {"train.epochs": epochs, "train.warmup_epochs": min(warmup, epochs - 1)})
+        return train_build.make_arguments(shorter, int(training.arguments.steps_per_epoch))
+
+    run = RUNNERS[values["search.evaluator"]]
+    searches = []
+    for seed in range(config.seed, config.seed + settings.seeds):
+        of_seed = config.copy_and_resolve_references()
+        differ(of_seed, {"seed": seed} | _search_minutes(values, settings))
+        searches.append(Search(seed, functools.partial(run, of_seed)))
+    return Study(
+        name=name or "a config",
+        recipe_name=values["search.train_config"],
+        settings=settings,
+        searches=tuple(searches),
+        training=training,
+        arguments=arguments,
+        epochs=recipe.train.epochs,
+        dispatch=recipe.run.steps_per_dispatch,
+        values={
+            **configs.to_values(config),
+            "study": settings._asdict(),
+            "recipe": _recorded(flatten(configs.to_values(recipe))),
+            "images": dict(source.examples),
+        },
+    )
+
+
+def _recorded(recipe: Values) -> dict[str, Any]:
+    """Returns the recipe's values by which a later start recognizes the study; the search's values have the data."""
+    younger = keys.younger(recipe)
+    return {
+        name: value
+        for name, value in recipe.items()
+        if name not in (*DECIDED, *younger) or value != younger.get(name, value)
+        if keys.changes_result("train", name)
+    }
+
+
+def _check(values: Values) -> None:
+    """Refuses searches that a study does not make."""
+    if values["search.space"] != "darts":
+        raise InputError(
+            f"config.search.space: found {values['search.space']!r}, expected 'darts': only its cells are trained"
+        )
+    for key in ("search.seeds", "search.edge_models"):
+        if values[key]:
+            raise InputError(
+                f"config.{key}: found {values[key]}, expected (); study.seeds=3 makes three searches"
+            )
+
+
+def _check_test(name: str, source: Source) -> None:
+    """Refuses a data set without held-out images."""
+    if not source.examples.get("test"):
+        raise InputError(
+            f"config.data.name: {name} has no test images, expected some: a folder DIR/test beside DIR/train, or "
+            "data.test_fraction=0.2 of a folder without splits"
+        )
+
+
+def _search_minutes(values: Values, settings: Settings) -> dict[str, Any]:
+    """Gives a search whose length may be chosen its part of the time."""
+    if not settings.minutes or values["search.evaluator"] != "trained":
+        return {}
+    share = SEARCH_SHARE * settings.minutes / settings.seeds
+    return {"trained.minutes": min(share, values["trained.minutes"] or share)}
+
+
+@contextlib.contextmanager
+def _as_recipe() -> Iterator[None]:
+    """Gives refused keys of the training's config, which the search has not, the name by which the user sets them."""
+    try:
+        yield
+    except InputError as error:
+        key = re.match(r"config\.([\w.]+)", str(error))
+        if key is None or key[1].startswith("search.") or key[1] in SHARED:
+            raise
+        raise InputError(str(error).replace("config.", "recipe.", 1)) from error
+
+
+def _make_recipe(values: Values, given: Sequence[str]) -> tuple[ConfigDict, UserImages | None]:
+    """Makes the config that trains the cells; where cells are rated by trainings, by the search's network.
+
+    Returns:
+      The config without open values, and a user's own images where they had to be opened.
+    """
+    set_here = [argument.partition("=")[0] for argument in given]
+    for key in set_here:
+        if key in DECIDED:
+            raise InputError(f"recipe.{key}: found a value, expected none: the study decides it")
+    name = values["search.train_config"]
+    recipe = read_config(name, [f"--config.{argument}" for argument in given]).unlock()
+    if recipe.get("task") != "train":
+        raise InputError(
+            f"config.search.train_config: found {name}, expected the config of a training"
+        )
+    by_trainings = values["search.evaluator"] == "trained"
+    known = flatten(recipe.to_dict())
+    shared = [key for key in SHARED if by_trainings or not key.startswith("network.")]
+    differ(
+        recipe,
+        {"data.validation": 0}
+        | {k: values[k] for k in shared if k in known and k in values and k not in set_here},
+    )
+    check_complete(recipe, "train")
+    recipe, images = training_images.resolve(recipe)
+    train_build.check(recipe, jax.device_count())
+    return recipe, images

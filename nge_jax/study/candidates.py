@@ -1,0 +1,157 @@
+"""The networks that a study trains, with their costs: cells found, random cells, a published cell, a plain network."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from nge_jax import cost
+from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.networks import layers
+from nge_jax.networks.any_cell import as_arrays
+from nge_jax.networks.plain import PlainNetwork, nearest_width, plain_network
+from nge_jax.networks.weights_of_any_cell import edge_counter
+from nge_jax.space import genotype
+from nge_jax.space.genotype import Genotype
+from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, PUBLISHED_CELL, RANDOM, Candidate
+from nge_jax.train.plan import Training
+
+STEMS = {SMALL: layers.CifarStem, LARGE: layers.ImageNetStem}
+# Parts of the parameters by which a random cell's network may differ. The next is tried where cells are too few.
+TOLERANCES = (0.05, 0.1, 0.2, 0.4, float("inf"))
+DRAWN = 2000  # random cells that are looked at with each tolerance; beyond, as many as are wanted
+
+Chosen = dict[str, tuple[str, ...]]
+
+
+def parameter_counter(training: Training) -> Callable[[Genotype], int]:
+    """Makes a function that counts the parameters of a cell's network, without making the network."""
+    model = training.model
+    count_edges = edge_counter(model.plan)
+    first = genotype.random_genotype(0)
+    whole = cost.model_cost(model.clone(genotype=first), training.source.spec.shape).parameters
+    others = whole - count_edges(as_arrays(first))
+    return lambda cell: others + count_edges(as_arrays(cell))
+
+
+def cells_beside(
+    found: Mapping[str, Genotype], training: Training, count: int
+) -> tuple[dict[str, tuple[str, ...]], float]:
+    """Chooses `count` random cells for each of the cells found; see `find_beside`."""
+    parameters = parameter_counter(training)
+    sizes = {name: parameters(cell) for name, cell in found.items()}
+    return find_beside(sizes, lambda name: parameters(genotype.load(name)), count)
+
+
+def list_cells(
+    found: Mapping[int, Genotype], training: Training, count: int
+) -> tuple[list[Candidate], float]:
+    """Lists the cells: each cell found with `count` random cells behind it, at last the published cell.
+
+    Args:
+      found: the cells found, by the seeds of the searches.
+      training: the plan of a training.
+      count: the random cells for each cell found.
+
+    Returns:
+      The cells, and the part of the parameters by which a random cell's network may differ.
+    """
+
+    def make(kind: str, name: str, search: int | None, cell: Genotype) -> Candidate:
+        model = training.model.clone(genotype=cell)
+        return Candidate(
+            kind, name, search, cell, *cost.model_cost(model, training.source.spec.shape)
+        )
+
+    beside, tolerance = cells_beside({str(s): c for s, c in found.items()}, training, count)
+    cells = []
+    for seed, cell in found.items():
+        cells.append(make(FOUND, f"seed {seed}", seed, cell))
+        cells += [make(RANDOM, n, seed, genotype.load(n)) for n in beside[str(seed)]]
+    cells.append(make(PUBLISHED, PUBLISHED_CELL, None, genotype.load(PUBLISHED_CELL)))
+    return cells, tolerance
+
+
+def make_plain(training: Training, parameters: int) -> tuple[PlainNetwork, Candidate]:
+    """Makes the plain network whose parameters are nearest to `parameters`."""
+    model, spec = training.model, training.source.spec
+    options = {"dtype": model.dtype, "bn_axis_name": model.bn_axis_name}
+
+    @functools.cache
+    def of_width(width: int) -> tuple[PlainNetwork, cost.Cost]:
+        network = plain_network(model.plan, width, model.classes, stem=STEMS[spec.kind], **options)
+        return network, cost.model_cost(network, spec.shape)
+
+    width = nearest_width(parameters, lambda width: of_width(width)[1].parameters)
+    network, size = of_width(width)
+    channels = "-".join(map(str, sorted({channels for channels, _ in network.blocks})))
+    return network, Candidate(PLAIN, f"ResNet, {channels} channels", None, None, *size)
+
+
+def plain_training(training: Training) -> Training:
+    """Returns the plan without what a plain network has not: the auxiliary head and paths to drop."""
+    return training._replace(
+        recipe=training.recipe._replace(auxiliary_weight=0.0),
+        arguments=training.arguments._replace(drop_path=None),
+    )
+
+
+def mean_parameters(cells: Sequence[Candidate]) -> int:
+    """Returns the mean of the parameters of the cells found, rounded."""
+    found = [cell.parameters for cell in cells if cell.kind == FOUND]
+    return round(sum(found) / len(found))
+
+
+def find_alike(
+    sizes: Mapping[str, int], random: Iterable[tuple[str, int]], count: int, tolerance: float
+) -> Chosen:
+    """Chooses the random cells that stand beside the cells found.
+
+    Args:
+      sizes: the parameters of the cells found, by name. Earlier cells choose first.
+      random: names and parameters of random cells.
+      count: the random cells for each cell found.
+      tolerance: a part of the parameters of a cell found, by which a random cell may differ.
+
+    Returns:
+      The names of the first such random cells for each cell found, fewer where `random` ends. No name occurs twice.
+    """
+    chosen: Chosen = dict.fromkeys(sizes, ())
+    lacking = dict(sizes)
+    for random_name, size in random:
+        for name, wanted in lacking.items():
+            if abs(size - wanted) <= tolerance * wanted:
+                chosen[name] = (*chosen[name], random_name)
+                if len(chosen[name]) == count:
+                    del lacking[name]
+                break
+        if not lacking:
+            break
+    return chosen
+
+
+def find_beside(
+    sizes: Mapping[str, int], size: Callable[[str], int], count: int
+) -> tuple[Chosen, float]:
+    """Chooses `count` random cells for each cell found, within the least of TOLERANCES that has enough.
+
+    Args:
+      sizes: the parameters of the cells found, by name.
+      size: counts the parameters of the cell random:SEED.
+      count: the random cells for each cell found.
+
+    Returns:
+      The names of the random cells, and the tolerance.
+    """
+    known: dict[str, int] = {}
+
+    def draw() -> Iterator[tuple[str, int]]:
+        for seed in range(max(DRAWN, count * len(sizes))):
+            name = f"random:{seed}"
+            if name not in known:
+                known[name] = size(name)
+            yield name, known[name]
+
+    for tolerance in TOLERANCES:
+        chosen = find_alike(sizes, draw(), count, tolerance)
+        if all(len(names) == count for names in chosen.values()):
+            return chosen, tolerance
+    raise AssertionError("every random cell is within an infinite tolerance")

@@ -1,0 +1,171 @@
+"""The report of a study: the answer, the table, accuracy against size, every network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from nge_jax.report import run as report_run
+from nge_jax.report.document import Caution, Code, Picture, Section, Table, Text
+from nge_jax.report.figure import COLORS, INK, STYLE, hover, new_figure, save, save_svg
+from nge_jax.search import runner as search_runner
+from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, RANDOM
+from nge_jax.study.result import TITLES, Row, StudyResult, read_result
+from nge_jax.study.statistics import DECIDING, spread
+from nge_jax.workdir import artifacts
+
+HEADER = ("", "n", "test accuracy, %", "parameters", "multiply-adds", "s/training")
+NOTE = (
+    "n: networks x trainings. ± sd: over the networks, or over the trainings of a single network."
+)
+PICTURE = "accuracy_by_size"
+# The color and the mark of each kind of network.
+MARKS = {
+    FOUND: (COLORS["max_pool_3x3"], "D"),
+    RANDOM: (COLORS["sep_conv_3x3"], "o"),
+    PUBLISHED: (COLORS["dil_conv_3x3"], "s"),
+    PLAIN: (INK, "^"),
+}
+METHOD = (
+    "All networks are trained from scratch by the same recipe, and the test images are read once at the end of each "
+    "training. The error of the difference counts cells and training seeds, by the deviation of the cells' means, and "
+    "test images, by the deviation of the difference from image to image. A difference of more than "
+    f"{DECIDING} standard errors is called a difference."
+)
+
+
+def report(path: str | Path) -> Path:
+    """Writes study.json and the report of the study that has ended in the workdir `path`; returns report.html's path.
+
+    Raises:
+      InputError: a file is missing or is not what a study writes.
+    """
+    path = Path(path)
+    result = read_result(path)
+    artifacts.write_json(path / artifacts.STUDY, result.to_json())
+    seconds = [s for network in result.networks for s in network.seconds]
+    epochs = [{"epoch": number, "seconds": s} for number, s in enumerate(seconds, 1)]
+    facts = report_run.run_facts(path, epochs, "Trainings")
+    facts.pop("Epochs")
+    searches = sum(result.search_seconds.values())
+    facts |= {"Searches": f"{len(result.search_seconds)}, {searches:.0f} s"}
+    row, random = result.rows[:2]
+    results = {
+        "Cells found": f"{show_spread(row.accuracy, row.deviation)} %",
+        "Random cells of the same cost": f"{show_spread(random.accuracy, random.deviation)} %",
+    }
+    sections = [
+        _answer_section(result),
+        _picture_section(path, result),
+        _networks_section(result),
+        _searches_section(result),
+    ]
+    return report_run.write(path, "Study", results | facts, sections)
+
+
+def _answer_section(result: StudyResult) -> Section:
+    sentence = result.difference.sentence()
+    blocks = [Text(f"{sentence[0].upper()}{sentence[1:]}."), to_table(result.rows), Text(NOTE)]
+    if diverged := sum(network.diverged for network in result.networks):
+        blocks.append(Caution(f"{diverged} trainings have diverged; they count as they ended."))
+    return Section("Answer", [*blocks, Text(METHOD)])
+
+
+def _picture_section(path: Path, result: StudyResult) -> Section:
+    save(size_figure(result, 6.8), path / PICTURE)
+    save_svg(size_figure(result, 3.9), path / f"{PICTURE}_narrow")
+    alt = f"Test accuracy of {len(result.networks)} networks against their parameters"
+    caption = "Each point is a network: the mean over its trainings, and the standard deviation."
+    picture = Picture(PICTURE, alt, caption, narrow_stem=f"{PICTURE}_narrow")
+    return Section("Accuracy against size", [picture])
+
+
+def size_figure(result: StudyResult, width: float) -> Figure:
+    """Draws the accuracy of every network against its parameters; `width` in inches."""
+    with rc_context(STYLE):
+        figure = new_figure(width, 3.0)
+        axes = figure.subplots()
+        for kind, (color, mark) in MARKS.items():
+            group = [network for network in result.networks if network.kind == kind]
+            for number, network in enumerate(group):
+                mean, deviation = spread(network.accuracies)
+                label = (TITLES[kind] or network.name) if not number else None
+                point = axes.errorbar(
+                    network.parameters, mean, yerr=deviation, fmt=mark, color=color, ms=4, lw=0.8, label=label
+                )  # fmt: skip
+                hover(point.lines[0], f"{network.name}: {mean:.2f} %")
+        axes.set(xlabel="parameters", title="test accuracy, %")
+        axes.legend(loc="best")
+        figure.tight_layout(pad=0.6)
+        figure.draw_without_rendering()
+    return figure
+
+
+def _networks_section(result: StudyResult) -> Section:
+    seeds = max(len(network.accuracies) for network in result.networks)
+    header = ("Network", "Of search", "Parameters", "Multiply-adds", "Accuracy, %")
+    header = (*header, *(f"Seed {seed}" for seed in range(seeds)))
+    rows = []
+    for network in sorted(result.networks, key=lambda network: -np.mean(network.accuracies)):
+        single = [f"{accuracy:.2f}" for accuracy in network.accuracies]
+        rows.append(
+            (
+                f"found by {network.name}" if network.kind == FOUND else network.name,
+                "–" if network.search is None else str(network.search),
+                f"{network.parameters:,}",
+                f"{network.multiply_adds:,}",
+                show_spread(*spread(network.accuracies)),
+                *single,
+                *["–"] * (seeds - len(single)),
+            )
+        )
+    return Section("Networks", [Table(header, rows)])
+
+
+def _searches_section(result: StudyResult) -> Section:
+    rows = [(str(s), f"{t:.0f}", f"search-{s}") for s, t in result.search_seconds.items()]
+    text = "Each search has a folder with its report. This trains the first cell found by its config as it is:"
+    settings = artifacts.read_json(result.workdir / artifacts.CONFIG, ("data", "search"))
+    first = result.workdir / f"search-{min(result.search_seconds)}"
+    command = search_runner.train_command(settings, first)
+    return Section(
+        "Searches", [Table(("Seed", "Seconds", "Folder"), rows), Text(text), Code(command)]
+    )
+
+
+def to_table(rows: Sequence[Row]) -> Table:
+    """Makes a row for each kind of network."""
+    return Table(
+        HEADER,
+        [
+            (
+                row.title,
+                f"{row.networks} x {row.trainings}",
+                show_spread(row.accuracy, row.deviation),
+                f"{row.parameters:,.0f}",
+                f"{row.multiply_adds:,.0f}",
+                f"{row.seconds:.1f}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def show_spread(mean: float, deviation: float | None) -> str:
+    """Writes a mean with its deviation, if it has one."""
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def to_text(table: Table) -> str:
+    """Lays a table out for a terminal: names to the left, numbers to the right."""
+    rows = [table.header, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,128 @@
+"""Runs a study: searches, trains the cells found, random cells and others alike, and compares them.
+
+The searches have the folders search-SEED of the workdir. Each finished training is a line of trainings.jsonl. The same
+command goes on after the last finished line, and a killed search goes on as every search.
+"""
+
+import gc
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from nge_jax.console import banner
+from nge_jax.console.progress import waiting
+from nge_jax.console.waiting import say
+from nge_jax.devices import distributed
+from nge_jax.devices.parallel import in_32_bits
+from nge_jax.errors import InputError
+from nge_jax.runtime import loop
+from nge_jax.space.genotype import Genotype
+from nge_jax.study.budget import count_trainings
+from nge_jax.study.build import build
+from nge_jax.study.plan import PUBLISHED_CELL, Study
+from nge_jax.study.report import NOTE, report, to_table, to_text
+from nge_jax.study.result import StudyResult, read_result
+from nge_jax.study.settings import Settings
+from nge_jax.study.trainings import train_all
+from nge_jax.workdir import artifacts, lock
+from nge_jax.workdir import folder as workdir
+
+TO_STOP = "to stop: Ctrl-C; the same command goes on, and loses one training at most"
+
+
+@in_32_bits
+def run(
+    config: ConfigDict,
+    path: str | Path,
+    settings: Settings,
+    recipe_keys: Sequence[str] = (),
+    name: str = "",
+) -> StudyResult:
+    """Runs a study in the workdir `path`, or goes on there, and writes the report.
+
+    Args:
+      config: the config of a search.
+      path: the workdir.
+      settings: the settings of the study.
+      recipe_keys: "train.epochs=3" ..., set in the config that trains the cells.
+      name: the config as the user named it.
+
+    Raises:
+      InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
+      Preempted: the process was asked to stop during a search, which has saved a checkpoint.
+    """
+    path, began = workdir.expand(path), time.monotonic()
+    if not distributed.is_alone():
+        raise InputError("nge study: found several processes, expected one")
+    with lock.held(path):
+        banner.show(banner.device())
+        with waiting("reading the data"):
+            study = build(config, recipe_keys, settings, name)
+        banner.show_notes(study.training.source.notes)
+        _check(study, path)
+        workdir.prepare(path, study.values, overwrite=False)
+        banner.show(*_describe(study))
+        found = _search(study, path)
+        train_all(study, found, path, began)
+        loop.finish(path, report)
+    result = read_result(path)
+    say(f"\n{to_text(to_table(result.rows))}")
+    banner.show(NOTE)
+    say("")
+    banner.show(f"{result.difference.sentence()}.")
+    return result
+
+
+def _check(study: Study, path: Path) -> None:
+    """Refuses a workdir that holds another study, or something else."""
+    workdir.check_place(path)
+    if differences := workdir.list_differences(path, study.values):
+        raise InputError(
+            f"--workdir: {path} holds another study or run ({'; '.join(differences)}); give the workdir's values to go "
+            "on, or choose another --workdir"
+        )
+
+
+def _describe(study: Study) -> list[str]:
+    """Returns lines that say what will be done."""
+    settings, source, lines = study.settings, study.training.source, []
+    if not any(note.startswith("data: ") for note in source.notes):
+        counts = {"to train": source.examples["train"], "to test": source.examples["test"]}
+        labels, shape = source.spec.labels, source.spec.shape
+        lines.append(banner.data(study.training.data_name, labels, shape, counts))
+    plan, searches = study.training.model.plan, len(study.searches)
+    total = count_trainings(
+        searches, settings.random_cells, 1 + settings.plain, settings.training_seeds
+    )
+    seeds = ", ".join(str(search.seed) for search in study.searches)
+    lines += [
+        f"study: {searches} search{'es' * (searches > 1)} by {study.name}, seed{'s' * (searches > 1)} {seeds}",
+        f"trainings: {total}, each of {study.epochs:,} epochs by {study.recipe_name}; {settings.training_seeds} of "
+        f"each cell found, of {settings.random_cells} random cells of its cost, of {PUBLISHED_CELL}"
+        f"{' and of a plain network' * settings.plain}",
+        f"networks: {len(plan)} cells that begin with {plan[0].channels // (1 + plan[0].reduction)} channels; one "
+        "program trains any cell",
+        "the test images are read once for each training, at its end",
+    ]
+    if settings.minutes:
+        lines.append(f"time: {settings.minutes:g} minutes, into which the trainings are fitted")
+    return [*lines, TO_STOP]
+
+
+def _search(study: Study, path: Path) -> dict[int, Genotype]:
+    """Runs the searches that have not ended; returns the cells found, by seed."""
+    found = {}
+    for search in study.searches:
+        folder = path / search.folder
+        if not (folder / artifacts.REPORT).exists():
+            say("")
+            banner.show(banner.opening("search", folder))
+            search.run(folder)
+            # The next search, or the trainings, need the memory of these programs.
+            jax.clear_caches()
+            gc.collect()
+        found[search.seed] = artifacts.read_genotype(folder / artifacts.GENOTYPE)
+    return found

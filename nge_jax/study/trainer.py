@@ -1,0 +1,134 @@
+"""Trains a cell from scratch by the program that trains any cell, and asks its network about the test images."""
+
+import itertools
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from nge_jax.data.source import Span
+from nge_jax.devices import finite, parallel
+from nge_jax.networks.any_cell import GenotypeArrays
+from nge_jax.train.arguments import ProgramArguments
+from nge_jax.train.plan import Training
+from nge_jax.train.step import TrainState
+from nge_jax.trials.programs import Leg, Programs
+from nge_jax.trials.state import State
+
+
+class Answers(NamedTuple):
+    """The answers of a trained network.
+
+    Attributes:
+      right: whether each test image is classified right, bool [images].
+      diverged: whether the weights have NaN or infinity.
+    """
+
+    right: np.ndarray
+    diverged: bool
+
+
+class Trainer(NamedTuple):
+    """Trains networks that differ by the cell and the seed alone.
+
+    Attributes:
+      training: the plan of a training; the plan's cell and length are not read.
+      programs: the compiled programs of the plan.
+      arguments: the numbers of the training, which have the length, too.
+      epochs: the length.
+      dispatch: the most steps of a dispatch.
+    """
+
+    training: Training
+    programs: Programs
+    arguments: ProgramArguments
+    epochs: int
+    dispatch: int
+
+    def leg(self, cell: GenotypeArrays, seed: int) -> Leg:
+        """Makes the program's argument that stands for a training."""
+        return Leg(cell, self.arguments, np.int32(seed))
+
+    def answers(self, cell: GenotypeArrays, seed: int) -> Answers:
+        """Trains a cell, and reads the test images once, at the end.
+
+        Args:
+          cell: the cell.
+          seed: decides the first weights, the order of the images and the augmentation.
+        """
+        leg = self.leg(cell, seed)
+        # The source has an order for each number of an epoch. No two seeds share a number.
+        epochs = range(seed * self.epochs, (seed + 1) * self.epochs)
+        state = train_epochs(self.training, self.programs, leg, epochs, self.dispatch)
+        right = right_answers(self.training, self.programs, leg, state)
+        return Answers(right, finite.find_not_finite(state.params) is not None)
+
+    def compile(self, cell: GenotypeArrays) -> None:
+        """Compiles the programs for a cell and any other, by running them on no step and on images of zeros."""
+        training, leg = self.training, self.leg(cell, 0)
+        state, key, leg = _begin(self.programs, leg)
+        epoch = training.source.epoch(0, _spans(training, self.dispatch))
+        batches, *_ = next(iter(epoch))
+        trial = self.programs.train(state, (batches, leg), key, 0, 0).trial
+        shape = jax.local_device_count(), training.eval_batch_size, *training.source.spec.shape
+        images = parallel.divided(np.zeros(shape, np.uint8))
+        jax.block_until_ready(self.programs.answer(leg, trial.params, trial.batch_stats, images))
+
+    def time_an_epoch(self, cell: GenotypeArrays) -> float:
+        """Measures the seconds of an epoch of a cell's training, after the programs are compiled."""
+        self.compile(cell)
+        began, leg = time.monotonic(), self.leg(cell, 0)
+        jax.block_until_ready(
+            train_epochs(self.training, self.programs, leg, range(1), self.dispatch)
+        )
+        return time.monotonic() - began
+
+
+def train_epochs(
+    training: Training, programs: Programs, leg: Leg, epochs: range, dispatch: int
+) -> TrainState:
+    """Trains a cell from scratch.
+
+    Args:
+      training: the plan of the training.
+      programs: the compiled programs of the plan, or of a plan that differs by its seed alone.
+      leg: the cell, the numbers of the training and its seed.
+      epochs: the numbers of the epochs, from which the source draws the order of the images.
+      dispatch: the most steps of a dispatch.
+    """
+    state, key, leg = _begin(programs, leg)
+    spans = _spans(training, dispatch)
+    for epoch in epochs:
+        for batches, first, last in training.source.epoch(epoch, spans):
+            state = programs.train(state, (batches, leg), key, first, last)
+    return state.trial
+
+
+def right_answers(
+    training: Training, programs: Programs, leg: Leg, state: TrainState
+) -> np.ndarray:
+    """Tells for each test image whether its most probable class is right, bool [images]."""
+    devices = jax.local_device_count()
+    leg = parallel.replicated(leg)
+    right = []
+    size = training.eval_batch_size * devices
+    for images, labels, mask in training.source.held_out("test", size):
+        parts = parallel.divided(images.reshape(devices, -1, *images.shape[1:]))
+        classes = programs.answer(leg, state.params, state.batch_stats, parts)
+        right.append((np.asarray(classes).ravel() == labels)[mask])
+    return np.concatenate(right)
+
+
+def _begin(programs: Programs, leg: Leg) -> tuple[State, jax.Array, Leg]:
+    """Makes the state before the first step, the run's key and the argument, on all devices."""
+    init_key, key = jax.random.split(jax.random.key(0))
+    no_search: Any = None  # the program does not read a search's state
+    state = State(np.int32(0), programs.init(init_key, leg), no_search, no_search)
+    return parallel.replicated((state, key, leg))
+
+
+def _spans(training: Training, dispatch: int) -> list[Span]:
+    """Divides an epoch's steps into dispatches."""
+    steps = int(training.arguments.steps_per_epoch)
+    return [*itertools.pairwise([*range(0, steps, dispatch), steps])]
