@@ -26,7 +26,7 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
   nge segment CONFIG [KEY=VALUE ...]   fine-tune that network for segmentation
              [--data DIR] [--workdir W] [--overwrite] [--summary]
 
-  nge study CONFIG [KEY=VALUE ...]     is the cell found better than random ones?
+  nge study CONFIG [KEY=VALUE ...]     is the cell found better than random?
              [--data DIR] [--workdir W]
 
   nge eval RUN                         test the network of a run again

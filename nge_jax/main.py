@@ -13,6 +13,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contextlib
+import functools
 import importlib
 import re
 import sys
@@ -135,7 +136,12 @@ def run_task(
 
 
 def run_study(path: str | Path, name: str, **arguments: Any) -> Any:
-    """Runs a study in the workdir `path`; see `study.runner.run` for the arguments and the errors."""
+    """Runs a study in the workdir `path`; see `study.build.build` for the other arguments.
+
+    Raises:
+      InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
+      Preempted: the process was asked to stop during a search, which has saved a checkpoint.
+    """
     from nge_jax.console import banner
     from nge_jax.devices.compilation_cache import use_compilation_cache
     from nge_jax.workdir import folder as workdir
@@ -145,7 +151,7 @@ def run_study(path: str | Path, name: str, **arguments: Any) -> Any:
     runner = _start(STUDY, path, banner.opening("study", path, name), {})
     use_compilation_cache()
     lock.check_free(path)
-    return runner.run(path=path, name=name, **arguments)
+    return runner.run(path, functools.partial(runner.build, name=name, **arguments))
 
 
 def _start(name: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:

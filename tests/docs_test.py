@@ -9,6 +9,7 @@ import pytest
 from nge_jax import cli
 from nge_jax.errors import InputError
 from nge_jax.settings.configs import find_config, flatten, load_config
+from nge_jax.study.settings import divide
 from tests.conftest import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -41,6 +42,14 @@ def check_keys(config, keys):
     assert not [key for key in keys if key not in known]
 
 
+def load_search(given):
+    """The config of a search that a command names, and the config that trains its cells."""
+    name, _, words = given.partition(":")
+    config = load_config(name, words)
+    assert config.task == "search"
+    return config, load_config(config.search.train_config)
+
+
 def test_there_are_commands_to_check():
     assert len(COMMANDS) > 30
 
@@ -53,6 +62,11 @@ def test_a_command_of_the_documents_parses(page, command):
     if command[0] == "nge":
         name, *rest = command[1:]
         assert name in (*cli.TASKS, *cli.COMMANDS)
+        if name == "study" and rest and not rest[0].isupper():
+            given = divide([argument for argument in rest[1:] if re.match(r"[\w.]+=", argument)])
+            searched, recipe = load_search(rest[0])
+            check_keys(searched, [setting.partition("=")[0] for setting in given.search])
+            check_keys(recipe, [setting.partition("=")[0] for setting in given.recipe])
         if name in cli.TASKS and rest and not rest[0].isupper():
             config, _, words = rest[0].partition(":")
             settings = [argument for argument in rest[1:] if "=" in argument and argument[0] != "-"]

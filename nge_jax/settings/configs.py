@@ -99,26 +99,13 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
       InputError: an unknown config, variant or key, or a value of the wrong type.
     """
     name, _, words = given.partition(":")
-    return set_keys(load_config(name, words), settings, find_config(name).name)
-
-
-def set_keys(config: ConfigDict, settings: Sequence[str], place: str) -> ConfigDict:
-    """Returns a config with some of its keys set.
-
-    Args:
-      config: the config.
-      settings: as in `read_config`.
-      place: names the config in a refusal.
-
-    Raises:
-      InputError: an unknown key, or a value of the wrong type.
-    """
+    config = load_config(name, words)
     keys = flatten(config.to_dict())
     for setting in settings:
         match = SETTING.match(setting)
         if match and match[1] not in keys:
-            near = near_keys(match[1], keys)
-            raise InputError(f"config.{match[1]}: no such key in {place}{near}")
+            file, near = find_config(name), near_keys(match[1], keys)
+            raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
     values, argv = flags.FlagValues(), ["", *(_with_words_quoted(s, keys) for s in settings)]
     holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     try:

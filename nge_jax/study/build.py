@@ -61,39 +61,50 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         differ(shorter, {"train.epochs": epochs, "train.warmup_epochs": min(warmup, epochs - 1)})
         return train_build.make_arguments(shorter, int(training.arguments.steps_per_epoch))
 
-    run = RUNNERS[values["search.evaluator"]]
-    searches = []
-    for seed in range(config.seed, config.seed + settings.seeds):
-        of_seed = config.copy_and_resolve_references()
-        differ(of_seed, {"seed": seed} | _search_minutes(values, settings))
-        searches.append(Search(seed, functools.partial(run, of_seed)))
     return Study(
-        name=name or "a config",
+        name=name,
         recipe_name=values["search.train_config"],
         settings=settings,
-        searches=tuple(searches),
+        searches=_make_searches(config, settings),
         training=training,
         arguments=arguments,
         epochs=recipe.train.epochs,
         dispatch=recipe.run.steps_per_dispatch,
-        values={
-            **configs.to_values(config),
-            "study": settings._asdict(),
-            "recipe": _recorded(flatten(configs.to_values(recipe))),
-            "images": dict(source.examples),
-        },
+        values=_values(settings, source, *map(configs.to_values, (config, recipe))),
     )
 
 
-def _recorded(recipe: Values) -> dict[str, Any]:
-    """Returns the recipe's values by which a later start recognizes the study; the search's values have the data."""
+def _make_searches(config: ConfigDict, settings: Settings) -> tuple[Search, ...]:
+    """Makes the searches, which differ by their seeds; one whose length may be chosen gets its part of the time."""
+    searches, is_timed = [], config.search.evaluator == "trained" and settings.minutes > 0
+    for seed in range(config.seed, config.seed + settings.seeds):
+        search = config.copy_and_resolve_references()
+        differ(search, {"seed": seed})
+        if is_timed:
+            share = SEARCH_SHARE * settings.minutes / settings.seeds
+            minutes = min(share, search.trained.minutes or share)
+            differ(search, {"trained.minutes": minutes})
+        run = RUNNERS[config.search.evaluator]
+        searches.append(Search(seed, functools.partial(run, search)))
+    return tuple(searches)
+
+
+def _values(settings: Settings, source: Source, search: Values, recipe: Values) -> dict[str, Any]:
+    """Returns the values by which a later start recognizes the study.
+
+    The recipe's values are those that change a result. The search's values have the data, and a key that is younger
+    than the study may be missing.
+    """
+    recipe = flatten(recipe)
     younger = keys.younger(recipe)
-    return {
+    recorded = {
         name: value
         for name, value in recipe.items()
-        if name not in (*DECIDED, *younger) or value != younger.get(name, value)
+        if name not in DECIDED and (name not in younger or value != younger[name])
         if keys.changes_result("train", name)
     }
+    own = {"study": settings._asdict(), "recipe": recorded, "images": dict(source.examples)}
+    return {**search, **own}
 
 
 def _check(values: Values) -> None:
@@ -116,14 +127,6 @@ def _check_test(name: str, source: Source) -> None:
             f"config.data.name: {name} has no test images, expected some: a folder DIR/test beside DIR/train, or "
             "data.test_fraction=0.2 of a folder without splits"
         )
-
-
-def _search_minutes(values: Values, settings: Settings) -> dict[str, Any]:
-    """Gives a search whose length may be chosen its part of the time."""
-    if not settings.minutes or values["search.evaluator"] != "trained":
-        return {}
-    share = SEARCH_SHARE * settings.minutes / settings.seeds
-    return {"trained.minutes": min(share, values["trained.minutes"] or share)}
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from nge_jax.space import genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, PUBLISHED_CELL, RANDOM, Candidate
 from nge_jax.train.plan import Training
+from nge_jax.trials.equal_cells import canonical_form
 
 STEMS = {SMALL: layers.CifarStem, LARGE: layers.ImageNetStem}
 # Parts of the parameters by which a random cell's network may differ. The next is tried where cells are too few.
@@ -35,10 +36,15 @@ def parameter_counter(training: Training) -> Callable[[Genotype], int]:
 def cells_beside(
     found: Mapping[str, Genotype], training: Training, count: int
 ) -> tuple[dict[str, tuple[str, ...]], float]:
-    """Chooses `count` random cells for each of the cells found; see `find_beside`."""
+    """Chooses `count` random cells for each cell found, which no search has found; see `find_beside`."""
     parameters = parameter_counter(training)
-    sizes = {name: parameters(cell) for name, cell in found.items()}
-    return find_beside(sizes, lambda name: parameters(genotype.load(name)), count)
+    known = {canonical_form(cell) for cell in found.values()}
+
+    def size(name: str) -> int | None:
+        cell = genotype.load(name)
+        return None if canonical_form(cell) in known else parameters(cell)
+
+    return find_beside({name: parameters(cell) for name, cell in found.items()}, size, count)
 
 
 def list_cells(
@@ -129,26 +135,28 @@ def find_alike(
 
 
 def find_beside(
-    sizes: Mapping[str, int], size: Callable[[str], int], count: int
+    sizes: Mapping[str, int], size: Callable[[str], int | None], count: int
 ) -> tuple[Chosen, float]:
     """Chooses `count` random cells for each cell found, within the least of TOLERANCES that has enough.
 
     Args:
       sizes: the parameters of the cells found, by name.
-      size: counts the parameters of the cell random:SEED.
+      size: counts the parameters of the cell random:SEED; None: the cell is not to be chosen.
       count: the random cells for each cell found.
 
     Returns:
       The names of the random cells, and the tolerance.
     """
-    known: dict[str, int] = {}
+    known: dict[str, int | None] = {}
 
     def draw() -> Iterator[tuple[str, int]]:
-        for seed in range(max(DRAWN, count * len(sizes))):
+        # Some of the cells may be those found.
+        for seed in range(max(DRAWN, (count + 1) * len(sizes))):
             name = f"random:{seed}"
             if name not in known:
                 known[name] = size(name)
-            yield name, known[name]
+            if (parameters := known[name]) is not None:
+                yield name, parameters
 
     for tolerance in TOLERANCES:
         chosen = find_alike(sizes, draw(), count, tolerance)

@@ -6,11 +6,10 @@ command goes on after the last finished line, and a killed search goes on as eve
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from nge_jax.console import banner
 from nge_jax.console.progress import waiting
@@ -21,11 +20,10 @@ from nge_jax.errors import InputError
 from nge_jax.runtime import loop
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.budget import count_trainings
-from nge_jax.study.build import build
+from nge_jax.study.build import build as build
 from nge_jax.study.plan import PUBLISHED_CELL, Study
 from nge_jax.study.report import NOTE, report, to_table, to_text
 from nge_jax.study.result import StudyResult, read_result
-from nge_jax.study.settings import Settings
 from nge_jax.study.trainings import train_all
 from nge_jax.workdir import artifacts, lock
 from nge_jax.workdir import folder as workdir
@@ -34,21 +32,12 @@ TO_STOP = "to stop: Ctrl-C; the same command goes on, and loses one training at 
 
 
 @in_32_bits
-def run(
-    config: ConfigDict,
-    path: str | Path,
-    settings: Settings,
-    recipe_keys: Sequence[str] = (),
-    name: str = "",
-) -> StudyResult:
+def run(path: str | Path, make_plan: Callable[[], Study]) -> StudyResult:
     """Runs a study in the workdir `path`, or goes on there, and writes the report.
 
     Args:
-      config: the config of a search.
       path: the workdir.
-      settings: the settings of the study.
-      recipe_keys: "train.epochs=3" ..., set in the config that trains the cells.
-      name: the config as the user named it.
+      make_plan: opens the images and makes the plan: `functools.partial(build, ...)`, see `build.build`.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
@@ -60,7 +49,7 @@ def run(
     with lock.held(path):
         banner.show(banner.device())
         with waiting("reading the data"):
-            study = build(config, recipe_keys, settings, name)
+            study = make_plan()
         banner.show_notes(study.training.source.notes)
         _check(study, path)
         workdir.prepare(path, study.values, overwrite=False)

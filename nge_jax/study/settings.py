@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
-from nge_jax.settings.configs import flatten, set_keys
-from nge_jax.settings.key import Key, Limits
+from nge_jax.errors import InputError
+from nge_jax.settings.configs import near_keys
+from nge_jax.settings.key import Key, Limits, describe_type
 
 GROUP, RECIPE = "study.", "recipe."
+BOOLEANS = {"true": True, "false": False}
 
 KEYS = (
     Key("study.seeds", 1, Limits(int, 1, 64), "",
@@ -62,13 +62,26 @@ def divide(arguments: Sequence[str]) -> Arguments:
     for argument in arguments:
         prefix = next(prefix for prefix in groups if argument.startswith(prefix))
         groups[prefix].append(argument.removeprefix(RECIPE))
-    defaults = ConfigDict({"study": {key.name.removeprefix(GROUP): key.default for key in KEYS}})
-    flags = [f"--config.{argument}" for argument in groups[GROUP]]
-    values: dict[str, Any] = flatten(set_keys(defaults, flags, "the study").to_dict())
-    for key in KEYS:
-        key.check(values[key.name])
+    keys = {key.name: key for key in KEYS}
+    values = {name: key.default for name, key in keys.items()}
+    for argument in groups[GROUP]:
+        name, _, text = argument.partition("=")
+        if name not in keys:
+            raise InputError(f"config.{name}: no such key of a study{near_keys(name, keys)}")
+        values[name] = _parse(keys[name], text)
+        keys[name].check(values[name])
     settings = Settings(**{name.removeprefix(GROUP): value for name, value in values.items()})
     return Arguments(settings, tuple(groups[RECIPE]), tuple(groups[""]))
+
+
+def _parse(key: Key, text: str) -> Any:
+    """Reads a value of the key's type."""
+    parse = BOOLEANS.__getitem__ if isinstance(key.default, bool) else type(key.default)
+    try:
+        return parse(text.lower())
+    except (KeyError, ValueError):
+        kind = describe_type(key.default)
+        raise InputError(f"config.{key.name}: found {text!r}, expected {kind}") from None
 
 
 def describe() -> str:

@@ -58,11 +58,7 @@ def make_programs(
       network_of: makes the network from the cell; None: the training's network with this cell.
     """
     spec = training.source.spec
-
-    def of_cell(cell):
-        return training.model.clone(genotype=cell)
-
-    make = network_of or of_cell
+    make = network_of or (lambda cell: training.model.clone(genotype=cell))
 
     def init(key, leg):
         optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)

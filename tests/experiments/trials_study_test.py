@@ -43,24 +43,6 @@ def test_searches_follow_seed_by_seed(options):
     ]
 
 
-def test_random_cells_have_the_size_of_the_cell_found_and_serve_once():
-    sizes = {"a": 100, "b": 104, "c": 200}
-    random = iter(
-        [("r0", 150), ("r1", 102), ("r2", 96), ("r3", 105), ("r4", 209), ("r5", 100), ("r6", 190)]
-    )
-    assert study.find_alike(sizes, random, study.RANDOM_CELLS, study.TOLERANCE) == {
-        "a": ("r1", "r2"),
-        "b": ("r3", "r5"),
-        "c": ("r4", "r6"),
-    }
-
-
-def test_cells_found_earlier_keep_their_random_cells():
-    names = [(f"r{number}", size) for number, size in enumerate((101, 99, 100, 98, 103, 102))]
-    before = study.find_alike({"a": 100}, iter(names))
-    assert before["a"] == study.find_alike({"a": 100, "b": 101}, iter(names))["a"] == ("r0", "r1")
-
-
 @pytest.mark.whole
 def test_random_cells_are_as_large_as_the_networks_that_are_trained(options):
     found = study.Cell("gradient, nge", 0, "found", genotype.load("DARTS_V2"))

@@ -12,6 +12,7 @@ from nge_jax.networks.any_cell import as_arrays
 from nge_jax.networks.weights_of_any_cell import from_derived, to_derived
 from nge_jax.settings.configs import load_config
 from nge_jax.space import genotype
+from nge_jax.study.trainer import right_answers
 from nge_jax.train import build as train_build
 from nge_jax.train import images as train_images
 from nge_jax.train import step as train_step
@@ -91,6 +92,8 @@ def test_ten_steps_are_those_of_the_derived_networks_training(seed):
     score = functools.partial(PROGRAMS.score, leg)
     same = score_all(score, state.trial, plan.source.held_out("test", 128), 355)
     assert same.loss == pytest.approx(scores.loss, rel=1e-3)
+    right = right_answers(plan, PROGRAMS, leg, state.trial)
+    assert len(right) == 355 and right.sum() == same.confusion.trace()
 
 
 def test_another_cell_and_another_length_compile_nothing():

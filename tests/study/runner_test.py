@@ -1,0 +1,247 @@
+"""A study from its command to its sentence: what it leaves, killed between trainings, and what it refuses."""
+
+import functools
+import json
+import re
+
+import numpy as np
+import pytest
+
+from nge_jax import cli, main
+from nge_jax.errors import InputError
+from nge_jax.settings.configs import load_config
+from nge_jax.space import genotype
+from nge_jax.study import build as study_build
+from nge_jax.study import runner, trainings
+from nge_jax.study.settings import Settings
+from nge_jax.study.statistics import compare
+from nge_jax.workdir import artifacts, json_lines
+from tests.helpers.small_search import Killed
+
+SETTINGS = Settings(seeds=2, training_seeds=2, random_cells=2, minutes=0.0, plain=True)
+RECIPE = ("train.epochs=2", "train.warmup_epochs=0", "train.images_per_epoch=640")
+TRAININGS = 2 * (2 * 3 + 2)
+
+
+def make_config(**changes):
+    """A reduction cell in place of three cells."""
+    config = load_config("search_digits", "trained,smoke")
+    config.network.cells = 1
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def search(config, path):
+    """Stands for a search: leaves what a study reads."""
+    path.mkdir(parents=True)
+    cell = genotype.random_genotype(1000 + config.seed)
+    (path / artifacts.GENOTYPE).write_text(cell.to_json())
+    (path / artifacts.METRICS).write_text(json.dumps({"epoch": 1, "seconds": 2.5}) + "\n")
+    (path / artifacts.REPORT).write_text("a report")
+
+
+@pytest.fixture(autouse=True)
+def searches(monkeypatch):
+    """Lists the searches that are made; a stand-in makes them."""
+    made = []
+
+    def run(config, path):
+        made.append((config.seed, path.name, config.trained.minutes))
+        search(config, path)
+
+    monkeypatch.setattr(study_build, "RUNNERS", {"trained": run, "supernet": run})
+    return made
+
+
+def run(path, recipe=RECIPE, settings=SETTINGS, **changes):
+    make_plan = functools.partial(
+        runner.build, make_config(**changes), recipe, settings, "a search"
+    )
+    return runner.run(path, make_plan)
+
+
+def results(path):
+    """The lines of the trainings without their times."""
+    lines = json_lines.read(path / artifacts.TRAININGS)
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(study_build, "RUNNERS", {"trained": search})
+        return run(path), path
+
+
+def test_every_network_is_trained_alike_seed_by_seed(studied):
+    result, path = studied
+    lines = results(path)
+    assert len(lines) == TRAININGS
+    kinds = ["found", "random", "random"] * 2 + ["published", "plain"]
+    assert [(line["training_seed"], line["kind"]) for line in lines] == [
+        (seed, kind) for seed in (0, 1) for kind in kinds
+    ]
+    assert [line["search"] for line in lines[:8]] == [0, 0, 0, 1, 1, 1, None, None]
+    assert {line["epochs"] for line in lines} == {2}
+    # Two seeds of a network differ, and so do two cells.
+    assert len({line["right"] for line in lines}) > TRAININGS / 2
+    assert [(row.title, row.networks, row.trainings) for row in result.rows] == [
+        ("cells found", 2, 2), ("random, same cost", 4, 2), ("DARTS_V2", 1, 2), ("plain network", 1, 2),
+    ]  # fmt: skip
+
+
+def test_the_result_is_the_comparison_of_the_answers(studied):
+    result, path = studied
+    cells = {}
+    for line in results(path):
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(line["right"]), np.uint8))[:355]
+        assert bits.mean() == pytest.approx(line["accuracy"])
+        cells.setdefault((line["kind"], line["search"], line["name"]), []).append(bits)
+    found, random = (
+        [np.array(bits) for (kind, *_), bits in cells.items() if kind == wanted]
+        for wanted in ("found", "random")
+    )
+    assert result.difference == compare(found, random)
+    record = json.loads((path / artifacts.STUDY).read_text())
+    assert record["sentence"] == result.difference.sentence()
+    assert record["search_seconds"] == {"0": 2.5, "1": 2.5}
+
+
+def test_the_report_has_the_sentence_and_is_written_again(studied, capsys):
+    result, path = studied
+    page = (path / artifacts.REPORT).read_text()
+    sentence = result.difference.sentence()
+    assert sentence[1:] in page and "accuracy_by_size" in page and "search-1" in page
+    (path / artifacts.REPORT).unlink()
+    cli.run(["report", str(path)])
+    assert (path / artifacts.REPORT).read_text() == page
+    assert f"report: {path / artifacts.REPORT}" in capsys.readouterr().out
+
+
+def test_a_study_killed_between_trainings_goes_on_and_ends_like_another(
+    studied, tmp_path, monkeypatch, searches, capsys
+):
+    left = [3, 9]
+    append = json_lines.append
+
+    def append_and_die(file, line):
+        append(file, line)
+        if left and len(json_lines.read(file)) == left[0]:
+            left.pop(0)
+            raise Killed
+
+    monkeypatch.setattr(json_lines, "append", append_and_die)
+    path = tmp_path / "killed"
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run(path)
+    # A process that is killed while it writes leaves half a line.
+    with (path / artifacts.TRAININGS).open("a") as file:
+        file.write('{"kind": "fou')
+    result = run(path)
+    assert not left and results(path) == results(studied[1])
+    assert result.difference == studied[0].difference
+    assert [name for _, name, _ in searches] == ["search-0", "search-1"]
+    # It has ended: nothing is searched or trained again.
+    capsys.readouterr()
+    assert run(path).difference == result.difference
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(re.match(r" +\d+/16 ", line) for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_test_images_are_read_once_for_each_training(tmp_path, monkeypatch):
+    reads = []
+
+    def counted(*arguments):
+        study = study_build.build(*arguments)
+        source = study.training.source
+
+        def held_out(split, size):
+            reads.append(split)
+            return source.held_out(split, size)
+
+        source = source._replace(held_out=held_out)
+        return study._replace(training=study.training._replace(source=source))
+
+    monkeypatch.setattr(runner, "build", counted)
+    run(tmp_path / "study", settings=Settings(1, 1, 2, 0.0, False))
+    assert reads == ["test"] * 4
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"settings": SETTINGS._replace(training_seeds=3)}, "study.training_seeds: workdir has 2, now 3"),
+        ({"recipe": ("train.epochs=3", *RECIPE[1:])}, "recipe.train.epochs: workdir has 2, now 3"),
+        ({"trained.cells": 4}, "trained.cells: workdir has 3, now 4"),
+    ],
+)  # fmt: skip
+def test_a_changed_setting_is_refused_by_its_key(studied, changed, message):
+    before = results(studied[1])
+    with pytest.raises(InputError, match=f"holds another study or run .*{message}"):
+        run(studied[1], **changed)
+    assert results(studied[1]) == before
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"search.seeds": (0, 1)}, r"config.search.seeds: .* study.seeds=3 makes three searches"),
+        ({"search.train_config": "search_digits"}, "config.search.train_config: found search_digits"),
+        ({"recipe": ("genotype=DARTS_V1",)}, "recipe.genotype: found a value, expected none"),
+        ({"recipe": ("train.epoch=1",)}, "recipe.train.epoch: no such key in train_digits.py, did you mean train."),
+        ({"recipe": ("train.epochs=1",)}, "recipe.train.warmup_epochs: found 1"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_refused_before_any_compute(tmp_path, searches, changed, message):
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "study", **changed)
+    assert not searches and not (tmp_path / "study").exists()
+
+
+def test_a_set_without_test_images_is_refused(monkeypatch, tmp_path):
+    open_source = study_build.training_images.open_source
+
+    def without_test(*arguments, **options):
+        source = open_source(*arguments, **options)
+        return source._replace(examples=source.examples | {"test": 0})
+
+    monkeypatch.setattr(study_build.training_images, "open_source", without_test)
+    with pytest.raises(InputError, match="config.data.name: digits has no test images, expected"):
+        run(tmp_path / "study")
+
+
+def test_a_time_is_kept_by_fewer_trainings_and_the_choice_holds(tmp_path, monkeypatch, searches):
+    settings = Settings(1, 3, 5, 1.0, True)
+    epochs = 40
+    monkeypatch.setattr(trainings.Trainer, "time_an_epoch", lambda *_: 0.1)
+    trained = []
+    monkeypatch.setattr(trainings, "_train", lambda missing, *rest: trained.append(missing))
+    monkeypatch.setattr(runner, "report", lambda path: path)
+    monkeypatch.setattr(runner, "read_result", lambda path: pytest.skip("nothing is trained"))
+    recipe = (f"train.epochs={epochs}", *RECIPE[1:])
+    with pytest.raises(pytest.skip.Exception):
+        run(tmp_path / "study", recipe, settings)
+    # The search has 40 % of a minute; the trainings have what is left, at most 57.5 s.
+    assert searches == [(0, "search-0", 0.4)]
+    assert 2 * 5 <= len(trained[0]) <= 57.5 / (epochs * 0.1 * 1.15)
+    length = json.loads((tmp_path / "study" / artifacts.STUDY_LENGTH).read_text())
+    assert length["epochs"] == epochs and length["random_cells"] < 5
+    monkeypatch.setattr(trainings.Trainer, "time_an_epoch", lambda *_: 1e-6)
+    with pytest.raises(pytest.skip.Exception):
+        run(tmp_path / "study", recipe, settings)
+    assert trained[1] == trained[0]
+
+
+def test_the_command_runs_a_study(monkeypatch):
+    calls = []
+    monkeypatch.setattr(main, "run_study", lambda *given, **more: calls.append((*given, more)))
+    cli.run(["study", "search_digits:trained", "study.seeds=2", "recipe.train.epochs=3", "seed=4"])
+    ((path, name, given),) = calls
+    assert str(path) == "runs/study-search_digits-trained" and name == "search_digits:trained"
+    assert given["config"].seed == 4 and given["settings"].seeds == 2
+    assert given["recipe_keys"] == ("train.epochs=3",)
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(["study", "train_digits"])
