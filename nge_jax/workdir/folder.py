@@ -140,12 +140,12 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
         )
 
 
-def list_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
+def list_differences(path: Path, values: Mapping[str, Any]) -> list[str]:
     """Lists the values that differ from the values of a workdir's run, as "KEY: workdir has X, now Y".
 
     Args:
       path: the workdir; without results nothing differs.
-      config: the values of a run's config.
+      values: the values of a run's config.
 
     Raises:
       InputError: the record of the workdir's run cannot be read.
@@ -153,7 +153,7 @@ def list_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
     recorded = _read_recorded(path)
     if recorded is None:
         return []
-    given = configs.flatten(config)
+    given = configs.flatten(values)
     return _differences(younger_values(given, path), recorded, given)
 
 

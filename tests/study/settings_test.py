@@ -31,7 +31,7 @@ def test_arguments_are_divided_by_whose_keys_they_set():
         ("study.seeds=0", "config.study.seeds: found 0, expected 1 or more"),
         ("study.random_cells=1", "config.study.random_cells: found 1, expected 2 or more"),
         ("study.seeds=2.5", "config.study.seeds: found '2.5', expected an integer"),
-        ("study.minutes=inf", "config.study.minutes: found inf, expected at most"),
+        ("study.minutes=inf", "config.study.minutes: found inf, expected 0 or more"),
         ("study.plain=maybe", "config.study.plain: found 'maybe', expected True or False"),
         ("study.minutes=x", "config.study.minutes: found 'x', expected a number"),
     ],
