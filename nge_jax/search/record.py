@@ -14,6 +14,7 @@ from nge_jax.report.seeds import spread
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, nas_bench_201, sharing
+from nge_jax.space.budget.costs import COSTS, CellCosts
 from nge_jax.space.cell import derive, is_uniform
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
@@ -153,6 +154,13 @@ def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
         f"edge_entropy_{kind}": float(value)
         for kind, value in zip(space.cell_types, values, strict=True)
     }
+
+
+def expected_costs(history: Any, epoch: int, costs: CellCosts, space: Space) -> dict[str, float]:
+    """Returns the expected parameters and multiply-adds under P after an epoch, see `budget.costs.expected_cost`."""
+    mixture = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[epoch], history)
+    expected = costs.expected(mixture, space)
+    return {f"expected_{name}": float(n) for name, n in zip(COSTS, expected, strict=True)}
 
 
 def latest(history: Any, epoch: int) -> Any:

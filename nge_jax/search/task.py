@@ -149,6 +149,8 @@ def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchS
     evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
     row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
     row |= search.relaxation.record(epoch)
+    if search.budget is not None and search.strategy is None:
+        row |= search_record.expected_costs(history, epoch, search.budget.costs, search.space)
     two_epochs = search_record.latest(history, epoch)
     row |= edges.metrics(search.learner, state, two_epochs, search.space)
     if search.makers.rate_parts:

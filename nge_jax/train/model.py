@@ -89,10 +89,11 @@ def check_limits(
         return
     cost = model_cost(model, shape)
     for name in _exceeded(cost, limits):
-        found, least = getattr(cost, name), model.plan[0]
+        first = model.plan[0]  # a reduction doubles the channels
+        size = f"network.cells={len(model.plan)} network.channels={first.channels // (1 + first.reduction)}"
         raise InputError(
-            f"config.{key}: found a network of {found:,} {name.replace('_', '-')} ({len(model.plan)} cells that begin "
-            f"with {least.channels} channels), expected at most {limits[name]:,} by config.limits.{name}"
+            f"config.{key}: found a network of {getattr(cost, name):,} {name.replace('_', '-')} ({size}), expected at "
+            f"most {limits[name]:,} by config.limits.{name}"
         )
 
 

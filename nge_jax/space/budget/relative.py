@@ -14,7 +14,6 @@ import numpy as np
 from jax import lax
 
 from nge_jax.space import architecture
-from nge_jax.space.architecture import ABSENT
 from nge_jax.space.budget.costs import Budget, expected_cost
 from nge_jax.space.spaces import Space
 
@@ -87,28 +86,35 @@ def draw_within(
     """
     if costs is None:
         return draw(key)
-    cells = jax.vmap(draw)(jax.random.split(key, TRIES))
+    key_tries, key_cheapen = jax.random.split(key)
+    cells = jax.vmap(draw)(jax.random.split(key_tries, TRIES))
     each_fits = jax.vmap(lambda cell: fits(costs, cell, space))(cells)
-    return cheapen(costs, cells[each_fits.argmax()], space)
+    return cheapen(key_cheapen, costs, cells[each_fits.argmax()], space)
 
 
-def cheapen(costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
-    """Replaces the dearest operations of an architecture [C, E] by the cheapest ones of their edges until it fits.
+def cheapen(key: jax.Array, costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
+    """Replaces operations of an architecture [C, E] by the cheapest ones of their edges until it fits.
 
-    A cell that fits stays as it is. Every edge of the paper's space has an operation that costs nothing.
+    The order of the edges is drawn, and so is one of equally cheap operations. A cell that fits stays as it is. Every
+    edge of the paper's space has an operation that costs nothing.
     """
+    key_order, key_operations = jax.random.split(key)
     dear = jnp.asarray(costs.edges).sum(0)
-    cheapest = dear.argmin(-1).astype(cell.dtype)
+    is_cheapest = dear == dear.min(-1, keepdims=True)
+    logits = jnp.where(is_cheapest, 0.0, -jnp.inf)
+    cheapest = jax.random.categorical(key_operations, logits).astype(cell.dtype)
+    order = jax.random.uniform(key_order, cell.shape, minval=1.0, maxval=2.0)
 
-    def saving(cell):
-        paid = (dear * architecture.one_hot(cell, space)).sum(-1)
-        return jnp.where(cell == ABSENT, 0.0, paid - dear.min(-1))
+    def turns(cell):
+        """Gives the turn of each edge that can save; 0 for other edges."""
+        is_dear = (architecture.one_hot(cell, space) * ~is_cheapest).sum(-1)
+        return order * is_dear
 
     def must_save(cell):
-        return ~fits(costs, cell, space) & (saving(cell).max() > 0)
+        return ~fits(costs, cell, space) & (turns(cell).max() > 0)
 
     def save(cell):
-        place = jnp.unravel_index(saving(cell).argmax(), cell.shape)
+        place = jnp.unravel_index(turns(cell).argmax(), cell.shape)
         return cell.at[place].set(cheapest[place])
 
     return lax.while_loop(must_save, save, cell)

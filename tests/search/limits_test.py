@@ -1,0 +1,254 @@
+"""Limits of a search: the network they hold for, the banner, refusals, and the cells that searches end with."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nge_jax.cost import model_cost
+from nge_jax.embedding.model import edge_model
+from nge_jax.errors import InputError
+from nge_jax.optim import EMBEDDING
+from nge_jax.search import build as search_build
+from nge_jax.search import images as search_images
+from nge_jax.search import runner as search_runner
+from nge_jax.search.limits.network import find_limits, read_limits
+from nge_jax.search.makers import STRATEGIES
+from nge_jax.search.steps import strategy as strategy_steps
+from nge_jax.search.steps.arguments import ProgramArguments
+from nge_jax.settings import keys
+from nge_jax.settings.configs import load_config
+from nge_jax.space import architecture, genotype
+from nge_jax.space.budget import strongest
+from nge_jax.space.budget.relative import relative_costs
+from nge_jax.space.spaces import DARTS
+from nge_jax.strategies.base import run_strategy
+from nge_jax.trials.build import build as build_trials
+from nge_jax.trials.ledger import new_ledger
+from nge_jax.trials.runner import _begin as begin_trials
+from nge_jax.trials.task import Trainer
+from nge_jax.workdir import artifacts
+from tests.helpers.budgets import network_costs
+from tests.helpers.small_search import make_config, stand_ins
+
+LIMIT = 40_000  # of 20,954 to 155,354 parameters in train_digits's network
+
+
+def limits_of(name, **changes):
+    config = load_config(*name.split(":"))
+    config.update_from_flattened_dict(changes)
+    config, images = search_images.resolve(config)
+    data = search_images.load_data(config, images)
+    large = search_images.has_large_stem(config)
+    return find_limits(config.to_dict(), data, large)
+
+
+def test_without_a_limit_there_is_none():
+    assert limits_of("search_digits:smoke") is None
+
+
+def test_the_limited_network_is_the_one_that_the_training_builds():
+    limits = limits_of("search_digits:smoke", **{"limits.parameters": LIMIT})
+    assert limits.network[:6] == ("train_digits", 3, 16, 10, "small", (8, 8, 1))
+    (line,) = limits.describe()
+    assert line == (
+        "limit: at most 40,000 parameters of the network that train_digits trains (3 cells that begin with 16 "
+        "channels, 10 classes, images of 8x8x1); cells have 20,954 to 155,354"
+    )
+    for seed in range(3):
+        cell = genotype.random_genotype(seed)
+        counted = limits.budget.costs.count(architecture.from_genotype(cell))
+        assert tuple(counted) == model_cost(limits.network.make(cell), (8, 8, 1))
+    assert limits.words == {"limits.parameters": LIMIT}
+
+
+def test_a_limit_that_every_cell_meets_is_said():
+    limits = limits_of("search_digits:smoke", **{"limits.multiply_adds": 10**9})
+    (line,) = limits.describe()
+    assert line.endswith("so that every cell meets it")
+
+
+@pytest.mark.parametrize("name, least", [("parameters", "20,954"), ("multiply_adds", "554,496")])
+def test_a_limit_that_no_cell_meets_is_refused_with_the_least(name, least):
+    with pytest.raises(InputError, match=rf"config\.limits\.{name}: found 9, .* at least {least}"):
+        limits_of("search_digits:smoke", **{f"limits.{name}": 9})
+
+
+def test_cells_rated_by_trainings_are_limited_in_the_network_that_is_trained():
+    limits = limits_of("search_digits:trained,smoke", **{"limits.parameters": LIMIT})
+    assert limits.network[:6] == ("train_digits", 3, 2, 10, "small", (8, 8, 1))
+    assert "this search trains by train_digits" in limits.describe()[0]
+    assert limits.words == {
+        "network.cells": 3, "network.channels": 2, "limits.parameters": LIMIT,
+    }  # fmt: skip
+
+
+def test_a_users_images_decide_classes_and_sizes(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 40, 40, 3), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(60) % 3)
+    changes = {"data.name": f"npz:{tmp_path / 'mine.npz'}", "limits.parameters": 10**6}
+    limits = limits_of("search_folder", **changes)
+    assert limits.network[:6] == ("train_folder", 6, 16, 3, "small", (40, 40, 3))
+    assert limits.words == {"data.image_size": 40, "limits.parameters": 10**6}
+    changes |= {"search.train_config": "train_imagenet", "limits.parameters": 10**7}
+    limits = limits_of("search_folder", **changes)
+    assert limits.network[1:6] == (14, 48, 3, "large", (224, 224, 3))
+
+
+def test_a_training_that_leaves_the_channels_to_the_limits_is_refused(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from nge_jax.settings.configs import load_config\n"
+        "def get_config(words=''):\n"
+        "    config = load_config('train_digits')\n"
+        "    config.network.channels = 0\n"
+        "    return config\n"
+    )
+    changes = {"search.train_config": str(file), "limits.parameters": LIMIT}
+    with pytest.raises(InputError, match=r"config\.search\.train_config: .* network\.channels=0"):
+        limits_of("search_digits:smoke", **changes)
+
+
+def test_limits_are_arguments_of_the_programs():
+    for name in ("parameters", "multiply_adds", "weight"):
+        assert not keys.in_program("search", f"limits.{name}")
+    structures = set()
+    for values in (
+        {"limits.parameters": LIMIT},
+        {"limits.multiply_adds": 10**6, "limits.weight": 3},
+    ):
+        costs = relative_costs(limits_of("search_digits:smoke", **values).budget)
+        structures.add(str(jax.tree.map(jax.typeof, costs)))
+    assert len(structures) == 1
+
+
+def test_every_search_of_several_ends_within_the_limit(data, tmp_path):
+    """Seeds and edge models in one program; the report and the command tell of the limited network."""
+    config = make_config("gradient", edge_models=("nge", "alpha"))
+    config.limits.parameters = 26_000
+    config.run.random_cells = 0
+    least = 20_954 - 7 * (256 + 1)  # three classes in place of ten
+    with stand_ins(data):
+        found = search_runner.run(config, tmp_path)
+    for results in found.of_models.values():
+        for result in results.values():
+            network, words = read_limits(result.workdir)
+            assert network.cost(result.genotype).parameters <= 26_000
+            command = search_runner.train_command({**config.to_dict()}, result.workdir)
+            assert command.endswith("genotype.json limits.parameters=26000") and words
+            first, *_ = search_runner.sizes(result.workdir)
+            assert first[1:] == network.cost(result.genotype)
+            rows = artifacts.read_metrics(result.workdir / artifacts.METRICS, ())
+            assert rows[-1]["expected_parameters"] > least
+    record = json.loads((tmp_path / artifacts.LIMITS).read_text())
+    assert record["parameters"] == {"limit": 26_000, "least": least, "most": 153_555}
+
+
+def budget_of(limit):
+    return limits_of("search_digits:smoke", **{"limits.parameters": limit}).budget
+
+
+def make_strategy(name, budget):
+    config = make_config(name)
+    numbers, constants = search_build._divide_numbers(name, config.get(name, {}))
+    arguments = ProgramArguments(
+        rate=None, weights=None, embedding=numbers, warmup_steps=None, temperatures=None,
+        skip_rates=None, entropy_weights=None, costs=relative_costs(budget),
+    )  # fmt: skip
+    model = edge_model("alpha", "printed", DARTS)
+    return STRATEGIES[name](model, constants, None, arguments)
+
+
+@pytest.mark.parametrize("name", ["evolution", "random"])
+def test_strategies_ask_for_cells_within_the_limit(name):
+    budget = budget_of(30_000)
+    strategy = make_strategy(name, budget)
+    history = jax.jit(
+        lambda key: run_strategy(strategy, lambda cells: jnp.zeros(len(cells)), 40, key)
+    )(jax.random.key(0))
+    cells = np.asarray(history.architectures)
+    assert budget.allows(cells).all()
+    assert len(np.unique(cells, axis=0)) > 20
+
+
+def test_reinforce_is_told_less_for_a_cell_beyond_the_limit():
+    budget = budget_of(30_000)._replace(weight=2.0)
+    strategy = make_strategy("reinforce", budget)
+    state = strategy.init(jax.random.key(0))
+    dear = np.full((1, 2, 14), architecture.ABSENT, np.int32)
+    dear[..., [0, 1, 2, 3, 5, 6, 9, 10]] = DARTS.operations.index("sep_conv_5x5")
+    excess = budget.costs.count(dear)[0, 0] / 30_000 - 1
+    free = np.where(dear == architecture.ABSENT, dear, 1)
+    tell = jax.jit(lambda state, cell: strategy.tell(state, cell, jnp.array([0.9])).baseline)
+    assert float(tell(state, dear)) == pytest.approx(0.9 - 2 * excess, rel=1e-4)
+    assert float(tell(state, free)) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_a_strategy_chooses_among_cells_within_the_limit(policy):
+    budget = budget_of(60_000)
+    cells = np.array([architecture.from_genotype(genotype.random_genotype(s)) for s in range(30)])
+    allowed = budget.allows(cells)
+    assert 0 < allowed.sum() < 30
+    history = strategy_steps.History(cells, np.where(allowed, 0.1, 0.9) + np.arange(30) / 1000)
+
+    class Searcher:
+        def evaluated(self):
+            return history
+
+    class State:
+        params = {EMBEDDING: Searcher(), "weights": None}
+        history = np.random.default_rng(0).dirichlet(np.ones(7), (1, 2, 14))
+
+    chosen, _ = strategy_steps.choose(
+        lambda weights, batches, cells: np.zeros(len(cells)),
+        State,
+        None,
+        count=5,
+        policy=policy,
+        budget=budget,
+    )
+    assert budget.allows(chosen).all()
+    best = np.flatnonzero(allowed)[::-1][:5]
+    np.testing.assert_array_equal(chosen[: len(best)], cells[best])
+    if policy:
+        found = strongest.derive(State.history[-1], DARTS, 8, budget)
+        assert (chosen == strongest.as_architecture(found)).all((1, 2)).any()
+
+
+@pytest.mark.parametrize("name", ["reinforce", "evolution"])
+def test_no_cell_beyond_the_limit_is_trained(name, tmp_path):
+    config = load_config("search_digits", f"{name},trained,smoke")
+    config.trained.cells = 6
+    config.limits.parameters = 1_200
+    plan = build_trials(search_build.build(config, search_images.load_data(config)))
+    assert plan.search.limits.network.is_rated
+    trainer = Trainer(plan, tmp_path)
+    ledger, searcher = new_ledger(plan.halving), plan.strategy.init(plan.keys().ask)
+    for _ in range(4):
+        ledger, searcher = trainer._add_cell(ledger, searcher)
+    trained = int(ledger.count)
+    counted = plan.search.budget.costs.count(ledger.cells[:trained])[:, 0]
+    np.testing.assert_array_equal(ledger.parameters[:trained], counted)
+    assert (counted <= 1_200).all() and trained == 4
+    assert int(ledger.asked) > trained or name == "evolution"
+
+
+def test_a_search_by_trainings_of_an_older_version_goes_on(tmp_path):
+    config = load_config("search_digits", "random,trained,smoke")
+    plan = build_trials(search_build.build(config, search_images.load_data(config)))
+    older = json.loads(json.dumps(plan.rating.recipe))
+    del older["limits"]
+    artifacts.write_json(tmp_path / artifacts.RECIPE, older)
+    begin_trials(plan, tmp_path, True)
+    older["train"]["label_smoothing"] = 0.1
+    artifacts.write_json(tmp_path / artifacts.RECIPE, older)
+    with pytest.raises(InputError, match="label_smoothing"):
+        begin_trials(plan, tmp_path, True)
+
+
+def test_the_costs_at_the_rated_size_have_a_range():
+    costs = network_costs(3, 2, 10, (8, 8, 1), False)
+    assert costs.least(DARTS)[0] < 1_200 < costs.most(DARTS)[0]
