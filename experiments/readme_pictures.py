@@ -1,9 +1,9 @@
 """Remakes the pictures and the quoted figures of README.md from the runs of its first command.
 
-  nge search search_digits && nge train train_digits genotype=runs/search_digits
+  nge study search_digits && nge train train_digits genotype=runs/study-search_digits/search-0
   python experiments/readme_pictures.py
 
-The script copies the pictures of the cells. Where a chromium is installed, it photographs the search's report.
+The script copies the pictures of the cells. Where a chromium is installed, it photographs the study's report.
 readme.json takes the figures from the records of the runs. A test compares README.md with the file.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from nge_jax.workdir import artifacts
 
+SEARCH = "search-0"  # the study's folder of its first search
 # The pictures of a search's workdir, and their names beside the other figures.
 CELLS = {
     "cell_normal.png": "digits_cell_normal.png",
@@ -30,16 +31,17 @@ TIMES = ("started_monotonic", "ended_monotonic")
 DEVICE = ("device_kind", "processor", "host_cpus")
 
 
-def read_figures(search: Path, training: Path) -> dict[str, Any]:
+def read_figures(study: Path, training: Path) -> dict[str, Any]:
     """Returns the figures that README.md quotes, ready for JSON.
 
     Args:
-      search: the workdir of a search.
-      training: the workdir of the training of its cell.
+      study: the workdir of a study.
+      training: the workdir of the training of the cell that the study found first.
 
     Raises:
       InputError: a workdir lacks a record, a run was interrupted, or the training has another cell.
     """
+    search = study / SEARCH
     cell, trained = (artifacts.read_cell(run / artifacts.GENOTYPE) for run in (search, training))
     if cell != trained:
         raise artifacts.InputError(
@@ -48,7 +50,7 @@ def read_figures(search: Path, training: Path) -> dict[str, Any]:
     # The same command again would add a later start, which is no part of these values.
     # A first start that has ended is a whole run.
     first = artifacts.read_json(
-        search / artifacts.ENVIRONMENT, (*TIMES, "peak_memory_bytes", *DEVICE, "versions")
+        study / artifacts.ENVIRONMENT, (*TIMES, "peak_memory_bytes", *DEVICE, "versions")
     )
     second = artifacts.read_json(training / artifacts.ENVIRONMENT, TIMES)
     last = artifacts.read_metrics(training / artifacts.METRICS, ())[-1]
@@ -58,11 +60,12 @@ def read_figures(search: Path, training: Path) -> dict[str, Any]:
             f"{training / artifacts.METRICS}: expected {missing[0]} in the last row, found none"
         )
     return {
+        "sentence": artifacts.read_json(study / artifacts.STUDY, ("sentence",))["sentence"],
         "test_accuracy": last["test_accuracy"],
         "test_images": last["test_examples"],
-        "search_seconds": _seconds(first),
+        "study_seconds": _seconds(first),
         "training_seconds": _seconds(second),
-        "search_peak_memory_gb": first["peak_memory_bytes"] / 1e9,
+        "study_peak_memory_gb": first["peak_memory_bytes"] / 1e9,
         "device": {key: first[key] for key in DEVICE},
         "versions": first["versions"],
     }
@@ -96,12 +99,13 @@ def photograph(page: Path, picture: Path) -> str:
 
 
 def main(options: argparse.Namespace) -> None:
-    pictures = {options.search / name: options.output / to for name, to in CELLS.items()}
-    page = options.search / artifacts.REPORT
+    search = options.study / SEARCH
+    pictures = {search / name: options.output / to for name, to in CELLS.items()}
+    page = options.study / artifacts.REPORT
     for file in (*pictures, page):
         if not file.is_file():
-            raise artifacts.InputError(f"{file}: no such file, expected what a search ends with")
-    figures = read_figures(options.search, options.training)
+            raise artifacts.InputError(f"{file}: no such file, expected what a study ends with")
+    figures = read_figures(options.study, options.training)
     options.output.mkdir(parents=True, exist_ok=True)
     for source, picture in pictures.items():
         print(shutil.copyfile(source, picture))
@@ -117,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     )
     runs, beside = Path("runs"), Path(__file__).with_name("figures")
     flags.add_argument(
-        "--search", type=Path, default=runs / "search_digits", help="the search's workdir"
+        "--study", type=Path, default=runs / "study-search_digits", help="the study's workdir"
     )
     flags.add_argument(
         "--training", type=Path, default=runs / "train_digits", help="the training's workdir"

@@ -28,28 +28,29 @@ ENVIRONMENT = {
 QUOTED = {
     r"`test accuracy: (\S+) of \d+ images`": ("test_accuracy", ".2%"),
     r"`test accuracy: \S+ of (\d+) images`": ("test_images", "d"),
-    r"the first search, .* \| (\d+) s \|": ("search_seconds", ".0f"),
-    r"the first search, .* \| at most (\S+) GB": ("search_peak_memory_gb", ".1f"),
+    r"the first study, .* \| (\d+) s \|": ("study_seconds", ".0f"),
+    r"the first study, .* \| at most (\S+) GB": ("study_peak_memory_gb", ".1f"),
     r"the training \| (\d+) s \|": ("training_seconds", ".0f"),
 }
 
 
 @pytest.fixture
 def options(tmp_path):
-    """The command's options for a small pair of runs, beside an older picture of a report."""
-    flags = ("search", "training", "output")
+    """The command's options for a study and a training, beside an older picture of a report."""
+    flags = ("study", "training", "output")
     given = readme_pictures.parser().parse_args([f"--{name}={tmp_path / name}" for name in flags])
     cell = genotype.load("DARTS_V2").to_json()
-    for run, record in {
-        given.search: ENVIRONMENT,
-        given.training: ENVIRONMENT | {"ended_monotonic": 144.5},
-    }.items():
-        run.mkdir()
+    search = given.study / readme_pictures.SEARCH
+    for run in (search, given.training):
+        run.mkdir(parents=True)
         (run / artifacts.GENOTYPE).write_text(cell)
-        artifacts.write_json(run / artifacts.ENVIRONMENT, record)
+    artifacts.write_json(given.study / artifacts.ENVIRONMENT, ENVIRONMENT)
+    artifacts.write_json(given.study / artifacts.STUDY, {"sentence": "no difference is shown"})
+    record = ENVIRONMENT | {"ended_monotonic": 144.5}
+    artifacts.write_json(given.training / artifacts.ENVIRONMENT, record)
     for name in readme_pictures.CELLS:
-        (given.search / name).write_bytes(name.encode())
-    (given.search / artifacts.REPORT).write_text("<p>the report</p>")
+        (search / name).write_bytes(name.encode())
+    (given.study / artifacts.REPORT).write_text("<p>the report</p>")
     rows = [{"epoch": 1}, {"epoch": 2, "test_accuracy": 351 / 355, "test_examples": 355}]
     (given.training / artifacts.METRICS).write_text("\n".join(map(json.dumps, rows)))
     given.output.mkdir()
@@ -71,11 +72,12 @@ def test_pictures_are_copied_and_figures_taken_from_the_first_starts(options, mo
     assert (options.output / "digits_cell_normal.png").read_bytes() == b"cell_normal.png"
     assert (options.output / "digits_cell_reduction.png").read_bytes() == b"cell_reduction.png"
     assert json.loads((options.output / "readme.json").read_text()) == {
+        "sentence": "no difference is shown",
         "test_accuracy": 351 / 355,
         "test_images": 355,
-        "search_seconds": 199.25,
+        "study_seconds": 199.25,
         "training_seconds": 44.5,
-        "search_peak_memory_gb": 2.4,
+        "study_peak_memory_gb": 2.4,
         "device": {"device_kind": "cpu", "processor": "Intel Xeon", "host_cpus": 2},
         "versions": {"jax": "0.10.2"},
     }
@@ -91,7 +93,7 @@ def test_a_browser_photographs_the_report(options, monkeypatch, tmp_path):
     )
     install(tmp_path / "programs" / "chromium", monkeypatch, script)
     readme_pictures.main(options)
-    page = (options.search / artifacts.REPORT).as_uri()
+    page = (options.study / artifacts.REPORT).as_uri()
     assert (options.output / "report.png").read_text() == f"{page} 1100,1180"
 
 
@@ -99,7 +101,7 @@ def test_a_browser_photographs_the_report(options, monkeypatch, tmp_path):
 def test_a_browser_that_fails_leaves_the_old_picture(options, monkeypatch, tmp_path, script):
     install(tmp_path / "programs" / "google-chrome", monkeypatch, script)
     picture = options.output / "report.png"
-    told = readme_pictures.photograph(options.search / artifacts.REPORT, picture)
+    told = readme_pictures.photograph(options.study / artifacts.REPORT, picture)
     assert told.startswith(f"{picture}: left as it was, ") and "\n" not in told
     assert picture.read_bytes() == b"old"
 
@@ -114,9 +116,10 @@ def test_a_run_writes_the_pictures_under_these_names():
 @pytest.mark.parametrize(
     "run, file, text, message",
     [
-        ("search", "cell_normal.png", None, "cell_normal.png: no such file"),
-        ("search", artifacts.REPORT, None, "report.html: no such file"),
-        ("search", artifacts.ENVIRONMENT, "{}", "expected the key started_monotonic"),
+        ("study", "search-0/cell_normal.png", None, "cell_normal.png: no such file"),
+        ("study", artifacts.REPORT, None, "report.html: no such file"),
+        ("study", artifacts.ENVIRONMENT, "{}", "expected the key started_monotonic"),
+        ("study", artifacts.STUDY, "{}", "expected the key sentence"),
         ("training", artifacts.ENVIRONMENT, '{"started_monotonic": 1}', "the key ended_monotonic"),
         ("training", artifacts.METRICS, '{"epoch": 1}', "expected test_accuracy in the last row"),
         ("training", artifacts.GENOTYPE, genotype.load("PDARTS").to_json(), "another cell"),
@@ -134,11 +137,11 @@ def test_runs_that_did_not_end_or_belong_elsewhere_are_refused(options, run, fil
 
 def test_a_refusal_is_one_line(tmp_path):
     script = ROOT / "experiments" / "readme_pictures.py"
-    command = [sys.executable, str(script), f"--search={tmp_path}", f"--output={tmp_path / 'out'}"]
+    command = [sys.executable, str(script), f"--study={tmp_path}", f"--output={tmp_path / 'out'}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr == (
-        f"{tmp_path / 'cell_normal.png'}: no such file, expected what a search ends with\n"
+        f"{tmp_path / 'search-0' / 'cell_normal.png'}: no such file, expected what a study ends with\n"
     )
 
 
@@ -150,5 +153,6 @@ def test_the_readme_quotes_the_figures():
     if not file.exists():
         pytest.skip(f"{file.name} is not made yet, see experiments/readme_pictures.py")
     figures = json.loads(file.read_text())
+    assert figures["sentence"] in " ".join(readme.split())
     rounded = {name: [format(figures[name], spec)] for name, spec in QUOTED.values()}
     assert quoted == rounded
