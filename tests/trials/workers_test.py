@@ -140,18 +140,35 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch, modules, 
     assert not (tmp_path / "run" / artifacts.CHECKPOINTS).exists()
 
 
-def test_an_address_that_does_not_answer_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "address, message",
+    [
+        ("localhost:1", "expected a cluster that answers"),
+        ("ray://localhost:1", "expected a cluster that answers"),
+        ("localhost:99999", "expected a cluster that answers"),
+        ("localhost", "expected 'auto' or HOST:PORT"),
+    ],
+)
+def test_an_address_that_does_not_answer_is_refused(monkeypatch, address, message):
+    monkeypatch.setitem(sys.modules, "ray", fake_ray(1, 0))
+    with pytest.raises(InputError, match=f"^config.run.ray: found '{address}', {message}[^\n]*$"):
+        cluster.connect(address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=message):
+        cluster.connect(cluster.AUTO)
+
+
+def test_a_cluster_that_fails_to_connect_is_told_in_one_line(monkeypatch):
     def init(**options):
-        assert options["address"] == "localhost:1"
+        assert options["address"] is None
         raise ConnectionError("nobody\nis there")
 
     ray = fake_ray(1, 0)
     ray.init = init
     monkeypatch.setitem(sys.modules, "ray", ray)
-    with pytest.raises(
-        InputError, match=r"^config.run.ray: found 'localhost:1', .* \(nobody is there\)$"
-    ):
-        trials_runner.run(make_config(**{"run.ray": "localhost:1"}), tmp_path / "run")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(InputError, match=r"^config.run.ray: found 'auto', .*\(nobody is there\)$"):
+        cluster.connect(cluster.AUTO)
 
 
 def test_a_search_goes_on_as_it_began(tmp_path, monkeypatch):

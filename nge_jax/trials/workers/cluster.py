@@ -1,5 +1,7 @@
 """A Ray cluster that trains cells. Ray is an optional package, and this module alone imports it."""
 
+import os
+import socket
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from nge_jax.trials.workers.worker import Worker
 AUTO = "auto"  # in place of an address
 KEY = "config.run.ray"
 POLL_SECONDS = 1.0  # so often a signal is noticed
+CONNECT_SECONDS = 5.0
 
 
 class Ended(NamedTuple):
@@ -50,6 +53,7 @@ def connect(address: str) -> ModuleType:
         ) from None
     if ray.is_initialized():
         return ray
+    _knock(os.environ.get("RAY_ADDRESS", "") if address == AUTO else address)
     try:
         ray.init(address=None if address == AUTO else address, log_to_driver=False)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -58,6 +62,21 @@ def connect(address: str) -> ModuleType:
             f"{KEY}: found {address!r}, expected a cluster that answers ({reason})"
         ) from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Refuses an address where nobody listens. Ray itself would try for minutes."""
+    if not address or address in (AUTO, "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"{KEY}: found {address!r}, expected {AUTO!r} or HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise InputError(
+            f"{KEY}: found {address!r}, expected a cluster that answers ({error})"
+        ) from None
 
 
 class Cluster:
