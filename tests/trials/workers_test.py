@@ -56,7 +56,7 @@ def fake_ray(workers, chosen):
         put=lambda value: value,
         remote=remote,
         wait=lambda refs, timeout: ([refs[chosen]], []),
-        get=lambda ref: ref.call(),
+        get=lambda ref: ref.call() if isinstance(ref, Ref) else ref,
     )
 
 
@@ -91,7 +91,7 @@ class Adder:
     """Stands for a worker."""
 
     def __init__(self, settings, data):
-        self.base = settings["base"] + data
+        self.base = settings["base"] + data[0]
 
     def compile(self):
         pass
@@ -101,7 +101,7 @@ class Adder:
 
 
 def test_a_worker_is_idle_once_it_is_ready_and_until_it_has_a_job(monkeypatch):
-    monkeypatch.setattr(cluster, "Worker", Adder)
+    monkeypatch.setattr(cluster, "FetchingWorker", Adder)
     workers: Any = cluster.Cluster(fake_ray(2, -1), {"base": 1}, 100, most=5)
     assert len(workers) == 2 and not workers.has_idle
     workers.compile()  # one of them is ready
@@ -201,7 +201,7 @@ SEARCH = """
         while True:
             for entry in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    if entry.read_bytes().startswith(b"ray::Worker.train"):
+                    if entry.read_bytes().startswith(b"ray::FetchingWorker.train"):
                         return int(entry.parent.name)
                 except OSError:
                     pass

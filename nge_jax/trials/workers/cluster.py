@@ -46,7 +46,7 @@ def connect(address: str) -> ModuleType:
       InputError: ray is not installed, or no cluster answers.
     """
     try:
-        import ray  # pyright: ignore[reportMissingImports] (an extra)
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError(
             f"{KEY}: found {address!r}, expected the package ray, pip install 'nge_jax[ray]' ({error})"
@@ -79,6 +79,20 @@ def _knock(address: str) -> None:
         ) from None
 
 
+class FetchingWorker(Worker):
+    """Fetches the images from Ray. Ray warns of large arguments of a process that it may have to start again.
+
+    Args:
+      settings: the values of the search's config.
+      images: Ray's reference to the images, in a list, where Ray leaves it as it is.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], images: list[Any]):
+        import ray  # pyright: ignore[reportMissingImports]
+
+        super().__init__(settings, ray.get(images[0]))
+
+
 class Cluster:
     """The workers of a search, each on a core or on a GPU. Ray starts a lost worker and its job again.
 
@@ -96,10 +110,11 @@ class Cluster:
         kind = "GPU" if on_gpus else "CPU"
         remote = ray.remote(
             num_cpus=1, num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=-1
-        )(Worker)
-        settings, data = ray.put(settings), ray.put(data)
+        )(FetchingWorker)
+        # A worker that is started again needs the images again.
+        self._images = ray.put(data)
         count = max(1, min(most, int(resources.get(kind, 1))))
-        self._workers = [remote.remote(settings, data) for _ in range(count)]
+        self._workers = [remote.remote(settings, [self._images]) for _ in range(count)]
         # The worker and the job by what Ray will give. A worker that compiles has no job.
         self._pending: dict[Any, tuple[Any, Job | None]] = {}
         self._idle: list[Any] = []
