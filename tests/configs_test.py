@@ -26,6 +26,11 @@ FILES = sorted((ROOT / "configs").glob("*.py"))
 
 # `search.build` hands on all numbers of the group by which a search learns, and `config.search[key]` is read in a loop.
 LEARNERS = {"config.embedding", "config.reinforce", "config.evolution"}
+# `train.model` reads all limits by their names, and `optim.sgd_numbers` all numbers of the weights.
+WHOLE = {
+    "dict(config.limits)": "config.limits",
+    "optim.sgd_numbers(config.weights)": "config.weights",
+}
 GET = re.compile(r"(config\.\w+)\.get\('(\w+)'")
 IN_A_LOOP = {"config.search.seeds", "config.search.edge_models"}
 
@@ -43,6 +48,8 @@ def keys_read_by(code):
             groups.add(ast.unparse(node.value))
         if isinstance(node, ast.Call) and ast.unparse(node) == "config.get(group, {})":
             groups |= LEARNERS
+        if isinstance(node, ast.Call) and (group := WHOLE.get(ast.unparse(node))):
+            groups.add(group)
         if isinstance(node, ast.Subscript) and ast.unparse(node) == "config.search[key]":
             chains |= IN_A_LOOP
         if isinstance(node, ast.Call) and (match := GET.match(ast.unparse(node))):

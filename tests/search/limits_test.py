@@ -33,7 +33,7 @@ from nge_jax.workdir import artifacts
 from tests.helpers.budgets import network_costs
 from tests.helpers.small_search import make_config, stand_ins
 
-LIMIT = 40_000  # of 20,954 to 155,354 parameters in train_digits's network
+LIMIT = 40_000  # train_digits's network has 20,954 to 155,354 parameters
 
 
 def limits_of(name, **changes):

@@ -1,4 +1,4 @@
-"""What each operation on each edge adds to a network, and limits on the sum.
+"""Costs of networks, as each operation on each edge adds to them, and limits on the sum.
 
 A network is a stack of cells of two types, and a cell type's edges are in all cells of the type. The cost is linear:
 
@@ -65,7 +65,7 @@ class Budget(NamedTuple):
 
     @property
     def room(self) -> dict[int, int]:
-        """What the limits leave to the edges, by the number of the cost; kinds without a limit are left out."""
+        """The rest of each limit for the edges, by the number of the cost; kinds without a limit are left out."""
         return {k: int(limit - self.costs.base[k]) for k, limit in enumerate(self.limits) if limit}
 
     def allows(self, architectures: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Costs as parts of their limits, as arrays of a program: the excess of P or of a cell, and draws within the limits.
 
 The numbers are arguments of compiled programs. A kind of cost without a limit has zeros, so that one program serves all
-limits, and any network. Parts are float32. A drawn cell counts as within a limit when the sum stays below 1 by MARGIN,
-more than the rounding of the sum, so that no drawn cell breaks a limit of the exact counts.
+limits, and any network. Parts are float32. A drawn cell counts as within a limit when the sum stays below 1 by MARGIN.
+The margin is larger than the rounding of the sum. No drawn cell breaks a limit of the exact counts.
 """
 
 from collections.abc import Callable

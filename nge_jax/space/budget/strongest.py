@@ -1,8 +1,8 @@
 """The strongest cell within limits, exactly: dynamic programming over the nodes with lists of undominated choices.
 
 A cell's score is the sum of log strengths of its kept edges' operations. Without limits the cell of the largest score
-is the one that `cell.derive` gives. Score and costs are sums over the nodes, so that a partial cell is needed only if
-no other partial cell of the same nodes has a score as large for costs as small.
+is the one that `cell.derive` gives. Score and costs are sums over the nodes. A partial cell is thus left out if another
+one of the same nodes has a score as large for costs as small.
 """
 
 import functools
@@ -137,7 +137,7 @@ def _join(first: Choices, second: Choices, most: np.ndarray) -> Choices:
 
 def _undominated(choices: Choices) -> Choices:
     """Keeps the choices for which no other choice has a score as large and costs as small."""
-    # Of equal costs the best score comes first; a stable sort leaves ties to the lower edges and operations.
+    # The best score of equal costs comes first; a stable sort leaves ties to the lower edges and operations.
     order = np.lexsort((-choices.scores, *choices.costs.T))
     costs = choices.costs[order]
     is_first = np.ones(len(order), bool)
