@@ -260,7 +260,7 @@ def _limits_met(
     space = cells.space
     favored = skips.count_skips(derive(strengths, space), space)
     kept = skips.count_skips(cells, space)
-    if kept < favored:
+    if kept < favored > settings.get("max_skips", favored):  # limits of a network take others away
         yield f"P favors {favored} skip connections in the normal cell, search.max_skips left {kept}."
 
 

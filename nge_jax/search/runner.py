@@ -243,10 +243,11 @@ def _sizes(cells: Genotype, name: str, train_config: str, path: Path) -> Iterato
     networks = {(20, 36): ""}
     limited = read_limits(path)
     if limited is not None:
-        network = limited[0]
+        network, words = limited
+        limits = " ".join(f"{key}={n}" for key, n in words.items() if key.startswith("limits."))
         size = f"{network.cells} cells, {network.channels} channels, {data_set}"
         parameters, multiply_adds = network.cost(cells)
-        yield f"{size}, as the command trains it", parameters, multiply_adds
+        yield f"{size}, as the command trains it, {limits}", parameters, multiply_adds
     # A user's own config is a program. Reports do not run a program because a record names it.
     elif (shipped := configs.shipped_name(train_config)) is not None:
         network = configs.load_config(shipped).network
