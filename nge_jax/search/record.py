@@ -159,7 +159,7 @@ def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
 def expected_costs(history: Any, epoch: int, costs: CellCosts, space: Space) -> dict[str, float]:
     """Returns the expected parameters and multiply-adds under P after an epoch, see `budget.costs.expected_cost`."""
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[epoch], history)
-    expected = costs.expected(mixture, space)
+    expected = costs.expected(mixture, space)[: len(COSTS)]  # in the network to be trained
     return {f"expected_{name}": float(n) for name, n in zip(COSTS, expected, strict=True)}
 
 

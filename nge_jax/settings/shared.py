@@ -25,8 +25,8 @@ DARTS = {
 SMALL_AND_USER, LARGE_AND_USER = (SMALL, USER), (PHOTOGRAPHS, USER)  # kinds of data
 CHANNELS = "Channels of the first cells' operations."
 LIMITED = {
-    "search": "of the network that search.train_config trains, or of the search's network with the evaluator trained. "
-    "The cell found is the strongest within the limit.",
+    "search": "of the network that search.train_config trains. The cell found is the strongest within the limit. With "
+    "the evaluator trained the limit also holds for the search's network.",
     "train": "of the network, without the auxiliary head. A network beyond the limit is refused.",
 }
 

@@ -30,7 +30,6 @@ from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.runner import _begin as begin_trials
 from nge_jax.trials.task import Trainer
 from nge_jax.workdir import artifacts
-from tests.helpers.budgets import network_costs
 from tests.helpers.small_search import make_config, stand_ins
 
 LIMIT = 40_000  # train_digits's network has 20,954 to 155,354 parameters
@@ -46,12 +45,13 @@ def limits_of(name, **changes):
 
 
 def test_without_a_limit_there_is_none():
-    assert limits_of("search_digits:smoke") is None
+    assert limits_of("search_digits:gradient,smoke") is None
 
 
 def test_the_limited_network_is_the_one_that_the_training_builds():
-    limits = limits_of("search_digits:smoke", **{"limits.parameters": LIMIT})
-    assert limits.network[:6] == ("train_digits", 3, 16, 10, "small", (8, 8, 1))
+    limits = limits_of("search_digits:gradient,smoke", **{"limits.parameters": LIMIT})
+    (network,) = limits.networks
+    assert network[:6] == ("train_digits", 3, 16, 10, "small", (8, 8, 1))
     (line,) = limits.describe()
     assert line == (
         "limit: at most 40,000 parameters of the network that train_digits trains (3 cells that begin with 16 "
@@ -60,12 +60,12 @@ def test_the_limited_network_is_the_one_that_the_training_builds():
     for seed in range(3):
         cell = genotype.random_genotype(seed)
         counted = limits.budget.costs.count(architecture.from_genotype(cell))
-        assert tuple(counted) == model_cost(limits.network.make(cell), (8, 8, 1))
+        assert tuple(counted) == model_cost(network.make(cell), (8, 8, 1))
     assert limits.words == {"limits.parameters": LIMIT}
 
 
 def test_a_limit_that_every_cell_meets_is_said():
-    limits = limits_of("search_digits:smoke", **{"limits.multiply_adds": 10**9})
+    limits = limits_of("search_digits:gradient,smoke", **{"limits.multiply_adds": 10**9})
     (line,) = limits.describe()
     assert line.endswith("so that every cell meets it")
 
@@ -73,16 +73,21 @@ def test_a_limit_that_every_cell_meets_is_said():
 @pytest.mark.parametrize("name, least", [("parameters", "20,954"), ("multiply_adds", "554,496")])
 def test_a_limit_that_no_cell_meets_is_refused_with_the_least(name, least):
     with pytest.raises(InputError, match=rf"config\.limits\.{name}: found 9, .* at least {least}"):
-        limits_of("search_digits:smoke", **{f"limits.{name}": 9})
+        limits_of("search_digits:gradient,smoke", **{f"limits.{name}": 9})
 
 
-def test_cells_rated_by_trainings_are_limited_in_the_network_that_is_trained():
-    limits = limits_of("search_digits:trained,smoke", **{"limits.parameters": LIMIT})
-    assert limits.network[:6] == ("train_digits", 3, 2, 10, "small", (8, 8, 1))
-    assert "this search trains by train_digits" in limits.describe()[0]
-    assert limits.words == {
-        "network.cells": 3, "network.channels": 2, "limits.parameters": LIMIT,
-    }  # fmt: skip
+def test_cells_rated_by_trainings_are_limited_in_both_networks():
+    limits = limits_of("search_digits:smoke", **{"limits.parameters": LIMIT})
+    assert [network[:6] for network in limits.networks] == [
+        ("train_digits", 3, channels, 10, "small", (8, 8, 1)) for channels in (16, 2)
+    ]
+    first, second = limits.describe()
+    assert "that train_digits trains" in first and first.endswith("20,954 to 155,354")
+    assert "that this search trains" in second and second.endswith("so that every cell meets it")
+    assert limits.words == {"limits.parameters": LIMIT}
+    larger = {"network.channels": 64, "limits.parameters": LIMIT}
+    with pytest.raises(InputError, match="any cell in the network that this search trains"):
+        limits_of("search_digits:smoke", **larger)
 
 
 def test_a_users_images_decide_classes_and_sizes(tmp_path):
@@ -90,11 +95,11 @@ def test_a_users_images_decide_classes_and_sizes(tmp_path):
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(60) % 3)
     changes = {"data.name": f"npz:{tmp_path / 'mine.npz'}", "limits.parameters": 10**6}
     limits = limits_of("search_folder", **changes)
-    assert limits.network[:6] == ("train_folder", 6, 16, 3, "small", (40, 40, 3))
+    assert limits.networks[0][:6] == ("train_folder", 6, 16, 3, "small", (40, 40, 3))
     assert limits.words == {"data.image_size": 40, "limits.parameters": 10**6}
     changes |= {"search.train_config": "train_imagenet", "limits.parameters": 10**7}
     limits = limits_of("search_folder", **changes)
-    assert limits.network[1:6] == (14, 48, 3, "large", (224, 224, 3))
+    assert limits.networks[0][1:6] == (14, 48, 3, "large", (224, 224, 3))
 
 
 def test_a_training_that_leaves_the_channels_to_the_limits_is_refused(tmp_path):
@@ -108,7 +113,7 @@ def test_a_training_that_leaves_the_channels_to_the_limits_is_refused(tmp_path):
     )
     changes = {"search.train_config": str(file), "limits.parameters": LIMIT}
     with pytest.raises(InputError, match=r"config\.search\.train_config: .* network\.channels=0"):
-        limits_of("search_digits:smoke", **changes)
+        limits_of("search_digits:gradient,smoke", **changes)
 
 
 def test_limits_are_arguments_of_the_programs():
@@ -119,7 +124,7 @@ def test_limits_are_arguments_of_the_programs():
         {"limits.parameters": LIMIT},
         {"limits.multiply_adds": 10**6, "limits.weight": 3},
     ):
-        costs = relative_costs(limits_of("search_digits:smoke", **values).budget)
+        costs = relative_costs(limits_of("search_digits:gradient,smoke", **values).budget)
         structures.add(str(jax.tree.map(jax.typeof, costs)))
     assert len(structures) == 1
 
@@ -143,11 +148,11 @@ def test_every_search_of_several_ends_within_the_limit(data, tmp_path):
             rows = artifacts.read_metrics(result.workdir / artifacts.METRICS, ())
             assert rows[-1]["expected_parameters"] > least
     record = json.loads((tmp_path / artifacts.LIMITS).read_text())
-    assert record["parameters"] == {"limit": 26_000, "least": least, "most": 153_555}
+    assert record["networks"][0]["parameters"] == {"limit": 26_000, "least": least, "most": 153_555}
 
 
 def budget_of(limit):
-    return limits_of("search_digits:smoke", **{"limits.parameters": limit}).budget
+    return limits_of("search_digits:gradient,smoke", **{"limits.parameters": limit}).budget
 
 
 def make_strategy(name, budget):
@@ -222,17 +227,17 @@ def test_a_strategy_chooses_among_cells_within_the_limit(policy):
 def test_no_cell_beyond_the_limit_is_trained(name, tmp_path):
     config = load_config("search_digits", f"{name},trained,smoke")
     config.trained.cells = 6
-    config.limits.parameters = 1_200
+    config.limits.parameters = LIMIT
     plan = build_trials(search_build.build(config, search_images.load_data(config)))
-    assert plan.search.limits.network.is_rated
     trainer = Trainer(plan, tmp_path)
     ledger, searcher = new_ledger(plan.halving), plan.strategy.init(plan.keys().ask)
     for _ in range(4):
         ledger, searcher = trainer._add_cell(ledger, searcher)
     trained = int(ledger.count)
     counted = plan.search.budget.costs.count(ledger.cells[:trained])[:, 0]
-    np.testing.assert_array_equal(ledger.parameters[:trained], counted)
-    assert (counted <= 1_200).all() and trained == 4
+    rated = plan.search.budget.costs.count(ledger.cells[:trained])[:, 2]
+    np.testing.assert_array_equal(ledger.parameters[:trained], rated)
+    assert (counted <= LIMIT).all() and trained == 4
     assert int(ledger.asked) > trained or name == "evolution"
 
 
@@ -247,8 +252,3 @@ def test_a_search_by_trainings_of_an_older_version_goes_on(tmp_path):
     artifacts.write_json(tmp_path / artifacts.RECIPE, older)
     with pytest.raises(InputError, match="label_smoothing"):
         begin_trials(plan, tmp_path, True)
-
-
-def test_the_costs_at_the_rated_size_have_a_range():
-    costs = network_costs(3, 2, 10, (8, 8, 1), False)
-    assert costs.least(DARTS)[0] < 1_200 < costs.most(DARTS)[0]

@@ -1,14 +1,17 @@
-"""The network that a search's limits hold for, and what all cells cost in it.
+"""The networks that a search's limits hold for, and the costs of all cells in them.
 
 The network is the one that the search's training config builds, on the search's data. Where trainings rate the cells,
-it is the network that these trainings train: the search leaves that network, too. limits.json in the workdir records
-the network, and the keys that the command of the training needs so that it trains this network.
+the limits also hold for the network of these trainings, because the search leaves the found cell's. limits.json in the
+workdir records the networks, and the keys that the command of the training needs so that it trains this network.
 """
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from nge_jax.cost import Cost, cell_costs, model_cost
 from nge_jax.data import small, user_images
@@ -18,13 +21,13 @@ from nge_jax.errors import InputError
 from nge_jax.networks.network import Network, cifar_network, imagenet_network
 from nge_jax.settings import configs
 from nge_jax.settings.key import Values
-from nge_jax.space.budget.costs import COSTS, Budget
+from nge_jax.space.budget.costs import COSTS, Budget, CellCosts
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import DARTS
 from nge_jax.workdir import artifacts
 
 NETWORKS = {SMALL: cifar_network, LARGE: imagenet_network}
-NAMES = {name: name.replace("_", "-") for name in COSTS}  # in a sentence
+SPELLED = {name: name.replace("_", "-") for name in COSTS}  # in a sentence
 
 
 class LimitedNetwork(NamedTuple):
@@ -67,24 +70,22 @@ class SearchLimits(NamedTuple):
     """The limits of a search.
 
     Attributes:
-      network: the network that the limits hold for.
-      budget: the costs of all cells in the network, and the limits.
+      networks: the networks that the limits hold for, the one to be trained first.
+      budget: the costs of all cells in each of the networks, and the limits.
       words: the keys that the command of the training needs.
     """
 
-    network: LimitedNetwork
+    networks: tuple[LimitedNetwork, ...]
     budget: Budget
     words: Mapping[str, Any]
 
     def describe(self) -> list[str]:
         """Returns a line for each limit: the limit, and the least and the most that any cell costs."""
         lines = []
-        for k, (name, limit) in enumerate(zip(COSTS, self.budget.limits, strict=True)):
-            if not limit:
-                continue
-            least, most = self._range(k)
-            line = f"limit: at most {limit:,} {NAMES[name]} of {self.network}; cells have {least:,} to {most:,}"
-            lines.append(f"{line}, so that every cell meets it" if most <= limit else line)
+        for network, name, limit, least, most in self._ranges():
+            if limit:
+                line = f"limit: at most {limit:,} {SPELLED[name]} of {network}; cells have {least:,} to {most:,}"
+                lines.append(f"{line}, so that every cell meets it" if most <= limit else line)
         return lines
 
     def check(self) -> None:
@@ -93,27 +94,29 @@ class SearchLimits(NamedTuple):
         Raises:
           InputError: names the key and the least that is possible.
         """
-        for k, (name, limit) in enumerate(zip(COSTS, self.budget.limits, strict=True)):
-            least, _ = self._range(k)
+        for network, name, limit, least, _ in self._ranges():
             if limit and limit < least:
                 raise InputError(
-                    f"config.limits.{name}: found {limit:,}, expected at least {least:,}, the fewest {NAMES[name]} of "
-                    f"any cell in {self.network}"
+                    f"config.limits.{name}: found {limit:,}, expected at least {least:,}, the fewest {SPELLED[name]} "
+                    f"of any cell in {network}"
                 )
 
     def to_json(self) -> str:
         """Writes the record limits.json."""
-        names = zip(COSTS, self.budget.limits, strict=True)
-        ranges = {
-            name: dict(zip(("limit", "least", "most"), (limit, *self._range(k)), strict=True))
-            for k, (name, limit) in enumerate(names)
-        }
-        record = {**ranges, "network": self.network._asdict(), "train": dict(self.words)}
+        records = {network: network._asdict() for network in self.networks}
+        for network, name, *values in self._ranges():
+            records[network][name] = dict(zip(("limit", "least", "most"), values, strict=True))
+        record = {"networks": [*records.values()], "train": dict(self.words)}
         return json.dumps(record, indent=2) + "\n"
 
-    def _range(self, k: int) -> tuple[int, int]:
+    def _ranges(self) -> Iterator[tuple[LimitedNetwork, str, int, int, int]]:
+        """Yields each network and name of a cost with the limit, the least and the most."""
         costs = self.budget.costs
-        return int(costs.least(DARTS)[k]), int(costs.most(DARTS)[k])
+        numbers = (self.budget.limits, costs.least(DARTS).tolist(), costs.most(DARTS).tolist())
+        for place, values in zip(
+            itertools.product(self.networks, COSTS), zip(*numbers, strict=True), strict=True
+        ):
+            yield *place, *values
 
 
 def find_limits(
@@ -134,34 +137,19 @@ def find_limits(
     if not any(limits):
         return None
     shape = data.train_images.shape[1:]
-    if values["search.evaluator"] == "trained":
-        network, words = _rated_network(values, shape, data.num_classes, large_stem)
-    else:
-        network, words = _trained_network(values, shape, data.num_classes)
+    network, words = _trained_network(values, shape, data.num_classes)
     words |= {f"limits.{name}": n for name, n in zip(COSTS, limits, strict=True) if n}
-    costs = cell_costs(network.make, network.shape)
-    found = SearchLimits(network, Budget(costs, limits, float(values["limits.weight"])), words)
+    networks = (network,)
+    if values["search.evaluator"] == "trained":
+        kind = LARGE if large_stem else SMALL
+        size = {key: values[f"network.{key}"] for key in ("cells", "channels")}
+        networks += (network._replace(**size, kind=kind, shape=(*shape,), is_rated=True),)
+    tables = [cell_costs(network.make, network.shape) for network in networks]
+    costs = CellCosts(*(np.concatenate(parts) for parts in zip(*tables, strict=True)))
+    budget = Budget(costs, limits * len(networks), float(values["limits.weight"]))
+    found = SearchLimits(networks, budget, words)
     found.check()
     return found
-
-
-def _rated_network(
-    values: Values, shape: tuple[int, ...], classes: int, large_stem: bool
-) -> tuple[LimitedNetwork, dict[str, Any]]:
-    """Describes the network that rates the cells: the training's at the search's size."""
-    words = {key: values[key] for key in ("network.cells", "network.channels")}
-    if values["data.name"] not in small.SHAPES:
-        words |= {"data.image_size": shape[0], "network.stem": values["network.stem"]}
-    network = LimitedNetwork(
-        config=_config_name(values),
-        cells=values["network.cells"],
-        channels=values["network.channels"],
-        classes=classes,
-        kind=LARGE if large_stem else SMALL,
-        shape=(shape[0], shape[1], shape[2]),
-        is_rated=True,
-    )
-    return network, words
 
 
 def _trained_network(
@@ -220,10 +208,10 @@ def read_limits(workdir: Path) -> tuple[LimitedNetwork, dict[str, Any]] | None:
     path = workdir / artifacts.LIMITS
     if not path.exists():
         return None
-    record = artifacts.read_json(path, ("network", "train"))
+    record = artifacts.read_json(path, ("networks", "train"))
     try:
-        network = LimitedNetwork(**record["network"])
-        network = network._replace(shape=(*map(int, network.shape),))
-        return network, dict(record["train"])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: expected the limits of a search, found {error}") from None
+        fields = {name: record["networks"][0][name] for name in LimitedNetwork._fields}
+        fields["shape"] = (*map(int, fields["shape"]),)
+        return LimitedNetwork(**fields), dict(record["train"])
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected the limits of a search, found {error!r}") from None
