@@ -53,6 +53,8 @@ DOWNLOADS = (
     artifacts.RANDOM_CELLS,
     artifacts.SEEDS,
     artifacts.CONFUSION,
+    artifacts.STUDY,
+    artifacts.TRAININGS,
 )
 LARGEST_DOWNLOAD = 2**20  # bytes; what is larger stays in the workdir alone
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from nge_jax.data.source import Source
@@ -103,8 +104,8 @@ def _values(settings: Settings, source: Source, search: Values, recipe: Values) 
         if name not in DECIDED and (name not in younger or value != younger[name])
         if keys.changes_result("train", name)
     }
-    own = {"study": settings._asdict(), "recipe": recorded, "images": dict(source.examples)}
-    return {**search, **own}
+    own = {"study": settings._asdict(), "images": dict(source.examples)}
+    return {**search, **own, "recipe": unflatten_dict(recorded, sep=".")}
 
 
 def _check(values: Values) -> None:

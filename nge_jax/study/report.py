@@ -16,7 +16,7 @@ from nge_jax.study.result import TITLES, Row, StudyResult, read_result
 from nge_jax.study.statistics import DECIDING, spread
 from nge_jax.workdir import artifacts
 
-HEADER = ("", "n", "test accuracy, %", "parameters", "multiply-adds", "s/training")
+HEADER = ("", "n", "accuracy, %", "parameters", "multiply-adds", "s/training")
 NOTE = (
     "n: networks x trainings. ± sd: over the networks, or over the trainings of a single network."
 )
@@ -96,7 +96,7 @@ def size_figure(result: StudyResult, width: float) -> Figure:
                     network.parameters, mean, yerr=deviation, fmt=mark, color=color, ms=4, lw=0.8, label=label
                 )  # fmt: skip
                 hover(point.lines[0], f"{network.name}: {mean:.2f} %")
-        axes.set(xlabel="parameters", title="test accuracy, %")
+        axes.set(xlabel="parameters", title="accuracy, %")
         axes.legend(loc="best")
         figure.tight_layout(pad=0.6)
         figure.draw_without_rendering()

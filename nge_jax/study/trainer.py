@@ -2,19 +2,18 @@
 
 import itertools
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from nge_jax.data.source import Span
 from nge_jax.devices import finite, parallel
 from nge_jax.networks.any_cell import GenotypeArrays
 from nge_jax.train.arguments import ProgramArguments
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
-from nge_jax.trials.programs import Leg, Programs
-from nge_jax.trials.state import State
+from nge_jax.trials.programs import Leg, Programs, padded
 
 
 class Answers(NamedTuple):
@@ -68,12 +67,11 @@ class Trainer(NamedTuple):
         """Compiles the programs for a cell and any other, by running them on no step and on images of zeros."""
         training, leg = self.training, self.leg(cell, 0)
         state, key, leg = _begin(self.programs, leg)
-        epoch = training.source.epoch(0, _spans(training, self.dispatch))
-        batches, *_ = next(iter(epoch))
-        trial = self.programs.train(state, (batches, leg), key, 0, 0).trial
+        batches, *_ = next(_batches(training, 0, self.dispatch))
+        state = self.programs.train(state, (batches, leg), key, 0, 0)
         shape = jax.local_device_count(), training.eval_batch_size, *training.source.spec.shape
         images = parallel.divided(np.zeros(shape, np.uint8))
-        jax.block_until_ready(self.programs.answer(leg, trial.params, trial.batch_stats, images))
+        jax.block_until_ready(self.programs.answer(leg, state.params, state.batch_stats, images))
 
     def time_an_epoch(self, cell: GenotypeArrays) -> float:
         """Measures the seconds of an epoch of a cell's training, after the programs are compiled."""
@@ -98,11 +96,10 @@ def train_epochs(
       dispatch: the most steps of a dispatch.
     """
     state, key, leg = _begin(programs, leg)
-    spans = _spans(training, dispatch)
     for epoch in epochs:
-        for batches, first, last in training.source.epoch(epoch, spans):
+        for batches, first, last in _batches(training, epoch, dispatch):
             state = programs.train(state, (batches, leg), key, first, last)
-    return state.trial
+    return state
 
 
 def right_answers(
@@ -120,15 +117,17 @@ def right_answers(
     return np.concatenate(right)
 
 
-def _begin(programs: Programs, leg: Leg) -> tuple[State, jax.Array, Leg]:
+def _begin(programs: Programs, leg: Leg) -> tuple[TrainState, jax.Array, Leg]:
     """Makes the state before the first step, the run's key and the argument, on all devices."""
     init_key, key = jax.random.split(jax.random.key(0))
-    no_search: Any = None  # the program does not read a search's state
-    state = State(np.int32(0), programs.init(init_key, leg), no_search, no_search)
-    return parallel.replicated((state, key, leg))
+    return parallel.replicated((programs.init(init_key, leg), key, leg))
 
 
-def _spans(training: Training, dispatch: int) -> list[Span]:
-    """Divides an epoch's steps into dispatches."""
-    steps = int(training.arguments.steps_per_epoch)
-    return [*itertools.pairwise([*range(0, steps, dispatch), steps])]
+def _batches(training: Training, epoch: int, dispatch: int) -> Iterator[tuple[Any, int, int]]:
+    """Yields the batches of an epoch's dispatches, each with its first row and the row after its last."""
+    steps, source = int(training.arguments.steps_per_epoch), training.source
+    spans = itertools.pairwise([*range(0, steps, dispatch), steps])
+    for batches, first, last in source.epoch(epoch, list(spans)):
+        if source.axes == parallel.BATCHES_AXES:
+            batches = batches._replace(indices=padded(batches.indices))
+        yield batches, first, last

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import map_over_devices
@@ -15,6 +15,8 @@ from nge_jax.train import step as train_step
 from nge_jax.train.arguments import ProgramArguments, make_optimizer
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
+
+LEAST_ROWS = 64  # in `padded`
 
 
 class Leg(NamedTuple):
@@ -36,8 +38,8 @@ class Programs(NamedTuple):
 
     Attributes:
         init: `(key, leg) -> TrainState`, the state before the first step.
-        train: `(state, (batches, leg), key, start, stop) -> state`, on all devices. The state has a `step` and a
-            TrainState as `trial`.
+        train: `(state, (batches, leg), key, start, stop) -> state`, on all devices; the state is a TrainState. Batches
+            of `padded` rows let trainings of different lengths of an epoch use the same program.
         score: `(leg, params, batch_stats, images, labels, mask) -> Scores`, see `evaluate.make_score`.
         answer: `(leg, params, batch_stats, images) -> classes`, int32; the first axis is this process's devices.
     """
@@ -46,6 +48,15 @@ class Programs(NamedTuple):
     train: Program
     score: Callable
     answer: Callable
+
+
+def padded(order: np.ndarray) -> np.ndarray:
+    """Adds rows that no step uses to the rows [local devices, steps, B / devices] of an epoch's images.
+
+    The number of rows is a shape of the program. A search and a study of its cell then share the compiled program.
+    """
+    rows = max(LEAST_ROWS, 2 ** (order.shape[1] - 1).bit_length())
+    return np.pad(order, ((0, 0), (0, rows - order.shape[1]), (0, 0)))
 
 
 def make_programs(
@@ -70,9 +81,7 @@ def make_programs(
         optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
         step = train_step.make_train_step(make(leg.cell), optimizer, training.recipe, leg.arguments)
         phase = parallel.make_phase(step, training.source.batch_at)
-        key = jax.random.fold_in(key, leg.seed)
-        trial = phase(state.trial, batches, key, start, stop)
-        return state._replace(step=state.step + jnp.int32(stop - start), trial=trial)
+        return phase(state, batches, jax.random.fold_in(key, leg.seed), start, stop)
 
     def score(leg, *arguments):
         return train_evaluate.score_batch(make(leg.cell), spec.mean, spec.std, *arguments)

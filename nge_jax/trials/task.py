@@ -211,12 +211,12 @@ def make_task(plan: Trials, path: Path) -> Task:
     def compile_all(state: State) -> Sequence[Program]:
         trainer.compile(state)
         director.compile(state)
-        return [trainer.programs.train]
+        return [trainer.train]
 
     return Task(
         state=director.first_state(),
         key=trainer.key,
-        phases=(Phase("", trainer.programs.train, unit_steps),),
+        phases=(Phase("", trainer.train, unit_steps),),
         total_steps=plan.halving.epochs(plan.halving.cells) * plan.rating.steps_per_epoch,
         batch_size=plan.rating.training.batch_size,
         batches=lambda epoch, name, spans, state: trainer.work(state, spans),

@@ -20,7 +20,7 @@ from nge_jax.train.evaluate import means, score_all
 from nge_jax.train.step import TrainState
 from nge_jax.trials.ledger import Ledger, current_job
 from nge_jax.trials.plan import Trials
-from nge_jax.trials.programs import Leg, Programs, make_programs
+from nge_jax.trials.programs import Leg, Programs, make_programs, padded
 from nge_jax.trials.state import State
 
 
@@ -42,9 +42,14 @@ class Trainer:
         work, *_ = next(self.work(state, [(0, 1)]))
         # A program takes its state's memory, and running no step compiles it.
         copy = jax.tree.map(jnp.copy, state)
-        jax.block_until_ready(self.programs.train(copy, work, self.key, 0, 0))
+        jax.block_until_ready(self.train(copy, work, self.key, 0, 0))
         ledger, trial = jax.device_get((state.ledger, state.trial))
         self.accuracy(trial, ledger)
+
+    def train(self, state: State, work: Any, key: jax.Array, start: int, stop: int) -> State:
+        """Runs the steps start..stop-1 of the state's unit."""
+        trial = self.programs.train(state.trial, work, key, start, stop)
+        return state._replace(step=state.step + np.int32(stop - start), trial=trial)
 
     @functools.cached_property
     def key(self) -> jax.Array:
@@ -95,6 +100,7 @@ class Trainer:
             for epoch in range(first, first + halving.unit)
         ]
         order = parallel.by_device(plan.half[np.concatenate(orders)])
+        order = order if plan.search.images.stream else padded(order)
         images, labels = self._images
         return Batches(images, labels, order)
 

@@ -1,7 +1,6 @@
 """One program trains any cell, step by step as the derived network's training does."""
 
 import functools
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +18,6 @@ from nge_jax.train import step as train_step
 from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.evaluate import make_score, score_all
 from nge_jax.trials.programs import Leg, make_programs
-from nge_jax.trials.state import State
 
 STEPS = 10
 
@@ -41,7 +39,6 @@ def training(cell):
     )
 
 
-NOTHING: Any = ()  # in place of the strategy and the ledger, which no program reads
 PROGRAMS = make_programs(training(genotype.random_genotype(0)))
 
 
@@ -82,17 +79,17 @@ def test_ten_steps_are_those_of_the_derived_networks_training(seed):
     assert jax.tree.map(np.shape, variables) == jax.tree.map(
         np.shape, {"params": state.params, "batch_stats": state.batch_stats}
     )
-    state = State(np.int32(0), state._replace(**variables), NOTHING, NOTHING)
+    state = state._replace(**variables)
     ((batches, _, _),) = plan.source.epoch(0, [(0, STEPS)])
     state, leg, key = parallel.replicated((state, leg, jax.random.key(2)))
     state = PROGRAMS.train(state, (batches, leg), key, 0, STEPS)
     assert int(state.step) == STEPS
-    found = converted(cell, plan, state.trial, to_derived)
+    found = converted(cell, plan, state, to_derived)
     assert_close(found, converted(cell, plan, expected, lambda cell, plan, variables: variables))
     score = functools.partial(PROGRAMS.score, leg)
-    same = score_all(score, state.trial, plan.source.held_out("test", 128), 355)
+    same = score_all(score, state, plan.source.held_out("test", 128), 355)
     assert same.loss == pytest.approx(scores.loss, rel=1e-3)
-    right = right_answers(plan, PROGRAMS, leg, state.trial)
+    right = right_answers(plan, PROGRAMS, leg, state)
     assert len(right) == 355 and right.sum() == same.confusion.trace()
 
 
@@ -110,13 +107,11 @@ def test_another_cell_and_another_length_compile_nothing():
         longer = train_build.make_arguments(config_of(10 + seed), plan.arguments.steps_per_epoch)
         leg = Leg(as_arrays(genotype.random_genotype(seed)), longer, np.int32(seed))
         trial = PROGRAMS.init(jax.random.key(0), leg)
-        state, leg, key = parallel.replicated(
-            (State(np.int32(0), trial, NOTHING, NOTHING), leg, jax.random.key(2))
-        )
+        state, leg, key = parallel.replicated((trial, leg, jax.random.key(2)))
         state = PROGRAMS.train(state, (batches, leg), key, 0, 1)
         score_all(
             functools.partial(PROGRAMS.score, leg),
-            state.trial,
+            state,
             plan.source.held_out("test", 128),
             355,
         )

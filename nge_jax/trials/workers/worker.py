@@ -77,5 +77,5 @@ class Worker:
         state = self._state(ledger, trial)
         steps = self._plan.halving.unit * self._plan.rating.steps_per_epoch
         for work, first, last in self._trainer.work(state, [(0, steps)]):
-            state = self._trainer.programs.train(state, work, self._trainer.key, first, last)
+            state = self._trainer.train(state, work, self._trainer.key, first, last)
         return state.trial
