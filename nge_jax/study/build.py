@@ -16,7 +16,7 @@ from nge_jax.errors import InputError
 from nge_jax.search import runner as search_runner
 from nge_jax.settings import configs, keys
 from nge_jax.settings.checks import check_complete
-from nge_jax.settings.configs import differ, flatten, read_config
+from nge_jax.settings.configs import differ, flatten, load_config, read_config
 from nge_jax.settings.key import Values
 from nge_jax.space import genotype
 from nge_jax.study.budget import SEARCH_SHARE
@@ -153,11 +153,11 @@ def _make_recipe(values: Values, given: Sequence[str]) -> tuple[ConfigDict, User
         if key in DECIDED:
             raise InputError(f"recipe.{key}: found a value, expected none: the study decides it")
     name = values["search.train_config"]
-    recipe = read_config(name, [f"--config.{argument}" for argument in given]).unlock()
-    if recipe.get("task") != "train":
+    if load_config(name).get("task") != "train":
         raise InputError(
             f"config.search.train_config: found {name}, expected the config of a training"
         )
+    recipe = read_config(name, [f"--config.{argument}" for argument in given]).unlock()
     by_trainings = values["search.evaluator"] == "trained"
     known = flatten(recipe.to_dict())
     shared = [key for key in SHARED if by_trainings or not key.startswith("network.")]

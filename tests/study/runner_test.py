@@ -162,8 +162,8 @@ def test_the_test_images_are_read_once_for_each_training(tmp_path, monkeypatch):
             reads.append(split)
             return source.held_out(split, size)
 
-        source = source._replace(held_out=held_out)
-        return study._replace(training=study.training._replace(source=source))
+        training = study.training._replace(source=source._replace(held_out=held_out))
+        return study._replace(training=training)
 
     monkeypatch.setattr(runner, "build", counted)
     run(tmp_path / "study", settings=Settings(1, 1, 2, 0.0, False))
