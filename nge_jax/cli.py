@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nge_jax import commands
-from nge_jax.commands import Parser, data_keys, make_parser
+from nge_jax.commands import Parser, make_parser
 from nge_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,13 +25,12 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
   nge train CONFIG [KEY=VALUE ...]     train the network of a cell and test it
   nge segment CONFIG [KEY=VALUE ...]   fine-tune that network for segmentation
              [--data DIR] [--workdir W] [--overwrite] [--summary]
-
   nge study CONFIG [KEY=VALUE ...]     is the cell found better than random?
-             [--data DIR] [--workdir W]
 
-  nge eval RUN                         test the network of a run again
+  nge eval RUN                         test the network of a run or a file again
   nge predict RUN IMAGES ...           classify or segment images and folders
   nge export RUN OUTPUT                write the network for use without nge_jax
+  nge latency RUN|CELL [--table F]     milliseconds of a network, of its parts
   nge report RUN                       write the report of a run again
   nge compare RUN RUN ... [--html F]   runs side by side
 
@@ -159,6 +158,8 @@ def _read_config(task: str, name: str, settings: Sequence[str], data: str | None
     if found != task and found in TASKS:
         raise InputError(f"{name} is the config of a {TASKS[found]}, run it by: nge {found} {name}")
     if data is not None:
+        from nge_jax.data.place import data_keys
+
         differ(config, data_keys(flatten(config.to_dict()), data))
     return config
 

@@ -16,7 +16,6 @@ from nge_jax.errors import InputError, arguments_as
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from nge_jax.settings.key import Values
     from nge_jax.workdir.artifacts import Size
 
 PICTURES = (".svg", ".png", ".pdf")
@@ -56,52 +55,42 @@ def make_parser(command: str, description: str, **options) -> Parser:
     return Parser(prog=f"nge {command}", description=description, allow_abbrev=False, **options)
 
 
-def data_keys(values: "Values", place: str) -> dict[str, str]:
-    """Returns the key that --data sets; a user's own folder or file, or a devkit, is the data set itself.
-
-    Args:
-      values: a config's, which nothing has checked yet.
-      place: the value of --data.
-
-    Raises:
-      InputError: the place is empty.
-    """
-    if not place:  # a variable of the shell is not set; the current folder is "."
-        raise InputError(
-            "--data: found nothing, expected a folder or a file, such as --data photos"
-        )
-    expanded = str(Path(place).expanduser())
-    if values.get("data.name", "").startswith(("folder:", "npz:")):
-        kind = "npz" if expanded.endswith(".npz") else "folder"
-        return {"data.name": f"{kind}:{expanded}"}
-    if values.get("task") == "segment":
-        from nge_jax.data.voc_segmentation import devkit
-
-        if devkit.look_for(expanded) is not None:
-            return {"data.devkit": expanded}
-    return {"data.dir": expanded}
-
-
 def _evaluate(arguments: list[str]) -> None:
-    parser = make_parser("eval", "Tests the network of a training's newest checkpoint again.")
+    parser = make_parser(
+        "eval",
+        "Tests the network of a training's newest checkpoint again, or an exported ONNX file.",
+    )
     parser.add_argument(
-        "run", metavar="RUN", type=Path, help="the run's workdir, or digits:pretrained"
+        "run",
+        metavar="RUN",
+        type=Path,
+        help="the run's workdir, digits:pretrained, or a file that nge export has written, such as network.onnx",
     )
     parser.add_argument("--data", metavar="DIR", help="folder of the data sets, if it has moved")
     given = parser.parse_args(arguments)
+    if given.run.suffix == ".onnx":
+        _evaluate_file(given.run.expanduser(), given.data)
+        return
 
     from nge_jax.workdir import artifacts
 
-    config = _recorded_config(artifacts.find_run(given.run))
-    if given.data is not None:
-        from nge_jax.settings.configs import differ, flatten
-
-        differ(config, data_keys(flatten(config.to_dict()), given.data))
+    config = _recorded_config(artifacts.find_run(given.run), given.data)
 
     from nge_jax import main
 
     with main.exit_codes():
         main.run_task(config, given.run, eval_only=True)
+
+
+def _evaluate_file(path: Path, place: str | None) -> None:
+    """Tests an exported ONNX file on the data set of its run, which may have moved to `place`."""
+    from nge_jax.export import onnx_file
+    from nge_jax.train import runner
+
+    spec = onnx_file.read_spec(path)
+    config = _recorded_config(path.parent, place)
+    source = runner.reopen(config, spec, path.parent)
+    onnx_file.evaluate(path, source, config.run.eval_batch_size)
 
 
 def _report(arguments: list[str]) -> None:
@@ -168,13 +157,19 @@ def _count_sizes(run: Path) -> "list[Size] | None":
         return None
 
 
-def _recorded_config(run: Path) -> "ConfigDict":
-    """Reads the config that a workdir records."""
+def _recorded_config(run: Path, place: str | None = None) -> "ConfigDict":
+    """Reads the config that a workdir records; `place`: the data set's, if it has moved, as --data names it."""
     from nge_jax.workdir import recorded
 
     if not run.is_dir():
         raise InputError(f"{run}: no such folder, expected the workdir of a run")
-    return recorded.read(run)
+    config = recorded.read(run)
+    if place is not None:
+        from nge_jax.data.place import data_keys
+        from nge_jax.settings.configs import differ, flatten
+
+        differ(config, data_keys(flatten(config.to_dict()), place))
+    return config
 
 
 def _predict(arguments: list[str]) -> None:
@@ -197,6 +192,22 @@ def _export(arguments: list[str]) -> None:
     parser = make_parser("export", "Exports the network of a training for use without nge_jax.")
     parser.add_argument("workdir", metavar="RUN", type=Path, help="the run's workdir")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder for the files")
+    command.add_options(parser)
+    command.run(parser.parse_args(arguments))
+
+
+def _latency(arguments: list[str]) -> None:
+    from nge_jax.measure import command
+
+    parser = make_parser(
+        "latency", "Times a network for a single image, or its parts into a table."
+    )
+    parser.add_argument(
+        "network",
+        metavar="RUN|CELL",
+        nargs="?",
+        help="a run's workdir, a cell as of nge show, or a file that nge export has written, such as network.onnx",
+    )
     command.add_options(parser)
     command.run(parser.parse_args(arguments))
 
@@ -278,6 +289,7 @@ COMMANDS = {
     "eval": _evaluate,
     "predict": _predict,
     "export": _export,
+    "latency": _latency,
     "report": _report,
     "compare": _compare,
     "show": _show,

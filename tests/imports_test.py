@@ -12,11 +12,11 @@ from tests.helpers.package import PATHS, imported_names
 
 # Each line may import itself and the lines below it.
 LAYERS = [
-    {"__init__", "__main__", "api", "cli", "commands", "main", "predict", "export"},
+    {"__init__", "__main__", "api", "cli", "commands", "main", "predict", "export", "measure"},
     {"study"},
     {"segment", "trials"},
     {"train", "search"},
-    {"data", "report", "cost", "strategies"},
+    {"data", "report", "cost", "latency", "strategies"},
     {"runtime", "networks", "supernet", "embedding"},
     {"console"},
     {"workdir"},

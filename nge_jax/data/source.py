@@ -43,6 +43,7 @@ class Source(NamedTuple):
       drawn: the test's files, where they were drawn by a seed.
       inventory: recognizes a user's own images.
       train_labels: `() -> int32 [N]`, the labels of the images to train on; `segmented` has none.
+      train_sample: `count -> uint8 [count or fewer, H, W, C]`, images to train on as the test reads them; likewise.
     """
 
     spec: DatasetSpec
@@ -55,6 +56,7 @@ class Source(NamedTuple):
     drawn: tuple[str, ...] = ()
     inventory: Inventory | None = None
     train_labels: Callable[[], np.ndarray] = functools.partial(np.zeros, 0, np.int32)
+    train_sample: Callable[[int], np.ndarray] = lambda count: np.zeros((0, 1, 1, 3), np.uint8)
 
 
 def gathered(batches: Batches, first: int, last: int, steps: int) -> Batches:
@@ -136,6 +138,7 @@ def resident(
         drawn=data.held_out,
         inventory=data.inventory,
         train_labels=lambda: data.train_labels[train],
+        train_sample=lambda n: data.train_images[train[data_order.evenly_spaced(len(train), n)]],
     )
 
 
@@ -202,6 +205,7 @@ def streamed(
         drawn=images.held_out,
         inventory=found,
         train_labels=lambda: read_labels(images.train),
+        train_sample=lambda n: imagenet.sample(images, data_order.evenly_spaced(len(train), n)),
     )
 
 

@@ -14,6 +14,9 @@ The command writes these files:
 The option --formats asks for these files:
 
   network.onnx           the same function with its weights, images -> logits, for ONNX runtimes (the package onnx)
+  network_float16.onnx   (onnx_float16) the same with weights and activations in float16, half as large
+  network_int8.onnx      (onnx_int8) the same in int8, a fourth as large: onnxruntime's static quantization, calibrated
+                         on training images; the command prints the accuracy of each ONNX file on the test split
   saved_model/           the same as a TensorFlow SavedModel
   weights.npz            (npz) with config.json and genotype.json beside it: a small folder that this program loads like
                          a workdir; the network in nge_jax/pretrained/digits was made so (see docs/commands.md)
@@ -33,14 +36,19 @@ from clu import parameter_overview
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from nge_jax import files
+from nge_jax.console import banner
 from nge_jax.data import spec as dataset_spec
+from nge_jax.data.place import data_keys
+from nge_jax.data.source import Source
+from nge_jax.data.spec import MASKS
 from nge_jax.devices import host_tf
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError, arguments_as
-from nge_jax.export import onnx_graph
+from nge_jax.export import onnx_file, onnx_graph, small_numbers
 from nge_jax.files import write_atomically
-from nge_jax.settings.configs import to_values
+from nge_jax.settings.configs import differ, flatten, to_values
 from nge_jax.space import genotype
+from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 from nge_jax.workdir import artifacts
@@ -48,15 +56,28 @@ from nge_jax.workdir import artifacts
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, WEIGHTS, TABLE = "network.stablehlo", "weights.safetensors", "weights.txt"
 ONNX, SAVED_MODEL = "network.onnx", "saved_model"
+FLOAT16, INT8 = "network_float16.onnx", "network_int8.onnx"
 INPUT, OUTPUT = "images", "logits"  # names in the graph
 # The files of each format, beside dataset.json.
 FORMATS = {
     "stablehlo": (PROGRAM, WEIGHTS, TABLE),
-    "onnx": (ONNX,),
+    "onnx": (ONNX, artifacts.CONFIG),
+    "onnx_float16": (FLOAT16, artifacts.CONFIG),
+    "onnx_int8": (INT8, artifacts.CONFIG),
     "saved_model": (SAVED_MODEL,),
     "npz": (artifacts.WEIGHTS, artifacts.CONFIG, artifacts.GENOTYPE),
 }
 DEFAULT = ("stablehlo",)
+# The packages that a format needs beside the ones that a training needs.
+PACKAGES = {
+    "stablehlo": ("safetensors",),
+    "onnx": ("onnx",),
+    "onnx_float16": ("onnx", "onnxruntime"),
+    "onnx_int8": ("onnx", "onnxruntime"),
+    "saved_model": ("tensorflow",),
+}
+# The ONNX files with the names that a line gives to their numbers.
+NUMBERS = {ONNX: "float32", FLOAT16: "float16", INT8: "int8"}
 
 
 def flat_weights(network: Trained) -> dict[str, np.ndarray]:
@@ -131,44 +152,81 @@ def _without_auxiliary(network):
 
 
 @in_32_bits
-def write(network: Trained, output: Path, formats: Sequence[str] = DEFAULT) -> None:
+def write(
+    network: Trained,
+    output: Path,
+    formats: Sequence[str] = DEFAULT,
+    calibration: np.ndarray | None = None,
+) -> None:
     """Writes the files of some of FORMATS into the folder `output`, all or none; it may exist but hold none of them.
+
+    Args:
+      network: the network.
+      output: the folder.
+      formats: some of FORMATS.
+      calibration: training images, uint8 [N, H, W, C], which "onnx_int8" needs.
 
     Raises:
       InputError: one of the files is there or cannot be written, or a package is not installed, or TensorFlow cannot
         read what it has written.
     """
-    for package, needs in (
-        ("safetensors", "stablehlo"),
-        ("onnx", "onnx"),
-        ("tensorflow", "saved_model"),
-    ):
-        if needs in formats and importlib.util.find_spec(package) is None:
-            raise InputError(f"{package} is not installed, pip install {package}")
-    names = [name for form in formats for name in FORMATS[form]]
-    for name in (*names, artifacts.DATASET):
-        if (output / name).exists():
-            raise ArgumentError("output", f"{output / name} exists, expected a folder without it")
+    check(network, output, formats)
+    if "onnx_int8" in formats and calibration is None:
+        raise ArgumentError("calibration", "found none, expected training images for onnx_int8")
     with files.whole_output(output) as new:
         new.mkdir()
-        _write_formats(network, new, formats)
+        _write_formats(network, new, formats, calibration)
 
 
-def _write_formats(network, folder, formats):
+def check(network: Trained, output: Path, formats: Sequence[str]) -> None:
+    """Refuses formats whose package is missing or that the network has not, and a folder that has a file of theirs.
+
+    Raises:
+      InputError: names the format, or the file that is there.
+    """
+    for form in formats:
+        for package in PACKAGES.get(form, ()):
+            if importlib.util.find_spec(package) is None:
+                raise InputError(f"{package} is not installed, pip install {package}")
+    if "onnx_int8" in formats and network.spec.kind == MASKS:
+        raise InputError("onnx_int8: found a network that segments, expected one that classifies")
+    for name in (*_names(formats), artifacts.DATASET):
+        if (output / name).exists():
+            raise ArgumentError("output", f"{output / name} exists, expected a folder without it")
+
+
+def _names(formats: Sequence[str]) -> list[str]:
+    """Lists the files of formats, each once."""
+    return [*dict.fromkeys(name for form in formats for name in FORMATS[form])]
+
+
+def _write_formats(network, folder, formats, calibration):
     if "stablehlo" in formats:
         write_stablehlo(network, folder)
-    if "onnx" in formats:
-        (folder / ONNX).write_bytes(onnx_model(network).SerializeToString())
+    if any(form.startswith("onnx") for form in formats):
+        _write_onnx(network, folder, formats, calibration)
     if "npz" in formats:
         with (folder / artifacts.WEIGHTS).open("wb") as file:
             arrays: Any = flat_weights(network)
             np.savez_compressed(file, **arrays)
-        artifacts.write_json(folder / artifacts.CONFIG, to_values(network.config))
         text = genotype.to_json(network.module.genotype)
         files.write_atomically(folder / artifacts.GENOTYPE, text)
+    if artifacts.CONFIG in _names(formats):
+        artifacts.write_json(folder / artifacts.CONFIG, to_values(network.config))
     write_atomically(folder / artifacts.DATASET, dataset_spec.to_json(network.spec))
     if "saved_model" in formats:
         write_saved_model(network, folder / SAVED_MODEL)
+
+
+def _write_onnx(network, folder, formats, calibration):
+    model = onnx_model(network)
+    if "onnx" in formats:
+        (folder / ONNX).write_bytes(model.SerializeToString())
+    if "onnx_int8" in formats:
+        quantized = small_numbers.to_int8(model, calibration, INPUT)
+        (folder / INT8).write_bytes(quantized.SerializeToString())
+    if "onnx_float16" in formats:  # the last, since it may change the graph in place
+        (folder / FLOAT16).write_bytes(small_numbers.to_float16(model).SerializeToString())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -194,6 +252,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=",".join(DEFAULT),
         help=f"of {', '.join(FORMATS)}, joined by commas; default: {','.join(DEFAULT)}",
     )
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of the data sets, if it has moved; for onnx_int8"
+    )
 
 
 def run(given: argparse.Namespace) -> None:
@@ -208,7 +269,25 @@ def run(given: argparse.Namespace) -> None:
             raise InputError(f"--formats: found {form!r}, expected some of {', '.join(FORMATS)}")
     network = trained.load(given.workdir, given.checkpoint)
     output = given.output.expanduser()
+    source = calibration = None
     with arguments_as(output="--output"):
-        write(network, output, formats)
-    names = [name for form in formats for name in FORMATS[form]]
-    print(f"{output}: the network of step {network.step} as {' and '.join(names)}")
+        check(network, output, formats)
+        if "onnx_int8" in formats:
+            source = _open_images(network, given)
+            calibration = source.train_sample(small_numbers.CALIBRATION_IMAGES)
+        write(network, output, formats, calibration)
+    banner.show(f"{output}: the network of step {network.step} as {', '.join(_names(formats))}")
+    if source is None:
+        return
+    paths = {numbers: output / name for name, numbers in NUMBERS.items()}
+    forms = {"float32": onnx_model(network).SerializeToString()}
+    forms |= {numbers: path.read_bytes() for numbers, path in paths.items() if path.exists()}
+    for line in onnx_file.compare(forms, source, network.config.run.eval_batch_size):
+        print(line, flush=True)
+
+
+def _open_images(network: Trained, given: argparse.Namespace) -> Source:
+    """Opens the data set of the network's run."""
+    if given.data is not None:
+        differ(network.config, data_keys(flatten(network.config.to_dict()), given.data))
+    return train_runner.reopen(network.config, network.spec, artifacts.find_run(given.workdir))

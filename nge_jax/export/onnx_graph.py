@@ -3,7 +3,8 @@
 The function is traced with its weights as constants. Results of constants alone are computed here: a batch
 normalization becomes a product and a sum. Loops are unrolled, and calls are inlined. An operation with a form for each
 platform becomes the library's form. Arrays stay [N, H, W, C]. Convolutions and pools stand between transpositions,
-which runtimes undo. Only `export` needs this module and the package `onnx`.
+which runtimes undo. A 1x1 convolution over the last axis is a Conv too, and takes in what scales and shifts channels.
+Only `export` needs this module and the package `onnx`.
 
 jax2onnx 0.17.1 does not replace it: it converts none of the three networks that the tests compare. It does not know
 `platform_dependent`, loses a reshape's `dimensions` in silence, and needs orbax-checkpoint below 0.12.
@@ -16,6 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend.core import Literal
+
+from nge_jax.export.onnx_convolution import Convolution, fold, needed
 
 OPSET = 17
 # Stands for the batch's size while the function is traced: no other size has it as a factor.
@@ -70,6 +73,7 @@ class _Graph:
 
         self._onnx, self._names = onnx, names
         self._nodes, self._constants, self._numbers = [], {}, itertools.count()
+        self._convolutions: dict[str, Convolution] = {}  # keys are the names of results
 
     def model(self, closed, image):
         helper, shape, dtype = self._onnx.helper, *image
@@ -82,9 +86,9 @@ class _Graph:
             helper.make_tensor_value_info(name, kind(np.dtype(of_type)), size)
             for name, of_type, size in zip(self._names, (dtype, result.dtype), sizes, strict=True)
         ]
-        graph = helper.make_graph(
-            self._nodes, "network", values[:1], values[1:], list(self._constants.values())
-        )
+        nodes, used = needed(self._nodes, self._names[1])
+        constants = [one for one in self._constants.values() if one.name in used]
+        graph = helper.make_graph(nodes, "network", values[:1], values[1:], constants)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="nge_jax")
         self._onnx.checker.check_model(model, full_check=True)
@@ -123,7 +127,7 @@ class _Graph:
             return self._fold(equation, inputs)
         handler = getattr(self, f"_{name}", None)
         if name in BINARY:
-            out = self._node(BINARY[name], inputs)
+            out = self._binary(name, inputs)
         elif name in UNARY:
             out = self._node(UNARY[name], inputs)
         elif handler is not None:
@@ -163,6 +167,25 @@ class _Graph:
             out = self._run(body.jaxpr, body.consts, [*fixed, *carry, *(row[step] for row in rows)])
             carry = out[:carries]
         return [*carry, *[None] * (len(body.out_avals) - carries)]
+
+    def _binary(self, name, inputs):
+        """Adds a node, or a convolution with other weights where the operation changes its result by channels."""
+        left, right = inputs
+        if name == "max" and isinstance(right, np.ndarray | np.generic) and not np.any(right):
+            return self._node("Relu", [left])
+        known = self._convolutions.get(left) if isinstance(left, str) else None
+        folded = fold(name, known, right)
+        return self._node(BINARY[name], inputs) if folded is None else self._convolve(folded)
+
+    def _convolve(self, convolution):
+        """Adds a convolution between transpositions, and keeps it in mind for what follows."""
+        kernel, bias = convolution.kernel, convolution.bias
+        x = self._node("Transpose", [convolution.x], perm=TO_NCHW)
+        weights = [kernel] if bias is None else [kernel, bias]
+        out = self._node("Conv", [x, *weights], **convolution.attributes)
+        out = self._node("Transpose", [out], perm=TO_NHWC)
+        self._convolutions[out] = convolution
+        return out
 
     def _node(self, operation, inputs, **attributes):
         out = f"t{next(self._numbers)}"
@@ -278,6 +301,9 @@ class _Graph:
         ((left, right), (left_batch, right_batch)) = params["dimension_numbers"]
         ranks = [len(atom.aval.shape) for atom in equation.invars]
         if (left, right) == ((ranks[0] - 1,), (0,)) and not left_batch and ranks[1] == 2:
+            x, weights = inputs
+            if ranks[0] == 4 and isinstance(weights, np.ndarray):  # a convolution of 1x1
+                return self._convolve(Convolution(x, weights.T[..., None, None], None, {}))
             return self._node("MatMul", inputs)
         letters = iter("abcdefghijklmnopqrstuvwxyz")
         names: list[list[str]] = [[""] * rank for rank in ranks]
@@ -305,15 +331,13 @@ class _Graph:
                 "a convolution whose kernel is no constant has no form in ONNX here"
             )
         kernel = np.asarray(kernel).transpose(numbers.rhs_spec)
-        out = self._node(
-            "Conv",
-            [self._node("Transpose", [x], perm=TO_NCHW), kernel],
-            strides=params["window_strides"],
-            pads=_pads(params["padding"]),
-            dilations=params["rhs_dilation"],
-            group=params["feature_group_count"],
-        )
-        return self._node("Transpose", [out], perm=TO_NHWC)
+        attributes = {
+            "strides": params["window_strides"],
+            "pads": _pads(params["padding"]),
+            "dilations": params["rhs_dilation"],
+            "group": params["feature_group_count"],
+        }
+        return self._convolve(Convolution(x, kernel, None, attributes))
 
     def _reduce_window_max(self, inputs, params, equation):
         return self._pool("MaxPool", inputs, params)

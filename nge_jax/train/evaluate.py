@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax import lax
 from jax import numpy as jnp
+from scipy.special import logsumexp
 
 from nge_jax.data import augment
 from nge_jax.data.source import MaskedBatch
@@ -129,6 +130,17 @@ def score_all(score: Callable, state: Any, batches: Iterable[MaskedBatch], examp
     if count != examples:
         raise AssertionError(f"evaluated {count} examples of {examples}")
     return total
+
+
+def score_logits(logits: np.ndarray, labels: np.ndarray) -> Scores:
+    """Scores logits [N, classes] that another runtime has computed, as `score_batch` scores a batch."""
+    classes = logits.shape[-1]
+    best = np.argsort(-logits, axis=-1, kind="stable")[:, :TOP]
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, best[:, 0]), 1)
+    logits = logits.astype(np.float64)
+    losses = logsumexp(logits, axis=-1) - logits[np.arange(len(labels)), labels]
+    return Scores(losses.sum(), int((best == labels[:, None]).any(-1).sum()), confusion)
 
 
 def means(scores: Scores) -> Evaluation:

@@ -16,11 +16,13 @@ from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.source import Source
+from nge_jax.data.spec import DatasetSpec
 from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed, parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.networks import transfer as network_transfer
+from nge_jax.networks.network import Network
 from nge_jax.networks.transfer import Variables
 from nge_jax.report import train as train_report
 from nge_jax.runtime import task as run_task
@@ -188,6 +190,27 @@ def sizes(path: Path) -> list[Size]:
     return [(config.genotype, parameters, multiply_adds)]
 
 
+def reopen(config: ConfigDict, spec: DatasetSpec, folder: Path) -> Source:
+    """Opens the data set of a run whose network is tested again, and prints what is used.
+
+    Args:
+      config: the run's.
+      spec: describes the images that the network takes.
+      folder: holds the record of the run, which a refusal names.
+
+    Raises:
+      InputError: the data set cannot be opened, or its classes or images are not those of the network.
+    """
+    source = training_images.open_source(training_images.read_settings(config), spec.labels)
+    banner.show_notes(source.notes)
+    file = folder / artifacts.DATASET
+    dataset_spec.check_labels(spec.labels, source.spec.labels, file)
+    if source.spec.shape != spec.shape:
+        found, expected = ("x".join(map(str, one.shape)) for one in (source.spec, spec))
+        raise InputError(f"{file}: found images of {found}, expected {expected}")
+    return source
+
+
 @in_32_bits
 def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     """Tests the network of the newest checkpoint and prints the result; writes nothing.
@@ -198,10 +221,7 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
     path = Path(path)
     config = run_task.check_for_test(KIND, config, path)
     network = trained.load(path)
-    labels = network.spec.labels
-    source = training_images.open_source(training_images.read_settings(config), labels)
-    banner.show_notes(source.notes)
-    dataset_spec.check_labels(labels, source.spec.labels, path / artifacts.DATASET)
+    source = reopen(config, network.spec, path)
     # The network was trained with this mean and std. The data may have changed since, and have others.
     score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)
     print(f"step {network.step}")
@@ -215,13 +235,23 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError, GenotypeError: the config is refused.
     """
+    model, shape = describe_network(config)
+    return network_table(f"{config.genotype} on {config.data.name}", model, shape)
+
+
+def describe_network(config: ConfigDict) -> tuple[Network, tuple[int, int, int]]:
+    """Makes the network that a training config trains, without weights, and tells the shape of an image.
+
+    Raises:
+      InputError, GenotypeError: the config is refused.
+    """
     check_complete(config, "train")
     config, images = training_images.resolve(config, only_sizes=True)
     train_build.check(config)
     settings = training_images.read_settings(config)
     kind, shape, classes = training_images.describe(settings, images)
-    model = train_model.make_network(config, genotype.load(config.genotype), kind, classes)
-    return network_table(f"{config.genotype} on {config.data.name}", model, shape)
+    cells = genotype.load(config.genotype)
+    return train_model.make_network(config, cells, kind, classes), shape
 
 
 KIND = run_task.Kind(

@@ -101,16 +101,21 @@ def test(score: Callable, state: TrainState, source: Source, batch_size: int) ->
       batch_size: how many images a device scores at once.
     """
     scores = _score(score, state, source, "test", batch_size)
+    say(describe_test(scores))
+    return scores
+
+
+def describe_test(scores: Scores) -> str:
+    """Returns the line that tells a test's result."""
     evaluation = train_evaluate.means(scores)
     balanced = f"balanced {over_classes(scores.confusion)}: {evaluation.balanced_accuracy:.2%}"
     details = [balanced, f"loss: {evaluation.loss:.4f}"]
     if evaluation.top5_accuracy is not None:
         details.insert(0, f"among five: {evaluation.top5_accuracy:.2%}")
-    say(
+    return (
         f"test accuracy: {evaluation.accuracy:.2%} of {evaluation.examples:,} images "
         f"({', '.join(details)})"
     )
-    return scores
 
 
 def _score(

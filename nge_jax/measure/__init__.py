@@ -1,0 +1,1 @@
+"""Measures networks and their parts on this device. `command` is `nge latency`, `runtimes` makes the calls to time."""

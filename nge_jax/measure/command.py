@@ -1,0 +1,238 @@
+"""`nge latency`: times a network for a single image, or all parts of a network into a table.
+
+The network is the one of a run or of an exported file, or a config makes it of a cell. The weights are random then,
+which changes no time. A table belongs to a device, this one or another. With a table the command also tells the sum
+over the parts of the cell, and how far the sum is from the time measured.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nge_jax import files
+from nge_jax.console import banner
+from nge_jax.console.waiting import Waiting
+from nge_jax.cost import model_cost
+from nge_jax.data.spec import DatasetSpec
+from nge_jax.errors import InputError, arguments_as
+from nge_jax.export import onnx_file
+from nge_jax.latency import costs, parts, table, timing
+from nge_jax.latency.parts import Features, NetworkShape
+from nge_jax.measure import parts as measured_parts
+from nge_jax.measure import runtimes
+from nge_jax.measure.runtimes import Runtime
+from nge_jax.networks import layers
+from nge_jax.networks.network import Network
+from nge_jax.settings.checks import check_complete
+from nge_jax.settings.configs import load_config, shipped_name
+from nge_jax.space import genotype
+from nge_jax.train import runner as train_runner
+from nge_jax.train import trained
+from nge_jax.version import __version__
+from nge_jax.workdir import artifacts, recorded
+
+DEFAULT_CONFIG = "train_cifar10"
+PART_SECONDS = 0.3
+
+
+class Subject(NamedTuple):
+    """A network to be timed.
+
+    Attributes:
+      title: names the network.
+      module: the network.
+      spec: describes the images of a trained network; None for a network of a cell alone.
+      variables: the weights and batch statistics; None: random.
+      shape: of an image, [H, W, C].
+      probs: P of the search that has found the cell; None without a search.
+    """
+
+    title: str
+    module: Network
+    spec: DatasetSpec | None
+    variables: Any
+    shape: tuple[int, int, int]
+    probs: np.ndarray | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds all flags of the command."""
+    parser.add_argument(
+        "--config",
+        metavar="NAME",
+        help="config of a training that makes the network of a cell; default: the one that the search names, else "
+        f"{DEFAULT_CONFIG}",
+    )
+    parser.add_argument(
+        "--table",
+        metavar="CSV",
+        type=Path,
+        help="latencies of a network's parts: without RUN or CELL the file is made, else its sum is told",
+    )
+    parser.add_argument("--device", choices=runtimes.DEVICES, default="cpu")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU; default: 1")
+    parser.add_argument(
+        "--runtime",
+        choices=runtimes.RUNTIMES,
+        help=f"default: {runtimes.JAX}; of an ONNX file {runtimes.ONNXRUNTIME}",
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Measures; `given`: network, a run, a cell, a file or None, and the options of `add_options`.
+
+    Raises:
+      InputError: a flag, the cell, the run or the table is refused.
+    """
+    if given.network is None and given.table is None:
+        raise InputError("expected a RUN, a CELL or --table (see nge latency --help)")
+    is_file = (given.network or "").endswith(onnx_file.SUFFIX)
+    name = given.runtime or (runtimes.ONNXRUNTIME if is_file else runtimes.JAX)
+    if is_file:
+        _measure_file(Path(given.network or "").expanduser(), given, name)
+        return
+    path = given.table and given.table.expanduser()
+    if given.network is None:
+        with arguments_as(output="--table"):
+            files.check_new(path)
+    times = None if path is None or given.network is None else table.read(path)
+    runtime = runtimes.start(name, given.device, given.threads)
+    subject = _find(given.network, given.config)
+    shape = None if path is None else network_shape(subject)
+    banner.show(f"network: {subject.title}", f"device: {runtime}")
+    if times is None and path is not None and shape is not None:
+        times = _write_table(path, shape, runtime)
+    measured = _measure(subject, runtime)
+    if times is not None and shape is not None:
+        for line in compare(times, shape, subject, measured):
+            print(line)
+
+
+def compare(
+    times: costs.Times, shape: NetworkShape, subject: Subject, measured: float
+) -> list[str]:
+    """Returns lines with the sum over a table's parts, for the cell and for P, and how far it is from `measured`."""
+    summed = costs.cell_cost(times, shape, subject.module.genotype)
+    lines = [f"summed: {summed:.3g} ms, {summed / measured - 1:+.1%} of the time measured"]
+    if subject.probs is not None:
+        expected = costs.expected_cost(times, shape, subject.probs)
+        lines.append(f"expected under the last P: {expected:.3g} ms")
+    return lines
+
+
+def network_shape(subject: Subject) -> NetworkShape:
+    """Returns the shape whose parts a table has.
+
+    Raises:
+      InputError: the network segments images, which a table does not know.
+    """
+    module = subject.module
+    if module.head is not None:
+        raise InputError("--table: found a network that segments, expected one that classifies")
+    concatenated = dict.fromkeys(genotype.CELL_TYPES, parts.CONCATENATED)
+    is_large = getattr(module.stem, "func", None) is layers.ImageNetStem
+    image = Features(*subject.shape)
+    return NetworkShape(module.plan, image, module.classes, is_large, concatenated)
+
+
+def _find(name: str | None, recipe: str | None) -> Subject:
+    """Finds the network of a run or of a cell.
+
+    Raises:
+      InputError, GenotypeError: there is neither a run nor a cell of this name, or the config is refused.
+    """
+    path = None if name is None else artifacts.find_run(name)
+    if path is not None and (path / artifacts.CONFIG).is_file():
+        values = recorded.read(path)
+        if values.task != "search":
+            if recipe is not None:
+                raise InputError(f"--config: found {recipe}, expected none: {path} is a training")
+            network = trained.load(path)
+            title = f"{name}, {_sizes(network.module, network.spec.shape)}"
+            shape = network.spec.shape
+            return Subject(title, network.module, network.spec, network.variables, shape)
+        return _of_search(path, values, recipe)
+    return _of_cell(name, recipe or DEFAULT_CONFIG, {})
+
+
+def _of_search(path: Path, values: Any, recipe: str | None) -> Subject:
+    """Makes the network that the command of a search trains, with P if the search has recorded P."""
+    train_config = shipped_name(values.search.get("train_config", "")) or DEFAULT_CONFIG
+    subject = _of_cell(str(path), recipe or train_config, {"data.name": values.data.name})
+    file = path / artifacts.ARCHITECTURE
+    if not file.is_file():
+        return subject
+    probs, space = artifacts.read_architecture(file)
+    return subject._replace(probs=None if space.is_tabular else probs[-1])
+
+
+def _of_cell(name: str | None, recipe: str, changes: dict[str, Any]) -> Subject:
+    given, _, words = recipe.partition(":")
+    loaded = load_config(given, words)
+    check_complete(loaded, "train")
+    if name is not None:
+        changes = {**changes, "genotype": name}
+    loaded.update_from_flattened_dict(changes)
+    module, shape = train_runner.describe_network(loaded)
+    title = f"{loaded.genotype} by {recipe}, {_sizes(module, shape)}"
+    return Subject(title, module, None, None, shape)
+
+
+def _sizes(module: Network, shape: tuple[int, int, int]) -> str:
+    cost = model_cost(module, shape)
+    return f"{cost.parameters:,} parameters, {cost.multiply_adds:,} multiply-adds"
+
+
+def _measure(subject: Subject, runtime: Runtime) -> float:
+    """Times a network for an image, prints the time, and returns the median in milliseconds."""
+    image = np.random.RandomState(0).randint(0, 256, (1, *subject.shape)).astype(np.uint8)
+    spec, variables = subject.spec, subject.variables
+    if spec is None:
+        channels, labels = subject.shape[-1], ("",) * subject.module.classes
+        spec = DatasetSpec("", subject.shape, (0.5,) * channels, (0.25,) * channels, labels)
+        variables = runtimes.draw_variables(subject.module, image, train=False)
+
+    def apply(variables: Any, images: Any) -> Any:
+        return trained.logits(subject.module, spec, variables, images)
+
+    with Waiting("compiling the network", at_once=False):
+        call = runtime.make_call(apply, variables, image)
+    return _tell(call)
+
+
+def _measure_file(path: Path, given: argparse.Namespace, name: str) -> None:
+    """Times an ONNX file."""
+    for flag, value in (("--config", given.config), ("--table", given.table)):
+        if value is not None:
+            raise InputError(f"{flag}: found {value}, expected none for an ONNX file")
+    if name != runtimes.ONNXRUNTIME:
+        raise InputError(f"--runtime: found {name}, expected {runtimes.ONNXRUNTIME} for {path}")
+    runtime = runtimes.start(name, given.device, given.threads)
+    session = onnx_file.open_session(path, given.threads, given.device)
+    sizes = session.get_inputs()[0].shape[1:]
+    banner.show(f"network: {path}", f"device: {runtime}")
+    image = np.random.RandomState(0).randint(0, 256, (1, *sizes)).astype(np.uint8)
+    _tell(lambda: onnx_file.logits(session, image))
+
+
+def _tell(call: Callable[[], Any]) -> float:
+    took = timing.measure(call)
+    print(f"time an image: {took}, {took.calls} calls", flush=True)
+    return took.median
+
+
+def _write_table(path: Path, shape: NetworkShape, runtime: Runtime) -> costs.Times:
+    """Times all parts of a network and writes the table; returns it."""
+    timings = measured_parts.measure_all(shape, runtime, PART_SECONDS)
+    remarks = (
+        f"device: {runtime}",
+        f"measured: {time.strftime(artifacts.TIME)}, nge_jax {__version__}",
+    )
+    with arguments_as(output="--table"), files.whole_output(path) as new:
+        new.write_text(table.to_csv(timings, remarks))
+    print(f"table: {path}, {len(timings)} parts")
+    return {part: one.median for part, one in timings.items()}

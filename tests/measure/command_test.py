@@ -1,0 +1,74 @@
+"""`nge latency`: networks of runs, cells and files, and tables of parts."""
+
+import re
+
+import pytest
+
+from nge_jax import cli
+from nge_jax.latency import table
+from nge_jax.measure import command, parts, runtimes
+
+TIME = r"time an image: [\d.e-]+ ms \(p10 [\d.e-]+, p90 [\d.e-]+\), \d+ calls"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(command, "PART_SECONDS", 0.001)
+    monkeypatch.setenv("NPROC", "1")  # the command sets it for its process
+
+
+@pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
+def test_a_trained_network_is_timed(runtime, capsys):
+    cli.run(["latency", "digits:pretrained", f"--runtime={runtime}"])
+    first, device, took = capsys.readouterr().out.splitlines()
+    assert first == ("network: digits:pretrained, 7,802 parameters, 241,920 multiply-adds")
+    assert f", 1 thread, {runtime} " in device
+    assert re.fullmatch(TIME, took)
+
+
+def test_a_table_is_made_and_summed(tmp_path, capsys, monkeypatch):
+    made = []
+    apart = parts.measure_part
+
+    def measure_part(part, runtime, seconds):
+        made.append(part)
+        # Compiling every part takes a minute, and three show that they can be computed.
+        return apart(part, runtime, seconds) if len(made) < 4 else made_up
+
+    made_up = command.timing.Timing(0.5, 0.4, 0.6, 30)
+    monkeypatch.setattr(parts, "measure_part", measure_part)
+    config, file = ["--config=train_digits:smoke"], tmp_path / "table.csv"
+    cli.run(["latency", *config, f"--table={file}", "--runtime=onnxruntime"])
+    lines = capsys.readouterr().out.splitlines()
+    times = table.read(file)
+    assert f"table: {file}, {len(times)} parts" in lines and len(set(made)) == len(times)
+    summed = r"summed: [\d.e+]+ ms, [+-][\d.]+% of the time measured"
+    assert re.fullmatch(summed, lines[-1])
+    # The same table serves another cell of the same network, and is not measured again.
+    made.clear()
+    cli.run(["latency", "random:0", *config, f"--table={file}", "--runtime=onnxruntime"])
+    assert not made and re.fullmatch(summed, capsys.readouterr().out.splitlines()[-1])
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.run(["latency", *config, f"--table={file}"])
+    assert "--table: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ("latency", "expected a RUN, a CELL or --table"),
+        ("latency DARTS_V3", "DARTS_V2"),
+        ("latency DARTS_V2 --threads=0", "--threads: found 0, expected 1 to"),
+        ("latency DARTS_V2 --device=gpu", "--device: found no gpu on this machine"),
+        ("latency DARTS_V2 --config=search_digits", "config.task: found 'search'"),
+        ("latency digits:pretrained --config=train_digits", "--config: found train_digits"),
+        ("latency DARTS_V2 --table=nowhere.csv", "nowhere.csv: cannot be read"),
+        ("latency nowhere.onnx", "nowhere.onnx: cannot be read"),
+        ("latency net.onnx --runtime=jax", "--runtime: found jax, expected onnxruntime"),
+    ],
+)
+def test_mistakes_are_refused_in_a_line(capsys, given, message):
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.run(given.split())
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
