@@ -94,9 +94,20 @@ def _evaluate_file(path: Path, place: str | None) -> None:
 
 
 def _report(arguments: list[str]) -> None:
-    parser = make_parser("report", "Writes report.html, report.md and the pictures of a run again.")
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run's workdir")
+    parser = make_parser(
+        "report",
+        "Writes report.html, report.md and the pictures of a run again, or index.html of a folder of runs.",
+    )
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="the run's workdir, or a folder of runs"
+    )
     given = parser.parse_args(arguments)
+    if given.run.is_dir() and not (given.run / "config.json").exists():
+        from nge_jax.report.parts import index
+        from nge_jax.workdir import lock
+
+        print(f"runs: {index.write_index(given.run, lock.is_held)}")
+        return
     config = _recorded_config(given.run)
 
     import importlib
@@ -117,30 +128,35 @@ def _compare(arguments: list[str]) -> None:
     parser.add_argument(
         "--html", metavar="FILE", type=Path, help="write a page with curves and cells"
     )
+    parser.add_argument(
+        "--csv", metavar="FILE", type=Path, help="write the results with all their digits"
+    )
     given = parser.parse_args(arguments)
 
     from nge_jax import files
     from nge_jax.report import compare
+    from nge_jax.report.parts import read, results
 
-    html = given.html and given.html.expanduser()
-    with arguments_as(output="--html"):
-        if html is not None:
-            files.check_new(html)
+    outputs = {name: getattr(given, name) for name in ("html", "csv") if getattr(given, name)}
+    outputs = {name: path.expanduser() for name, path in outputs.items()}
+    for name, path in outputs.items():
+        with arguments_as(output=f"--{name}"):
+            files.check_new(path)
 
-    runs = compare.read_runs([run.expanduser() for run in given.runs], _count_sizes)
-    results = compare.results_table(runs)
-    text = compare.to_text(results)
+    runs = read.read_runs([run.expanduser() for run in given.runs], _count_sizes)
+    table = results.results_table(runs)
+    text = compare.to_text(table)
     columns, _ = shutil.get_terminal_size()
     fits = max(map(len, text.splitlines())) <= columns
-    print(text if fits else compare.to_text(compare.turned(results)))
+    print(text if fits else compare.to_text(compare.turned(table)))
     for table in (compare.differences_table(runs), compare.operations_table(runs)):
         if table.rows:
             print(f"\n{compare.to_text(table)}")
-    if html is None:
-        return
-    with arguments_as(output="--html"), files.whole_output(html) as new:
-        new.write_text(compare.page(runs), encoding="utf-8", errors="backslashreplace")
-    print(f"\npage: {html}")
+    for name, path in outputs.items():
+        content = compare.page(runs) if name == "html" else results.to_csv(runs)
+        with arguments_as(output=f"--{name}"), files.whole_output(path) as new:
+            new.write_text(content, encoding="utf-8", errors="backslashreplace")
+        print(f"\n{'page' if name == 'html' else 'table'}: {path}")
 
 
 def _count_sizes(run: Path) -> "list[Size] | None":

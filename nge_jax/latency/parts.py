@@ -10,6 +10,7 @@ from nge_jax.space.stack import CellSpec, cell_plan
 # The parts that no edge carries.
 CIFAR_STEM, IMAGENET_STEM, CLASSIFIER = "cifar_stem", "imagenet_stem", "classifier"
 PROJECTION, REDUCTION = "relu_conv_norm", "factorized_reduce"
+SUM, CONCATENATION = "add", "concatenate"  # of the two edges into a node, of the nodes of a cell
 # An empty program: the time that every call takes, whatever it computes.
 CALL = "call"
 FREE = ("none",)  # an edge with such an operation is not computed
@@ -114,6 +115,13 @@ class PlacedCell(NamedTuple):
             PROJECTION, 1, self.last
         )
 
+    def joints(self, nodes: int) -> list[Part]:
+        """Returns the sums of the edges into each of so many nodes, and the concatenation of the nodes."""
+        height, width, channels = self.inner
+        added = Part(SUM, 2 * channels, channels, 1, height, width)
+        joined = Part(CONCATENATION, nodes * channels, nodes * channels, 1, height, width)
+        return [added] * nodes + [joined]
+
     def operation(self, name: str, source: int) -> Part | None:
         """Returns the part of an operation on an edge from the node `source`; None if nothing is computed."""
         stride = 2 if self.spec.reduction and source < NUM_INPUTS else 1
@@ -138,17 +146,16 @@ def placed_cells(network: NetworkShape) -> Iterator[PlacedCell]:
 
 
 def fixed_parts(network: NetworkShape) -> list[Part]:
-    """Lists the parts that every cell's network has: stem, preprocessings, classifier, and the call itself."""
+    """Lists the parts that every cell's network has: stem, preprocessings, sums, classifier, and the call itself."""
     height, width, inputs = network.image
     stem = IMAGENET_STEM if network.is_large else CIFAR_STEM
     channels = _stem_outputs(network)[0].channels
     parts = [call_part(), Part(stem, inputs, channels, 8 if network.is_large else 1, height, width)]
     features = network.image
     for cell in placed_cells(network):
-        parts += cell.projections()
-        features = cell.inner._replace(
-            channels=network.concatenated[cell.kind] * cell.spec.channels
-        )
+        nodes = network.concatenated[cell.kind]
+        parts += [*cell.projections(), *cell.joints(nodes)]
+        features = cell.inner._replace(channels=nodes * cell.spec.channels)
     size = features.height, features.width
     return [*parts, Part(CLASSIFIER, features.channels, network.classes, 1, *size)]
 

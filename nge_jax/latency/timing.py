@@ -16,12 +16,15 @@ class Timing(NamedTuple):
     Attributes:
       median, low, high: the 50th, 10th and 90th percentile over the calls.
       calls: the number of calls that were timed.
+      share: the processor's seconds that this process had in a second; far below 1 other programs had it, and the
+        milliseconds of a CPU are too many.
     """
 
     median: float
     low: float
     high: float
     calls: int
+    share: float = 1.0
 
     def __str__(self) -> str:
         numbers = (f"{value:.3g}" for value in self[:3])
@@ -46,6 +49,7 @@ def measure(
     while clock() - begin < seconds / 5:
         call()
     times: list[float] = []
+    computed = time.process_time()
     begin = before = clock()
     while len(times) < LEAST_CALLS or (before - begin < seconds and len(times) < MOST_CALLS):
         call()
@@ -53,4 +57,5 @@ def measure(
         times.append(now - before)
         before = now
     median, low, high = np.percentile(np.array(times) * 1e3, (50, 10, 90)).tolist()
-    return Timing(median, low, high, len(times))
+    computed = time.process_time() - computed
+    return Timing(median, low, high, len(times), computed / max(before - begin, 1e-9))

@@ -6,6 +6,7 @@ over the parts of the cell, and how far the sum is from the time measured.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,7 @@ from nge_jax.workdir import artifacts, recorded
 
 DEFAULT_CONFIG = "train_cifar10"
 PART_SECONDS = 0.3
+BUSY = 0.8  # of a second; below it this process waits for the processor
 
 
 class Subject(NamedTuple):
@@ -201,7 +203,7 @@ def _measure(subject: Subject, runtime: Runtime) -> float:
 
     with Waiting("compiling the network", at_once=False):
         call = runtime.make_call(apply, variables, image)
-    return _tell(call)
+    return _tell(call, runtime)
 
 
 def _measure_file(path: Path, given: argparse.Namespace, name: str) -> None:
@@ -216,12 +218,16 @@ def _measure_file(path: Path, given: argparse.Namespace, name: str) -> None:
     sizes = session.get_inputs()[0].shape[1:]
     banner.show(f"network: {path}", f"device: {runtime}")
     image = np.random.RandomState(0).randint(0, 256, (1, *sizes)).astype(np.uint8)
-    _tell(lambda: onnx_file.logits(session, image))
+    _tell(lambda: onnx_file.logits(session, image), runtime)
 
 
-def _tell(call: Callable[[], Any]) -> float:
+def _tell(call: Callable[[], Any], runtime: Runtime) -> float:
     took = timing.measure(call)
     print(f"time an image: {took}, {took.calls} calls", flush=True)
+    if runtime.device == "cpu" and took.share < BUSY:
+        others = f"{1 - took.share:.0%} of the time"
+        line = f"warning: other programs had the processor for {others}, and it is too long"
+        print(line, file=sys.stderr, flush=True)
     return took.median
 
 

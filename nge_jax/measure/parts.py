@@ -16,9 +16,11 @@ from nge_jax.latency.parts import (
     CALL,
     CIFAR_STEM,
     CLASSIFIER,
+    CONCATENATION,
     IMAGENET_STEM,
     PROJECTION,
     REDUCTION,
+    SUM,
     NetworkShape,
     Part,
     all_parts,
@@ -48,6 +50,19 @@ def _classify(classes: int, norm: Callable) -> Callable:
     return lambda x: layers.Classifier(classes)(x.mean(axis=(1, 2)))
 
 
+def _add(channels: int, norm: Callable) -> Callable:
+    """Adds two arrays, which lie side by side as channels."""
+    del norm
+    return lambda x: x[..., :channels] + x[..., channels:]
+
+
+def _concatenate(channels: int, norm: Callable) -> Callable:
+    """Copies as many channels as a cell's output has."""
+    del norm
+    half = channels // 2
+    return lambda x: jnp.concatenate([x[..., half:], x[..., :half]], axis=-1)
+
+
 def _double(channels: int, norm: Callable) -> Callable:
     """Makes next to nothing: a program of a number."""
     del channels, norm
@@ -61,6 +76,8 @@ OTHERS: Mapping[str, Callable] = MappingProxyType(
         IMAGENET_STEM: layers.ImageNetStem,
         PROJECTION: layers.ReluConvNorm,
         REDUCTION: layers.FactorizedReduce,
+        SUM: _add,
+        CONCATENATION: _concatenate,
         CLASSIFIER: _classify,
     }
 )

@@ -1,17 +1,15 @@
 """Runs side by side: their results, the settings that differ, curves and cells, as a table or a page."""
 
-import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nge_jax.errors import InputError
 from nge_jax.report import figure
 from nge_jax.report.cell import PHONE, edges_figure
 from nge_jax.report.curves import logarithmic
@@ -25,29 +23,12 @@ from nge_jax.report.document import (
     to_html,
 )
 from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
+from nge_jax.report.parts.read import Run, first_known
+from nge_jax.report.parts.results import ABSENT, results_table
 from nge_jax.settings import keys
-from nge_jax.settings.configs import flatten
 from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import CELL_TYPES
-from nge_jax.workdir import artifacts
-from nge_jax.workdir.artifacts import EpochRows, Size
-from nge_jax.workdir.names import printable
 
-# Metrics of the last row: a name, the keys that different tasks have for it, the format.
-RESULTS = (
-    ("Epochs", ("epoch",), ".0f"),
-    ("Training loss", ("train_loss", "weight_loss"), ".4f"),
-    ("Training accuracy", ("train_accuracy", "weight_accuracy"), ".2%"),
-    ("Validation accuracy", ("validation_accuracy", "embedding_accuracy"), ".2%"),
-    ("Test accuracy", ("test_accuracy",), ".2%"),
-    ("Mean IoU", ("test_mean_iou",), ".2%"),
-    ("Seconds", ("seconds",), ".0f"),
-)
-# Results that come in pairs: the field of `Run`, the two titles, the format.
-PAIRS = (
-    ("beside", ("Cell in its weights", "Random cells"), ".2%"),
-    ("sizes", ("Parameters", "Multiply-adds"), ",d"),
-)
 PANELS = (
     ("Training loss", ("train_loss", "weight_loss")),
     ("Validation loss", ("validation_loss", "embedding_loss")),
@@ -55,82 +36,7 @@ PANELS = (
     ("Validation accuracy", ("validation_accuracy", "embedding_accuracy")),
 )
 LOGARITHMIC = ("Training loss", "Validation loss")
-ABSENT = "–"
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
-
-
-class Run(NamedTuple):
-    """Holds the record that a workdir has of a run.
-
-    Attributes:
-      name: tells the run from the others.
-      settings: of its config, by keys joined by dots.
-      epochs: rows of metrics.
-      cell: found or trained; None where there is none yet.
-      sizes: parameters and multiply-adds of the network trained, or that a search's command trains; None: unknown.
-      beside: a search's accuracies in the supernet's weights: of the cell found, and the mean of random cells; None:
-        not evaluated.
-    """
-
-    name: str
-    settings: dict[str, Any]
-    epochs: EpochRows
-    cell: Cell | None
-    sizes: tuple[int, int] | None = None
-    beside: tuple[float, float] | None = None
-
-
-def read_runs(
-    paths: Sequence[Path], count: Callable[[Path], list[Size] | None] | None = None
-) -> list[Run]:
-    """Reads runs by their workdirs; `count`: counts the sizes of a run whose report has not.
-
-    Raises:
-      InputError: one is no run, or has finished no epoch.
-    """
-    for path in paths:
-        if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
-            raise InputError(f"{path}: no such folder, expected the workdir of a run")
-    names = [printable(path.resolve().name) for path in paths]
-    if len(set(names)) < len(names):
-        names = [printable(str(path)) for path in paths]
-    return [_read(name, path, count) for name, path in zip(names, paths, strict=True)]
-
-
-def _read(name, path, count):
-    settings = flatten(artifacts.read_json(path / artifacts.CONFIG, ("task",)))
-    epochs = artifacts.read_metrics(path / artifacts.METRICS, ())
-    file = path / artifacts.GENOTYPE
-    cell = artifacts.read_cell(file) if file.exists() else None
-    sizes = artifacts.read_sizes(path)
-    if sizes is None and count is not None:
-        sizes = count(path)
-    return Run(name, settings, epochs, cell, sizes[0][1:] if sizes else None, _read_beside(path))
-
-
-def _read_beside(path: Path) -> tuple[float, float] | None:
-    compared = artifacts.read_random_cells(path)
-    if compared is None:
-        return None
-    accuracy, others = compared
-    return accuracy, sum(others.values()) / len(others)
-
-
-def results_table(runs: Sequence[Run]) -> Table:
-    """Makes a row for each run: its task, its data, its sizes and its results; a column that no run has is left out."""
-    columns = {"Run": [run.name for run in runs]}
-    for name, key in (("Task", "task"), ("Data", "data.name")):
-        columns[name] = [str(run.settings.get(key, ABSENT)) for run in runs]
-    for name, metrics, form in RESULTS:
-        values = [_result(run, metrics) for run in runs]
-        if any(value is not None for value in values):
-            columns[name] = [ABSENT if value is None else format(value, form) for value in values]
-    for field, titles, form in PAIRS:
-        pairs = [getattr(run, field) for run in runs]
-        if any(pair is not None for pair in pairs):
-            for n, title in enumerate(titles):
-                columns[title] = [ABSENT if p is None else format(p[n], form) for p in pairs]
-    return Table(list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def differences_table(runs: Sequence[Run]) -> Table:
@@ -221,7 +127,7 @@ def curves_figure(runs: Sequence[Run], *, downwards: bool = False) -> Figure:
         grid = drawing.subplots(rows, columns, squeeze=False)
         for ax, (title, keys) in zip(grid.flat, panels, strict=False):
             for run, style in zip(runs, lines, strict=True):
-                points = [(row["epoch"], _of(row, keys)) for row in run.epochs]
+                points = [(row["epoch"], first_known(row, keys)) for row in run.epochs]
                 points = [(x, y) for x, y in points if y is not None]
                 if not points:
                     continue
@@ -254,19 +160,8 @@ def _style(number: int) -> dict[str, Any]:
 
 def _panels(runs):
     return [
-        (title, keys) for title, keys in PANELS if any(_of(r, keys) is not None for u in runs for r in u.epochs)
+        (title, keys) for title, keys in PANELS if any(first_known(r, keys) is not None for u in runs for r in u.epochs)
     ]  # fmt: skip
-
-
-def _result(run, keys):
-    """Returns the value of a run's last epoch; for seconds, the sum over the epochs."""
-    if keys == ("seconds",):
-        return sum(row.get("seconds", 0.0) for row in run.epochs)
-    return _of(run.epochs[-1], keys)
-
-
-def _of(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    return next((row[key] for key in keys if row.get(key) is not None), None)
 
 
 def _kinds(cell: Cell) -> Sequence[str]:

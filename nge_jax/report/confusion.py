@@ -39,6 +39,16 @@ def read(workdir: Path) -> np.ndarray | None:
     return _matrix(file, artifacts.read_json(file, ("labels", "confusion")))
 
 
+def baseline(workdir: Path) -> tuple[float, str] | None:
+    """Returns the accuracy of always saying the test's largest class, and its name; None without a record."""
+    matrix = read(workdir)
+    if matrix is None or not matrix.sum():
+        return None
+    counts = matrix.sum(axis=1)
+    labels = artifacts.read_json(workdir / artifacts.CONFUSION, ("labels",))["labels"]
+    return float(counts.max() / counts.sum()), printable(labels[int(counts.argmax())])
+
+
 def section(workdir: Path) -> Section | None:
     """Draws the confusions into the workdir and shows them; None where the run recorded none."""
     file = workdir / artifacts.CONFUSION

@@ -9,6 +9,7 @@ import base64
 import functools
 import html
 import re
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from nge_jax.report.figure import THEME
 
 # Least and largest scale of a picture in the HTML. Below the least it would be illegible, and scrolls instead.
 SCALES = (0.55, 1.2)
+# The name of this program in the head of the HTML.
+GENERATOR = '<meta name="generator" content="nge_jax">'
 # The media types of the files that a document carries.
 KINDS = {".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -63,10 +66,14 @@ class Beside(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Holds the names of columns, and rows of as many cells."""
+    """Holds the names of columns, and rows of as many cells.
+
+    links: the address of each row's first cell, relative to the document, or "" for none; empty: no row has one.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    links: Sequence[str] = ()
 
 
 class Files(NamedTuple):
@@ -120,6 +127,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "anchor": _anchor,
         "column_kinds": _column_kinds,
+        "address": _address,
         "fenced": _fenced,
         "markdown": _markdown,
     }
@@ -135,6 +143,11 @@ def _is_a(kind: type, block: Block) -> bool:
 
 def _anchor(title: str) -> str:
     return re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _address(path: str) -> str:
+    """Writes a path as a relative address: a name with a colon or a sign of addresses stays a name."""
+    return urllib.parse.quote(path)
 
 
 def _column_kinds(table: Table) -> list[str]:

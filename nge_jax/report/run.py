@@ -71,16 +71,21 @@ def run_facts(workdir: Path, epochs: EpochRows, work: str = "Search") -> dict[st
     Facts that an older version has not recorded, or that somebody has edited, are left out. `work` names the epochs.
     """
     values = flatten(artifacts.read_json(workdir / artifacts.CONFIG))
+    started = starts(workdir)
+    return _settings(values) | {
+        "Device": _device(started[0]),
+        "Epochs": str(epochs[-1]["epoch"]),
+        **_times(started, sum(epoch["seconds"] for epoch in epochs), work),
+        **_memory(started),
+    }
+
+
+def starts(workdir: Path) -> list[dict[str, Any]]:
+    """Reads the records of all starts of a run, the first one first."""
     runs = artifacts.read_json(workdir / artifacts.ENVIRONMENT, ("device_kind", "device_count"))
     resumed = runs.get("resumed")
     later = resumed.values() if isinstance(resumed, dict) else ()
-    starts = [runs, *(start for start in later if isinstance(start, dict))]
-    return _settings(values) | {
-        "Device": _device(runs),
-        "Epochs": str(epochs[-1]["epoch"]),
-        **_times(starts, sum(epoch["seconds"] for epoch in epochs), work),
-        **_memory(starts),
-    }
+    return [runs, *(start for start in later if isinstance(start, dict))]
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from nge_jax.report import run as report_run
 from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.heat import heat_figure
+from nge_jax.report.parts import trainings
 from nge_jax.report.run import COMMON_COLUMNS, Columns
 from nge_jax.space import sharing, skips
 from nge_jax.space.cell import Cell, derive, is_uniform, within
@@ -72,6 +73,8 @@ def write_search_report(
         strengths, warnings = _judge(workdir, cells, probs, betas, epochs)
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
     sections += [*ratings, *_training_sections(train_command, list(sizes))]
+    trained, more = trainings.section(workdir)
+    sections += [trained] if trained is not None else []
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
     curves = _curves(space, epochs, has_betas=betas is not None)
     sections += [
@@ -81,7 +84,7 @@ def write_search_report(
         _probabilities_section(workdir, cells, probs, betas, space),
         _epochs_section(epochs, columns, count_columns),
     ]
-    return report_run.write(workdir, "Architecture search", results | facts, sections)
+    return report_run.write(workdir, "Architecture search", results | more | facts, sections)
 
 
 def _read_choice(workdir: Path) -> tuple[Cell, np.ndarray, np.ndarray | None]:

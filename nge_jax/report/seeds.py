@@ -14,6 +14,7 @@ from nge_jax.report import compare, figure
 from nge_jax.report import run as report_run
 from nge_jax.report.compare import Run, curves_figure, operations
 from nge_jax.report.document import Code, Picture, Section, Table, Text
+from nge_jax.report.parts import read
 from nge_jax.space.cell import Cell
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
@@ -89,7 +90,7 @@ def to_text(workdir: Path) -> str:
 
 def _read_runs(workdir: Path) -> dict[Member, Run]:
     members = artifacts.read_members(workdir)
-    runs = compare.read_runs([workdir / member.folder for member in members])
+    runs = read.read_runs([workdir / member.folder for member in members])
     return dict(zip(members, runs, strict=True))
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from nge_jax.report import confusion
 from nge_jax.report import run as report_run
-from nge_jax.report.document import Section
+from nge_jax.report.document import Code, Section, Text
+from nge_jax.report.parts import following, mistakes
 from nge_jax.report.run import COMMON_COLUMNS
 from nge_jax.workdir import artifacts
-from nge_jax.workdir.artifacts import Size
+from nge_jax.workdir.artifacts import EpochRows, Size
 
 CURVES = {
     "Loss": {"training": "train_loss", "validation": "validation_loss"},
@@ -56,13 +57,13 @@ def write_train_report(
     genotype = None
     if (workdir / artifacts.GENOTYPE).exists():
         genotype = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
-    tested = _accuracies(workdir, epochs[-1])
-    sections = [*first, report_run.curves_section(workdir, epochs, CURVES)]
-    if (classes := confusion.section(workdir)) is not None:
-        sections.insert(len(first), classes)
+    tested = {**_accuracies(workdir, epochs[-1]), **_validated(epochs), **_test_time(workdir)}
+    shown = (confusion.section(workdir), mistakes.section(workdir))
+    sections = [*first, *filter(None, shown)]
+    sections.append(report_run.curves_section(workdir, epochs, CURVES))
     if genotype is not None:
         sections.append(report_run.cells_section(workdir, genotype))
-    sections.append(report_run.sizes_section(sizes))
+    sections += [report_run.sizes_section(sizes), _following(workdir, segments=bool(results))]
     validated = all(key in e for e in epochs for key, _ in VALIDATED.values())
     columns = COLUMNS | (VALIDATED if validated else {})
     sections.append(Section("Epochs", [report_run.epoch_table(epochs, columns)]))
@@ -78,4 +79,34 @@ def _accuracies(workdir: Path, last: Mapping[str, Any]) -> dict[str, str]:
         matrix = confusion.read(workdir)
         over = f" {confusion.over_classes(matrix)}" if matrix is not None else ""
         tested["Balanced accuracy"] = f"{last['test_balanced_accuracy']:.2%}{over}"
+    if (baseline := confusion.baseline(workdir)) is not None:
+        tested["Always the largest class"] = "{:.2%} ({})".format(*baseline)
     return tested
+
+
+def _validated(epochs: EpochRows) -> dict[str, str]:
+    """Returns the best and the last accuracy on what is held out, for the headline."""
+    rows = [row for row in epochs if "validation_accuracy" in row]
+    if not rows:
+        return {}
+    best = max(rows, key=lambda row: row["validation_accuracy"])
+    last = rows[-1]["validation_accuracy"]
+    text = f"{last:.2%}, best {best['validation_accuracy']:.2%} after epoch {best['epoch']}"
+    return {"Validation accuracy": text}
+
+
+def _test_time(workdir: Path) -> dict[str, str]:
+    """Returns the milliseconds of an image in the test's batches, if the run has recorded them."""
+    starts = report_run.starts(workdir)
+    found = [start for start in starts if isinstance(start.get("test_milliseconds"), float)]
+    if not found:
+        return {}
+    took = f"{found[-1]['test_milliseconds']:.3g} ms"
+    return {"Time an image": f"{took}, in batches of {found[-1].get('test_batch')}"}
+
+
+def _following(workdir: Path, *, segments: bool) -> Section:
+    """Says which commands follow; the run's folder may move, therefore they name it from beside."""
+    given = following.commands(workdir.resolve().name, segments=segments)
+    text = Text("From the folder that holds this run:")
+    return Section("Next", [text, Code("\n".join(given))])

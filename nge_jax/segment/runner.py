@@ -16,6 +16,7 @@ from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import arguments_as
 from nge_jax.networks import transfer as network_transfer
 from nge_jax.networks.transfer import Variables
+from nge_jax.report.parts import following
 from nge_jax.runtime import task as run_task
 from nge_jax.segment import build as segment_build
 from nge_jax.segment import report as segment_report
@@ -159,5 +160,5 @@ KIND = run_task.Kind(
     describe_state=lambda segmentation, state: (),
     conclude=_conclude,
     report=report,
-    tell=lambda segmentation, result, path: (),
+    tell=lambda segmentation, result, path: following.lines(str(path), segments=True),
 )

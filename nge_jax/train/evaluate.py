@@ -118,18 +118,22 @@ def score_all(score: Callable, state: Any, batches: Iterable[MaskedBatch], examp
       batches: this process's batches, which its devices divide; every process has the same number.
       examples: the number of examples that all batches must hold.
     """
-    devices = jax.local_device_count()
     total, pending = Scores(0.0, 0, 0), None
     for batch in batches:
-        parts = tuple(a.reshape(devices, -1, *a.shape[1:]) for a in batch)
         # The devices score this batch while the host fetches the sums of the one before and reads the next one.
-        sums = score(state.params, state.batch_stats, *divided(parts))
+        sums = score(state.params, state.batch_stats, *on_devices(batch))
         total, pending = _added(total, pending), sums
     total = _added(total, pending)
     count = int(np.sum(total.confusion))
     if count != examples:
         raise AssertionError(f"evaluated {count} examples of {examples}")
     return total
+
+
+def on_devices(batch: MaskedBatch) -> Any:
+    """Divides a batch of this process among its devices."""
+    devices = jax.local_device_count()
+    return divided(tuple(a.reshape(devices, -1, *a.shape[1:]) for a in batch))
 
 
 def score_logits(logits: np.ndarray, labels: np.ndarray) -> Scores:

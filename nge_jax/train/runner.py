@@ -25,6 +25,7 @@ from nge_jax.networks import transfer as network_transfer
 from nge_jax.networks.network import Network
 from nge_jax.networks.transfer import Variables
 from nge_jax.report import train as train_report
+from nge_jax.report.parts import following
 from nge_jax.runtime import task as run_task
 from nge_jax.settings.checks import check_complete
 from nge_jax.space import genotype
@@ -270,5 +271,5 @@ KIND = run_task.Kind(
     describe_state=lambda training, state: (),
     conclude=_conclude,
     report=report,
-    tell=lambda training, result, path: (),
+    tell=lambda training, result, path: following.lines(str(path)),
 )

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from nge_jax.networks.transfer import Variables
 from nge_jax.report.confusion import over_classes
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.train import evaluate as train_evaluate
+from nge_jax.train import mistakes
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import ProgramArguments, make_optimizer
 from nge_jax.train.evaluate import Evaluation, Scores
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, environment
 
 
 def make_task(training: Training, path: Path, start: Variables | None = None) -> Task:
@@ -48,8 +50,10 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
 
     def run_test(state):
         scores = test(score, state, source, training.eval_batch_size)
+        record_time(path, score, state, source, training.eval_batch_size)
         if distributed.is_first():
             _write_confusion(path, scores, source.spec.labels)
+            _write_mistakes(training, state, scores, path)
         return _metrics("test", train_evaluate.means(scores))
 
     return Task(
@@ -123,6 +127,30 @@ def _score(
 ) -> Scores:
     batches = source.held_out(split, batch_size * jax.device_count())
     return train_evaluate.score_all(score, state, batches, source.examples[split])
+
+
+def record_time(
+    path: Path, score: Callable, state: TrainState, source: Source, batch_size: int
+) -> None:
+    """Records how long the compiled test takes for a batch, as milliseconds an image, in environment.json."""
+    batch_size *= jax.device_count()
+    batch = train_evaluate.on_devices(next(iter(source.held_out("test", batch_size))))
+    began = time.perf_counter()
+    jax.block_until_ready(score(state.params, state.batch_stats, *batch))
+    seconds = time.perf_counter() - began
+    took = {"test_batch": batch_size, "test_milliseconds": 1e3 * seconds / batch_size}
+    environment.record(path, **took)
+
+
+def _write_mistakes(training: Training, state: TrainState, scores: Scores, path: Path) -> None:
+    """Writes the most confident mistakes, if there are any."""
+    if scores.confusion.trace() == scores.confusion.sum():
+        return
+    source = training.source
+    batches = source.held_out("test", mistakes.BATCH * jax.process_count())
+    found = mistakes.find(training.model, source.spec, state, batches)
+    if found:
+        mistakes.write(path, found)
 
 
 def _write_confusion(path: Path, scores: Scores, labels: tuple[str, ...]) -> None:

@@ -132,7 +132,7 @@ class Trained(NamedTuple):
                         raise
                     on_damaged(start + place, error)
                     damaged.append(place)
-            rows = np.array(_probabilities(self.module, self.spec, variables, batch))[: len(part)]
+            rows = np.array(probabilities(self.module, self.spec, variables, batch))[: len(part)]
             labels = [self.spec.labels[best] for best in rows.argmax(-1)]
             flat = pixels.are_one_color(batch[: len(part)])
             for place in damaged:
@@ -177,7 +177,10 @@ def logits(
 
 @in_32_bits
 @partial(jax.jit, static_argnums=(0, 1))
-def _probabilities(module, spec, variables, images):
+def probabilities(
+    module: Network, spec: DatasetSpec, variables: dict[str, Any], images: Any
+) -> jax.Array:
+    """Computes float32 probabilities [N, classes] of uint8 images [N, H, W, C]."""
     return jax.nn.softmax(logits(module, spec, variables, images))
 
 

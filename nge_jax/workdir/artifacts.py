@@ -43,6 +43,8 @@ TRAININGS, STUDY, STUDY_LENGTH, SEARCHES = (
     "length.json",
     "search-*",
 )
+# The images of a test that were taken for another class, by the network's confidence.
+MISTAKES = "mistakes.npz"
 # Pictures of the run's end for TensorBoard. The file is written as a whole, and TensorBoard reads it after all others.
 EVENT_PICTURES = "events.out.tfevents.9999999999.pictures"
 EVENT_EXAMPLES = "events.out.tfevents.9999999999.examples"

@@ -80,6 +80,15 @@ def check_free(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def is_held(path: str | Path) -> bool:
+    """Tells whether a run of another process holds the lock of a workdir."""
+    try:
+        check_free(path)
+    except InputError:
+        return True
+    return False
+
+
 def _acquire(path):
     """Makes and locks the file; returns its descriptor, which holds the lock until it is closed."""
     file = path / RUN_LOCK

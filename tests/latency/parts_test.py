@@ -21,7 +21,7 @@ class Called(nn.Module):
 
 
 def count(part):
-    if part.name == parts.CALL or "pool" in part.name:
+    if part.name in (parts.CALL, parts.SUM, parts.CONCATENATION) or "pool" in part.name:
         return 0, 0
     return model_cost(Called(part), (part.height, part.width, part.inputs))
 

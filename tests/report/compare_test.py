@@ -8,6 +8,7 @@ import pytest
 from nge_jax import cli
 from nge_jax.errors import InputError
 from nge_jax.report import compare, confusion
+from nge_jax.report.parts import read, results
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts
 
@@ -38,8 +39,8 @@ def runs(tmp_path):
 
 
 def test_results_and_differences_stand_side_by_side(runs):
-    read = compare.read_runs(runs)
-    table = compare.results_table(read)
+    several = read.read_runs(runs)
+    table = results.results_table(several)
     assert list(table.header) == [
         "Run", "Task", "Data", "Epochs", "Training loss", "Training accuracy", "Test accuracy", "Seconds",
     ]  # fmt: skip
@@ -54,11 +55,11 @@ def test_results_and_differences_stand_side_by_side(runs):
         "4",
     ]
     # The place of a run's data and the run's execution are no differences.
-    assert compare.differences_table(read).rows == [
+    assert compare.differences_table(several).rows == [
         ["seed", "0", "1"],
         ["genotype", "DARTS_V2", "random:1"],
     ]
-    operations = compare.operations_table(read)
+    operations = compare.operations_table(several)
     assert operations.rows[0][:2] == ["one", "1 dil_conv_3x3, 5 sep_conv_3x3, 2 skip_connect"]
 
 
@@ -67,19 +68,19 @@ def test_sizes_and_random_cells_stand_beside_where_they_were_counted(runs):
     artifacts.write_sizes(one, [("the network", 1234, 56789), ("another", 1, 2)])
     values = {"found": 0.5, "random": {"random:0": 0.25, "random:1": 0.5}}
     artifacts.write_json(one / "random_cells.json", values)
-    table = compare.results_table(compare.read_runs(runs))
+    table = results.results_table(read.read_runs(runs))
     columns = {head: cells for head, *cells in compare.turned(table).rows}
     assert columns["Parameters"] == ["1,234", "–"] and columns["Multiply-adds"] == ["56,789", "–"]
     assert columns["Cell in its weights"] == ["50.00%", "–"]
     assert columns["Random cells"] == ["37.50%", "–"]
-    counted = compare.read_runs(runs, lambda path: [(path.name, 3, 4)])
+    counted = read.read_runs(runs, lambda path: [(path.name, 3, 4)])
     assert [run.sizes for run in counted] == [
         (1234, 56789),
         (3, 4),
     ]  # a report's counts stay
     (two / "sizes.json").write_text('{"networks": [{"name": "x"}]}')
     with pytest.raises(InputError, match="sizes.json: expected networks with name, parameters"):
-        compare.read_runs(runs)
+        read.read_runs(runs)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_sizes_and_random_cells_stand_beside_where_they_were_counted(runs):
 )  # the second is longer than a file's name may be
 def test_what_is_no_folder_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"{name}: no such folder, expected the workdir of a run"):
-        compare.read_runs([tmp_path / name])
+        read.read_runs([tmp_path / name])
 
 
 def test_a_setting_that_one_task_alone_has_is_no_difference(runs):
@@ -96,7 +97,7 @@ def test_a_setting_that_one_task_alone_has_is_no_difference(runs):
     (one / "config.json").write_text(
         json.dumps(config | {"task": "search", "search": {"epochs": 3}})
     )
-    rows = compare.differences_table(compare.read_runs(runs)).rows
+    rows = compare.differences_table(read.read_runs(runs)).rows
     assert [row[0] for row in rows] == ["task", "seed", "genotype"]
 
 
@@ -121,19 +122,19 @@ def test_the_command_prints_the_tables_and_writes_a_page(runs, tmp_path, capsys)
 
 def test_runs_of_one_name_are_told_apart_and_one_run_has_no_differences(tmp_path, capsys):
     first, second = workdir(tmp_path / "a", "run", [0.5]), workdir(tmp_path / "b", "run", [0.5])
-    assert [run.name for run in compare.read_runs([first, second])] == [str(first), str(second)]
+    assert [run.name for run in read.read_runs([first, second])] == [str(first), str(second)]
     cli.run(["compare", str(first)])
     assert "Setting" not in capsys.readouterr().out
 
 
 def test_names_that_are_no_text_stand_in_tables_and_pictures(tmp_path):
-    runs = compare.read_runs([workdir(tmp_path / at, "caf\udce9", [0.5]) for at in "ab"])
+    runs = read.read_runs([workdir(tmp_path / at, "caf\udce9", [0.5]) for at in "ab"])
     assert [run.name for run in runs] == [rf"{tmp_path}/{at}/caf\xe9" for at in "ab"]
     assert compare.page(runs).count(r"caf\xe9") > 4
 
 
 def test_dollar_signs_of_a_name_make_no_formula(tmp_path):
-    runs = compare.read_runs([workdir(tmp_path, "$_$", [0.5])])
+    runs = read.read_runs([workdir(tmp_path, "$_$", [0.5])])
     drawing = compare.curves_figure(runs)
     (name,) = drawing.legends[0].get_texts()
     assert name.get_text() == "$_$" and not name.get_parse_math()

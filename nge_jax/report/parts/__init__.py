@@ -1,0 +1,1 @@
+"""Parts of reports: several runs in a table or on a page, mistakes, what follows a run and what came of it."""
