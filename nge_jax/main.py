@@ -119,6 +119,7 @@ def run_task(
         genotype.load(config.genotype)  # the runner reads it, too, seconds later
     if summary:
         print(importlib.import_module(runner_name(config.to_dict())).summary(config))
+        _show_estimate(config, Path(path).expanduser())
         return None
     from nge_jax.console import banner
     from nge_jax.devices.compilation_cache import use_compilation_cache
@@ -152,6 +153,20 @@ def run_study(path: str | Path, name: str, **arguments: Any) -> Any:
     use_compilation_cache()
     lock.check_free(path)
     return runner.run(path, functools.partial(runner.build, name=name, **arguments))
+
+
+def _show_estimate(config: ConfigDict, path: Path) -> None:
+    """Shows the time and the memory of a run of this config, as an earlier run of the same length of epochs took."""
+    from nge_jax.console import banner
+    from nge_jax.settings.configs import to_values
+    from nge_jax.workdir import earlier, environment
+
+    found = earlier.find(path, to_values(config), environment.environment())
+    epochs = config.get("search" if config.task == "search" else "train", {}).get("epochs", 0)
+    if found is None or not epochs:
+        banner.show("time: known after a first run of these settings on this device")
+        return
+    banner.show(*banner.estimate(found, round(found.steps_per_epoch * epochs)))
 
 
 def _start(name: str, path: Path, line: str, processes: Mapping[str, Any]) -> ModuleType:

@@ -3,6 +3,7 @@
 Each line is printed on stdout as soon as its facts are known. Only the first of several processes prints.
 """
 
+import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
 from nge_jax.console.waiting import say
 from nge_jax.devices import distributed
 from nge_jax.version import __version__
 from nge_jax.workdir import environment
+from nge_jax.workdir.earlier import Earlier
 from nge_jax.workdir.names import listed, printable
 
 TASKS = {
@@ -77,6 +80,63 @@ def device() -> str:
         cores = environment.cores()
         text += f", {cores} core{'s' * (cores > 1)}"
     return text + (f", {processes} processes" if processes > 1 else "")
+
+
+def estimate(found: Earlier | None, steps: int) -> list[str]:
+    """Returns the line that says how long so many steps take, and the memory, as in an earlier run; none without."""
+    if found is None:
+        return []
+    text = f"time: about {rough(found.seconds * steps)} without compiling and tests"
+    peaks = (("memory", found.memory), ("GPU memory", found.device_memory))
+    parts = [text, *(f"{name} {_size(peak)}" for name, peak in peaks if peak is not None)]
+    return [f"{'; '.join(parts)} (as in {found.path.name})"]
+
+
+def disk(state_bytes: int, keep: int, path: Path) -> list[str]:
+    """Returns the line that says what the checkpoints take, and another if the disk has not so much room.
+
+    Args:
+      state_bytes: the bytes of a checkpoint.
+      keep: how many of the newest checkpoints stay; another is the best, and one is being written.
+      path: the workdir.
+    """
+    needed = state_bytes * (keep + 2)
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    lines = [f"disk: at most {_size(needed)} for checkpoints"]
+    if free < needed:
+        lines.append(f"warning: {there} has {_size(free)} free")
+    return lines
+
+
+def _size(count: float) -> str:
+    return tqdm.format_sizeof(count, "B")
+
+
+def small_samples(counts: Mapping[str, int]) -> list[str]:
+    """Returns a line for each held-out set of which one image is more than a point of accuracy.
+
+    Args:
+      counts: the number of images by purpose, such as "to test"; 0: there is no such set.
+    """
+    return [
+        f"note: one of the {count:,} images {purpose} is {100 / count:.1f} points of accuracy"
+        for purpose, count in counts.items()
+        if 0 < count < 100
+    ]
+
+
+def rough(seconds: float) -> str:
+    """Writes a duration as a person says it: "40 s", "12 min", "3 h 20 min", "2 days 4 h"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
 
 
 def data(name: str, classes: Sequence[str], shape: Sequence[int], counts: Mapping[str, int]) -> str:

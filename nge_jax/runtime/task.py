@@ -18,7 +18,7 @@ from nge_jax.runtime import loop
 from nge_jax.runtime.loop import State, Task
 from nge_jax.settings import configs
 from nge_jax.settings.checks import check_complete
-from nge_jax.workdir import artifacts, lock
+from nge_jax.workdir import artifacts, earlier, environment, lock
 from nge_jax.workdir import folder as workdir
 
 # The result of `Kind.build`. Its `settings` are the config's values as the workdir records them.
@@ -142,7 +142,7 @@ def _run(
     banner.show(*kind.describe(plan), banner.TO_STOP)
     with waiting(f"making {kind.parts}"):
         task = kind.make_task(plan, path, start)
-    banner.show(*kind.describe_state(plan, task.state))
+    banner.show(*kind.describe_state(plan, task.state), *_estimates(task, path))
     state = compute(task, path)
     # This frees the images on the devices. Choosing a cell may put them there again.
     del task, start
@@ -154,6 +154,16 @@ def _run(
         for line in kind.tell(plan, result, path):
             print(line, flush=True)
     return result
+
+
+def _estimates(task: Task, path: Path) -> Sequence[str]:
+    """Says what the run will take: time and memory by an earlier run of the same programs, disk by its state."""
+    if not distributed.is_first():
+        return ()
+    found = earlier.find(path, task.settings, environment.environment())
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(task.state))
+    keep = task.settings.get("run", {}).get("keep_checkpoints", 1)
+    return *banner.estimate(found, task.total_steps), *banner.disk(state_bytes, keep, path)
 
 
 @contextlib.contextmanager

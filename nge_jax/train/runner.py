@@ -16,7 +16,7 @@ from nge_jax.console import banner
 from nge_jax.cost import model_cost, network_table
 from nge_jax.data import spec as dataset_spec
 from nge_jax.data.source import Source
-from nge_jax.data.spec import DatasetSpec
+from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed, parallel
 from nge_jax.devices.parallel import in_32_bits
@@ -107,6 +107,10 @@ def describe(training: Any) -> list[str]:
         purposes = {"train": "to train", "validation": "to validate", "test": "to test"}
         counts = {purpose: source.examples[split] for split, purpose in purposes.items()}
         lines.append(banner.data(training.data_name, source.spec.labels, shape, counts))
+    if source.spec.kind != MASKS:
+        lines += banner.small_samples(
+            {"to validate": source.examples["validation"], "to test": source.examples["test"]}
+        )
     cost = model_cost(training.model, shape)
     per_epoch = training.arguments.steps_per_epoch
     epochs = -(-training.total_steps // per_epoch)
