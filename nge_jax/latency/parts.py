@@ -10,7 +10,7 @@ from nge_jax.space.stack import CellSpec, cell_plan
 # The parts that no edge carries.
 CIFAR_STEM, IMAGENET_STEM, CLASSIFIER = "cifar_stem", "imagenet_stem", "classifier"
 PROJECTION, REDUCTION = "relu_conv_norm", "factorized_reduce"
-SUM, CONCATENATION = "add", "concatenate"  # of the two edges into a node, of the nodes of a cell
+SUM, CONCATENATION = "add", "concatenate"  # two edges of a node, all nodes of a cell
 # An empty program: the time that every call takes, whatever it computes.
 CALL = "call"
 FREE = ("none",)  # an edge with such an operation is not computed

@@ -38,7 +38,7 @@ from nge_jax.workdir import artifacts, recorded
 
 DEFAULT_CONFIG = "train_cifar10"
 PART_SECONDS = 0.3
-BUSY = 0.8  # of a second; below it this process waits for the processor
+BUSY = 0.8  # below this share this process waits for the processor
 
 
 class Subject(NamedTuple):

@@ -18,7 +18,7 @@ from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts
 
 MOST = 12  # pictures in a report
-MOST_IMAGES = 10_000  # of a larger test split the first ones are looked at
+MOST_IMAGES = 10_000  # a larger test split is looked at from its beginning
 BATCH = 64  # the batch of `nge predict`, whose program the compilation cache then has
 
 

@@ -1,4 +1,4 @@
-"""What earlier runs tell of a run before it computes: how long a step takes on this device, and how much memory."""
+"""Earlier runs of the same programs tell before a run how long a step takes on this device, and how much memory."""
 
 import statistics
 from collections.abc import Iterator, Mapping

@@ -71,7 +71,8 @@ def mistakes_figure(found: dict[str, Any], labels: Sequence[str], across: int) -
             else:
                 axes.imshow(image, interpolation="none")
             truth, said = (
-                shortened(labels[found[name][number]], SHORT) for name in ("truth", "prediction")
+                shortened(labels[int(found[name][number])], SHORT)
+                for name in ("truth", "prediction")
             )
             probability = f"{found['probability'][number]:.0%}"
             title = f"is {truth}\nsaid {said} {probability}"
