@@ -72,9 +72,8 @@ def write_search_report(
     if by_gradient:
         strengths, warnings = _judge(workdir, cells, probs, betas, epochs)
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
-    sections += [*ratings, *_training_sections(train_command, list(sizes))]
-    trained, more = trainings.section(workdir)
-    sections += [trained] if trained is not None else []
+    trained, more = trainings.sections(workdir)
+    sections += [*ratings, *_training_sections(train_command, list(sizes)), *trained]
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
     curves = _curves(space, epochs, has_betas=betas is not None)
     sections += [

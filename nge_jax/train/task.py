@@ -18,13 +18,13 @@ from nge_jax.networks.transfer import Variables
 from nge_jax.report.confusion import over_classes
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.train import evaluate as train_evaluate
-from nge_jax.train import mistakes
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import ProgramArguments, make_optimizer
 from nge_jax.train.evaluate import Evaluation, Scores
 from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState
+from nge_jax.train.testing import mistakes
 from nge_jax.workdir import artifacts, environment
 
 
@@ -48,14 +48,6 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
     phase = parallel.on_all_devices(make_phase, source.axes)
     score = train_evaluate.make_score(model, source.spec.mean, source.spec.std)
 
-    def run_test(state):
-        scores = test(score, state, source, training.eval_batch_size)
-        record_time(path, score, state, source, training.eval_batch_size)
-        if distributed.is_first():
-            _write_confusion(path, scores, source.spec.labels)
-            _write_mistakes(training, state, scores, path)
-        return _metrics("test", train_evaluate.means(scores))
-
     return Task(
         state=state,
         key=key,
@@ -65,10 +57,21 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
         batches=lambda epoch, phase, spans, state: source.epoch(epoch, spans),
         end_epoch=functools.partial(_end_epoch, training, score),
         columns=train_record.make_columns(validates=source.examples["validation"] > 0),
-        test=run_test,
+        test=functools.partial(_run_test, training, score, path),
         skipped=count_skipped if training.skip_nonfinite else None,
         settings=training.settings,
     )
+
+
+def _run_test(training: Training, score: Callable, path: Path, state: TrainState) -> dict[str, Any]:
+    """Tests a state, records what the report shows of the test, and returns the metrics."""
+    source, batch_size = training.source, training.eval_batch_size
+    scores = test(score, state, source, batch_size)
+    record_time(path, score, state, source, batch_size)
+    if distributed.is_first():
+        _write_confusion(path, scores, source.spec.labels)
+        _write_mistakes(training, state, scores, path)
+    return _metrics("test", train_evaluate.means(scores))
 
 
 def _make_phase(training: Training, arguments: ProgramArguments) -> Callable:

@@ -61,21 +61,17 @@ def mistakes_figure(found: dict[str, Any], labels: Sequence[str], across: int) -
     with rc_context(NAMED):
         drawing = new_figure(SIDE * columns, (SIDE + TITLE) * rows)
         grid = drawing.subplots(rows, columns, squeeze=False)
-        for number, axes in enumerate(grid.flat):
+        for axes in grid.flat:
             axes.set_axis_off()
-            if number >= count:
-                continue
+        for number, axes in enumerate(grid.flat[:count]):
             image = found["image"][number]
-            if image.shape[-1] == 1:
-                axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="none")
-            else:
-                axes.imshow(image, interpolation="none")
+            rgb = np.broadcast_to(image, (*image.shape[:2], 3))
+            axes.imshow(rgb, interpolation="none")
             truth, said = (
                 shortened(labels[int(found[name][number])], SHORT)
                 for name in ("truth", "prediction")
             )
-            probability = f"{found['probability'][number]:.0%}"
-            title = f"is {truth}\nsaid {said} {probability}"
+            title = f"is {truth}\nsaid {said} {found['probability'][number]:.0%}"
             axes.set_title(title, fontsize=7.5, loc="left", pad=3)
         # Each row has room for its titles above the pictures.
         height = drawing.get_figheight()

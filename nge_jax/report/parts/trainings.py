@@ -11,11 +11,11 @@ from nge_jax.report.parts.read import Run, read_runs
 from nge_jax.workdir import artifacts
 
 
-def section(workdir: Path) -> tuple[Section | None, dict[str, str]]:
-    """Makes a table of the trainings of this search's cell, and the headline's part; None without trainings."""
+def sections(workdir: Path) -> tuple[list[Section], dict[str, str]]:
+    """Makes a table of the trainings of this search's cell, and the headline's part; both empty without trainings."""
     found = [*find(workdir)]
     if not found:
-        return None, {}
+        return [], {}
     rows, links = [], []
     for path, run in found:
         last = run.epochs[-1]
@@ -31,7 +31,7 @@ def section(workdir: Path) -> tuple[Section | None, dict[str, str]]:
     if tested:
         best = f"{max(tested):.2%}"
         facts["Trained"] = best if len(tested) == 1 else f"{best}, the best of {len(tested)}"
-    return Section("Trainings", [text, Table(header, rows, links)]), facts
+    return [Section("Trainings", [text, Table(header, rows, links)])], facts
 
 
 def find(workdir: Path) -> Iterator[tuple[Path, Run]]:

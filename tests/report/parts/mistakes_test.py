@@ -9,7 +9,7 @@ from nge_jax.errors import InputError
 from nge_jax.report.parts import following
 from nge_jax.report.parts import mistakes as shown
 from nge_jax.report.train import write_train_report
-from nge_jax.train import mistakes
+from nge_jax.train.testing import mistakes
 from tests.helpers.page import Page
 from tests.helpers.recorded_runs import write_run
 

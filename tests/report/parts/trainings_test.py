@@ -22,13 +22,13 @@ def names(search):
 
 def test_a_search_without_trainings_says_nothing(search):
     train(search, "another", genotype="DARTS_V2")
-    assert trainings.section(search) == (None, {})
+    assert trainings.sections(search) == ([], {})
 
 
 def test_trainings_that_name_the_search_are_told_and_linked(search):
     train(search, "one")
     train(search, "two", accuracy=0.875, genotype=str(search), report=False)
-    section, facts = trainings.section(search)
+    (section,), facts = trainings.sections(search)
     _, table = section.blocks
     assert [row[0] for row in table.rows] == ["one", "two"]
     assert [row[3] for row in table.rows] == ["75.00%", "87.50%"]

@@ -1,0 +1,1 @@
+"""The records of a test beside its numbers: mistakes with their images."""
