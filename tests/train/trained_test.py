@@ -291,7 +291,8 @@ def test_onnx_gives_the_same_logits(workdir, tmp_path):
         images = DIGITS.test_images[:count]
         (found,) = session.run(["logits"], {"images": images})
         np.testing.assert_allclose(found, expected[:count], atol=1e-4)
-    assert sorted(file.name for file in output.iterdir()) == ["dataset.json", "network.onnx"]
+    names = ["config.json", "dataset.json", "network.onnx"]
+    assert sorted(file.name for file in output.iterdir()) == names
     export.main([f"--workdir={path}", f"--output={tmp_path / 'plain'}"])
     modes = {oct(file.stat().st_mode & 0o777) for file in (tmp_path / "plain").iterdir()}
     assert len(modes) == 1 and modes == {oct(0o666 & ~current_umask())}
