@@ -6,9 +6,12 @@ import numpy as np
 
 from nge_jax.errors import InputError
 from nge_jax.latency.parts import NetworkShape, Part, fixed_parts, placed_cells
+from nge_jax.space.budget.costs import CellCosts
+from nge_jax.space.budget.costs import expected_cost as expected_cost_of_edges
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import DARTS, Space
 
+NANOSECONDS = 1e6  # a millisecond has so many
 Times = Mapping[Part, float]  # milliseconds by part, see `table.read`
 
 
@@ -62,9 +65,17 @@ def expected_cost(times: Times, network: NetworkShape, probs: np.ndarray) -> flo
       network: the network's shape.
       probs: P [cell type, edge, operation] of DARTS's space.
     """
-    kept = np.array([DARTS.kept(target) / target for _, target in DARTS.edges])
-    costs = edge_costs(times, network)
-    return fixed_cost(times, network) + float((costs * probs * kept[:, None]).sum())
+    edges, base = edge_costs(times, network)[None], np.array([fixed_cost(times, network)])
+    return float(expected_cost_of_edges(base, edges, probs, DARTS)[0])
+
+
+def cell_costs(times: Times, network: NetworkShape, space: Space = DARTS) -> CellCosts:
+    """Returns whole nanoseconds as a kind of cost, with which a `Budget` limits a cell exactly.
+
+    The arrays are int64 [1] and [1, cell type, edge, operation]. Arguments and errors are those of `edge_costs`.
+    """
+    edges = np.rint(edge_costs(times, network, space) * NANOSECONDS).astype(np.int64)
+    return CellCosts(np.array([round(fixed_cost(times, network) * NANOSECONDS)]), edges[None])
 
 
 def _sum(times: Times, parts: Iterable[Part | None]) -> float:

@@ -6,6 +6,8 @@ import pytest
 from nge_jax.errors import InputError
 from nge_jax.latency import costs, parts
 from nge_jax.space import genotype
+from nge_jax.space.budget import strongest
+from nge_jax.space.budget.costs import Budget
 from nge_jax.space.spaces import DARTS
 
 NETWORK = parts.network_shape(5, 4, 7, (8, 8, 3))
@@ -62,3 +64,18 @@ def test_a_part_that_the_table_lacks_is_named(times):
     expected = "no row sep_conv_3x3 of 8x8x8 to 8 channels with stride 2"
     with pytest.raises(InputError, match=expected):
         costs.edge_costs(times, NETWORK)
+
+
+def test_a_budget_in_nanoseconds_keeps_the_strongest_cell_within_the_milliseconds(times):
+    """The limit lies between the cheapest cell and the one that P favors."""
+    found = costs.cell_costs(times, NETWORK)
+    probs = np.random.RandomState(1).dirichlet(np.ones(7), (2, 14))
+    favored = strongest.derive(probs, DARTS, 8, None)
+    most = costs.cell_cost(times, NETWORK, favored)
+    least = found.least(DARTS)[0] / costs.NANOSECONDS
+    limit = (least + most) / 2
+    budget = Budget(found, (round(limit * costs.NANOSECONDS),))
+    within = strongest.derive(probs, DARTS, 8, budget)
+    assert least < costs.cell_cost(times, NETWORK, within) <= limit + 1e-5 < most
+    counted = found.count(strongest.as_architecture(within))[0] / costs.NANOSECONDS
+    assert counted == pytest.approx(costs.cell_cost(times, NETWORK, within), abs=1e-4)
