@@ -5,7 +5,6 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.devices import parallel
 from nge_jax.metrics import no_sums
 from nge_jax.networks.any_cell import as_arrays
 from nge_jax.search import build as search_build
