@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nge_jax import commands
 from nge_jax.commands import Parser, make_parser
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, suggestions
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -74,7 +74,6 @@ def _run_flags(arguments: list[str]) -> None:
 
 
 def _run_command(command: str, arguments: list[str]) -> None:
-    from nge_jax.settings.configs import suggestions
     from nge_jax.settings.flags import refusals
 
     try:

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from nge_jax.errors import InputError, arguments_as
+from nge_jax.errors import InputError, arguments_as, suggestions
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -42,8 +42,6 @@ class Parser(argparse.ArgumentParser):
     """Parses a command's arguments and refuses a mistake in one line, like every other mistake."""
 
     def error(self, message: str) -> NoReturn:
-        from nge_jax.settings.configs import suggestions
-
         if flag := re.match("unrecognized arguments: (--[^ =]+)", message):
             known = [name for name in self._option_string_actions if name.startswith("--")]
             raise InputError(f"unknown option {flag[1]}{suggestions(flag[1], known)}")

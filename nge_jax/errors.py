@@ -1,7 +1,8 @@
 """Exceptions that end a command in one line: a user's mistake, exit code 2, and a run asked to stop, exit code 75."""
 
 import contextlib
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 
 
 class InputError(ValueError):
@@ -54,3 +55,9 @@ def arguments_as(**names: str) -> Iterator[None]:
             reason = reason.replace(f"`{argument}`", names[argument])
         others = [argument for argument in error.mentioned if argument not in names]
         raise ArgumentError(names.get(error.argument, error.argument), reason, *others) from error
+
+
+def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
+    """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
+    near = difflib.get_close_matches(given, known, n=3)
+    return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"

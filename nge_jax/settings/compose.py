@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
-from nge_jax.settings.configs import Differences, differ, flatten, near_keys, suggestions
+from nge_jax.settings.configs import Differences, differ, flatten, near_keys
 from nge_jax.settings.key import TASKS, Values
 
 # Tables of words, each with the keys that it changes. A config takes one word of a table; later tables prevail.

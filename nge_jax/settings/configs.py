@@ -5,7 +5,6 @@ argument `words`, names joined by commas, chooses among the file's variants. The
 program and are known by their names, such as `search_cifar`. This module imports no jax.
 """
 
-import difflib
 import functools
 import json
 import os
@@ -22,7 +21,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
 from nge_jax.settings.key import USER, describe_type
 
@@ -185,12 +184,6 @@ def differ(config: ConfigDict, differences: Differences) -> None:
         if last not in group:
             raise KeyError(f"no key {key}")
         group[last] = value
-
-
-def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
-    """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
-    near = difflib.get_close_matches(given, known, n=3)
-    return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
