@@ -45,8 +45,14 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.networks.network import cifar_network as cifar_network
     from nge_jax.networks.network import imagenet_network as imagenet_network
 
+    # Parts of one's own: a function that makes the part, and the part's keys.
+    from nge_jax.search.relaxations.rule import RelaxationRule as RelaxationRule
+
     # Configs by name, trained networks by their workdir.
     from nge_jax.settings.configs import load_config as load_config
+    from nge_jax.settings.key import Key as Key
+    from nge_jax.settings.key import Limits as Limits
+    from nge_jax.settings.parts.loading import Part as Part
 
     # Cells.
     from nge_jax.space.genotype import Genotype as Genotype

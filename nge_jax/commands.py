@@ -282,6 +282,7 @@ def _describe_configs(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
 
     from nge_jax.settings.configs import shipped_configs
+    from nge_jax.settings.parts.loading import announced
 
     if given.name is not None:
         from nge_jax.settings.help import describe_config
@@ -292,6 +293,10 @@ def _describe_configs(arguments: list[str]) -> None:
     for name, file in shipped_configs().items():
         about = textwrap.wrap(_first_line(file), width)
         print(f"{name:20}  {about[0]}", *(f"{'':20}  {line}" for line in about[1:]), sep="\n")
+    if parts := [*announced()]:
+        print("\nParts of installed packages:")
+    for key, reference, package in parts:
+        print(f"  {key}={reference}" + f"  ({package})" * bool(package))
 
 
 def _first_line(file: Path) -> str:

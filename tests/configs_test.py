@@ -24,8 +24,12 @@ from tests.conftest import ROOT
 FILES = sorted((ROOT / "configs").glob("*.py"))
 
 
-# `search.build` hands on all numbers of the group by which a search learns, and `config.search[key]` is read in a loop.
-LEARNERS = {"config.embedding", "config.reinforce", "config.evolution"}
+# `search.parts` hands on all numbers of the groups by which a search learns and mixes, and `config.search[key]` is read
+# in a loop.
+LEARNERS = {
+    f"config.{group}"
+    for group in ("embedding", "reinforce", "evolution", "sigmoid", "dirichlet", "concrete")
+}
 # `train.model` reads all limits by their names, and `optim.sgd_numbers` all numbers of the weights.
 WHOLE = {
     "dict(config.limits)": "config.limits",
@@ -46,7 +50,7 @@ def keys_read_by(code):
             chains.add(ast.unparse(node))
         if isinstance(node, ast.keyword) and node.arg is None:
             groups.add(ast.unparse(node.value))
-        if isinstance(node, ast.Call) and ast.unparse(node) == "config.get(group, {})":
+        if isinstance(node, ast.Call) and ast.unparse(node) == "_divide_group(name, values)":
             groups |= LEARNERS
         if isinstance(node, ast.Call) and (group := WHOLE.get(ast.unparse(node))):
             groups.add(group)

@@ -138,6 +138,29 @@ def edge_model(
     return _embedding_model(name, init_theta_n, embed_nodes, space, betas, form)
 
 
+def model_of_nodes(
+    init: Callable[[jax.Array], Params],
+    embed_nodes: Callable[[jax.Array, Params], jax.Array],
+    space: Space = DARTS,
+    *,
+    betas: bool = False,
+    form: Form = PAPER,
+) -> EdgeModel:
+    """Makes an edge model of one's own embeddings of nodes, with the edge MLP and the classifier of "nge".
+
+    Args:
+        init: random key -> theta_n, a tree of float32 arrays.
+        embed_nodes: (X [C, V, 64], theta_n) -> the nodes' embeddings Z [C, V, 64]. X starts one-hot and is learned.
+        space, betas, form: see `edge_model`. PairNorm normalizes Z once.
+    """
+
+    def normalized(x: jax.Array, theta_n: Params) -> jax.Array:
+        return nodes.pair_norm(embed_nodes(x, theta_n))
+
+    embed = normalized if "pairnorm" in form.norm else embed_nodes
+    return _embedding_model("nodes", init, embed, space, betas, form)
+
+
 def _embedding_model(
     name: str, init_theta_n: Callable, embed_nodes: Callable, space: Space, betas: bool, form: Form
 ) -> EdgeModel:

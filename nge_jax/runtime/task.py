@@ -18,6 +18,8 @@ from nge_jax.runtime import loop
 from nge_jax.runtime.loop import State, Task
 from nge_jax.settings import configs
 from nge_jax.settings.checks import check_complete
+from nge_jax.settings.parts.loading import NONE
+from nge_jax.settings.parts.named import Parts
 from nge_jax.workdir import artifacts, earlier, environment, lock
 from nge_jax.workdir import folder as workdir
 
@@ -43,7 +45,8 @@ class Kind(NamedTuple):
       members: `(values, path) -> {folder: values}` of several runs in one workdir; empty for a single run.
       open: `(config, images) -> data`, reads the data set.
       recognize: `(config, data, path) -> data`, checks that the data are the data of the workdir's run.
-      build: `(config, data) -> plan`. Nothing later reads a config.
+      build: `(config, data, parts) -> plan`; parts: the parts from outside that Python gave as values. Nothing later
+        reads a config.
       begin: `(plan, path, goes_on) -> start`, reads the variables that a new run begins with.
       files: `plan -> {name: text}`, the files with which a workdir begins.
       describe: `plan -> lines` for the user.
@@ -61,7 +64,7 @@ class Kind(NamedTuple):
     members: Callable[[Values, Path], Mapping[Path, Values]]
     open: Callable[[ConfigDict, Any], Data]
     recognize: Callable[[ConfigDict, Data, Path], Data]
-    build: Callable[[ConfigDict, Data], Plan]
+    build: Callable[[ConfigDict, Data, Parts], Plan]
     begin: Callable[[Plan, Path, bool], Any]
     files: Callable[[Plan], dict[str, str]]
     describe: Callable[[Plan], Sequence[str]]
@@ -74,20 +77,24 @@ class Kind(NamedTuple):
 
 
 @in_32_bits
-def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Any:
+def run(
+    kind: Kind,
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    parts: Parts = NONE,
+) -> Any:
     """Runs a task in the workdir `path`, or resumes it there, and writes the report; returns the task's result.
 
-    Args:
-      kind: the kind of the task.
-      config: a config of this kind.
-      path: the workdir.
-      overwrite: removes the results of an earlier run.
+    `overwrite` removes the results of an earlier run. `parts` are parts from outside that Python gave as values.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    check_complete(config, kind.name)
+    config = configs.complete(config, parts)
+    check_complete(config, kind.name, parts)
     path = workdir.expand(path)
     with lock.held(path):
         config, images = kind.resolve(config, None if overwrite else path)
@@ -108,7 +115,7 @@ def run(kind: Kind, config: ConfigDict, path: str | Path, *, overwrite: bool = F
                 steps_per_dispatch=config.run.steps_per_dispatch,
                 skip_nonfinite=config.run.skip_nonfinite,
             )
-            plan = kind.build(config, data)
+            plan = kind.build(config, data, parts)
             return _run(kind, plan, compute, path, folders, overwrite=overwrite)
 
 

@@ -1,9 +1,7 @@
 """Makes the plan of a search from a checked config and a data set, before any array. Nothing later reads a config."""
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,6 @@ from ml_collections import ConfigDict
 
 from nge_jax import optim
 from nge_jax.data.small import ArrayDataset
-from nge_jax.embedding import model as edge_models
 from nge_jax.embedding.model import EdgeModel, Form
 from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
@@ -20,13 +17,18 @@ from nge_jax.search import images as search_images
 from nge_jax.search import makers as search_makers
 from nge_jax.search import phases, random_cells
 from nge_jax.search.limits.network import SearchLimits, find_limits
+from nge_jax.search.parts import outside as outside_parts
+from nge_jax.search.parts.check import check_outside
+from nge_jax.search.parts.numbers import PartNumbers, read_parts
 from nge_jax.search.plan import Choice, Makers, Search, TrialLimits
 from nge_jax.search.several import programs
 from nge_jax.search.several.members import model_names, split
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Line
-from nge_jax.settings import checks, configs, keys
+from nge_jax.settings import checks, configs
+from nge_jax.settings.parts.loading import NONE
+from nge_jax.settings.parts.named import Parts
 from nge_jax.space import nas_bench_201
 from nge_jax.space.budget.relative import relative_costs
 from nge_jax.space.nas_bench_201 import AccuracyTable
@@ -36,8 +38,11 @@ from nge_jax.supernet.makers import MAKERS, Options
 from nge_jax.supernet.net import Net
 from nge_jax.workdir import artifacts
 
+# The strategies whose edge model learns.
+LEARNING = ("gradient", "reinforce", "evolution")
 
-def build(config: ConfigDict, data: ArrayDataset) -> Search:
+
+def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search:
     """Makes the plan of a search.
 
     With `search.seeds` or `search.edge_models` the phases run all searches at once. `Search.members` then has a plan of
@@ -46,10 +51,11 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
     Args:
       config: a config that `checks.check` accepts.
       data: the images.
+      given: parts from outside that Python gave as values.
 
     Raises:
       InputError: the config has more steps than are counted, or asks for more cells than fit in memory; or its table
-        of accuracies cannot be read.
+        of accuracies cannot be read; or a part from outside does what it should not.
     """
     images = search_images.plan_images(config, data)
     halves, alternates = images.divide(config.seed), config.search.alternation == "batch"
@@ -59,13 +65,14 @@ def build(config: ConfigDict, data: ArrayDataset) -> Search:
     checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
 
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
-    group = "embedding" if config.search.strategy == "gradient" else config.search.strategy
-    numbers, constants = _divide_numbers(group, config.get(group, {}))
+    parts, numbers = read_parts(configs.flatten(config.to_dict()), given)
     limits = find_limits(config.to_dict(), data, search_images.has_large_stem(config))
     arguments = make_arguments(config, steps, numbers, limits)
-    makers = _make_makers(config, net, constants)
+    makers = _make_makers(config, net, parts, numbers)
+    check_outside(parts, config.search, makers, arguments, net.space)
     edge_model, strategy = makers.edge_model(config.search.edge_model), None
-    learner = None if config.search.strategy == "random" else edge_model
+    has_learner = config.search.strategy in LEARNING and edge_model.logits is not None
+    learner = edge_model if has_learner else None
     if makers.strategy is not None:
         strategy = makers.strategy(arguments)
         edge_model = _as_edge_model(strategy, config.search.epochs, steps[EMBEDDING])
@@ -175,7 +182,7 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
 def make_arguments(
     config: ConfigDict,
     steps: dict[str, int],
-    numbers: dict[str, float],
+    numbers: PartNumbers,
     limits: SearchLimits | None,
 ) -> ProgramArguments:
     """Collects the arguments of the programs.
@@ -183,7 +190,7 @@ def make_arguments(
     Args:
       config: a config of a search.
       steps: the steps of each group in an epoch.
-      numbers: the arguments by which the embedding or the strategy learns.
+      numbers: the numbers by which the search learns and mixes.
       limits: the limits on the network of the cell found.
     """
     epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
@@ -202,31 +209,15 @@ def make_arguments(
     return ProgramArguments(
         rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),
         weights=optim.sgd_numbers(config.weights),
-        embedding=numbers,
+        embedding=numbers.learning.arguments,
         warmup_steps=warmup_epochs * steps_per_epoch or None,
         temperatures=temperatures,
         skip_rates=skip_rates,
         entropy_weights=entropy_weights,
         costs=None if limits is None else relative_costs(limits.budget),
+        relaxation=None if numbers.mixing is None else numbers.mixing.arguments,
+        progress=None if numbers.mixing is None else line(0, 1),
     )
-
-
-def _divide_numbers(
-    group: str, values: Mapping[str, Any]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Divides a group's numbers into arguments of the programs and constants, as the rows of the keys say.
-
-    Args:
-      group: the group by which the embedding or the strategy learns; the random search has none.
-      values: the group's numbers in the config.
-    """
-    arguments, constants = {}, {}
-    for name, value in values.items():
-        if keys.in_program("search", f"{group}.{name}"):
-            constants[name] = value
-        else:
-            arguments[name] = float(value)
-    return arguments, constants
 
 
 def count_warmup_epochs(warmup: float, epochs: int) -> int:
@@ -251,7 +242,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     return MAKERS[SPACES[config.search.space]](options)
 
 
-def _make_makers(config: ConfigDict, net: Net, constants: dict[str, Any]) -> Makers:
+def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumbers) -> Makers:
     name, relaxed = config.search.strategy, config.search.relaxation
     form = Form(
         classifier=config.embedding.classifier,
@@ -259,29 +250,35 @@ def _make_makers(config: ConfigDict, net: Net, constants: dict[str, Any]) -> Mak
         start=config.embedding.start,
         residual=config.embedding.residual,
     )
-    parts: search_makers.Parts = {}
+    rate_parts: search_makers.Parts = {}
+    make_edge_model = outside_parts.find_edge_models(
+        parts, numbers.edge_models, config.search.adjacency, net.space
+    )
     if config.embedding.rate == "matched":
         names = config.search.edge_models or (config.search.edge_model,)
-        parts = search_makers.match_rates(names, config.search.adjacency, net.space, form)
-    make_part_of = functools.partial(search_makers.make_part_of, parts, form)
-    make_edge_model = functools.partial(
-        edge_models.edge_model,
-        adjacency=config.search.adjacency,
-        space=net.space,
-        betas=relaxed == "partial",
-        form=form,
-    )
-    strategy = None
+        rate_parts = search_makers.match_rates(names, make_edge_model, form)
+    make_edge_model = functools.partial(make_edge_model, relaxed == "partial", form)
+    make_part_of = functools.partial(search_makers.make_part_of, rate_parts, form)
+    rule = strategy = None
+    if numbers.mixing is not None:
+        make_edge_model = functools.partial(outside_parts.make_logits_model, make_edge_model)
+        make = outside_parts.find_rule(relaxed, parts)
+        rule = functools.partial(make, net.space, numbers.mixing.constants)
     if name != "gradient":
-        edge_model = make_edge_model(config.search.edge_model)
-        part_of = make_part_of(edge_model.name)
-        strategy = functools.partial(search_makers.STRATEGIES[name], edge_model, constants, part_of)
+        make = search_makers.STRATEGIES.get(name) or outside_parts.find_strategy(name, parts)
+        edge_model, constants = (
+            make_edge_model(config.search.edge_model),
+            numbers.learning.constants,
+        )
+        strategy = functools.partial(make, edge_model, constants, make_part_of(edge_model.name))
     return Makers(
         edge_model=make_edge_model,
-        rate_parts=parts,
-        relaxation=functools.partial(search_makers.make_relaxation, relaxed, net),
+        rate_parts=rate_parts,
+        relaxation=functools.partial(search_makers.make_relaxation, relaxed, net, rule),
         optimizer=functools.partial(
-            search_makers.make_optimizer, constants if strategy is None else None, make_part_of
+            search_makers.make_optimizer,
+            numbers.learning.constants if strategy is None else None,
+            make_part_of,
         ),
         strategy=strategy,
     )

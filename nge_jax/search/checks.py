@@ -13,6 +13,7 @@ from nge_jax.embedding.model import OF_ALPHA, PAPER
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
+from nge_jax.settings.parts.loading import short_name
 
 
 def check(config: ConfigDict, devices: int | None = None) -> None:
@@ -121,7 +122,7 @@ def _check_relaxation(config: ConfigDict) -> None:
 
 
 def _check_several(key: str, values: Sequence[Any], strategy: str, stop_on_skips: int) -> None:
-    if len(set(values)) < len(values):
+    if len({short_name(str(value)) for value in values}) < len(values):
         one = {"seeds": "seed", "edge_models": "edge model"}[key]
         raise InputError(f"config.search.{key}: found {tuple(values)}, expected each {one} once")
     if strategy != "gradient":

@@ -26,7 +26,8 @@ def metrics(
     Args:
         learner: the edge model that learns; None: there is none, and the metrics are left out.
         state: the state at the end of the epoch.
-        two_epochs: P before and after the epoch [2, C, E, O], or a `Mixture`.
+        two_epochs: P before and after the epoch [2, C, E, O], or a `Mixture`; None where P has no probabilities, and
+            `edge_cosine` is left out.
         space: the space that is searched.
     """
     if learner is None:
@@ -35,12 +36,13 @@ def metrics(
     if isinstance(params, Searcher):
         params = params.state.params
     shares, ranks = jax.device_get(_shares_and_ranks(learner, params))
-    cosines = mean_cosines(*np.asarray(operation_probs(two_epochs)))
     row = {}
+    if two_epochs is not None:
+        cosines = mean_cosines(*np.asarray(operation_probs(two_epochs)))
+        row = {f"edge_cosine_{k}": float(c) for k, c in zip(space.cell_types, cosines, strict=True)}
     for number, kind in enumerate(space.cell_types):
         row[f"common_share_{kind}"] = float(shares[number])
         row[f"edge_rank_{kind}"] = float(ranks[number])
-        row[f"edge_cosine_{kind}"] = float(cosines[number])
     return row
 
 

@@ -12,14 +12,24 @@ import jax
 import optax
 
 from nge_jax import optim
-from nge_jax.embedding.model import FREE, PAPER, START, EdgeModel, Form, edge_model
+from nge_jax.embedding.model import (
+    FREE,
+    PAPER,
+    START,
+    EdgeModel,
+    Form,
+)
 from nge_jax.embedding.movement import matched_part
+from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
+from nge_jax.search.parts.outside import make_logits_model
+from nge_jax.search.relaxations import rule as rules
+from nge_jax.search.relaxations.rule import RelaxationRule
 from nge_jax.search.steps import relaxation
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import skips
-from nge_jax.space.spaces import DARTS, Space
+from nge_jax.space.spaces import DARTS
 from nge_jax.strategies import evolution, limits, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
@@ -30,13 +40,19 @@ PartOf = Callable[[Any], float]
 Parts = Mapping[str, float]
 
 
-def match_rates(names: Sequence[str], adjacency: str, space: Space, form: Form) -> Parts:
+def match_rates(
+    names: Sequence[str], make: Callable[[bool, Form, str], EdgeModel], form: Form
+) -> Parts:
     """Computes the part of the rate at which each edge model moves logits as far as free logits move.
 
     Free logits beside a model have a rate of their own, so that they are left out here.
+
+    Raises:
+      InputError: an edge model from outside has no logits.
     """
     form = form._replace(residual=PAPER.residual)
-    return {name: matched_part(edge_model(name, adjacency, space, form=form)) for name in names}
+    make_alone = functools.partial(make_logits_model, functools.partial(make, False, form))
+    return {name: matched_part(make_alone(name)) for name in names}
 
 
 def make_part_of(parts: Parts, form: Form, name: str) -> PartOf | None:
@@ -67,9 +83,17 @@ def _with_parts(
     return optimizer if part_of is None else optim.scale_rates(optimizer, part_of)
 
 
-def make_relaxation(name: str, net: Net, arguments: ProgramArguments) -> Relaxation:
-    """Makes a relaxation of `net`. To add one, give it a name here and its numbers in `build.make_arguments`."""
-    if name == "gumbel":
+def make_relaxation(
+    name: str,
+    net: Net,
+    rule: Callable[[dict[str, Any]], RelaxationRule] | None,
+    arguments: ProgramArguments,
+) -> Relaxation:
+    """Makes a relaxation of `net`; rule: makes it from its numbers, for relaxations that see logits."""
+    if rule is not None:
+        assert arguments.relaxation is not None and arguments.progress is not None
+        relaxed = rules.make_relaxation(rule(arguments.relaxation), net, arguments.progress)
+    elif name == "gumbel":
         assert arguments.temperatures is not None, "the relaxation gumbel has temperatures"
         relaxed = relaxation.gumbel(net.sampled(), arguments.temperatures)
     elif name == "partial":
@@ -80,10 +104,20 @@ def make_relaxation(name: str, net: Net, arguments: ProgramArguments) -> Relaxat
         skip = net.space.operations.index(skips.SKIP)
         relaxed = relaxation.with_skip_dropout(relaxed, arguments.skip_rates, skip)
     if arguments.entropy_weights is not None:
+        _check_probabilities("search.entropy_weight: found a weight", name, relaxed)
         relaxed = relaxation.with_entropy(relaxed, arguments.entropy_weights)
     if arguments.costs is not None:
+        _check_probabilities("limits: found a limit", name, relaxed)
         relaxed = relaxation.with_limits(relaxed, arguments.costs, net.space)
     return relaxed
+
+
+def _check_probabilities(found: str, name: str, relaxed: Relaxation) -> None:
+    """Refuses a term of the loss that needs probabilities where P has none."""
+    if not relaxed.is_distribution:
+        raise InputError(
+            f"config.{found}, expected 0 with the relaxation {name}, whose P has no probabilities"
+        )
 
 
 def _make_adam(arguments: ProgramArguments, part_of: PartOf | None) -> optax.GradientTransformation:

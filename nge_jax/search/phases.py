@@ -73,7 +73,7 @@ def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, 
             strategy.make_weight_step(net, searcher, optimizer, preprocessing, **options),
             strategy.make_query_step(net, searcher, preprocessing),
         )
-    net, mix, _, penalty = search.makers.relaxation(arguments)
+    net, mix, _, penalty, *_ = search.makers.relaxation(arguments)
     weight_step = gradient.make_weight_step(net, optimizer, preprocessing, mix, **options)
     if search.order == 2:
         embedding_step = second_order.make_embedding_step(

@@ -70,7 +70,8 @@ def make_columns(strategy: Strategy | None, relaxation: Relaxation, space: Space
     """
     extra = (BEST_SO_FAR,) if strategy is not None else _relaxation_columns(relaxation)
     speed = () if extra else (SPEED,)
-    return (*LOSSES.values(), *_cell_columns(space, "").values(), *speed, SECONDS, *extra)
+    columns = LOSSES | _cell_columns(space, "", relaxation.is_distribution)
+    return (*columns.values(), *speed, SECONDS, *extra)
 
 
 def make_mean_columns(relaxation: Relaxation, space: Space) -> Columns:
@@ -78,21 +79,22 @@ def make_mean_columns(relaxation: Relaxation, space: Space) -> Columns:
 
     There is room for one column of the relaxation only.
     """
-    columns = LOSSES | {"valid_accuracy": MEAN_VALID_ACCURACY} | _cell_columns(space, ":.1f")
+    of_cells = _cell_columns(space, ":.1f", relaxation.is_distribution)
+    columns = LOSSES | {"valid_accuracy": MEAN_VALID_ACCURACY} | of_cells
     return (*columns.values(), SECONDS, *_relaxation_columns(relaxation)[:1])
 
 
-def _cell_columns(space: Space, skips_format: str) -> dict[str, Column]:
-    """Returns columns that show P's entropy and the skip connections of each cell type."""
+def _cell_columns(space: Space, skips_format: str, has_entropy: bool) -> dict[str, Column]:
+    """Returns columns that show P's entropy, if it has one, and the skip connections of each cell type."""
     kinds = space.cell_types
     initials = "\n" + "/".join(kind[0] for kind in kinds) if len(kinds) > 1 else ""
     entropies = "/".join(f"{{entropy_{kind}:.3f}}" for kind in kinds)
     skips = "/".join(f"{{skip_connect_{kind}{skips_format}}}" for kind in kinds)
     skips_width = 4 * len(kinds) - 1 if skips_format else 5
-    return {
-        "entropy": Column(f"entropy{initials}", entropies, 6 * len(kinds) - 1),
-        "skips": Column(f"skips{initials}", skips, skips_width),
-    }
+    shown = {"skips": Column(f"skips{initials}", skips, skips_width)}
+    if not has_entropy:
+        return shown
+    return {"entropy": Column(f"entropy{initials}", entropies, 6 * len(kinds) - 1), **shown}
 
 
 def _relaxation_columns(relaxation: Relaxation) -> Columns:
@@ -113,7 +115,13 @@ def mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def epoch_metrics(
-    state: SearchState, epoch: int, learning_rate: float, history: History | None, space: Space
+    state: SearchState,
+    epoch: int,
+    learning_rate: float,
+    history: History | None,
+    space: Space,
+    *,
+    is_distribution: bool = True,
 ) -> dict[str, Any]:
     """Returns the epoch's row: both halves' loss and accuracy, P's entropy, operations of the cell that leads now.
 
@@ -124,6 +132,7 @@ def epoch_metrics(
       history: the cells that a strategy has evaluated; the cell with the largest reward leads. None: the gradient
         searches, and the leading cell is derived from P.
       space: the space that is searched.
+      is_distribution: whether the rows of P sum to 1. Else P has no entropy.
     """
     row = {}
     for group, sums in jax.device_get(state.sums).items():
@@ -141,7 +150,7 @@ def epoch_metrics(
         row |= edge_entropies(mixture.betas, space)
     entropies = entropy(operation_probs(mixture))
     for cell_type, value in zip(space.cell_types, entropies, strict=True):
-        row[f"entropy_{cell_type}"] = float(value)
+        row |= {f"entropy_{cell_type}": float(value)} if is_distribution else {}
         counts = leader.operation_counts(cell_type)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row

@@ -54,19 +54,31 @@ from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir.artifacts import Size
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SearchResult:
+def run(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    relaxation: Any = None,
+    edge_model: Any = None,
+    strategy: Any = None,
+) -> SearchResult:
     """Searches a cell in the workdir `path`, or resumes the search there, and writes the report.
 
     Args:
       config: a config of a search.
       path: the workdir.
       overwrite: removes the results of an earlier run.
+      relaxation, edge_model, strategy: in place of the config's: a function that makes the part, an `nge.Part` of the
+        function and its keys, or a name. docs/extending.md says what the functions are given and return.
 
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    return run_task.run(KIND, config, path, overwrite=overwrite)
+    values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
+    config, parts = configs.with_parts(config, values)
+    return run_task.run(KIND, config, path, overwrite=overwrite, parts=parts)
 
 
 def _open(config: ConfigDict, images: UserImages | None) -> small.ArrayDataset:
@@ -267,6 +279,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
       InputError: the config or the data is refused.
     """
+    config = configs.complete(config)
     check_complete(config, "search")
     config, images = search_images.resolve(config, only_sizes=True)
     search_checks.check(config)

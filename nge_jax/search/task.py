@@ -32,6 +32,7 @@ from nge_jax.space.budget import strongest
 from nge_jax.space.cell import Cell, derive
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.space.nas_bench_201 import BenchCell
+from nge_jax.strategies.base import History
 from nge_jax.workdir import artifacts
 
 # Rates cells, see `strategy_steps.make_score`.
@@ -74,7 +75,12 @@ def make_task(search: Search, path: Path) -> Task:
     """Makes the task that the loop runs: epochs of the search's phases, recorded in the workdir `path`."""
     init_key, key = jax.random.split(jax.random.key(search.seed))
     state = gradient_steps.init_state(
-        search.net, search.edge_model, search.optimizer, search.epochs, init_key
+        search.net,
+        search.edge_model,
+        search.optimizer,
+        search.epochs,
+        init_key,
+        search.relaxation.probs,
     )
     # A strategy keeps NaN and infinity in place of numbers that it does not know yet. The check leaves these out.
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)
@@ -140,22 +146,14 @@ def _make_batches(search: Search) -> Callable[..., Iterator[Work]]:
 
 def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchState) -> EpochEnd:
     """Records P and the epoch's row, and warns of known failures; see `Task.end_epoch`."""
-    history = _record_probs(state.history, epoch, _read_probs(search.edge_model, state))
+    probs = search.relaxation.probs(_read_probs(search.edge_model, state))
+    history = _record_probs(state.history, epoch, probs)
     state = state._replace(history=history)
     if not all(np.isfinite(np.asarray(leaf)[epoch]).all() for leaf in jax.tree.leaves(history)):
         raise NotFinite("P")
-    # The learning rate of the epoch's last step. The schedule counts the steps of the weights only.
-    rate = float(np.asarray(search.arguments.rate(epoch * search.phases[0].steps - 1)))
     evaluated = None if search.strategy is None else state.params[EMBEDDING].evaluated()
-    row = search_record.epoch_metrics(state, epoch, rate, evaluated, search.space)
-    row |= search.relaxation.record(epoch)
-    if search.budget is not None and search.strategy is None:
-        row |= search_record.expected_costs(history, epoch, search.budget.costs, search.space)
     two_epochs = search_record.latest(history, epoch)
-    row |= edges.metrics(search.learner, state, two_epochs, search.space)
-    if search.makers.rate_parts:
-        part = search.makers.rate_parts[search.settings["search"]["edge_model"]]
-        row["embedding_rate"] = search.arguments.embedding["learning_rate"] * part
+    row = _make_row(search, epoch, state, evaluated, two_epochs)
     if distributed.is_first():
         so_far = jax.tree.map(lambda leaf: np.asarray(leaf)[: epoch + 1], history)
         artifacts.write_architecture(path, so_far, search.space)
@@ -164,15 +162,37 @@ def _end_epoch(search: Search, path: Path, epoch: int, step: int, state: SearchS
     # The next epoch sums from zero.
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
     last = np.asarray(operation_probs(history))[epoch]
-    probs = dict(zip(search.space.cell_types, last, strict=True))
+    pictures = zip(search.space.cell_types, last, strict=True)
     derived_from = two_epochs if search.strategy is None else None
     notes = []
     if epoch > search.warmup_epochs:  # before, P is what it was at the start
         notes += search_record.warnings(row, derived_from, search.space)
     if epoch < search.epochs and search.stop_on_skips and _has_too_many_skips(search, state):
         notes.append(f"stopped after epoch {epoch} of {search.epochs} by search.stop_on_skips")
-    arrays = {f"P/{cell_type}": p for cell_type, p in probs.items()}
+    arrays = {f"P/{cell_type}": p for cell_type, p in pictures}
     return EpochEnd(state, row, notes=notes, arrays=arrays)
+
+
+def _make_row(
+    search: Search, epoch: int, state: SearchState, evaluated: History | None, two_epochs: Any
+) -> dict[str, Any]:
+    """Makes the epoch's row of metrics; the arguments are those of `_end_epoch`."""
+    # The learning rate of the epoch's last step. The schedule counts the steps of the weights only.
+    rate = float(np.asarray(search.arguments.rate(epoch * search.phases[0].steps - 1)))
+    is_distribution = search.relaxation.is_distribution
+    row = search_record.epoch_metrics(
+        state, epoch, rate, evaluated, search.space, is_distribution=is_distribution
+    )
+    row |= search.relaxation.record(epoch)
+    if search.budget is not None and search.strategy is None and is_distribution:
+        costs = search.budget.costs
+        row |= search_record.expected_costs(state.history, epoch, costs, search.space)
+    moved = two_epochs if is_distribution else None
+    row |= edges.metrics(search.learner, state, moved, search.space)
+    if search.makers.rate_parts:
+        part = search.makers.rate_parts[search.settings["search"]["edge_model"]]
+        row["embedding_rate"] = search.arguments.embedding["learning_rate"] * part
+    return row
 
 
 def _has_too_many_skips(search: Search, state: SearchState) -> bool:

@@ -5,7 +5,8 @@ This module imports no jax.
 
 import functools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,7 +14,10 @@ from ml_collections import ConfigDict
 from nge_jax.errors import InputError
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten, load_config, shipped_configs
-from nge_jax.settings.key import COUNT, KINDS, PHOTOGRAPHS, SMALL, USER, Values, describe_type
+from nge_jax.settings.key import COUNT, KINDS, PHOTOGRAPHS, SMALL, USER, Key, Values, describe_type
+from nge_jax.settings.parts import named
+from nge_jax.settings.parts.loading import NONE
+from nge_jax.settings.parts.named import Parts
 
 # Messages say this of a kind of data: what they expect of `data.name`, and what another config takes.
 NAMES = {
@@ -23,13 +27,19 @@ NAMES = {
 }
 
 
-def check_complete(config: Any, task: str) -> None:
+def check_complete(config: Any, task: str, given: Parts = NONE) -> None:
     """Refuses another task's config, and one with missing keys or wrong values.
 
     The config may be written by hand, or for an older version.
 
+    Args:
+      config: a config.
+      task: the task that it should have.
+      given: parts from outside that Python gave as values.
+
     Raises:
-      InputError: names the key that is missing, or has another type, or a value that is not allowed.
+      InputError: names the key that is missing, or has another type, or a value that is not allowed; or a part from
+        outside cannot be loaded.
     """
     if not isinstance(config, ConfigDict):
         raise InputError(f"config: found {type(config).__name__}, expected a ConfigDict")
@@ -37,8 +47,9 @@ def check_complete(config: Any, task: str) -> None:
     if (found := config.get("task")) != task:
         raise InputError(f"config.task: found {found!r}, expected {task!r}")
     _check_places(values)
-    check_keys(values)
-    keys.check(values)
+    declared = named.declared_keys(named.find(values, given))
+    check_keys(values, declared)
+    keys.check(values, declared)
 
 
 def _check_places(values: Values) -> None:
@@ -51,19 +62,19 @@ def _check_places(values: Values) -> None:
             raise InputError(f"config.{name}: missing, expected a value such as {key.default!r}")
 
 
-def check_keys(values: Values) -> None:
-    """Refuses a config that lacks keys, or has values of other types.
+def check_keys(values: Values, declared: Mapping[str, Key] = MappingProxyType({})) -> None:
+    """Refuses a config that lacks keys, or has values of other types; `declared`: the keys of parts from outside.
 
     Raises:
       InputError: names what is wrong.
     """
-    expected = keys.keys_of(values)
+    expected = {**keys.keys_of(values), **declared}
     if missing := [name for name in expected if name not in values]:
         _check_data_name(values)
         listed = ", ".join(f"config.{name}" for name in missing[:4])
         if more := len(missing[4:]):
             listed += f" and {more} other{'s' * (more > 1)}"
-        raise InputError(f"{listed}: missing, {_expected(values, missing)}")
+        raise InputError(f"{listed}: missing, {_expected(values, missing, expected)}")
     for name, key in expected.items():
         if not key.has_type(values[name]):
             kind = describe_type(key.default)
@@ -86,11 +97,12 @@ def _check_data_name(values: Values) -> None:
             raise InputError(f"config.data.name: found {name!r}, expected {expected}{hint}")
 
 
-def _expected(values: Values, missing: Collection[str]) -> str:
+def _expected(values: Values, missing: Collection[str], known: Mapping[str, Key]) -> str:
     """Says which shipped config has the missing keys, or else their defaults."""
-    if like := _shipped_at(*keys.place(values)):
+    is_own = keys.keys_of(values).keys() >= {*missing}
+    if is_own and (like := _shipped_at(*keys.place(values))):
         return f"expected as in {like}.py"
-    defaults = [keys.keys_of(values)[name].default for name in missing]
+    defaults = [known[name].default for name in missing]
     return f"expected values such as {', '.join(map(repr, defaults[:4]))}"
 
 

@@ -13,6 +13,7 @@ from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
 from nge_jax.settings.configs import Differences, differ, flatten, near_keys
 from nge_jax.settings.key import TASKS, Values
+from nge_jax.settings.parts import named
 
 # Tables of words, each with the keys that it changes. A config takes one word of a table; later tables prevail.
 Variants = Sequence[Mapping[str, Differences]]
@@ -48,7 +49,9 @@ def make_config(
     task = stated.get("task")
     if task not in TASKS:
         raise InputError(f"{file}: task: found {task!r}, expected one of {', '.join(TASKS)}")
-    known = keys.keys_of(stated)
+    differences = find_differences(words, variants, file)
+    parts = named.find({**stated, **differences})
+    known = {**keys.keys_of(stated), **named.declared_keys(parts)}
     for name in stated:
         if name not in known:
             where = f"no such key for the task {task} with {keys.kind_of_data(stated)}"
@@ -59,7 +62,7 @@ def make_config(
         if group is None:
             group = config[key.group] = ConfigDict()
         group[name.rpartition(".")[2]] = stated.get(name, key.default)
-    differ(config, find_differences(words, variants, file))
+    differ(config, differences)
     for rule in rules:
         differ(config, rule(flatten(config.to_dict())))
     return config

@@ -24,9 +24,14 @@ from ml_collections import ConfigDict, config_flags
 from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
 from nge_jax.settings.key import USER, describe_type
+from nge_jax.settings.parts import loading, named
+from nge_jax.settings.parts.loading import NONE
+from nge_jax.settings.parts.named import Parts
 
 # A flag that sets a key is --config.search.epochs=3 or --noconfig.data.flip.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
+# A name, or a part from outside, in a key of several values.
+WORD = re.compile(r"[\w./~-]+:[A-Za-z_]\w*|[A-Za-z_]\w*")
 # Values by whole names of keys, such as {"network.channels": 4}.
 Differences = Mapping[str, Any]
 
@@ -99,6 +104,8 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     """
     name, _, words = given.partition(":")
     config = load_config(name, words)
+    values = _with_parts_set(flatten(config.to_dict()), settings)
+    config = extend(config, named.missing_keys(values, named.find(values)))
     keys = flatten(config.to_dict())
     for setting in settings:
         match = SETTING.match(setting)
@@ -118,6 +125,76 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     return holder.value
 
 
+def _with_parts_set(values: Differences, settings: Sequence[str]) -> dict[str, Any]:
+    """Returns a config's values with the parts that `settings` name; a config gets the parts' keys before it is set."""
+    values, known = dict(values), keys.keys_of(values)
+    for setting in settings:
+        match = SETTING.match(setting)
+        if match and match[1] in known and known[match[1]].is_open:
+            text = setting.partition("=")[2]
+            is_tuple = isinstance(values[match[1]], tuple)
+            values[match[1]] = WORD.findall(text) if is_tuple else text
+    return values
+
+
+def extend(config: ConfigDict, more: Differences) -> ConfigDict:
+    """Returns a config with more keys, locked."""
+    if not more:
+        return config
+    config = config.copy_and_resolve_references().unlock()
+    for name, value in more.items():
+        group, _, last = name.rpartition(".")
+        if group not in config:
+            config[group] = ConfigDict()
+        config[group][last] = value
+    return config.lock()
+
+
+def complete(config: Any, given: Parts = NONE) -> Any:
+    """Adds to a search's config the keys of its parts from outside, and the hashes of the parts' files.
+
+    Args:
+      config: a config; whatever is no search's config stays as it is.
+      given: parts that Python gave as values.
+
+    Raises:
+      InputError: a part cannot be loaded or declares a wrong key, or `search.sources` states other files.
+    """
+    if not isinstance(config, ConfigDict) or config.get("task") != "search":
+        return config
+    values = flatten(config.to_dict())
+    parts = named.find(values, given)
+    if not parts and not values.get("search.sources"):
+        return config
+    config = extend(config, named.missing_keys(values, parts))
+    config = config.copy_and_resolve_references()
+    config.search.sources = named.sources(values, parts)
+    return config
+
+
+def with_parts(config: ConfigDict, values: Mapping[str, Any]) -> tuple[ConfigDict, Parts]:
+    """Returns a config that names parts given as Python values, and the parts by these names.
+
+    Args:
+      config: a search's.
+      values: a name, a reference, a function or a `Part` for keys of the group `search`; None leaves the key as it is.
+
+    Raises:
+      InputError: a value is no part.
+    """
+    given, changes = {}, {}
+    for key, value in values.items():
+        if isinstance(value, str):
+            changes[f"search.{key}"] = value
+        elif value is not None:
+            part = loading.from_value(value, key)
+            changes[f"search.{key}"], given[part.name] = part.name, part
+    if changes and isinstance(config, ConfigDict) and "search" in config:
+        config = config.copy_and_resolve_references()
+        differ(config, changes)
+    return config, given
+
+
 def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
     """Writes words for a key of several values as Python does: "nge,alpha" or "(nge,alpha,)" as ('nge', 'alpha').
 
@@ -132,7 +209,7 @@ def _with_words_quoted(setting: str, keys: Mapping[str, Any]) -> str:
     words = [word.strip() for word in bare.removesuffix(",").split(",")]
     if words == [""]:
         return f"{flag}=()"
-    return f"{flag}={tuple(words)!r}" if all(map(str.isidentifier, words)) else setting
+    return f"{flag}={tuple(words)!r}" if all(map(WORD.fullmatch, words)) else setting
 
 
 def shipped_module(name: str) -> ModuleType:

@@ -127,7 +127,8 @@ def _allowed(key: Key) -> str:
         words = key.allowed.describe().removesuffix(f" and at most {FLOAT:,}")
         kind = "integer, " if key.allowed.kind is int else "number, "
         return words if key.allowed.length else kind + words
-    return ", ".join(map(str, key.choices)) or describe_type(key.default)
+    words = [*map(str, key.choices), *["module:attribute"] * key.is_open]
+    return ", ".join(words) or describe_type(key.default)
 
 
 def _fill(text: str, width: int) -> str:

@@ -114,6 +114,7 @@ class Key(NamedTuple):
       before: the value that a run of an older version stands for; None stands for the default.
       changes_result: whether a run ends otherwise by another value. Else a run may go on with another value.
       in_program: whether compiled programs depend on the value; else it is an argument of them, or none sees it.
+      is_open: whether a value may also name a part from outside, as module:attribute (`settings.parts`).
       label: the name in the first lines of a report; "" for a key that is not there.
     """
 
@@ -130,6 +131,7 @@ class Key(NamedTuple):
     before: Any = None
     changes_result: bool = True
     in_program: bool = True
+    is_open: bool = False
     label: str = ""
 
     @property
@@ -201,11 +203,19 @@ class Key(NamedTuple):
                 self._refuse(value, self.allowed.describe(value))
         elif self.choices:
             for name in value if isinstance(value, tuple | list) else (value,):
+                if self.is_open and is_reference(name):
+                    continue
                 if not any(name == known and type(name) is type(known) for known in self.choices):
-                    self._refuse(name, f"one of {', '.join(map(str, self.choices))}")
+                    words = ", ".join(map(str, self.choices))
+                    self._refuse(name, f"one of {words}" + ", or module:attribute" * self.is_open)
 
     def _refuse(self, value: Any, expected: str) -> NoReturn:
         raise InputError(f"config.{self.name}: found {brief(value)}, expected {expected}")
+
+
+def is_reference(value: Any) -> bool:
+    """Tells whether a value names a part from outside, and none of the package's own names."""
+    return isinstance(value, str) and ":" in value
 
 
 Values = Mapping[str, Any]  # a config's, by the keys' whole names

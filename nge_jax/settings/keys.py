@@ -5,6 +5,7 @@ This module imports no jax.
 
 import functools
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from nge_jax.settings import search, segment, shared, train
@@ -38,6 +39,9 @@ GROUPS = {
     "embedding": "Adam on the graph embedding, or on its stand-in, at a constant rate.",
     "gumbel": "The relaxation gumbel.",
     "partial": "The relaxation partial.",
+    "sigmoid": "The relaxation sigmoid, FairDARTS's.",
+    "dirichlet": "The relaxation dirichlet, DrNAS's.",
+    "concrete": "The relaxation concrete, SNAS's.",
     "reinforce": f"The strategy reinforce. {UNTUNED}",
     "evolution": f"The strategy evolution. {UNTUNED}",
     "trained": "The evaluator trained, which rates each cell by a training of its own.",
@@ -107,16 +111,17 @@ def left_open(values: Values) -> list[str]:
     return [name for name, key in keys_of(values).items() if key.by_data and not values[name]]
 
 
-def check(values: Values) -> None:
+def check(values: Values, more: Mapping[str, Key] = MappingProxyType({})) -> None:
     """Refuses values that their keys do not allow; keys that are missing or unknown are not looked at.
 
     Args:
       values: a config's.
+      more: keys that parts from outside have declared, by their names.
 
     Raises:
       InputError: names the key, what was found and what was expected.
     """
-    for name, key in keys_of(values).items():
+    for name, key in {**keys_of(values), **more}.items():
         if name in values:
             key.check(values[name])
     train.check_hue(values)

@@ -26,7 +26,7 @@ RESIDUALS = ("none", "free")
 DECAYS = ("coupled", "decoupled")
 RATES = ("absolute", "matched")
 # The ways of a search by gradient to mix operations, see `search.steps.relaxation`.
-RELAXATIONS = ("softmax", "gumbel", "partial")
+RELAXATIONS = ("softmax", "gumbel", "partial", "sigmoid", "dirichlet", "concrete")
 # The paper's gradient, which needs no strategy, and the strategies that ask for cells.
 STRATEGIES = ("gradient", "reinforce", "evolution", "random")
 # The ways to rate the cells that a strategy asks for.
@@ -56,7 +56,7 @@ KEYS = (
 
     Key("search.strategy", "gradient", STRATEGIES, "paper Algorithm 1",
         "How a cell is found: by the gradient, or by a strategy that asks the supernet for one cell after another.",
-        label="Strategy"),
+        is_open=True, label="Strategy"),
     Key("search.evaluator", "supernet", EVALUATORS, "",
         "How the cells that a strategy asks for are rated: by one batch in the weights that all cells share, or each "
         "by a training of its own. The training is the one of train_config, as short as trained.rungs.",
@@ -65,10 +65,12 @@ KEYS = (
         "The search space; search_nas_bench_201 searches the others.", since="0.2"),
     Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
         "How a step mixes operations: all by P; one an edge, drawn from P (gumbel, GDAS); all by P on a part of the "
-        "channels, with learned weights of the edges (partial, PC-DARTS).",
-        since="0.2", label="Relaxation"),
+        "channels, with learned weights of the edges (partial, PC-DARTS); each by a sigmoid (sigmoid, FairDARTS); all "
+        "by a draw from a Dirichlet (dirichlet, DrNAS) or from a concrete distribution (concrete, SNAS).",
+        since="0.2", is_open=True, label="Relaxation"),
     Key("search.edge_model", "nge", EDGE_MODELS, "paper Sec. 3.3; the others Table 4",
-        "How P is computed: by graph convolution, or by one of the ablation's models.", label="Edge model"),
+        "How P is computed: by graph convolution, or by one of the ablation's models.",
+        is_open=True, label="Edge model"),
     Key("search.adjacency", "printed", ADJACENCIES, "paper Eq. 6 as printed",
         'Edges of the graph of nge; "predecessors" is what Eq. 6 probably means.'),
     Key("search.alternation", "epoch", ("epoch", "batch"), "paper Algorithm 1",
@@ -106,7 +108,11 @@ KEYS = (
     Key("search.edge_models", (), EDGE_MODELS, "",
         '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; `edge_model` is not '
         "used then. (): one edge model.",
-        since="0.2"),
+        since="0.2", is_open=True),
+    Key("search.sources", (), None, "",
+        "The parts from outside, module:attribute, each with a hash of the file. The search fills this in. A config "
+        "that states it is refused once a file has changed.",
+        since="0.3"),
     Key("limits.weight", 1.0, RATE, "",
         "Weight of the part by which P's expected cost exceeds a limit, in the embedding's loss. A cell beyond a limit "
         "gives reinforce so much less reward.",
@@ -149,6 +155,15 @@ KEYS = (
         spaces=BENCH, since="0.2"),
     Key("partial.share", 4, Limits(int, 2, 2048), "PC-DARTS",
         "The operations mix one channel in so many.", spaces=DARTS, since="0.2"),
+
+    Key("sigmoid.zero_one_weight", 10.0, RATE, "FairDARTS",
+        "Weight of the zero-one loss, which pushes P to 0 or 1.", since="0.3", in_program=False),
+    Key("dirichlet.anchor_weight", 1e-3, RATE, "DrNAS",
+        "Weight of the divergence from equal concentrations.", since="0.3", in_program=False),
+    Key("concrete.first_temperature", 1.0, POSITIVE, "",
+        "Temperature of the first epoch; it falls along a line.", since="0.3", in_program=False),
+    Key("concrete.last_temperature", 0.1, POSITIVE, "",
+        "Temperature of the last epoch.", since="0.3", in_program=False),
 
     Key("reinforce.learning_rate", 1e-3, RATE, "", "Adam's learning rate, on the edge model.",
         spaces=DARTS, in_program=False),
@@ -242,4 +257,9 @@ def speed_free_logits(values: Values) -> dict[str, float]:
     }
 
 
-RULES = (slow_drawn, widen_partial, speed_free_logits)
+def drop_entropy(values: Values) -> dict[str, float]:
+    """Takes off the weight of P's entropy where the rows of P are no probabilities."""
+    return {"search.entropy_weight": 0.0} if values["search.relaxation"] == "sigmoid" else {}
+
+
+RULES = (slow_drawn, widen_partial, speed_free_logits, drop_entropy)

@@ -177,7 +177,7 @@ def summary(config: ConfigDict) -> str:
 
 
 KIND = search_runner.KIND._replace(
-    build=lambda config, data: build(search_build.build(config, data)),
+    build=lambda config, data, parts: build(search_build.build(config, data, parts)),
     begin=_begin,
     files=_files,
     describe=_describe,

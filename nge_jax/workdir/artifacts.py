@@ -9,6 +9,7 @@ import numpy as np
 
 from nge_jax import errors, files
 from nge_jax.errors import InputError
+from nge_jax.settings.parts.loading import short_name
 from nge_jax.space import cell, genotype
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, SPACES, Space
@@ -87,6 +88,9 @@ def find_run(name: str | Path) -> Path:
         raise InputError(f"{name}: no home folder is known ({error})") from error
 
 
+FOLDER = str.maketrans(" :", "--")  # characters of a name that a folder's name has not
+
+
 class Member(NamedTuple):
     """One of several searches in one workdir.
 
@@ -104,7 +108,7 @@ class Member(NamedTuple):
     @property
     def folder(self) -> str:
         """The name of the search's folder in the workdir: "seed-0", or "alpha-seed-0" with several edge models."""
-        return str(self).replace(" ", "-")
+        return str(self._replace(edge_model=short_name(self.edge_model))).translate(FOLDER)
 
 
 def members(search: Mapping[str, Any], seed: int) -> list[Member]:
@@ -337,7 +341,10 @@ def is_count(value: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     """Tells whether a JSON value may begin a folder's name."""
-    return isinstance(value, str) and value.isidentifier()
+    return (
+        isinstance(value, str)
+        and short_name(value).translate(FOLDER).replace("-", "_").isidentifier()
+    )
 
 
 def write_architecture(workdir: Path, history: Any, space: Space) -> None:

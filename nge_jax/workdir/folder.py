@@ -19,6 +19,8 @@ from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
 from nge_jax.settings import configs, keys
+from nge_jax.settings.key import is_reference
+from nge_jax.settings.parts.loading import short_name
 from nge_jax.workdir.artifacts import (
     ACCURACIES,
     ARCHITECTURE,
@@ -337,7 +339,14 @@ def _differences(younger, recorded, given):
 
 
 def _without_place(key, value):
-    """Returns a value without the path of a user's images, which may move; the images themselves are compared."""
+    """Returns a value without the path of a user's images or of parts, which may move.
+
+    The images, and the hashes of the parts' files, are compared.
+    """
+    if is_reference(value) and key.startswith("search."):
+        return short_name(value)
+    if isinstance(value, tuple | list) and key == "search.edge_models":
+        return [*map(short_name, value)]
     if key == "data.name" and isinstance(value, str) and value.startswith(("folder:", "npz:")):
         return value.partition(":")[0]
     return value

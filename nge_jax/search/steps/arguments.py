@@ -25,6 +25,8 @@ class ProgramArguments(NamedTuple):
         skip_rates: for `relaxation.with_skip_dropout`.
         entropy_weights: for `relaxation.with_entropy`.
         costs: the networks' costs as parts of their limits, and the weight of the excess.
+        relaxation: the numbers of a relaxation that sees logits, by the keys' last names.
+        progress: a line from 0 to 1, for such a relaxation.
         edge_model: the number of the search's edge model among several in one program; None if there is one.
     """
 
@@ -36,4 +38,6 @@ class ProgramArguments(NamedTuple):
     skip_rates: Line | None
     entropy_weights: Line | None
     costs: RelativeCosts | None = None
+    relaxation: dict[str, Any] | None = None
+    progress: Line | None = None
     edge_model: Any = None

@@ -52,14 +52,19 @@ class Preprocessing(NamedTuple):
 
 
 def init_state(
-    net: Net, edge_model: EdgeModel, optimizer: Optimizer, epochs: int, key: jax.Array
+    net: Net,
+    edge_model: EdgeModel,
+    optimizer: Optimizer,
+    epochs: int,
+    key: jax.Array,
+    read: Callable[[Any], Any] = lambda probs: probs,
 ) -> SearchState:
-    """Makes the state before the first step."""
+    """Makes the state before the first step; `read`: the field `probs` of the search's relaxation."""
     params = {
         WEIGHTS: net.init(jax.random.fold_in(key, 0)),
         EMBEDDING: edge_model.init(jax.random.fold_in(key, 1)),
     }
-    probs = edge_model.probs(params[EMBEDDING])
+    probs = read(edge_model.probs(params[EMBEDDING]))
     return SearchState(
         step=jnp.int32(0),
         params=params,

@@ -4,6 +4,8 @@
     gumbel     one operation an edge, drawn from P in each step: GDAS (Dong and Yang, CVPR 2019)
     partial    every operation on a part of the channels, with weighted edges: PC-DARTS (Xu et al., ICLR 2020)
 
+Relaxations that see the logits as well are in `search.relaxations`.
+
 A relaxation has a network, applied as (weights, images, choices) -> (logits, endpoints), and a function
 `mix`: (P, key, step) -> choices. The network does not know P, and `mix` does not know the network. Any edge model thus
 goes with any relaxation, and a supernet of another space uses the same `mix` with another network.
@@ -50,12 +52,16 @@ class Relaxation(NamedTuple):
         mix: (P, the run's key, number of the step) -> choices of `net`; differentiable by P, equal on all devices.
         record: number of an epoch, from 1 -> the relaxation's metrics in the epoch's row.
         penalty: (P, number of the step) -> a term of the embedding's loss; None: no such term.
+        probs: what the search's edge model computes -> P. Where they differ, `mix` and `penalty` are given the former.
+        is_distribution: whether the rows of P sum to 1.
     """
 
     net: Applied
     mix: Mix
     record: Callable[[int], dict[str, float]]
     penalty: Penalty | None = None
+    probs: Callable[[Any], Any] = lambda probs: probs
+    is_distribution: bool = True
 
 
 def mix_all(probs: Any, key: jax.Array, step: jax.Array) -> Any:
@@ -159,8 +165,9 @@ def with_entropy(relaxed: Relaxation, weights: Line) -> Relaxation:
     """
 
     def penalty(probs, step):
-        p = operation_probs(probs)
-        return weights.at(step) * -(p * finite_log(p)).sum(-1).mean()
+        p = operation_probs(relaxed.probs(probs))
+        term = weights.at(step) * -(p * finite_log(p)).sum(-1).mean()
+        return term if relaxed.penalty is None else term + relaxed.penalty(probs, step)
 
     def record(epoch):
         return relaxed.record(epoch) | {"entropy_weight": weights.in_epoch(epoch)}
@@ -176,7 +183,7 @@ def with_limits(relaxed: Relaxation, costs: RelativeCosts, space: Space) -> Rela
     """
 
     def penalty(probs, step):
-        excess = costs.weight * expected_excess(costs, probs, space)
+        excess = costs.weight * expected_excess(costs, relaxed.probs(probs), space)
         return excess if relaxed.penalty is None else excess + relaxed.penalty(probs, step)
 
     return relaxed._replace(penalty=penalty)

@@ -1,0 +1,106 @@
+"""Makes the parts that a search's config names, from the package or from outside."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nge_jax.embedding.model import PAPER, EdgeModel, Form, edge_model, model_of_nodes
+from nge_jax.errors import InputError
+from nge_jax.search.relaxations.concrete import concrete
+from nge_jax.search.relaxations.dirichlet import dirichlet
+from nge_jax.search.relaxations.rule import RelaxationRule
+from nge_jax.search.relaxations.sigmoid import sigmoid
+from nge_jax.search.steps.arguments import ProgramArguments
+from nge_jax.settings.parts.named import Parts
+from nge_jax.space.spaces import DARTS, Space
+from nge_jax.strategies.base import Strategy
+
+# `(space, constants, arguments) -> RelaxationRule`
+RuleMaker = Callable[[Space, dict[str, Any], dict[str, Any]], RelaxationRule]
+# `(betas, form, name) -> EdgeModel`
+ModelMaker = Callable[[bool, Form, str], EdgeModel]
+# To add a relaxation, give its maker here. The group of keys with its name has its numbers.
+RULES = {"sigmoid": sigmoid, "dirichlet": dirichlet, "concrete": concrete}
+
+
+def find_edge_models(
+    parts: Parts, numbers: Mapping[str, dict[str, Any]], adjacency: str, space: Space
+) -> ModelMaker:
+    """Makes `(betas, form, name) -> EdgeModel`; numbers: the numbers of each model from outside."""
+
+    def make(betas: bool, form: Form, name: str) -> EdgeModel:
+        if name not in numbers:
+            return edge_model(name, adjacency, space, betas=betas, form=form)
+        heads = []
+
+        def head(init: Callable, embed_nodes: Callable) -> EdgeModel:
+            heads.append(embed_nodes)
+            return model_of_nodes(init, embed_nodes, space, betas=betas, form=form)
+
+        model = parts[name].make("search.edge_model", space, numbers[name], head)
+        if not isinstance(model, EdgeModel):
+            _refuse("search.edge_model", name, model, "nge.EdgeModel")
+        if not heads:
+            _check_whole(name, form)
+        return model._replace(name=name)
+
+    return make
+
+
+def _check_whole(name: str, form: Form) -> None:
+    """Refuses a form of the embedding that a model without the package's head does not have."""
+    for field, paper in PAPER._asdict().items():
+        if (found := getattr(form, field)) != paper:
+            raise InputError(
+                f"config.embedding.{field}: found {found!r}, expected {paper!r} with {name}, which makes the whole "
+                "edge model"
+            )
+
+
+def make_logits_model(make: Callable[[str], EdgeModel], name: str) -> EdgeModel:
+    """Makes the edge model of a relaxation that computes P itself: its `probs` are the logits.
+
+    Raises:
+      InputError: the edge model has no logits.
+    """
+    model = make(name)
+    if model.logits is None:
+        raise InputError(
+            f"config.search.edge_model: {name}: found no logits, expected EdgeModel.logits, which this search reads"
+        )
+    return model._replace(probs=model.logits)
+
+
+def find_rule(name: str, parts: Parts) -> RuleMaker:
+    """Finds the maker of a relaxation that sees logits."""
+
+    def make(space: Space, constants: dict[str, Any], arguments: dict[str, Any]) -> RelaxationRule:
+        numbers = {**constants, **arguments}
+        if name in RULES:
+            return RULES[name](space, numbers)
+        made = parts[name].make("search.relaxation", space, numbers)
+        if not isinstance(made, RelaxationRule):
+            _refuse("search.relaxation", name, made, "nge.RelaxationRule")
+        return made
+
+    return make
+
+
+def find_strategy(name: str, parts: Parts) -> Callable[..., Strategy]:
+    """Finds the maker of a strategy from outside: `(edge model, constants, part_of, arguments) -> Strategy`."""
+
+    def make(
+        edge_model: EdgeModel, constants: dict[str, Any], part_of: Any, arguments: ProgramArguments
+    ) -> Strategy:
+        del part_of  # such a strategy has its own rates
+        numbers = {**constants, **arguments.embedding}
+        made = parts[name].make("search.strategy", DARTS, numbers, edge_model)
+        if not isinstance(made, Strategy):
+            _refuse("search.strategy", name, made, "nge.Strategy")
+        return made._replace(name=name)
+
+    return make
+
+
+def _refuse(key: str, name: str, made: Any, expected: str) -> None:
+    found = type(made).__name__
+    raise InputError(f"config.{key}: {name}: returns {found}, expected {expected}")

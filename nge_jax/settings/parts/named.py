@@ -1,0 +1,127 @@
+"""The parts from outside that a config names: the keys that they declare, the numbers, and the record of the files."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from nge_jax.errors import InputError
+from nge_jax.settings import keys
+from nge_jax.settings.key import Key, Limits, Values, describe_type, is_reference
+from nge_jax.settings.parts import loading
+from nge_jax.settings.parts.loading import NONE, Loaded
+
+Parts = Mapping[str, Loaded]  # by reference
+
+
+class Numbers(NamedTuple):
+    """The values of a part's keys, by the last part of the name.
+
+    Attributes:
+      arguments: numbers that compiled programs take as arguments.
+      constants: all other values.
+    """
+
+    arguments: dict[str, float]
+    constants: dict[str, Any]
+
+
+def find(values: Values, given: Parts = NONE) -> dict[str, Loaded]:
+    """Loads the parts from outside that a search's values name.
+
+    Args:
+      values: a config's, by whole names of keys.
+      given: parts that Python gave as values; they are not loaded.
+
+    Raises:
+      InputError: a part cannot be loaded, or declares a wrong key.
+    """
+    found: dict[str, Loaded] = {}
+    for key, reference in _references(values):
+        if reference not in found:
+            found[reference] = given.get(reference) or loading.load(reference, key)
+            _check_part(key, found[reference])
+    declared_keys(found)  # refuses two different rows of one key
+    return found
+
+
+def _references(values: Values) -> Iterator[tuple[str, str]]:
+    """Yields each key that may name a part of a search, with each reference among the key's values."""
+    for name, key in keys.keys_of(values).items():
+        value = values.get(name)
+        for word in value if isinstance(value, tuple | list) else (value,):
+            if key.is_open and key.group == "search" and is_reference(word):
+                yield name, str(word)
+
+
+def declared_keys(parts: Parts) -> dict[str, Key]:
+    """Returns the keys that parts declare, by whole names.
+
+    Raises:
+      InputError: two parts declare one key by different rows.
+    """
+    declared: dict[str, Key] = {}
+    for part in parts.values():
+        for row in part.part.keys:
+            if declared.setdefault(row.name, row) != row:
+                raise InputError(f"{part.name}: {row.name}: another part declares another such key")
+    return declared
+
+
+def missing_keys(values: Values, parts: Parts) -> dict[str, Any]:
+    """Returns the keys that a config of these values lacks and its parts declare, with the defaults."""
+    return {n: row.default for n, row in declared_keys(parts).items() if n not in values}
+
+
+def sources(values: Values, parts: Parts) -> tuple[str, ...]:
+    """Returns what a search records of the parts' files, for the key `search.sources`.
+
+    Raises:
+      InputError: the key states other files.
+    """
+    found = tuple(sorted(part.source for part in parts.values()))
+    stated = tuple(values.get("search.sources", ()))
+    if stated and stated != found:
+        raise InputError(
+            f"config.search.sources: found {stated}, expected {found}, as the files are"
+        )
+    return found
+
+
+def numbers_of(part: Loaded, values: Values) -> Numbers:
+    """Divides the values of a part's keys into arguments of the programs and constants, as the rows say."""
+    arguments, constants = {}, {}
+    for row in part.part.keys:
+        name = row.name.rpartition(".")[2]
+        if row.in_program:
+            constants[name] = values[row.name]
+        else:
+            arguments[name] = float(values[row.name])
+    return Numbers(arguments, constants)
+
+
+def _check_part(key: str, part: Loaded) -> None:
+    """Refuses what is no part, and wrong rows of keys."""
+    where = f"config.{key}: {part.name}"
+    if not callable(part.part.make):
+        found = type(part.value).__name__
+        raise InputError(f"{where}: found {found}, expected a function or an nge.Part")
+    for row in part.part.keys:
+        if not isinstance(row, Key):
+            raise InputError(
+                f"{where}: found {type(row).__name__} among the keys, expected nge.Key"
+            )
+        group, _, last = row.name.rpartition(".")
+        if not group.isidentifier() or not last.isidentifier() or group in keys.GROUPS:
+            expected = "a group of its own and a name, such as mine.rate"
+            raise InputError(f"{where}: found the key {row.name!r}, expected {expected}")
+        if not row.in_program and not isinstance(row.allowed, Limits):
+            raise InputError(
+                f"{where}: {row.name}: an argument of programs is a number with Limits"
+            )
+        if not row.has_type(row.default) or type(row.default) not in (bool, int, float, str, tuple):
+            found = describe_type(row.default)
+            raise InputError(f"{where}: {row.name}: found {found} as the default, expected a value")
+        with_name = row._replace(tasks=("search",))
+        try:
+            with_name.check(row.default)
+        except InputError as error:
+            raise InputError(f"{where}: the default of {error}") from None

@@ -1,0 +1,173 @@
+"""Parts from outside: how a config names them, what is refused in one line, and what a workdir records."""
+
+import os
+from importlib import metadata
+
+import pytest
+
+from nge_jax.commands import COMMANDS
+from nge_jax.errors import InputError
+from nge_jax.settings import checks, configs
+from nge_jax.settings.configs import flatten, load_config, read_config, to_values
+from nge_jax.settings.key import Key, Limits
+from nge_jax.settings.parts import loading, named
+from nge_jax.settings.parts.loading import Part
+from nge_jax.workdir import folder as workdir
+
+MINE = """
+import nge_jax as nge
+RATE = nge.Key("mine.rate", 0.1, nge.Limits(float, 0, 1), "", "A rate.", in_program=False)
+LAYERS = nge.Key("mine.layers", 2, nge.Limits(int, 1, 9), "", "Layers.")
+
+def make(space, numbers):
+    return None
+
+dirichlet, gat = nge.Part(make, (RATE,)), nge.Part(make, (RATE, LAYERS))
+no_part = 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, with mine.py."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings(*texts):
+    return [f"--config.{text}" for text in texts]
+
+
+@pytest.mark.parametrize("place", ["mine", "mine.py", "./mine.py", "{here}/mine.py"])
+def test_a_config_names_a_part_and_has_its_keys_with_their_limits(here, place):
+    place = place.format(here=here)
+    given = settings(f"search.relaxation={place}:dirichlet", "mine.rate=0.5")
+    config = read_config("search_digits:smoke", given)
+    assert config.mine.rate == 0.5
+    checks.check_complete(config, "search")
+    config.mine.rate = 2.0
+    with pytest.raises(InputError, match=r"^config\.mine\.rate: found 2\.0, expected at most 1$"):
+        checks.check_complete(config, "search")
+    with pytest.raises(
+        InputError, match=r"config\.mine\.rat: no such key.*did you mean mine\.rate"
+    ):
+        read_config("search_digits:smoke", [given[0], "--config.mine.rat=0.5"])
+
+
+def test_a_part_may_stand_among_several_and_in_a_file_or_beside_python(here):
+    given = settings("search.edge_models=nge,mine:gat", "mine.layers=3")
+    assert read_config("search_digits", given).search.edge_models == ("nge", "mine:gat")
+    (here / "own.py").write_text(
+        "from nge_jax.settings.compose import make_config\n"
+        "SETTINGS = {'task': 'search', 'data.name': 'digits', 'search.edge_model': 'mine:gat', 'mine.layers': 4}\n"
+        "def get_config(words=''): return make_config(SETTINGS, words, (), __file__)\n"
+    )
+    config = load_config("own.py")
+    assert (config.mine.layers, config.mine.rate) == (4, 0.1)
+    config = load_config("search_digits")
+    config.search.edge_model = "mine:gat"  # Python adds no keys until the search runs
+    assert configs.complete(config).mine.layers == 2
+
+
+@pytest.mark.parametrize(
+    "reference, message",
+    [
+        ("mine:dirichle", r"mine:dirichle: \S*mine\.py has no dirichle, did you mean dirichlet\?"),
+        ("mine:no_part", "mine:no_part: found int, expected a function or an nge.Part"),
+        ("yours:part", r"yours:part: no yours\.py in \S+, and no such module is installed"),
+        ("sub/yours.py:part", "sub/yours.py:part: no such file sub/yours.py"),
+        ("mine:", r"found 'mine:', expected module:attribute or path/to/file\.py:attribute"),
+        ("broken:part", r"broken\.py, line 2: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_is_no_part_is_refused_in_one_line(here, reference, message):
+    (here / "broken.py").write_text("\n1 / 0\n")
+    with pytest.raises(InputError, match=message) as refused:
+        read_config("search_digits", settings(f"search.relaxation={reference}"))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        (Key("rate", 0.1, None, "", "."), "found the key 'rate', expected a group of its own"),
+        (Key("search.rate", 0.1, None, "", "."), "found the key 'search.rate', expected a group"),
+        (Key("mine.rate", 2.0, Limits(float, 0, 1), "", "."), "the default of config.mine.rate: found 2.0"),
+        (Key("mine.rate", "a", None, "", ".", in_program=False), "is a number with Limits"),
+        ("mine.rate", "found str among the keys, expected nge.Key"),
+    ],
+)  # fmt: skip
+def test_a_wrong_row_of_a_part_is_refused(row, message):
+    part = loading.from_value(Part(lambda space, numbers: None, (row,)), "relaxation")
+    values = flatten(load_config("search_digits").to_dict()) | {"search.relaxation": part.name}
+    with pytest.raises(InputError, match=message):
+        named.find(values, {part.name: part})
+
+
+def test_the_choices_of_a_key_name_parts_as_well():
+    with pytest.raises(InputError, match="expected one of softmax, .*, or module:attribute"):
+        checks.check_complete(
+            read_config("search_digits", settings("search.relaxation=mine")), "search"
+        )
+
+
+def test_a_search_goes_on_with_the_same_file_alone(here):
+    def start(path="mine:dirichlet"):
+        config = read_config("search_digits:smoke", settings(f"search.relaxation={path}"))
+        return to_values(configs.complete(config))
+
+    begun = start()
+    (source,) = begun["search"]["sources"]
+    assert source.startswith("mine:dirichlet sha256:")
+    run = workdir.prepare(here / "run", begun, overwrite=False)
+    (run / "metrics.jsonl").write_text("{}\n")
+    os.makedirs("elsewhere")
+    (here / "elsewhere" / "mine.py").write_text(MINE)
+    for path in ("mine:dirichlet", "elsewhere/mine.py:dirichlet"):
+        workdir.check(run, start(path), overwrite=False)  # the same content in another place
+    (here / "mine.py").write_text(MINE + "# changed\n")
+    with pytest.raises(InputError, match=r"search\.sources: workdir has \['mine:dirichlet sha256:"):
+        workdir.check(run, start(), overwrite=False)
+    with pytest.raises(InputError, match=r"search\.relaxation: workdir has 'mine:dirichlet', now"):
+        workdir.check(run, start("mine:gat"), overwrite=False)
+
+
+def test_a_config_may_state_the_files_that_it_was_made_for(here):
+    config = configs.complete(
+        read_config("search_digits", settings("search.relaxation=mine:dirichlet"))
+    )
+    assert configs.complete(config).search.sources == config.search.sources
+    (here / "mine.py").write_text(MINE + "# changed\n")
+    with pytest.raises(
+        InputError, match="^config.search.sources: found .*, expected .* as the files are"
+    ):
+        configs.complete(config)
+
+
+def test_python_gives_the_value_itself():
+    def mine(space, numbers):
+        return None
+
+    config, parts = configs.with_parts(
+        load_config("search_digits"), {"relaxation": Part(mine), "strategy": None}
+    )
+    assert config.search.relaxation == "parts_test:mine" and config.search.strategy == "gradient"
+    assert parts["parts_test:mine"].part.make is mine
+    assert configs.complete(config, parts).search.sources[0].startswith("parts_test:mine sha256:")
+    with pytest.raises(
+        InputError, match="^strategy: found int, expected a function or an nge.Part"
+    ):
+        configs.with_parts(config, {"strategy": 3})
+
+
+def test_installed_packages_announce_parts(monkeypatch, capsys):
+    point = metadata.EntryPoint("dirichlet", "theirs.parts:dirichlet", "nge_jax.relaxations")
+
+    def entry_points(group):
+        return [point] if group == point.group else []
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
+    assert [*loading.announced()] == [("search.relaxation", "theirs.parts:dirichlet", "")]
+    COMMANDS["configs"]([])
+    assert "\n  search.relaxation=theirs.parts:dirichlet\n" in capsys.readouterr().out
