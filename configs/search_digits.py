@@ -57,6 +57,4 @@ VARIANTS = (*WAYS, {"smoke": SMOKE})
 
 def get_config(words: str = "") -> ConfigDict:
     words = with_default(words, "trained", WAYS)
-    return make_config(
-        SETTINGS, words, VARIANTS, __file__, (search.widen_partial, search.drop_entropy)
-    )
+    return make_config(SETTINGS, words, VARIANTS, __file__, search.NEEDED)

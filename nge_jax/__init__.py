@@ -45,6 +45,9 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.networks.network import cifar_network as cifar_network
     from nge_jax.networks.network import imagenet_network as imagenet_network
 
+    # Callbacks, which see each epoch.
+    from nge_jax.runtime.callbacks import Callback as Callback
+
     # Parts of one's own: a function that makes the part, and the part's keys.
     from nge_jax.search.relaxations.rule import RelaxationRule as RelaxationRule
 

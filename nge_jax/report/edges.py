@@ -52,7 +52,8 @@ def blocks(epochs: EpochRows, cell_types: Sequence[str]) -> list[Block]:
         for kind in cell_types
         for title, (name, shown) in METRICS.items()
     }
-    if not all(key in row for key, _ in columns.values() for row in epochs):
+    columns = {t: (key, s) for t, (key, s) in columns.items() if all(key in row for row in epochs)}
+    if not columns:
         return []
     table = report_run.epoch_table(epochs, {"Epoch": COMMON_COLUMNS["Epoch"], **columns})
     return [Text(EXPLANATION), table]

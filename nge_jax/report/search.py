@@ -63,8 +63,9 @@ def write_search_report(
     workdir = Path(workdir)
     cells, probs, betas = _read_choice(workdir)
     space = cells.space
-    columns, count_columns = _columns(space)
-    epochs = report_run.read_epochs(workdir, columns, *count_columns.values())
+    count_columns = _count_columns(space)
+    epochs = report_run.read_epochs(workdir, COLUMNS, *count_columns.values())
+    entropies = _entropy_columns(space, epochs)
     facts = report_run.run_facts(workdir, epochs)
     by_gradient = facts.get("Strategy", "gradient") == "gradient"
     results, ratings = _rate(workdir, space, epochs, by_gradient=by_gradient)
@@ -75,13 +76,13 @@ def write_search_report(
     trained, more = trainings.sections(workdir)
     sections += [*ratings, *_training_sections(train_command, list(sizes)), *trained]
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
-    curves = _curves(space, epochs, has_betas=betas is not None)
+    has_margins = by_gradient and bool(entropies)
     sections += [
-        report_run.curves_section(workdir, epochs, curves),
+        report_run.curves_section(workdir, epochs, _curves(entropies, space, epochs, betas)),
         _operations_section(workdir, epochs, space, before),
-        *([_margins_section(cells, strengths, betas is not None)] if by_gradient else []),
-        _probabilities_section(workdir, cells, probs, betas, space),
-        _epochs_section(epochs, columns, count_columns),
+        *([_margins_section(cells, strengths, betas is not None)] if has_margins else []),
+        _probabilities_section(workdir, cells, probs, betas, bool(entropies)),
+        _epochs_section(epochs, {**COLUMNS, **entropies}, count_columns),
     ]
     return report_run.write(workdir, "Architecture search", results | more | facts, sections)
 
@@ -143,11 +144,15 @@ def _training_sections(train_command: str | None, sizes: Sequence[Size]) -> Iter
         yield report_run.sizes_section(sizes)
 
 
-def _curves(space: Space, epochs: EpochRows, *, has_betas: bool) -> report_run.Curves:
+def _curves(
+    entropies: Columns, space: Space, epochs: EpochRows, betas: np.ndarray | None
+) -> report_run.Curves:
     """Returns the panels of the curves."""
-    curves = CURVES | {"Entropy of P, nats": {kind: f"entropy_{kind}" for kind in space.cell_types}}
+    curves = dict(CURVES)
+    if entropies:
+        curves["Entropy of P, nats"] = {kind: f"entropy_{kind}" for kind in space.cell_types}
     curves |= {title: {title.lower(): key} for key, (title, _) in _recorded(epochs).items()}
-    if has_betas:
+    if betas is not None:
         curves["Entropy of edge weights, nats"] = {
             kind: f"edge_entropy_{kind}" for kind in space.cell_types
         }
@@ -159,14 +164,18 @@ def _strengths(probs: np.ndarray, betas: np.ndarray | None, epoch: int) -> np.nd
     return probs[epoch] if betas is None else betas[epoch][..., None] * probs[epoch]
 
 
-def _columns(space: Space) -> tuple[Columns, Mapping[str, Columns]]:
-    """Makes the tables of epochs: of the search, and of each cell type's operations."""
-    entropies = {f"Entropy, {kind}": (f"entropy_{kind}", ".4f") for kind in space.cell_types}
-    counts = {
+def _entropy_columns(space: Space, epochs: EpochRows) -> Columns:
+    """Makes the columns of P's entropy; empty for a relaxation whose P has no probabilities."""
+    columns = {f"Entropy, {kind}": (f"entropy_{kind}", ".4f") for kind in space.cell_types}
+    return columns if all(key in row for row in epochs for key, _ in columns.values()) else {}
+
+
+def _count_columns(space: Space) -> Mapping[str, Columns]:
+    """Makes the table of epochs of each cell type's operations."""
+    return {
         kind: {name: (f"{name}_{kind}", ".0f") for name in space.operations}
         for kind in space.cell_types
     }
-    return COLUMNS | entropies, counts
 
 
 def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
@@ -192,7 +201,9 @@ def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) ->
             )
         if shared := sharing.shared_operation(epochs[-1], counts, cell_type):
             warnings.append(edges.warning(shared, counts, epochs[-1], cell_type))
-        entropy, largest = epochs[-1][f"entropy_{cell_type}"], math.log(len(space.operations))
+        # It is 0 for a P without probabilities, which records no entropy.
+        entropy = epochs[-1].get(f"entropy_{cell_type}", 0.0)
+        largest = math.log(len(space.operations))
         if probs is not None and entropy > NEAR_UNIFORM * largest:
             warnings.append(
                 f"The probabilities of the {cell_type} cell are still close to equal (entropy "
@@ -320,17 +331,20 @@ def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool) -> Sect
 
 
 def _probabilities_section(
-    workdir: Path, cells: Cell, probs: np.ndarray, betas: np.ndarray | None, space: Space
+    workdir: Path, cells: Cell, probs: np.ndarray, betas: np.ndarray | None, is_distribution: bool
 ) -> Section:
     """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it, with betas if there are any."""
+    space, what = cells.space, "probabilities" if is_distribution else "strengths"
     kept = {
         kind: {(e.source, e.target): e.operation for e in cells.kept_edges(kind)}
         for kind in space.cell_types
     }
     figure.save(heat_figure(probs, space, kept), workdir / "heat")
     figure.save_svg(heat_figure(probs, space, kept, downwards=True), workdir / "heat_narrow")
-    alt = "Probability of each operation on each edge after the last epoch"
-    caption = "Probabilities P after the last epoch; what the cell keeps has a frame. A pointer tells more digits."
+    one = "Probability" if is_distribution else "Strength"
+    alt = f"{one} of each operation on each edge after the last epoch"
+    caption = f"{what.capitalize()} P after the last epoch; what the cell keeps has a frame. "
+    caption += "A pointer tells more digits."
     pictures = [Picture("heat", alt, caption, narrow_stem="heat_narrow")]
     for c, cell_type in enumerate(space.cell_types):
         stem = f"probabilities_{cell_type}"
@@ -338,13 +352,13 @@ def _probabilities_section(
             probs[:, c], space, kept[cell_type], None if betas is None else betas[:, c]
         )
         figure.save(drawing, workdir / stem)
-        alt = f"Probability of each operation over the epochs, on each edge of the {cell_type} cell"
-        caption = f"The {cell_type} cell: probabilities P over the epochs, a panel for each edge. "
+        alt = f"{one} of each operation over the epochs, on each edge of the {cell_type} cell"
+        caption = f"The {cell_type} cell: {what} P over the epochs, a panel for each edge. "
         caption += "Kept edges are titled with their operation, which has the thick line."
         if betas is not None:
             caption += " Dotted: the edge's weight; those of the edges into a node sum to 1."
         pictures.append(Picture(stem, alt, caption))
-    return Section("Probabilities", pictures)
+    return Section(what.capitalize(), pictures)
 
 
 def _recorded(epochs: EpochRows) -> dict[str, tuple[str, str]]:

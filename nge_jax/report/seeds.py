@@ -129,8 +129,8 @@ def _with_means(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _values(folder: Path, run: Run, cell: Cell) -> dict[str, float]:
     kinds = cell.space.cell_types
-    keys = [*METRICS.values(), *(f"entropy_{kind}" for kind in kinds)]
-    (*_, last) = artifacts.read_metrics(folder / artifacts.METRICS, keys)
+    (*_, last) = artifacts.read_metrics(folder / artifacts.METRICS, [*METRICS.values()])
+    keys = [*METRICS.values(), *(f"entropy_{kind}" for kind in kinds if f"entropy_{kind}" in last)]
     values = {key: float(last[key]) for key in keys}
     for kind in kinds:
         values[f"skip_connect_{kind}"] = cell.operation_counts(kind)["skip_connect"]
@@ -151,13 +151,14 @@ def _common(groups: Groups) -> list[str]:
 def _table(groups: Groups) -> Table:
     """Makes a row for each seed of each group, and a row each for the mean and the standard deviation."""
     known = _common(groups)
-    kinds = [key.removeprefix("entropy_") for key in known if key.startswith("entropy_")]
+    skips = "skip_connect_"
+    kinds = [key.removeprefix(skips) for key in known if key.startswith(skips)]
     below = f" {'/'.join(kind[0] for kind in kinds)}" if len(kinds) > 1 else ""
     columns = {
         "Train acc.": (("weight_accuracy",), ".2%"),
         "Valid acc.": (("embedding_accuracy",), ".2%"),
         f"Entropy{below}": ([f"entropy_{kind}" for kind in kinds], ".3f"),
-        f"Skips{below}": ([f"skip_connect_{kind}" for kind in kinds], ".3g"),
+        f"Skips{below}": ([f"{skips}{kind}" for kind in kinds], ".3g"),
         "Cell acc.": ((CELL,), ".2%"),
         "Random": ((RANDOM_CELLS,), ".2%"),
         "Test acc.": ((TEST,), ".2%"),

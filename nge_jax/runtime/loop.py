@@ -25,7 +25,8 @@ from nge_jax.devices import distributed, finite, parallel
 from nge_jax.devices.compile_times import program_key
 from nge_jax.devices.distributed import PreemptionNotice
 from nge_jax.devices.finite import Diverged, NotFinite
-from nge_jax.errors import Preempted
+from nge_jax.errors import InputError, Preempted
+from nge_jax.runtime.callbacks import NO_CALLBACKS, Callbacks
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.workdir import artifacts, environment
 
@@ -143,6 +144,7 @@ def run(
     keep_checkpoints: int,
     steps_per_dispatch: int,
     skip_nonfinite: int = 0,
+    watch: Callbacks = NO_CALLBACKS,
 ) -> State:
     """Runs the task from the newest checkpoint on and returns the last state.
 
@@ -153,10 +155,11 @@ def run(
       keep_checkpoints: how many of the newest checkpoints stay.
       steps_per_dispatch: how many steps of a phase one dispatch runs at most.
       skip_nonfinite: how many updates the task may leave out.
+      watch: callbacks. The error of a callback, an InputError, is raised once the state is saved.
 
     Raises:
       Diverged: a number is not finite, or too many updates were left out; every checkpoint is finite.
-      Preempted: a process of the run was asked to stop; the state is saved.
+      Preempted: a process of the run or a callback asked to stop; the state is saved.
     """
     total_steps = task.total_steps
     with (
@@ -171,7 +174,7 @@ def run(
         images = total_steps * task.batch_size, done * task.batch_size
         programs = None
         with EpochLog(workdir, task.columns, step, *images) as log:
-            running = _Running(task, checkpoints, notice, log, check, checkpoint_every_steps)
+            running = _Running(task, checkpoints, notice, log, check, watch, checkpoint_every_steps)
             if step > 0 and not is_over:
                 log.resumed(step, total_steps, task.steps_per_epoch)
             while step < total_steps and not _has_ended(task, step, state):
@@ -203,6 +206,7 @@ class _Running(NamedTuple):
     notice: PreemptionNotice
     log: EpochLog
     check: "_Finite"
+    watch: Callbacks
     checkpoint_every_steps: int
 
     def end_dispatch(self, state: State, step: int, updates: int, epoch: int, phase: str) -> State:
@@ -214,6 +218,7 @@ class _Running(NamedTuple):
         Raises:
           Diverged: a number is not finite, or too many updates were left out.
           Preempted: the run was asked to stop; the state is saved.
+          InputError: a callback raised; the state is saved.
         """
         task, check = self.task, self.check
         epochs = -(-task.total_steps // task.steps_per_epoch)
@@ -223,18 +228,31 @@ class _Running(NamedTuple):
 
         is_last = step == task.total_steps
         due, score = step % self.checkpoint_every_steps < updates or is_last, None
+        failure = None
         if step % task.steps_per_epoch == 0 or is_last:
             check.numbers(state, step, note)
-            state, score = _end_epoch(task, self.log, epoch, step, state, check)
-            due = due or score is not None or task.save_epochs
+            state, score, row = _end_epoch(task, self.log, epoch, step, state, check)
+            failure = self.tell(row, state)
+            due = due or score is not None or task.save_epochs or failure is not None
         stops = self.notice.given() and not is_last
         # The epoch's row is written before the checkpoint, so that a resumed run lacks no row.
         if due or stops:
             check.numbers(state, step, note)
             self.checkpoints.save(step, state, score)
+        if failure is not None:
+            raise failure
         if stops:
             raise self._preempted(step)
         return state
+
+    def tell(self, row: dict[str, Any], state: State) -> InputError | None:
+        """Tells the callbacks of an epoch; returns the error of a callback, which may end the run once all is saved."""
+        try:
+            if self.watch.on_epoch(row, state):
+                self.notice.give()
+        except InputError as error:
+            return error
+        return None
 
     def compile(
         self, workdir: Path, state: State, step: int, work: Work
@@ -335,8 +353,8 @@ def _compile(
 
 def _end_epoch(
     task: Task, log: EpochLog, epoch: int, step: int, state: State, check: "_Finite"
-) -> tuple[State, float | None]:
-    """Shows and writes the epoch's row; returns the state to continue with and the epoch's score."""
+) -> tuple[State, float | None, dict[str, Any]]:
+    """Shows and writes the epoch's row; returns the state to continue with, the epoch's score and the row."""
     common = {"epoch": epoch, "step": step} | log.speed()
     try:
         end = task.end_epoch(epoch, step, state)
@@ -356,7 +374,7 @@ def _end_epoch(
         speed = {"images_per_second": common["images_per_second"] / len(end.members)}
         log.write(common | speed | member.row, member.arrays, folder)
     log.write(row, end.arrays)
-    return end.state, end.score
+    return end.state, end.score, row
 
 
 class _Finite:

@@ -14,7 +14,8 @@ from nge_jax.console.progress import waiting
 from nge_jax.devices import distributed
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
-from nge_jax.runtime import loop
+from nge_jax.runtime import callbacks, loop
+from nge_jax.runtime.callbacks import Callbacks
 from nge_jax.runtime.loop import State, Task
 from nge_jax.settings import configs
 from nge_jax.settings.checks import check_complete
@@ -76,6 +77,21 @@ class Kind(NamedTuple):
     tell: Callable[[Plan, Any, Path], Sequence[str]]
 
 
+class Given(NamedTuple):
+    """Holds what Python gave to a run as values.
+
+    Attributes:
+      parts: parts from outside, by the names that the config has.
+      callbacks: see `callbacks.Callback`.
+    """
+
+    parts: Parts = NONE
+    callbacks: Sequence[Any] = ()
+
+
+NOTHING = Given()
+
+
 @in_32_bits
 def run(
     kind: Kind,
@@ -83,18 +99,17 @@ def run(
     path: str | Path,
     *,
     overwrite: bool = False,
-    parts: Parts = NONE,
+    given: Given = NOTHING,
 ) -> Any:
-    """Runs a task in the workdir `path`, or resumes it there, and writes the report; returns the task's result.
-
-    `overwrite` removes the results of an earlier run. `parts` are parts from outside that Python gave as values.
+    """Runs a task in the workdir `path`, resumes it there, or with `overwrite` begins anew; returns the result.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    config = configs.complete(config, parts)
-    check_complete(config, kind.name, parts)
+    config = configs.complete(config, given.parts)
+    check_complete(config, kind.name, given.parts)
+    watch = callbacks.load(config.run.callbacks, given.callbacks)
     path = workdir.expand(path)
     with lock.held(path):
         config, images = kind.resolve(config, None if overwrite else path)
@@ -114,9 +129,10 @@ def run(
                 keep_checkpoints=config.run.keep_checkpoints,
                 steps_per_dispatch=config.run.steps_per_dispatch,
                 skip_nonfinite=config.run.skip_nonfinite,
+                watch=watch,
             )
-            plan = kind.build(config, data, parts)
-            return _run(kind, plan, compute, path, folders, overwrite=overwrite)
+            plan = kind.build(config, data, given.parts)
+            return _run(kind, plan, compute, watch, path, folders, overwrite=overwrite)
 
 
 def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> ConfigDict:
@@ -137,6 +153,7 @@ def _run(
     kind: Kind,
     plan: Plan,
     compute: Callable[[Task, Path], State],
+    watch: Callbacks,
     path: Path,
     folders: Mapping[Path, Values],
     *,
@@ -150,6 +167,7 @@ def _run(
     with waiting(f"making {kind.parts}"):
         task = kind.make_task(plan, path, start)
     banner.show(*kind.describe_state(plan, task.state), *_estimates(task, path))
+    watch.on_begin(path, folders[path])
     state = compute(task, path)
     # This frees the images on the devices. Choosing a cell may put them there again.
     del task, start
@@ -160,6 +178,7 @@ def _run(
             loop.finish(folder, kind.report)
         for line in kind.tell(plan, result, path):
             print(line, flush=True)
+    watch.on_end(result)
     return result
 
 

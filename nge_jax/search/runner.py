@@ -12,7 +12,7 @@ steps mix operations under P.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def run(
     relaxation: Any = None,
     edge_model: Any = None,
     strategy: Any = None,
+    callbacks: Sequence[Any] = (),
 ) -> SearchResult:
     """Searches a cell in the workdir `path`, or resumes the search there, and writes the report.
 
@@ -71,6 +72,7 @@ def run(
       overwrite: removes the results of an earlier run.
       relaxation, edge_model, strategy: in place of the config's: a function that makes the part, an `nge.Part` of the
         function and its keys, or a name. docs/extending.md says what the functions are given and return.
+      callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
 
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
@@ -78,7 +80,8 @@ def run(
     """
     values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
     config, parts = configs.with_parts(config, values)
-    return run_task.run(KIND, config, path, overwrite=overwrite, parts=parts)
+    given = run_task.Given(parts, callbacks)
+    return run_task.run(KIND, config, path, overwrite=overwrite, given=given)
 
 
 def _open(config: ConfigDict, images: UserImages | None) -> small.ArrayDataset:

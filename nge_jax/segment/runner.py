@@ -3,8 +3,9 @@
 The workdir begins as a training's workdir does. The network and its test at the end differ.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -53,7 +54,13 @@ class SegmentationResult(NamedTuple):
     workdir: Path
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> SegmentationResult:
+def run(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    callbacks: Sequence[Any] = (),
+) -> SegmentationResult:
     """Trains in the workdir `path`, or resumes the training there, tests and writes the report.
 
     `config.init_from` is read when the training begins, and not when it resumes.
@@ -62,12 +69,14 @@ def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> Seg
       config: a config of a segmentation.
       path: the workdir.
       overwrite: removes the results of an earlier run.
+      callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
 
     Raises:
       InputError, GenotypeError: the config, the data or a workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    return run_task.run(KIND, config, path, overwrite=overwrite)
+    given = run_task.Given(callbacks=callbacks)
+    return run_task.run(KIND, config, path, overwrite=overwrite, given=given)
 
 
 def _open(config: ConfigDict, images: None) -> Inputs:

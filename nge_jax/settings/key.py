@@ -31,7 +31,7 @@ TYPES = {
     int: "an integer",
     float: "a number",
     str: "a text",
-    tuple: "numbers",
+    tuple: "several values",
 }
 
 

@@ -262,4 +262,5 @@ def drop_entropy(values: Values) -> dict[str, float]:
     return {"search.entropy_weight": 0.0} if values["search.relaxation"] == "sigmoid" else {}
 
 
-RULES = (slow_drawn, widen_partial, speed_free_logits, drop_entropy)
+NEEDED = (widen_partial, drop_entropy)  # else a relaxation is refused
+RULES = (slow_drawn, speed_free_logits, *NEEDED)

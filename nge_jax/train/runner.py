@@ -5,7 +5,7 @@ rate and the drop-path rate change with every step, in DARTS with every epoch. I
 end of an epoch are left out; each epoch leaves out other images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,19 +56,27 @@ class TrainResult(NamedTuple):
     workdir: Path
 
 
-def run(config: ConfigDict, path: str | Path, *, overwrite: bool = False) -> TrainResult:
+def run(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    callbacks: Sequence[Any] = (),
+) -> TrainResult:
     """Trains `config.genotype` in the workdir `path`, or resumes the training there, tests and writes the report.
 
     Args:
       config: a config of a training.
       path: the workdir.
       overwrite: removes the results of an earlier run.
+      callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    return run_task.run(KIND, config, path, overwrite=overwrite)
+    given = run_task.Given(callbacks=callbacks)
+    return run_task.run(KIND, config, path, overwrite=overwrite, given=given)
 
 
 def recognize(config: ConfigDict, inputs: Inputs, path: Path) -> Inputs:

@@ -12,8 +12,9 @@ import pytest
 
 from nge_jax.console.progress import Column
 from nge_jax.devices import parallel
-from nge_jax.errors import Preempted
-from nge_jax.runtime import loop
+from nge_jax.errors import InputError, Preempted
+from nge_jax.runtime import callbacks, loop
+from nge_jax.runtime.callbacks import Callback
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 
@@ -65,7 +66,7 @@ def make_task(calls, **changes):
     return task._replace(**changes)
 
 
-def run(path, calls=None, every=100, most=100, **changes):
+def run(path, calls=None, every=100, most=100, watch=callbacks.NO_CALLBACKS, **changes):
     task = make_task([] if calls is None else calls, **changes)
     return loop.run(
         task,
@@ -73,6 +74,7 @@ def run(path, calls=None, every=100, most=100, **changes):
         checkpoint_every_steps=every,
         keep_checkpoints=2,
         steps_per_dispatch=most,
+        watch=watch,
     )
 
 
@@ -169,6 +171,33 @@ def test_asked_to_stop_anywhere_it_goes_on_as_if_it_had_not(tmp_path, monkeypatc
     assert capsys.readouterr().out.splitlines()[0] == resumed
     jax.tree.map(np.testing.assert_array_equal, state, expected)
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_a_callback_sees_each_epoch_and_stops_the_run_as_a_signal_does(tmp_path, saved):
+    expected, seen = run(tmp_path / "whole"), []
+
+    def on_epoch(row, state):
+        seen.append((row["epoch"], row["total"], int(state.ends)))
+        return row["epoch"] == 1
+
+    watch = callbacks.load((), [Callback(on_epoch=on_epoch)])
+    with pytest.raises(Preempted, match="stopped after step 10 of 30"):
+        run(tmp_path / "parts", watch=watch)
+    assert saved[-1] == (10, None) and seen == [(1, pytest.approx(6.3), 1)]
+    state = run(tmp_path / "parts", watch=watch)
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    assert [epoch for epoch, *_ in seen] == [1, 2, 3]
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_a_callback_that_raises_ends_the_run_once_the_state_is_saved(tmp_path, saved):
+    def on_epoch(row, state):
+        raise ValueError("no network")
+
+    watch = callbacks.load((), [Callback(on_epoch=on_epoch)])
+    with pytest.raises(InputError, match="number 1: on_epoch: ValueError: no network"):
+        run(tmp_path, watch=watch)
+    assert saved == [(10, None)] and len(rows(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("step", [0, 10])

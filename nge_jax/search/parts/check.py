@@ -24,7 +24,7 @@ from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
 from nge_jax.supernet.sampled import Drawn
 
-SUM_ERROR = 1e-3  # of a row of P, in float32
+SUM_ERROR = 1e-3  # a float32 row of P may be off by this
 
 
 def check_outside(

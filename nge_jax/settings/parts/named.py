@@ -9,7 +9,7 @@ from nge_jax.settings.key import Key, Limits, Values, describe_type, is_referenc
 from nge_jax.settings.parts import loading
 from nge_jax.settings.parts.loading import NONE, Loaded
 
-Parts = Mapping[str, Loaded]  # by reference
+Parts = Mapping[str, Loaded]  # the keys are references
 
 
 class Numbers(NamedTuple):

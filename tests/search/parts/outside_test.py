@@ -70,7 +70,14 @@ def test_a_search_by_a_part_ends_the_same_killed_or_not_and_its_number_is_an_arg
 ):
     config = small_config(edge_model="alpha")
     with stand_ins(data) as patched:
-        found = nge.search.run(config, tmp_path / "straight", relaxation=NOISY)
+        told = []
+        watch = nge.Callback(
+            on_begin=lambda path, settings: told.append(settings["search"]["relaxation"]),
+            on_epoch=lambda row, state: told.append(row["epoch"]),
+            on_end=told.append,
+        )
+        found = nge.search.run(config, tmp_path / "straight", relaxation=NOISY, callbacks=[watch])
+        assert told == ["outside_test:noisy", 1, 2, found]
         left = [2, 9]
         with patched.context() as other:
             other.setattr(Checkpoints, "save", dying(left))
