@@ -30,6 +30,7 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax import search as search
     from nge_jax import segment as segment
     from nge_jax import study as study
+    from nge_jax import testing as testing
     from nge_jax import train as train
     from nge_jax import trials as trials
 

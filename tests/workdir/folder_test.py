@@ -204,6 +204,11 @@ OF_0_3 = {  # and keys that version 0.2 did not have
     "trained.minutes": 0.0,
     "trained.rungs": [3, 9, 27],
     "trained.seeds": 2,
+    "search.sources": [],
+    "sigmoid.zero_one_weight": 10.0,
+    "dirichlet.anchor_weight": 1e-3,
+    "concrete.first_temperature": 1.0,
+    "concrete.last_temperature": 0.1,
 }
 HELD_OUT = {"data.test_fraction": 0.2, "data.split_seed": 0, "data.skip_damaged": False}
 TRAINING = {"init_from": "", "train.class_weights": "none"}
@@ -217,7 +222,8 @@ TRAINING = {"init_from": "", "train.class_weights": "none"}
         ({"task": "train", "data": {"name": "imagenet2012"}}, TRAINING | HELD_OUT),
         ({"task": "segment", "data": {"crop": 9}}, {}),
         ({"task": "segment", "run": {"pictures": 9}}, {"run.skip_nonfinite": 0, "run.eval_batch_size": 4,
-         "run.keep_checkpoints": 2, "run.checkpoint_every_steps": 500, "run.steps_per_dispatch": 1}),
+         "run.keep_checkpoints": 2, "run.checkpoint_every_steps": 500, "run.steps_per_dispatch": 1,
+         "run.callbacks": []}),
     ],
 )  # fmt: skip
 def test_a_recorded_config_gets_the_keys_that_it_lacks(tmp_path, record, added):

@@ -38,7 +38,7 @@ def find(values: Values, given: Parts = NONE) -> dict[str, Loaded]:
     for key, reference in _references(values):
         if reference not in found:
             found[reference] = given.get(reference) or loading.load(reference, key)
-            _check_part(key, found[reference])
+            check_part(key, found[reference])
     declared_keys(found)  # refuses two different rows of one key
     return found
 
@@ -98,7 +98,7 @@ def numbers_of(part: Loaded, values: Values) -> Numbers:
     return Numbers(arguments, constants)
 
 
-def _check_part(key: str, part: Loaded) -> None:
+def check_part(key: str, part: Loaded) -> None:
     """Refuses what is no part, and wrong rows of keys."""
     where = f"config.{key}: {part.name}"
     if not callable(part.part.make):

@@ -1,0 +1,31 @@
+"""MLflow records a run in a local folder or on a server: pip install mlflow
+
+MLFLOW_TRACKING_URI=file:mlruns nge search search_digits run.callbacks=mlflow_callback.py:watch
+"""
+
+import mlflow
+
+import nge_jax as nge
+from nge_jax.settings.configs import flatten
+
+
+def begin(workdir, settings):
+    """Opens a run with all settings."""
+    mlflow.set_experiment("nge_jax")
+    mlflow.start_run(run_name=workdir.name)
+    mlflow.log_params({name: str(value)[:250] for name, value in flatten(settings).items()})
+
+
+def log(row, state):
+    """Logs the numbers of an epoch."""
+    numbers = {name: float(v) for name, v in row.items() if isinstance(v, int | float)}
+    mlflow.log_metrics(numbers, step=row["step"])
+
+
+def end(result):
+    """Keeps the cells found, and closes the run."""
+    mlflow.log_artifact(str(result.workdir / "genotype.json"))
+    mlflow.end_run()
+
+
+watch = nge.Callback(on_begin=begin, on_epoch=log, on_end=end)

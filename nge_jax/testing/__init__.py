@@ -1,0 +1,128 @@
+"""Checks of a part of one's own, for its tests: `nge.testing.check_relaxation(part)` raises where the part is wrong.
+
+A search makes the same checks before it computes anything. Here a part can also be compared with a reference.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from nge_jax.embedding.model import PAPER, edge_model
+from nge_jax.errors import InputError
+from nge_jax.optim import Cosine, SgdNumbers
+from nge_jax.search.parts import check, outside
+from nge_jax.search.relaxations import rule as rules
+from nge_jax.search.relaxations.rule import Scores
+from nge_jax.search.steps.arguments import ProgramArguments
+from nge_jax.search.steps.relaxation import Line
+from nge_jax.settings.parts import loading, named
+from nge_jax.settings.parts.loading import Loaded
+from nge_jax.space.spaces import DARTS, Space
+
+Numbers = Mapping[str, Any]
+# (logits [C, E, O] float64, random key, progress, numbers) -> what `mix` should return, by NumPy.
+Reference = Callable[[np.ndarray, jax.Array, float, Numbers], np.ndarray]
+
+
+def check_relaxation(
+    part: Any,
+    space: Space = DARTS,
+    numbers: Numbers | None = None,
+    reference: Reference | None = None,
+) -> None:
+    """Tries a relaxation: shapes, rows that sum to 1, finite numbers, a gradient that reaches the logits.
+
+    Args:
+      part: a function (space, numbers) -> `nge.RelaxationRule`, or an `nge.Part` of the function.
+      space: the space of the cells.
+      numbers: values of the part's keys, by the last part of the names; the other keys have the defaults.
+      reference: computes in NumPy what `mix` should return. It is compared at three times of a search.
+
+    Raises:
+      InputError: the part is wrong; the line says what was found and what was expected.
+      AssertionError: the part and the reference differ.
+    """
+    loaded = _load(part, "relaxation")
+    values = _numbers(loaded, numbers)
+    make_rule = outside.find_rule(loaded.name, {loaded.name: loaded})
+
+    def make(arguments):
+        rule = make_rule(space, {}, arguments.relaxation)
+        return rules.make_relaxation(rule, _NoNet(), arguments.progress)  # pyright: ignore
+
+    nothing = SgdNumbers(momentum=0.0, weight_decay=0.0, clip_norm=1.0)
+    arguments = ProgramArguments(
+        Cosine(0.1, 2), nothing, {}, None, None, None, None, values, Line(0.0, 1.0, 2, 1)
+    )
+    with loading.blamed(loaded.name, loaded.file):
+        check.check_relaxation(make, arguments, space, loaded.name)
+    if reference is None:
+        return
+    rule, key = make_rule(space, {}, values), jax.random.key(4)
+    logits = jax.random.normal(jax.random.key(5), space.shape)
+    for progress in (0.0, 0.5, 1.0):
+        found = rule.mix(Scores(rule.probs(logits), logits), key, progress)
+        expected = reference(np.asarray(logits, np.float64), key, progress, values)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def check_edge_model(
+    part: Any, space: Space = DARTS, numbers: Numbers | None = None, *, betas: bool = False
+) -> None:
+    """Tries an edge model: the parameters, rows of P that sum to 1, logits whose softmax is P, the gradient.
+
+    Args:
+      part: a function (space, numbers, head) -> `nge.EdgeModel`, or an `nge.Part` of the function.
+      space, numbers: see `check_relaxation`.
+      betas: whether the model is tried with weights of edges, as the relaxation `partial` needs them.
+
+    Raises:
+      InputError: the part is wrong; the line says what was found and what was expected.
+    """
+    loaded = _load(part, "edge_model")
+    values = {loaded.name: _numbers(loaded, numbers)}
+    make = outside.find_edge_models({loaded.name: loaded}, values, "printed", space)
+    with loading.blamed(loaded.name, loaded.file):
+        model = make(betas, PAPER, loaded.name)
+        check.check_edge_model(model, space, loaded.name, betas=betas)
+
+
+def check_strategy(part: Any, space: Space = DARTS, numbers: Numbers | None = None) -> None:
+    """Tries a strategy: it asks for one cell of the space, learns from the reward and keeps the form of its state.
+
+    Args:
+      part: a function (space, numbers, edge model) -> `nge.Strategy`, or an `nge.Part` of the function.
+      space, numbers: see `check_relaxation`.
+
+    Raises:
+      InputError: the part is wrong; the line says what was found and what was expected.
+    """
+    loaded = _load(part, "strategy")
+    model = edge_model("alpha", space=space)
+    strategy = loaded.make("search.strategy", space, _numbers(loaded, numbers), model)
+    with loading.blamed(loaded.name, loaded.file):
+        check.check_strategy(strategy, space, loaded.name)
+
+
+class _NoNet:
+    """Stands for a supernet where none computes."""
+
+    def sampled(self) -> "_NoNet":
+        return self
+
+
+def _load(part: Any, key: str) -> Loaded:
+    loaded = loading.from_value(part, key)
+    named.check_part(f"search.{key}", loaded)
+    return loaded
+
+
+def _numbers(loaded: Loaded, numbers: Numbers | None) -> dict[str, Any]:
+    defaults = {row.name.rpartition(".")[2]: row.default for row in loaded.part.keys}
+    if unknown := (numbers or {}).keys() - defaults.keys():
+        raise InputError(
+            f"{loaded.name}: numbers: found {', '.join(unknown)}, expected {[*defaults]}"
+        )
+    return defaults | dict(numbers or {})
