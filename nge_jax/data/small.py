@@ -131,15 +131,15 @@ def load(name: str, data_dir: str = "", *, test: bool = False, image_size: int =
         labels = tuple(builder.info.features["label"].names)
     if not test:
         held_out = None, None
-    if image_size not in (0, SHAPES[name][0]):
-        train, held_out = (
-            (images if images is None else halve(images), labels_of)
-            for images, labels_of in (train, held_out)
-        )
+    halved = image_size not in (0, SHAPES[name][0])
+    images, test_images = (
+        halve(part) if halved and part is not None else part for part in (train[0], held_out[0])
+    )
+    assert images is not None
     return ArrayDataset(
-        train_images=train[0],
+        train_images=images,
         train_labels=train[1],
-        test_images=held_out[0],
+        test_images=test_images,
         test_labels=held_out[1],
         num_classes=NUM_CLASSES[name],
         mean=mean,

@@ -24,6 +24,10 @@ from nge_jax.space.spaces import DARTS, Space
 Numbers = Mapping[str, Any]
 # (logits [C, E, O] float64, random key, progress, numbers) -> what `mix` should return, by NumPy.
 Reference = Callable[[np.ndarray, jax.Array, float, Numbers], np.ndarray]
+# The arguments of a search's programs without a relaxation.
+NO_ARGUMENTS = ProgramArguments(
+    Cosine(0.1, 2), SgdNumbers(momentum=0.0, weight_decay=0.0, clip_norm=1.0), {}, None, None, None, None
+)  # fmt: skip
 
 
 def check_relaxation(
@@ -52,10 +56,7 @@ def check_relaxation(
         rule = make_rule(space, {}, arguments.relaxation)
         return rules.make_relaxation(rule, _NoNet(), arguments.progress)  # pyright: ignore
 
-    nothing = SgdNumbers(momentum=0.0, weight_decay=0.0, clip_norm=1.0)
-    arguments = ProgramArguments(
-        Cosine(0.1, 2), nothing, {}, None, None, None, None, values, Line(0.0, 1.0, 2, 1)
-    )
+    arguments = NO_ARGUMENTS._replace(relaxation=values, progress=Line(0.0, 1.0, 2, 1))
     with loading.blamed(loaded.name, loaded.file):
         check.check_relaxation(make, arguments, space, loaded.name)
     if reference is None:
