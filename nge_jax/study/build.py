@@ -161,11 +161,10 @@ def _make_recipe(values: Values, given: Sequence[str]) -> tuple[ConfigDict, User
     by_trainings = values["search.evaluator"] == "trained"
     known = flatten(recipe.to_dict())
     shared = [key for key in SHARED if by_trainings or not key.startswith("network.")]
-    differ(
-        recipe,
-        {"data.validation": 0}
-        | {k: values[k] for k in shared if k in known and k in values and k not in set_here},
-    )
+    changes = {"data.validation": 0} | {k: values[k] for k in shared if k in values}
+    # The search keeps its own limits; DARTS_V2 and others may be beyond them.
+    changes |= {key: 0 for key in known if key.startswith("limits.")}
+    differ(recipe, {k: v for k, v in changes.items() if k in known and k not in set_here})
     check_complete(recipe, "train")
     recipe, images = training_images.resolve(recipe)
     train_build.check(recipe, jax.device_count())
