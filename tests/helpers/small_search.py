@@ -49,7 +49,7 @@ def leaves(state):
 
 def run(config, data, path, monkeypatch, kill_after=()):
     """Runs the search in the workdir, killed after the checkpoints of the steps `kill_after`, each time resumed."""
-    monkeypatch.setattr(small, "load", lambda name, folder: data)
+    monkeypatch.setattr(small, "load", lambda name, folder, **size: data)
     states = []
 
     def run_loop(*args, run_loop=loop.run, **settings):
@@ -125,7 +125,7 @@ class Linear(NamedTuple):
 def stand_ins(dataset):
     """Gives runs the data and `Linear`; without pictures, which take most of the time, and are others' to test."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(small, "load", lambda name, place: dataset)
+        patched.setattr(small, "load", lambda name, place, **size: dataset)
         patched.setattr(search_build, "make_net", lambda *_: Linear())
         kind = search_runner.KIND._replace(report=lambda path: path / artifacts.REPORT)
         patched.setattr(search_runner, "KIND", kind)

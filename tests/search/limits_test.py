@@ -28,7 +28,7 @@ from nge_jax.strategies.base import run_strategy
 from nge_jax.trials.build import build as build_trials
 from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.runner import _begin as begin_trials
-from nge_jax.trials.task import Trainer
+from nge_jax.trials.task import Director
 from nge_jax.workdir import artifacts
 from tests.helpers.small_search import make_config, stand_ins
 
@@ -229,10 +229,10 @@ def test_no_cell_beyond_the_limit_is_trained(name, tmp_path):
     config.trained.cells = 6
     config.limits.parameters = LIMIT
     plan = build_trials(search_build.build(config, search_images.load_data(config)))
-    trainer = Trainer(plan, tmp_path)
+    director = Director(plan, tmp_path)
     ledger, searcher = new_ledger(plan.halving), plan.strategy.init(plan.keys().ask)
     for _ in range(4):
-        ledger, searcher = trainer._add_cell(ledger, searcher)
+        ledger, searcher = director._add_cell(ledger, searcher)
     trained = int(ledger.count)
     counted = plan.search.budget.costs.count(ledger.cells[:trained])[:, 0]
     rated = plan.search.budget.costs.count(ledger.cells[:trained])[:, 2]
@@ -246,6 +246,7 @@ def test_a_search_by_trainings_of_an_older_version_goes_on(tmp_path):
     plan = build_trials(search_build.build(config, search_images.load_data(config)))
     older = json.loads(json.dumps(plan.rating.recipe))
     del older["limits"]
+    artifacts.write_json(tmp_path / artifacts.CONFIG, {"run": {}})
     artifacts.write_json(tmp_path / artifacts.RECIPE, older)
     begin_trials(plan, tmp_path, True)
     older["train"]["label_smoothing"] = 0.1
