@@ -23,8 +23,9 @@ from nge_jax.report.document import (
     to_html,
 )
 from nge_jax.report.figure import COLORS, NAMED, new_figure, save_svg
+from nge_jax.report.pareto.front import Network, size_figure
 from nge_jax.report.parts.read import Run, first_known
-from nge_jax.report.parts.results import ABSENT, results_table
+from nge_jax.report.parts.results import ABSENT, RESULTS, results_table
 from nge_jax.settings import keys
 from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import CELL_TYPES
@@ -35,6 +36,8 @@ PANELS = (
     ("Training accuracy", ("train_accuracy", "weight_accuracy")),
     ("Validation accuracy", ("validation_accuracy", "embedding_accuracy")),
 )
+# The first of these that two runs have is drawn against the networks' sizes.
+BY_SIZE = ("Test accuracy", "Validation accuracy")
 LOGARITHMIC = ("Training loss", "Validation loss")
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
 
@@ -101,12 +104,37 @@ def page(runs: Sequence[Run]) -> str:
             Section("Settings that differ", [settings]),
             Section("Curves", [curves]),
         ]
+        if (by_size := _size_picture(runs, place)) is not None:
+            sections.append(Section("Accuracy against size", [by_size]))
         rows = [row for kind in CELL_TYPES if (row := cell_pictures(runs, kind, place)).pictures]
         if rows:
             sections.append(Section("Cells", [operations_table(runs), *rows]))
         names = ", ".join(run.name for run in runs)
         document = Document("Comparison", names, [("Runs", str(len(runs)))], sections)
         return to_html(document, place)
+
+
+def _size_picture(runs: Sequence[Run], place: Path) -> Picture | None:
+    """Draws accuracy against parameters; None unless two runs have both."""
+    for title, metrics, _ in RESULTS:
+        if title not in BY_SIZE:
+            continue
+        networks = [
+            Network(run.name, run.sizes[0], accuracy, {"color": _style(number)["color"]})
+            for number, run in enumerate(runs)
+            if run.sizes is not None
+            and (accuracy := first_known(run.epochs[-1], metrics)) is not None
+        ]
+        if len(networks) > 1:
+            save_svg(size_figure(networks, title.lower(), 6.8), place / "by_size")
+            save_svg(size_figure(networks, title.lower(), 3.9), place / "by_size_narrow")
+            alt = f"{title} of {len(networks)} runs against the parameters of their networks"
+            caption = (
+                "After the last epoch. The line joins the runs that no smaller or equal one beats. A search stands "
+                "with the size of the network that its command trains."
+            )
+            return Picture("by_size", alt, caption, narrow_stem="by_size_narrow")
+    return None
 
 
 def curves_figure(runs: Sequence[Run], *, downwards: bool = False) -> Figure:

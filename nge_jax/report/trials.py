@@ -17,6 +17,7 @@ from nge_jax.files import read_arrays, reason
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import COLORS, STYLE, new_figure, save, save_svg
+from nge_jax.report.pareto.front import Network, size_figure
 from nge_jax.report.run import COMMON_COLUMNS
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -65,6 +66,7 @@ def write_trials_report(workdir: Path, sizes: Iterable[Size], train_command: str
     sections = [
         report_run.cells_section(workdir, cells),
         _ratings_section(workdir, history, epochs),
+        *_pareto_sections(workdir, history, train_command),
         _agreement_section(history),
         _finalists_section(history),
         Section(
@@ -117,6 +119,37 @@ def _ratings_section(workdir: Path, history: History, epochs: EpochRows) -> Sect
     header = ("Epochs", "Cells", "Accuracy, mean ± sd", "Best")
     picture = Picture("ratings", alt, caption, narrow_stem="ratings_narrow")
     return Section("Ratings", [picture, Table(header, rows)])
+
+
+def _pareto_sections(workdir: Path, history: History, train_command: str) -> Iterator[Section]:
+    """Shows the cells that no smaller or equal cell beats, with the commands that train them.
+
+    A search of an older version has no such record, and gets no section.
+    """
+    if not (workdir / artifacts.PARETO).exists():
+        return
+    pareto = artifacts.read_json(workdir / artifacts.PARETO)
+    accuracies, parameters = history["ratings"][:, 0], history["parameters"]
+    networks = [
+        Network(f"cell {n}", int(parameters[n]), float(accuracies[n]))
+        for n in np.flatnonzero(~np.isnan(accuracies))
+    ]
+    for stem, width in (("pareto", 6.8), ("pareto_narrow", 3.9)):
+        drawing = size_figure(networks, f"accuracy after {history['rungs'][0]} epochs", width)
+        (save if stem == "pareto" else save_svg)(drawing, workdir / stem)
+    rows = []
+    for name, cell in pareto.items():
+        command = train_command.replace(artifacts.GENOTYPE, f"{artifacts.PARETO}:{name}")
+        ratings = ", ".join(f"{value:.2%}" for value in cell["ratings"].values())
+        rows.append((name.replace("_", " "), f"{cell['parameters']:,}", ratings, command))
+    alt = f"Accuracy of {len(networks)} cells against the parameters of their networks"
+    caption = (
+        "Each point is a cell at its first rung. The line joins the cells that no smaller or equal cell beats. The "
+        "table has these cells, with the accuracy at each rung and the command that trains the cell."
+    )
+    picture = Picture("pareto", alt, caption, narrow_stem="pareto_narrow")
+    table = Table(("Cell", "Parameters", "Accuracy", "Command"), rows)
+    yield Section("Accuracy against size", [picture, table])
 
 
 def _times(epochs: EpochRows) -> dict[tuple[int, int], float]:

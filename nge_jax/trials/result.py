@@ -12,6 +12,7 @@ from nge_jax import files
 from nge_jax.data import spec as dataset_spec
 from nge_jax.devices import distributed
 from nge_jax.networks.weights_of_any_cell import to_derived
+from nge_jax.report.pareto.front import undominated
 from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import DARTS
@@ -53,11 +54,35 @@ def conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
     probabilities = np.asarray(strategy.probs(state.searcher))
     if distributed.is_first():
         write_history(plan, ledger, path)
+        artifacts.write_json(path / artifacts.PARETO, pareto_set(plan, ledger))
         artifacts.write_architecture(path, np.stack([first, probabilities]), DARTS)
         kept = trial_state.place(path, trials[found], len(plan.halving.rungs) - 1)
         write_network(plan, cell, trial_state.kept(kept, state.trial), path / NETWORK)
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
     return TrialsResult(cell, tuple(map(float, accuracies[found])), probabilities, path)
+
+
+def pareto_set(plan: Trials, ledger: Ledger) -> dict[str, Any]:
+    """Collects the cells for which no other cell is as small and as accurate, the smallest first.
+
+    A cell's accuracy is the rating at the first rung, which all cells have. The parameters count the network that rates
+    the cell.
+
+    Returns:
+      {"cell_N": {"parameters", "accuracy", "ratings", "genotype"}, ...}; N is the cell's number in the history.
+    """
+    count = int(ledger.count)
+    parameters, ratings = ledger.parameters[:count], ledger.ratings[:count]
+    cells = {}
+    for n in undominated(parameters, ratings[:, 0]):
+        known = ratings[n][~np.isnan(ratings[n])]
+        cells[f"cell_{n}"] = {
+            "parameters": int(parameters[n]),
+            "accuracy": float(ratings[n, 0]),
+            "ratings": dict(zip(map(str, plan.halving.rungs), map(float, known), strict=False)),
+            "genotype": architecture.to_genotype(ledger.cells[n])._asdict(),
+        }
+    return cells
 
 
 def write_history(plan: Trials, ledger: Ledger, path: Path) -> None:

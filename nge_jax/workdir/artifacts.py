@@ -29,6 +29,8 @@ ACCURACIES = "accuracies.json"
 SEEDS = "seeds.json"
 # The accuracies of the cell found and of random cells in a search's weights.
 RANDOM_CELLS = "random_cells.json"
+# The cells of a search that no smaller or equal cell beats.
+PARETO = "pareto.json"
 # The limits of a search, and the network that they hold for.
 LIMITS = "limits.json"
 # The sizes of the trained network, or of networks of the cell found.

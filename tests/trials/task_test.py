@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nge_jax.errors import InputError
+from nge_jax.report.pareto.front import undominated
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
@@ -55,6 +56,17 @@ def test_the_search_leaves_the_files_of_a_search(searched):
     kept = {entry.name for entry in (path / trial_state.FOLDER).iterdir()}
     assert kept == {f"{rows[-1]['cell']:05d}-1.npz"}
     page = (path / artifacts.REPORT).read_text()
+    pareto = json.loads((path / artifacts.PARETO).read_text())
+    sizes = np.load(path / artifacts.HISTORY)["parameters"]
+    assert [*pareto] == [f"cell_{n}" for n in undominated(sizes, history.rewards)]
+    for name, cell in pareto.items():
+        number = int(name.removeprefix("cell_"))
+        found = genotype.load(f"{path / artifacts.PARETO}:{name}")
+        np.testing.assert_array_equal(
+            architecture.from_genotype(found), history.architectures[number]
+        )
+        assert cell["parameters"] == sizes[number]
+        assert f"{artifacts.PARETO}:{name}" in page
     assert "Do the ratings agree?" in page and "Finalists" in page
 
 

@@ -189,8 +189,10 @@ OF_0_2 = {  # keys that version 0.1 did not have, with the values for which its 
     "gumbel.last_temperature": 0.1,
     "partial.share": 4,
 }
-OF_0_3 = {  # and keys that version 0.2 did not have
+LIMITS = {"limits.parameters": 0, "limits.multiply_adds": 0}
+OF_0_3 = LIMITS | {  # and keys that version 0.2 did not have
     "data.image_size": 0,
+    "limits.weight": 1.0,
     "search.evaluator": "supernet",
     "search.keep_best_below": 0.0,
     "embedding.rate": "absolute",
@@ -210,15 +212,16 @@ OF_0_3 = {  # and keys that version 0.2 did not have
     "concrete.first_temperature": 1.0,
     "concrete.last_temperature": 0.1,
 }
+SMALL_IMAGES = {"data.alternate_flip": False, "data.image_size": 0}
 HELD_OUT = {"data.test_fraction": 0.2, "data.split_seed": 0, "data.skip_damaged": False}
-TRAINING = {"init_from": "", "train.class_weights": "none"}
+TRAINING = LIMITS | {"init_from": "", "train.class_weights": "none"}
 
 
 @pytest.mark.parametrize(
     "record, added",
     [
         ({"task": "search", "data": {"name": "digits"}}, OF_0_2 | OF_0_3),
-        ({"task": "train", "data": {"name": "cifar10"}}, TRAINING | {"data.alternate_flip": False}),
+        ({"task": "train", "data": {"name": "cifar10"}}, TRAINING | SMALL_IMAGES),
         ({"task": "train", "data": {"name": "imagenet2012"}}, TRAINING | HELD_OUT),
         ({"task": "segment", "data": {"crop": 9}}, {}),
         ({"task": "segment", "run": {"pictures": 9}}, {"run.skip_nonfinite": 0, "run.eval_batch_size": 4,

@@ -1,0 +1,1 @@
+"""Accuracy against size: the networks that no other network beats in both, and their picture."""

@@ -1,0 +1,63 @@
+"""The networks that no smaller or equal network beats, and the picture of accuracy against size."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nge_jax.report import compare
+from nge_jax.report.pareto.front import Network, size_figure, undominated
+from nge_jax.space import genotype
+from nge_jax.workdir import artifacts
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_front_is_what_no_network_beats(seed):
+    rng = np.random.default_rng(seed)
+    sizes, accuracies = rng.integers(1, 8, 12), rng.integers(0, 8, 12) / 8
+
+    def beats(m, n):
+        no_worse = sizes[m] <= sizes[n] and accuracies[m] >= accuracies[n]
+        return no_worse and (sizes[m], accuracies[m]) != (sizes[n], accuracies[n])
+
+    expected = {
+        (sizes[n], accuracies[n]) for n in range(12) if not any(beats(m, n) for m in range(12))
+    }
+    front = undominated(sizes, accuracies)
+    assert {(sizes[n], accuracies[n]) for n in front} == expected
+    assert len(front) == len(expected)
+    assert list(sizes[front]) == sorted(sizes[front])
+
+
+def test_the_picture_has_every_network_and_the_front():
+    networks = [
+        Network("small", 10, 0.5), Network("worse", 20, 0.4), Network("large", 30, 0.9, {"color": "red"}),
+    ]  # fmt: skip
+    (axes,) = size_figure(networks, "accuracy", 3.9).axes
+    line, *points = axes.lines
+    assert line.get_xydata().tolist() == [[10, 0.5], [30, 0.9]]
+    assert [point.get_xydata().tolist() for point in points] == [
+        [[n.parameters, n.accuracy]] for n in networks
+    ]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["large"]
+
+
+def write_run(path, accuracy, parameters):
+    path.mkdir()
+    config = {"task": "train", "seed": 0, "genotype": "DARTS_V2", "data": {"name": "digits"}}
+    (path / artifacts.CONFIG).write_text(json.dumps(config))
+    row = {"epoch": 1, "train_loss": 1.0, "test_accuracy": accuracy}
+    (path / artifacts.METRICS).write_text(json.dumps(row) + "\n")
+    (path / artifacts.GENOTYPE).write_text(genotype.load("DARTS_V2").to_json())
+    if parameters:
+        artifacts.write_sizes(path, [("network", parameters, 1)])
+    return path
+
+
+def test_a_comparison_draws_accuracy_against_size_where_two_runs_have_both(tmp_path):
+    runs = [write_run(tmp_path / "a", 0.5, 100), write_run(tmp_path / "b", 0.75, 2000)]
+    page = compare.page(compare.read_runs(runs))
+    assert "Accuracy against size" in page
+    assert "b: 75.00%, 2,000 parameters" in page
+    unsized = write_run(tmp_path / "c", 0.75, 0)
+    assert "Accuracy against size" not in compare.page(compare.read_runs([runs[0], unsized]))
