@@ -37,6 +37,7 @@ usage: nge COMMAND ...            Neural Graph Embedding for architecture search
   nge show CELL [-o cell.svg]          a cell by its name, file or run
   nge cells                            published cells, sizes of their networks
   nge configs [NAME]                   the configs, or the keys of one
+  nge init NAME [--data DIR]           a config of your own, with comments
 
 A first run takes some minutes:        nge search search_digits
 and ends with a command like this:     nge train train_digits genotype=runs/...
@@ -50,6 +51,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Runs the command on these arguments (None: the process's own); exit codes are those of `nge_jax.main`."""
     # `nge_jax.main` sets the same, but a config is read before it is imported, and that imports jax.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
+        from nge_jax.shell import completion
+
+        completion.complete([*TASKS], [*COMMANDS])
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         print(HELP, end="", file=sys.stderr)

@@ -187,7 +187,7 @@ def _recorded_config(run: Path, place: str | None = None) -> "ConfigDict":
 
 
 def _predict(arguments: list[str]) -> None:
-    from nge_jax.predict import command as predict
+    from nge_jax.predict import options
 
     parser = make_parser("predict", "Classifies or segments images with the network of a training.")
     parser.add_argument(
@@ -196,18 +196,26 @@ def _predict(arguments: list[str]) -> None:
     parser.add_argument(
         "images", metavar="IMAGES", nargs="+", type=Path, help="images and folders of images"
     )
-    predict.add_options(parser)
-    predict.run(parser.parse_intermixed_args(arguments))
+    options.add_options(parser)
+    given = parser.parse_intermixed_args(arguments)
+
+    from nge_jax.predict import command
+
+    command.run(given)
 
 
 def _export(arguments: list[str]) -> None:
-    from nge_jax.export import command
+    from nge_jax.export import options
 
     parser = make_parser("export", "Exports the network of a training for use without nge_jax.")
     parser.add_argument("workdir", metavar="RUN", type=Path, help="the run's workdir")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder for the files")
-    command.add_options(parser)
-    command.run(parser.parse_args(arguments))
+    options.add_options(parser)
+    given = parser.parse_args(arguments)
+
+    from nge_jax.export import command
+
+    command.run(given)
 
 
 def _latency(arguments: list[str]) -> None:
@@ -299,6 +307,26 @@ def _describe_configs(arguments: list[str]) -> None:
         print(f"  {key}={reference}" + f"  ({package})" * bool(package))
 
 
+def _init(arguments: list[str]) -> None:
+    parser = make_parser("init", "Writes a config of your own, with comments.")
+    parser.add_argument("file", metavar="NAME", type=Path, help="the new file, such as mine.py")
+    parser.add_argument(
+        "--data", metavar="DIR", type=Path, help="a folder of images, or an .npz file"
+    )
+    parser.add_argument(
+        "--like",
+        metavar="CONFIG",
+        help="the shipped config that it begins with; default: search_folder with --data, else search_digits",
+    )
+    given = parser.parse_args(arguments)
+
+    from nge_jax.shell.init import write_config
+
+    default = "search_digits" if given.data is None else "search_folder"
+    with arguments_as(output="NAME"):
+        print(write_config(given.file.expanduser(), given.like or default, given.data))
+
+
 def _first_line(file: Path) -> str:
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return text.partition("\n")[0]
@@ -314,4 +342,5 @@ COMMANDS = {
     "show": _show,
     "cells": _list_cells,
     "configs": _describe_configs,
+    "init": _init,
 }

@@ -39,6 +39,11 @@ def test_help_and_mistakes_do_not_wait_for_jax(python):
     heavy = {"jax", "tensorflow", "ml_collections", "matplotlib", "numpy"}
     loaded = python("-c", code.format("cli.run(['--help'])")).stdout.split("loaded")[1].split()
     assert not heavy & set(loaded)
+    helps = (
+        "exec('for c in cli.COMMANDS:\\n try: cli.run([c, \"--help\"])\\n except SystemExit: pass')"
+    )
+    loaded = python("-c", code.format(helps)).stdout.split("loaded")[-1].split()
+    assert not {"jax", "tensorflow", "flax", "matplotlib"} & set(loaded)
     refused = "exec('try: cli.run([\"serach\"])\\nexcept SystemExit: pass')"
     loaded = python("-c", code.format(refused)).stdout.split("loaded")[1].split()
     assert not {"jax", "tensorflow"} & set(loaded)

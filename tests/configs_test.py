@@ -220,8 +220,9 @@ def test_a_file_that_is_no_config_is_refused_in_one_line(tmp_path, text, message
 
 
 def test_what_a_run_recorded_is_no_config(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    for path in (tmp_path, tmp_path / "config.json"):
+    for name in ("config.json", "config.txt", "config"):
+        (tmp_path / name).write_text("1 / 0")  # never run
+    for path in (tmp_path, *tmp_path.iterdir()):
         with pytest.raises(InputError, match="expected the name or the .py file of a config"):
             load_config(path)
 

@@ -45,6 +45,20 @@ from nge_jax.devices import host_tf
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError, arguments_as
 from nge_jax.export import onnx_file, onnx_graph, small_numbers
+from nge_jax.export.options import (
+    DEFAULT,
+    FLOAT16,
+    FORMATS,
+    INPUT,
+    INT8,
+    ONNX,
+    OUTPUT,
+    PROGRAM,
+    SAVED_MODEL,
+    TABLE,
+    WEIGHTS,
+    add_options,
+)
 from nge_jax.files import write_atomically
 from nge_jax.settings.configs import differ, flatten, to_values
 from nge_jax.space import genotype
@@ -54,20 +68,6 @@ from nge_jax.train.trained import Trained
 from nge_jax.workdir import artifacts
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-PROGRAM, WEIGHTS, TABLE = "network.stablehlo", "weights.safetensors", "weights.txt"
-ONNX, SAVED_MODEL = "network.onnx", "saved_model"
-FLOAT16, INT8 = "network_float16.onnx", "network_int8.onnx"
-INPUT, OUTPUT = "images", "logits"  # names in the graph
-# The files of each format, beside dataset.json.
-FORMATS = {
-    "stablehlo": (PROGRAM, WEIGHTS, TABLE),
-    "onnx": (ONNX, artifacts.CONFIG),
-    "onnx_float16": (FLOAT16, artifacts.CONFIG),
-    "onnx_int8": (INT8, artifacts.CONFIG),
-    "saved_model": (SAVED_MODEL,),
-    "npz": (artifacts.WEIGHTS, artifacts.CONFIG, artifacts.GENOTYPE),
-}
-DEFAULT = ("stablehlo",)
 # The packages that a format needs beside the ones that a training needs.
 PACKAGES = {
     "stablehlo": ("safetensors",),
@@ -242,19 +242,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder for the files")
     add_options(parser)
     run(parser.parse_args(arguments))
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds all flags but the workdir and the output."""
-    trained.add_checkpoint(parser)
-    parser.add_argument(
-        "--formats",
-        default=",".join(DEFAULT),
-        help=f"of {', '.join(FORMATS)}, joined by commas; default: {','.join(DEFAULT)}",
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", help="folder of the data sets, if it has moved; for onnx_int8"
-    )
 
 
 def run(given: argparse.Namespace) -> None:

@@ -39,13 +39,13 @@ from nge_jax import files
 from nge_jax.data.photographs import files as image_files
 from nge_jax.data.spec import MASKS
 from nge_jax.errors import ArgumentError, InputError, arguments_as
+from nge_jax.predict.options import CSV, JSON_LINES, add_options
 from nge_jax.segment import predict as segment_predict
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
 from nge_jax.workdir.names import printable
 
 TOP = 5  # classes in a line
-JSON_LINES, CSV = "jsonl", "csv"
 COLUMNS, ERROR = ("file", "class", "label", "probability"), "error"
 ONE_COLOR = "one_color"  # the key in the line of an image of one color
 SHOWN = 10  # confusions in a summary
@@ -134,25 +134,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     add_options(parser)
     run(parser.parse_args(arguments))
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds all flags but the workdir and the images."""
-    trained.add_checkpoint(parser)
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="new file for the lines, instead of stdout; of a segmentation the folder for the pictures",
-    )
-    parser.add_argument(
-        "--format", choices=(JSON_LINES, CSV), help="of the lines; default: what --output ends with"
-    )
-    parser.add_argument("--batch_size", type=int, default=64, help="images classified at once")
-    parser.add_argument(
-        "--skip_damaged",
-        action="store_true",
-        help="go on after an image that cannot be read, with the error in its line",
-    )
 
 
 def run(given: argparse.Namespace) -> None:

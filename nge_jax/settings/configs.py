@@ -54,13 +54,15 @@ def find_config(name: str) -> Path:
     file, shipped = Path(name).expanduser(), shipped_configs()
     if name in shipped:
         return shipped[name]
-    if file.suffix == ".json" or os.path.isdir(file):
-        found = "a folder" if os.path.isdir(file) else "a record of values"
+    is_file = os.path.isfile(file)  # false for a name too long for a path, where pathlib raises
+    if file.suffix == ".json" or os.path.isdir(file) or (is_file and file.suffix != ".py"):
+        found = "a folder" if os.path.isdir(file) else f"a {file.suffix or 'plain'} file"
+        found = "a record of values" if file.suffix == ".json" else found
         raise InputError(
             f"config {name!r}: found {found}, expected the name or the .py file of a config (a run goes on by the "
             "command that began it)"
         )
-    if os.path.isfile(file):  # false for a name too long for a path, where pathlib raises
+    if is_file:
         return file
     if file.suffix in ("", ".py") and str(file.parent) in (".", "configs") and file.stem in shipped:
         return shipped[file.stem]

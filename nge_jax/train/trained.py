@@ -6,7 +6,6 @@
 Images are uint8 arrays as in the data set, or files. The network's functions normalize them.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,8 +36,7 @@ from nge_jax.train import step as train_step
 from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts, recorded
-
-NEWEST, BEST = "newest", "best"
+from nge_jax.workdir.artifacts import BEST, NEWEST
 
 Files = Sequence[str | Path]
 
@@ -305,13 +303,3 @@ def _read_weights(path: Path, template: TrainState) -> dict[str, Any]:
         if shapes[0] != shapes[1]:
             raise InputError(f"{file}: {name}: found {shapes[0]}, expected {shapes[1]}")
     return unflatten_dict(found, sep="/")
-
-
-def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag --checkpoint, which chooses one of a workdir's networks."""
-    parser.add_argument(
-        "--checkpoint",
-        choices=(NEWEST, BEST),
-        default=NEWEST,
-        help=f"{BEST}: on the training images set aside by config.data.validation",
-    )

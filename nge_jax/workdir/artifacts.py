@@ -16,6 +16,7 @@ from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
+NEWEST, BEST = "newest", "best"  # the checkpoints of which a command chooses one
 METRICS = "metrics.jsonl"
 # The values of the training that rates the cells of a search.
 RECIPE = "recipe.json"
