@@ -1,6 +1,6 @@
 """A callback of one's own: it stops a search whose validation accuracy no longer grows.
 
-    nge search search_digits run.callbacks=callback.py:early_stop
+    nge search search_digits:gradient run.callbacks=callback.py:early_stop
 
 The state is saved, and the exit code is 75. The same command goes on with the search.
 """
@@ -34,5 +34,5 @@ class EarlyStop:
 early_stop = EarlyStop(PATIENCE)
 
 if __name__ == "__main__":
-    config = nge.load_config("search_digits", "smoke")
+    config = nge.load_config("search_digits", "gradient,smoke")
     nge.search.run(config, "runs/watched", callbacks=[EarlyStop(patience=1)])

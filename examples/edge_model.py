@@ -1,6 +1,6 @@
 """An edge model of one's own: a graph attention layer (Velickovic et al., ICLR 2018) embeds a cell's nodes.
 
-    nge search search_digits:smoke search.edge_model=edge_model.py:gat gat.slope=0.1
+    nge search search_digits:gradient,smoke search.edge_model=edge_model.py:gat gat.slope=0.1
 
 The package adds the edge MLP and the classifier. `python edge_model.py` checks it.
 """

@@ -1,6 +1,6 @@
 """MLflow records a run in a local folder or on a server: pip install mlflow
 
-    nge search search_digits run.callbacks=mlflow_callback.py:watch
+    nge search search_digits:gradient run.callbacks=mlflow_callback.py:watch
 
 MLFLOW_TRACKING_URI names the place. MLflow 3 writes to file:mlruns only with MLFLOW_ALLOW_FILE_STORE=true.
 """

@@ -12,7 +12,7 @@ import optuna
 import nge_jax as nge
 from nge_jax.errors import Preempted
 
-CONFIG = ("search_digits", "smoke")
+CONFIG = ("search_digits", "gradient,smoke")
 
 
 def objective(trial):

@@ -1,6 +1,6 @@
 """A relaxation of one's own: a softmax whose temperature falls, so that a search ends in a choice.
 
-    nge search search_digits:smoke search.relaxation=relaxation.py:annealed annealed.last=0.2
+    nge search search_digits:gradient,smoke search.relaxation=relaxation.py:annealed annealed.last=0.2
 
 `python relaxation.py` checks it, also beside a reference in NumPy.
 """

@@ -1,6 +1,6 @@
 """A strategy of one's own: a bandit for each edge, which mostly takes the operation with the best mean reward.
 
-    nge search search_digits:smoke search.strategy=strategy.py:bandit bandit.epsilon=0.2
+    nge search search_digits:random,smoke search.strategy=strategy.py:bandit bandit.epsilon=0.2
 
 A strategy asks for cells, and the supernet rates them. `python strategy.py` checks it.
 """

@@ -1,6 +1,6 @@
 """Weights & Biases shows a run: pip install wandb
 
-    WANDB_MODE=offline nge search search_digits run.callbacks=wandb_callback.py:watch
+    WANDB_MODE=offline nge search search_digits:gradient run.callbacks=wandb_callback.py:watch
 
 Each start of a run is one run there, in a group with the workdir's name.
 """

@@ -80,7 +80,7 @@ def test_a_bandit_asks_mostly_for_what_was_rewarded():
 def test_a_search_by_two_examples_at_once_is_stopped_by_a_third(tmp_path, monkeypatch):
     monkeypatch.chdir(FOLDER)
     config = read_config(
-        "search_digits:smoke",
+        "search_digits:gradient,smoke",
         settings(
             "search.relaxation=relaxation.py:annealed",
             "search.edge_model=edge_model.py:gat",
@@ -123,11 +123,11 @@ def test_a_cell_by_the_examples_is_trained_and_exported(tmp_path):
         ("run.callbacks", "callback.py:early_stop"),
     )]  # fmt: skip
     for arguments in (
-        ("search", "search_digits:smoke", *parts, "--workdir=s"),
+        ("search", "search_digits:gradient,smoke", *parts, "--workdir=s"),
         ("report", "s"),
         ("train", "train_digits:smoke", "genotype=s", "--workdir=t"),
         ("export", "t", "out"),
-        ("search", "search_digits:smoke", f"search.strategy={FOLDER}/strategy.py:bandit", "--workdir=b"),
+        ("search", "search_digits:random,smoke", f"search.strategy={FOLDER}/strategy.py:bandit", "--workdir=b"),
     ):  # fmt: skip
         done = nge_command(tmp_path, *arguments)
         assert done.returncode == 0, done.stderr

@@ -54,8 +54,8 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
       given: parts from outside that Python gave as values.
 
     Raises:
-      InputError: the config has more steps than are counted, or asks for more cells than fit in memory; or its table
-        of accuracies cannot be read; or a part from outside does what it should not.
+      InputError: there are more steps than are counted, or more cells than fit in memory; a limit or a part from
+        outside is wrong; or the table of accuracies cannot be read.
     """
     images = search_images.plan_images(config, data)
     halves, alternates = images.divide(config.seed), config.search.alternation == "batch"
@@ -63,7 +63,6 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
         halves, config.search.images_per_epoch, config.search.batch_size, alternates=alternates
     )
     checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
-
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
     parts, numbers = read_parts(configs.flatten(config.to_dict()), given)
     limits = find_limits(config.to_dict(), data, search_images.has_large_stem(config))
@@ -71,8 +70,7 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
     makers = _make_makers(config, net, parts, numbers)
     check_outside(parts, config.search, makers, arguments, net.space)
     edge_model, strategy = makers.edge_model(config.search.edge_model), None
-    has_learner = config.search.strategy in LEARNING and edge_model.logits is not None
-    learner = edge_model if has_learner else None
+    learner = _find_learner(edge_model, config.search.strategy)
     if makers.strategy is not None:
         strategy = makers.strategy(arguments)
         edge_model = _as_edge_model(strategy, config.search.epochs, steps[EMBEDDING])
@@ -104,6 +102,11 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
         settings=configs.to_values(config),
     )
     return _with_phases(search, steps)
+
+
+def _find_learner(edge_model: EdgeModel, strategy: str) -> EdgeModel | None:
+    """Returns the edge model if it learns and has logits, by which its edges are watched."""
+    return edge_model if strategy in LEARNING and edge_model.logits is not None else None
 
 
 def _load_table(path: str) -> AccuracyTable | None:

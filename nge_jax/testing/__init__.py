@@ -24,10 +24,6 @@ from nge_jax.space.spaces import DARTS, Space
 Numbers = Mapping[str, Any]
 # (logits [C, E, O] float64, random key, progress, numbers) -> what `mix` should return, by NumPy.
 Reference = Callable[[np.ndarray, jax.Array, float, Numbers], np.ndarray]
-# The arguments of a search's programs without a relaxation.
-NO_ARGUMENTS = ProgramArguments(
-    Cosine(0.1, 2), SgdNumbers(momentum=0.0, weight_decay=0.0, clip_norm=1.0), {}, None, None, None, None
-)  # fmt: skip
 
 
 def check_relaxation(
@@ -56,9 +52,8 @@ def check_relaxation(
         rule = make_rule(space, {}, arguments.relaxation)
         return rules.make_relaxation(rule, _NoNet(), arguments.progress)  # pyright: ignore
 
-    arguments = NO_ARGUMENTS._replace(relaxation=values, progress=Line(0.0, 1.0, 2, 1))
     with loading.blamed(loaded.name, loaded.file):
-        check.check_relaxation(make, arguments, space, loaded.name)
+        check.check_relaxation(make, _arguments(values), space, loaded.name)
     if reference is None:
         return
     rule, key = make_rule(space, {}, values), jax.random.key(4)
@@ -105,6 +100,22 @@ def check_strategy(part: Any, space: Space = DARTS, numbers: Numbers | None = No
     strategy = loaded.make("search.strategy", space, _numbers(loaded, numbers), model)
     with loading.blamed(loaded.name, loaded.file):
         check.check_strategy(strategy, space, loaded.name)
+
+
+def _arguments(numbers: dict[str, Any]) -> ProgramArguments:
+    """Makes the arguments of a search of two steps."""
+    nothing = SgdNumbers(momentum=0.0, weight_decay=0.0, clip_norm=1.0)
+    return ProgramArguments(
+        rate=Cosine(0.1, 2),
+        weights=nothing,
+        embedding={},
+        warmup_steps=None,
+        temperatures=None,
+        skip_rates=None,
+        entropy_weights=None,
+        relaxation=numbers,
+        progress=Line(0.0, 1.0, epochs=2, steps=1),
+    )
 
 
 class _NoNet:

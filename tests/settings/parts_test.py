@@ -150,7 +150,7 @@ def test_python_gives_the_value_itself():
         return None
 
     config, parts = configs.with_parts(
-        load_config("search_digits"), {"relaxation": Part(mine), "strategy": None}
+        load_config("search_digits", "gradient"), {"relaxation": Part(mine), "strategy": None}
     )
     assert config.search.relaxation == "parts_test:mine" and config.search.strategy == "gradient"
     assert parts["parts_test:mine"].part.make is mine
