@@ -8,7 +8,7 @@ import pytest
 
 from nge_jax import cli
 from nge_jax.errors import InputError
-from nge_jax.settings.configs import find_config, flatten, load_config
+from nge_jax.settings.configs import find_config, flatten, load_config, read_config
 from nge_jax.study.settings import divide
 from tests.conftest import ROOT
 
@@ -70,7 +70,8 @@ def test_a_command_of_the_documents_parses(page, command):
         if name in cli.TASKS and rest and not rest[0].isupper():
             config, _, words = rest[0].partition(":")
             settings = [argument for argument in rest[1:] if "=" in argument and argument[0] != "-"]
-            loaded = load_config(config, words)
+            parts = [f"--config.{setting}" for setting in settings if ".py:" in setting]
+            loaded = read_config(f"{config}:{words}" if words else config, parts)
             assert loaded.task == name
             check_keys(loaded, [setting.partition("=")[0] for setting in settings])
         return

@@ -1,1 +1,1 @@
-"""What helps at the prompt: a first config of one's own, and completion. No module here imports jax."""
+"""Help at the prompt: a first config of one's own, and completion. No module here imports jax."""

@@ -1,4 +1,4 @@
-"""What helps at the prompt: `nge init` writes a config that works, and a shell completes what may follow."""
+"""Help at the prompt: `nge init` writes a config that works, and a shell completes what may follow."""
 
 import os
 import re
