@@ -6,8 +6,9 @@
   nge search search_cifar:rnn,small    both
   nge search search_cifar:gumbel       another relaxation, whose steps take less time; or :partial
   nge search search_cifar:evolution    another strategy
+  nge search search_cifar:s2           another space: RobustDARTS's s1 to s4, or no_skip
 
-Words after the colon, joined by commas, name a strategy, a relaxation, an edge model, and a size: `small` or `smoke`.
+Words after the colon, joined by commas: a strategy, a relaxation, an edge model, a space, a size (`small`, `smoke`).
 `gumbel` takes a sixteenth of the embedding's rate, and no decay, where edges share its parameters (all but `alpha`).
 
 The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 3 to 5 seconds,
@@ -49,7 +50,9 @@ SMALL = {
 }  # fmt: skip
 PARTIAL = {"partial": {"search.relaxation": "partial", "search.warmup": 0.3}}  # PC-DARTS: 15 of 50
 RELAXATIONS = words_for("search.relaxation") | PARTIAL
-WAYS = (words_for("search.strategy"), RELAXATIONS, words_for("search.edge_model"))
+# RobustDARTS's spaces, and the paper's without skip connections.
+SPACES = {word: {"search.space": word} for word in ("s1", "s2", "s3", "s4", "no_skip")}
+WAYS = (words_for("search.strategy"), RELAXATIONS, words_for("search.edge_model"), SPACES)
 VARIANTS = (*WAYS, {"small": SMALL, "smoke": SMOKE})
 
 

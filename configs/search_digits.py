@@ -8,7 +8,7 @@ are better than random cells of their size, and those of `:gradient` are not (do
 
 `:gradient` is the search of `search_cifar.py` made small. It takes two minutes and stands for no experiment of the
 paper. `:evolution`, `:reinforce` and `:random` rate cells by its supernet; `:random,trained` trains random cells.
-`:gumbel` and `:partial` relax in other ways. `smoke` joins the other words: `:evolution,smoke`.
+`:gumbel` and `:partial` relax in other ways. `s1` to `s4` (other spaces) and `smoke` join other words: `:s2,smoke`.
 """
 
 from ml_collections import ConfigDict
@@ -52,7 +52,7 @@ ASKING = {word: keys | BY_CELLS for word, keys in STRATEGIES.items() if word != 
 SMOKE = {key: value for key, value in CIFAR.SMOKE.items() if key != "network.cells"} | SHORT
 RELAXATIONS = CIFAR.RELAXATIONS | {"gumbel": BY_DRAWN}
 WAYS = ({"trained": TRAINED}, STRATEGIES | ASKING, RELAXATIONS)
-VARIANTS = (*WAYS, {"smoke": SMOKE})
+VARIANTS = (*WAYS, CIFAR.SPACES, {"smoke": SMOKE})
 
 
 def get_config(words: str = "") -> ConfigDict:

@@ -64,6 +64,8 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.space.genotype import list_genotypes as list_genotypes
     from nge_jax.space.genotype import load as load_genotype
     from nge_jax.space.genotype import random_genotype as random_genotype
+    from nge_jax.space.parts.checks import with_operations as with_operations
+    from nge_jax.space.parts.operation import Operation as Operation
     from nge_jax.space.spaces import DARTS as DARTS
     from nge_jax.space.spaces import NAS_BENCH_201 as NAS_BENCH_201
     from nge_jax.space.spaces import Space as Space

@@ -17,6 +17,7 @@ import numpy as np
 from flax import traverse_util
 
 from nge_jax.networks import network
+from nge_jax.networks.described import DescribedOperation, parameter_name
 from nge_jax.networks.network import Network
 from nge_jax.space.budget.costs import CellCosts
 from nge_jax.space.genotype import Genotype
@@ -61,8 +62,39 @@ def _weight_costs(
     """Counts each array of weights by its path.
 
     A layer is a module with a parameter "kernel", and uses each weight once for every position of the output.
-    Therefore the multiply-adds of the layer are the size of the kernel times the positions.
+    Therefore the multiply-adds of the layer are the size of the kernel times the positions. The multiply-adds of an
+    operation that is computed from its description are counted in its program.
     """
+    params: dict[tuple[str, ...], Any]
+    outputs: dict[tuple[str, ...], Any]
+    params, outputs, described = _traced(model, image_shape, train)
+    costs = {}
+    for path, weights in params.items():
+        multiply_adds = 0
+        if path[:-1] in described:
+            multiply_adds = _described_cost(path, weights, *described[path[:-1]])
+        elif path[-1] == "kernel":
+            output = outputs[*path[:-1], "__call__"][0]
+            # The cells of a run are stacked: [cells, N, H, W, C] in place of [N, H, W, C].
+            stacked = output.shape[0] if output.ndim == 5 else 1
+            positions = output.size // output.shape[-1] // stacked
+            multiply_adds = weights.size * positions
+        costs[path] = Cost(weights.size, multiply_adds)
+    return costs
+
+
+def _traced(model, image_shape, train):
+    """Calls a network on abstract images: its parameters, the outputs of layers, and the described operations.
+
+    Each described operation comes with the shape of its input.
+    """
+    described = {}
+
+    def observe(call, arguments, keywords, context):
+        is_called = context.method_name == "__call__"
+        if is_called and isinstance(context.module, DescribedOperation):
+            described[context.module.path] = context.module.clone(parent=None), arguments[0].shape
+        return call(*arguments, **keywords)
 
     def forward():
         _, variables = model.init_with_output(
@@ -73,20 +105,20 @@ def _weight_costs(
         )
         return variables["params"], variables["intermediates"]
 
-    params: dict[tuple[str, ...], Any]
-    outputs: dict[tuple[str, ...], Any]
-    params, outputs = map(traverse_util.flatten_dict, jax.eval_shape(forward))
-    costs = {}
-    for path, weights in params.items():
-        multiply_adds = 0
-        if path[-1] == "kernel":
-            output = outputs[*path[:-1], "__call__"][0]
-            # The cells of a run are stacked: [cells, N, H, W, C] in place of [N, H, W, C].
-            stacked = output.shape[0] if output.ndim == 5 else 1
-            positions = output.size // output.shape[-1] // stacked
-            multiply_adds = weights.size * positions
-        costs[path] = Cost(weights.size, multiply_adds)
-    return costs
+    with nn.intercept_methods(observe):
+        params, outputs = map(traverse_util.flatten_dict, jax.eval_shape(forward))
+    return params, outputs, described
+
+
+def _described_cost(path, weights, module, shape):
+    """Counts the multiply-adds of an operation with the first of its weights, and none with the others."""
+    shapes: dict[str, Any] = traverse_util.flatten_dict({**module.shapes()}, sep="/")
+    names = {parameter_name(name): size for name, size in shapes.items()}
+    if path[-1] != min(names):
+        return 0
+    # The cells of a run are stacked: their weights have an axis more.
+    cells = weights.shape[0] if weights.ndim > len(names[path[-1]]) else 1
+    return cells * module.multiply_adds(shape)
 
 
 # Every operation with weights on an edge from a cell's input, and every one on an edge between inner nodes.
@@ -155,9 +187,13 @@ def supernet_part_costs(net: Net, image_shape: tuple[int, int, int]) -> dict[str
 def _used_cost(used: Used, endpoints: Mapping[str, jax.Array]) -> Cost:
     """Counts weights and their multiply-adds. Vectors shift or scale, which is not counted."""
     positions = used.times
+    leaves = jax.tree.leaves(used.weights)
+    if used.multiply_adds is not None and used.endpoint is not None:
+        _, height, width, _ = endpoints[used.endpoint].shape
+        each = used.multiply_adds((height, width))
+        return Cost(sum(leaf.size for leaf in leaves), positions * each)
     if used.endpoint is not None:
         positions *= _positions(endpoints[used.endpoint])
-    leaves = jax.tree.leaves(used.weights)
     multiplied = sum(leaf.size for leaf in leaves if leaf.ndim > 1)
     return Cost(sum(leaf.size for leaf in leaves), multiplied * positions)
 

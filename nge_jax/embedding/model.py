@@ -46,6 +46,7 @@ from nge_jax.settings.search import (
     RESIDUALS,
     STARTS,
 )
+from nge_jax.space.architecture import only_allowed
 from nge_jax.space.mixture import Mixture, normalized_edges
 from nge_jax.space.spaces import DARTS, Space
 
@@ -184,7 +185,8 @@ def _embedding_model(
         scores = classify(e, params[theta])
         if form.start == "uniform":
             scores = scores - lax.stop_gradient(params[START][theta])
-        return scores + params[FREE][theta] if form.residual == "free" else scores
+        scores = scores + params[FREE][theta] if form.residual == "free" else scores
+        return only_allowed(scores, space) if theta == "theta_o" else scores
 
     def logits(params: Params) -> jax.Array:
         with jax.default_matmul_precision("float32"):
@@ -253,12 +255,12 @@ def _alpha_model(space: Space, betas: bool, form: Form) -> EdgeModel:
         return jax.tree.map(jnp.zeros_like, params) if form.start == "uniform" else params
 
     def probs(params: Params) -> Any:
-        operations = jax.nn.softmax(params["alpha"])
+        operations = jax.nn.softmax(only_allowed(params["alpha"], space))
         if not betas:
             return operations
         return Mixture(operations, normalized_edges(params["beta"], space))
 
-    return EdgeModel(init, probs, "alpha", lambda params: params["alpha"])
+    return EdgeModel(init, probs, "alpha", lambda params: only_allowed(params["alpha"], space))
 
 
 def _check_known(argument: str, value: str, known: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ The average is a depthwise convolution on CPUs, and a sum along columns and rows
 """
 
 import functools
+import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -162,3 +164,12 @@ def _inverse_counts(size, stride):
 
     height, width = map(count, size)
     return (1.0 / (height[:, None] * width[None, :]))[..., None]
+
+
+def pool_apart(pool: Callable[..., jax.Array], spacing: int, x: jax.Array) -> jax.Array:
+    """Pools x [B, H, W, C] with stride 1 over every `spacing`-th pixel, from each of the first pixels on."""
+    y = jnp.zeros_like(x)
+    for row, column in itertools.product(range(spacing), repeat=2):
+        part = slice(None), slice(row, None, spacing), slice(column, None, spacing)
+        y = y.at[part].set(pool(x[part]))
+    return y

@@ -23,7 +23,7 @@ from nge_jax.networks.cell import make_inputs
 from nge_jax.networks.operation_rows import Operations, make_operations
 from nge_jax.space import architecture
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.space.stack import CellSpec
 
 EDGES = "edges"  # the rows of a cell's edges, in both collections
@@ -42,35 +42,38 @@ class GenotypeArrays(NamedTuple):
 
     def cell(self, cell_type: str) -> tuple[Any, tuple[int, ...]]:
         """Returns the pairs [8, 2] and the concatenated nodes of one cell type, as `Genotype.cell` does."""
-        return {"normal": self.normal, "reduction": self.reduce}[cell_type], (*DARTS.inner_nodes,)
+        pairs = {"normal": self.normal, "reduction": self.reduce}[cell_type]
+        first = DARTS.num_inputs
+        return pairs, (*range(first, first + len(pairs) // 2),)
 
 
-def as_arrays(genotype: Genotype) -> GenotypeArrays:
-    """Makes the arrays of a genotype of the paper's space.
+def as_arrays(genotype: Genotype, space: Space = DARTS) -> GenotypeArrays:
+    """Makes the arrays of a genotype of a space, the paper's or another.
 
     Raises:
         GenotypeError: the genotype has other operations or nodes, or concatenates the nodes in another order.
     """
-    architecture.from_genotype(genotype)  # refuses other spaces
+    architecture.from_genotype(genotype, space)  # refuses other spaces
     for field, concat in (("normal", genotype.normal_concat), ("reduce", genotype.reduce_concat)):
-        if concat != (*DARTS.inner_nodes,):
+        if concat != (*space.inner_nodes,):
             raise GenotypeError(
                 f'genotype field "{field}_concat": found {concat}, expected the inner nodes in ascending order'
             )
     numbers = (
-        [[DARTS.operations.index(name), source] for name, source in pairs]
+        [[space.operations.index(name), source] for name, source in pairs]
         for pairs in (genotype.normal, genotype.reduce)
     )
     return GenotypeArrays(*(np.array(pairs, np.int32) for pairs in numbers))
 
 
 class AnyCell(nn.Module):
-    """Computes the cell that `genotype` says in numbers; the arguments are those of `FixedCell`."""
+    """Computes the cell of `space` that `genotype` says in numbers; the other arguments are those of `FixedCell`."""
 
     genotype: GenotypeArrays
     spec: CellSpec
     norm: Callable
     dtype: Any = None
+    space: Space = DARTS
 
     @nn.compact
     def __call__(
@@ -79,7 +82,7 @@ class AnyCell(nn.Module):
         pairs, concat = self.genotype.cell("reduction" if self.spec.reduction else "normal")
         pairs = jnp.asarray(pairs)
         inputs = jnp.stack(make_inputs(self.spec, self.norm, self.dtype, s0, s1))
-        operations = make_operations(self.spec, self.norm, self.dtype)
+        operations = make_operations(self.spec, self.norm, self.dtype, self.space)
         rows = self.param(EDGES, lambda key: operations.init("params", key, pairs))
         first = jax.random.key(0)  # statistics begin alike for every key
         stats = self.variable(
@@ -119,7 +122,7 @@ def mix_edges(
         The inner nodes [4, N, H', W', C], and the statistics [8, size].
     """
     nodes, moved = _all_nodes(operations, rows, stats, inputs, pairs, scales)
-    return nodes[DARTS.num_inputs :], moved
+    return nodes[operations.space.num_inputs :], moved
 
 
 def _all_nodes(operations, rows, stats, inputs, pairs, scales):
@@ -133,7 +136,7 @@ def _all_nodes(operations, rows, stats, inputs, pairs, scales):
         number, sources = _edge(operations, inputs, nodes, pairs[j])
         y, new = lax.switch(number, branches, rows[j], stats[j], *sources)
         y = y if scales is None else _scaled(y, scales[j])
-        target = DARTS.num_inputs + j // 2
+        target = operations.space.num_inputs + j // 2
         return put(nodes, take(nodes, target) + y, target), put(moved, new, j)
 
     carry = _first_nodes(operations, inputs), jnp.zeros_like(stats)
@@ -142,12 +145,14 @@ def _all_nodes(operations, rows, stats, inputs, pairs, scales):
 
 def _forward(operations, rows, stats, inputs, pairs, scales):
     nodes, moved = _all_nodes(operations, rows, stats, inputs, pairs, scales)
-    return (nodes[DARTS.num_inputs :], moved), (rows, stats, inputs, pairs, scales, nodes)
+    inner = nodes[operations.space.num_inputs :]
+    return (inner, moved), (rows, stats, inputs, pairs, scales, nodes)
 
 
 def _backward(operations, residuals, gradients):
     """Undoes the edges in the opposite order; each edge computes its operation again from the finished nodes."""
     rows, stats, inputs, pairs, scales, nodes = residuals
+    num_inputs = operations.space.num_inputs
     pulls = [
         functools.partial(_pull, operations, number) for number in range(len(operations.every))
     ]
@@ -156,7 +161,7 @@ def _backward(operations, residuals, gradients):
         g_rows, g_nodes, g_inputs = carry
         j = len(pairs) - 1 - n
         number, sources = _edge(operations, inputs, nodes, pairs[j])
-        g = take(g_nodes, DARTS.num_inputs + j // 2)
+        g = take(g_nodes, num_inputs + j // 2)
         g = g if scales is None else _scaled(g, scales[j])
         g_row, *g_sources = lax.switch(number, pulls, rows[j], stats[j], *sources, g)
         source = pairs[j, 1]
@@ -165,11 +170,11 @@ def _backward(operations, residuals, gradients):
             g_inputs = _add(g_inputs, g_sources[0], _input(source))
         return put(g_rows, g_row, j), g_nodes, g_inputs
 
-    g_nodes = jnp.zeros_like(nodes).at[DARTS.num_inputs :].set(gradients[0])
+    g_nodes = jnp.zeros_like(nodes).at[num_inputs:].set(gradients[0])
     carry = jnp.zeros_like(rows), g_nodes, jnp.zeros_like(inputs) if operations.reduction else None
     g_rows, g_nodes, g_inputs = lax.fori_loop(0, len(pairs), along_edge, carry)
     if not operations.reduction:
-        g_inputs = g_nodes[: DARTS.num_inputs]
+        g_inputs = g_nodes[:num_inputs]
     # Statistics move by other means, pairs are integers, and drop-path's scales are drawn.
     return g_rows, None, g_inputs, None, None
 
@@ -192,7 +197,7 @@ def _input(source):
 
 def _branch(operations, number, row, stats, *sources):
     """Applies the operation of this number to the array that it reads."""
-    strided = number < len(operations.every) - len(DARTS.operations)
+    strided = number < len(operations.every) - len(operations.space.operations)
     return operations.apply(number, row, stats, sources[0 if strided else -1])
 
 
@@ -210,10 +215,10 @@ def _pull(operations, number, row, stats, *sources_and_g):
 def _first_nodes(operations, inputs):
     """Makes room for the nodes: behind the inputs, or as large as a reduction leaves them."""
     if operations.reduction:
-        pool = operations.every[DARTS.operations.index("max_pool_3x3")]
-        shape = jax.eval_shape(lambda x: pool.apply(pool.shapes, x)[0], inputs[0]).shape
-        return jnp.zeros((DARTS.num_nodes, *shape), inputs.dtype)
-    room = jnp.zeros((len(DARTS.inner_nodes), *inputs.shape[1:]), inputs.dtype)
+        first = operations.every[0]
+        shape = jax.eval_shape(first.apply, first.shapes, inputs[0])[0].shape
+        return jnp.zeros((operations.space.num_nodes, *shape), inputs.dtype)
+    room = jnp.zeros((len(operations.space.inner_nodes), *inputs.shape[1:]), inputs.dtype)
     return jnp.concatenate([inputs, room])
 
 

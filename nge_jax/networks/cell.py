@@ -1,6 +1,7 @@
 """A cell of a derived network with drop-path, and the stack of such cells."""
 
 import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -40,7 +41,7 @@ def draw_path_scales(
 
 def edge_name(index: int, operation: str) -> str:
     """Names the module of a cell's edge with this index and operation."""
-    return f"edge_{index}_{operation}"
+    return f"edge_{index}_{re.sub('[^a-zA-Z0-9]', '_', operation)}"
 
 
 def make_inputs(
@@ -82,7 +83,7 @@ class FixedCell(nn.Module):
             else:
                 stride, spacing = 1, (after, after)
             name = edge_name(index, operation)
-            build = layers.OPS[operation]
+            build = layers.builder(operation)
             y = pools.get((operation, source))
             if y is None:
                 y = build(channels, stride, self.norm, self.dtype, name, spacing)(nodes[source])

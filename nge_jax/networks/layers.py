@@ -1,8 +1,9 @@
 """Layers of the derived networks as Flax Linen modules on NHWC arrays.
 
-`OPS` maps the DARTS name of an operation to a builder. Every builder has the signature `(channels, stride, norm, dtype,
-name, spacing)` and returns a function `[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride), channels]`. The
-network decides once which normalization `norm` makes (training or evaluation, data type), and layers call it.
+`OPS` maps the DARTS name of an operation to a builder, and `builder` has a builder for any operation. Every builder has
+the signature `(channels, stride, norm, dtype, name, spacing)` and returns a function
+`[N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride), channels]`. The network decides once which normalization
+`norm` makes (training or evaluation, data type), and layers call it.
 
 `spacing` (before, after) is the distance of neighboring pixels in the input and in the output of an operation. With
 (1, 1) a stride of 2 halves the array. With (1, 2) the array keeps its size: the pixels that the stride would keep have
@@ -13,7 +14,6 @@ Weights start from PyTorch's defaults (paper silent, DARTS value): uniform in +-
 a = sqrt(5) and has the variance 1/(3 fan_in).
 """
 
-import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +25,8 @@ from flax.linen.dtypes import promote_dtype
 
 from nge_jax.kernels import convolution, normalization, pooling
 from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
+from nge_jax.networks.described import DescribedOperation
+from nge_jax.space.parts.loading import find_operation
 from nge_jax.space.spaces import DILATED, SEPARABLE
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -176,7 +178,9 @@ class DilConv(nn.Module):
 
 def is_identity(operation: str, stride: int) -> bool:
     """Tells whether the operation returns the input unchanged; drop-path spares such operations."""
-    return operation == "skip_connect" and stride == 1
+    if operation in OPS:
+        return operation == "skip_connect" and stride == 1
+    return find_operation(operation).is_identity(stride)
 
 
 def _none(channels, stride, norm, dtype, name, spacing=(1, 1)):
@@ -195,16 +199,7 @@ def _pool(pool, channels, stride, norm, dtype, name, spacing=(1, 1)):
     del channels, norm, dtype, name
     if spacing[0] == 1:
         return partial(pool, stride=input_step(stride, spacing))
-    return partial(_pool_apart, pool, spacing[0])
-
-
-def _pool_apart(pool, spacing, x):
-    """Pools with stride 1 over every `spacing`-th pixel, from each of the first pixels on."""
-    y = jnp.zeros_like(x)
-    for row, column in itertools.product(range(spacing), repeat=2):
-        part = slice(None), slice(row, None, spacing), slice(column, None, spacing)
-        y = y.at[part].set(pool(x[part]))
-    return y
+    return partial(pooling.pool_apart, pool, spacing[0])
 
 
 def _conv(module, size, channels, stride, norm, dtype, name, spacing=(1, 1)):
@@ -223,6 +218,15 @@ OPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
     for module, sizes in ((SepConv, SEPARABLE), (DilConv, DILATED))
     for name, size in sizes.items()
 }
+
+
+def builder(operation: str) -> Callable[..., Callable[[jax.Array], jax.Array]]:
+    """Returns the builder of an operation: of `OPS`, or one that computes the operation from its description."""
+    return OPS.get(operation) or partial(_described, operation)
+
+
+def _described(operation, channels, stride, norm, dtype, name, spacing=(1, 1)):
+    return DescribedOperation(operation, channels, stride, norm, dtype, spacing, name=name)
 
 
 class CifarStem(nn.Module):

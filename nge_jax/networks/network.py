@@ -21,6 +21,7 @@ from nge_jax.networks import layers
 from nge_jax.networks.any_cell import AnyCell, GenotypeArrays
 from nge_jax.networks.cell import CellStack, FixedCell
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.space.stack import CellSpec, cell_plan
 
 
@@ -59,6 +60,7 @@ class Network(nn.Module):
             statistics, as in the paper's multi-GPU runs.
         head: makes a module that replaces pooling and classifier. It computes logits from the last cell's output, the
             size of the images and `head_keys`, one key for each sample.
+        space: the space of the cells of a GenotypeArrays.
     """
 
     genotype: Any
@@ -69,6 +71,7 @@ class Network(nn.Module):
     dtype: Any = None
     bn_axis_name: str | None = None
     head: Callable[..., nn.Module] | None = None
+    space: Space = DARTS
 
     @nn.compact
     def __call__(
@@ -90,7 +93,9 @@ class Network(nn.Module):
             axis_name=self.bn_axis_name,
         )
         s0, s1 = self.stem(norm=norm, dtype=self.dtype, name="stem")(images)
-        make_cell = AnyCell if isinstance(self.genotype, GenotypeArrays) else FixedCell
+        make_cell: Callable[..., nn.Module] = FixedCell
+        if isinstance(self.genotype, GenotypeArrays):
+            make_cell = partial(AnyCell, space=self.space)
         cells = CellStack(self.genotype, self.plan, norm, self.dtype, make_cell, name="cells")
         endpoints = {"stem": s1} | cells(s0, s1, path_scales)
         if train and self.auxiliary is not None:

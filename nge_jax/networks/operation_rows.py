@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from nge_jax.networks import layers
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.space.stack import CellSpec
 
 Tree = Any
@@ -45,17 +45,19 @@ class Operations(NamedTuple):
     Attributes:
         every: the operations.
         reduction: whether edges from the cell's inputs have stride 2.
+        space: the space of the cell.
     """
 
     every: tuple[Operation, ...]
     reduction: bool
+    space: Space
 
     def numbers(self, pairs: jax.Array) -> jax.Array:
         """Looks up the places in `every` of the operations of pairs [..., 2]."""
         operation, source = pairs[..., 0], pairs[..., 1]
         if not self.reduction:
             return operation
-        return operation + len(DARTS.operations) * (source >= DARTS.num_inputs)
+        return operation + len(self.space.operations) * (source >= self.space.num_inputs)
 
     def size(self, collection: str) -> int:
         """Counts the elements of a row, which the largest operation needs."""
@@ -84,20 +86,22 @@ class Operations(NamedTuple):
         return y, pack(moved, operation.shapes["batch_stats"], stats.shape[-1])
 
 
-def make_operations(spec: CellSpec, norm: Callable, dtype: Any = None) -> Operations:
+def make_operations(
+    spec: CellSpec, norm: Callable, dtype: Any = None, space: Space = DARTS
+) -> Operations:
     """Makes the operations of a cell's place in the network; `norm` and `dtype` are those of `FixedCell`."""
     _, before, after = spec.spacing
     kinds = ((2, (before, after)),) * spec.reduction + ((1, (after, after)),)
     every = tuple(
         _make_operation(
-            layers.OPS[name](spec.channels, stride, norm, dtype, None, spacing),
+            layers.builder(name)(spec.channels, stride, norm, dtype, None, spacing),
             spec.channels,
             is_identity=layers.is_identity(name, stride),
         )
         for stride, spacing in kinds
-        for name in DARTS.operations
+        for name in space.operations
     )
-    return Operations(every, spec.reduction)
+    return Operations(every, spec.reduction, space)
 
 
 def _make_operation(built: Any, channels: int, *, is_identity: bool) -> Operation:
@@ -111,10 +115,10 @@ def _make_operation(built: Any, channels: int, *, is_identity: bool) -> Operatio
 
     def apply(variables, x):
         y, moved = module.apply(variables, x, mutable=["batch_stats"])
-        return y, moved["batch_stats"]
+        return y, moved.get("batch_stats", {})
 
     def init(key):
-        return module.init(key, example)
+        return {**none, **module.init(key, example)}
 
     return Operation(jax.eval_shape(init, jax.random.key(0)), init, apply, is_identity)
 

@@ -15,7 +15,16 @@ from scipy.interpolate import CubicHermiteSpline
 
 from nge_jax.report import cell_layout, cell_routes
 from nge_jax.report.cell_layout import Layout
-from nge_jax.report.figure import FONT, INK, PAPER, TINT, new_figure, operation_color, to_svg
+from nge_jax.report.figure import (
+    FONT,
+    INK,
+    PAPER,
+    TINT,
+    new_figure,
+    operation_color,
+    operation_label,
+    to_svg,
+)
 from nge_jax.space.cell import Cell
 from nge_jax.space.genotype import CELL_TYPES, NONE, NUM_INPUTS, Genotype, Pair
 
@@ -134,7 +143,7 @@ def _draw_cell(figure: Figure, layout: Layout, *, left: float, top: float) -> No
         if item.kind == "label":
             color = operation_color(str(item.name))
             _draw_box(axes, middle, size, face=PAPER, line=color, rounding=size[1] / 2)
-            _draw_text(axes, middle, str(item.name), LABEL_FONT, "center_baseline")
+            _draw_text(axes, middle, operation_label(str(item.name)), LABEL_FONT, "center_baseline")
         elif item.kind == "node":
             is_output = item.name == cell_layout.OUTPUT
             is_inner = not is_output and int(item.name) >= layout.num_inputs
@@ -147,7 +156,7 @@ def _draw_cell(figure: Figure, layout: Layout, *, left: float, top: float) -> No
 @functools.cache
 def _label_width(text: str) -> float:
     """Measures how wide a label is in inches, with the space around its text."""
-    extents = TextPath((0, 0), text, prop=LABEL_FONT).get_extents()
+    extents = TextPath((0, 0), operation_label(text), prop=LABEL_FONT).get_extents()
     return extents.width / INCH + LABEL_PADDING
 
 

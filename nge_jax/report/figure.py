@@ -12,18 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from nge_jax.files import write_atomically
+from nge_jax.space.parts.loading import loaded_operation
+from nge_jax.space.parts.package import COLORS
 
-# A hue for each family of operations, told apart by color-blind readers too (after Okabe and Ito);
-# the darker shade is the larger kernel. All have a contrast of 3 and more to PAPER.
-COLORS = {
-    "skip_connect": "#a8458f",
-    "max_pool_3x3": "#b84a00",
-    "avg_pool_3x3": "#c28000",
-    "sep_conv_3x3": "#2b95d1",
-    "sep_conv_5x5": "#14609b",
-    "dil_conv_3x3": "#1f9e77",
-    "dil_conv_5x5": "#006b4b",
-}
 # Colors of text, of quieter text, of lines without an operation, of grids and tints, and of the ground.
 INK, QUIET, SOFT, TINT, PAPER = "#1f2328", "#59616b", "#7d8590", "#e8ebef", "#fefefe"
 # A report's style sheet knows the colors by these names, and has others for a dark ground. A report
@@ -68,8 +59,19 @@ _HOVER = "hover: "  # begins the id of an artist that has a text
 
 
 def operation_color(operation: str | None) -> str:
-    """Returns the color of an operation of any space, or of the lack of one."""
-    return (COLORS | BENCH_COLORS).get(operation or "", SOFT)
+    """Returns the color of an operation of any space, or of the lack of one.
+
+    A picture runs no module of a user's: an own operation has its color where its module is loaded, else it is gray.
+    """
+    if operation in BENCH_COLORS:
+        return BENCH_COLORS[operation]
+    known = loaded_operation(operation or "")
+    return known.color or SOFT if known is not None else SOFT
+
+
+def operation_label(operation: str) -> str:
+    """Returns what pictures call an operation: a user's own by the name behind the module."""
+    return operation.rpartition(":")[2]
 
 
 def new_figure(width: float, height: float) -> Figure:

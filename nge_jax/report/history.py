@@ -11,6 +11,7 @@ from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import LINES, STYLE, new_figure, save, save_svg
 from nge_jax.space import architecture
 from nge_jax.space.genotype import CELL_TYPES, Genotype
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.workdir.artifacts import SearchHistory
 
 
@@ -23,7 +24,7 @@ def facts(history: SearchHistory) -> dict[str, str]:
     }
 
 
-def section(workdir: Path, history: SearchHistory) -> Section:
+def section(workdir: Path, history: SearchHistory, space: Space = DARTS) -> Section:
     """Draws the rewards into the workdir, and shows them and the candidates of the last choice."""
     save(rewards_figure(history.rewards), workdir / "rewards")
     save_svg(rewards_figure(history.rewards, width=3.9), workdir / "rewards_narrow")
@@ -37,7 +38,7 @@ def section(workdir: Path, history: SearchHistory) -> Section:
     )
     text = "These cells were compared on further validation batches, the same for all; the first row is the one found."
     picture = Picture("rewards", alt, caption, narrow_stem="rewards_narrow")
-    return Section("Search", [picture, Text(text), _candidates(history)])
+    return Section("Search", [picture, Text(text), _candidates(history, space)])
 
 
 def rewards_figure(rewards: np.ndarray, width: float = 6.8) -> Figure:
@@ -61,12 +62,12 @@ def rewards_figure(rewards: np.ndarray, width: float = 6.8) -> Figure:
     return figure
 
 
-def _candidates(history: SearchHistory) -> Table:
+def _candidates(history: SearchHistory, space: Space) -> Table:
     """Makes a table of the last choice's cells, the best first."""
     rows = []
     for number in np.argsort(-history.accuracies, kind="stable"):
         cell = history.candidates[number]
-        reward, genotype = history.reward(cell), architecture.to_genotype(cell)
+        reward, genotype = history.reward(cell), architecture.to_genotype(cell, space)
         rows.append(
             [
                 f"{history.accuracies[number]:.2%}",

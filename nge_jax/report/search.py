@@ -16,9 +16,9 @@ from nge_jax.report.heat import heat_figure
 from nge_jax.report.parts import trainings
 from nge_jax.report.run import COMMON_COLUMNS, Columns
 from nge_jax.space import sharing, skips
-from nge_jax.space.cell import Cell, derive, is_uniform, within
+from nge_jax.space.cell import Cell, count_operations, derive, is_uniform, within
 from nge_jax.space.sharing import Fallen
-from nge_jax.space.spaces import DARTS, Space
+from nge_jax.space.spaces import Space
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 
@@ -61,17 +61,16 @@ def write_search_report(
       InputError: a file is missing or is not what a search writes; nothing is drawn then.
     """
     workdir = Path(workdir)
-    cells, probs, betas = _read_choice(workdir)
-    space = cells.space
+    cells, probs, betas, space = _read_choice(workdir)
     count_columns = _count_columns(space)
     epochs = report_run.read_epochs(workdir, COLUMNS, *count_columns.values())
     entropies = _entropy_columns(space, epochs)
     facts = report_run.run_facts(workdir, epochs)
     by_gradient = facts.get("Strategy", "gradient") == "gradient"
     results, ratings = _rate(workdir, space, epochs, by_gradient=by_gradient)
-    strengths, warnings = probs[-1], search_warnings(cells, epochs, None)
+    strengths, warnings = probs[-1], search_warnings(cells, epochs, None, space)
     if by_gradient:
-        strengths, warnings = _judge(workdir, cells, probs, betas, epochs)
+        strengths, warnings = _judge(workdir, cells, probs, betas, epochs, space)
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
     trained, more = trainings.sections(workdir)
     sections += [*ratings, *_training_sections(train_command, list(sizes)), *trained]
@@ -80,32 +79,37 @@ def write_search_report(
     sections += [
         report_run.curves_section(workdir, epochs, _curves(entropies, space, epochs, betas)),
         _operations_section(workdir, epochs, space, before),
-        *([_margins_section(cells, strengths, betas is not None)] if has_margins else []),
-        _probabilities_section(workdir, cells, probs, betas, bool(entropies)),
+        *([_margins_section(cells, strengths, betas is not None, space)] if has_margins else []),
+        _probabilities_section(workdir, cells, probs, betas, space, bool(entropies)),
         _epochs_section(epochs, {**COLUMNS, **entropies}, count_columns),
     ]
     return report_run.write(workdir, "Architecture search", results | more | facts, sections)
 
 
-def _read_choice(workdir: Path) -> tuple[Cell, np.ndarray, np.ndarray | None]:
-    """Reads the cells found, and P and the weights of the edges that they were chosen by."""
+def _read_choice(workdir: Path) -> tuple[Cell, np.ndarray, np.ndarray | None, Space]:
+    """Reads the cells found, P and the weights of the edges that they were chosen by, and the space."""
     file = workdir / artifacts.ARCHITECTURE
     probs, space = artifacts.read_architecture(file)
     cells = within(artifacts.read_cell(workdir / artifacts.GENOTYPE), space)
     if cells is None:
         raise InputError(f"{workdir / artifacts.GENOTYPE}: expected a cell of the space searched")
-    return cells, probs, artifacts.read_betas(file, probs)
+    return cells, probs, artifacts.read_betas(file, probs), space
 
 
 def _judge(
-    workdir: Path, cells: Cell, probs: np.ndarray, betas: np.ndarray | None, epochs: EpochRows
+    workdir: Path,
+    cells: Cell,
+    probs: np.ndarray,
+    betas: np.ndarray | None,
+    epochs: EpochRows,
+    space: Space,
 ) -> tuple[np.ndarray, list[str]]:
     """Returns the scores that the gradient's cells were derived from, and what a reader should know of the choice."""
-    fallen = edges.fallen(workdir, epochs, derive(_strengths(probs, betas, -1), cells.space))
+    fallen = edges.fallen(workdir, epochs, derive(_strengths(probs, betas, -1), space))
     deciding = -1 if fallen is None else fallen[0]["epoch"]
     strengths = _strengths(probs, betas, deciding)
-    warnings = search_warnings(cells, epochs, probs[deciding])
-    return strengths, [*warnings, *_limits_met(workdir, cells, strengths, epochs, fallen)]
+    warnings = search_warnings(cells, epochs, probs[deciding], space)
+    return strengths, [*warnings, *_limits_met(workdir, cells, strengths, epochs, fallen, space)]
 
 
 def _rate(
@@ -114,7 +118,7 @@ def _rate(
     """Returns the headline's results and the sections that say how good the cells are."""
     sections: list[Section] = []
     # A strategy has asked for cells, and has had them evaluated.
-    evaluated = None if by_gradient else artifacts.read_history(workdir / artifacts.HISTORY)
+    evaluated = None if by_gradient else artifacts.read_history(workdir / artifacts.HISTORY, space)
     compared = artifacts.read_random_cells(workdir)
     if evaluated is None:
         results = {"Supernet accuracy": f"{epochs[-1]['embedding_accuracy']:.2%}"}
@@ -122,12 +126,12 @@ def _rate(
         results = history.facts(evaluated)
     if "embedding_rate" in epochs[-1]:
         results["Rate of the embedding, matched"] = f"{epochs[-1]['embedding_rate']:.3g}"
-    if space != DARTS:
+    if space.is_tabular:
         section, more = _accuracies_section(workdir)
         results |= more
         sections.append(section)
     if evaluated is not None:
-        sections.append(history.section(workdir, evaluated))
+        sections.append(history.section(workdir, evaluated, space))
     if compared is not None:
         section, more = _random_cells_section(*compared)
         results |= more
@@ -178,19 +182,21 @@ def _count_columns(space: Space) -> Mapping[str, Columns]:
     }
 
 
-def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) -> list[str]:
+def search_warnings(
+    cells: Cell, epochs: EpochRows, probs: np.ndarray | None, space: Space
+) -> list[str]:
     """Says what a reader should know before trusting the cells; cells derived from P [C, E, O] need more."""
-    warnings, space = [], cells.space
+    warnings = []
     for number, cell_type in enumerate(space.cell_types):
-        if probs is not None and is_uniform(probs[number]):
+        if probs is not None and is_uniform(probs[number], space, number):
             warnings.append(
                 f"The probabilities of the {cell_type} cell are all equal: the edge model has decayed to nothing, and "
                 "the cell is no choice but the first of equals. With embedding.weight_decay=0 it does not decay."
             )
             continue
         kept = len(cells.kept_edges(cell_type))
-        counts = cells.operation_counts(cell_type)
-        skips = counts["skip_connect"]
+        counts = count_operations(cells, cell_type, space)
+        skips = counts.get("skip_connect", 0)
         if 2 * skips >= kept:
             half = [2 * epoch[f"skip_connect_{cell_type}"] >= kept for epoch in epochs]
             run = len(list(itertools.takewhile(bool, reversed(half))))
@@ -203,13 +209,19 @@ def search_warnings(cells: Cell, epochs: EpochRows, probs: np.ndarray | None) ->
             warnings.append(edges.warning(shared, counts, epochs[-1], cell_type))
         # It is 0 for a P without probabilities, which records no entropy.
         entropy = epochs[-1].get(f"entropy_{cell_type}", 0.0)
-        largest = math.log(len(space.operations))
+        largest = _largest_entropy(space, number)
         if probs is not None and entropy > NEAR_UNIFORM * largest:
             warnings.append(
                 f"The probabilities of the {cell_type} cell are still close to equal (entropy "
                 f"{entropy:.3f} of at most {largest:.3f} nats): small differences chose the cell."
             )
     return warnings
+
+
+def _largest_entropy(space: Space, cell_type: int) -> float:
+    """Computes the entropy of equal probabilities in nats, a mean over the edges of a cell type."""
+    counts = [len(space.choices(cell_type, edge)) for edge in range(len(space.edges))]
+    return sum(map(math.log, counts)) / len(counts) if space.allowed else math.log(counts[0])
 
 
 def _accuracies_section(workdir: Path) -> tuple[Section, dict[str, str]]:
@@ -258,7 +270,12 @@ def _random_cells_section(
 
 
 def _limits_met(
-    workdir: Path, cells: Cell, strengths: np.ndarray, epochs: EpochRows, fallen: Fallen | None
+    workdir: Path,
+    cells: Cell,
+    strengths: np.ndarray,
+    epochs: EpochRows,
+    fallen: Fallen | None,
+    space: Space,
 ) -> Iterator[str]:
     """Says where limits have changed the search or its cells: on skip connections, and on the supernet's fall."""
     if fallen is not None:
@@ -270,7 +287,6 @@ def _limits_met(
             f"The search stopped after epoch {done} of {planned}: the normal cell had "
             f"{settings['stop_on_skips']} skip connections or more (search.stop_on_skips)."
         )
-    space = cells.space
     favored = skips.count_skips(derive(strengths, space), space)
     kept = skips.count_skips(cells, space)
     if kept < favored > settings.get("max_skips", favored):  # limits of a network take others away
@@ -289,7 +305,7 @@ def _operations_section(
     if before is not None:
         numbers = [0, *numbers]
         for kind, of in counts.items():
-            first = before.operation_counts(kind)
+            first = count_operations(before, kind, space)
             counts[kind] = {name: [first[name], *values] for name, values in of.items()}
     figure.save(operations_figure(numbers, counts), workdir / "operations")
     narrow = operations_figure(numbers, counts, downwards=True)
@@ -302,19 +318,18 @@ def _operations_section(
     return Section("Operations", [picture])
 
 
-def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool) -> Section:
+def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool, space: Space) -> Section:
     """Says by how much the last P chose each operation and each edge."""
     what = "weight of the edge times probability" if weighted else "probability"
     text = f"A choice's strength is its {what} after the last epoch, a margin its lead over the strongest that lost."
     blocks: list[Block] = [Text(text)]
-    space = cells.space
 
     def name(node: int) -> str:
         return report_run.node_name(node, space.num_inputs)
 
     for cell_type in space.cell_types:
         rows = []
-        for margin in skips.margins(strengths, cells, cell_type):
+        for margin in skips.margins(strengths, cells, cell_type, space):
             edge = margin.edge
             rival = (
                 "none"
@@ -331,10 +346,15 @@ def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool) -> Sect
 
 
 def _probabilities_section(
-    workdir: Path, cells: Cell, probs: np.ndarray, betas: np.ndarray | None, is_distribution: bool
+    workdir: Path,
+    cells: Cell,
+    probs: np.ndarray,
+    betas: np.ndarray | None,
+    space: Space,
+    is_distribution: bool,
 ) -> Section:
     """Draws P [epochs + 1, cell type, edge, operation] into the workdir and shows it, with betas if there are any."""
-    space, what = cells.space, "probabilities" if is_distribution else "strengths"
+    what = "probabilities" if is_distribution else "strengths"
     kept = {
         kind: {(e.source, e.target): e.operation for e in cells.kept_edges(kind)}
         for kind in space.cell_types

@@ -32,9 +32,12 @@ from nge_jax.settings.parts.named import Parts
 from nge_jax.space import nas_bench_201
 from nge_jax.space.budget.relative import relative_costs
 from nge_jax.space.nas_bench_201 import AccuracyTable
-from nge_jax.space.spaces import SPACES
+from nge_jax.space.parts.checks import find_space
+from nge_jax.space.skips import most_skips
+from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
-from nge_jax.supernet.makers import MAKERS, Options
+from nge_jax.supernet.makers import Options
+from nge_jax.supernet.makers import make_net as make_supernet
 from nge_jax.supernet.net import Net
 from nge_jax.workdir import artifacts
 
@@ -73,7 +76,7 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
     learner = _find_learner(edge_model, config.search.strategy)
     if makers.strategy is not None:
         strategy = makers.strategy(arguments)
-        edge_model = _as_edge_model(strategy, config.search.epochs, steps[EMBEDDING])
+        edge_model = _as_edge_model(strategy, net.space, config.search.epochs, steps[EMBEDDING])
     search = Search(
         seed=config.seed,
         members={},
@@ -95,7 +98,7 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
         warmup_epochs=count_warmup_epochs(config.search.warmup, config.search.epochs),
         stop_on_skips=config.search.stop_on_skips,
         skip_nonfinite=config.run.skip_nonfinite,
-        choice=_make_choice(config, halves),
+        choice=_make_choice(config, halves, net.space),
         limits=limits,
         table=_load_table(config.data.get("table", "")),
         train_config=config.search.get("train_config", ""),
@@ -119,15 +122,17 @@ def _load_table(path: str) -> AccuracyTable | None:
         raise InputError(f"config.data.table: {error}") from None
 
 
-def _as_edge_model(strategy: Strategy, epochs: int, steps_per_epoch: int) -> EdgeModel:
+def _as_edge_model(
+    strategy: Strategy, space: Space, epochs: int, steps_per_epoch: int
+) -> EdgeModel:
     """Makes what stands for the edge model of a strategy, which asks for a cell in each step.
 
     Raises:
       InputError: the strategy asks for more cells than fit in memory.
     """
-    epoch_bytes = strategy_steps.QUERY_BYTES * steps_per_epoch
+    epoch_bytes = strategy_steps.query_bytes(space) * steps_per_epoch
     checks.fits_in_memory("search.epochs", epochs, epoch_bytes, "the cells asked")
-    return strategy_steps.as_edge_model(strategy, epochs * steps_per_epoch)
+    return strategy_steps.as_edge_model(strategy, epochs * steps_per_epoch, space)
 
 
 def _count_steps(
@@ -157,7 +162,7 @@ def _with_phases(search: Search, steps: dict[str, int]) -> Search:
     return search._replace(members=split(search, members))
 
 
-def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
+def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray], space: Space) -> Choice:
     trials = None
     if config.search.strategy == "gradient":
         batches = min(random_cells.BATCHES, len(halves[EMBEDDING]) // config.search.batch_size)
@@ -172,7 +177,7 @@ def _make_choice(config: ConfigDict, halves: dict[str, np.ndarray]) -> Choice:
                 seeds=config.trained.seeds,
             )
     return Choice(
-        max_skips=config.search.max_skips,
+        max_skips=most_skips(config.search.max_skips, space),
         keep_best_below=config.search.keep_best_below,
         candidates=candidates,
         batches=batches,
@@ -242,7 +247,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
         share=config.partial.share if config.search.relaxation == "partial" else 1,
         all_scalars="all_scalars" in config.gumbel and config.gumbel.all_scalars,
     )
-    return MAKERS[SPACES[config.search.space]](options)
+    return make_supernet(find_space(config.search.space), options)
 
 
 def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumbers) -> Makers:
@@ -269,11 +274,10 @@ def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumber
         rule = functools.partial(make, net.space, numbers.mixing.constants)
     if name != "gradient":
         make = search_makers.STRATEGIES.get(name) or outside_parts.find_strategy(name, parts)
-        edge_model, constants = (
-            make_edge_model(config.search.edge_model),
-            numbers.learning.constants,
+        edge_model = make_edge_model(config.search.edge_model)
+        strategy = functools.partial(
+            make, edge_model, numbers.learning.constants, make_part_of(edge_model.name), net.space
         )
-        strategy = functools.partial(make, edge_model, constants, make_part_of(edge_model.name))
     return Makers(
         edge_model=make_edge_model,
         rate_parts=rate_parts,

@@ -14,6 +14,10 @@ from nge_jax.errors import InputError, arguments_as
 from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
 from nge_jax.settings.parts.loading import short_name
+from nge_jax.space import skips
+from nge_jax.space.budget.costs import COSTS
+from nge_jax.space.parts.checks import find_space
+from nge_jax.space.spaces import DARTS
 
 
 def check(config: ConfigDict, devices: int | None = None) -> None:
@@ -26,6 +30,7 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
     Raises:
       InputError: names the key.
     """
+    _check_space(config.search, config.get("limits") or {})
     _check_strategy(config)
     _check_relaxation(config)
     for key in ("seeds", "edge_models"):
@@ -48,6 +53,32 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
         )
     if devices is not None:
         checks.divides_among("search.batch_size", config.search.batch_size, devices)
+
+
+def _check_space(search: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+    try:
+        space = find_space(search["space"])
+    except InputError as error:
+        raise InputError(f"config.search.space: {error}") from None
+    most = max(space.num_kept, DARTS.num_kept)
+    for name in ("max_skips", "stop_on_skips"):
+        if search[name] > most:
+            raise InputError(
+                f"config.search.{name}: found {search[name]}, expected at most {most} in the space "
+                f"{search['space']!r}"
+            )
+    for name in ("skip_dropout", "stop_on_skips"):
+        if search[name] and skips.SKIP not in space.operations:
+            raise InputError(
+                f"config.search.{name}: found {search[name]}, expected 0 in the space {search['space']!r}, "
+                "which has no skip connections"
+            )
+    for name in COSTS:
+        if limits.get(name) and space != DARTS:
+            raise InputError(
+                f"config.limits.{name}: found {limits[name]}, expected 0 in the space {search['space']!r}: limits hold "
+                "for cells of the paper's space alone"
+            )
 
 
 def _check_strategy(config: ConfigDict) -> None:

@@ -29,7 +29,7 @@ from nge_jax.search.steps import relaxation
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import skips
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import Space
 from nge_jax.strategies import evolution, limits, reinforce
 from nge_jax.strategies.base import Strategy
 from nge_jax.strategies.random_search import random_search
@@ -95,7 +95,7 @@ def make_relaxation(
         relaxed = rules.make_relaxation(rule(arguments.relaxation), net, arguments.progress)
     elif name == "gumbel":
         assert arguments.temperatures is not None, "the relaxation gumbel has temperatures"
-        relaxed = relaxation.gumbel(net.sampled(), arguments.temperatures)
+        relaxed = relaxation.gumbel(net.sampled(), arguments.temperatures, net.space)
     elif name == "partial":
         relaxed = relaxation.partial(net)
     else:
@@ -129,33 +129,36 @@ def _make_reinforce(
     edge_model: EdgeModel,
     constants: dict[str, Any],
     part_of: PartOf | None,
+    space: Space,
     arguments: ProgramArguments,
 ) -> Strategy:
     optimizer = _make_adam(arguments, part_of)
     settings = reinforce.Settings(batch_size=1, **constants)
-    strategy = reinforce.reinforce(edge_model, DARTS, optimizer, settings)
-    return limits.punish(strategy, arguments.costs, DARTS)
+    strategy = reinforce.reinforce(edge_model, space, optimizer, settings)
+    return limits.punish(strategy, arguments.costs, space)
 
 
 def _make_evolution(
     edge_model: EdgeModel,
     constants: dict[str, Any],
     part_of: PartOf | None,
+    space: Space,
     arguments: ProgramArguments,
 ) -> Strategy:
     optimizer = _make_adam(arguments, part_of)
     settings = evolution.Settings(rank_scale=arguments.embedding["rank_scale"], **constants)
-    return evolution.evolution(edge_model, DARTS, optimizer, settings, arguments.costs)
+    return evolution.evolution(edge_model, space, optimizer, settings, arguments.costs)
 
 
 def _make_random(
     edge_model: EdgeModel,
     constants: dict[str, Any],
     part_of: PartOf | None,
+    space: Space,
     arguments: ProgramArguments,
 ) -> Strategy:
     del edge_model, constants, part_of  # it learns nothing
-    return random_search(DARTS, costs=arguments.costs)
+    return random_search(space, costs=arguments.costs)
 
 
 # To add a strategy, give its maker here. The group of keys with its name has its numbers. A strategy asks for one cell

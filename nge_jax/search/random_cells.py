@@ -38,7 +38,7 @@ def compare(
     Returns:
       {"found": accuracy, "random": {name of a cell: accuracy}}, ready for JSON.
     """
-    random_cells = draw(cell.space, count)
+    random_cells = draw(net.space, count)
     candidates = [net.choices(each) for each in (cell, *random_cells.values())]
     found, *accuracies = map(float, score(weights, batches, candidates))
     return {"found": found, "random": dict(zip(random_cells, accuracies, strict=True))}

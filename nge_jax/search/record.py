@@ -15,7 +15,7 @@ from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, nas_bench_201, sharing
 from nge_jax.space.budget.costs import COSTS, CellCosts
-from nge_jax.space.cell import derive, is_uniform
+from nge_jax.space.cell import count_operations, derive, is_uniform
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
 from nge_jax.space.skips import SKIP, margins
@@ -91,10 +91,12 @@ def _cell_columns(space: Space, skips_format: str, has_entropy: bool) -> dict[st
     entropies = "/".join(f"{{entropy_{kind}:.3f}}" for kind in kinds)
     skips = "/".join(f"{{skip_connect_{kind}{skips_format}}}" for kind in kinds)
     skips_width = 4 * len(kinds) - 1 if skips_format else 5
-    shown = {"skips": Column(f"skips{initials}", skips, skips_width)}
-    if not has_entropy:
-        return shown
-    return {"entropy": Column(f"entropy{initials}", entropies, 6 * len(kinds) - 1), **shown}
+    columns = {}
+    if has_entropy:
+        columns["entropy"] = Column(f"entropy{initials}", entropies, 6 * len(kinds) - 1)
+    if SKIP in space.operations:
+        columns["skips"] = Column(f"skips{initials}", skips, skips_width)
+    return columns
 
 
 def _relaxation_columns(relaxation: Relaxation) -> Columns:
@@ -144,14 +146,14 @@ def epoch_metrics(
     leader = derive(strengths(mixture), space)
     if history is not None:
         best = history.rewards.argmax()
-        leader = architecture.to_genotype(np.asarray(history.architectures[best]))
+        leader = architecture.to_genotype(np.asarray(history.architectures[best]), space)
         row |= {"queries": len(history.rewards), "best_reward": float(history.rewards[best])}
     if isinstance(mixture, Mixture):
         row |= edge_entropies(mixture.betas, space)
     entropies = entropy(operation_probs(mixture))
     for cell_type, value in zip(space.cell_types, entropies, strict=True):
         row |= {f"entropy_{cell_type}": float(value)} if is_distribution else {}
-        counts = leader.operation_counts(cell_type)
+        counts = count_operations(leader, cell_type, space)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
     return row
 
@@ -220,10 +222,10 @@ def _failures(
 
     A uniform P decides nothing, so its operations are not counted.
     """
-    skip_count = row[f"{SKIP}_{cell_type}"]
+    skip_count, number = row.get(f"{SKIP}_{cell_type}", 0), space.cell_types.index(cell_type)
     if two_epochs is not None:
         before, now = (jax.tree.map(lambda leaf, n=n: leaf[n], two_epochs) for n in (0, 1))
-        if is_uniform(operation_probs(now)[space.cell_types.index(cell_type)]):
+        if is_uniform(operation_probs(now)[number], space, number):
             yield f"{UNIFORM} in the {cell_type} cell now", UNIFORM_ADVICE
             return
         skip_count = min(_decided_skips(p, cell_type, space) for p in (before, now))
@@ -237,7 +239,7 @@ def _failures(
 def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:
     """Counts the edges of the derived cell on which P leads with skip_connect by `DECIDED` or more."""
     cell = derive(strengths(mixture), space)
-    kept = margins(operation_probs(mixture), cell, cell_type)
+    kept = margins(operation_probs(mixture), cell, cell_type, space)
     return sum(m.edge.operation == SKIP and m.operation_margin >= DECIDED for m in kept)
 
 

@@ -50,6 +50,9 @@ from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
 from nge_jax.settings.checks import check_complete
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.parts import checks as space_checks
+from nge_jax.space.parts.loading import loaded_operation
+from nge_jax.space.spaces import Space
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir.artifacts import Size
 
@@ -59,6 +62,7 @@ def run(
     path: str | Path,
     *,
     overwrite: bool = False,
+    space: Space | None = None,
     relaxation: Any = None,
     edge_model: Any = None,
     strategy: Any = None,
@@ -70,6 +74,7 @@ def run(
       config: a config of a search.
       path: the workdir.
       overwrite: removes the results of an earlier run.
+      space: the space to search in place of the config's.
       relaxation, edge_model, strategy: in place of the config's: a function that makes the part, an `nge.Part` of the
         function and its keys, or a name. docs/extending.md says what the functions are given and return.
       callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
@@ -78,6 +83,9 @@ def run(
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    if space is not None:
+        config = config.copy_and_resolve_references()
+        config.search.space = space_checks.to_text(space)
     values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
     config, parts = configs.with_parts(config, values)
     given = run_task.Given(parts, callbacks)
@@ -211,7 +219,7 @@ def report(path: str | Path) -> Path:
 def sizes(path: Path) -> list[Size]:
     """Counts the sizes of networks of the cells found; the first is the network that the printed command trains.
 
-    The list is empty for a cell of NAS-Bench-201.
+    The list is empty for a cell of NAS-Bench-201, and for a user's own operations whose module is not loaded.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
@@ -219,6 +227,9 @@ def sizes(path: Path) -> list[Size]:
     if artifacts.read_cell(path / artifacts.GENOTYPE).space.is_tabular:
         return []
     cells = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    # A module of a user's is a program. Reports do not run a program because a record names it.
+    if any(loaded_operation(name) is None for name, _ in cells.normal + cells.reduce):
+        return []
     settings = _recorded(path)
     name, train_config = settings["data"]["name"], settings["search"]["train_config"]
     return [*_sizes(cells, name, train_config, path)]

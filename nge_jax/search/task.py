@@ -287,11 +287,13 @@ def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cel
             count=choice.candidates,
             policy=choice.by_policy,
             budget=search.budget,
+            space=search.space,
         )
         if distributed.is_first():
             history = state.params[EMBEDDING].evaluated()
-            artifacts.write_history(path, *history, candidates=cells, accuracies=accuracies)
-        cell = architecture.to_genotype(cells[accuracies.argmax()])
+            final = {"candidates": cells, "accuracies": accuracies}
+            artifacts.write_history(path, *history, space=search.space, **final)
+        cell = architecture.to_genotype(cells[accuracies.argmax()], search.space)
     record = path / artifacts.RANDOM_CELLS
     # The file exists if the search had ended before. Every process looks before the first process writes.
     if choice.random_cells and not record.exists():

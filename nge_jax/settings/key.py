@@ -116,6 +116,7 @@ class Key(NamedTuple):
       in_program: whether compiled programs depend on the value; else it is an argument of them, or none sees it.
       is_open: whether a value may also name a part from outside, as module:attribute (`settings.parts`).
       label: the name in the first lines of a report; "" for a key that is not there.
+      takes_own: whether a text `module:attribute`, or JSON, is allowed beside the known names.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Key(NamedTuple):
     in_program: bool = True
     is_open: bool = False
     label: str = ""
+    takes_own: bool = False
 
     @property
     def group(self) -> str:
@@ -203,11 +205,13 @@ class Key(NamedTuple):
                 self._refuse(value, self.allowed.describe(value))
         elif self.choices:
             for name in value if isinstance(value, tuple | list) else (value,):
-                if self.is_open and is_reference(name):
+                if (self.is_open or self.takes_own) and is_reference(name):
+                    continue
+                if self.takes_own and str(name).startswith("{"):
                     continue
                 if not any(name == known and type(name) is type(known) for known in self.choices):
-                    words = ", ".join(map(str, self.choices))
-                    self._refuse(name, f"one of {words}" + ", or module:attribute" * self.is_open)
+                    words, open_ = ", ".join(map(str, self.choices)), self.is_open or self.takes_own
+                    self._refuse(name, f"one of {words}" + ", or module:attribute" * open_)
 
     def _refuse(self, value: Any, expected: str) -> NoReturn:
         raise InputError(f"config.{self.name}: found {brief(value)}, expected {expected}")

@@ -19,6 +19,7 @@ from nge_jax.settings.key import (
     Key,
     Values,
 )
+from nge_jax.space.spaces import family
 
 # Data sets by name, which need no folder or have their own reader (`data.small`).
 SMALL_NAMES = ("cifar10", "cifar100", "digits")
@@ -82,7 +83,7 @@ def keys_of(values: Values) -> Mapping[str, Key]:
 
 def place(values: Values) -> tuple[str, str, str]:
     """Returns a config's task, space and kind of data."""
-    return values["task"], str(values.get("search.space", "darts")), kind_of_data(values)
+    return values["task"], family(str(values.get("search.space", "darts"))), kind_of_data(values)
 
 
 def kind_of_data(values: Values) -> str:

@@ -35,7 +35,7 @@ SCREENS = ("model", "ridge")  # predictors of evolution's children, see `strateg
 
 PAPER, SILENT = "paper Sec. 4.1", "paper silent, DARTS value"
 POSITIVE = Limits(float, 0, FLOAT, above=True)
-SKIPS = Limits(int, 0, 8)  # a cell has eight edges
+SKIPS = Limits(int, 0, 64)  # the paper's cell has eight edges; a space limits them further
 BENCH = ("nas_bench_201", "nas_bench_201_no_none")  # a table has the accuracies of the cells
 DARTS = ("darts",)  # the space whose cells are trained, and for which strategies ask
 
@@ -62,7 +62,9 @@ KEYS = (
         "by a training of its own. The training is the one of train_config, as short as trained.rungs.",
         spaces=DARTS, since="0.3", label="Evaluator"),
     Key("search.space", "darts", tuple(SPACES), "paper Sec. 4.1",
-        "The search space; search_nas_bench_201 searches the others.", since="0.2"),
+        "The search space: the paper's; RobustDARTS's S1 to S4; the paper's without skip connections; a user's own, "
+        "module:attribute. search_nas_bench_201 searches the benchmark's.",
+        since="0.2", takes_own=True),
     Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
         "How a step mixes operations: all by P; one an edge, drawn from P (gumbel, GDAS); all by P on a part of the "
         "channels, with learned weights of the edges (partial, PC-DARTS); each by a sigmoid (sigmoid, FairDARTS); all "
@@ -86,7 +88,8 @@ KEYS = (
     Key("search.stop_on_skips", 0, SKIPS, "DARTS+; the paper has none",
         "Skip connections in the normal cell at which the search ends early. 0: never.", since="0.2"),
     Key("search.max_skips", 8, SKIPS, "P-DARTS; the paper has none",
-        "Skip connections in the normal cell derived; the weakest beyond give way. 8: no limit.", since="0.2"),
+        "Skip connections in the normal cell derived; the weakest beyond give way. 8: no limit.",
+        since="0.2"),
     Key("search.keep_best_below", 0.0, FRACTION, "the paper has none",
         "If the supernet's validation accuracy ends below this part of the best, and one operation has 80 % of a "
         "cell's edges, the cells are derived from P after the best epoch. 0: never.",

@@ -29,6 +29,7 @@ from nge_jax.space.genotype import Genotype, derive
 from nge_jax.space.spaces import DARTS, Space
 
 ABSENT = -1  # the edge is not kept
+LOWEST = -1e9  # the logit of an operation that an edge may not have
 SMALLEST = 1e-6  # a smaller probability counts as this one: float32 tells 1 - 1e-7 from 1, no more
 
 
@@ -37,51 +38,65 @@ def one_hot(architecture: jax.Array, space: Space) -> jax.Array:
     return jax.nn.one_hot(architecture, len(space.operations))
 
 
-def from_genotype(genotype: Genotype) -> np.ndarray:
-    """Makes the architecture, int32 [2, 14], of a genotype of the paper's space.
+def from_genotype(genotype: Genotype, space: Space = DARTS) -> np.ndarray:
+    """Makes the architecture, int32 [2, E], of a genotype: [2, 14] in the paper's space.
 
     Raises:
-        GenotypeError: a cell has other operations (SNAS_aggressive: none), more inner nodes (ENASNet), or an output
-            that is not all inner nodes. An architecture cannot say these.
+        GenotypeError: a cell has other operations (SNAS_aggressive: none), another number of inner nodes (ENASNet), or
+            an output that is not all inner nodes. An architecture cannot say these.
     """
-    inner = DARTS.inner_nodes
-    for field, pairs, concat in (
-        ("normal", genotype.normal, genotype.normal_concat),
-        ("reduce", genotype.reduce, genotype.reduce_concat),
+    inner, whose = space.inner_nodes, "the paper's space" if space == DARTS else "this space"
+    architecture = np.full(space.shape[:2], ABSENT, np.int32)
+    for c, (field, pairs, concat) in enumerate(
+        (
+            ("normal", genotype.normal, genotype.normal_concat),
+            ("reduce", genotype.reduce, genotype.reduce_concat),
+        )
     ):
-        unknown = {operation for operation, _ in pairs} - {*DARTS.operations}
+        unknown = {operation for operation, _ in pairs} - {*space.operations}
         if unknown or len(pairs) != 2 * len(inner):
             found = ", ".join(sorted(unknown)) or f"{len(pairs) // 2} inner nodes"
             raise GenotypeError(
-                f'genotype field "{field}": expected a cell of the paper\'s space, found {found}'
+                f'genotype field "{field}": expected a cell of {whose}, found {found}'
             )
         if {*concat} != {*inner}:
             raise GenotypeError(
                 f'genotype field "{field}_concat": expected all inner nodes, {inner[0]}..{inner[-1]}, as every cell of '
-                f"the paper's space has them, found {', '.join(map(str, concat))}"
+                f"{whose} has them, found {', '.join(map(str, concat))}"
             )
-    architecture = np.full(DARTS.shape[:2], ABSENT, np.int32)
-    for c, cell_type in enumerate(DARTS.cell_types):
-        for j, (operation, source) in enumerate(genotype.cell(cell_type)[0]):
-            edge = DARTS.edges.index((source, DARTS.num_inputs + j // 2))
-            architecture[c, edge] = DARTS.operations.index(operation)
+        for j, (operation, source) in enumerate(pairs):
+            edge = space.edges.index((source, space.num_inputs + j // 2))
+            if operation not in space.choices(c, edge):
+                expected = ", ".join(space.choices(c, edge))
+                raise GenotypeError(
+                    f'genotype field "{field}[{j}]": found {operation}, expected {expected} on this edge of {whose}'
+                )
+            architecture[c, edge] = space.operations.index(operation)
     return architecture
 
 
-def to_genotype(architecture: np.ndarray) -> Genotype:
-    """Makes the genotype of an architecture [2, 14] of the paper's space."""
-    chosen = np.asarray(architecture)[..., None] == np.arange(len(DARTS.operations))
-    return derive(chosen)
+def to_genotype(architecture: np.ndarray, space: Space = DARTS) -> Genotype:
+    """Makes the genotype of an architecture [2, E]."""
+    chosen = np.asarray(architecture)[..., None] == np.arange(len(space.operations))
+    return derive(chosen, space)
 
 
 def uniform(space: Space) -> jax.Array:
-    """Makes P [C, E, O] of equal probabilities, where all architectures are equally probable."""
-    return jnp.full(space.shape, 1 / len(space.operations))
+    """Makes P [C, E, O] of equal probabilities, where all operations of an edge are equally probable."""
+    if not space.allowed:
+        return jnp.full(space.shape, 1 / len(space.operations))
+    mask = np.array(space.mask)
+    return jnp.asarray(mask / mask.sum(-1, keepdims=True), jnp.float32)
+
+
+def only_allowed(logits: jax.Array, space: Space) -> jax.Array:
+    """Lowers the logits [..., C, E, O] of operations that their edge may not have: their probability is 0."""
+    return jnp.where(np.array(space.mask), logits, LOWEST) if space.allowed else logits
 
 
 def sample(key: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
     """Draws an architecture [C, E] from the distribution above."""
-    logits = finite_log(probs_CxExO)
+    logits = only_allowed(finite_log(probs_CxExO), space)
     operations = jax.random.categorical(jax.random.fold_in(key, 0), logits).astype(jnp.int32)
     kept = []
     for node, (sets_SxI, log_probs_CxS) in _edge_sets(probs_CxExO, space).items():

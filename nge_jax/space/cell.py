@@ -1,57 +1,57 @@
 """A cell of either space, as a search ends with one: a `Genotype`, or a `BenchCell` of NAS-Bench-201. No jax."""
 
-import functools
 import json
-from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from nge_jax.errors import GenotypeError
-from nge_jax.space import genotype, nas_bench_201
+from nge_jax.space import genotype, nas_bench_201, spaces
 from nge_jax.space.formats import text as texts
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.nas_bench_201 import BenchCell
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201, NO_NONE, Space
+from nge_jax.space.spaces import Space
 
 Cell = Genotype | BenchCell
 
-# How the cells of a space are derived from P, and drawn at random.
-DERIVE = {
-    DARTS: genotype.derive,
-    NAS_BENCH_201: nas_bench_201.derive,
-    NO_NONE: functools.partial(nas_bench_201.derive, space=NO_NONE),
-}
-DRAW: dict[Space, Callable[[int], Mapping[str, Cell]]] = {
-    DARTS: genotype.draw,
-    NAS_BENCH_201: nas_bench_201.draw,
-    NO_NONE: functools.partial(nas_bench_201.draw, space=NO_NONE),
-}
-
 
 def derive(probs: np.ndarray, space: Space) -> Cell:
-    """Derives the cells that probabilities P [C, E, O] of a space favor; see the function of each space.
+    """Derives the cells that probabilities P [C, E, O] of a space favor; see the function of each kind of cell.
 
     Raises:
         ValueError: P has another shape, NaN or infinity.
     """
-    return DERIVE[space](probs)
+    if space.is_tabular:
+        return nas_bench_201.derive(probs, space)
+    return genotype.derive(probs, space)
 
 
 def draw(space: Space, count: int) -> dict[str, Cell]:
-    """Draws random cells of a space by the seeds 0, 1, ...; the keys are names that `load` takes."""
-    return dict(DRAW[space](count))
+    """Draws random cells of a space by the seeds 0, 1, ..., by their names."""
+    drawn = nas_bench_201.draw if space.is_tabular else genotype.draw
+    return {**drawn(count, space)}
 
 
 def within(cell: Cell, space: Space) -> Cell | None:
     """Returns a cell as a cell of this space; None where it is none."""
     if isinstance(cell, BenchCell):
         return cell.within(space)
-    return cell if space == DARTS else None
+    if space.is_tabular:
+        return None
+    own = cell.space
+    names = {edge.operation for kind in space.cell_types for edge in cell.kept_edges(kind)}
+    fits = own.num_nodes == space.num_nodes and names <= {*space.operations}
+    return cell if fits else None
 
 
-def is_uniform(probs: np.ndarray) -> bool:
-    """Tells whether P [E, O] prefers no operation, up to rounding. A cell derived from such P is no choice."""
-    return bool(np.abs(probs - 1 / probs.shape[-1]).max() < 1e-6)
+def count_operations(cell: Cell, cell_type: str, space: Space) -> dict[str, int]:
+    """Counts how often each operation of the space stands in a cell of one type."""
+    return spaces.count_operations(cell.kept_edges(cell_type), space)
+
+
+def is_uniform(probs: np.ndarray, space: Space, cell_type: int) -> bool:
+    """Tells whether P [E, O] of a cell type prefers no operation, up to rounding. Such a cell is no choice."""
+    allowed = np.array(space.mask[cell_type])
+    return bool(np.abs(probs - allowed / allowed.sum(-1, keepdims=True)).max() < 1e-6)
 
 
 def from_json(text: str) -> Cell:

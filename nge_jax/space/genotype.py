@@ -20,6 +20,8 @@ from nge_jax.space.drawing import drawer
 from nge_jax.space.formats import source
 from nge_jax.space.formats import text as texts
 from nge_jax.space.formats.records import CONVERT
+from nge_jax.space.parts.loading import is_operation
+from nge_jax.space.parts.package import OPERATIONS as KNOWN_OPERATIONS
 from nge_jax.space.spaces import DARTS, KeptEdge, Space, count_operations
 
 OPERATIONS, CELL_TYPES = DARTS.operations, DARTS.cell_types
@@ -53,8 +55,8 @@ class Genotype(NamedTuple):
 
     @property
     def space(self) -> Space:
-        """The space of the cells."""
-        return DARTS
+        """The paper's space, or the same cells with as many nodes and more operations as this genotype has."""
+        return space_of(self)
 
     def kept_edges(self, cell_type: str) -> tuple[KeptEdge, ...]:
         """Lists a cell's edges by target, then as the genotype has them."""
@@ -66,7 +68,7 @@ class Genotype(NamedTuple):
         return self.cell(cell_type)[1]
 
     def operation_counts(self, cell_type: str) -> dict[str, int]:
-        """Counts how often each of OPERATIONS stands in a cell."""
+        """Counts how often each of the space's operations stands in a cell."""
         return count_operations(self.kept_edges(cell_type), self.space)
 
     def to_json(self) -> str:
@@ -79,6 +81,14 @@ class Genotype(NamedTuple):
 
     def _repr_svg_(self) -> str:
         return drawer().genotype_svg(self)
+
+
+def space_of(genotype: Genotype) -> Space:
+    """Returns the paper's space, or the same cells with as many nodes and more operations as the genotype has."""
+    names = sorted({operation for operation, _ in genotype.normal + genotype.reduce})
+    more = tuple(name for name in names if name not in OPERATIONS)
+    num_nodes = NUM_INPUTS + max(len(genotype.normal), len(genotype.reduce)) // 2
+    return DARTS._replace(operations=OPERATIONS + more, num_nodes=num_nodes)
 
 
 def validate(genotype: Genotype) -> Genotype:
@@ -196,8 +206,8 @@ def load_as(
         raise GenotypeError(f"{path}: {error}" if path else str(error)) from None
 
 
-def derive(probs: np.ndarray) -> Genotype:
-    """Derives the cells that probabilities P [2, 14, 7], [cell type, edge, operation], favor.
+def derive(probs: np.ndarray, space: Space = DARTS) -> Genotype:
+    """Derives the cells that probabilities P [2, E, O], [cell type, edge, operation], favor.
 
     Each inner node keeps the two incoming edges whose best operation is the most probable, with this operation. Ties
     go to the lower index, both among edges and among operations. A node's pairs stand in ascending order of
@@ -207,19 +217,20 @@ def derive(probs: np.ndarray) -> Genotype:
         ValueError: P has another shape, NaN or infinity.
     """
     probs = np.asarray(probs, np.float64)
-    shape = (len(CELL_TYPES), len(EDGES), len(OPERATIONS))
-    if probs.shape != shape:
-        raise ValueError(f"probs: expected shape {shape}, found {probs.shape}")
+    if probs.shape != space.shape:
+        raise ValueError(f"probs: expected shape {space.shape}, found {probs.shape}")
     if not np.isfinite(probs).all():
         raise ValueError("probs: expected finite values, found NaN or infinity")
+    if space.allowed:
+        probs = np.where(space.mask, probs, -1)  # below all strengths
 
     def pairs(probs_ExO: np.ndarray) -> tuple[Pair, ...]:
         best, strength = probs_ExO.argmax(-1), probs_ExO.max(-1)
         kept = []
-        for node in range(NUM_INPUTS, NUM_NODES):
-            incoming = [e for e, (_, target) in enumerate(EDGES) if target == node]
+        for node in space.inner_nodes:
+            incoming = space.incoming(node)
             strongest = sorted(incoming, key=lambda e: -strength[e])[:2]  # stable: ties keep order
-            kept += [(OPERATIONS[best[e]], EDGES[e][0]) for e in sorted(strongest)]
+            kept += [(space.operations[best[e]], space.edges[e][0]) for e in sorted(strongest)]
         return tuple(kept)
 
     return _genotype(*map(pairs, probs))
@@ -230,23 +241,30 @@ def list_genotypes() -> tuple[str, ...]:
     return tuple(KNOWN)
 
 
-def random_genotype(seed: int) -> Genotype:
+def random_genotype(seed: int, space: Space = DARTS) -> Genotype:
     """Draws two distinct predecessors and their operations for each inner node, uniformly."""
     rng = np.random.default_rng(seed)
 
-    def pairs() -> tuple[Pair, ...]:
+    def pairs(cell_type: int) -> tuple[Pair, ...]:
         return tuple(
-            (str(rng.choice(OPERATIONS)), int(i))
-            for node in range(NUM_INPUTS, NUM_NODES)
+            (_draw_operation(rng, space, cell_type, (int(i), node)), int(i))
+            for node in space.inner_nodes
             for i in sorted(rng.choice(node, 2, replace=False))
         )
 
-    return _genotype(pairs(), pairs())
+    return _genotype(pairs(0), pairs(1))
 
 
-def draw(count: int) -> dict[str, Genotype]:
-    """Draws the random genotypes of the seeds 0, 1, ..., by the names that `load` takes."""
-    return {f"random:{seed}": random_genotype(seed) for seed in range(count)}
+def _draw_operation(
+    rng: np.random.Generator, space: Space, cell_type: int, edge: tuple[int, int]
+) -> str:
+    return str(rng.choice(space.choices(cell_type, space.edges.index(edge))))
+
+
+def draw(count: int, space: Space = DARTS) -> dict[str, Genotype]:
+    """Draws the random genotypes of the seeds 0, 1, .... `load` takes the names of those of the paper's space."""
+    kind = "random" if space == DARTS else "random cell"
+    return {f"{kind}:{seed}": random_genotype(seed, space) for seed in range(count)}
 
 
 def _inner_nodes(pairs: Sequence[Pair]) -> tuple[int, ...]:
@@ -269,12 +287,12 @@ def _read_cell(field: str, pairs: Any, concat: Any) -> tuple[tuple[Pair, ...], t
     if len(pairs) > 2 * MAX_INNER_NODES:
         found = f"{len(pairs) // 2} inner nodes, expected at most {MAX_INNER_NODES}"
         raise _error(field, f"found {found}")
-    known = (*OPERATIONS, NONE)
     for j, pair in enumerate(pairs):
         node = NUM_INPUTS + j // 2
         match pair:
-            case [str(operation), _] if operation not in known:
-                problem = f"unknown operation {brief(operation)}, expected {', '.join(known)}"
+            case [str(operation), _] if not is_operation(operation):
+                known = f"{', '.join(KNOWN_OPERATIONS)} or module:attribute"
+                problem = f"unknown operation {brief(operation)}, expected {known}"
             case [str(), int(i)] if type(i) is int and 0 <= i < node:
                 continue
             case [str(), int(i)] if type(i) is int:

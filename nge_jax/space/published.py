@@ -6,7 +6,7 @@ SETN (conv_3x1_1x3). This module imports no jax.
 
 import re
 
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.parts.package import OPERATIONS
 
 Pairs = tuple[tuple[str, int], ...]
 
@@ -44,8 +44,7 @@ DrNAS_imagenet  sep3:1 sep3:0 | sep3:0 sep3:1 | sep3:0 dil3:3 | skip:0 sep3:1
 
 
 def _read(table: str) -> dict[str, tuple[Pairs, Pairs]]:
-    short = ("skip", "max3", "avg3", "sep3", "sep5", "dil3", "dil5", "none")
-    names = dict(zip(short, (*DARTS.operations, NONE), strict=True))
+    names = {operation.short: name for name, operation in OPERATIONS.items()}
 
     def pairs(line: str) -> Pairs:
         return tuple((names[name], int(i)) for name, i in re.findall(r"(\w+):(\d)", line))

@@ -11,7 +11,7 @@ import numpy as np
 
 from nge_jax.space.cell import Cell
 from nge_jax.space.cell import derive as derive_cell
-from nge_jax.space.spaces import KeptEdge, Space
+from nge_jax.space.spaces import DARTS, KeptEdge, Space
 
 SKIP = "skip_connect"
 NORMAL = 0  # the cell type that is limited: P-DARTS and DARTS+ limit the normal cell
@@ -19,7 +19,8 @@ NORMAL = 0  # the cell type that is limited: P-DARTS and DARTS+ limit the normal
 
 def count_skips(cell: Cell, space: Space) -> int:
     """Counts the skip connections of the normal cell."""
-    return cell.operation_counts(space.cell_types[NORMAL])[SKIP]
+    kept = cell.kept_edges(space.cell_types[NORMAL])
+    return sum(edge.operation == SKIP for edge in kept)
 
 
 def derive(strengths: np.ndarray, space: Space, most: int) -> Cell:
@@ -31,9 +32,16 @@ def derive(strengths: np.ndarray, space: Space, most: int) -> Cell:
     return derive_cell(limit_skips(strengths, space, most), space)
 
 
+def most_skips(limit: int, space: Space) -> int:
+    """Returns how many skip connections a cell may have: 8, as many as the paper's cell has edges, is no limit."""
+    return space.num_kept if limit == DARTS.num_kept else limit
+
+
 def limit_skips(strengths: np.ndarray, space: Space, most: int) -> np.ndarray:
     """Returns the strengths, with 0 for each skip connection that `derive` takes the strength from."""
     strengths = np.array(strengths, np.float64)
+    if SKIP not in space.operations:
+        return strengths
     skip, edges = space.operations.index(SKIP), space.edges
     while count_skips(cell := derive_cell(strengths, space), space) > most:
         kept = cell.kept_edges(space.cell_types[NORMAL])
@@ -63,9 +71,8 @@ class Margin(NamedTuple):
     edge_margin: float | None
 
 
-def margins(strengths: np.ndarray, cell: Cell, cell_type: str) -> list[Margin]:
-    """Computes the margins of the kept edges of one cell type, in their order; strengths [C, E, O]."""
-    space = cell.space
+def margins(strengths: np.ndarray, cell: Cell, cell_type: str, space: Space) -> list[Margin]:
+    """Computes the margins of the kept edges of one cell type, in their order; strengths [C, E, O] of the space."""
     of_type = np.asarray(strengths, np.float64)[space.cell_types.index(cell_type)]
     kept = cell.kept_edges(cell_type)
     sources = {(edge.source, edge.target) for edge in kept}

@@ -7,6 +7,9 @@ is an inner node. A kept edge carries one operation. This module imports no jax.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+# The operations that each edge of each cell type may have: [cell type][edge] -> names.
+Allowed = tuple[tuple[tuple[str, ...], ...], ...]
+
 
 class Space(NamedTuple):
     """Describes the cells among which a search chooses.
@@ -18,6 +21,7 @@ class Space(NamedTuple):
         kept_edges: how many edges into each inner node an architecture keeps, each from another node. A node with
             fewer edges keeps all; None keeps all edges of every node.
         is_tabular: whether a table has the accuracies of all cells, so that a search's cell needs no training.
+        allowed: the operations that each edge of each cell type may have; (): each edge may have each operation.
     """
 
     operations: tuple[str, ...]
@@ -26,6 +30,7 @@ class Space(NamedTuple):
     num_nodes: int
     kept_edges: int | None
     is_tabular: bool = False
+    allowed: Allowed = ()
 
     @property
     def inner_nodes(self) -> range:
@@ -49,6 +54,24 @@ class Space(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         """Gives the shape of probabilities: [cell type, edge, operation]."""
         return len(self.cell_types), len(self.edges), len(self.operations)
+
+    @property
+    def num_kept(self) -> int:
+        """Counts the edges that a cell keeps."""
+        return sum(map(self.kept, self.inner_nodes))
+
+    def choices(self, cell_type: int, edge: int) -> tuple[str, ...]:
+        """Lists the operations that an edge of a cell type, both by number, may have."""
+        return self.allowed[cell_type][edge] if self.allowed else self.operations
+
+    @property
+    def mask(self) -> tuple[tuple[tuple[bool, ...], ...], ...]:
+        """Tells for each cell type, edge and operation whether the edge may have the operation."""
+        cells, edges, _ = self.shape
+        return tuple(
+            tuple(tuple(o in self.choices(c, e) for o in self.operations) for e in range(edges))
+            for c in range(cells)
+        )
 
 
 class KeptEdge(NamedTuple):
@@ -96,5 +119,47 @@ NAS_BENCH_201 = Space(
 )
 # The same cells without `none`, as in the paper's space: 4^6 = 4,096 of the benchmark's cells.
 NO_NONE = NAS_BENCH_201._replace(operations=NAS_BENCH_201.operations[1:])
+
+# RobustDARTS (Zela et al., ICLR 2020) has four smaller spaces in which DARTS's search fails: S1 to S4. In S1 each edge
+# has two operations of its own. The first letters of these pairs, in the order of the edges:
+_INITIALS = {
+    "k": "skip_connect",
+    "m": "max_pool_3x3",
+    "a": "avg_pool_3x3",
+    "s": "sep_conv_3x3",
+    "d": "dil_conv_3x3",
+    "D": "dil_conv_5x5",
+}
+_S1 = (
+    "kd kD kD ks kd mk ks ks kd ks mk kd dD dD",
+    "ma md ma ma kD ma ms kd kD ma ma kD kD kD",
+)
+S1 = DARTS._replace(
+    operations=tuple(_INITIALS.values()),
+    allowed=tuple(
+        tuple(tuple(_INITIALS[letter] for letter in pair) for pair in pairs.split())
+        for pairs in _S1
+    ),
+)
+S2 = DARTS._replace(operations=("skip_connect", "sep_conv_3x3"))
+S3 = DARTS._replace(operations=("none", "skip_connect", "sep_conv_3x3"))
+S4 = DARTS._replace(operations=("noise", "sep_conv_3x3"))
+# The paper's operations without skip connections, as a set of operations of confopt (Jha et al., AutoML 2025).
+NO_SKIP = DARTS._replace(operations=DARTS.operations[1:])
+
 # The spaces with a supernet, by their names in configs.
-SPACES = {"darts": DARTS, "nas_bench_201": NAS_BENCH_201, "nas_bench_201_no_none": NO_NONE}
+SPACES = {
+    "darts": DARTS,
+    "nas_bench_201": NAS_BENCH_201,
+    "nas_bench_201_no_none": NO_NONE,
+    "s1": S1,
+    "s2": S2,
+    "s3": S3,
+    "s4": S4,
+    "no_skip": NO_SKIP,
+}
+
+
+def family(name: str) -> str:
+    """Returns the space whose keys a config with the space `name` has: darts for all but NAS-Bench-201's spaces."""
+    return name if name in SPACES and SPACES[name].is_tabular else "darts"

@@ -228,18 +228,19 @@ def _train(state, latest, edge_model, space, optimizer, settings):
 def mutate(key: jax.Array, parent: jax.Array, probs_CxExO: jax.Array, space: Space) -> jax.Array:
     """Draws a child [C, E] that differs from its parent in one operation or in one predecessor."""
     key_kind, key_operation, key_move = jax.random.split(key, 3)
-    child = _replace_operation(key_operation, parent, probs_CxExO)
+    child = _replace_operation(key_operation, parent, probs_CxExO, space)
     if all(space.kept(node) == node for node in space.inner_nodes):
         return child
     moved = _move_edge(key_move, parent, probs_CxExO, space)
     return jnp.where(jax.random.bernoulli(key_kind), moved, child)
 
 
-def _replace_operation(key, parent, probs_CxExO):
+def _replace_operation(key, parent, probs_CxExO, space):
     operations = jnp.arange(probs_CxExO.shape[-1])
     kept = (parent != ABSENT)[..., None]
     allowed = kept & (operations != parent[..., None])
-    logits = jnp.where(allowed, architecture.finite_log(probs_CxExO), -jnp.inf)
+    log_probs = architecture.only_allowed(architecture.finite_log(probs_CxExO), space)
+    logits = jnp.where(allowed, log_probs, -jnp.inf)
     drawn = jax.random.categorical(key, logits.ravel())
     cell, edge, operation = jnp.unravel_index(drawn, logits.shape)
     return parent.at[cell, edge].set(operation)
@@ -255,4 +256,8 @@ def _move_edge(key, parent, probs_CxExO, space):
     free = ~kept[cell] & (targets == targets[edge])
     strength = architecture.log_strength(probs_CxExO)[cell]
     new = jax.random.categorical(key_new, jnp.where(free, strength, -jnp.inf))
-    return parent.at[cell, new].set(parent[cell, edge]).at[cell, edge].set(ABSENT)
+    operation = parent[cell, edge]
+    if space.allowed:  # the other edge may lack the operation
+        best = probs_CxExO[cell, new].argmax()
+        operation = jnp.where(jnp.array(space.mask)[cell, new, operation], operation, best)
+    return parent.at[cell, new].set(operation).at[cell, edge].set(ABSENT)

@@ -9,17 +9,26 @@ The sums over edges are computed by one of three schedules, see `schedules.sched
 """
 
 import functools
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
 from nge_jax.space.mixture import strengths
-from nge_jax.space.spaces import DILATED, SEPARABLE
+from nge_jax.space.parts.loading import find_operation
+from nge_jax.space.parts.operation import fan_in, map_shapes
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE, Space
 from nge_jax.supernet import partial
-from nge_jax.supernet.edge import ALL, INNER, INPUTS, SKIP, edges_from, reduced_shape
+from nge_jax.supernet.edge import (
+    REDUCING,
+    SKIP,
+    edge_groups,
+    edges_from,
+    other_operations,
+    reduced_shape,
+)
 from nge_jax.supernet.layouts import Layout, channels_last
 from nge_jax.supernet.partial import Factors, Nodes
 from nge_jax.supernet.trees import Params
@@ -32,6 +41,7 @@ def init_mixed_cell(
     reduction: bool,
     reduction_before: bool,
     share: int = 1,
+    space: Space = DARTS,
 ) -> Params:
     """Draws the parameters of one cell: the edges of each stride are stacked along a leading axis.
 
@@ -42,6 +52,7 @@ def init_mixed_cell(
         reduction: whether this is a reduction cell.
         reduction_before: whether cell k-1 is a reduction cell; the output of cell k-2 then has twice the size.
         share: the operations see C / share channels.
+        space: the space of the cell.
     """
     keys, mixed = jax.random.split(key, 4), channels // share
     before = init_factorized_reduce if reduction_before else init_pointwise
@@ -49,17 +60,16 @@ def init_mixed_cell(
         "preprocess_0": before(keys[0], channels_before[0], channels),
         "preprocess_1": init_pointwise(keys[1], channels_before[1], channels),
     }
-    if reduction:
-        params["reducing_edges"] = _init_edges(keys[2], len(edges_from(INPUTS)), mixed, 2)
-        params["edges"] = _init_edges(keys[3], len(edges_from(INNER)), mixed, 1)
-    else:
-        params["edges"] = _init_edges(keys[2], len(EDGES), mixed, 1)
+    for number, (name, sources) in enumerate(edge_groups(space, reduction).items(), start=2):
+        stride, count = 2 if name == REDUCING else 1, len(edges_from(sources, space))
+        params[name] = _init_edges(keys[number], count, mixed, stride, space)
     return params
 
 
-def _init_edges(key, count, channels, stride):
+def _init_edges(key, count, channels, stride, space):
     """Draws the parameters of E = `count` edges, stacked: "depthwise" [E, k, k, C] and "pointwise" [E, C, C]."""
     keys = iter(jax.random.split(key, 2 * len(SEPARABLE) + len(DILATED) + 1))
+    operations = space.operations
 
     def depthwise_separable(size):
         key_depthwise, key_pointwise = jax.random.split(next(keys))
@@ -69,14 +79,33 @@ def _init_edges(key, count, channels, stride):
         }
 
     params = {}
-    for name, size in SEPARABLE.items():
+    for name, size in _present(SEPARABLE, operations):
         params[name] = {"first": depthwise_separable(size), "second": depthwise_separable(size)}
-    for name, size in DILATED.items():
+    for name, size in _present(DILATED, operations):
         params[name] = depthwise_separable(size)
-    if stride == 2:
+    if stride == 2 and SKIP in operations:
         shape = (count, 2, channels, channels // 2)
         params[SKIP] = uniform(next(keys), shape, channels)
+    for number, name in enumerate(other_operations(space)):
+        if shapes := find_operation(name).parameters(channels, stride):
+            params[name] = _init_described(jax.random.fold_in(key, number), count, shapes)
     return params
+
+
+def _present(sizes, operations):
+    return [(name, size) for name, size in sizes.items() if name in operations]
+
+
+def _init_described(key, count, shapes):
+    """Draws the weights of an operation that is computed from its description, for `count` edges."""
+
+    def draw(path, shape):
+        if not fan_in(shape):
+            return jnp.zeros((count, *shape))
+        number = zlib.crc32(path.encode())
+        return uniform(jax.random.fold_in(key, number), (count, *shape), fan_in(shape))
+
+    return map_shapes(draw, shapes)
 
 
 def init_pointwise(key: jax.Array, channels_in: int, channels: int) -> jax.Array:
@@ -106,6 +135,7 @@ def mixed_cell(
     layout: Layout = channels_last,
     normalize: Callable[..., Any] | None = None,
     axis_name: str | None = None,
+    space: Space = DARTS,
 ) -> jax.Array:
     """Computes the output of a mixed cell: [B, H, W, 4 C], or [4 C, H, W, B] with the layout `images_last`.
 
@@ -122,6 +152,7 @@ def mixed_cell(
         layout: the layout of `before`, of the arrays that `mix_edges` takes, and of the output.
         normalize: batch normalization of the inputs; None: the layout's. The schedules have their own.
         axis_name: mapped axis over which batch statistics are averaged, if any.
+        space: the space of the cell; the sizes above are the paper's.
     """
     inputs = jnp.stack(
         [
@@ -129,40 +160,40 @@ def mixed_cell(
             for number, x in enumerate(before)
         ]
     )
-    mix_edges = functools.partial(mix_edges, axis_name=axis_name)
+    mix_edges = functools.partial(mix_edges, axis_name=axis_name, space=space)
     if share > 1:
-        return _partial_cell(params, inputs, probs, reduction, mix_edges, share, layout)
-    return _whole_cell(params, inputs, probs, reduction, mix_edges, layout)
+        return _partial_cell(params, inputs, probs, reduction, mix_edges, share, layout, space)
+    return _whole_cell(params, inputs, probs, reduction, mix_edges, layout, space)
 
 
-def _whole_cell(params, inputs, probs, reduction, mix_edges, layout):
+def _whole_cell(params, inputs, probs, reduction, mix_edges, layout, space):
     """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where all channels are mixed."""
     if reduction:
-        nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
-        nodes = mix_edges(params["reducing_edges"], nodes, inputs, probs, INPUTS)
-        nodes = mix_edges(params["edges"], nodes, None, probs, INNER)
+        nodes = jnp.zeros((space.num_nodes, *reduced_shape(inputs[0], 2)), inputs.dtype)
     else:
-        inner = jnp.zeros((NUM_NODES - NUM_INPUTS, *inputs.shape[1:]), inputs.dtype)
+        inner = jnp.zeros((len(space.inner_nodes), *inputs.shape[1:]), inputs.dtype)
         nodes = jnp.concatenate([inputs, inner])
-        nodes = mix_edges(params["edges"], nodes, None, probs, ALL)
-    return layout.concatenate_channels(nodes[NUM_INPUTS:])
+    for name, sources in edge_groups(space, reduction).items():
+        read = inputs if name == REDUCING else None
+        nodes = mix_edges(params[name], nodes, read, probs, sources)
+    return layout.concatenate_channels(nodes[space.num_inputs :])
 
 
-def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout):
+def _partial_cell(params, inputs, mixture, reduction, mix_edges, share, layout, space):
     """Computes `mixed_cell` from the preprocessed inputs [2, B, H, W, C] where one channel in `share` is mixed."""
     factors = Factors(strengths(mixture), mixture.betas)
     mixed = layout.count_channels(inputs[0]) // share
     if reduction:
-        nodes = jnp.zeros((NUM_NODES, *reduced_shape(inputs[0], 2)), inputs.dtype)
+        nodes = jnp.zeros((space.num_nodes, *reduced_shape(inputs[0], 2)), inputs.dtype)
         nodes = Nodes(*partial.split(nodes, mixed, layout))
-        nodes = mix_edges(params["reducing_edges"], nodes, inputs, factors, INPUTS)
-        nodes = mix_edges(params["edges"], nodes, None, factors, INNER)
     else:
-        inner = [(0, NUM_NODES - NUM_INPUTS), *[(0, 0)] * 4]
+        inner = [(0, len(space.inner_nodes)), *[(0, 0)] * 4]
         nodes = partial.divide(inputs, mixed, layout)
         nodes = Nodes(*(jnp.pad(part, inner) for part in nodes))
-        nodes = mix_edges(params["edges"], nodes, None, factors, ALL)
-    whole = partial.join(Nodes(*(part[NUM_INPUTS:] for part in nodes)), layout)
+    for name, sources in edge_groups(space, reduction).items():
+        read = inputs if name == REDUCING else None
+        nodes = mix_edges(params[name], nodes, read, factors, sources)
+    whole = partial.join(Nodes(*(part[space.num_inputs :] for part in nodes)), layout)
     return layout.concatenate_channels(whole)
 
 

@@ -3,20 +3,39 @@
 import jax
 from jax import lax
 
-from nge_jax.space.genotype import EDGES, NUM_INPUTS, NUM_NODES
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.supernet.layouts import Layout
 
 # The operations that have no weights, SKIP with stride 1 only.
 POOLS = ("max_pool_3x3", "avg_pool_3x3")
 SKIP = "skip_connect"
 
-# The sources of edges: the cell's two inputs, the inner nodes but the last, and all nodes but the last.
-INPUTS, INNER, ALL = range(NUM_INPUTS), range(NUM_INPUTS, NUM_NODES - 1), range(NUM_NODES - 1)
+
+# The names of the weights of stride-1 edges, and of stride-2 edges, which leave a reduction cell's inputs.
+EDGES, REDUCING = "edges", "reducing_edges"
 
 
-def edges_from(sources: range) -> tuple[tuple[int, int], ...]:
+def edge_groups(space: Space, reduction: bool) -> dict[str, range]:
+    """Lists the sources of a cell's edges by the name of the edges' weights, in the order of computation."""
+    inputs, nodes = range(space.num_inputs), range(space.num_nodes - 1)
+    if reduction:
+        return {REDUCING: inputs, EDGES: nodes[space.num_inputs :]}
+    return {EDGES: nodes}
+
+
+def edges_from(sources: range, space: Space = DARTS) -> tuple[tuple[int, int], ...]:
     """Lists the edges (i, k) that leave `sources`, in the order of their stacked parameters."""
-    return tuple((i, k) for i, k in EDGES if i in sources)
+    return tuple((i, k) for i, k in space.edges if i in sources)
+
+
+def fast_operations(space: Space) -> tuple[str, ...]:
+    """Lists the space's operations that the schedules compute by forms of their own: the paper's."""
+    return tuple(name for name in DARTS.operations if name in space.operations)
+
+
+def other_operations(space: Space) -> tuple[str, ...]:
+    """Lists the space's operations that the schedules compute from their description, see `schedules.described`."""
+    return tuple(name for name in space.operations if name not in DARTS.operations)
 
 
 def reduced_shape(x: jax.Array, stride: int) -> tuple[int, int, int, int]:

@@ -1,10 +1,9 @@
 """The supernet of each search space, made from the same options."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201, NO_NONE, Space
-from nge_jax.supernet.model import Supernet, make_supernet
+from nge_jax.space.spaces import Space
+from nge_jax.supernet.model import make_supernet
 from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.supernet.net import Net
 
@@ -31,31 +30,12 @@ class Options(NamedTuple):
     all_scalars: bool
 
 
-def _make_darts(options: Options) -> Supernet:
+def make_net(space: Space, options: Options) -> Net:
+    """Makes the supernet of a space, which `space.parts.checks.check_space` accepts."""
     values = options._asdict()
-    del values["all_scalars"]
-    return make_supernet(**values)
-
-
-def _make_nas_bench_201(options: Options) -> NasBench201Supernet:
-    return NasBench201Supernet(
-        options.cells,
-        options.channels,
-        options.num_classes,
-        image_channels=options.image_channels,
-        dtype=options.dtype,
-        remat=options.remat,
-        all_scalars=options.all_scalars,
-    )
-
-
-def _make_no_none(options: Options) -> NasBench201Supernet:
-    return _make_nas_bench_201(options)._replace(space=NO_NONE)
-
-
-# To add a space's supernet, give its maker here.
-MAKERS: dict[Space, Callable[[Options], Net]] = {
-    DARTS: _make_darts,
-    NAS_BENCH_201: _make_nas_bench_201,
-    NO_NONE: _make_no_none,
-}
+    if not space.is_tabular:
+        del values["all_scalars"]
+        return make_supernet(**values, space=space)
+    for name in ("schedule", "large_stem", "share"):
+        del values[name]
+    return NasBench201Supernet(**values, space=space)

@@ -15,13 +15,15 @@ import numpy as np
 
 from nge_jax.kernels import convolution
 from nge_jax.space import architecture
-from nge_jax.space.genotype import NUM_INPUTS, NUM_NODES, Genotype
+from nge_jax.space.genotype import Genotype
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS, Space
 from nge_jax.space.stack import CellSpec, cell_plan
 from nge_jax.supernet import cell
+from nge_jax.supernet.edge import REDUCING, edge_groups, edges_from, other_operations
 from nge_jax.supernet.net import Used
 from nge_jax.supernet.sampled import Drawn, mix_chosen
+from nge_jax.supernet.schedules import described
 from nge_jax.supernet.schedules.grouped import mix_together
 from nge_jax.supernet.schedules.schedule import SCHEDULES
 from nge_jax.supernet.trees import Params
@@ -47,6 +49,7 @@ class Supernet(NamedTuple):
             then gets inputs of two sizes.
         share: the operations see one channel in `share` (PC-DARTS: 4), the other channels pass, see `partial`; 1: they
             see all channels. The channels of a cell are a multiple of twice the share.
+        space: the space of the cells.
     """
 
     plan: tuple[CellSpec, ...]
@@ -58,6 +61,7 @@ class Supernet(NamedTuple):
     axis_name: str | None = None
     large_stem: bool = False
     share: int = 1
+    space: Space = DARTS
 
     def __repr__(self) -> str:
         first = self.plan[0]
@@ -66,11 +70,6 @@ class Supernet(NamedTuple):
             f"Supernet({len(self.plan)} cells, {channels} channels, {self.num_classes} classes, "
             f"{self.schedule}, {jnp.dtype(self.dtype).name})"
         )
-
-    @property
-    def space(self) -> Space:
-        """The space of the cells."""
-        return DARTS
 
     def init(self, key: jax.Array) -> Params:
         """Draws float32 weights from PyTorch's default distributions (paper silent, DARTS values)."""
@@ -87,9 +86,10 @@ class Supernet(NamedTuple):
                     spec.reduction,
                     spec.reduction_prev,
                     self.share,
+                    self.space,
                 )
             )
-            before = before[1], (NUM_NODES - NUM_INPUTS) * spec.channels
+            before = before[1], len(self.space.inner_nodes) * spec.channels
         key_stem, key_kernel, key_bias = jax.random.split(jax.random.fold_in(key, len(cells)), 3)
         features = before[1]
         return {
@@ -133,8 +133,7 @@ class Supernet(NamedTuple):
         if self.remat and mix_edges is mix_together:
             # This schedule knows what to keep.
             mix_edges, checkpoint_cells = functools.partial(mix_together, remat=True), False
-        schedule = SCHEDULES[self.schedule]
-        layout = schedule.layout
+        layout = (schedule := SCHEDULES[self.schedule]).layout
         stem = self._stem(weights["stem"], images.astype(self.dtype))
         before = layout.to_layout(stem[0]), layout.to_layout(stem[1])
         x, endpoints = before[1], {"stem": stem[1]}
@@ -147,6 +146,7 @@ class Supernet(NamedTuple):
                 layout=layout,
                 normalize=schedule.input_norm,
                 axis_name=self.axis_name,
+                space=self.space,
             )
             if checkpoint_cells:
                 mixed_cell = jax.checkpoint(mixed_cell)
@@ -160,7 +160,7 @@ class Supernet(NamedTuple):
 
     def example_probs(self) -> jax.Array | Mixture:
         """Makes zeros in the form that `apply` reads; see `net.Net`."""
-        probs, betas = jnp.zeros(DARTS.shape), jnp.zeros(DARTS.shape[:2])
+        probs, betas = jnp.zeros(self.space.shape), jnp.zeros(self.space.shape[:2])
         return Mixture(probs, betas) if self.share > 1 else probs
 
     def sampled(self) -> "SampledSupernet":
@@ -177,11 +177,11 @@ class Supernet(NamedTuple):
         With partial channels they are the cell's one-hot probabilities. The edges' weights add up to 1 at every node,
         as learned weights do.
         """
-        chosen = architecture.from_genotype(cell)
+        chosen = architecture.from_genotype(cell, self.space)
         if self.share == 1:
             return chosen
         kept = jnp.asarray(chosen != architecture.ABSENT, jnp.float32)
-        return Mixture(architecture.one_hot(jnp.asarray(chosen), DARTS), kept / 2)
+        return Mixture(architecture.one_hot(jnp.asarray(chosen), self.space), kept / 2)
 
     def parts(self, weights: Params) -> dict[str, list[Used]]:
         """Groups the weights: "stem", "cell_0", ..., "classifier"; see `net.Net`."""
@@ -190,14 +190,27 @@ class Supernet(NamedTuple):
         times = [4**n for n in reversed(range(len(stem)))]
         uses = [Used(params, "stem", n) for params, n in zip(stem, times, strict=True)]
         parts, before = {"stem": uses}, "stem"
-        for number, params in enumerate(weights["cells"]):
-            name = f"cell_{number}"
+        for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
+            name, channels = f"cell_{number}", spec.channels // self.share
             inputs = {key: value for key, value in params.items() if key.startswith("preprocess")}
             edges = {key: value for key, value in params.items() if key not in inputs}
-            # All layers of an operation follow the stride, therefore they have the positions of the output.
-            parts[name] = [Used(inputs, before), Used(edges, name)]
+            parts[name] = [Used(inputs, before), *self._used_on_edges(edges, name, channels)]
             before = name
         return parts | {"classifier": [Used(weights["classifier"], None)]}
+
+    def _used_on_edges(self, edges: Params, name: str, channels: int) -> list[Used]:
+        """Groups the weights of a cell's edges. All layers of the paper's operations have the output's positions."""
+        others, uses = other_operations(self.space), []
+        for group, sources in edge_groups(self.space, REDUCING in edges).items():
+            of_group, count = edges[group], len(edges_from(sources, self.space))
+            paper = {key: value for key, value in of_group.items() if key not in others}
+            uses.append(Used(paper, name))
+            stride = 2 if group == REDUCING else 1
+            for other in others:
+                each = functools.partial(described.multiply_adds, other, channels, stride)
+                used = Used(of_group.get(other, {}), name, times=count, multiply_adds=each)
+                uses.append(used)
+        return uses
 
     def _init_stem(self, key, channels):
         """Draws the convolution of the stem, or all three of the large stem, each with the affine part of its BN."""

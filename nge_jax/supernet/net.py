@@ -1,5 +1,6 @@
 """The interface of a supernet. A search asks nothing else of a supernet, so a new space does not change the search."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -25,11 +26,14 @@ class Used(NamedTuple):
         weights: a tree of arrays.
         endpoint: the endpoint [B, H, W, C] whose positions they are; None: one position.
         times: how many positions there are for each position of the endpoint.
+        multiply_adds: (H, W) of the endpoint -> the multiply-adds of one use, of which there are `times`; None: each
+            weight is used once at each position.
     """
 
     weights: Any
     endpoint: str | None
     times: int = 1
+    multiply_adds: Callable[[tuple[int, int]], int] | None = None
 
 
 class Net(Applied, Protocol):

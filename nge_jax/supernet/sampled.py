@@ -21,12 +21,12 @@ from jax import lax
 
 from nge_jax.kernels import pooling
 from nge_jax.space.architecture import ABSENT
-from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.space.spaces import DILATED, SEPARABLE
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE, Space
 from nge_jax.supernet import cell
 from nge_jax.supernet.edge import SKIP, centered_depthwise, edges_from, reduced_shape
 from nge_jax.supernet.layouts import Layout, channels_last
 from nge_jax.supernet.norm import fold
+from nge_jax.supernet.schedules import described
 from nge_jax.supernet.trees import Params, put, take
 
 
@@ -42,7 +42,7 @@ class Drawn(NamedTuple):
     scales: jax.Array
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
 def mix_chosen(
     params: Params,
     nodes: jax.Array,
@@ -51,18 +51,19 @@ def mix_chosen(
     sources: range,
     axis_name: str | None,
     layout: Layout = channels_last,
+    space: Space = DARTS,
 ) -> jax.Array:
     """Adds the contributions of the kept edges from `sources` to every node.
 
     The arguments are those of `schedules.grouped.mix_together`, except for two. `chosen` holds the operations of one
     cell type, int32 [14], or is a `Drawn`. `layout` is the layout of nodes and inputs.
     """
-    branches = _branches(inputs, axis_name, layout)
+    branches = _branches(inputs, axis_name, layout, space)
     operations, scales = _operations_and_scales(chosen)
-    edges, count = _kept_edges(chosen, sources)
+    edges, count = _kept_edges(chosen, sources, space)
 
     def along_edge(n, nodes):
-        source, target, number = _edge_ends(edges[n], sources)
+        source, target, number = _edge_ends(edges[n], sources, space)
         x = take(nodes if inputs is None else inputs, source)
         contribution = lax.switch(operations[number], branches, take(params, edges[n]), x)
         if scales is not None:
@@ -81,7 +82,7 @@ class _Wanted:
     scales: bool
 
 
-def _forward(params, nodes, inputs, chosen, sources, axis_name, layout):
+def _forward(params, nodes, inputs, chosen, sources, axis_name, layout, space):
     perturbed = jax.tree.map(lambda leaf: leaf.perturbed, (params, chosen))
     wanted = _Wanted(
         params=any(jax.tree.leaves(perturbed[0])),
@@ -89,22 +90,22 @@ def _forward(params, nodes, inputs, chosen, sources, axis_name, layout):
     )
     values = jax.tree.map(lambda leaf: leaf.value, (params, nodes, inputs, chosen))
     params, nodes, inputs, chosen = values
-    nodes = mix_chosen(params, nodes, inputs, chosen, sources, axis_name, layout)
+    nodes = mix_chosen(params, nodes, inputs, chosen, sources, axis_name, layout, space)
     return nodes, (params, nodes, inputs, chosen, wanted)
 
 
-def _backward(sources, axis_name, layout, residuals, g_nodes):
+def _backward(sources, axis_name, layout, space, residuals, g_nodes):
     """Undoes the edges in the opposite order; each edge computes its operation again from the finished nodes."""
     params, nodes, inputs, chosen, wanted = residuals
     operations, scales = _operations_and_scales(chosen)
-    edges, count = _kept_edges(chosen, sources)
-    branches = _branches(inputs, axis_name, layout)
+    edges, count = _kept_edges(chosen, sources, space)
+    branches = _branches(inputs, axis_name, layout, space)
     pulls = [functools.partial(_pull, branch, wanted) for branch in branches]
 
     def along_edge(n, carry):
         g_params, g_nodes, g_inputs, g_scales = carry
         edge = edges[count - 1 - n]
-        source, target, number = _edge_ends(edge, sources)
+        source, target, number = _edge_ends(edge, sources, space)
         x = take(nodes if inputs is None else inputs, source)
         g = take(g_nodes, target)
         scale = None if scales is None else scales[number]
@@ -151,12 +152,12 @@ def _operations_and_scales(chosen):
     return chosen if isinstance(chosen, Drawn) else (chosen, None)
 
 
-def _branches(inputs, axis_name, layout) -> list[Callable]:
+def _branches(inputs, axis_name, layout, space) -> list[Callable]:
     """Makes a function (one edge's parameters, source) -> contribution for each operation."""
     stride = 1 if inputs is None else 2
     return [
         functools.partial(_operation, name, stride=stride, axis_name=axis_name, layout=layout)
-        for name in OPERATIONS
+        for name in space.operations
     ]
 
 
@@ -170,8 +171,11 @@ def _operation(name, params, x, *, stride, axis_name, layout):
         return convolve(params[name], x, stride, 2)
     if name == SKIP:
         return x if stride == 1 else cell.preprocess(params[name], x, axis_name, layout=layout)
-    pool = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}[name]
-    return layout.batch_norm(pool(x, stride), axis_name)
+    pools = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}
+    if name in pools:
+        return layout.batch_norm(pools[name](x, stride), axis_name)
+    y = described.operation(name, params.get(name, {}), layout.to_nhwc(x), stride, axis_name)
+    return layout.to_layout(y)
 
 
 def _convolve(weights, x, stride, dilation, *, axis_name, layout):
@@ -183,23 +187,23 @@ def _convolve(weights, x, stride, dilation, *, axis_name, layout):
     return z.reshape(reduced_shape(x, stride))
 
 
-def _kept_edges(chosen, sources):
+def _kept_edges(chosen, sources, space):
     """Lists the edges as positions in the stacked parameters, the kept ones first, and counts the kept ones."""
     if isinstance(chosen, Drawn):
         # All edges are kept, and the compiler knows how many.
-        count = len(_edge_numbers(sources))
+        count = len(_edge_numbers(sources, space))
         return jnp.arange(count), count
-    kept = chosen[_edge_numbers(sources)] != ABSENT
+    kept = chosen[_edge_numbers(sources, space)] != ABSENT
     return jnp.argsort(~kept, stable=True), kept.sum()
 
 
-def _edge_ends(position, sources):
-    """Looks up the source, the target and the number in EDGES of the edge at a position in the stacked parameters."""
-    numbers = jnp.asarray(_edge_numbers(sources))
-    source, target = jnp.asarray(EDGES)[numbers].T
+def _edge_ends(position, sources, space):
+    """Looks up the source, the target and the space's number of the edge at a position in the stacked parameters."""
+    numbers = jnp.asarray(_edge_numbers(sources, space))
+    source, target = jnp.asarray(space.edges)[numbers].T
     return source[position], target[position], numbers[position]
 
 
-def _edge_numbers(sources):
-    """Lists the numbers of the edges from `sources` in EDGES, in the order of their stacked parameters."""
-    return np.array([EDGES.index(edge) for edge in edges_from(sources)])
+def _edge_numbers(sources, space):
+    """Lists the numbers of the edges from `sources` in the space, in the order of their stacked parameters."""
+    return np.array([space.edges.index(edge) for edge in edges_from(sources, space)])

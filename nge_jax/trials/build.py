@@ -78,7 +78,7 @@ def _make_rating(search: Search, halving: Halving) -> Rating:
         numbered=training_images.read_settings(last).alternate_flip,
         halves=(search.halves[WEIGHTS], search.halves[EMBEDDING]),
     )
-    training = train_build.build(last, source, genotype.random_genotype(0))
+    training = train_build.build(last, source, genotype.random_genotype(0, search.space))
     steps = int(training.arguments.steps_per_epoch)
     longest = -(-halving.epochs(halving.cells) // halving.cells)
     checks.check_steps("trained.cells", halving.cells, longest * steps)

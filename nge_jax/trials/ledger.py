@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, Space
 
 DIVISOR = 3  # one cell in so many goes on to the next rung
 NO_JOB = np.array([-1, 0, 0], np.int32)  # stands for the job of a search that has ended
@@ -115,7 +115,7 @@ class Job(NamedTuple):
         return (halving.rungs[self.rung] - self.begin(halving)) // halving.unit
 
 
-def new_ledger(halving: Halving) -> Ledger:
+def new_ledger(halving: Halving, space: Space = DARTS) -> Ledger:
     """Makes a ledger without cells."""
     cells, zero = halving.cells, np.zeros((), np.int32)
 
@@ -123,7 +123,7 @@ def new_ledger(halving: Halving) -> Ledger:
         return np.full(shape, np.nan, np.float32)
 
     return Ledger(
-        cells=np.zeros((cells, *DARTS.shape[:2]), np.int32),
+        cells=np.zeros((cells, *space.shape[:2]), np.int32),
         ratings=unknown(cells, len(halving.rungs)),
         predicted=unknown(cells),
         parameters=np.zeros(cells, np.int32),

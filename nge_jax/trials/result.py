@@ -15,7 +15,6 @@ from nge_jax.networks.weights_of_any_cell import to_derived
 from nge_jax.report.pareto.front import undominated
 from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.spaces import DARTS
 from nge_jax.train.step import TrainState
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import state as trial_state
@@ -49,13 +48,13 @@ def conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
     ledger, strategy = state.ledger, plan.strategy
     trials, accuracies = trial_ledger.final_accuracies(ledger, plan.halving)
     found = int(accuracies.mean(1).argmax())
-    cell = architecture.to_genotype(ledger.cells[trials[found]])
+    cell = architecture.to_genotype(ledger.cells[trials[found]], plan.search.space)
     first = strategy.probs(strategy.init(plan.keys().ask))
     probabilities = np.asarray(strategy.probs(state.searcher))
     if distributed.is_first():
         write_history(plan, ledger, path)
         artifacts.write_json(path / artifacts.PARETO, pareto_set(plan, ledger))
-        artifacts.write_architecture(path, np.stack([first, probabilities]), DARTS)
+        artifacts.write_architecture(path, np.stack([first, probabilities]), plan.search.space)
         kept = trial_state.place(path, trials[found], len(plan.halving.rungs) - 1)
         write_network(plan, cell, trial_state.kept(kept, state.trial), path / NETWORK)
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
@@ -102,7 +101,8 @@ def write_history(plan: Trials, ledger: Ledger, path: Path) -> None:
             "accuracies": np.nanmean(accuracies, axis=1),
             "by_seed": accuracies,
         }
-    artifacts.write_history(path, ledger.cells[:count], ledger.ratings[:count, 0], **final)
+    cells, ratings = ledger.cells[:count], ledger.ratings[:count, 0]
+    artifacts.write_history(path, cells, ratings, plan.search.space, **final)
 
 
 def write_network(plan: Trials, cell: Genotype, trial: TrainState, folder: Path) -> None:
@@ -112,7 +112,7 @@ def write_network(plan: Trials, cell: Genotype, trial: TrainState, folder: Path)
     """
     folder.mkdir(exist_ok=True)
     variables = {"params": trial.params, "batch_stats": trial.batch_stats}
-    derived = to_derived(cell, plan.rating.training.model.plan, variables)
+    derived = to_derived(cell, plan.rating.training.model.plan, variables, plan.search.space)
     flat = flatten_dict(jax.device_get(derived), sep="/")
     arrays: dict[str, Any] = {
         name: a for name, a in flat.items() if name.split("/")[1] != "auxiliary"

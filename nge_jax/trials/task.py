@@ -4,6 +4,7 @@ An epoch of the loop is a unit: as many epochs of a cell's training as divide th
 unit ends a job, the cell is rated, and the next job begins: another cell, or a kept training that goes on.
 """
 
+import functools
 import math
 import time
 from collections.abc import Collection, Sequence
@@ -17,7 +18,6 @@ from nge_jax.devices import distributed, parallel
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task
 from nge_jax.space import architecture
 from nge_jax.space.budget.relative import draw_within
-from nge_jax.space.spaces import DARTS
 from nge_jax.train.step import TrainState
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import record as trial_record
@@ -54,7 +54,7 @@ class Director:
     def first_state(self) -> State:
         """Makes the state before the first step: the strategy has asked for one cell."""
         searcher = self.plan.strategy.init(self._key)
-        ledger = trial_ledger.new_ledger(self.plan.halving)
+        ledger = trial_ledger.new_ledger(self.plan.halving, self.plan.search.space)
         ledger, searcher = self._add_cell(ledger, searcher)
         return parallel.replicated(
             State(np.int32(0), self.trainer.first_training(ledger), searcher, ledger)
@@ -132,7 +132,8 @@ class Director:
         A cell beyond the limits is not trained, and its rating is 0. Only reinforce asks for such cells.
         """
         cells = ledger.cells[: int(ledger.count)]
-        known = {canonical_form(architecture.to_genotype(cell)): n for n, cell in enumerate(cells)}
+        to_genotype = functools.partial(architecture.to_genotype, space=self.plan.search.space)
+        known = {canonical_form(to_genotype(cell)): n for n, cell in enumerate(cells)}
         repeats = 0
         while True:
             key = jax.random.fold_in(self._key, int(ledger.asked))
@@ -142,7 +143,7 @@ class Director:
             if (budget := self.plan.search.budget) is not None and not budget.allows(cell):
                 searcher = self._tell(searcher, asked, np.zeros(1, np.float32))
                 continue
-            trial = known.get(canonical_form(architecture.to_genotype(cell)))
+            trial = known.get(canonical_form(to_genotype(cell)))
             if trial is None:
                 predicted = math.nan
                 if self._predict is not None:
@@ -154,11 +155,12 @@ class Director:
 
     def _random_cell(self, key: jax.Array) -> jax.Array:
         """Draws a cell [1, 2, 14] uniformly, within the limits."""
+        space = self.plan.search.space
 
         def draw(key):
-            return architecture.sample(key, architecture.uniform(DARTS), DARTS)
+            return architecture.sample(key, architecture.uniform(space), space)
 
-        return draw_within(draw, key, self.plan.search.arguments.costs, DARTS)[None]
+        return draw_within(draw, key, self.plan.search.arguments.costs, space)[None]
 
 
 def end_unit(director: Director, state: State) -> tuple[State, dict[str, Any], list[str]]:

@@ -12,7 +12,7 @@ from nge_jax.data import order as data_order
 from nge_jax.data import source
 from nge_jax.devices import finite, parallel
 from nge_jax.devices.parallel import Batches
-from nge_jax.networks.any_cell import EDGES, as_arrays
+from nge_jax.networks.any_cell import EDGES, GenotypeArrays, as_arrays
 from nge_jax.networks.weights_of_any_cell import edge_counter
 from nge_jax.runtime.loop import Span, Work
 from nge_jax.space import architecture, genotype
@@ -33,9 +33,10 @@ class Trainer:
 
     def __init__(self, plan: Trials):
         self._plan = plan
-        self.programs: Programs = make_programs(plan.rating.training)
+        self._space = plan.search.space
+        self.programs: Programs = make_programs(plan.rating.training, space=self._space)
         self._keys = plan.keys()
-        self._count_edges = edge_counter(plan.rating.training.model.plan)
+        self._count_edges = edge_counter(plan.rating.training.model.plan, self._space)
 
     def compile(self, state: State) -> None:
         """Compiles what trains and what rates a cell."""
@@ -81,8 +82,11 @@ class Trainer:
     def _leg(self, ledger: Ledger) -> Leg:
         """Makes the program's argument that stands for the ledger's job."""
         job = current_job(ledger)
-        cell = architecture.to_genotype(ledger.cells[job.trial])
-        return Leg(as_arrays(cell), self._plan.rating.arguments[job.rung], np.int32(job.seed))
+        arrays, number = self._arrays(ledger.cells[job.trial]), np.int32(job.seed)
+        return Leg(arrays, self._plan.rating.arguments[job.rung], number)
+
+    def _arrays(self, cell: np.ndarray) -> GenotypeArrays:
+        return as_arrays(architecture.to_genotype(cell, self._space), self._space)
 
     def _batches(self, ledger: Ledger) -> Batches:
         """Draws the images of the ledger's unit, as this process's part."""
@@ -117,15 +121,13 @@ class Trainer:
 
     def parameters(self, cell: np.ndarray) -> int:
         """Counts the parameters of the network of a cell [2, 14]."""
-        arrays = as_arrays(architecture.to_genotype(cell))
-        return self._count_edges(arrays) + self._other_parameters
+        return self._count_edges(self._arrays(cell)) + self._other_parameters
 
     @functools.cached_property
     def _other_parameters(self) -> int:
         """Counts the parameters that the networks of all cells have in common."""
-        leg = Leg(
-            as_arrays(genotype.random_genotype(0)), self._plan.rating.arguments[0], np.int32(0)
-        )
+        first = as_arrays(genotype.random_genotype(0, self._space), self._space)
+        leg = Leg(first, self._plan.rating.arguments[0], np.int32(0))
         shapes = jax.eval_shape(self.programs.init, self._keys.init, leg).params
         leaves = jax.tree_util.tree_leaves_with_path(shapes)
         return sum(

@@ -12,6 +12,7 @@ from nge_jax.errors import InputError
 from nge_jax.settings.parts.loading import short_name
 from nge_jax.space import cell, genotype
 from nge_jax.space.mixture import Mixture
+from nge_jax.space.parts.loading import is_operation
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
@@ -162,7 +163,7 @@ def is_exported(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() and not (folder / CHECKPOINTS).is_dir()
 
 
-def read_history(path: Path) -> SearchHistory:
+def read_history(path: Path, space: Space = DARTS) -> SearchHistory:
     """Reads history.npz; raises InputError if it is missing or is not the history of a search that has ended."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected the history of a search")
@@ -171,7 +172,7 @@ def read_history(path: Path) -> SearchHistory:
     except (OSError, ValueError) as error:
         expected = f"expected an archive of {', '.join(SearchHistory._fields)}"
         raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
-    cells = DARTS.shape[:2]
+    cells = space.shape[:2]
     for names in (SearchHistory._fields[:2], SearchHistory._fields[2:]):
         several, values = (getattr(history, name) for name in names)
         if not len(values) or several.shape != (len(values), *cells):
@@ -232,25 +233,43 @@ def read_architecture(path: Path) -> tuple[np.ndarray, Space]:
         raise InputError(f"{path}: no such file, expected what a search records")
     try:
         arrays = files.read_arrays(path, ("probs", "operations", "edges"))
+        allowed = files.read_arrays(path).get("allowed")
     except (OSError, ValueError) as error:
         expected = "expected an archive of probs, operations and edges"
         raise InputError(f"{path}: {expected}, found {files.reason(error)}") from None
     probs, operations, edges = (arrays[name] for name in ("probs", "operations", "edges"))
-    for space in SPACES.values():
-        if (operations.tolist(), edges.tolist()) == (
-            [*space.operations],
-            [*map(list, space.edges)],
-        ):
-            break
-    else:
+    space = _find_space(operations.tolist(), edges.tolist(), allowed)
+    if space is None:
         raise InputError(
-            f"{path}: expected operations and edges of one of {', '.join(SPACES)}, found others"
+            f"{path}: expected operations and edges of one of {', '.join(SPACES)}, or of a space of the same kind of "
+            "cells, found others"
         )
     if probs.ndim != 4 or probs.shape[1:] != space.shape or not len(probs):
         raise InputError(
             f"{path}: expected probs of shape [epochs + 1, {space.shape}], found {probs.shape}"
         )
     return probs, space
+
+
+def _find_space(operations: Any, edges: Any, allowed: np.ndarray | None) -> Space | None:
+    """Returns the space with these operations and edges, shipped or not; None where no search has such a space."""
+    for space in SPACES.values():
+        same = operations == [*space.operations] and edges == [*map(list, space.edges)]
+        if same and bool(space.allowed) == (allowed is not None):
+            return space
+    space = DARTS._replace(
+        operations=tuple(map(str, operations)), num_nodes=1 + max(map(max, edges))
+    )
+    if edges != [*map(list, space.edges)] or not all(map(is_operation, space.operations)):
+        return None
+    if allowed is None:
+        return space
+    if allowed.shape != space.shape:
+        return None
+    names = np.array(space.operations)
+    return space._replace(
+        allowed=tuple(tuple(tuple(names[e].tolist()) for e in cell) for cell in allowed)
+    )
 
 
 def read_betas(path: Path, probs: np.ndarray) -> np.ndarray | None:
@@ -360,7 +379,11 @@ def write_architecture(workdir: Path, history: Any, space: Space) -> None:
 
 
 def write_history(
-    workdir: Path, architectures: np.ndarray, rewards: np.ndarray, **final: np.ndarray
+    workdir: Path,
+    architectures: np.ndarray,
+    rewards: np.ndarray,
+    space: Space = DARTS,
+    **final: np.ndarray,
 ) -> None:
     """Writes all cells evaluated so far and their rewards, in order, as history.npz in the workdir.
 
@@ -368,9 +391,10 @@ def write_history(
       workdir: the run's directory.
       architectures: int32 [queries, 2, 14], ABSENT where an edge is not kept.
       rewards: float32 [queries].
+      space: the space of the cells.
       final: the `candidates` [K, 2, 14] and their `accuracies` [K], at the end of a search.
     """
-    _save_arrays(workdir / HISTORY, DARTS, architectures=architectures, rewards=rewards, **final)
+    _save_arrays(workdir / HISTORY, space, architectures=architectures, rewards=rewards, **final)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -380,5 +404,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def _save_arrays(path, space, **arrays):
     new = path.with_suffix(".new.npz")
+    if space.allowed:
+        arrays["allowed"] = np.array(space.mask)
     np.savez(new, operations=np.array(space.operations), edges=np.array(space.edges), **arrays)
     new.replace(path)

@@ -41,6 +41,7 @@ TAGS = (
     (r"learning_rate|temperature|skip_dropout|entropy_weight", r"schedule/\g<0>"),
     (r"queries|best_reward", r"strategy/\g<0>"),
     (r"epoch|skipped_updates", r"run/\g<0>"),
+    (rf"(.+)_({_KINDS})", r"ops_\2/\1"),  # operations of other spaces
 )
 
 

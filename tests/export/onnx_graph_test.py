@@ -10,6 +10,7 @@ from nge_jax.export import onnx_graph
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.space import genotype
+from nge_jax.space.genotype import Genotype
 from nge_jax.train import trained
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -89,3 +90,21 @@ def test_operations_one_by_one(function):
 def test_an_operation_that_is_not_known_is_refused():
     with pytest.raises(onnx_graph.NotConvertible, match="the operation sort has no form in ONNX"):
         convert(lambda x: jnp.sort(x), (3,))
+
+
+def test_described_operations_are_exported_where_their_steps_are_known():
+    shape = (8, 8, 3)
+
+    def function(*names):
+        pairs = tuple((name, i) for i, name in enumerate(names))
+        cell = Genotype(pairs, (2,), pairs, (2,))
+        network = cifar_network(cell, cells=2, channels=4, classes=3)
+        variables = random_variables(network, shape)
+        return lambda images: network.apply(variables, images, train=False)[0]
+
+    own = function("conv_7x1_1x7", "squeeze_excite")
+    images = np.random.RandomState(1).normal(size=(3, *shape)).astype(np.float32)
+    found = run(convert(own, shape), images)
+    np.testing.assert_allclose(found, own(images), rtol=1e-3, atol=1e-4)
+    with pytest.raises(onnx_graph.NotConvertible, match="has no form in ONNX here"):
+        convert(function("noise", "conv_1x1"), shape)

@@ -13,6 +13,7 @@ from nge_jax.errors import InputError
 from nge_jax.report.figure import THEME
 from nge_jax.report.search import search_warnings, write_search_report
 from nge_jax.space import genotype
+from nge_jax.space.spaces import DARTS
 from tests.helpers.page import Page
 
 SIZES = [("CIFAR-10, 20 cells, 36 channels", 3_349_342, 539_123_456), ("<b>small</b>", 12_345, 6)]
@@ -151,7 +152,7 @@ def test_warnings_count(workdir, page):
     cells = genotype.load(str(workdir / "genotype.json"))
     metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     probs = np.load(workdir / "architecture.npz")["probs"][-1]
-    skips, uniform = search_warnings(cells, metrics, probs)
+    skips, uniform = search_warnings(cells, metrics, probs, DARTS)
     assert skips.startswith("skip_connect takes 5 of the 8 edges of the normal cell; half")
     assert "since epoch 2." in skips
     assert "reduction cell" in uniform and "1.943 of at most 1.946" in uniform
@@ -166,7 +167,7 @@ def test_half_of_the_cell_is_the_limit(skips, warned):
     cells = genotype.Genotype(pairs, (2, 3, 4, 5), [("sep_conv_3x3", 0)] * 8, (2, 3, 4, 5))
     epoch = {"epoch": 1, "entropy_normal": 1.0, "entropy_reduction": 1.0}
     epoch |= {"skip_connect_normal": skips, "skip_connect_reduction": 0}
-    warnings = search_warnings(cells, [epoch], None)
+    warnings = search_warnings(cells, [epoch], None, DARTS)
     assert [f"takes {skips} of the 8" in warning for warning in warnings] == [True] * warned
 
 
@@ -179,7 +180,7 @@ def test_a_cell_of_one_operation_is_told_of_when_its_edges_move_together(share, 
     epoch |= {"skip_connect_normal": 0, "skip_connect_reduction": 0}
     if share is not None:
         epoch |= {"common_share_normal": share, "common_share_reduction": share}
-    warnings = search_warnings(cells, [epoch], None)
+    warnings = search_warnings(cells, [epoch], None, DARTS)
     assert len(warnings) == warned
     for text in warnings:
         assert text.startswith("sep_conv_5x5 takes 8 of the 8 edges of the normal cell.")
@@ -193,7 +194,7 @@ def test_cells_of_equal_probabilities_are_called_no_choice():
     epoch |= {"skip_connect_normal": 8, "skip_connect_reduction": 8}
     probs = np.full((2, 14, 7), 1 / 7, np.float32)
     probs[1, 0, :2] = 0.1, 0.2
-    equal, skips = search_warnings(cells, [epoch], probs)
+    equal, skips = search_warnings(cells, [epoch], probs, DARTS)
     assert "of the normal cell are all equal" in equal
     assert skips.startswith("skip_connect takes 8 of the 8 edges of the reduction cell")
 

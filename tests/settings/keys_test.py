@@ -24,7 +24,6 @@ from nge_jax.settings.configs import (
 )
 from nge_jax.settings.key import KINDS, SMALL, USER, Key, Limits
 from nge_jax.space import spaces
-from nge_jax.supernet import makers as supernet_makers
 from nge_jax.train import build as train_build
 from tests.conftest import ROOT
 
@@ -157,7 +156,6 @@ def test_the_code_offers_each_choice():
     in_code = compared_with("search/makers.py") | {*outside.RULES}
     assert first == "softmax" and in_code >= set(others)
     assert choices("search", "search.space") == tuple(spaces.SPACES)
-    assert {*supernet_makers.MAKERS} == {*spaces.SPACES.values()}
     assert choices("train", "train.decay") == tuple(train_build.DECAYS)
     for name in choices("search", "network.dtype"):
         assert jnp.dtype(name).name == name

@@ -10,6 +10,7 @@ import pytest
 
 from nge_jax import errors
 from nge_jax.space import genotype as space_genotype
+from nge_jax.space.parts import package
 from nge_jax.workdir.artifacts import Member
 
 DARTS_V2 = space_genotype.Genotype(
@@ -105,7 +106,7 @@ def test_json_is_readable():
     assert space_genotype.from_json(text) == DARTS_V2
 
 
-OPERATIONS = ", ".join((*space_genotype.OPERATIONS, "none"))
+OPERATIONS = f"{', '.join(package.OPERATIONS)} or module:attribute"
 FIELDS = "normal, normal_concat, reduce, reduce_concat"
 PAIRS = [["sep_conv_3x3", 0], ["sep_conv_3x3", 1]]
 
@@ -118,8 +119,8 @@ PAIRS = [["sep_conv_3x3", 0], ["sep_conv_3x3", 1]]
         (edited("extra", 1), f'genotype field "extra": unknown, expected {FIELDS}'),
         (edited("a\nb", 1), f'genotype field "a\\nb": unknown, expected {FIELDS}'),
         (
-            edited("normal", 2, 0, "conv_1x1"),
-            f"genotype field \"normal[2]\": unknown operation 'conv_1x1', expected {OPERATIONS}",
+            edited("normal", 2, 0, "conv_2x2"),
+            f"genotype field \"normal[2]\": unknown operation 'conv_2x2', expected {OPERATIONS}",
         ),
         (
             edited("reduce", 7, 0, ""),

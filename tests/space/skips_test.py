@@ -56,7 +56,7 @@ def test_a_cell_of_nas_bench_201_is_limited_too():
 def test_margins_are_leads_over_the_strongest_that_lost():
     strengths = mostly_skips()
     cell = derive(strengths, DARTS)
-    first, *_, last = skips.margins(strengths, cell, "normal")
+    first, *_, last = skips.margins(strengths, cell, "normal", DARTS)
     assert first.edge == ("skip_connect", 0, 2)
     assert first.runner_up == "sep_conv_3x3" and first.rival is None and first.edge_margin is None
     assert first.strength == pytest.approx(0.7)
@@ -66,4 +66,5 @@ def test_margins_are_leads_over_the_strongest_that_lost():
     assert last.edge_margin == pytest.approx(0.4 - 0.2)
 
     limited = skips.derive(strengths, DARTS, 0)
-    assert skips.margins(strengths, limited, "normal")[0].operation_margin == pytest.approx(-0.55)
+    margin, *_ = skips.margins(strengths, limited, "normal", DARTS)
+    assert margin.operation_margin == pytest.approx(-0.55)

@@ -8,6 +8,7 @@ from jax import lax
 
 from nge_jax.space.genotype import EDGES, OPERATIONS
 from nge_jax.space.mixture import Mixture
+from nge_jax.space.spaces import DARTS
 from nge_jax.supernet import cell, partial
 from nge_jax.supernet import edge as supernet_edge
 from nge_jax.supernet.model import make_supernet
@@ -38,8 +39,8 @@ def problem(reduction):
 def written_cell(params, before, mixture, reduction):
     """Computes the cell as PC-DARTS's model_search.py does: nodes are whole, and each edge shuffles its channels."""
     nodes = [cell.preprocess(params[f"preprocess_{n}"], x, None) for n, x in enumerate(before)]
-    kinds = {1: ("edges", supernet_edge.INNER if reduction else supernet_edge.ALL)}
-    kinds[2] = "reducing_edges", supernet_edge.INPUTS
+    groups = supernet_edge.edge_groups(DARTS, reduction)
+    kinds = {1 + (name == supernet_edge.REDUCING): (name, s) for name, s in groups.items()}
     for k in range(2, 6):
         total = 0.0
         for i in range(k):

@@ -31,10 +31,10 @@ from jax import lax
 
 from nge_jax.kernels.selection import pick
 from nge_jax.optim import inverse
-from nge_jax.space.architecture import finite_log
+from nge_jax.space.architecture import finite_log, only_allowed
 from nge_jax.space.budget.relative import RelativeCosts, expected_excess
 from nge_jax.space.mixture import Mixture, operation_probs
-from nge_jax.space.spaces import Space
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.supernet.net import Applied
 from nge_jax.supernet.sampled import Drawn
 
@@ -106,12 +106,12 @@ class Line(NamedTuple):
         return self.first + (self.last - self.first) * (epoch - 1) / max(self.epochs - 1, 1)
 
 
-def gumbel(net: Applied, temperatures: Line) -> Relaxation:
+def gumbel(net: Applied, temperatures: Line, space: Space = DARTS) -> Relaxation:
     """Makes GDAS's relaxation; `net` reads a `sampled.Drawn` and computes the drawn operations only."""
 
     def mix(probs, key, step):
         key = jax.random.fold_in(jax.random.fold_in(key, _DRAWS), step)
-        return draw(probs, key, temperatures.at(step))
+        return draw(probs, key, temperatures.at(step), space)
 
     def record(epoch):
         return {"temperature": temperatures.in_epoch(epoch)}
@@ -119,9 +119,10 @@ def gumbel(net: Applied, temperatures: Line) -> Relaxation:
     return Relaxation(net, mix, record)
 
 
-def draw(probs: jax.Array, key: jax.Array, temperature: Any) -> Drawn:
+def draw(probs: jax.Array, key: jax.Array, temperature: Any, space: Space = DARTS) -> Drawn:
     """Draws an operation for each edge from P [..., O], with scales of 1 whose gradients are straight-through."""
     noisy = finite_log(probs) + jax.random.gumbel(key, probs.shape, probs.dtype)
+    noisy = only_allowed(noisy, space)
     operations = noisy.argmax(-1).astype(jnp.int32)
     soft = jax.nn.softmax(noisy / temperature)
     p = pick(soft, operations)

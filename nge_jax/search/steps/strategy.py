@@ -27,7 +27,7 @@ from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps.gradient import Preprocessing, SearchState
 from nge_jax.space.budget import strongest
 from nge_jax.space.budget.costs import Budget
-from nge_jax.space.spaces import DARTS
+from nge_jax.space.spaces import DARTS, Space
 from nge_jax.strategies.base import History, State, Strategy
 from nge_jax.supernet.net import Applied
 from nge_jax.supernet.trees import Params
@@ -54,16 +54,17 @@ class Searcher(NamedTuple):
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(self.asked)], self.history)
 
 
-# A cell and its reward take this much memory in a `History`.
-QUERY_BYTES = 4 * (math.prod(DARTS.shape[:2]) + 1)
+def query_bytes(space: Space) -> int:
+    """Counts the bytes that a cell and its reward take in a `History`."""
+    return 4 * (math.prod(space.shape[:2]) + 1)
 
 
-def as_edge_model(strategy: Strategy, queries: int) -> EdgeModel:
+def as_edge_model(strategy: Strategy, queries: int, space: Space = DARTS) -> EdgeModel:
     """Makes an edge model of a strategy. Its parameters are a `Searcher` with room for `queries` cells."""
 
     def init(key):
         history = History(
-            architectures=jnp.zeros((queries, *DARTS.shape[:2]), jnp.int32),
+            architectures=jnp.zeros((queries, *space.shape[:2]), jnp.int32),
             rewards=jnp.zeros(queries),
         )
         return Searcher(strategy.init(key), history, jnp.int32(0))
@@ -135,6 +136,7 @@ def choose(
     count: int,
     policy: bool,
     budget: Budget | None = None,
+    space: Space = DARTS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluates candidates on `batches`: the `count` cells with the largest rewards.
 
@@ -145,6 +147,7 @@ def choose(
       count: the number of candidates.
       policy: whether the most probable cell of the strategy's policy is one more candidate.
       budget: the limits that the candidates meet; None without a limit.
+      space: the space of the cells.
 
     Returns:
       The candidates [K, 2, 14] and their accuracies [K].
@@ -155,8 +158,9 @@ def choose(
         history = jax.tree.map(lambda leaf: leaf[allowed], history)
     cells = leaders(history, count)
     if policy:
-        last, all_kept = np.asarray(state.history)[-1], math.prod(DARTS.shape[:2])
-        cell = strongest.as_architecture(strongest.derive(last, DARTS, all_kept, budget))
+        last, all_kept = np.asarray(state.history)[-1], math.prod(space.shape[:2])
+        favorite = strongest.derive(last, space, all_kept, budget)
+        cell = strongest.as_architecture(favorite, space)
         if not (cells == cell).all((1, 2)).any():
             cells = np.concatenate([cells, cell[None]])
     return cells, score(state.params[WEIGHTS], batches, cells)

@@ -47,16 +47,16 @@ def derive(strengths: np.ndarray, space: Space, most_skips: int, budget: Budget 
         ValueError: no cell is within the limits.
     """
     found = skips.derive(strengths, space, most_skips)
-    if budget is None or budget.allows(as_architecture(found)):
+    if budget is None or budget.allows(as_architecture(found, space)):
         return found
     strengths = skips.limit_skips(strengths, space, most_skips)
     best = strongest(strengths, space, most_skips, budget)
     return cell.derive(best[..., None] == np.arange(len(space.operations)), space)
 
 
-def as_architecture(found: Cell) -> np.ndarray:
-    """Makes the architecture, int32 [C, E], of a cell in the cell's space."""
-    space = found.space
+def as_architecture(found: Cell, space: Space | None = None) -> np.ndarray:
+    """Makes the architecture, int32 [C, E], of a cell of a space; None: the cell's."""
+    space = found.space if space is None else space
     chosen = np.full(space.shape[:2], architecture.ABSENT, np.int32)
     for c, cell_type in enumerate(space.cell_types):
         for edge in found.kept_edges(cell_type):
@@ -90,7 +90,7 @@ def strongest(strengths: np.ndarray, space: Space, most_skips: int, budget: Budg
 def _limited_costs(space: Space, most_skips: int, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Returns the costs [C, E, O, limits] and the most of each; the number of skip connections counts as a cost."""
     paid, most = [budget.costs.edges[k] for k in budget.room], [*budget.room.values()]
-    if most_skips < sum(map(space.kept, space.inner_nodes)):
+    if most_skips < space.num_kept and skips.SKIP in space.operations:
         is_skip = np.zeros(space.shape, np.int64)
         is_skip[skips.NORMAL, :, space.operations.index(skips.SKIP)] = 1
         paid, most = [*paid, is_skip], [*most, most_skips]

@@ -12,10 +12,9 @@ Other columns are ignored. A cell on several lines has the mean of its accuracie
 
 import csv
 import math
-import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +24,14 @@ from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.space import architecture
 from nge_jax.space.cell import load as load_cell
-from nge_jax.space.spaces import DARTS, NAS_BENCH_201, Space
+from nge_jax.space.nas_bench_201 import BenchCell
+from nge_jax.space.spaces import DARTS, Space
 
 CELL, ACCURACY = "genotype", "accuracy"
-KINDS = {DARTS: "a genotype", NAS_BENCH_201: "a cell of NAS-Bench-201"}
-# A cell of the space as the numbers of its operations.
-READERS: dict[Space, Callable[[Any], np.ndarray]] = {
-    DARTS: architecture.from_genotype,
-    NAS_BENCH_201: operator.attrgetter("operations"),
-}
+KINDS = {
+    False: "a genotype",
+    True: "a cell of NAS-Bench-201",
+}  # False: the cell is a genotype
 
 
 class Measured(NamedTuple):
@@ -84,11 +82,14 @@ def _architecture(text: str, space: Space, folder: Path, place: str) -> tuple[in
     """Reads a cell as the numbers of its architecture in one row."""
     try:
         cell = load_cell(text.strip(), str(folder))
-        operations = READERS[cell.space](cell)
+        if isinstance(cell, BenchCell):
+            operations = cell.operations
+        else:
+            operations = architecture.from_genotype(cell, DARTS if space.is_tabular else space)
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
-    if cell.space != space:
-        raise InputError(f"{place}: expected {KINDS[space]}, found {KINDS[cell.space]}")
+    if (found := isinstance(cell, BenchCell)) != space.is_tabular:
+        raise InputError(f"{place}: expected {KINDS[space.is_tabular]}, found {KINDS[found]}")
     return tuple(operations.ravel().tolist())
 
 

@@ -47,9 +47,14 @@ class Surrogate(NamedTuple):
         A guess takes a millisecond.
 
         Raises:
-            ValueError: an architecture does not keep two edges into every inner node.
+            ValueError: an architecture does not keep two edges into every inner node, or is of another space.
         """
         architectures = np.asarray(architectures)
+        if architectures.shape[-2:] != DARTS.shape[:2]:
+            raise InputError(
+                f"architectures: found the shape {architectures.shape}, expected [..., 2, 14]: the surrogate knows the "
+                "cells of the paper's space alone"
+            )
         cells = architectures.reshape(-1, *DARTS.shape[:2])
         epochs = np.full((1, 1), EPOCHS, np.float32)
         guesses = [

@@ -21,14 +21,14 @@ from jax.ad_checkpoint import checkpoint_name
 from nge_jax.kernels import convolution, pooling
 from nge_jax.kernels.depthwise import depthwise_conv
 from nge_jax.kernels.selection import take_rows
-from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.space.spaces import DILATED, SEPARABLE
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE, Space
 from nge_jax.supernet import norm, partial
-from nge_jax.supernet.edge import POOLS, SKIP, edges_from
+from nge_jax.supernet.edge import POOLS, SKIP, edges_from, other_operations
 from nge_jax.supernet.partial import Factors, Nodes
+from nge_jax.supernet.schedules import described
 from nge_jax.supernet.trees import Params, in_order
 
-# Operations of one kind, neighbors in OPERATIONS, that are computed as one.
+# Operations of one kind that are computed as one.
 BUNDLES = tuple(SEPARABLE), tuple(DILATED)
 # To save memory, the backward pass keeps the results of convolutions and 1x1 convolutions, and batch statistics. The
 # rest is computed again. On an H100 (2 cells as above) the temporaries shrink from 1.24 GB to 0.69 GB. The time grows
@@ -44,6 +44,7 @@ def mix_together(
     probs: jax.Array | Factors,
     sources: range,
     axis_name: str | None,
+    space: Space = DARTS,
     *,
     remat: bool = False,
 ) -> jax.Array | Nodes:
@@ -56,50 +57,57 @@ def mix_together(
         probs: [14, 7], probabilities of each edge's operations; in a partially connected cell `Factors`.
         sources: source nodes, ascending.
         axis_name: mapped axis over which batch statistics are averaged, if any.
+        space: the space of the cell; the sizes above are the paper's.
         remat: keeps less for the backward pass, see CONVOLVED.
 
     Returns:
         [6, B, H, W, C], or `Nodes`.
     """
     stride = 1 if inputs is None else 2
-    mix_edges = functools.partial(mixed_edges, stride=stride, axis_name=axis_name)
+    mix_edges = functools.partial(mixed_edges, stride=stride, axis_name=axis_name, space=space)
     if remat:
         mix_edges = jax.checkpoint(mix_edges, policy=_keep_costly)
     if isinstance(nodes, Nodes):
         assert isinstance(probs, Factors), "a partially connected cell has factors"
-        by_source = _by_source(bundle(params), probs.probs, sources)
-        return _mix_partially(mix_edges, by_source, nodes, inputs, probs.betas)
-    mixed, by_source = list(nodes), _by_source(bundle(params), probs, sources)
+        by_source = _by_source(bundle(params), probs.probs, sources, space)
+        return _mix_partially(mix_edges, by_source, nodes, inputs, probs.betas, space)
+    mixed, by_source = list(nodes), _by_source(bundle(params), probs, sources, space)
     for source in sources:
         x = mixed[source] if inputs is None else inputs[source]
-        for target, more in _contributions(mix_edges, by_source[source], x, source).items():
+        for target, more in _contributions(mix_edges, by_source[source], x, source, space).items():
             mixed[target] = mixed[target] + more
     return jnp.stack(mixed)
 
 
-def _mix_partially(mix_edges, by_source, nodes, inputs, betas):
+def _mix_partially(mix_edges, by_source, nodes, inputs, betas, space):
     """Computes `mix_together` in a partially connected cell, from the result of `_by_source`."""
     mixed, passed = map(list, nodes)
     for source in by_source:
         x = Nodes(mixed[source], passed[source]) if inputs is None else inputs[source]
         first, rest = partial.read(x, nodes.mixed.shape[-1])
-        for target, more in _contributions(mix_edges, by_source[source], first, source).items():
-            beta = betas[EDGES.index((source, target))].astype(rest.dtype)
+        contributions = _contributions(mix_edges, by_source[source], first, source, space)
+        for target, more in contributions.items():
+            beta = betas[space.edges.index((source, target))].astype(rest.dtype)
             mixed[target] = mixed[target] + more
             passed[target] = passed[target] + beta * rest
     return Nodes(jnp.stack(mixed), jnp.stack(passed))
 
 
-def _contributions(mix_edges, edges, x, source):
+def _contributions(mix_edges, edges, x, source, space):
     """Maps each target of the edges that leave `source` to the contribution of its edge, from the array x to mix."""
     params, p = edges
     contributions = mix_edges(params, x, p)
-    targets = [k for i, k in EDGES if i == source]
+    targets = [k for i, k in space.edges if i == source]
     return {target: contributions[..., number, :] for number, target in enumerate(targets)}
 
 
 def mixed_edges(
-    params: Params, x: jax.Array, p: jax.Array, stride: int, axis_name: str | None
+    params: Params,
+    x: jax.Array,
+    p: jax.Array,
+    stride: int,
+    axis_name: str | None,
+    space: Space = DARTS,
 ) -> jax.Array:
     """Computes the contributions of E edges that leave one source: sums of operations weighted by p (paper Eq. 11).
 
@@ -109,6 +117,7 @@ def mixed_edges(
         p: [E, 7], probabilities of each edge's operations.
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
+        space: the space of the cell.
 
     Returns:
         [B, H / stride, W / stride, E, C].
@@ -119,19 +128,33 @@ def mixed_edges(
     total: Any = 0.0
     for names, weights in params["bundles"].items():
         y = _bundled_convolutions(names, weights, relu_x, len(p), stride, normalize)
-        total += _weight(y, names, p)
-    if stride == 2:
+        total += _weight(y, names, p, space)
+    if SKIP in params:
         halves = [
             _strided_pointwise(relu_x, half, shift)
             for shift, half in enumerate(params[SKIP].swapaxes(0, 1))
         ]
-        total += _weight(normalize(_merge(jnp.concatenate(halves, -1))), (SKIP,), p)
+        total += _weight(normalize(_merge(jnp.concatenate(halves, -1))), (SKIP,), p, space)
     # Both pools share one normalization, which is one kernel less. CPUs take `looped_edge.shared_operations`.
-    pools = jnp.concatenate([pooling.max_pool(x, stride), pooling.avg_pool(x, stride)], -1)
-    for name, feature in zip(POOLS, jnp.split(normalize(pools), len(POOLS), -1), strict=True):
-        total += feature[..., None, :] * p[:, OPERATIONS.index(name), None]
-    if stride == 1:
-        total += x[..., None, :] * p[:, OPERATIONS.index(SKIP), None]
+    total = _shared(total, x, p, stride, normalize, space)
+    if other_operations(space):
+        total += described.mixed_edges(params, x, p, stride, axis_name, space)
+    return total
+
+
+_POOL = {"max_pool_3x3": pooling.max_pool, "avg_pool_3x3": pooling.avg_pool}
+
+
+def _shared(total, x, p, stride, normalize, space):
+    """Adds to the total the operations without weights, which the edges share: pools, and the skip connection."""
+    numbers = {name: o for o, name in enumerate(space.operations)}
+    if present := [name for name in POOLS if name in numbers]:
+        pools = jnp.concatenate([_POOL[name](x, stride) for name in present], -1)
+        features = jnp.split(normalize(pools), len(present), -1)
+        for name, feature in zip(present, features, strict=True):
+            total += feature[..., None, :] * p[:, numbers[name], None]
+    if stride == 1 and SKIP in numbers:
+        total += x[..., None, :] * p[:, numbers[SKIP], None]
     return total
 
 
@@ -155,10 +178,14 @@ def _convolve(x, weights, stride, dilation, *, channels, normalize):
     return normalize(checkpoint_name(y, PRODUCT))
 
 
-def _weight(y, names, p):
+def _weight(y, names, p, space):
     """Sums the operations `names`, neighbors in y [..., E names C], weighted by their probabilities: [..., E, C]."""
-    first = OPERATIONS.index(names[0])
-    weights = p[:, first : first + len(names), None]
+    numbers = [space.operations.index(name) for name in names]
+    first = numbers[0]
+    if numbers == [*range(first, first + len(names))]:
+        weights = p[:, first : first + len(names), None]
+    else:
+        weights = jnp.stack([p[:, number] for number in numbers], 1)[..., None]
     channels = y.shape[-1] // (len(p) * len(names))
     return (y.reshape(*y.shape[:-1], len(p), -1, channels) * weights).sum(-2)
 
@@ -171,7 +198,8 @@ def bundle(params: Params) -> Params:
 
     Returns:
         Under "bundles", for the names of each bundle, the depthwise kernels [E, n, k, k, C] and the 1x1 convolutions
-        [E, n, C, C]. Separable convolutions have a "first" and a "second" half. Other parameters stay as they are.
+        [E, n, C, C]. Names that the space lacks are left out. Separable convolutions have a "first" and a "second"
+        half. Other parameters stay as they are.
     """
 
     def stack(parts):
@@ -189,21 +217,23 @@ def bundle(params: Params) -> Params:
             return stack([params[name] for name in names])
         return {half: stack([params[name][half] for name in names]) for half in ("first", "second")}
 
-    rest = {SKIP: params[SKIP]} if SKIP in params else {}
-    return {"bundles": {names: stack_kind(names) for names in BUNDLES}} | rest
+    convolutions = {name for names in BUNDLES for name in names}
+    rest = {name: weights for name, weights in params.items() if name not in convolutions}
+    present = [tuple(name for name in names if name in params) for names in BUNDLES]
+    return {"bundles": {names: stack_kind(names) for names in present if names}} | rest
 
 
-def _by_source(params, probs, sources):
+def _by_source(params, probs, sources, space):
     """Maps each source to (parameters as from `bundle`, probabilities) of the edges that leave it.
 
     All edges are sorted at once, so that each source takes a slice.
     """
-    edges = edges_from(sources)
+    edges = edges_from(sources, space)
     # Sorting is stable: the edges of one source stay in the order of their targets.
     order = sorted(range(len(edges)), key=lambda number: edges[number][0])
     ordered = (
         jax.tree.map(lambda a: in_order(a, tuple(order)), params),
-        take_rows(probs, [EDGES.index(edges[number]) for number in order]),
+        take_rows(probs, [space.edges.index(edges[number]) for number in order]),
     )
     by_source, begin = {}, 0
     for source in sources:

@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax.kernels import depthwise_images_last
-from nge_jax.space.genotype import OPERATIONS
-from nge_jax.space.spaces import DILATED, SEPARABLE
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE, Space
 from nge_jax.supernet import norm
 from nge_jax.supernet.edge import SKIP, centered_depthwise
 from nge_jax.supernet.layouts import images_last
@@ -42,8 +41,10 @@ class _Output(NamedTuple):
     shape: tuple[int, ...]
 
 
-@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "with_params"))
-def edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_params):
+@functools.partial(jax.jit, static_argnames=("stride", "axis_name", "space", "with_params"))
+def edge_gradient(
+    params, statistics, relu_x, p, g, stride, axis_name, space: Space = DARTS, *, with_params
+):
     """Computes the gradients of params, p and relu_x from the gradient `g` [C, H, W, B] of an edge's output.
 
     Args:
@@ -54,6 +55,7 @@ def edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_p
         g: the gradient of the output.
         stride: 1 or 2.
         axis_name: mapped axis over which batch statistics are averaged, if any.
+        space: the space of the cell.
         with_params: whether the gradients of the depthwise kernels are computed, which are the costly ones; else
             they are None.
     """
@@ -61,15 +63,16 @@ def edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_p
     pixels = images_last.to_pixels(g)
     output = _Output(pixels, images_last.sum_pixels(pixels), g.shape)
     options: dict[str, Any] = {"axis_name": axis_name, "with_kernel": with_params}
-    for name in SEPARABLE:
-        number, kept = OPERATIONS.index(name), (statistics[f"{name}/first"], statistics[name])
+    numbers = {name: o for o, name in enumerate(space.operations)}
+    for name in filter(numbers.__contains__, SEPARABLE):
+        number, kept = numbers[name], (statistics[f"{name}/first"], statistics[name])
         g_params[name], g_p, g_x = _separable_gradient(
             params[name], kept, relu_x, p, output, number, stride, g_p, **options
         )
         g_relu_x += g_x
-    for name in DILATED:
+    for name in filter(numbers.__contains__, DILATED):
         # relu_x -> h -> p_o BN(h W).
-        number, weights = OPERATIONS.index(name), params[name]
+        number, weights = numbers[name], params[name]
         center, *moments = statistics[name]
         h = _centered_depthwise(relu_x, center, weights["depthwise"], stride, 2)
         g_h, g_pointwise, g_o = _folded_gradient(
@@ -81,9 +84,9 @@ def edge_gradient(params, statistics, relu_x, p, g, stride, axis_name, *, with_p
         )
         g_relu_x += g_x
         g_params[name] = {"depthwise": g_depthwise, "pointwise": g_pointwise}
-    if stride == 2:
+    if SKIP in params:
         g_weights, g_p, g_x = _reduce_gradient(
-            params[SKIP], statistics, relu_x, p, output, g_p, axis_name
+            params[SKIP], statistics, relu_x, p, output, numbers[SKIP], g_p, axis_name
         )
         g_relu_x += g_x
         g_params[SKIP] = jnp.stack(g_weights)
@@ -127,12 +130,11 @@ def _separable_gradient(
     return {"first": g_first, "second": g_second}, g_p, g_x
 
 
-def _reduce_gradient(weights, statistics, relu_x, p, output, g_p, axis_name):
+def _reduce_gradient(weights, statistics, relu_x, p, output, number, g_p, axis_name):
     """Differentiates FactorizedReduce: each of two halves reads every other pixel and fills half of the channels.
 
     Returns the gradients of both weights, `g_p` with the gradient of p_o added, and the gradient of relu_x.
     """
-    number = OPERATIONS.index(SKIP)
     center, channels = statistics[f"{SKIP}/0"][0], output.shape[0]
     g_halves, g_weights = [], []
     for half, h in enumerate(centered_halves(relu_x, center)):

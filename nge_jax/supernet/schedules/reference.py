@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from nge_jax.space.genotype import EDGES, OPERATIONS
-from nge_jax.space.spaces import SEPARABLE
+from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE, Space
 from nge_jax.supernet import partial
 from nge_jax.supernet.edge import edges_from
 from nge_jax.supernet.norm import BATCH_NORM_EPSILON, pmean
 from nge_jax.supernet.partial import Factors, Nodes
+from nge_jax.supernet.schedules import described
 from nge_jax.supernet.trees import Params
 
 
@@ -25,32 +25,34 @@ def mix_as_written(
     probs: jax.Array | Factors,
     sources: range,
     axis_name: str | None,
+    space: Space = DARTS,
 ) -> jax.Array | Nodes:
     """Adds the contributions of the edges from `sources` to every node; the arguments are `grouped.mix_together`'s."""
     if isinstance(nodes, Nodes):
-        return _mix_partially(params, nodes, inputs, probs, sources, axis_name)
+        return _mix_partially(params, nodes, inputs, probs, sources, axis_name, space)
     assert not isinstance(probs, Factors), "only `Nodes` have factors"
     stride = 1 if inputs is None else 2
     probs, mixed = probs.astype(nodes.dtype), list(nodes)
-    for number, (i, k) in enumerate(edges_from(sources)):  # in the order of k: node i is complete
+    edges = edges_from(sources, space)
+    for number, (i, k) in enumerate(edges):  # in the order of k: node i is complete
         x = mixed[i] if inputs is None else inputs[i]
         edge = _edge_params(params, number, nodes.dtype)
-        for o, name in enumerate(OPERATIONS):
-            p = probs[EDGES.index((i, k)), o]
+        for o, name in enumerate(space.operations):
+            p = probs[space.edges.index((i, k)), o]
             mixed[k] += p * operation(name, edge, x, stride, axis_name)
     return jnp.stack(mixed)
 
 
-def _mix_partially(params, nodes, inputs, factors, sources, axis_name):
+def _mix_partially(params, nodes, inputs, factors, sources, axis_name, space):
     """Computes `mix_as_written` in a partially connected cell."""
     stride = 1 if inputs is None else 2
     mixed, passed = map(list, nodes)
-    for number, (i, k) in enumerate(edges_from(sources)):
+    for number, (i, k) in enumerate(edges_from(sources, space)):
         x = Nodes(mixed[i], passed[i]) if inputs is None else inputs[i]
         first, rest = partial.read(x, nodes.mixed.shape[-1])
         edge = _edge_params(params, number, first.dtype)
-        e = EDGES.index((i, k))
-        for o, name in enumerate(OPERATIONS):
+        e = space.edges.index((i, k))
+        for o, name in enumerate(space.operations):
             p = factors.probs[e, o].astype(first.dtype)
             mixed[k] += p * operation(name, edge, first, stride, axis_name)
         passed[k] += factors.betas[e].astype(rest.dtype) * rest
@@ -76,7 +78,9 @@ def operation(
     if name in SEPARABLE:
         x = relu_conv_norm(edge[name]["first"], x, stride, 1, axis_name)
         return relu_conv_norm(edge[name]["second"], x, 1, 1, axis_name)
-    return relu_conv_norm(edge[name], x, stride, 2, axis_name)
+    if name in DILATED:
+        return relu_conv_norm(edge[name], x, stride, 2, axis_name)
+    return described.operation(name, edge.get(name, {}), x, stride, axis_name, batch_norm)
 
 
 def relu_conv_norm(

@@ -38,7 +38,8 @@ class Worker:
     @in_32_bits
     def compile(self) -> None:
         """Compiles the programs, before the first cell."""
-        cell = architecture.from_genotype(genotype.random_genotype(0))
+        space = self._plan.search.space
+        cell = architecture.from_genotype(genotype.random_genotype(0, space), space)
         ledger = self._ledger(Job(0, 0, 0), cell)
         self._trainer.compile(self._state(ledger, self._trainer.first_training(ledger)))
 
@@ -65,7 +66,7 @@ class Worker:
 
     def _ledger(self, job: Job, cell: np.ndarray) -> Ledger:
         """Makes a ledger that has one cell, with the shapes of the search's."""
-        ledger = trial_ledger.new_ledger(self._plan.halving)
+        ledger = trial_ledger.new_ledger(self._plan.halving, self._plan.search.space)
         ledger.cells[job.trial] = cell
         return ledger._replace(job=np.array(job, np.int32))
 

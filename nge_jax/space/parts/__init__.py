@@ -1,0 +1,5 @@
+"""Operations and spaces as values: the package's, and a user's as `module:attribute`.
+
+Read `operation` first. `package` has the package's operations, and `loading` finds an operation by name. `checks` finds
+a space, and refuses one that no search can search. No module here imports jax.
+"""
