@@ -11,7 +11,7 @@ from nge_jax.search.relaxations.rule import RelaxationRule
 from nge_jax.search.relaxations.sigmoid import sigmoid
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.settings.parts.named import Parts
-from nge_jax.space.spaces import DARTS, Space
+from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
 
 # `(space, constants, arguments) -> RelaxationRule`
@@ -86,14 +86,18 @@ def find_rule(name: str, parts: Parts) -> RuleMaker:
 
 
 def find_strategy(name: str, parts: Parts) -> Callable[..., Strategy]:
-    """Finds the maker of a strategy from outside: `(edge model, constants, part_of, arguments) -> Strategy`."""
+    """Finds the maker of a strategy from outside: `(edge model, constants, part_of, space, arguments) -> Strategy`."""
 
     def make(
-        edge_model: EdgeModel, constants: dict[str, Any], part_of: Any, arguments: ProgramArguments
+        edge_model: EdgeModel,
+        constants: dict[str, Any],
+        part_of: Any,
+        space: Space,
+        arguments: ProgramArguments,
     ) -> Strategy:
         del part_of  # such a strategy has its own rates
         numbers = {**constants, **arguments.embedding}
-        made = parts[name].make("search.strategy", DARTS, numbers, edge_model)
+        made = parts[name].make("search.strategy", space, numbers, edge_model)
         if not isinstance(made, Strategy):
             _refuse("search.strategy", name, made, "nge.Strategy")
         return made._replace(name=name)
