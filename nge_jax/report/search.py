@@ -75,11 +75,10 @@ def write_search_report(
     trained, more = trainings.sections(workdir)
     sections += [*ratings, *_training_sections(train_command, list(sizes)), *trained]
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
-    has_margins = by_gradient and bool(entropies)
     sections += [
         report_run.curves_section(workdir, epochs, _curves(entropies, space, epochs, betas)),
         _operations_section(workdir, epochs, space, before),
-        *([_margins_section(cells, strengths, betas is not None, space)] if has_margins else []),
+        *([_margins_section(cells, strengths, betas, space)] if by_gradient and entropies else []),
         _probabilities_section(workdir, cells, probs, betas, space, bool(entropies)),
         _epochs_section(epochs, {**COLUMNS, **entropies}, count_columns),
     ]
@@ -318,9 +317,11 @@ def _operations_section(
     return Section("Operations", [picture])
 
 
-def _margins_section(cells: Cell, strengths: np.ndarray, weighted: bool, space: Space) -> Section:
+def _margins_section(
+    cells: Cell, strengths: np.ndarray, betas: np.ndarray | None, space: Space
+) -> Section:
     """Says by how much the last P chose each operation and each edge."""
-    what = "weight of the edge times probability" if weighted else "probability"
+    what = "probability" if betas is None else "weight of the edge times probability"
     text = f"A choice's strength is its {what} after the last epoch, a margin its lead over the strongest that lost."
     blocks: list[Block] = [Text(text)]
 
