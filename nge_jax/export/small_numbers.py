@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from nge_jax.errors import InputError
+
 CALIBRATION_IMAGES = 256
 BATCH = 32
 QUANTIZED = ["Conv", "MatMul"]  # nearly all multiply-adds; pools and sums stay float32
@@ -33,6 +35,9 @@ def to_int8(model: Any, images: np.ndarray, name: str) -> Any:
       model: a graph of images -> logits.
       images: training images, uint8 [N, H, W, C], on which the activations' ranges are taken.
       name: of the graph's input.
+
+    Raises:
+      InputError: logits are not finite, so that activations have no range.
     """
     import onnx
     import onnxruntime
@@ -44,7 +49,9 @@ def to_int8(model: Any, images: np.ndarray, name: str) -> Any:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(prepared)
-        onnxruntime.InferenceSession(model.SerializeToString(), options, [PROVIDER])
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, [PROVIDER])
+        if not np.isfinite(session.run(None, {name: images[:BATCH]})[0]).all():
+            raise InputError("onnx_int8: found NaN or infinity as logits of training images")
         reader: Any = _Reader(name, images)
         quantization.quantize_static(
             prepared,

@@ -88,11 +88,12 @@ def draw_variables(module: nn.Module, x: Any, **options: Any) -> Any:
     """
     random = np.random.RandomState(0)
 
-    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        if len(leaf.shape) < 2:
+    def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key != "kernel":  # scales, shifts and statistics
             return np.ones(leaf.shape, np.float32)
-        deviation = (2 / np.prod(leaf.shape[:-1])) ** 0.5  # keeps values from growing
+        # Half as large as for an equal variance behind ReLU, because the sums of many edges grow from cell to cell.
+        deviation = (0.5 / np.prod(leaf.shape[:-1])) ** 0.5
         return random.normal(0, deviation, leaf.shape).astype(np.float32)
 
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros(x.shape), **options))
-    return jax.tree.map(draw, dict(shapes))
+    return jax.tree_util.tree_map_with_path(draw, dict(shapes))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nge_jax import cli
+from nge_jax.errors import InputError
 from nge_jax.export import command, onnx_file, onnx_graph, small_numbers
 from nge_jax.train import trained
 
@@ -45,6 +46,14 @@ def test_graphs_shrink_with_their_numbers():
     for graph, error in ((int8, 0.05), (float16, 0.01)):
         found = onnx_file.logits(onnx_file.open_session(graph.SerializeToString()), images)
         assert np.abs(found - expected).max() < error * np.abs(expected).max()
+
+
+def test_a_network_whose_numbers_overflow_is_refused():
+    model = onnx_graph.convert(
+        lambda x: jnp.exp(x.astype(jnp.float32)), (4,), np.uint8, names=("x", "y")
+    )
+    with pytest.raises(InputError, match="onnx_int8: found NaN or infinity"):
+        small_numbers.to_int8(model, np.full((3, 4), 200, np.uint8), "x")
 
 
 def test_the_accuracy_of_each_form_is_printed(exported):

@@ -2,11 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from nge_jax import cli
 from nge_jax.latency import table
 from nge_jax.measure import command, parts, runtimes
+from nge_jax.networks.network import cifar_network
+from nge_jax.space import genotype
 
 TIME = r"time an image: [\d.e-]+ ms \(p10 [\d.e-]+, p90 [\d.e-]+\), \d+ calls"
 
@@ -15,6 +18,15 @@ TIME = r"time an image: [\d.e-]+ ms \(p10 [\d.e-]+, p90 [\d.e-]+\), \d+ calls"
 def quick(monkeypatch):
     monkeypatch.setattr(command, "PART_SECONDS", 0.001)
     monkeypatch.setenv("NPROC", "1")  # the command sets it for its process
+
+
+def test_drawn_weights_give_finite_logits():
+    """NaN would be computed in another time on some devices; a run of equal cells has stacked variances."""
+    network = cifar_network(genotype.load("DARTS_V2"), cells=8, channels=4)
+    x = np.ones((1, 8, 8, 3), np.float32)
+    variables = runtimes.draw_variables(network, x, train=False)
+    logits, _ = network.apply(variables, x, train=False)
+    assert np.isfinite(logits).all() and np.abs(logits).max() > 0
 
 
 @pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
