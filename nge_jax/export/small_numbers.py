@@ -50,7 +50,8 @@ def to_int8(model: Any, images: np.ndarray, name: str) -> Any:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(prepared)
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, [PROVIDER])
-        if not np.isfinite(session.run(None, {name: images[:BATCH]})[0]).all():
+        (logits,) = session.run(None, {name: images[:BATCH]})
+        if not np.isfinite(np.asarray(logits)).all():
             raise InputError("onnx_int8: found NaN or infinity as logits of training images")
         reader: Any = _Reader(name, images)
         quantization.quantize_static(
