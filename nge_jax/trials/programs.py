@@ -10,7 +10,6 @@ from nge_jax.devices import parallel
 from nge_jax.devices.parallel import map_over_devices
 from nge_jax.networks.any_cell import GenotypeArrays
 from nge_jax.runtime.loop import Program
-from nge_jax.space.spaces import DARTS, Space
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import ProgramArguments, make_optimizer
@@ -61,19 +60,16 @@ def padded(order: np.ndarray) -> np.ndarray:
 
 
 def make_programs(
-    training: Training,
-    network_of: Callable[[GenotypeArrays], Any] | None = None,
-    space: Space = DARTS,
+    training: Training, network_of: Callable[[GenotypeArrays], Any] | None = None
 ) -> Programs:
     """Makes the programs of a training's network and recipe; the training's cell is not read.
 
     Args:
       training: the plan of the training.
       network_of: makes the network from the cell; None: the training's network with this cell.
-      space: the space of the cells.
     """
     spec = training.source.spec
-    make = network_of or (lambda cell: training.model.clone(genotype=cell, space=space))
+    make = network_of or (lambda cell: training.model.clone(genotype=cell))
 
     def init(key, leg):
         optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)

@@ -13,6 +13,7 @@ from nge_jax.data import source
 from nge_jax.devices import finite, parallel
 from nge_jax.devices.parallel import Batches
 from nge_jax.networks.any_cell import EDGES, GenotypeArrays, as_arrays
+from nge_jax.networks.network import Network
 from nge_jax.networks.weights_of_any_cell import edge_counter
 from nge_jax.runtime.loop import Span, Work
 from nge_jax.space import architecture, genotype
@@ -34,9 +35,12 @@ class Trainer:
     def __init__(self, plan: Trials):
         self._plan = plan
         self._space = plan.search.space
-        self.programs: Programs = make_programs(plan.rating.training, space=self._space)
+        self.programs: Programs = make_programs(plan.rating.training, self._network)
         self._keys = plan.keys()
         self._count_edges = edge_counter(plan.rating.training.model.plan, self._space)
+
+    def _network(self, cell: GenotypeArrays) -> Network:
+        return self._plan.rating.training.model.clone(genotype=cell, space=self._space)
 
     def compile(self, state: State) -> None:
         """Compiles what trains and what rates a cell."""
