@@ -60,8 +60,7 @@ def write_search_report(
     Raises:
       InputError: a file is missing or is not what a search writes; nothing is drawn then.
     """
-    workdir = Path(workdir)
-    cells, probs, betas, space = _read_choice(workdir)
+    cells, probs, betas, space = _read_choice(workdir := Path(workdir))
     count_columns = _count_columns(space)
     epochs = report_run.read_epochs(workdir, COLUMNS, *count_columns.values())
     entropies = _entropy_columns(space, epochs)
@@ -73,7 +72,7 @@ def write_search_report(
         strengths, warnings = _judge(workdir, cells, probs, betas, epochs, space)
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
     trained, more = trainings.sections(workdir)
-    sections += [*ratings, *_training_sections(train_command, list(sizes)), *trained]
+    sections += ratings + [*_training_sections(train_command, list(sizes))] + trained
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
     sections += [
         report_run.curves_section(workdir, epochs, _curves(entropies, space, epochs, betas)),
