@@ -1,9 +1,11 @@
 """Search a CIFAR cell with NGE (Li, Gong, Zhu, AAAI 2020, Sec. 4.1), by the paper's settings.
 
+Expect cells about as good as random ones (docs/results.md). The printed embedding moves all edges alike. Where the
+truth is known, half of its searches put one operation on all edges. `:alpha`, the better search, never did.
+
   nge search search_cifar              or: python -m nge_jax.main --config=configs/search_cifar.py
   nge search search_cifar:small        a scaled-down search for a CPU
-  nge search search_cifar:rnn          another edge model (Table 4)
-  nge search search_cifar:rnn,small    both
+  nge search search_cifar:rnn,small    another edge model (Table 4)
   nge search search_cifar:gumbel       another relaxation, whose steps take less time; or :partial
   nge search search_cifar:evolution    another strategy
   nge search search_cifar:s2           another space: RobustDARTS's s1 to s4, or no_skip
@@ -11,10 +13,8 @@
 Words after the colon, joined by commas: a strategy, a relaxation, an edge model, a space, a size (`small`, `smoke`).
 `gumbel` takes a sixteenth of the embedding's rate, and no decay, where edges share its parameters (all but `alpha`).
 
-The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores a step takes 3 to 5 seconds,
-and an epoch about 50 minutes. A step of `partial` or `gumbel` takes a second or two. `small` takes 20 to 40 minutes.
-
-"Paper silent" marks what the paper leaves open. The value is then that of DARTS (Liu et al., ICLR 2019).
+The paper's size is meant for one GPU: its authors report 0.1 GPU-days. On two CPU cores an epoch takes 50 minutes, and
+`small` 20 to 40. "Paper silent" marks what the paper leaves open. DARTS (Liu et al., ICLR 2019) then gives the value.
 """
 
 from ml_collections import ConfigDict

@@ -31,7 +31,8 @@ from nge_jax.trials.build import SHARED
 # `run(config, workdir)` of a search, by `search.evaluator`.
 RUNNERS = {"supernet": search_runner.run, "trained": trials_runner.run}
 # Keys of the recipe that the study decides.
-DECIDED = ("task", "seed", "genotype", "init_from", "data.name", "data.dir", "data.validation")
+DATA = tuple(f"data.{key}" for key in ("name", "dir", "validation"))
+DECIDED = ("task", "seed", "genotype", "init_from", *DATA)
 
 
 def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, name: str) -> Study:
