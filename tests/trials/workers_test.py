@@ -56,7 +56,7 @@ def fake_ray(workers, chosen):
         put=lambda value: value,
         remote=remote,
         wait=lambda refs, timeout: ([refs[chosen]], []),
-        get=lambda ref: ref.call() if isinstance(ref, Ref) else ref,
+        get=lambda ref: ref.call(),
     )
 
 
@@ -90,18 +90,18 @@ def test_one_worker_ends_as_without_ray_even_if_the_search_is_killed(alone, tmp_
 class Adder:
     """Stands for a worker."""
 
-    def __init__(self, settings, data):
-        self.base = settings["base"] + data[0]
+    def __init__(self, settings):
+        self.base = settings["base"]
 
-    def compile(self):
-        pass
+    def compile(self, data):
+        assert data == 100
 
-    def train(self, job, cell, start):
-        return {"w": self.base + job.trial + (start or 0)}, cell / 10
+    def train(self, data, job, cell, start):
+        return {"w": self.base + data + job.trial + (start or 0)}, cell / 10
 
 
 def test_a_worker_is_idle_once_it_is_ready_and_until_it_has_a_job(monkeypatch):
-    monkeypatch.setattr(cluster, "FetchingWorker", Adder)
+    monkeypatch.setattr(cluster, "Worker", Adder)
     workers: Any = cluster.Cluster(fake_ray(2, -1), {"base": 1}, 100, most=5)
     assert len(workers) == 2 and not workers.has_idle
     workers.compile()  # one of them is ready
@@ -202,7 +202,7 @@ SEARCH = """
         while True:
             for entry in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    if entry.read_bytes().startswith(b"ray::FetchingWorker.train"):
+                    if entry.read_bytes().startswith(b"ray::Worker.train"):
                         return int(entry.parent.name)
                 except OSError:
                     pass

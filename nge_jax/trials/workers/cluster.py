@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -55,7 +56,10 @@ def connect(address: str) -> ModuleType:
         return ray
     _knock(os.environ.get("RAY_ADDRESS", "") if address == AUTO else address)
     try:
-        ray.init(address=None if address == AUTO else address, log_to_driver=False)
+        with warnings.catch_warnings():
+            # A cluster that starts here is a new program, and no fork that shares jax's threads.
+            warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
+            ray.init(address=None if address == AUTO else address, log_to_driver=False)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -79,20 +83,6 @@ def _knock(address: str) -> None:
         ) from None
 
 
-class FetchingWorker(Worker):
-    """Fetches the images from Ray. Ray warns of large arguments of a process that it may have to start again.
-
-    Args:
-      settings: the values of the search's config.
-      images: Ray's reference to the images, in a list, where Ray leaves it as it is.
-    """
-
-    def __init__(self, settings: Mapping[str, Any], images: list[Any]):
-        import ray  # pyright: ignore[reportMissingImports]
-
-        super().__init__(settings, ray.get(images[0]))
-
-
 class Cluster:
     """The workers of a search, each on a core or on a GPU. Ray starts a lost worker and its job again.
 
@@ -110,11 +100,11 @@ class Cluster:
         kind = "GPU" if on_gpus else "CPU"
         remote = ray.remote(
             num_cpus=1, num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=-1
-        )(FetchingWorker)
-        # A worker that is started again needs the images again.
+        )(Worker)
+        # Each call brings the images, because a worker that is started again needs them again.
         self._images = ray.put(data)
         count = max(1, min(most, int(resources.get(kind, 1))))
-        self._workers = [remote.remote(settings, [self._images]) for _ in range(count)]
+        self._workers = [remote.remote(settings) for _ in range(count)]
         # The worker and the job by what Ray will give. A worker that compiles has no job.
         self._pending: dict[Any, tuple[Any, Job | None]] = {}
         self._idle: list[Any] = []
@@ -124,7 +114,9 @@ class Cluster:
 
     def compile(self) -> None:
         """Has all workers compile, and waits for the first. Others join the search when they are ready."""
-        self._pending |= {worker.compile.remote(): (worker, None) for worker in self._workers}
+        self._pending |= {
+            worker.compile.remote(self._images): (worker, None) for worker in self._workers
+        }
         self.wait()
 
     @property
@@ -140,7 +132,7 @@ class Cluster:
     def begin(self, job: Job, cell: np.ndarray, start: TrainState | None) -> None:
         """Hands a job to an idle worker; arguments as of `Worker.train`."""
         worker = self._idle.pop(0)
-        self._pending[worker.train.remote(job, cell, start)] = worker, job
+        self._pending[worker.train.remote(self._images, job, cell, start)] = worker, job
 
     def wait(self) -> Ended | None:
         """Waits until a worker has ended its job, which is returned, or has become ready.

@@ -25,19 +25,30 @@ class Worker:
 
     Args:
       settings: the values of the search's config, as the plan records them.
-      data: the images of the search.
     """
 
-    def __init__(self, settings: Mapping[str, Any], data: ArrayDataset):
+    def __init__(self, settings: Mapping[str, Any]):
         # The search's process may hold most of a GPU's memory.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         use_compilation_cache()
-        self._plan = rebuild(settings, data)
-        self._trainer = Trainer(self._plan)
+        self._settings = settings
+        self._made: Trainer | None = None
+
+    def _make(self, data: ArrayDataset) -> None:
+        """Makes what trains, at the first call in this process."""
+        if self._made is None:
+            self._plan = rebuild(self._settings, data)
+            self._made = Trainer(self._plan)
+
+    @property
+    def _trainer(self) -> Trainer:
+        assert self._made is not None, "every call has made it"
+        return self._made
 
     @in_32_bits
-    def compile(self) -> None:
-        """Compiles the programs, before the first cell."""
+    def compile(self, data: ArrayDataset) -> None:
+        """Compiles the programs, before the first cell; `data`: the images of the search."""
+        self._make(data)
         space = self._plan.search.space
         cell = architecture.from_genotype(genotype.random_genotype(0, space), space)
         ledger = self._ledger(Job(0, 0, 0), cell)
@@ -45,11 +56,12 @@ class Worker:
 
     @in_32_bits
     def train(
-        self, job: Job, cell: np.ndarray, start: TrainState | None
+        self, data: ArrayDataset, job: Job, cell: np.ndarray, start: TrainState | None
     ) -> tuple[TrainState, float]:
         """Trains a job's leg.
 
         Args:
+          data: the images of the search.
           job: the job.
           cell: the cell, int32 [2, 14].
           start: the training that goes on; None for a training from scratch.
@@ -57,6 +69,7 @@ class Worker:
         Returns:
           The training at the end of the leg, and the accuracy on the validation half.
         """
+        self._make(data)
         ledger = self._ledger(job, cell)
         trial = self._trainer.first_training(ledger) if start is None else start
         for unit in range(job.units(self._plan.halving)):
