@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from nge_jax.cost import model_cost
@@ -15,16 +16,17 @@ from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
 from nge_jax.search.limits.network import find_limits, read_limits
-from nge_jax.search.makers import STRATEGIES
 from nge_jax.search.steps import strategy as strategy_steps
-from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.settings import keys
 from nge_jax.settings.configs import load_config
 from nge_jax.space import architecture, genotype
 from nge_jax.space.budget import strongest
 from nge_jax.space.budget.relative import relative_costs
 from nge_jax.space.spaces import DARTS
+from nge_jax.strategies import evolution, reinforce
+from nge_jax.strategies import limits as strategy_limits
 from nge_jax.strategies.base import run_strategy
+from nge_jax.strategies.random_search import random_search
 from nge_jax.trials.build import build as build_trials
 from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.runner import _begin as begin_trials
@@ -156,14 +158,15 @@ def budget_of(limit):
 
 
 def make_strategy(name, budget):
-    config = make_config(name)
-    numbers, constants = search_build._divide_numbers(name, config.get(name, {}))
-    arguments = ProgramArguments(
-        rate=None, weights=None, embedding=numbers, warmup_steps=None, temperatures=None,
-        skip_rates=None, entropy_weights=None, costs=relative_costs(budget),
-    )  # fmt: skip
-    model = edge_model("alpha", "printed", DARTS)
-    return STRATEGIES[name](model, constants, None, arguments)
+    model, costs = edge_model("alpha", "printed", DARTS), relative_costs(budget)
+    adam = optax.adam(1e-3)
+    if name == "evolution":
+        classic = evolution.classic(population=2, tournament=2)._replace(proposals=2)
+        return evolution.evolution(model, DARTS, adam, classic, costs)
+    if name == "reinforce":
+        learner = reinforce.reinforce(model, DARTS, adam, reinforce.Settings())
+        return strategy_limits.punish(learner, costs, DARTS)
+    return random_search(DARTS, costs=costs)
 
 
 @pytest.mark.parametrize("name", ["evolution", "random"])

@@ -7,6 +7,7 @@ import pytest
 
 from nge_jax.report import compare
 from nge_jax.report.pareto.front import Network, size_figure, undominated
+from nge_jax.report.parts import read
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts
 
@@ -56,8 +57,8 @@ def write_run(path, accuracy, parameters):
 
 def test_a_comparison_draws_accuracy_against_size_where_two_runs_have_both(tmp_path):
     runs = [write_run(tmp_path / "a", 0.5, 100), write_run(tmp_path / "b", 0.75, 2000)]
-    page = compare.page(compare.read_runs(runs))
+    page = compare.page(read.read_runs(runs))
     assert "Accuracy against size" in page
     assert "b: 75.00%, 2,000 parameters" in page
     unsized = write_run(tmp_path / "c", 0.75, 0)
-    assert "Accuracy against size" not in compare.page(compare.read_runs([runs[0], unsized]))
+    assert "Accuracy against size" not in compare.page(read.read_runs([runs[0], unsized]))
