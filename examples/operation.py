@@ -1,6 +1,6 @@
 """An operation as one value: a plain 3x3 convolution in two groups, and a space that has it.
 
-nge search search_digits:smoke search.space=examples/operation.py:SPACE --workdir=runs/own
+nge search search_digits:gradient,smoke search.space=examples/operation.py:SPACE --workdir=runs/own
 nge train train_digits:smoke genotype=runs/own --workdir=runs/own_trained
 nge predict runs/own_trained FILES
 nge export runs/own_trained runs/own_exported

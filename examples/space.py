@@ -1,6 +1,6 @@
 """A space as one value: five inner nodes, other operations, and operations that only some edges may have.
 
-nge search search_digits:smoke search.space=examples/space.py:SPACE --workdir=runs/own
+nge search search_digits:gradient,smoke search.space=examples/space.py:SPACE --workdir=runs/own
 nge train train_digits:smoke genotype=runs/own --workdir=runs/own_trained
 nge predict runs/own_trained FILES
 nge export runs/own_trained runs/own_exported
