@@ -219,7 +219,7 @@ def _export(arguments: list[str]) -> None:
 
 
 def _latency(arguments: list[str]) -> None:
-    from nge_jax.measure import command
+    from nge_jax.measure import options
 
     parser = make_parser(
         "latency", "Times a network for a single image, or its parts into a table."
@@ -230,8 +230,12 @@ def _latency(arguments: list[str]) -> None:
         nargs="?",
         help="a run's workdir, a cell as of nge show, or a file that nge export has written, such as network.onnx",
     )
-    command.add_options(parser)
-    command.run(parser.parse_args(arguments))
+    options.add_options(parser)
+    given = parser.parse_args(arguments)
+
+    from nge_jax.measure import command
+
+    command.run(given)
 
 
 def _show(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from nge_jax import files
 from nge_jax.data import prepare
 from nge_jax.data.spec import Inventory
+from nge_jax.devices import host_tf
 from nge_jax.errors import ArgumentError
 
 DIGITS_NUM_CLASSES = 10
@@ -157,7 +158,7 @@ def halve(images: np.ndarray) -> np.ndarray:
 
 def _split(builder, name):
     """Reads (uint8 images [N, 32, 32, 3], int32 labels [N]) of one split of a prepared builder."""
-    import tensorflow as tf
+    tf = host_tf.tensorflow()
     import tensorflow_datasets as tfds
 
     expected = builder.info.splits[name].num_examples

@@ -25,6 +25,7 @@ from nge_jax.latency import costs, parts, table, timing
 from nge_jax.latency.parts import Features, NetworkShape
 from nge_jax.measure import parts as measured_parts
 from nge_jax.measure import runtimes
+from nge_jax.measure.options import DEFAULT_CONFIG, JAX, ONNXRUNTIME
 from nge_jax.measure.runtimes import Runtime
 from nge_jax.networks import layers
 from nge_jax.networks.network import Network
@@ -36,7 +37,6 @@ from nge_jax.train import trained
 from nge_jax.version import __version__
 from nge_jax.workdir import artifacts, recorded
 
-DEFAULT_CONFIG = "train_cifar10"
 PART_SECONDS = 0.3
 BUSY = 0.8  # below this share this process waits for the processor
 
@@ -61,29 +61,6 @@ class Subject(NamedTuple):
     probs: np.ndarray | None = None
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds all flags of the command."""
-    parser.add_argument(
-        "--config",
-        metavar="NAME",
-        help="config of a training that makes the network of a cell; default: the one that the search names, else "
-        f"{DEFAULT_CONFIG}",
-    )
-    parser.add_argument(
-        "--table",
-        metavar="CSV",
-        type=Path,
-        help="latencies of a network's parts: without RUN or CELL the file is made, else its sum is told",
-    )
-    parser.add_argument("--device", choices=runtimes.DEVICES, default="cpu")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU; default: 1")
-    parser.add_argument(
-        "--runtime",
-        choices=runtimes.RUNTIMES,
-        help=f"default: {runtimes.JAX}; of an ONNX file {runtimes.ONNXRUNTIME}",
-    )
-
-
 def run(given: argparse.Namespace) -> None:
     """Measures; `given`: network, a run, a cell, a file or None, and the options of `add_options`.
 
@@ -93,7 +70,7 @@ def run(given: argparse.Namespace) -> None:
     if given.network is None and given.table is None:
         raise InputError("expected a RUN, a CELL or --table (see nge latency --help)")
     is_file = (given.network or "").endswith(onnx_file.SUFFIX)
-    name = given.runtime or (runtimes.ONNXRUNTIME if is_file else runtimes.JAX)
+    name = given.runtime or (ONNXRUNTIME if is_file else JAX)
     if is_file:
         _measure_file(Path(given.network or "").expanduser(), given, name)
         return
@@ -211,8 +188,8 @@ def _measure_file(path: Path, given: argparse.Namespace, name: str) -> None:
     for flag, value in (("--config", given.config), ("--table", given.table)):
         if value is not None:
             raise InputError(f"{flag}: found {value}, expected none for an ONNX file")
-    if name != runtimes.ONNXRUNTIME:
-        raise InputError(f"--runtime: found {name}, expected {runtimes.ONNXRUNTIME} for {path}")
+    if name != ONNXRUNTIME:
+        raise InputError(f"--runtime: found {name}, expected {ONNXRUNTIME} for {path}")
     runtime = runtimes.start(name, given.device, given.threads)
     session = onnx_file.open_session(path, given.threads, given.device)
     sizes = session.get_inputs()[0].shape[1:]

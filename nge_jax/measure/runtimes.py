@@ -12,11 +12,9 @@ import numpy as np
 
 from nge_jax.errors import InputError
 from nge_jax.export import onnx_file, onnx_graph
+from nge_jax.measure.options import JAX, ONNXRUNTIME
 from nge_jax.workdir import environment
 
-JAX, ONNXRUNTIME = "jax", "onnxruntime"
-RUNTIMES = (JAX, ONNXRUNTIME)
-DEVICES = ("cpu", "gpu")
 Apply = Callable[[Any, jax.Array], jax.Array]  # (variables, x) -> y
 
 
@@ -24,8 +22,8 @@ class Runtime(NamedTuple):
     """The program and the device that compute.
 
     Attributes:
-      name: one of RUNTIMES.
-      device: one of DEVICES.
+      name: one of options.RUNTIMES.
+      device: one of options.DEVICES.
       threads: how many threads of a CPU compute.
     """
 

@@ -7,7 +7,7 @@ import pytest
 
 from nge_jax import cli
 from nge_jax.latency import table
-from nge_jax.measure import command, parts, runtimes
+from nge_jax.measure import command, options, parts, runtimes
 from nge_jax.networks.network import cifar_network
 from nge_jax.space import genotype
 
@@ -29,7 +29,7 @@ def test_drawn_weights_give_finite_logits():
     assert np.isfinite(logits).all() and np.abs(logits).max() > 0
 
 
-@pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
+@pytest.mark.parametrize("runtime", options.RUNTIMES)
 def test_a_trained_network_is_timed(runtime, capsys):
     cli.run(["latency", "digits:pretrained", f"--runtime={runtime}"])
     first, device, took = capsys.readouterr().out.splitlines()

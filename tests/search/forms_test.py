@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from nge_jax.embedding.model import Form
+from nge_jax.embedding.model import Form, edge_model
 from nge_jax.errors import InputError
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.search import build as search_build
@@ -128,7 +128,7 @@ PARTS = {"nge": 0.03, "alpha": 1.0}
 def test_free_logits_beside_the_embedding_have_the_whole_rate_and_initial_logits_none():
     form = Form(start="uniform", residual="free")
     model = mapping.choose_model(
-        {name: search_build.edge_models.edge_model(name, form=form) for name in ("nge", "alpha")},
+        {name: edge_model(name, form=form) for name in ("nge", "alpha")},
         0,
     )
     params = model.init(jax.random.key(0))
