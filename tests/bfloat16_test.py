@@ -11,7 +11,6 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import build as search_build
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.settings.configs import load_config
-from nge_jax.settings.search import RELAXATIONS
 
 STEPS, WINDOW = 200, 10
 
@@ -47,7 +46,8 @@ def loss_curve(data, dtype, relaxation):
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("relaxation", RELAXATIONS)
+# The other relaxations have the network of softmax.
+@pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "partial"])
 def test_the_loss_curve_stays_within_two_percent_of_float32s_over_200_steps(relaxation):
     """The area between the curves of 10-step means is within 2 % of the area under float32's curve.
 

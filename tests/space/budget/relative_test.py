@@ -110,7 +110,7 @@ def networks(draw):
 
 @pytest.mark.whole
 @given(networks(), parts, parts, st.integers(0, 8), seeds)
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)  # a thousand take seven minutes
 def test_no_cell_breaks_its_limit_in_any_network(network, part, adds_part, most_skips, seed):
     check_a_config(network, part, adds_part, most_skips, seed)
 
