@@ -89,6 +89,20 @@ class BatchNorm(nn.BatchNorm):
         return y
 
 
+def batch_norms(*, train: bool, dtype: Any, axis_name: str | None) -> Callable[..., BatchNorm]:
+    """Makes the maker of a network's batch normalizations; `axis_name`: a mapped axis over which batches are one."""
+    # PyTorch's momentum of 0.1 is 0.9 in Flax. (PyTorch's running variance is the unbiased estimate and Flax's is the
+    # biased one: they differ by a factor of 1 - 1 / (N H W).)
+    return partial(
+        BatchNorm,
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        dtype=dtype,
+        axis_name=axis_name,
+    )
+
+
 class DepthwiseConv(nn.Module):
     """Applies ReLU and convolves each channel: [N, H, W, C] -> [N, ceil(H/stride), ceil(W/stride), C]."""
 

@@ -82,16 +82,7 @@ class Network(nn.Module):
         path_scales: jax.Array | None = None,
         head_keys: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        # PyTorch's momentum of 0.1 is 0.9 in Flax. (PyTorch's running variance is the unbiased estimate and Flax's is
-        # the biased one: they differ by a factor of 1 - 1 / (N H W).)
-        norm = partial(
-            layers.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            axis_name=self.bn_axis_name,
-        )
+        norm = layers.batch_norms(train=train, dtype=self.dtype, axis_name=self.bn_axis_name)
         s0, s1 = self.stem(norm=norm, dtype=self.dtype, name="stem")(images)
         make_cell: Callable[..., nn.Module] = FixedCell
         if isinstance(self.genotype, GenotypeArrays):

@@ -57,14 +57,7 @@ class PlainNetwork(nn.Module):
         self, images: jax.Array, *, train: bool, path_scales: None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         del path_scales  # there are no paths to drop
-        norm = partial(
-            layers.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            axis_name=self.bn_axis_name,
-        )
+        norm = layers.batch_norms(train=train, dtype=self.dtype, axis_name=self.bn_axis_name)
         _, x = self.stem(norm=norm, dtype=self.dtype, name="stem")(images)
         for number, (channels, stride) in enumerate(self.blocks):
             x = BasicBlock(channels, stride, norm, self.dtype, name=f"block_{number:02d}")(x)

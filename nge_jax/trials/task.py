@@ -215,21 +215,32 @@ def make_task(plan: Trials, path: Path) -> Task:
         director.compile(state)
         return [trainer.train]
 
-    return Task(
-        state=director.first_state(),
-        key=trainer.key,
+    return as_task(
+        director,
         phases=(Phase("", trainer.train, unit_steps),),
         total_steps=plan.halving.epochs(plan.halving.cells) * plan.rating.steps_per_epoch,
         batch_size=plan.rating.training.batch_size,
         batches=lambda epoch, name, spans, state: trainer.work(state, spans),
         end_epoch=end_epoch,
+        compile=compile_all,
+    )
+
+
+def as_task(director: Director, **fields: Any) -> Task:
+    """Makes the task of a search; `fields`: what one process and workers do otherwise, `compile` among it.
+
+    All is compiled before the clock of the first cell starts.
+    """
+    plan = director.plan
+    return Task(
+        state=director.first_state(),
+        key=director.trainer.key,
         columns=trial_record.COLUMNS,
         save_epochs=True,
-        # Before the clock of the first cell starts.
-        compile=compile_all,
         # A cell whose training diverges is rated 0, and the search goes on.
         must_be_finite=lambda state: (),
         ended=lambda state: trial_ledger.has_ended(state.ledger),
         settings={**plan.search.settings, "recipe": plan.rating.recipe},
         visible=lambda state: state.trial,
+        **fields,
     )

@@ -13,13 +13,12 @@ import numpy as np
 
 from nge_jax.devices import parallel
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
-from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import record as trial_record
 from nge_jax.trials.ledger import NO_JOB, Job
 from nge_jax.trials.plan import Trials
 from nge_jax.trials.result import write_history
 from nge_jax.trials.state import State
-from nge_jax.trials.task import Director
+from nge_jax.trials.task import Director, as_task
 from nge_jax.trials.trainer import rating_of
 from nge_jax.trials.workers.cluster import Cluster, Ended
 
@@ -101,19 +100,12 @@ def make_task(plan: Trials, path: Path, ray: ModuleType) -> Task:
         write_history(plan, jax.device_get(state.ledger), path)
         return EpochEnd(state, row, notes=notes)
 
-    return Task(
-        state=director.first_state(),
-        key=director.trainer.key,
+    return as_task(
+        director,
         phases=(Phase("", search.step, 1),),
         total_steps=most,
         batch_size=max(1, images // most),
         batches=lambda epoch, name, spans, state: iter([(None, 0, 1)] * len(spans)),
         end_epoch=end_epoch,
-        columns=trial_record.COLUMNS,
-        save_epochs=True,
         compile=compile_all,
-        must_be_finite=lambda state: (),
-        ended=lambda state: trial_ledger.has_ended(state.ledger),
-        settings={**plan.search.settings, "recipe": plan.rating.recipe},
-        visible=lambda state: state.trial,
     )
