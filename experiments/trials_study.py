@@ -1,19 +1,20 @@
-"""Compares the searches of the digits by the cells that they find, beside random cells of the same size.
+"""Compares the searches of small data by the cells that they find, beside random cells of the same size.
 
-  python experiments/trials_study.py                  about an hour on two CPU cores
-  python experiments/trials_study.py --scale=smoke    does it run?
-  python experiments/trials_study.py --table_only     the finished trainings
+  python experiments/trials_study.py                       the digits: about an hour on two CPU cores
+  python experiments/trials_study.py --images=photographs  2,000 photographs of CIFAR-10 (--data_dir): about two hours
+  python experiments/trials_study.py --scale=smoke         does it run?
+  python experiments/trials_study.py --table_only          the finished trainings
 
 The plan, which was written before the first search:
 
 Question. Does a search that rates cells by trainings find better cells than chance, and than a search by the gradient?
 
-Searches. SEARCHES names them: each has its defaults, and seeds 0 to 4. Their choice sees 1,442 images, and never the
-test's.
+Searches. DIGITS and PHOTOGRAPHS name them: each has its defaults, and seeds 0 to 4. The choice of a cell sees 1,442
+digits, or 2,000 photographs at 16x16 pixels as a user's `search_folder` does. No choice sees the test's images.
 
-Trainings. Each cell found is trained by the recipe of `train_digits.py` on these 1,442 images, with three training
-seeds. The network has 3 cells and 2 channels, because cells differ in so small a network. One program trains all cells.
-The 355 images of the test are read once for each training, at its end.
+Trainings. Each cell found is trained by the recipe of `train_digits.py` or `train_folder.py` on these images, with
+three training seeds. The network has 3 cells and 2 channels (photographs: 4): in so small a network cells differ. One
+program trains all cells. The test's images (355 digits, 10,000 photographs) are read once a training, at the end.
 
 Random cells. Each cell found has two random cells beside it. Their networks have at most 5 % more or fewer
 parameters. They are the first such cells of random:0, random:1 and so on that no other cell found has taken.
@@ -36,6 +37,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from nge_jax.devices.parallel import in_32_bits
@@ -55,18 +57,46 @@ from nge_jax.workdir import artifacts, json_lines
 from paper import runs, tables
 from paper.runs import Run
 
-# The searches by name: words of `configs/search_digits.py`, and keys.
-SEARCHES = {
-    "trained, evolution": ("trained", {}),
-    "trained, random": ("random,trained", {}),
-    "gradient, nge": ("gradient", {}),
-    "gradient, alpha": ("gradient", {"search.edge_model": "alpha"}),
-}
+
+class Images(NamedTuple):
+    """The images of a study, and what searches and trains on them.
+
+    Attributes:
+      name: the ending of the configs' names, `search_NAME` and `train_NAME`.
+      searches: words of the search's config and keys, by name.
+      network: keys of the network that is trained.
+    """
+
+    name: str
+    searches: Mapping[str, tuple[str, Mapping[str, Any]]]
+    network: Mapping[str, Any]
+
+
+DIGITS = Images(
+    "digits",
+    {
+        "trained, evolution": ("trained", {}),
+        "trained, random": ("random,trained", {}),
+        "gradient, nge": ("gradient", {}),
+        "gradient, alpha": ("gradient", {"search.edge_model": "alpha"}),
+    },
+    {"network.cells": 3, "network.channels": 2},
+)
+PHOTOGRAPHS = Images(
+    "folder",
+    {
+        "trained, evolution": ("trained", {}),
+        "trained, random": ("random,trained", {}),
+        "gradient, alpha": ("gradient", {}),
+    },
+    {"network.cells": 3, "network.channels": 4},
+)
+SETS = {"digits": DIGITS, "photographs": PHOTOGRAPHS}
+PIXELS, IMAGES_PER_CLASS = 16, 200  # of the photographs
 SEEDS, TRAINING_SEEDS = tuple(range(5)), (0, 1, 2)
 RANDOM_CELLS = 2  # for each cell found
 TOLERANCE = 0.05  # as a fraction of the parameters
-NETWORK = {"network.cells": 3, "network.channels": 2}
-TRAININGS = "trainings.jsonl"
+TRAININGS, PHOTOGRAPHS_FILE = "trainings.jsonl", "photographs.npz"
 SMOKE_SEEDS, SMOKE_NETWORK = (0,), {"train.epochs": 1, "train.warmup_epochs": 0}
 
 
@@ -89,18 +119,42 @@ class Cell(NamedTuple):
 def search_runs(options: argparse.Namespace) -> list[tuple[str, Run]]:
     """Lists the searches, seed by seed, with their names."""
     size = ",smoke" if options.scale == "smoke" else ""
+    images = SETS[options.images]
     return [
         (
             name,
             Run(
                 options.out / f"{name.replace(', ', '-')}-{seed}",
-                f"configs/search_digits.py:{words}{size}",
-                {"seed": seed, **keys},
+                f"configs/search_{images.name}.py:{words}{size}",
+                {"seed": seed, **keys, **data_keys(options)},
             ),
         )
         for seed in seeds(options)
-        for name, (words, keys) in SEARCHES.items()
+        for name, (words, keys) in images.searches.items()
     ]
+
+
+def data_keys(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the keys that name the images."""
+    if options.images == "digits":
+        return {}
+    file = (options.out / PHOTOGRAPHS_FILE).resolve()
+    return {"data.name": f"npz:{file}", "data.image_size": PIXELS}
+
+
+def write_photographs(file: Path, data_dir: str | None) -> None:
+    """Writes the first photographs of each class of CIFAR-10's training images, and the 10,000 of the test."""
+    splits = tfds.as_numpy(tfds.load("cifar10", data_dir=data_dir, batch_size=-1))
+    train, test = splits["train"], splits["test"]
+    chosen = [np.flatnonzero(train["label"] == label)[:IMAGES_PER_CLASS] for label in range(10)]
+    chosen = np.sort(np.concatenate(chosen))
+    np.savez(
+        file,
+        train_images=train["image"][chosen],
+        train_labels=train["label"][chosen],
+        test_images=test["image"],
+        test_labels=test["label"],
+    )
 
 
 def seeds(options: argparse.Namespace) -> tuple[int, ...]:
@@ -110,14 +164,15 @@ def seeds(options: argparse.Namespace) -> tuple[int, ...]:
 
 def make_training(options: argparse.Namespace, seed: int) -> Training:
     """Makes the plan of a cell's training; the plan's own cell is not read."""
-    config: ConfigDict = load_config("train_digits")
+    images = SETS[options.images]
+    config: ConfigDict = load_config(f"train_{images.name}")
     differ(
         config,
-        NETWORK
-        | {"seed": seed, "genotype": "random:0"}
+        {**images.network, **data_keys(options), "seed": seed, "genotype": "random:0"}
         | (SMOKE_NETWORK if options.scale == "smoke" else {}),
     )
     check_complete(config, "train")
+    config, _ = training_images.resolve(config)
     train_build.check(config, jax.device_count())
     source = training_images.open_source(training_images.read_settings(config))
     return train_build.build(config, source, genotype.random_genotype(0))
@@ -156,6 +211,9 @@ def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> 
 
 def complete(options: argparse.Namespace) -> None:
     """Runs the missing searches and trainings, seed by seed."""
+    photographs = options.out / PHOTOGRAPHS_FILE
+    if options.images == "photographs" and not photographs.exists():
+        write_photographs(photographs, options.data_dir)
     trainings = {seed: make_training(options, seed) for seed in TRAINING_SEEDS}
     programs = make_programs(trainings[0])
     found: list[Cell] = []
@@ -226,7 +284,7 @@ def summary(rows: Sequence[Mapping[str, Any]], seconds: Mapping[str, Sequence[fl
     )
     texts = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     every = accuracies(rows, None, found=False)
-    for name in SEARCHES:
+    for name in dict.fromkeys(row["search"] for row in rows):
         found, random = (accuracies(rows, name, found=kind) for kind in (True, False))
         difference = tables.ABSENT
         if len(found) > 1 and len(random) > 1:
@@ -279,6 +337,8 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     flags.add_argument("--scale", choices=("smoke", "small"), default="small")
+    flags.add_argument("--images", choices=tuple(SETS), default="digits")
+    flags.add_argument("--data_dir", help="TFDS's folder with CIFAR-10, for the photographs")
     flags.add_argument("--out", type=Path, default=Path("runs/trials_study"), help="results")
     flags.add_argument("--table_only", action="store_true", help="only the finished trainings")
     return flags

@@ -215,6 +215,14 @@ MISTAKES = [
     (["search_cifra"], "config 'search_cifra': no such file"),
     (["search_digits:smok"], "unknown variant 'smok', did you mean smoke"),
     (["search_digits", "serch.epochs=3"], "config.serch.epochs: no such key"),
+    (
+        ["search_digits", "workdir=here"],
+        "config.workdir: no such key in search_digits.py, did you mean --workdir",
+    ),
+    (
+        ["search_digits", "zzz=1"],
+        "config.zzz: no such key in search_digits.py, `nge configs NAME` lists the keys",
+    ),
     (["search_digits", "search.epochs=x"], "config.search.epochs: found 'x', expected an integer"),
     (["search_digits", "search.epochs=0"], "config.search.epochs: found 0, expected 1 or more"),
     (["search_digits", "search.edge_model=ngee"], "found 'ngee', expected one of nge, alpha"),

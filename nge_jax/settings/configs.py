@@ -5,6 +5,7 @@ argument `words`, names joined by commas, chooses among the file's variants. The
 program and are known by their names, such as `search_cifar`. This module imports no jax.
 """
 
+import difflib
 import functools
 import json
 import os
@@ -34,6 +35,13 @@ SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
 WORD = re.compile(r"[\w./~-]+:[A-Za-z_]\w*|[A-Za-z_]\w*")
 # Values by whole names of keys, such as {"network.channels": 4}.
 Differences = Mapping[str, Any]
+OPTIONS = (
+    "workdir",
+    "overwrite",
+    "summary",
+    "config",
+)  # of the program; a user may write them as keys
+LISTED_KEYS = 20  # a refusal lists at most so many
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -277,10 +285,24 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def near_keys(key: str, keys: Collection[str]) -> str:
-    """Does as `suggestions`; keys inside of this one, or with the same last part, come first."""
+    """Does as `suggestions`; keys inside of this one, or with the same last part, come first.
+
+    A name of an option is answered with the option. Many keys are not listed.
+    """
     inside = [other for other in keys if other.startswith(key + ".")]
     near = inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
-    return f", did you mean {', '.join(near)}?" if near else suggestions(key, keys, "it has")
+    near = (
+        near
+        or [f"--{option}" for option in OPTIONS if option == key]
+        or difflib.get_close_matches(key, keys, n=3)
+    )
+    if near:
+        return f", did you mean {', '.join(near)}?"
+    return (
+        suggestions(key, keys, "it has")
+        if len(keys) <= LISTED_KEYS
+        else ", `nge configs NAME` lists the keys"
+    )
 
 
 def _place(file: Path, error: Exception) -> str:

@@ -30,7 +30,7 @@ def row(search, seed, name, training_seed, accuracy):
 
 def test_searches_follow_seed_by_seed(options):
     names = [(run.settings["seed"], name) for name, run in study.search_runs(options)]
-    assert names == [*itertools.product(study.SEEDS, study.SEARCHES)]
+    assert names == [*itertools.product(study.SEEDS, study.DIGITS.searches)]
     assert len({run.workdir for _, run in study.search_runs(options)}) == len(names)
     configs = {name: study.runs.configuration(run) for name, run in study.search_runs(options)}
     assert [
