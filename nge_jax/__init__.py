@@ -56,7 +56,7 @@ with _epy.lazy_api_imports(globals()):
     from nge_jax.settings.configs import load_config as load_config
     from nge_jax.settings.key import Key as Key
     from nge_jax.settings.key import Limits as Limits
-    from nge_jax.settings.parts.loading import Part as Part
+    from nge_jax.settings.parts.part import Part as Part
 
     # Cells.
     from nge_jax.space.genotype import Genotype as Genotype

@@ -294,7 +294,7 @@ def _describe_configs(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
 
     from nge_jax.settings.configs import shipped_configs
-    from nge_jax.settings.parts.loading import announced
+    from nge_jax.settings.parts.part import announced
 
     if given.name is not None:
         from nge_jax.settings.help import describe_config

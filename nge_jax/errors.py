@@ -57,6 +57,15 @@ def arguments_as(**names: str) -> Iterator[None]:
         raise ArgumentError(names.get(error.argument, error.argument), reason, *others) from error
 
 
+@contextlib.contextmanager
+def prefixed(where: str) -> Iterator[None]:
+    """Begins the line of a refusal with `where`, such as "config.search.space: "."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}{error}") from None
+
+
 def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
     """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
     near = difflib.get_close_matches(given, known, n=3)

@@ -203,8 +203,7 @@ def runner_name(values: Mapping[str, Any]) -> str:
     """Returns the module that runs a config of one of TASKS; `values` are the config's, nested."""
     if "study" in values:
         return STUDY
-    is_search = values["task"] == "search"
-    if is_search and values.get("search", {}).get("evaluator") == "trained":
+    if artifacts.is_by_trainings(values):
         return TRIALS
     return TASKS[values["task"]]
 

@@ -14,7 +14,7 @@ from nge_jax.data import small
 from nge_jax.errors import Preempted
 from nge_jax.runtime import callbacks
 from nge_jax.settings.configs import read_config
-from nge_jax.settings.parts import loading
+from nge_jax.space.parts import reference
 from tests.conftest import ROOT
 from tests.helpers.small_search import result, stand_ins
 
@@ -24,7 +24,7 @@ THIRTY = ("wandb_callback", "mlflow_callback", "optuna_study")  # less than thir
 
 
 def example(name, attribute):
-    return loading.load(f"{FOLDER}/{name}.py:{attribute}", "search").value
+    return reference.load(f"{FOLDER}/{name}.py:{attribute}").value
 
 
 def settings(*texts):
@@ -55,7 +55,7 @@ def test_an_example_has_at_most_sixty_lines_and_the_docs_name_it():
 
 
 def test_the_examples_are_right_by_their_own_checks():
-    relaxation = loading.load(f"{FOLDER}/relaxation.py:reference", "search").value
+    relaxation = reference.load(f"{FOLDER}/relaxation.py:reference").value
     nge.testing.check_relaxation(example("relaxation", "annealed"), reference=relaxation)
     nge.testing.check_edge_model(example("edge_model", "gat"), betas=True)
     nge.testing.check_edge_model(example("edge_model", "gat"), nge.NAS_BENCH_201, {"slope": 0.0})
@@ -178,7 +178,7 @@ def test_mlflow_keeps_a_run_in_a_folder(tmp_path, monkeypatch):
 def test_optuna_prunes_and_goes_on_with_a_study(tmp_path, monkeypatch):
     import optuna
 
-    study_module = loading.load(f"{FOLDER}/optuna_study.py:objective", "search").value
+    study_module = reference.load(f"{FOLDER}/optuna_study.py:objective").value
     accuracies = iter([(0.5, 0.6), (0.1, 0.2), (0.4, 0.7)])
 
     def run(config, path, *, overwrite, callbacks):

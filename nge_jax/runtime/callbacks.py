@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from nge_jax.devices import distributed
 from nge_jax.errors import InputError
-from nge_jax.settings.parts import loading
-from nge_jax.settings.parts.loading import Loaded, blamed
+from nge_jax.space.parts.modules import blamed
+from nge_jax.space.parts.reference import EXPECTED, Loaded
+from nge_jax.space.parts.reference import load as load_reference
 
 HOOKS = ("on_begin", "on_epoch", "on_end")
 
@@ -68,8 +69,8 @@ def load(references: Sequence[str], given: Sequence[Any] = ()) -> Callbacks:
       InputError: there is no such callback, or it has none of the functions.
     """
     if isinstance(references, str) or not all(isinstance(word, str) for word in references):
-        raise InputError(f"config.run.callbacks: found {references!r}, {loading.EXPECTED}")
-    loaded = [loading.load(reference, "run.callbacks") for reference in references]
+        raise InputError(f"config.run.callbacks: found {references!r}, {EXPECTED}")
+    loaded = [load_reference(reference, "config.run.callbacks: ") for reference in references]
     loaded += [Loaded(f"number {n}", value, "", "") for n, value in enumerate(given, 1)]
     for one in loaded:
         hooks = [getattr(one.value, hook, None) for hook in HOOKS]

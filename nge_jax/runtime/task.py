@@ -19,8 +19,9 @@ from nge_jax.runtime.callbacks import Callbacks
 from nge_jax.runtime.loop import State, Task
 from nge_jax.settings import configs
 from nge_jax.settings.checks import check_complete
-from nge_jax.settings.parts.loading import NONE
 from nge_jax.settings.parts.named import Parts
+from nge_jax.settings.parts.part import NONE
+from nge_jax.space.parts import loading as operations
 from nge_jax.workdir import artifacts, earlier, environment, lock
 from nge_jax.workdir import folder as workdir
 
@@ -107,6 +108,8 @@ def run(
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
+    if operations.forget_edited():
+        jax.clear_caches()  # traces know an operation by the name alone
     config = configs.complete(config, given.parts)
     check_complete(config, kind.name, given.parts)
     watch = callbacks.load(config.run.callbacks, given.callbacks)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from nge_jax import optim
 from nge_jax.data.small import ArrayDataset
 from nge_jax.embedding.model import EdgeModel, Form
-from nge_jax.errors import InputError
+from nge_jax.errors import prefixed
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
 from nge_jax.search import makers as search_makers
@@ -27,8 +27,8 @@ from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Line
 from nge_jax.settings import checks, configs
-from nge_jax.settings.parts.loading import NONE
 from nge_jax.settings.parts.named import Parts
+from nge_jax.settings.parts.part import NONE
 from nge_jax.space import nas_bench_201
 from nge_jax.space.budget.relative import relative_costs
 from nge_jax.space.nas_bench_201 import AccuracyTable
@@ -116,10 +116,8 @@ def _load_table(path: str) -> AccuracyTable | None:
     """Reads the table of NAS-Bench-201; None if the config names none."""
     if not path:
         return None
-    try:
+    with prefixed("config.data.table: "):
         return nas_bench_201.load(Path(path).expanduser())
-    except InputError as error:
-        raise InputError(f"config.data.table: {error}") from None
 
 
 def _as_edge_model(

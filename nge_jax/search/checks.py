@@ -10,13 +10,13 @@ from ml_collections import ConfigDict
 
 from nge_jax.data import small
 from nge_jax.embedding.model import OF_ALPHA, PAPER
-from nge_jax.errors import InputError, arguments_as
+from nge_jax.errors import InputError, arguments_as, prefixed
 from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
-from nge_jax.settings.parts.loading import short_name
 from nge_jax.space import skips
 from nge_jax.space.budget.costs import COSTS
 from nge_jax.space.parts.checks import find_space
+from nge_jax.space.parts.reference import short_name
 from nge_jax.space.spaces import DARTS
 
 
@@ -41,10 +41,8 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
     _check_embedding(config.embedding, models, config.search.strategy)
     # A space without the key needs no config of a training: a table tells how its cells train.
     if "train_config" in config.search:
-        try:
+        with prefixed("config.search.train_config: "):
             configs.find_config(config.search.train_config)
-        except InputError as error:
-            raise InputError(f"config.search.train_config: {error}") from None
     draws = config.search.relaxation == "gumbel"
     if "all_scalars" in config.gumbel and config.gumbel.all_scalars and not draws:
         raise InputError(
@@ -56,10 +54,8 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
 
 
 def _check_space(search: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
-    try:
+    with prefixed("config.search.space: "):
         space = find_space(search["space"])
-    except InputError as error:
-        raise InputError(f"config.search.space: {error}") from None
     most = max(space.num_kept, DARTS.num_kept)
     for name in ("max_skips", "stop_on_skips"):
         if search[name] > most:

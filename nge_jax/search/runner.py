@@ -54,6 +54,7 @@ from nge_jax.space.parts import checks as space_checks
 from nge_jax.space.parts.loading import loaded_operation
 from nge_jax.space.spaces import Space
 from nge_jax.workdir import artifacts, metrics_log
+from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.artifacts import Size
 
 
@@ -87,7 +88,7 @@ def run(
         config = config.copy_and_resolve_references()
         config.search.space = space_checks.to_text(space)
     values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
-    config, parts = configs.with_parts(config, values)
+    config, parts = configs.with_parts(config, values, workdir.recorded_values(path))
     given = run_task.Given(parts, callbacks)
     return run_task.run(KIND, config, path, overwrite=overwrite, given=given)
 

@@ -16,8 +16,8 @@ from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten, load_config, shipped_configs
 from nge_jax.settings.key import COUNT, KINDS, PHOTOGRAPHS, SMALL, USER, Key, Values, describe_type
 from nge_jax.settings.parts import named
-from nge_jax.settings.parts.loading import NONE
 from nge_jax.settings.parts.named import Parts
+from nge_jax.settings.parts.part import NONE
 
 # Messages say this of a kind of data: what they expect of `data.name`, and what another config takes.
 NAMES = {

@@ -11,12 +11,11 @@ import json
 import os
 import re
 import shlex
-import traceback
 from collections.abc import Collection, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from reprlib import repr as brief
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from absl import flags
@@ -25,9 +24,10 @@ from ml_collections import ConfigDict, config_flags
 from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
 from nge_jax.settings.key import USER, describe_type
-from nge_jax.settings.parts import loading, named
-from nge_jax.settings.parts.loading import NONE
+from nge_jax.settings.parts import named
 from nge_jax.settings.parts.named import Parts
+from nge_jax.settings.parts.part import NONE, from_value
+from nge_jax.space.parts.modules import line_in
 
 # A flag that sets a key is --config.search.epochs=3 or --noconfig.data.flip.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
@@ -140,7 +140,7 @@ def _with_parts_set(values: Differences, settings: Sequence[str]) -> dict[str, A
     values, known = dict(values), keys.keys_of(values)
     for setting in settings:
         match = SETTING.match(setting)
-        if match and match[1] in known and known[match[1]].is_open:
+        if match and match[1] in known and known[match[1]].outside:
             text = setting.partition("=")[2]
             is_tuple = isinstance(values[match[1]], tuple)
             values[match[1]] = WORD.findall(text) if is_tuple else text
@@ -174,20 +174,26 @@ def complete(config: Any, given: Parts = NONE) -> Any:
         return config
     values = flatten(config.to_dict())
     parts = named.find(values, given)
-    if not parts and not values.get("search.sources"):
+    sources = named.sources(values, parts)
+    if (
+        not sources or "search.sources" not in values
+    ):  # a config that lacks the key is refused later
         return config
     config = extend(config, named.missing_keys(values, parts))
     config = config.copy_and_resolve_references()
-    config.search.sources = named.sources(values, parts)
+    config.search.sources = sources
     return config
 
 
-def with_parts(config: ConfigDict, values: Mapping[str, Any]) -> tuple[ConfigDict, Parts]:
+def with_parts(
+    config: ConfigDict, values: Mapping[str, Any], recorded: Differences = MappingProxyType({})
+) -> tuple[ConfigDict, Parts]:
     """Returns a config that names parts given as Python values, and the parts by these names.
 
     Args:
       config: a search's.
       values: a name, a reference, a function or a `Part` for keys of the group `search`; None leaves the key as it is.
+      recorded: the values of the workdir's run, by whole names of keys.
 
     Raises:
       InputError: a value is no part.
@@ -197,7 +203,7 @@ def with_parts(config: ConfigDict, values: Mapping[str, Any]) -> tuple[ConfigDic
         if isinstance(value, str):
             changes[f"search.{key}"] = value
         elif value is not None:
-            part = loading.from_value(value, key)
+            part = from_value(value, key, recorded.get(f"search.{key}"))
             changes[f"search.{key}"], given[part.name] = part.name, part
     if changes and isinstance(config, ConfigDict) and "search" in config:
         config = config.copy_and_resolve_references()
@@ -307,10 +313,5 @@ def near_keys(key: str, keys: Collection[str]) -> str:
 
 def _place(file: Path, error: Exception) -> str:
     """Where in the config file an exception comes from."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(file)
-    ]
-    line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+    line = getattr(error, "lineno", None) or line_in(str(file), error)
     return f"{file}, line {line}" if line else str(file)

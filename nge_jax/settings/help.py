@@ -127,8 +127,7 @@ def _allowed(key: Key) -> str:
         words = key.allowed.describe().removesuffix(f" and at most {FLOAT:,}")
         kind = "integer, " if key.allowed.kind is int else "number, "
         return words if key.allowed.length else kind + words
-    takes_others = key.is_open or key.takes_own
-    words = [*map(str, key.choices), *["module:attribute"] * takes_others]
+    words = [*map(str, key.choices), *["module:attribute"] * bool(key.outside)]
     return ", ".join(words) or describe_type(key.default)
 
 

@@ -114,9 +114,9 @@ class Key(NamedTuple):
       before: the value that a run of an older version stands for; None stands for the default.
       changes_result: whether a run ends otherwise by another value. Else a run may go on with another value.
       in_program: whether compiled programs depend on the value; else it is an argument of them, or none sees it.
-      is_open: whether a value may also name a part from outside, as module:attribute (`settings.parts`).
+      outside: what a value may also name as module:attribute: a part, a space or a callback; "" for nothing. A space
+        may also be written as JSON.
       label: the name in the first lines of a report; "" for a key that is not there.
-      takes_own: whether a text `module:attribute`, or JSON, is allowed beside the known names.
     """
 
     name: str
@@ -132,9 +132,8 @@ class Key(NamedTuple):
     before: Any = None
     changes_result: bool = True
     in_program: bool = True
-    is_open: bool = False
+    outside: str = ""
     label: str = ""
-    takes_own: bool = False
 
     @property
     def group(self) -> str:
@@ -194,6 +193,12 @@ class Key(NamedTuple):
             return isinstance(value, tuple | list)  # JSON has lists alone
         return isinstance(value, type(self.default))
 
+    def is_outside(self, value: Any) -> bool:
+        """Whether a value is meant to name something from outside the package, and is none of the known names."""
+        if not self.outside or not isinstance(value, str):
+            return False
+        return ":" in value or (self.outside == "space" and value.startswith("{"))
+
     def check(self, value: Any) -> None:
         """Refuses a value that is not allowed.
 
@@ -205,21 +210,15 @@ class Key(NamedTuple):
                 self._refuse(value, self.allowed.describe(value))
         elif self.choices:
             for name in value if isinstance(value, tuple | list) else (value,):
-                if (self.is_open or self.takes_own) and is_reference(name):
-                    continue
-                if self.takes_own and str(name).startswith("{"):
+                if self.is_outside(name):  # whoever loads the value refuses what it does not find
                     continue
                 if not any(name == known and type(name) is type(known) for known in self.choices):
-                    words, open_ = ", ".join(map(str, self.choices)), self.is_open or self.takes_own
-                    self._refuse(name, f"one of {words}" + ", or module:attribute" * open_)
+                    words = ", ".join(map(str, self.choices))
+                    others = ", or module:attribute" * bool(self.outside)
+                    self._refuse(name, f"one of {words}{others}")
 
     def _refuse(self, value: Any, expected: str) -> NoReturn:
         raise InputError(f"config.{self.name}: found {brief(value)}, expected {expected}")
-
-
-def is_reference(value: Any) -> bool:
-    """Tells whether a value names a part from outside, and none of the package's own names."""
-    return isinstance(value, str) and ":" in value
 
 
 Values = Mapping[str, Any]  # a config's, by the keys' whole names

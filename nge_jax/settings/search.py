@@ -56,7 +56,7 @@ KEYS = (
 
     Key("search.strategy", "gradient", STRATEGIES, "paper Algorithm 1",
         "How a cell is found: by the gradient, or by a strategy that asks the supernet for one cell after another.",
-        is_open=True, label="Strategy"),
+        outside="part", label="Strategy"),
     Key("search.evaluator", "supernet", EVALUATORS, "",
         "How the cells that a strategy asks for are rated: by one batch in the weights that all cells share, or each "
         "by a training of its own. The training is the one of train_config, as short as trained.rungs.",
@@ -64,15 +64,15 @@ KEYS = (
     Key("search.space", "darts", tuple(SPACES), "paper Sec. 4.1",
         "The search space: the paper's; RobustDARTS's S1 to S4; the paper's without skip connections; a user's own, "
         "module:attribute. search_nas_bench_201 searches the benchmark's.",
-        since="0.2", takes_own=True),
+        since="0.2", outside="space"),
     Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
         "How a step mixes operations: all by P; one an edge, drawn from P (gumbel, GDAS); all by P on a part of the "
         "channels, with learned weights of the edges (partial, PC-DARTS); each by a sigmoid (sigmoid, FairDARTS); all "
         "by a draw from a Dirichlet (dirichlet, DrNAS) or from a concrete distribution (concrete, SNAS).",
-        since="0.2", is_open=True, label="Relaxation"),
+        since="0.2", outside="part", label="Relaxation"),
     Key("search.edge_model", "nge", EDGE_MODELS, "paper Sec. 3.3; the others Table 4",
         "How P is computed: by graph convolution, or by one of the ablation's models.",
-        is_open=True, label="Edge model"),
+        outside="part", label="Edge model"),
     Key("search.adjacency", "printed", ADJACENCIES, "paper Eq. 6 as printed",
         'Edges of the graph of nge; "predecessors" is what Eq. 6 probably means.'),
     Key("search.alternation", "epoch", ("epoch", "batch"), "paper Algorithm 1",
@@ -111,10 +111,10 @@ KEYS = (
     Key("search.edge_models", (), EDGE_MODELS, "",
         '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; `edge_model` is not '
         "used then. (): one edge model.",
-        since="0.2", is_open=True),
+        since="0.2", outside="part"),
     Key("search.sources", (), None, "",
-        "The parts from outside, module:attribute, each with a hash of the file. The search fills this in. A config "
-        "that states it is refused once a file has changed.",
+        "The parts, the space and the operations from outside, module:attribute, each with a hash of the file. The "
+        "search fills this in. A config that states it is refused once a file has changed.",
         since="0.3"),
     Key("limits.weight", 1.0, RATE, "",
         "Weight of the part by which P's expected cost exceeds a limit, in the embedding's loss. A cell beyond a limit "

@@ -142,7 +142,7 @@ KEYS = (
         "Checkpoints that are kept.", tasks=TASKS, changes_result=False),
     Key("run.callbacks", (), None, "",
         "Callbacks of one's own, module:attribute. They see each epoch and may ask the run to stop.",
-        tasks=TASKS, since="0.3", changes_result=False, is_open=True),
+        tasks=TASKS, since="0.3", changes_result=False, outside="callback"),
     Key("run.skip_nonfinite", 0, Limits(int, 0, COUNT), "",
         "Updates that are not finite and may be left out, counted as skipped_updates. One more stops the run.",
         tasks=TASKS, since="0.2", changes_result=False),

@@ -17,8 +17,10 @@ from nge_jax.search.relaxations import rule as rules
 from nge_jax.search.relaxations.rule import Scores
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Line
-from nge_jax.settings.parts import loading, named
-from nge_jax.settings.parts.loading import Loaded
+from nge_jax.settings.parts import named
+from nge_jax.settings.parts import part as parts
+from nge_jax.space.parts.modules import blamed
+from nge_jax.space.parts.reference import Loaded
 from nge_jax.space.spaces import DARTS, Space
 
 Numbers = Mapping[str, Any]
@@ -52,7 +54,7 @@ def check_relaxation(
         rule = make_rule(space, {}, arguments.relaxation)
         return rules.make_relaxation(rule, _NoNet(), arguments.progress)  # pyright: ignore
 
-    with loading.blamed(loaded.name, loaded.file):
+    with blamed(loaded.name, loaded.file):
         check.check_relaxation(make, _arguments(values), space, loaded.name)
     if reference is None:
         return
@@ -80,7 +82,7 @@ def check_edge_model(
     loaded = _load(part, "edge_model")
     values = {loaded.name: _numbers(loaded, numbers)}
     make = outside.find_edge_models({loaded.name: loaded}, values, "printed", space)
-    with loading.blamed(loaded.name, loaded.file):
+    with blamed(loaded.name, loaded.file):
         model = make(betas, PAPER, loaded.name)
         check.check_edge_model(model, space, loaded.name, betas=betas)
 
@@ -97,8 +99,8 @@ def check_strategy(part: Any, space: Space = DARTS, numbers: Numbers | None = No
     """
     loaded = _load(part, "strategy")
     model = edge_model("alpha", space=space)
-    strategy = loaded.make("search.strategy", space, _numbers(loaded, numbers), model)
-    with loading.blamed(loaded.name, loaded.file):
+    strategy = parts.make(loaded, "search.strategy", space, _numbers(loaded, numbers), model)
+    with blamed(loaded.name, loaded.file):
         check.check_strategy(strategy, space, loaded.name)
 
 
@@ -126,13 +128,13 @@ class _NoNet:
 
 
 def _load(part: Any, key: str) -> Loaded:
-    loaded = loading.from_value(part, key)
+    loaded = parts.from_value(part, key)
     named.check_part(f"search.{key}", loaded)
     return loaded
 
 
 def _numbers(loaded: Loaded, numbers: Numbers | None) -> dict[str, Any]:
-    defaults = {row.name.rpartition(".")[2]: row.default for row in loaded.part.keys}
+    defaults = {row.name.rpartition(".")[2]: row.default for row in parts.part_of(loaded).keys}
     if unknown := (numbers or {}).keys() - defaults.keys():
         raise InputError(
             f"{loaded.name}: numbers: found {', '.join(unknown)}, expected {[*defaults]}"

@@ -10,7 +10,7 @@ from nge_jax.data import user_images
 from nge_jax.data.small import ArrayDataset
 from nge_jax.data.source import resident
 from nge_jax.data.spec import SMALL
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, prefixed
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import build as search_build
 from nge_jax.search.plan import Search
@@ -130,9 +130,7 @@ def make_recipe(settings: Mapping[str, Any], images: int, epochs: int) -> Config
         "train.warmup_epochs": min(round(longer * recipe.train.warmup_epochs), epochs - 1),
     }
     differ(recipe, changes)
-    try:
+    with prefixed(f"config.search.train_config: {name}: "):
         check_complete(recipe, "train")
         train_build.check(recipe, jax.device_count())
-    except InputError as error:
-        raise InputError(f"config.search.train_config: {name}: {error}") from None
     return recipe

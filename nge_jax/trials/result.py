@@ -23,8 +23,6 @@ from nge_jax.trials.plan import Trials
 from nge_jax.trials.state import State
 from nge_jax.workdir import artifacts
 
-NETWORK = "network"  # the folder of the found cell's network, as it was trained by the search
-
 
 class TrialsResult(NamedTuple):
     """The result of a search by trials.
@@ -56,7 +54,7 @@ def conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
         artifacts.write_json(path / artifacts.PARETO, pareto_set(plan, ledger))
         artifacts.write_architecture(path, np.stack([first, probabilities]), plan.search.space)
         kept = trial_state.place(path, trials[found], len(plan.halving.rungs) - 1)
-        write_network(plan, cell, trial_state.kept(kept, state.trial), path / NETWORK)
+        write_network(plan, cell, trial_state.kept(kept, state.trial), path / artifacts.NETWORK)
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
     return TrialsResult(cell, tuple(map(float, accuracies[found])), probabilities, path)
 

@@ -31,11 +31,10 @@ from nge_jax.settings.key import COUNT
 from nge_jax.space import genotype
 from nge_jax.train.model import make_network
 from nge_jax.trials import ledger as trial_ledger
-from nge_jax.trials import state as trial_state
 from nge_jax.trials import task as trials_task
 from nge_jax.trials.build import build, make_recipe
 from nge_jax.trials.plan import Trials
-from nge_jax.trials.result import NETWORK, TrialsResult, conclude
+from nge_jax.trials.result import TrialsResult, conclude
 from nge_jax.trials.state import State
 from nge_jax.trials.workers import cluster
 from nge_jax.trials.workers import task as workers_task
@@ -123,7 +122,7 @@ def _describe_state(plan: Trials, state: State) -> list[str]:
     megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.trial)) / 1e6
     count = trial_ledger.count_needed(plan.halving)
     return [
-        f"kept trainings: about {count} of {megabytes:.1f} MB at a time, in {trial_state.FOLDER}/ of the workdir"
+        f"kept trainings: about {count} of {megabytes:.1f} MB at a time, in {artifacts.TRIALS}/ of the workdir"
     ]
 
 
@@ -139,7 +138,7 @@ def _tell(plan: Trials, result: TrialsResult, path: Path) -> list[str]:
     images = plan.rating.training.source.examples["validation"]
     return [
         f"the cell found: {mean:.2%} of {images:,} images, the mean of {len(result.accuracies)} trainings",
-        f"its network, as trained here: {path / NETWORK}",
+        f"its network, as trained here: {path / artifacts.NETWORK}",
         f"to train this cell: {search_runner.train_command(plan.search.settings, path)}",
     ]
 

@@ -14,8 +14,6 @@ from nge_jax.train.step import TrainState
 from nge_jax.trials.ledger import Ledger
 from nge_jax.workdir import artifacts
 
-FOLDER = "trials"  # in the workdir
-
 
 class State(NamedTuple):
     """The values that the loop carries.
@@ -35,7 +33,7 @@ class State(NamedTuple):
 
 def place(workdir: Path, trial: int, rung: int) -> Path:
     """Returns the file of a cell's training at a rung."""
-    return workdir / FOLDER / f"{trial:05d}-{rung}.npz"
+    return workdir / artifacts.TRIALS / f"{trial:05d}-{rung}.npz"
 
 
 class Collector:
@@ -49,7 +47,10 @@ class Collector:
     """
 
     def __init__(self, workdir: Path):
-        self._folder, self._checkpoints = workdir / FOLDER, workdir / artifacts.CHECKPOINTS
+        self._folder, self._checkpoints = (
+            workdir / artifacts.TRIALS,
+            workdir / artifacts.CHECKPOINTS,
+        )
         self._unused_since: dict[Path, int] = {}
 
     def collect(self, needed: Collection[tuple[int, int]], step: int) -> None:

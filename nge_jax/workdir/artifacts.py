@@ -9,18 +9,19 @@ import numpy as np
 
 from nge_jax import errors, files
 from nge_jax.errors import InputError
-from nge_jax.settings.parts.loading import short_name
 from nge_jax.space import cell, genotype
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.parts.loading import is_operation
+from nge_jax.space.parts.reference import short_name
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
 NEWEST, BEST = "newest", "best"  # the checkpoints of which a command chooses one
 METRICS = "metrics.jsonl"
-# The values of the training that rates the cells of a search.
-RECIPE = "recipe.json"
+# The values of the training that rates the cells of a search, and the folders of kept trainings and of the found cell's
+# network.
+RECIPE, TRIALS, NETWORK = "recipe.json", "trials", "network"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
 # P after each epoch of a search, and the cells that a strategy has evaluated.
@@ -156,6 +157,13 @@ def read_members(workdir: Path) -> list[Member]:
             f"{workdir / CONFIG}: found {config.get('seed')!r} as seed, expected a number"
         )
     return members(search, config.get("seed", 0))
+
+
+def is_by_trainings(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config's values, nested, are of a search that rates cells by trainings."""
+    search = values.get("search")
+    is_search = values.get("task") == "search" and "study" not in values
+    return is_search and isinstance(search, Mapping) and search.get("evaluator") == "trained"
 
 
 def is_exported(folder: Path) -> bool:

@@ -2,13 +2,15 @@
 
 A directory is a workdir of this program if its `environment.json` says so. A workdir with results belongs to the config
 that made them. The same config resumes the run, and another config is refused. Overwriting removes the files listed in
-RESULTS and the checkpoints, and nothing else.
+RESULTS and the checkpoints. Where the run was a search by trainings, it removes the files in BY_TRAININGS, too. It
+removes nothing else.
 """
 
 import contextlib
 import fnmatch
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -19,8 +21,7 @@ from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
 from nge_jax.settings import configs, keys
-from nge_jax.settings.key import is_reference
-from nge_jax.settings.parts.loading import short_name
+from nge_jax.space.parts.reference import in_common, short_name
 from nge_jax.workdir.artifacts import (
     ACCURACIES,
     ARCHITECTURE,
@@ -34,8 +35,10 @@ from nge_jax.workdir.artifacts import (
     LIMITS,
     METRICS,
     MISTAKES,
+    NETWORK,
     PARETO,
     RANDOM_CELLS,
+    RECIPE,
     REPORT,
     REPORT_MARKDOWN,
     SEARCHES,
@@ -44,7 +47,11 @@ from nge_jax.workdir.artifacts import (
     STUDY,
     STUDY_LENGTH,
     TRAININGS,
+    TRIALS,
+    WEIGHTS,
+    is_by_trainings,
     is_count,
+    read_json,
 )
 from nge_jax.workdir.environment import environment
 from nge_jax.workdir.lock import RUN_LOCK
@@ -103,6 +110,12 @@ RESULTS = (
     "accuracy_by_size_narrow.svg",
     REPORT_MARKDOWN,
     REPORT,
+)
+# What a search by trainings writes besides. Other runs' workdirs may have a user's own files of these names.
+BY_TRAININGS = (
+    RECIPE,
+    f"{TRIALS}/[0-9]*.npz",
+    *(f"{NETWORK}/{name}" for name in (WEIGHTS, DATASET, GENOTYPE, CONFIG)),
 )
 
 
@@ -189,6 +202,13 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, Any]:
         if numbers and all(is_count(number) and number > 0 for number in numbers):
             begun[key] = tuple(numbers) if isinstance(value, list) else value
     return begun
+
+
+def recorded_values(path: str | Path) -> dict[str, Any]:
+    """Returns the values of a workdir's run by whole names of keys; empty where no run can be read."""
+    with contextlib.suppress(InputError):
+        return _read_recorded(expand(path)) or {}
+    return {}
 
 
 def expand(path: str | Path) -> Path:
@@ -303,6 +323,7 @@ def _has_results(path):
 
 
 def _remove_results(path):
+    """Removes a run's results; the record of the run's config says what they may be."""
     # Checkpoints are removed first. If a kill interrupts this, the remaining files start from the beginning.
     checkpoints = path / CHECKPOINTS
     if not checkpoints.is_dir():
@@ -314,6 +335,20 @@ def _remove_results(path):
         name = entry.name.removesuffix(half_written(Path("-")).name[1:])
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULTS):
             _remove(entry)
+    with contextlib.suppress(InputError):  # nothing says that the folders are this program's
+        if is_by_trainings(read_json(path / CONFIG)):
+            _remove_trainings(path)
+
+
+def _remove_trainings(path):
+    """Removes what a search by trainings writes besides RESULTS, and the folders that are empty then."""
+    for pattern in BY_TRAININGS:
+        for name in (pattern, half_written(Path(pattern))):
+            for entry in path.glob(str(name)):
+                _remove(entry)
+    for name in (TRIALS, NETWORK):
+        with contextlib.suppress(OSError):  # a user has put files there, or the folder is absent
+            (path / name).rmdir()
 
 
 def _remove(entry):
@@ -326,10 +361,15 @@ def _remove(entry):
 def _differences(younger, recorded, given):
     """Lists differences as "key: workdir has X, now Y", for keys that change results.
 
-    A key that is younger than the run has the value by which it changes nothing.
+    A key that is younger than the run has the value by which it changes nothing. A file that an older version did not
+    record is not compared.
     """
     absent, task = "nothing", str(given.get("task"))
     recorded = {name: value for name, value in younger.items() if name in given} | recorded
+    files_before, files_now = (values.get("search.sources") for values in (recorded, given))
+    if isinstance(files_before, list) and files_now:
+        in_both = in_common(files_now, [*map(str, files_before)])
+        given = given | {"search.sources": [*in_both]}
     names = sorted(
         name
         for name in recorded.keys() | given.keys()
@@ -344,11 +384,13 @@ def _differences(younger, recorded, given):
 
 
 def _without_place(key, value):
-    """Returns a value without the path of a user's images or of parts, which may move.
+    """Returns a value without the path of a user's images, or of files of parts and spaces, which may move.
 
-    The images, and the hashes of the parts' files, are compared.
+    The images, and the hashes of the files, are compared.
     """
-    if is_reference(value) and key.startswith("search."):
+    if key == "search.space" and isinstance(value, str) and value.startswith("{"):
+        return re.sub(r'"([^"]*)"', lambda name: f'"{short_name(name[1])}"', value)
+    if isinstance(value, str) and key.startswith("search."):
         return short_name(value)
     if isinstance(value, tuple | list) and key == "search.edge_models":
         return [*map(short_name, value)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, prefixed
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import Values, describe_type
@@ -78,8 +78,6 @@ def read_of_network(workdir: Path) -> ConfigDict:
         if not key.has_type(given[name]):
             kind = describe_type(key.default)
             raise InputError(f"{file}: config.{name}: found {given[name]!r}, expected {kind}")
-    try:
+    with prefixed(f"{file}: "):
         keys.check(given)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
     return config

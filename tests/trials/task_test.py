@@ -53,7 +53,7 @@ def test_the_search_leaves_the_files_of_a_search(searched):
     assert rows[3]["cell"] == history.rewards.argmax() == rows[-1]["cell"]
     assert rows[-1]["train_seed"] == 1 and rows[-1]["trained_epochs"] == 4
     # The training of the cell found alone is of use.
-    kept = {entry.name for entry in (path / trial_state.FOLDER).iterdir()}
+    kept = {entry.name for entry in (path / artifacts.TRIALS).iterdir()}
     assert kept == {f"{rows[-1]['cell']:05d}-1.npz"}
     page = (path / artifacts.REPORT).read_text()
     pareto = json.loads((path / artifacts.PARETO).read_text())
@@ -191,7 +191,7 @@ def test_a_training_is_removed_when_no_checkpoint_leads_to_it(tmp_path):
         for entry in (*map(str, steps), "9.damaged", "9.orbax-checkpoint-tmp-1"):
             (checkpoints / entry).mkdir(parents=True)
         collector.collect(needed, step)
-        return sorted(int(path.name[:5]) for path in (tmp_path / trial_state.FOLDER).iterdir())
+        return sorted(int(path.name[:5]) for path in (tmp_path / artifacts.TRIALS).iterdir())
 
     assert left({(0, 0), (1, 0)}, 10) == [
         0,

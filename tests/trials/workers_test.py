@@ -14,7 +14,6 @@ import pytest
 from nge_jax.errors import InputError
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.trials import runner as trials_runner
-from nge_jax.trials import state as trial_state
 from nge_jax.trials.ledger import Job
 from nge_jax.trials.workers import cluster
 from nge_jax.workdir import artifacts
@@ -124,7 +123,7 @@ def test_workers_that_end_out_of_order_rate_every_cell_that_goes_on(tmp_path, mo
     best = np.argsort(-ratings[:, 0], kind="stable")[:2]
     assert np.isfinite(ratings[best, 1]).all() and np.isfinite(history["by_seed"]).all()
     # The trainings of the finalists alone are left.
-    assert len([*(tmp_path / trial_state.FOLDER).iterdir()]) == 2
+    assert len([*(tmp_path / artifacts.TRIALS).iterdir()]) == 2
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from nge_jax.errors import InputError
 from nge_jax.search.plan import Makers
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
-from nge_jax.settings.parts.loading import blamed
 from nge_jax.settings.parts.named import Parts
 from nge_jax.space import architecture
 from nge_jax.space.mixture import Mixture
+from nge_jax.space.parts.modules import blamed
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
 from nge_jax.supernet.sampled import Drawn

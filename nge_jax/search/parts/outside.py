@@ -10,6 +10,7 @@ from nge_jax.search.relaxations.dirichlet import dirichlet
 from nge_jax.search.relaxations.rule import RelaxationRule
 from nge_jax.search.relaxations.sigmoid import sigmoid
 from nge_jax.search.steps.arguments import ProgramArguments
+from nge_jax.settings.parts import part as outside
 from nge_jax.settings.parts.named import Parts
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
@@ -36,7 +37,7 @@ def find_edge_models(
             heads.append(embed_nodes)
             return model_of_nodes(init, embed_nodes, space, betas=betas, form=form)
 
-        model = parts[name].make("search.edge_model", space, numbers[name], head)
+        model = outside.make(parts[name], "search.edge_model", space, numbers[name], head)
         if not isinstance(model, EdgeModel):
             _refuse("search.edge_model", name, model, "nge.EdgeModel")
         if not heads:
@@ -77,7 +78,7 @@ def find_rule(name: str, parts: Parts) -> RuleMaker:
         numbers = {**constants, **arguments}
         if name in RULES:
             return RULES[name](space, numbers)
-        made = parts[name].make("search.relaxation", space, numbers)
+        made = outside.make(parts[name], "search.relaxation", space, numbers)
         if not isinstance(made, RelaxationRule):
             _refuse("search.relaxation", name, made, "nge.RelaxationRule")
         return made
@@ -97,7 +98,7 @@ def find_strategy(name: str, parts: Parts) -> Callable[..., Strategy]:
     ) -> Strategy:
         del part_of  # such a strategy has its own rates
         numbers = {**constants, **arguments.embedding}
-        made = parts[name].make("search.strategy", space, numbers, edge_model)
+        made = outside.make(parts[name], "search.strategy", space, numbers, edge_model)
         if not isinstance(made, Strategy):
             _refuse("search.strategy", name, made, "nge.Strategy")
         return made._replace(name=name)

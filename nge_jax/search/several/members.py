@@ -8,7 +8,7 @@ from typing import Any
 from nge_jax.embedding.model import OF_ALPHA, PAPER
 from nge_jax.search.plan import Search
 from nge_jax.search.several import mapping
-from nge_jax.settings.parts.loading import short_name
+from nge_jax.space.parts.reference import recorded_name, short_name
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import Member
 
@@ -47,11 +47,12 @@ def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, An
     alone = copy.deepcopy(dict(settings))
     alone["seed"] = member.seed
     search = alone["search"]
+    others = {*map(short_name, (search["edge_model"], *search["edge_models"]))}
     search |= {"seeds": [], "edge_models": []}
     if member.edge_model:
         search["edge_model"] = member.edge_model
-    names = {short_name(search[key]) for key in ("relaxation", "edge_model")}
-    search["sources"] = [file for file in search["sources"] if file.split()[0] in names]
+    others -= {short_name(search[key]) for key in ("relaxation", "edge_model")}
+    search["sources"] = [row for row in search["sources"] if recorded_name(row) not in others]
     if member.edge_model == "alpha":
         alone["embedding"] |= {k: v for k, v in PAPER._asdict().items() if k not in OF_ALPHA}
     return alone

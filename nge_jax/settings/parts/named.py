@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, prefixed
 from nge_jax.settings import keys
-from nge_jax.settings.key import Key, Limits, Values, describe_type, is_reference
-from nge_jax.settings.parts import loading
-from nge_jax.settings.parts.loading import NONE, Loaded
+from nge_jax.settings.key import Key, Limits, Values, describe_type
+from nge_jax.settings.parts.part import NONE, part_of
+from nge_jax.space.parts import checks
+from nge_jax.space.parts.reference import Loaded, in_common, load
 
 Parts = Mapping[str, Loaded]  # the keys are references
 
@@ -37,7 +38,7 @@ def find(values: Values, given: Parts = NONE) -> dict[str, Loaded]:
     found: dict[str, Loaded] = {}
     for key, reference in _references(values):
         if reference not in found:
-            found[reference] = given.get(reference) or loading.load(reference, key)
+            found[reference] = given.get(reference) or load(reference, f"config.{key}: ")
             check_part(key, found[reference])
     declared_keys(found)  # refuses two different rows of one key
     return found
@@ -48,7 +49,7 @@ def _references(values: Values) -> Iterator[tuple[str, str]]:
     for name, key in keys.keys_of(values).items():
         value = values.get(name)
         for word in value if isinstance(value, tuple | list) else (value,):
-            if key.is_open and key.group == "search" and is_reference(word):
+            if key.outside == "part" and key.is_outside(word):
                 yield name, str(word)
 
 
@@ -60,7 +61,7 @@ def declared_keys(parts: Parts) -> dict[str, Key]:
     """
     declared: dict[str, Key] = {}
     for part in parts.values():
-        for row in part.part.keys:
+        for row in part_of(part).keys:
             if declared.setdefault(row.name, row) != row:
                 raise InputError(f"{part.name}: {row.name}: another part declares another such key")
     return declared
@@ -72,24 +73,32 @@ def missing_keys(values: Values, parts: Parts) -> dict[str, Any]:
 
 
 def sources(values: Values, parts: Parts) -> tuple[str, ...]:
-    """Returns what a search records of the parts' files, for the key `search.sources`.
+    """Returns what a search records of the files of parts, space and operations, for the key `search.sources`.
 
     Raises:
-      InputError: the key states other files.
+      InputError: the space or an operation cannot be loaded, or the key states other files.
     """
-    found = tuple(sorted(part.source for part in parts.values()))
-    stated = tuple(values.get("search.sources", ()))
-    if stated and stated != found:
+    rows = {part.source for part in parts.values()} | {*_space_sources(values)}
+    found, stated = tuple(sorted(rows)), tuple(values.get("search.sources", ()))
+    if stated and stated != in_common(found, stated):
         raise InputError(
             f"config.search.sources: found {stated}, expected {found}, as the files are"
         )
     return found
 
 
+def _space_sources(values: Values) -> tuple[str, ...]:
+    space, key = values.get("search.space"), keys.find("search", "search.space")
+    if key is None or not key.is_outside(space):
+        return ()
+    with prefixed("config.search.space: "):
+        return checks.sources(str(space))
+
+
 def numbers_of(part: Loaded, values: Values) -> Numbers:
     """Divides the values of a part's keys into arguments of the programs and constants, as the rows say."""
     arguments, constants = {}, {}
-    for row in part.part.keys:
+    for row in part_of(part).keys:
         name = row.name.rpartition(".")[2]
         if row.in_program:
             constants[name] = values[row.name]
@@ -101,10 +110,10 @@ def numbers_of(part: Loaded, values: Values) -> Numbers:
 def check_part(key: str, part: Loaded) -> None:
     """Refuses what is no part, and wrong rows of keys."""
     where = f"config.{key}: {part.name}"
-    if not callable(part.part.make):
+    if not callable(part_of(part).make):
         found = type(part.value).__name__
         raise InputError(f"{where}: found {found}, expected a function or an nge.Part")
-    for row in part.part.keys:
+    for row in part_of(part).keys:
         if not isinstance(row, Key):
             raise InputError(
                 f"{where}: found {type(row).__name__} among the keys, expected nge.Key"
@@ -121,7 +130,5 @@ def check_part(key: str, part: Loaded) -> None:
             found = describe_type(row.default)
             raise InputError(f"{where}: {row.name}: found {found} as the default, expected a value")
         with_name = row._replace(tasks=("search",))
-        try:
+        with prefixed(f"{where}: the default of "):
             with_name.check(row.default)
-        except InputError as error:
-            raise InputError(f"{where}: the default of {error}") from None

@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
-from nge_jax.errors import InputError
-from nge_jax.space.parts.loading import find_operation, is_reference, load, reference
+from nge_jax.errors import InputError, prefixed
+from nge_jax.space.parts import loading
+from nge_jax.space.parts.loading import find_operation, reference
 from nge_jax.space.parts.operation import Operation
+from nge_jax.space.parts.reference import Loaded, is_reference, load
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
 FIELDS = ("operations", "num_nodes", "allowed")  # the differences of spaces
@@ -25,13 +27,23 @@ def find_space(text: str) -> Space:
     if not is_reference(text):
         known = ", ".join(SPACES)
         raise InputError(f"found {text!r}, expected one of {known}, or module:attribute")
-    found = load(text)
+    found = load(text).value
     if not isinstance(found, Space):
         raise InputError(f"{text}: found {type(found).__name__}, expected a Space")
-    try:
+    with prefixed(f"{text}: "):
         return check_space(found)
-    except InputError as error:
-        raise InputError(f"{text}: {error}") from None
+
+
+def sources(text: str) -> tuple[str, ...]:
+    """Returns what a search records of the files of a space and of the space's operations, from outside the package.
+
+    Raises:
+        InputError: see `find_space`.
+    """
+    space = find_space(text)
+    loaded: list[Loaded] = [load(text)] if is_reference(text) else []
+    loaded += [loading.load(name) for name in space.operations if is_reference(name)]
+    return tuple(one.source for one in loaded)
 
 
 def to_text(space: Space) -> str:

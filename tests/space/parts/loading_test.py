@@ -5,9 +5,10 @@ import sys
 import pytest
 
 from nge_jax.errors import InputError
-from nge_jax.space.parts import checks, loading
+from nge_jax.space.parts import checks, loading, reference
 from nge_jax.space.parts.package import NOISE, OPERATIONS
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201, S1, SPACES
+from tests.helpers.modules import forget_modules
 
 MINE = """
 from nge_jax.space.parts.checks import with_operations
@@ -23,22 +24,31 @@ NUMBER = 3
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "_FOUND", {})
     (tmp_path / "own_parts.py").write_text(MINE)
     (tmp_path / "ideas").mkdir()
     (tmp_path / "ideas" / "own.py").write_text(MINE)
     (tmp_path / "broken_parts.py").write_text("1 / 0")
     yield tmp_path
-    for name in [name for name in sys.modules if "own_parts" in name or "ideas/" in name]:
-        del sys.modules[name]
-    loading.find_operation.cache_clear()
+    forget_modules(tmp_path)
 
 
 @pytest.mark.parametrize("module", ["own_parts", "ideas/own.py"])
 def test_a_space_names_its_own_operations_so_that_another_process_finds_them(folder, module):
     space = checks.find_space(f"{module}:SPACE")
     assert space.operations == ("sep_conv_3x3", f"{module}:mine")
-    assert loading.find_operation(space.operations[1]) is loading.load(f"{module}:mine")
-    assert loading.loaded_operation(f"{module}:mine") is not None
+    found = loading.find_operation(space.operations[1])
+    assert found is reference.load(f"{module}:mine").value
+    assert loading.loaded_operation(f"{module}:mine") is found
+
+
+def test_a_run_keeps_an_operation_while_the_file_is_edited(folder):
+    before = loading.find_operation("own_parts:mine")
+    assert not loading.forget_edited()
+    (folder / "own_parts.py").write_text(MINE.replace('"mine"', '"edited"'))
+    assert loading.find_operation("own_parts:mine") is before
+    assert loading.forget_edited() and not loading.forget_edited()
+    assert loading.find_operation("own_parts:mine").name == "edited"
 
 
 def test_an_operation_that_is_not_loaded_stays_unloaded_where_it_is_drawn(folder):
@@ -51,10 +61,10 @@ def test_an_operation_that_is_not_loaded_stays_unloaded_where_it_is_drawn(folder
     "name, message",
     [
         ("s5", "found 's5', expected one of darts, .*s1.* or module:attribute"),
-        ("own_parts:NONE", "own_parts:NONE: found no NONE in .*own_parts.py"),
+        ("own_parts:NONE", "own_parts:NONE: .*own_parts.py has no NONE, expected one of "),
         ("own_parts:NUMBER", "own_parts:NUMBER: found int, expected a Space"),
-        ("broken_parts:SPACE", "broken_parts:SPACE: ZeroDivisionError: division by zero"),
-        ("missing_parts:SPACE", "missing_parts:SPACE: ModuleNotFoundError: No module named 'missing_parts'"),
+        ("broken_parts:SPACE", "broken_parts:SPACE: broken_parts.py, line 1: ZeroDivisionError: division by zero"),
+        ("missing_parts:SPACE", "missing_parts:SPACE: no missing_parts.py in .*, and no such module is installed"),
         ('{"num_nodes": "six"}', "num_nodes: found 'six', expected 3 to 34"),
         ('{"nodes": 6}', "found .*, expected JSON with operations, num_nodes, allowed"),
         ('{"operations": ["skip_connect", "noise"]}', "operations: .*expected at least one with weights"),

@@ -1,0 +1,141 @@
+"""Finds the value that a reference names, and the reference of a value. No jax.
+
+    mine:dirichlet               mine.py in the current folder, else an installed module
+    path/to/mine.py:dirichlet    a file
+
+Nothing registers itself: a value is found by its reference alone.
+"""
+
+import contextlib
+import re
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from nge_jax.errors import InputError, suggestions
+from nge_jax.space.parts.modules import (
+    blamed,
+    content_of,
+    digest,
+    find_file,
+    find_module,
+    modules_of,
+    place_of,
+)
+
+REFERENCE = re.compile(r"(?P<module>[^:]*[^:\s]):(?P<attribute>[A-Za-z_]\w*)")
+EXPECTED = "expected module:attribute or path/to/file.py:attribute"
+
+
+class Loaded(NamedTuple):
+    """A value that a reference names.
+
+    Attributes:
+        name: the reference.
+        value: the value of the attribute.
+        file: the file that the value comes from; "" where there is none.
+        source: the module, the attribute and a hash of the file, as a workdir records them.
+    """
+
+    name: str
+    value: Any
+    file: str
+    source: str
+
+
+def is_reference(text: Any) -> bool:
+    """Tells whether a value is a text of the form `module:attribute`."""
+    return isinstance(text, str) and REFERENCE.fullmatch(text) is not None
+
+
+def short_name(text: str) -> str:
+    """Returns a reference without the place of the module: "mine:gat" for "path/to/mine.py:gat"; else the text."""
+    if not is_reference(text):
+        return text
+    module, _, attribute = text.rpartition(":")
+    stem = Path(module).stem if module.endswith(".py") else module.rpartition(".")[2]
+    return f"{stem}:{attribute}"
+
+
+def load(text: str, where: str = "") -> Loaded:
+    """Loads the value that a reference names; the file is run where the content has not run yet.
+
+    Args:
+        text: the reference.
+        where: begins the line of a refusal, such as "config.search.relaxation: ".
+
+    Raises:
+        InputError: the text is no reference, there is no such module or attribute, or the module raises. The line names
+            the reference, the file and the line of the file.
+    """
+    match = REFERENCE.fullmatch(text)
+    if match is None:
+        raise InputError(f"{where}found {text!r}, {EXPECTED}")
+    place, attribute, where = match["module"], match["attribute"], where + text
+    with blamed(where):
+        module = find_module(place, where)
+        if not hasattr(module, attribute):
+            names = [name for name in vars(module) if not name.startswith("_")]
+            near = suggestions(attribute, names) if names else ""
+            file = getattr(module, "__file__", None) or place
+            raise InputError(f"{where}: {file} has no {attribute}{near}")
+        return _make_loaded(text, getattr(module, attribute), module)
+
+
+def _make_loaded(text: str, value: Any, module: ModuleType) -> Loaded:
+    file = getattr(module, "__file__", None) or ""
+    return Loaded(text, value, file, source(text, content_of(module)))
+
+
+def find_loaded(text: str) -> Any:
+    """Returns the value that a reference names where the module has been run; else None, and nothing is run."""
+    place, _, attribute = text.rpartition(":")
+    with contextlib.suppress(OSError, ValueError):  # no name of a file
+        path = find_file(place)
+        modules = [sys.modules.get(place)] if path is None else [*modules_of(path)]
+        return getattr(modules[-1], attribute, None) if modules else None
+    return None
+
+
+def is_current(loaded: Loaded) -> bool:
+    """Tells whether a reference still names the file of a loaded value, and the file has the content that ran."""
+    path = find_file(loaded.name.rpartition(":")[0])
+    if path is None:
+        return True
+    if not path.is_file() or Path(loaded.file).resolve() != path:
+        return False
+    return source(loaded.name, digest(path.read_bytes())) == loaded.source
+
+
+def find_value(value: Any, function: Any) -> Loaded | None:
+    """Finds the reference by which `load` finds a value again, in another process too; None where no module has it.
+
+    Args:
+        value: the value.
+        function: a function of the value. Its module comes first. The program, which imports from others, comes last.
+    """
+    first = getattr(function, "__module__", "")
+    for name in sorted(sys.modules, key=lambda name: (name != first, name == "__main__")):
+        module = sys.modules[name]
+        for attribute, other in [*getattr(module, "__dict__", {}).items()]:
+            if other is value and isinstance(module, ModuleType):
+                return _make_loaded(f"{place_of(module)}:{attribute}", value, module)
+    return None
+
+
+def source(text: str, content: str) -> str:
+    """Returns what a workdir records of a reference and the hash of the file's content, which may be empty."""
+    return f"{short_name(text)} {content}".strip()
+
+
+def recorded_name(row: str) -> str:
+    """Returns the name in a row of `source`."""
+    return row.rpartition(" sha256:")[0] or row
+
+
+def in_common(rows: Collection[str], recorded: Collection[str]) -> tuple[str, ...]:
+    """Returns the rows of `source` whose names are recorded: an older version recorded parts alone."""
+    names = {*map(recorded_name, recorded)}
+    return tuple(row for row in rows if recorded_name(row) in names)
