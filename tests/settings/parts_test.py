@@ -1,17 +1,20 @@
 """Parts from outside: how a config names them, what is refused in one line, and what a workdir records."""
 
+import json
 import os
 from importlib import metadata
 
 import pytest
-from nge_jax.settings.parts.loading import Part
 
 from nge_jax.commands import COMMANDS
 from nge_jax.errors import InputError
 from nge_jax.settings import checks, configs
 from nge_jax.settings.configs import flatten, load_config, read_config, to_values
 from nge_jax.settings.key import Key, Limits
-from nge_jax.settings.parts import loading, named
+from nge_jax.settings.parts import named
+from nge_jax.settings.parts.part import Part, announced, from_value
+from nge_jax.space.parts import loading
+from nge_jax.space.parts.reference import load
 from nge_jax.workdir import folder as workdir
 from tests.helpers.modules import forget_modules
 
@@ -109,7 +112,7 @@ def test_what_is_no_part_is_refused_in_one_line(here, reference, message):
     ],
 )  # fmt: skip
 def test_a_wrong_row_of_a_part_is_refused(row, message):
-    part = loading.from_value(Part(lambda space, numbers: None, (row,)), "relaxation")
+    part = from_value(Part(lambda space, numbers: None, (row,)), "relaxation")
     values = flatten(load_config("search_digits").to_dict()) | {"search.relaxation": part.name}
     with pytest.raises(InputError, match=message):
         named.find(values, {part.name: part})
@@ -141,6 +144,80 @@ def test_a_search_goes_on_with_the_same_file_alone(here):
         workdir.check(run, start(), overwrite=False)
     with pytest.raises(InputError, match=r"search\.relaxation: workdir has 'mine:dirichlet', now"):
         workdir.check(run, start("mine:gat"), overwrite=False)
+
+
+OPERATION = """
+import nge_jax as nge
+conv = nge.Operation("conv", lambda weights, x, layer: x)
+"""
+SPACE = """
+import nge_jax as nge
+from own_operation import conv
+SPACE = nge.with_operations(nge.DARTS, "sep_conv_3x3", conv)
+"""
+
+
+def test_a_search_goes_on_with_the_same_files_of_a_space_and_operations_alone(here, monkeypatch):
+    def start():
+        config = read_config("search_digits:smoke", settings("search.space=own_space.py:SPACE"))
+        loading.forget_edited()
+        return to_values(configs.complete(config))
+
+    monkeypatch.setattr(loading, "_FOUND", {})
+    (here / "own_operation.py").write_text(OPERATION)
+    (here / "own_space.py").write_text(SPACE)
+    begun = start()
+    names = [row.rpartition(" sha256:")[0] for row in begun["search"]["sources"]]
+    assert names == ["own_operation:conv", "own_space:SPACE"]
+    older = begun | {"search": begun["search"] | {"sources": []}}
+    for name, values in {"run": begun, "older": older}.items():
+        workdir.prepare(here / name, values, overwrite=False)
+        (here / name / "metrics.jsonl").write_text("{}\n")
+        workdir.check(here / name, start(), overwrite=False)
+    (here / "own_operation.py").write_text(OPERATION + "# changed\n")
+    message = r"\(search\.sources: workdir has \['own_operation:conv sha256:"
+    with pytest.raises(InputError, match=message) as refused:
+        workdir.check(here / "run", start(), overwrite=False)
+    assert "\n" not in str(refused.value)
+    workdir.check(here / "older", start(), overwrite=False)
+
+
+def test_the_files_of_a_space_as_json_may_move(here):
+    def values(first, place):
+        space = json.dumps({"operations": [first, f"{place}:conv"]})
+        return {"task": "search", "search": {"space": space}}
+
+    workdir.prepare(here / "run", values("noise", "sub/own.py"), overwrite=False)
+    (here / "run" / "metrics.jsonl").write_text("{}\n")
+    assert not workdir.list_differences(here / "run", values("noise", "own"))
+    assert workdir.list_differences(here / "run", values("none", "own"))
+
+
+@pytest.mark.parametrize(
+    "text", ["own_space:NONE", "{", '{"operations": ["noise", "nowhere:conv"]}', "s1:"]
+)
+def test_what_is_no_space_is_refused_where_the_files_are_recorded(here, text):
+    (here / "own_space.py").write_text("NUMBER = 1")
+    config = load_config("search_digits", "smoke")
+    config.search.space = text
+    with pytest.raises(InputError, match=r"^config\.search\.space: ") as refused:
+        configs.complete(config)
+    assert "\n" not in str(refused.value)
+
+
+def given(space, numbers):
+    return None
+
+
+GIVEN = Part(given)
+
+
+def test_a_value_has_the_reference_of_its_module_or_the_recorded_name():
+    found = from_value(GIVEN, "relaxation")
+    assert found.name == "tests.settings.parts_test:GIVEN"
+    assert load(found.name) == found
+    older = from_value(GIVEN, "relaxation", "parts_test:given")
+    assert older.name == "parts_test:given" and older.source.startswith("parts_test:given sha256:")
 
 
 def test_a_config_may_state_the_files_that_it_was_made_for(here):
@@ -178,6 +255,6 @@ def test_installed_packages_announce_parts(monkeypatch, capsys):
         return [point] if group == point.group else []
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
-    assert [*loading.announced()] == [("search.relaxation", "theirs.parts:dirichlet", "")]
+    assert [*announced()] == [("search.relaxation", "theirs.parts:dirichlet", "")]
     COMMANDS["configs"]([])
     assert "\n  search.relaxation=theirs.parts:dirichlet\n" in capsys.readouterr().out

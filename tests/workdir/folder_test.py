@@ -110,6 +110,23 @@ def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "environment.json").read_text())["resumed"] == {}
 
 
+@pytest.mark.parametrize("evaluator", ["trained", "supernet"])
+def test_overwriting_removes_the_trainings_of_a_search_by_trainings_alone(tmp_path, evaluator):
+    begin(tmp_path, config() | {"search": {"evaluator": evaluator}}, overwrite=False)
+    networks = {
+        f"network/{n}" for n in ("weights.npz", "dataset.json", "genotype.json", "config.json")
+    }
+    trainings = {"recipe.json", "trials/00003-1.npz", "trials/00004-0.npz.new"} | networks
+    for name in {"metrics.jsonl", "trials/notes.txt"} | trainings:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    begin(tmp_path, config(seed=1), overwrite=True)
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    kept = trainings if evaluator == "supernet" else set()
+    assert left == {"config.json", "environment.json", "trials/notes.txt"} | kept
+    assert (tmp_path / "network").exists() == (evaluator == "supernet")
+
+
 def test_a_workdir_without_results_belongs_to_nobody_yet(tmp_path):
     begin(tmp_path, config(), overwrite=False)
     (tmp_path / "events.out.tfevents.1.host").write_text("")

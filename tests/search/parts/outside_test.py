@@ -26,6 +26,7 @@ def noisy(space, numbers):
 
 
 NOISY = nge.Part(noisy, (RATE,))
+HERE = "tests.search.parts.outside_test"
 
 
 def half(space, numbers, head):
@@ -77,7 +78,7 @@ def test_a_search_by_a_part_ends_the_same_killed_or_not_and_its_number_is_an_arg
             on_end=told.append,
         )
         found = nge.search.run(config, tmp_path / "straight", relaxation=NOISY, callbacks=[watch])
-        assert told == ["outside_test:noisy", 1, 2, found]
+        assert told == [f"{HERE}:NOISY", 1, 2, found]
         left = [2, 9]
         with patched.context() as other:
             other.setattr(Checkpoints, "save", dying(left))
@@ -85,9 +86,7 @@ def test_a_search_by_a_part_ends_the_same_killed_or_not_and_its_number_is_an_arg
                 with pytest.raises(Killed):
                     nge.search.run(config, tmp_path / "killed", relaxation=NOISY)
         nge.search.run(config, tmp_path / "killed", relaxation=NOISY)
-        with pytest.raises(
-            InputError, match=r"search\.relaxation: workdir has 'outside_test:noisy'"
-        ):
+        with pytest.raises(InputError, match=f"search.relaxation: workdir has '{HERE}:NOISY'"):
             nge.search.run(config, tmp_path / "straight")
     assert result(tmp_path / "killed") == result(tmp_path / "straight")
     np.testing.assert_allclose(found.probabilities.sum(-1), 1, rtol=1e-5)
@@ -115,7 +114,7 @@ def test_an_edge_model_embeds_nodes_or_is_whole(data):
     np.testing.assert_allclose(
         model.probs(params), plain.probs({**params, "x": params["x"] / 2}), rtol=1e-6
     )
-    assert plan(data, edge_model=free).learner.name == "outside_test:free"
+    assert plan(data, edge_model=free).learner.name == f"{HERE}:free"
     config = make_config("gradient")
     config.embedding.classifier = "per_edge"
     with pytest.raises(
@@ -143,8 +142,8 @@ def test_searches_of_several_edge_models_take_parts_from_files(data, tmp_path, m
 
 def test_a_strategy_from_outside_asks_the_supernet(data):
     search = plan(data, strategy=bandit)
-    assert search.strategy.name == "outside_test:bandit" and search.learner is None
-    assert search.edge_model.name == "outside_test:bandit"
+    assert search.strategy.name == f"{HERE}:bandit" and search.learner is None
+    assert search.edge_model.name == f"{HERE}:bandit"
 
 
 def refused(name, where, **fields):

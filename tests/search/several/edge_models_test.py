@@ -17,6 +17,7 @@ from nge_jax.report.document import Beside, Section
 from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping
+from nge_jax.search.several.members import settings_of_members
 from nge_jax.space.mixture import operation_probs
 from nge_jax.workdir import artifacts
 from nge_jax.workdir import folder as workdir
@@ -176,3 +177,23 @@ def test_a_workdir_tells_which_searches_it_holds(tmp_path):
     for search, seed in (({"edge_models": ["../nge"]}, 5), ({"edge_models": ["nge"]}, "five")):
         with pytest.raises(InputError, match="expected"):
             read(search, seed)
+
+
+def test_a_members_settings_have_the_files_of_a_search_alone(tmp_path):
+    files = ["mine:gat", "mine:soft", "own:conv", "space:SPACE"]
+    settings = {
+        "seed": 0,
+        "embedding": {},
+        "search": {
+            "seeds": [],
+            "edge_models": ["alpha", "sub/mine.py:gat"],
+            "edge_model": "nge",
+            "relaxation": "mine:soft",
+            "sources": [f"{name} sha256:0" for name in files],
+        },
+    }
+    found = {
+        folder.name: [row.split()[0] for row in values["search"]["sources"]]
+        for folder, values in settings_of_members(settings, tmp_path).items()
+    }
+    assert found == {"alpha-seed-0": files[1:], "mine-gat-seed-0": files}
