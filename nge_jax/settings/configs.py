@@ -175,9 +175,7 @@ def complete(config: Any, given: Parts = NONE) -> Any:
     values = flatten(config.to_dict())
     parts = named.find(values, given)
     sources = named.sources(values, parts)
-    if (
-        not sources or "search.sources" not in values
-    ):  # a config that lacks the key is refused later
+    if not sources or "search.sources" not in values:  # a lack of the key is refused later
         return config
     config = extend(config, named.missing_keys(values, parts))
     config = config.copy_and_resolve_references()

@@ -1,17 +1,14 @@
 """The working directory of a run: which run may use it, the files it holds, and when it may be used again.
 
 A directory is a workdir of this program if its `environment.json` says so. A workdir with results belongs to the config
-that made them. The same config resumes the run, and another config is refused. Overwriting removes the files listed in
-RESULTS and the checkpoints. Where the run was a search by trainings, it removes the files in BY_TRAININGS, too. It
-removes nothing else.
+that made them. The same config resumes the run, and another config is refused. Overwriting removes what `removal`
+lists, and nothing else.
 """
 
 import contextlib
-import fnmatch
 import json
 import os
 import re
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,100 +20,19 @@ from nge_jax.files import half_written, write_atomically
 from nge_jax.settings import configs, keys
 from nge_jax.space.parts.reference import in_common, short_name
 from nge_jax.workdir.artifacts import (
-    ACCURACIES,
-    ARCHITECTURE,
     CHECKPOINTS,
     CONFIG,
-    CONFUSION,
-    DATASET,
     ENVIRONMENT,
-    GENOTYPE,
-    HISTORY,
-    LIMITS,
     METRICS,
-    MISTAKES,
-    NETWORK,
-    PARETO,
-    RANDOM_CELLS,
-    RECIPE,
-    REPORT,
-    REPORT_MARKDOWN,
     SEARCHES,
-    SEEDS,
-    SIZES,
-    STUDY,
-    STUDY_LENGTH,
     TRAININGS,
-    TRIALS,
-    WEIGHTS,
-    is_by_trainings,
     is_count,
-    read_json,
 )
 from nge_jax.workdir.environment import environment
 from nge_jax.workdir.lock import RUN_LOCK
 from nge_jax.workdir.names import printable
 from nge_jax.workdir.recorded import younger_values
-
-# Everything a run writes besides its config, its environment and its checkpoints.
-RESULTS = (
-    METRICS,
-    "events.out.tfevents.*",
-    DATASET,
-    LIMITS,
-    PARETO,
-    "pareto.png",
-    "pareto.svg",
-    "pareto_narrow.svg",
-    GENOTYPE,
-    ACCURACIES,
-    RANDOM_CELLS,
-    SEEDS,
-    CONFUSION,
-    "confusion.png",
-    "confusion.svg",
-    MISTAKES,
-    "mistakes.png",
-    "mistakes.svg",
-    "mistakes_narrow.svg",
-    ARCHITECTURE,
-    "architecture.new.npz",
-    HISTORY,
-    "history.new.npz",
-    "rewards.png",
-    "rewards.svg",
-    "rewards_narrow.svg",
-    "cell_*.png",
-    "cell_*.svg",
-    "probabilities_*.png",
-    "probabilities_*.svg",
-    "curves.png",
-    "curves.svg",
-    "curves_narrow.svg",
-    "heat.png",
-    "heat.svg",
-    "heat_narrow.svg",
-    "operations.png",
-    "operations.svg",
-    "operations_narrow.svg",
-    "examples.png",
-    "examples.svg",
-    SIZES,
-    TRAININGS,
-    STUDY,
-    STUDY_LENGTH,
-    "accuracy_by_size.png",
-    "accuracy_by_size.svg",
-    "accuracy_by_size_narrow.svg",
-    REPORT_MARKDOWN,
-    REPORT,
-)
-# What a search by trainings writes besides. Other runs' workdirs may have a user's own files of these names.
-BY_TRAININGS = (
-    RECIPE,
-    f"{TRIALS}/[0-9]*.npz",
-    *(f"{NETWORK}/{name}" for name in (WEIGHTS, DATASET, GENOTYPE, CONFIG)),
-)
+from nge_jax.workdir.removal import remove_results
 
 
 def check_place(path: Path) -> None:
@@ -206,7 +122,7 @@ def begun_with(path: Path, keys: Collection[str]) -> dict[str, Any]:
 
 def recorded_values(path: str | Path) -> dict[str, Any]:
     """Returns the values of a workdir's run by whole names of keys; empty where no run can be read."""
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(InputError, OSError):
         return _read_recorded(expand(path)) or {}
     return {}
 
@@ -252,7 +168,7 @@ def prepare(
     if resumes:
         starts = _with_start(json.loads(files.read_text(path / ENVIRONMENT)), this_start)
     else:
-        _remove_results(path)  # `check` has made sure that this program wrote them
+        remove_results(path)  # `check` has made sure that this program wrote them
         starts = this_start | {"resumed": {}}
     # The environment comes first, because without it the directory would be no workdir.
     write_atomically(path / ENVIRONMENT, json.dumps(starts, indent=2) + "\n")
@@ -279,7 +195,7 @@ def remove(path: Path) -> None:
     """Removes this program's files from a workdir, and the folder if it is empty then; leaves other folders alone."""
     if not is_ours(path):
         return
-    _remove_results(path)
+    remove_results(path)
     for name in (CONFIG, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
     for folder in (path / CHECKPOINTS, path):
@@ -320,42 +236,6 @@ def _has_results(path):
     """
     rows = [path / METRICS, path / TRAININGS, *path.glob(f"{SEARCHES}/{METRICS}")]
     return has_checkpoints(path) or any(file.exists() and file.stat().st_size > 0 for file in rows)
-
-
-def _remove_results(path):
-    """Removes a run's results; the record of the run's config says what they may be."""
-    # Checkpoints are removed first. If a kill interrupts this, the remaining files start from the beginning.
-    checkpoints = path / CHECKPOINTS
-    if not checkpoints.is_dir():
-        _remove(checkpoints)
-    for entry in checkpoints.glob("[0-9]*"):
-        _remove(entry)
-    for entry in path.iterdir():  # finds dead links, too, unlike `glob`
-        # A killed process may have left a half-written file, see `half_written`.
-        name = entry.name.removesuffix(half_written(Path("-")).name[1:])
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULTS):
-            _remove(entry)
-    with contextlib.suppress(InputError):  # nothing says that the folders are this program's
-        if is_by_trainings(read_json(path / CONFIG)):
-            _remove_trainings(path)
-
-
-def _remove_trainings(path):
-    """Removes what a search by trainings writes besides RESULTS, and the folders that are empty then."""
-    for pattern in BY_TRAININGS:
-        for name in (pattern, half_written(Path(pattern))):
-            for entry in path.glob(str(name)):
-                _remove(entry)
-    for name in (TRIALS, NETWORK):
-        with contextlib.suppress(OSError):  # a user has put files there, or the folder is absent
-            (path / name).rmdir()
-
-
-def _remove(entry):
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink(missing_ok=True)
 
 
 def _differences(younger, recorded, given):

@@ -11,7 +11,7 @@ import pytest
 import readme_pictures
 from nge_jax.errors import InputError
 from nge_jax.space import genotype
-from nge_jax.workdir import artifacts, folder
+from nge_jax.workdir import artifacts, removal
 from tests.conftest import ROOT
 
 ENVIRONMENT = {
@@ -108,7 +108,7 @@ def test_a_browser_that_fails_leaves_the_old_picture(options, monkeypatch, tmp_p
 
 def test_a_run_writes_the_pictures_under_these_names():
     for name in readme_pictures.CELLS:
-        assert any(fnmatch.fnmatchcase(name, pattern) for pattern in folder.RESULTS)
+        assert any(fnmatch.fnmatchcase(name, pattern) for pattern in removal.RESULTS)
         kind = name.removesuffix(".png").removeprefix("cell_")
         assert kind in genotype.load("DARTS_V2").space.cell_types
 
