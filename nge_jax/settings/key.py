@@ -114,8 +114,8 @@ class Key(NamedTuple):
       before: the value that a run of an older version stands for; None stands for the default.
       changes_result: whether a run ends otherwise by another value. Else a run may go on with another value.
       in_program: whether compiled programs depend on the value; else it is an argument of them, or none sees it.
-      outside: what a value may also name as module:attribute: a part, a space or a callback; "" for nothing. A space
-        may also be written as JSON.
+      outside: "part", "space" or "callback", which a value may also name as module:attribute; "" for none. A space may
+        also be written as JSON.
       label: the name in the first lines of a report; "" for a key that is not there.
     """
 

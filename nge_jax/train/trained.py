@@ -26,7 +26,7 @@ from nge_jax.data.spec import MASKS, DatasetSpec
 from nge_jax.data.voc_segmentation.augment import padding_color
 from nge_jax.devices.finite import find_not_finite
 from nge_jax.devices.parallel import in_32_bits
-from nge_jax.errors import ArgumentError, InputError
+from nge_jax.errors import ArgumentError, InputError, prefixed
 from nge_jax.networks.network import Network
 from nge_jax.optim import sgd_numbers
 from nge_jax.runtime.checkpoint import Checkpoints
@@ -275,10 +275,8 @@ def load_beginning(folder: Path, genotype: Genotype, workdir: Path) -> Trained:
     """
     if folder.resolve() == workdir.resolve():
         raise InputError(f"config.init_from: found this run's own workdir, {workdir}")
-    try:
+    with prefixed("config.init_from: "):
         network = load(folder)
-    except InputError as error:
-        raise InputError(f"config.init_from: {error}") from error
     if network.module.genotype != genotype:
         raise InputError(
             f"config.init_from: {folder / artifacts.GENOTYPE} is another cell than config.genotype"

@@ -89,7 +89,7 @@ RESULTS = (
     REPORT_MARKDOWN,
     REPORT,
 )
-# What a search by trainings writes besides. Other runs' workdirs may have a user's own files of these names.
+# Further results of a search by trainings. Other runs' workdirs may have a user's own files of these names.
 BY_TRAININGS = (
     RECIPE,
     f"{TRIALS}/[0-9]*.npz",
@@ -119,7 +119,7 @@ def remove_results(path: Path) -> None:
 
 
 def _remove_trainings(path: Path) -> None:
-    """Removes what a search by trainings writes besides RESULTS, and the folders that are empty then."""
+    """Removes the further results of a search by trainings, and the folders that are empty then."""
     for pattern in BY_TRAININGS:
         for name in (pattern, half_written(Path(pattern))):
             for entry in path.glob(str(name)):
