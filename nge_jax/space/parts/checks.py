@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from nge_jax.errors import InputError, prefixed
-from nge_jax.space.parts import loading
-from nge_jax.space.parts.loading import find_operation, reference
+from nge_jax.space.parts.loading import find_operation, load_operation, reference
 from nge_jax.space.parts.operation import Operation
 from nge_jax.space.parts.reference import Loaded, is_reference, load
 from nge_jax.space.spaces import DARTS, SPACES, Space
@@ -42,7 +41,7 @@ def sources(text: str) -> tuple[str, ...]:
     """
     space = find_space(text)
     loaded: list[Loaded] = [load(text)] if is_reference(text) else []
-    loaded += [loading.load(name) for name in space.operations if is_reference(name)]
+    loaded += [load_operation(name) for name in space.operations if is_reference(name)]
     return tuple(one.source for one in loaded)
 
 

@@ -3,8 +3,14 @@
 from nge_jax.errors import InputError
 from nge_jax.space.parts.operation import Operation
 from nge_jax.space.parts.package import OPERATIONS
-from nge_jax.space.parts.reference import Loaded, find_loaded, find_value, is_current, is_reference
-from nge_jax.space.parts.reference import load as load_reference
+from nge_jax.space.parts.reference import (
+    Loaded,
+    find_loaded,
+    find_value,
+    is_current,
+    is_reference,
+    load,
+)
 
 # The operations that this process computes with, by reference. A run keeps them while their files are edited.
 _FOUND: dict[str, Loaded] = {}
@@ -21,10 +27,10 @@ def find_operation(name: str) -> Operation:
     Raises:
         InputError: there is no such operation.
     """
-    return OPERATIONS[name] if name in OPERATIONS else load(name).value
+    return OPERATIONS[name] if name in OPERATIONS else load_operation(name).value
 
 
-def load(name: str) -> Loaded:
+def load_operation(name: str) -> Loaded:
     """Loads a user's own operation, or returns the loaded one.
 
     Raises:
@@ -34,7 +40,7 @@ def load(name: str) -> Loaded:
         if not is_reference(name):
             known = ", ".join(OPERATIONS)
             raise InputError(f"operation {name}: expected one of {known}, or module:attribute")
-        found = load_reference(name, "operation ")
+        found = load(name, "operation ")
         if not isinstance(found.value, Operation):
             kind = type(found.value).__name__
             raise InputError(f"operation {name}: found {kind}, expected an Operation")

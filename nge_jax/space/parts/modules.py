@@ -66,7 +66,7 @@ def find_file(place: str) -> Path | None:
     """Returns the file that a place names by the path, or in the current folder; None for another module."""
     if place.endswith(".py"):
         return Path(os.path.expanduser(place)).resolve()
-    if "" in place.split("."):
+    if place == "__main__" or "" in place.split("."):
         return None
     stem = Path(*place.split("."))
     files = (stem.with_suffix(".py"), stem / "__init__.py")

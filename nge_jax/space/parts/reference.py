@@ -100,10 +100,10 @@ def find_loaded(text: str) -> Any:
 
 
 def is_current(loaded: Loaded) -> bool:
-    """Tells whether a reference still names the file of a loaded value, and the file has the content that ran."""
+    """Tells whether a reference still names a loaded value: the file is the same and has the content that ran."""
     path = find_file(loaded.name.rpartition(":")[0])
     if path is None:
-        return True
+        return find_loaded(loaded.name) is loaded.value
     if not path.is_file() or Path(loaded.file).resolve() != path:
         return False
     return source(loaded.name, digest(path.read_bytes())) == loaded.source
