@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -119,11 +119,11 @@ def _import(place: str, where: str) -> ModuleType:
 
 def _run(path: Path, place: str, content: bytes, where: str) -> ModuleType:
     """Runs a file as a module. The module is known before: a space in the file names an operation in the file."""
-    hashed, name = digest(content), ""
+    hashed, name, before = digest(content), "", {*sys.modules}
     try:
         name = _make_name(path, place, hashed)
         if name in sys.modules:  # the module's package has imported it now
-            _content_of(sys.modules[name], hashed)
+            _remember(before, path.parent)
             return sys.modules[name]
         spec = util.spec_from_file_location(name, path)
         assert spec is not None, "a .py file has a loader"
@@ -135,10 +135,20 @@ def _run(path: Path, place: str, content: bytes, where: str) -> ModuleType:
         if not isinstance(error, Exception | SystemExit):
             raise
         raise InputError(f"{where}: {_describe(error, str(path))}") from error
+    _remember(before, path.parent)
     parent, _, last = name.rpartition(".")
     if parent in sys.modules:
         setattr(sys.modules[parent], last, module)
     return module
+
+
+def _remember(before: Collection[str], folder: Path) -> None:
+    """Remembers the contents of modules in a folder that were imported now: a reference does not run them again."""
+    for name in [*sys.modules.keys() - before]:
+        module = sys.modules[name]
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).resolve().is_relative_to(folder):
+            content_of(module)
 
 
 def _make_name(path: Path, place: str, hashed: str) -> str:

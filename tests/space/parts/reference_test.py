@@ -66,9 +66,12 @@ def test_a_file_takes_no_other_modules_name_and_finds_the_modules_beside_it(fold
     assert sys.modules["random"] is before
     (folder / "ideas_mine").mkdir()
     (folder / "ideas_mine" / "__init__.py").write_text("from .own import NUMBER as AGAIN")
-    (folder / "ideas_mine" / "own.py").write_text("from .more import NUMBER")
+    (folder / "ideas_mine" / "own.py").write_text(MINE + "from .more import NUMBER")
     (folder / "ideas_mine" / "more.py").write_text("NUMBER = 4")
     assert load("ideas_mine.own:NUMBER") == load("ideas_mine:AGAIN") == 4
+    (folder / "user_mine.py").write_text("from ideas_mine.own import conv as same")
+    assert load("user_mine:same") is load("ideas_mine.own:conv")
+    assert (folder / "ideas_mine" / "runs").read_text() == "x"
 
 
 @pytest.mark.parametrize(
@@ -82,12 +85,12 @@ def test_a_file_takes_no_other_modules_name_and_finds_the_modules_beside_it(fold
 def test_another_process_finds_a_value_by_its_reference(folder, python, file, named, expected):
     path = folder.parent / file
     path.parent.mkdir(exist_ok=True)
-    path.write_text("from near_mine import other\n\n\ndef conv():\n    return other()\n")
-    path.with_name("near_mine.py").write_text("def other():\n    return 1\n")
+    path.write_text("from near_mine import conv as near\n\n\ndef conv():\n    return near()\n")
+    path.with_name("near_mine.py").write_text("def conv():\n    return 1\n")
     conv = load(named)
     names = [
         reference.find_value(value, value).name  # pyright: ignore
-        for value in (conv, sys.modules[conv.__module__].other)
+        for value in (conv, sys.modules[conv.__module__].near)
     ]
     expected = expected.format(parent=folder.parent)
     assert names == [expected, expected.replace("own_mine", "near_mine")]
