@@ -97,9 +97,9 @@ def find_module(place: str, where: str) -> ModuleType:
 def modules_of(path: Path) -> Iterator[ModuleType]:
     """Yields the modules that were run from a file, the oldest first."""
     for module in [*sys.modules.values()]:
-        file = getattr(module, "__dict__", {}).get("__file__")
-        is_near = isinstance(file, str) and file.endswith(path.name)
-        if is_near and isinstance(module, ModuleType) and Path(file).resolve() == path:
+        file = str(getattr(module, "__dict__", {}).get("__file__"))
+        is_near = isinstance(module, ModuleType) and file.endswith(path.name)
+        if is_near and Path(file).resolve() == path:
             yield module
 
 
