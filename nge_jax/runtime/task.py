@@ -108,10 +108,7 @@ def run(
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    if operations.forget_edited():
-        jax.clear_caches()  # traces know an operation by the name alone
-    config = configs.complete(config, given.parts)
-    check_complete(config, kind.name, given.parts)
+    config = _completed(config, kind.name, given.parts)
     watch = callbacks.load(config.run.callbacks, given.callbacks)
     path = workdir.expand(path)
     with lock.held(path):
@@ -136,6 +133,15 @@ def run(
             )
             plan = kind.build(config, data, given.parts)
             return _run(kind, plan, compute, watch, path, folders, overwrite=overwrite)
+
+
+def _completed(config: ConfigDict, task: str, given: Parts) -> ConfigDict:
+    """Returns a config with the keys of parts and the hashes of files as they are now, or refuses the config."""
+    if operations.forget_edited():
+        jax.clear_caches()  # traces know an operation by the name alone
+    config = configs.complete(config, given)
+    check_complete(config, task, given)
+    return config
 
 
 def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> ConfigDict:

@@ -240,7 +240,7 @@ def test_python_gives_the_value_itself():
         load_config("search_digits", "gradient"), {"relaxation": Part(mine), "strategy": None}
     )
     assert config.search.relaxation == "parts_test:mine" and config.search.strategy == "gradient"
-    assert parts["parts_test:mine"].part.make is mine
+    assert parts["parts_test:mine"].value.make is mine
     assert configs.complete(config, parts).search.sources[0].startswith("parts_test:mine sha256:")
     with pytest.raises(
         InputError, match="^strategy: found int, expected a function or an nge.Part"
