@@ -108,10 +108,11 @@ def run(
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
-    config = _completed(config, kind.name, given.parts)
+    _take_edited_operations()
+    config = configs.complete(config, given.parts)
+    check_complete(config, kind.name, given.parts)
     watch = callbacks.load(config.run.callbacks, given.callbacks)
-    path = workdir.expand(path)
-    with lock.held(path):
+    with lock.held(path := workdir.expand(path)):
         config, images = kind.resolve(config, None if overwrite else path)
         kind.check(config, jax.device_count())
         values = configs.to_values(config)
@@ -135,13 +136,10 @@ def run(
             return _run(kind, plan, compute, watch, path, folders, overwrite=overwrite)
 
 
-def _completed(config: ConfigDict, task: str, given: Parts) -> ConfigDict:
-    """Returns a config with the keys of parts and the hashes of files as they are now, or refuses the config."""
+def _take_edited_operations() -> None:
+    """Makes this run compute with operations as their files are now."""
     if operations.forget_edited():
         jax.clear_caches()  # traces know an operation by the name alone
-    config = configs.complete(config, given)
-    check_complete(config, task, given)
-    return config
 
 
 def check_for_test(kind: Kind, config: ConfigDict, path: Path) -> ConfigDict:
