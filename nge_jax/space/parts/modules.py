@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Collection, Iterator
 from importlib import util
+from importlib.abc import SourceLoader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +20,8 @@ from weakref import WeakKeyDictionary
 
 from nge_jax.errors import InputError
 
-NAME_OF_CONTENT = re.compile(
-    r"_[0-9a-f]{16}(?=\.|$)"
-)  # ends the name of a module that Python does not find
+# The end of a module's name by which Python does not find the module.
+NAME_OF_CONTENT = re.compile(r"_[0-9a-f]{16}(?=\.|$)")
 # The content that each module was run from, as a hash. A reload gives a module another spec.
 _RAN: WeakKeyDictionary[ModuleType, tuple[ModuleSpec | None, str]] = WeakKeyDictionary()
 _FOLDERS: set[Path] = set()  # Python finds modules there in this process alone
@@ -117,6 +117,19 @@ def _import(place: str, where: str) -> ModuleType:
         raise InputError(f"{where}: {_describe(error, files[-1])}") from error
 
 
+class _Content(SourceLoader):
+    """Loads a module from content that was read before. Python's own loader may run an older edit's bytecode."""
+
+    def __init__(self, path: Path, content: bytes):
+        self._path, self._content = str(path), content
+
+    def get_filename(self, fullname: str) -> str:
+        return self._path
+
+    def get_data(self, path: str) -> bytes:
+        return self._content
+
+
 def _run(path: Path, place: str, content: bytes, where: str) -> ModuleType:
     """Runs a file as a module. The module is known before: a space in the file names an operation in the file."""
     hashed, name, before = digest(content), "", {*sys.modules}
@@ -125,11 +138,11 @@ def _run(path: Path, place: str, content: bytes, where: str) -> ModuleType:
         if name in sys.modules:  # the module's package has imported it now
             _remember(before, path.parent)
             return sys.modules[name]
-        spec = util.spec_from_file_location(name, path)
-        assert spec is not None, "a .py file has a loader"
+        spec = util.spec_from_file_location(name, path, loader=_Content(path, content))
+        assert spec is not None and spec.loader is not None, "the loader is given"
         module = sys.modules[name] = util.module_from_spec(spec)
         _content_of(module, hashed)
-        exec(compile(content, str(path), "exec", dont_inherit=True), vars(module))
+        spec.loader.exec_module(module)
     except BaseException as error:
         sys.modules.pop(name, None)
         if not isinstance(error, Exception | SystemExit):
