@@ -1,5 +1,6 @@
 """References: a file runs once for each content, and another process finds a value by the value's reference."""
 
+import os
 import sys
 
 import pytest
@@ -31,14 +32,17 @@ def load(text):
     return reference.load(text).value
 
 
-def test_a_file_runs_once_for_each_content(folder):
+def test_a_file_runs_once_for_each_content(folder, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = folder / "once_mine.py"
     file.write_text(MINE)
     (folder / "once_other.py").write_text("from once_mine import conv as same\n")
     conv = load("once_mine:conv")
     places = "once_mine.py:conv", "./once_mine.py:conv", f"{file}:conv", "once_other:same"
     assert all(load(place) is conv for place in places)
+    time = file.stat().st_mtime
     file.write_text(MINE.replace("return 1", "return 2"))
+    os.utime(file, (time, time))  # bytecode is found by the second and the size
     edited = load("once_mine:conv")
     assert (conv(), edited()) == (1, 2) and load("once_mine.py:conv") is edited
     file.write_text(MINE)
