@@ -1,6 +1,7 @@
 """A search by trials: what it asks, tells and keeps; killed and resumed it ends like another; its network is usable."""
 
 import json
+import shutil
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from nge_jax.trials import state as trial_state
 from nge_jax.trials.build import build
 from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.task import Director
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, removal
 from tests.helpers.small_search import result
 from tests.helpers.small_trials import make_config, run
 
@@ -68,6 +69,13 @@ def test_the_search_leaves_the_files_of_a_search(searched):
         assert cell["parameters"] == sizes[number]
         assert f"{artifacts.PARETO}:{name}" in page
     assert "Do the ratings agree?" in page and "Finalists" in page
+
+
+def test_overwriting_leaves_nothing_of_the_search(searched, tmp_path):
+    shutil.copytree(searched[1], tmp_path / "copy")
+    removal.remove_results(tmp_path / "copy")
+    left = {entry.name for entry in (tmp_path / "copy").rglob("*")}
+    assert left == {artifacts.CONFIG, artifacts.ENVIRONMENT, artifacts.CHECKPOINTS}
 
 
 @pytest.mark.parametrize(
