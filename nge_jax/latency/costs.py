@@ -6,12 +6,12 @@ import numpy as np
 
 from nge_jax.errors import InputError
 from nge_jax.latency.parts import NetworkShape, Part, fixed_parts, placed_cells
-from nge_jax.space.budget.costs import CellCosts
+from nge_jax.space.budget.costs import MILLISECONDS, CellCosts
 from nge_jax.space.budget.costs import expected_cost as expected_cost_of_edges
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import DARTS, Space
 
-NANOSECONDS = 1e6  # a millisecond has so many
+NANOSECONDS = MILLISECONDS.unit  # a millisecond has so many
 Times = Mapping[Part, float]  # milliseconds by part, see `table.read`
 
 

@@ -48,8 +48,8 @@ LEARNING = ("gradient", "reinforce", "evolution")
 def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search:
     """Makes the plan of a search.
 
-    With `search.seeds` or `search.edge_models` the phases run all searches at once. `Search.members` then has a plan of
-    each search.
+    With `search.seeds`, `search.edge_models` or `search.cost_weights` the phases run all searches at once.
+    `Search.members` then has a plan of each search.
 
     Args:
       config: a config that `checks.check` accepts.
@@ -154,7 +154,12 @@ def _with_phases(search: Search, steps: dict[str, int]) -> Search:
     # compiler's estimate for an H100 (`compile_ahead.py`, 2 cells): 35 ms for four searches at once, 25 ms one by one.
     draws, on_cpu = search.arguments.temperatures is not None, jax.default_backend() == "cpu"
     phases_of_all = programs.make_phases(
-        search, steps, models, one_by_one=on_cpu or draws, model_by_model=on_cpu
+        search,
+        steps,
+        models,
+        weights=members[0].cost_weight is not None,
+        one_by_one=on_cpu or draws,
+        model_by_model=on_cpu,
     )
     search = search._replace(phases=phases_of_all)
     return search._replace(members=split(search, members))
@@ -220,9 +225,10 @@ def make_arguments(
         temperatures=temperatures,
         skip_rates=skip_rates,
         entropy_weights=entropy_weights,
-        costs=None if limits is None else relative_costs(limits.budget),
+        costs=relative_costs(limits.budget) if limits is not None and limits.is_limited else None,
         relaxation=None if numbers.mixing is None else numbers.mixing.arguments,
         progress=None if numbers.mixing is None else line(0, 1),
+        price=None if limits is None else limits.price(config.search.cost_weight),
     )
 
 

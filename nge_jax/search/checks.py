@@ -14,10 +14,11 @@ from nge_jax.errors import InputError, arguments_as, prefixed
 from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
 from nge_jax.space import skips
-from nge_jax.space.budget.costs import COSTS
+from nge_jax.space.budget.costs import KINDS
 from nge_jax.space.parts.checks import find_space
 from nge_jax.space.parts.reference import short_name
 from nge_jax.space.spaces import DARTS
+from nge_jax.workdir import artifacts
 
 
 def check(config: ConfigDict, devices: int | None = None) -> None:
@@ -33,9 +34,9 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
     _check_space(config.search, config.get("limits") or {})
     _check_strategy(config)
     _check_relaxation(config)
-    for key in ("seeds", "edge_models"):
-        if values := config.search[key]:
-            _check_several(key, values, config.search.strategy, config.search.stop_on_skips)
+    for key in artifacts.AXES:
+        if key in config.search and (values := config.search[key]):
+            _check_several(key, values, config.search)
     search_images.check_size(config.data.name, config.data.image_size)
     models = tuple(config.search.edge_models) or (config.search.edge_model,)
     _check_embedding(config.embedding, models, config.search.strategy)
@@ -69,12 +70,30 @@ def _check_space(search: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
                 f"config.search.{name}: found {search[name]}, expected 0 in the space {search['space']!r}, "
                 "which has no skip connections"
             )
-    for name in COSTS:
-        if limits.get(name) and space != DARTS:
+    priced = {f"search.{name}": search.get(name) for name in ("cost_weight", "cost_weights")}
+    limited = {f"limits.{kind.name}": limits.get(kind.name) for kind in KINDS}
+    for name, value in {**limited, **priced}.items():
+        if value and space != DARTS:
+            nothing = "()" if name.endswith("s") and name in priced else "0"
             raise InputError(
-                f"config.limits.{name}: found {limits[name]}, expected 0 in the space {search['space']!r}: limits hold "
+                f"config.{name}: found {value}, expected {nothing} in the space {search['space']!r}: costs are counted "
                 "for cells of the paper's space alone"
             )
+    _check_table(limits)
+
+
+def _check_table(limits: Mapping[str, Any]) -> None:
+    """Refuses a table of latencies without a limit, and a limit without a table."""
+    milliseconds, table = limits.get("milliseconds"), limits.get("latency_table")
+    if milliseconds and not table:
+        raise InputError(
+            f"config.limits.latency_table: found none, expected a CSV of latencies with config.limits.milliseconds="
+            f"{milliseconds} (nge latency --table makes one)"
+        )
+    if table and not milliseconds:
+        raise InputError(
+            f"config.limits.latency_table: found {table!r}, expected none with config.limits.milliseconds=0"
+        )
 
 
 def _check_strategy(config: ConfigDict) -> None:
@@ -128,8 +147,8 @@ def _check_relaxation(config: ConfigDict) -> None:
             raise InputError(
                 f"config.search.warmup: found {config.search.warmup}, expected 0 with config.search.order=2"
             )
-    for name in ("warmup", "skip_dropout", "stop_on_skips"):
-        value = config.search[name]
+    for name in ("warmup", "skip_dropout", "stop_on_skips", "cost_weight"):
+        value = config.search.get(name)
         if value and config.search.strategy != "gradient":
             raise InputError(
                 f"config.search.{name}: found {value}, expected 0 with strategy {config.search.strategy!r}"
@@ -148,9 +167,11 @@ def _check_relaxation(config: ConfigDict) -> None:
             )
 
 
-def _check_several(key: str, values: Sequence[Any], strategy: str, stop_on_skips: int) -> None:
-    if len({short_name(str(value)) for value in values}) < len(values):
-        one = {"seeds": "seed", "edge_models": "edge model"}[key]
+def _check_several(key: str, values: Sequence[Any], search: Mapping[str, Any]) -> None:
+    strategy, stop_on_skips = search["strategy"], search["stop_on_skips"]
+    names = {f"{v:.12g}" if key == "cost_weights" else short_name(str(v)) for v in values}
+    if len(names) < len(values):
+        one = {"seeds": "seed", "edge_models": "edge model", "cost_weights": "weight"}[key]
         raise InputError(f"config.search.{key}: found {tuple(values)}, expected each {one} once")
     if strategy != "gradient":
         raise InputError(
@@ -160,6 +181,10 @@ def _check_several(key: str, values: Sequence[Any], strategy: str, stop_on_skips
         raise InputError(
             f"config.search.stop_on_skips: found {stop_on_skips}, expected 0 with config.search.{key}, whose searches "
             "end together"
+        )
+    if key == "cost_weights" and search["edge_models"]:
+        raise InputError(
+            f"config.search.cost_weights: found {tuple(values)}, expected none with config.search.edge_models"
         )
 
 

@@ -109,6 +109,9 @@ def make_relaxation(
     if arguments.costs is not None:
         _check_probabilities("limits: found a limit", name, relaxed)
         relaxed = relaxation.with_limits(relaxed, arguments.costs, net.space)
+    if arguments.price is not None:
+        _check_probabilities("search.cost_weight: found a weight", name, relaxed)
+        relaxed = relaxation.with_price(relaxed, arguments.price, net.space)
     return relaxed
 
 

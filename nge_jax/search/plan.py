@@ -122,7 +122,7 @@ class Search(NamedTuple):
       stop_on_skips: how many skip connections of the normal cell end the search; 0: the search never ends early.
       skip_nonfinite: how many updates may be left out because they are not finite.
       choice: how the cell is chosen at the end.
-      limits: the limits on the network of the cell found; None without a limit.
+      limits: the limits on the network of the cell found, or costs that the search pays for; None without either.
       table: the accuracies of NAS-Bench-201's cells; None without a table.
       train_config: the config that trains the search's cell; empty where a table tells how the cell trains.
       settings: the values of the config as the workdir records them, nested.
@@ -157,7 +157,9 @@ class Search(NamedTuple):
     @property
     def budget(self) -> Budget | None:
         """The costs of all cells and their limits; None without a limit."""
-        return None if self.limits is None else self.limits.budget
+        if self.limits is None or not self.limits.is_limited:
+            return None
+        return self.limits.budget
 
     @property
     def space(self) -> Space:

@@ -11,10 +11,10 @@ from nge_jax.console.progress import Column, Columns
 from nge_jax.embedding.model import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
+from nge_jax.search.limits.network import SearchLimits
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, nas_bench_201, sharing
-from nge_jax.space.budget.costs import COSTS, CellCosts
 from nge_jax.space.cell import count_operations, derive, is_uniform
 from nge_jax.space.mixture import Mixture, operation_probs, strengths
 from nge_jax.space.nas_bench_201 import AccuracyTable, BenchCell
@@ -167,11 +167,13 @@ def edge_entropies(betas: np.ndarray, space: Space) -> dict[str, float]:
     }
 
 
-def expected_costs(history: Any, epoch: int, costs: CellCosts, space: Space) -> dict[str, float]:
-    """Returns the expected parameters and multiply-adds under P after an epoch, see `budget.costs.expected_cost`."""
+def expected_costs(
+    history: Any, epoch: int, limits: SearchLimits, space: Space
+) -> dict[str, float]:
+    """Returns the expected costs under P after an epoch, see `budget.costs.expected_cost`; times in milliseconds."""
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[epoch], history)
-    expected = costs.expected(mixture, space)[: len(COSTS)]  # in the network to be trained
-    return {f"expected_{name}": float(n) for name, n in zip(COSTS, expected, strict=True)}
+    expected = limits.of_training(limits.budget.costs.expected(mixture, space))
+    return {f"expected_{name}": value for name, value in expected.items()}
 
 
 def latest(history: Any, epoch: int) -> Any:

@@ -50,6 +50,7 @@ class SearchResult(NamedTuple):
       of_seeds: the results of the searches of `search.seeds`, by seed. The fields above then describe the first
         search, except for `workdir`, the folder of all searches.
       of_models: the results by edge model, then by seed, for a config with `search.edge_models`.
+      of_weights: the results by weight, then by seed, for a config with `search.cost_weights`.
     """
 
     genotype: Cell
@@ -58,6 +59,7 @@ class SearchResult(NamedTuple):
     accuracies: dict[str, dict[str, float | None]] | None = None
     of_seeds: Mapping[int, "SearchResult"] = MappingProxyType({})
     of_models: Mapping[str, Mapping[int, "SearchResult"]] = MappingProxyType({})
+    of_weights: Mapping[float, Mapping[int, "SearchResult"]] = MappingProxyType({})
 
     def __repr__(self) -> str:
         parts = [str(self.workdir)]
@@ -66,6 +68,8 @@ class SearchResult(NamedTuple):
             parts.append(f"{cell_type}: {', '.join(f'{n} {name}' for name, n in counts if n)}")
         if self.of_models:
             parts.append(f"the first of the edge models {', '.join(self.of_models)}")
+        if self.of_weights:
+            parts.append(f"the first of the cost weights {', '.join(map(str, self.of_weights))}")
         if self.of_seeds:
             parts.append(f"the first of the seeds {', '.join(map(str, self.of_seeds))}")
         return f"SearchResult({'; '.join(parts)})"
@@ -184,9 +188,8 @@ def _make_row(
         state, epoch, rate, evaluated, search.space, is_distribution=is_distribution
     )
     row |= search.relaxation.record(epoch)
-    if search.budget is not None and search.strategy is None and is_distribution:
-        costs = search.budget.costs
-        row |= search_record.expected_costs(state.history, epoch, costs, search.space)
+    if search.limits is not None and search.strategy is None and is_distribution:
+        row |= search_record.expected_costs(state.history, epoch, search.limits, search.space)
     moved = two_epochs if is_distribution else None
     row |= edges.metrics(search.learner, state, moved, search.space)
     if search.makers.rate_parts:

@@ -112,10 +112,26 @@ KEYS = (
         '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; `edge_model` is not '
         "used then. (): one edge model.",
         since="0.2", outside="part"),
+    Key("search.cost_weight", 0.0, RATE, "the paper has none",
+        "Weight of P's expected parameters in the embedding's loss, as a part of their mean over all cells. The "
+        "parameters are those of the network that search.train_config builds.",
+        spaces=DARTS, since="0.3", in_program=False),
+    Key("search.cost_weights", (), RATE._replace(length=(0, 64)), "",
+        "(0, 0.01, 0.1): searches with each of these weights, likewise, each of every seed; `cost_weight` is not used "
+        "then. (): one weight.",
+        spaces=DARTS, since="0.3"),
     Key("search.sources", (), None, "",
         "The parts, the space and the operations from outside, module:attribute, each with a hash of the file. The "
         "search fills this in. A config that states it is refused once a file has changed.",
         since="0.3"),
+    Key("limits.milliseconds", 0.0, Limits(float, 0, 1e9), "",
+        "The most milliseconds for an image, of the network that search.train_config builds: the sum of its parts in "
+        "limits.latency_table. 0: no limit.",
+        spaces=DARTS, since="0.3", in_program=False),
+    Key("limits.latency_table", "", None, "",
+        "The milliseconds of the network's parts on the device that the network is for, a CSV by nge latency --table. "
+        "Empty: no limit on milliseconds.",
+        spaces=DARTS, since="0.3", in_program=False),
     Key("limits.weight", 1.0, RATE, "",
         "Weight of the part by which P's expected cost exceeds a limit, in the embedding's loss. A cell beyond a limit "
         "gives reinforce so much less reward.",

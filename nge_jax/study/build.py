@@ -115,7 +115,7 @@ def _check(values: Values) -> None:
         raise InputError(
             f"config.search.space: found {values['search.space']!r}, expected 'darts': only its cells are trained"
         )
-    for key in ("search.seeds", "search.edge_models"):
+    for key in ("search.seeds", "search.edge_models", "search.cost_weights"):
         if values[key]:
             raise InputError(
                 f"config.{key}: found {values[key]}, expected (); study.seeds=3 makes three searches"

@@ -1,6 +1,7 @@
 """The files of a workdir: their names, and functions that write and read them and refuse missing or broken files."""
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,10 @@ RANDOM_CELLS = "random_cells.json"
 PARETO = "pareto.json"
 # The limits of a search, and the network that they hold for.
 LIMITS = "limits.json"
+# The milliseconds of a search's cell, by a table and measured.
+LATENCY = "latency.json"
+# The sizes and accuracies of the cells of several searches that pay for parameters, and of random cells.
+FRONT = "front.json"
 # The sizes of the trained network, or of networks of the cell found.
 SIZES = "sizes.json"
 # The weights of a network that was exported to be loaded again.
@@ -102,17 +107,24 @@ class Member(NamedTuple):
     Attributes:
       seed: the seed of the search.
       edge_model: the edge model of the search; "" if all searches have the config's edge model.
+      cost_weight: the weight of the expected parameters; None if all searches have the config's weight.
     """
 
     seed: int
     edge_model: str = ""
+    cost_weight: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.edge_model} seed {self.seed}".lstrip()
+        return f"{self.group} seed {self.seed}".lstrip()
+
+    @property
+    def group(self) -> str:
+        """The name of the searches that differ by their seeds alone: "alpha", "cost 0.01", or "" if all do."""
+        return self.edge_model if self.cost_weight is None else f"cost {self.cost_weight:.12g}"
 
     @property
     def folder(self) -> str:
-        """The name of the search's folder in the workdir: "seed-0", or "alpha-seed-0" with several edge models."""
+        """The name of the search's folder in the workdir: "seed-0", "alpha-seed-0" or "cost-0.01-seed-0"."""
         return str(self._replace(edge_model=short_name(self.edge_model))).translate(FOLDER)
 
 
@@ -123,15 +135,20 @@ def members(search: Mapping[str, Any], seed: int) -> list[Member]:
       search: the config's group `search`.
       seed: the config's seed, which all searches have if `search` has no seeds.
     """
-    seeds, models = (search.get(key, ()) for key in ("seeds", "edge_models"))
-    if not seeds and not models:
+    seeds, models, weights = (search.get(key, ()) for key in AXES)
+    if not seeds and not models and not weights:
         return []
-    return [Member(int(s), model) for model in models or ("",) for s in seeds or (seed,)]
+    return [
+        Member(int(s), model, weight)
+        for model in models or ("",)
+        for weight in [*map(float, weights)] or (None,)
+        for s in seeds or (seed,)
+    ]
 
 
 def describe(several: Sequence[Member]) -> str:
     """Names searches in a sentence, such as "seeds 0, 3" or "alpha seed 0, nge seed 0"."""
-    if any(member.edge_model for member in several):
+    if any(member.group for member in several):
         return ", ".join(map(str, several))
     return f"seed{'s' * (len(several) > 1)} {', '.join(str(member.seed) for member in several)}"
 
@@ -140,19 +157,18 @@ def read_members(workdir: Path) -> list[Member]:
     """Reads which searches have folders in a workdir; the list is empty for a single run.
 
     Raises:
-      InputError: the workdir's config is no JSON object, or has something else as seeds or names of edge models.
+      InputError: the workdir's config is no JSON object, or has something else as seeds, names of edge models or
+        weights.
     """
     config = read_json(workdir / CONFIG)
     search = config["search"] if isinstance(config.get("search"), dict) else {}
-    for key, fits, expected in (
-        ("seeds", is_count, "numbers"),
-        ("edge_models", _is_name, "names"),
-    ):
+    for key, (fits, expected) in AXES.items():
         values = search.get(key, [])
         if not isinstance(values, list) or not all(map(fits, values)):
             found = f"found {values!r} as search.{key}"
             raise InputError(f"{workdir / CONFIG}: {found}, expected {expected}")
-    if search.get("edge_models") and not is_count(config.get("seed")):
+    several = search.get("edge_models") or search.get("cost_weights")
+    if several and not is_count(config.get("seed")):
         raise InputError(
             f"{workdir / CONFIG}: found {config.get('seed')!r} as seed, expected a number"
         )
@@ -375,6 +391,19 @@ def _is_name(value: Any) -> bool:
         isinstance(value, str)
         and short_name(value).translate(FOLDER).replace("-", "_").isidentifier()
     )
+
+
+def _is_weight(value: Any) -> bool:
+    """Tells whether a JSON value is a weight of a loss."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+# The keys of `search` that list searches in one workdir: the check of a value in JSON, and what is expected.
+AXES = {
+    "seeds": (is_count, "numbers"),
+    "edge_models": (_is_name, "names"),
+    "cost_weights": (_is_weight, "numbers from 0 on"),
+}
 
 
 def write_architecture(workdir: Path, history: Any, space: Space) -> None:

@@ -264,9 +264,9 @@ def _differences(younger, recorded, given):
 
 
 def _without_place(key, value):
-    """Returns a value without the path of a user's images, or of files of parts and spaces, which may move.
+    """Returns a value without the path of a user's images, of files of parts and spaces, or of a table of latencies.
 
-    The images, and the hashes of the files, are compared.
+    All of them may move. The images, the hashes of the files and the table's times are compared.
     """
     if key == "search.space" and isinstance(value, str) and value.startswith("{"):
         return re.sub(r'"([^"]*)"', lambda name: f'"{short_name(name[1])}"', value)
@@ -274,6 +274,8 @@ def _without_place(key, value):
         return short_name(value)
     if isinstance(value, tuple | list) and key == "search.edge_models":
         return [*map(short_name, value)]
+    if key == "limits.latency_table":  # a digest of the times is compared
+        return bool(value)
     if key == "data.name" and isinstance(value, str) and value.startswith(("folder:", "npz:")):
         return value.partition(":")[0]
     return value

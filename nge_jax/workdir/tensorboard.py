@@ -32,7 +32,7 @@ TAGS = (
     (rf"({_OPERATIONS})_({_KINDS})", r"ops_\2/\1"),
     (rf"((?:edge_)?entropy|common_share|edge_rank|edge_cosine)_({_KINDS})", r"\1/\2"),
     (r"embedding_rate", r"schedule/\g<0>"),
-    (r"expected_(parameters|multiply_adds)", r"expected/\1"),
+    (r"expected_(parameters|multiply_adds|milliseconds)", r"expected/\1"),
     (r"test_iou_(.+)", r"iou_test/\1"),
     (r"(?:weight|train)_(.+)", r"\1/train"),
     (r"(?:embedding|validation)_(.+)", r"\1/valid"),

@@ -7,7 +7,7 @@ count of steps, a warm-up stays one branch.
 
 The searches differ in their seeds, and may differ in their edge models. Edge models have parameters of different
 shapes, so each search has a slot for the parameters of each model (`ModelSlots`). An argument says which slot is in
-use.
+use. They may also differ in the weight that they pay for parameters, which is an argument.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +21,29 @@ from nge_jax.devices.parallel import Batches
 from nge_jax.embedding.model import EdgeModel, Params
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import SearchState
+from nge_jax.space.budget.relative import RelativeCosts
 
 # `in_axes` of a state of several searches.
 STATE_AXES: Any = SearchState._make(None if name == "step" else 0 for name in SearchState._fields)
 # `in_axes` of an epoch's batches [searches, steps, B]; on the host the axis of devices comes first.
 BATCHES_AXES = Batches(images=None, labels=None, indices=0)
-# `in_axes` of the arguments of searches with several edge models. Searches that differ only by seed share them all.
-ARGUMENTS_AXES: Any = ProgramArguments._make(
-    0 if name == "edge_model" else None for name in ProgramArguments._fields
-)
+
+
+def arguments_axes(*, models: bool, weights: bool) -> Any:
+    """Makes `in_axes` of the arguments over searches; None: searches that differ only by seed share them all.
+
+    Args:
+      models: whether the searches differ in their edge models.
+      weights: whether the searches differ in the weight that they pay for parameters.
+    """
+    if not models and not weights:
+        return None
+    axes: Any = ProgramArguments._make([None] * len(ProgramArguments._fields))
+    if models:
+        axes = axes._replace(edge_model=0)
+    if weights:
+        axes = axes._replace(price=RelativeCosts(base=None, edges=None, weight=0))
+    return axes
 
 
 class ModelSlots(NamedTuple):

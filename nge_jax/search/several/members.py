@@ -24,11 +24,20 @@ def split(search: Search, members: Sequence[Member]) -> dict[Member, Search]:
             halves=search.images.divide(member.seed),
             settings=_settings_alone(search.settings, member),
         )
+        if member.cost_weight is not None:
+            plan = _with_weight(plan, member.cost_weight)
         if member.edge_model:
             model = slots[member.edge_model]
             plan = plan._replace(edge_model=model, learner=model)
         plans[member] = plan
     return plans
+
+
+def _with_weight(search: Search, weight: float) -> Search:
+    """Makes the plan of a search that pays for parameters with this weight."""
+    price = search.arguments.price
+    assert price is not None, "the searches pay for parameters"
+    return search._replace(arguments=search.arguments._replace(price=price._replace(weight=weight)))
 
 
 def model_names(members: Iterable[Member]) -> list[str]:
@@ -48,9 +57,11 @@ def _settings_alone(settings: Mapping[str, Any], member: Member) -> dict[str, An
     alone["seed"] = member.seed
     search = alone["search"]
     others = {*map(short_name, (search["edge_model"], *search["edge_models"]))}
-    search |= {"seeds": [], "edge_models": []}
+    search |= {key: [] for key in artifacts.AXES if key in search}
     if member.edge_model:
         search["edge_model"] = member.edge_model
+    if member.cost_weight is not None:
+        search["cost_weight"] = member.cost_weight
     others -= {short_name(search[key]) for key in ("relaxation", "edge_model")}
     search["sources"] = [row for row in search["sources"] if recorded_name(row) not in others]
     if member.edge_model == "alpha":

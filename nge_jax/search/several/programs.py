@@ -18,6 +18,7 @@ def make_phases(
     steps: dict[str, int],
     models: dict[str, EdgeModel],
     *,
+    weights: bool,
     one_by_one: bool,
     model_by_model: bool,
 ) -> tuple[Phase, ...]:
@@ -27,11 +28,12 @@ def make_phases(
       search: the plan that the searches share.
       steps: the steps of each group in an epoch.
       models: the searches' edge models by their names; empty if the searches differ only by seed.
+      weights: whether the searches differ in the weight that they pay for parameters.
       one_by_one: see `mapping.map_phase`.
       model_by_model: whether a program has a separate part for each edge model, see `mapping.model_by_model`. Each
         search then ends bit for bit as alone.
     """
-    options = {"one_by_one": one_by_one, "model_by_model": model_by_model}
+    options = {"one_by_one": one_by_one, "model_by_model": model_by_model, "weights": weights}
     make_program = functools.partial(_make_program, models=models, **options)
     return phases.make_phases(search, steps, make_program)
 
@@ -42,6 +44,7 @@ def _make_program(
     axes: Any,
     *,
     models: dict[str, EdgeModel],
+    weights: bool,
     one_by_one: bool,
     model_by_model: bool,
 ) -> Program:
@@ -61,7 +64,7 @@ def _make_program(
         phase = parallel.with_arguments(with_slots)
     else:
         phase = with_model(search.edge_model)
-    arguments = mapping.ARGUMENTS_AXES if models else None
+    arguments = mapping.arguments_axes(models=bool(models), weights=weights)
     phase = mapping.map_phase(phase, searches, one_by_one=one_by_one, arguments=arguments)
     return parallel.on_all_devices(phase, axes)
 

@@ -1,4 +1,4 @@
-"""Several searches in one task of the loop, for the keys `search.seeds` and `search.edge_models`.
+"""Several searches in one task of the loop, for `search.seeds`, `search.edge_models` and `search.cost_weights`.
 
 Each search has a task (`search.task`) that draws, records and concludes. It works on the search's part of the common
 state (`mapping`). Each search thus does the same as alone, and leaves the same workdir.
@@ -7,6 +7,7 @@ state (`mapping`). Each search thus does the same as alone, and leaves the same 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,11 +81,16 @@ def _make_tasks(search: Search, path: Path) -> dict[Member, Task]:
 
 
 def _arguments(search: Search) -> ProgramArguments:
-    """Returns the arguments of the programs, with the number of each search's edge model where they differ."""
+    """Returns the arguments of the programs, with the numbers in which the searches differ."""
+    arguments = search.arguments
+    weights = [m.cost_weight for m in search.members if m.cost_weight is not None]
+    if weights and arguments.price is not None:
+        price = arguments.price._replace(weight=np.array(weights, np.float32))
+        arguments = arguments._replace(price=price)
     if not (names := model_names(search.members)):
-        return search.arguments
+        return arguments
     numbers = [names.index(member.edge_model) for member in search.members]
-    return search.arguments._replace(edge_model=np.array(numbers, np.int32))
+    return arguments._replace(edge_model=np.array(numbers, np.int32))
 
 
 def _split_state(state: SearchState, count: int) -> Iterator[SearchState]:
@@ -144,13 +150,16 @@ def conclude(search: Search, state: SearchState, path: Path) -> dict[Member, Sea
 
 def merge_results(results: Mapping[Member, SearchResult], path: Path) -> SearchResult:
     """Makes one result from the results of all searches in the workdir `path`."""
-    by_model: dict[str, dict[int, SearchResult]] = {}
+    groups: dict[Any, dict[int, SearchResult]] = {}
     for member, result in results.items():
-        by_model.setdefault(member.edge_model, {})[member.seed] = result
+        differs = member.edge_model if member.cost_weight is None else member.cost_weight
+        groups.setdefault(differs, {})[member.seed] = result
     first = next(iter(results.values()))._replace(workdir=path)
-    if "" in by_model:
-        return first._replace(of_seeds=by_model[""])
-    return first._replace(of_models=by_model)
+    if "" in groups:
+        return first._replace(of_seeds=groups[""])
+    if any(member.edge_model for member in results):
+        return first._replace(of_models=groups)
+    return first._replace(of_weights=groups)
 
 
 def _join_works(works: tuple[Work, ...], streams: bool) -> Work:

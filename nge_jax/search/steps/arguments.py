@@ -27,6 +27,7 @@ class ProgramArguments(NamedTuple):
         costs: the networks' costs as parts of their limits, and the weight of the excess.
         relaxation: the numbers of a relaxation that sees logits, by the keys' last names.
         progress: a line from 0 to 1, for such a relaxation.
+        price: the expected parameters as a part of their mean, and the weight that the search pays for them.
         edge_model: the number of the search's edge model among several in one program; None if there is one.
     """
 
@@ -40,4 +41,5 @@ class ProgramArguments(NamedTuple):
     costs: RelativeCosts | None = None
     relaxation: dict[str, Any] | None = None
     progress: Line | None = None
+    price: RelativeCosts | None = None
     edge_model: Any = None

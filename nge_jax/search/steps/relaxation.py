@@ -32,7 +32,7 @@ from jax import lax
 from nge_jax.kernels.selection import pick
 from nge_jax.optim import inverse
 from nge_jax.space.architecture import finite_log, only_allowed
-from nge_jax.space.budget.relative import RelativeCosts, expected_excess
+from nge_jax.space.budget.relative import RelativeCosts, expected_excess, expected_part
 from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.space.spaces import DARTS, Space
 from nge_jax.supernet.net import Applied
@@ -186,5 +186,18 @@ def with_limits(relaxed: Relaxation, costs: RelativeCosts, space: Space) -> Rela
     def penalty(probs, step):
         excess = costs.weight * expected_excess(costs, relaxed.probs(probs), space)
         return excess if relaxed.penalty is None else excess + relaxed.penalty(probs, step)
+
+    return relaxed._replace(penalty=penalty)
+
+
+def with_price(relaxed: Relaxation, price: RelativeCosts, space: Space) -> Relaxation:
+    """Makes a relaxation that adds the weighted expected parameters of P to the embedding's loss.
+
+    The parameters are a part of their mean over all cells: 1 for a uniform P. A larger weight leads to smaller cells.
+    """
+
+    def penalty(probs, step):
+        part = expected_part(price, relaxed.probs(probs), space)
+        return part if relaxed.penalty is None else part + relaxed.penalty(probs, step)
 
     return relaxed._replace(penalty=penalty)

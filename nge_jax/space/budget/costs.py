@@ -4,9 +4,10 @@ A network is a stack of cells of two types, and a cell type's edges are in all c
 
     cost(cell) = base + sum_(kept edges e) edges_(c, e, o_e)
 
-COSTS names the K kinds of cost. Counts are int64, so that a limit is kept exactly.
+KINDS lists the kinds of cost. Counts are int64, so that a limit is kept exactly. Times are counted in nanoseconds.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,36 @@ from nge_jax.space.architecture import ABSENT
 from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.space.spaces import Space
 
-COSTS = ("parameters", "multiply_adds")
+
+class Kind(NamedTuple):
+    """A kind of cost.
+
+    Attributes:
+        name: the last part of the key `limits.NAME`.
+        words: the plural in a sentence.
+        unit: how many counts the key's unit has.
+    """
+
+    name: str
+    words: str
+    unit: int = 1
+
+    def value(self, count: float) -> float:
+        """Returns a count in the key's unit."""
+        return count if self.unit == 1 else count / self.unit
+
+    def show(self, count: float) -> str:
+        """Writes a count in the key's unit; a time is rounded up to a thousandth, so that a limit may be as low."""
+        if self.unit == 1:
+            return f"{count:,}"
+        return f"{math.ceil(1000 * count / self.unit) / 1000:,.10g}"
+
+
+PARAMETERS = Kind("parameters", "parameters")
+MULTIPLY_ADDS = Kind("multiply_adds", "multiply-adds")
+MILLISECONDS = Kind("milliseconds", "milliseconds", 1_000_000)
+COUNTED = (PARAMETERS, MULTIPLY_ADDS)  # on any network
+KINDS = (*COUNTED, MILLISECONDS)
 
 
 class CellCosts(NamedTuple):
@@ -55,13 +85,15 @@ class Budget(NamedTuple):
 
     Attributes:
         costs: the costs.
-        limits: the most of each of COSTS; 0: no limit.
+        limits: the most of each cost; 0: no limit.
         weight: the weight of the excess in a search's loss or reward.
+        fallback: an architecture [C, E] within the limits; None where cheapest operations are always within them.
     """
 
     costs: CellCosts
     limits: tuple[int, ...]
     weight: float = 0.0
+    fallback: np.ndarray | None = None
 
     @property
     def room(self) -> dict[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from nge_jax.space import architecture
-from nge_jax.space.budget.costs import Budget, expected_cost
+from nge_jax.space.budget.costs import Budget, CellCosts, expected_cost
 from nge_jax.space.spaces import Space
 
 MARGIN = 4e-6  # float32 rounds each of at most 17 summands by 6e-8
@@ -28,11 +28,13 @@ class RelativeCosts(NamedTuple):
         base: float32 [K].
         edges: float32 [K, C, E, O].
         weight: the weight of the excess in a loss or a reward.
+        fallback: int32 [C, E], an architecture within the limits; None: cheapest operations are always within them.
     """
 
     base: Any
     edges: Any
     weight: Any
+    fallback: Any = None
 
 
 def relative_costs(budget: Budget) -> RelativeCosts:
@@ -42,7 +44,31 @@ def relative_costs(budget: Budget) -> RelativeCosts:
         base=(budget.costs.base * inverse).astype(np.float32),
         edges=(budget.costs.edges * inverse[:, None, None, None]).astype(np.float32),
         weight=float(budget.weight),
+        fallback=None if budget.fallback is None else budget.fallback.astype(np.int32),
     )
+
+
+def relative_to_mean(costs: CellCosts, number: int, weight: float, space: Space) -> RelativeCosts:
+    """Makes the costs of one kind as parts of their mean over all cells of the space.
+
+    Args:
+        costs: the costs of all cells.
+        number: the kind's number in `costs`.
+        weight: the weight of the expected part in a loss.
+        space: the space of the cells.
+    """
+    kind = CellCosts(costs.base[number, None], costs.edges[number, None])
+    (mean,) = kind.expected(np.asarray(architecture.uniform(space)), space)
+    return RelativeCosts(
+        base=(kind.base / mean).astype(np.float32),
+        edges=(kind.edges / mean).astype(np.float32),
+        weight=float(weight),
+    )
+
+
+def expected_part(costs: RelativeCosts, mixture: Any, space: Space) -> jax.Array:
+    """Computes the weighted expected cost of P [C, E, O] or a `Mixture`; `costs` are those of `relative_to_mean`."""
+    return costs.weight * expected_cost(costs.base, costs.edges, mixture, space).sum()
 
 
 def expected_excess(costs: RelativeCosts, mixture: Any, space: Space) -> jax.Array:
@@ -95,8 +121,10 @@ def draw_within(
 def cheapen(key: jax.Array, costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
     """Replaces operations of an architecture [C, E] by the cheapest ones of their edges until it fits.
 
-    The order of the edges is drawn, and so is one of equally cheap operations. A cell that fits stays as it is. Every
-    edge of the paper's space has an operation that costs nothing.
+    The order of the edges is drawn, and so is one of equally cheap operations. A cell that fits stays as it is.
+
+    Every edge of the paper's space has an operation without weights. No operation of a reduction costs no time, and
+    some edges cost more than others. Where there is a fallback, inner nodes then take its edges until the cell fits.
     """
     key_order, key_operations = jax.random.split(key)
     dear = jnp.asarray(costs.edges).sum(0)
@@ -117,4 +145,22 @@ def cheapen(key: jax.Array, costs: RelativeCosts, cell: jax.Array, space: Space)
         place = jnp.unravel_index(turns(cell).argmax(), cell.shape)
         return cell.at[place].set(cheapest[place])
 
-    return lax.while_loop(must_save, save, cell)
+    cell = lax.while_loop(must_save, save, cell)
+    if costs.fallback is None:
+        return cell
+    return _approach(jax.random.fold_in(key, 2), costs, cell, space)
+
+
+def _approach(key: jax.Array, costs: RelativeCosts, cell: jax.Array, space: Space) -> jax.Array:
+    """Gives inner nodes the fallback's edges, one node after another in a drawn order, until the cell fits.
+
+    With all of its nodes the cell is the fallback, whose exact costs are within the limits.
+    """
+    types, nodes = len(space.cell_types), len(space.inner_nodes)
+    node_of_edge = np.array([target - space.num_inputs for _, target in space.edges])
+    turns = jax.random.permutation(key, types * nodes).reshape(types, nodes)[:, node_of_edge]
+    fallback = jnp.asarray(costs.fallback, cell.dtype)
+    counts = jnp.arange(types * nodes + 1)
+    tried = jax.vmap(lambda count: jnp.where(turns < count, fallback, cell))(counts)
+    each_fits = jax.vmap(lambda cell: fits(costs, cell, space))(tried)
+    return tried[each_fits.at[-1].set(True).argmax()]

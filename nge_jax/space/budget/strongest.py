@@ -18,6 +18,7 @@ from nge_jax.space.cell import Cell
 from nge_jax.space.spaces import Space
 
 TINY = np.finfo(np.float64).tiny  # stands for a strength of 0, whose logarithm is not finite
+BLOCK = 512  # choices that are compared with each other at once
 
 
 class Choices(NamedTuple):
@@ -79,12 +80,12 @@ def strongest(strengths: np.ndarray, space: Space, most_skips: int, budget: Budg
         choices = [_of_node(logs, costs, space, c, node) for node in space.inner_nodes]
         return functools.reduce(lambda a, b: _undominated(_join(a, b, most)), choices)
 
-    by_type = map(of_type, range(len(space.cell_types)))
-    found = functools.reduce(lambda a, b: _join(a, b, most), by_type)
-    found = _join(found, _nothing(space, len(most)), most)  # one cell type has not been joined
-    if not len(found.scores):
+    *others, last = map(of_type, range(len(space.cell_types)))
+    first = functools.reduce(lambda a, b: _join(a, b, most), others, _nothing(space, len(most)))
+    found = _best_join(first, last, most)
+    if found is None:
         raise ValueError(f"budget: no cell is within {budget.limits}")
-    return found.architectures[found.scores.argmax()].astype(np.int32)
+    return found.astype(np.int32)
 
 
 def _limited_costs(space: Space, most_skips: int, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
@@ -135,6 +136,20 @@ def _join(first: Choices, second: Choices, most: np.ndarray) -> Choices:
     return Choices(first.scores[i] + second.scores[j], costs[i, j], merged)
 
 
+def _best_join(first: Choices, second: Choices, most: np.ndarray) -> np.ndarray | None:
+    """Finds the architecture [C, E] of the largest score among all that `_join` makes; None if there are none."""
+    best, found = -np.inf, None
+    for begin in range(0, len(first.scores), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        allowed = (first.costs[block, None] + second.costs[None] <= most).all(-1)
+        scores = np.where(allowed, first.scores[block, None] + second.scores[None], -np.inf)
+        if scores.size and scores.max() > best:
+            best = scores.max()
+            i, j = np.unravel_index(scores.argmax(), scores.shape)
+            found = np.maximum(first.architectures[begin + i], second.architectures[j])
+    return found
+
+
 def _undominated(choices: Choices) -> Choices:
     """Keeps the choices for which no other choice has a score as large and costs as small."""
     # The best score of equal costs comes first; a stable sort leaves ties to the lower edges and operations.
@@ -143,9 +158,32 @@ def _undominated(choices: Choices) -> Choices:
     is_first = np.ones(len(order), bool)
     is_first[1:] = (costs[1:] != costs[:-1]).any(-1)
     order = order[is_first]
-    scores, costs = choices.scores[order], choices.costs[order]
-    no_dearer = (costs[:, None] <= costs[None]).all(-1)  # [n, m]: choice n costs no more than m
-    better = no_dearer & (scores[:, None] >= scores[None])
-    np.fill_diagonal(better, False)
-    order = order[~better.any(0)]
+    order = order[~_are_dominated(choices.scores[order], choices.costs[order])]
     return Choices(choices.scores[order], choices.costs[order], choices.architectures[order])
+
+
+def _are_dominated(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Tells for each choice, of different costs, whether another one has a score as large and costs as small."""
+    # In this order no choice dominates an earlier one. Times take many values, so that all pairs would be too many.
+    order = np.lexsort((*costs.T[::-1], -scores))
+    front, dominated = np.empty((0, costs.shape[1]), costs.dtype), np.zeros(len(order), bool)
+    for begin in range(0, len(order), BLOCK):
+        block = order[begin : begin + BLOCK]
+        worse = _are_no_cheaper(costs[block], front)
+        left = block[~worse]
+        no_dearer = (costs[left][:, None] <= costs[left][None]).all(
+            -1
+        )  # [n, m]: n costs no more than m
+        left = left[~np.triu(no_dearer, 1).any(0)]
+        dominated[block] = True
+        dominated[left] = False
+        front = np.concatenate([front, costs[left]])
+    return dominated
+
+
+def _are_no_cheaper(costs: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Tells for each of the costs [n, limits] whether one of the front [m, limits] is nowhere larger."""
+    smaller = np.ones((len(costs), len(front)), bool)
+    for cost, of_front in zip(costs.T, front.T, strict=True):
+        smaller &= of_front <= cost[:, None]
+    return smaller.any(-1)
