@@ -2,7 +2,8 @@
 
 The network is the one of a run or of an exported file, or a config makes it of a cell. The weights are random then,
 which changes no time. A table belongs to a device, this one or another. With a table the command also tells the sum
-over the parts of the cell, and how far the sum is from the time measured.
+over the parts of the cell, and how far the sum is from the time measured. The times of a search's cell are recorded in
+the search's workdir, for its report.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from nge_jax.cost import model_cost
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.errors import InputError, arguments_as
 from nge_jax.export import onnx_file
-from nge_jax.latency import costs, parts, table, timing
+from nge_jax.latency import costs, parts, record, table, timing
 from nge_jax.latency.parts import Features, NetworkShape
 from nge_jax.measure import parts as measured_parts
 from nge_jax.measure import runtimes
@@ -29,6 +30,7 @@ from nge_jax.measure.options import DEFAULT_CONFIG, JAX, ONNXRUNTIME
 from nge_jax.measure.runtimes import Runtime
 from nge_jax.networks import layers
 from nge_jax.networks.network import Network
+from nge_jax.search.limits.network import read_limits
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import load_config, shipped_name
 from nge_jax.space import genotype
@@ -51,6 +53,7 @@ class Subject(NamedTuple):
       variables: the weights and batch statistics; None: random.
       shape: of an image, [H, W, C].
       probs: P of the search that has found the cell; None without a search.
+      search: the workdir of that search; None without a search.
     """
 
     title: str
@@ -59,6 +62,7 @@ class Subject(NamedTuple):
     variables: Any
     shape: tuple[int, int, int]
     probs: np.ndarray | None = None
+    search: Path | None = None
 
 
 def run(given: argparse.Namespace) -> None:
@@ -87,8 +91,10 @@ def run(given: argparse.Namespace) -> None:
         times = _write_table(path, shape, runtime)
     measured = _measure(subject, runtime)
     if times is not None and shape is not None:
-        for line in compare(times, shape, subject, measured):
+        for line in compare(times, shape, subject, measured.median):
             print(line)
+    if subject.search is not None:
+        _record(subject, measured, runtime)
 
 
 def compare(
@@ -101,6 +107,25 @@ def compare(
         expected = costs.expected_cost(times, shape, subject.probs)
         lines.append(f"expected under the last P: {expected:.3g} ms")
     return lines
+
+
+def _record(subject: Subject, measured: timing.Timing, runtime: Runtime) -> None:
+    """Adds a time to the record of a search, for the search's report; a folder that cannot be written gets none."""
+    assert subject.search is not None
+    parameters, multiply_adds = model_cost(subject.module, subject.shape)
+    row = {
+        "device": str(runtime),
+        "network": subject.title,
+        "parameters": parameters,
+        "multiply_adds": multiply_adds,
+        **{name: getattr(measured, name) for name in ("median", "low", "high", "share")},
+    }
+    try:
+        record.add_measured(subject.search, row)
+    except OSError as error:
+        print(f"warning: the time is not recorded: {error}", file=sys.stderr, flush=True)
+        return
+    print(f"recorded in {subject.search / artifacts.LATENCY}; nge report {subject.search} shows it")
 
 
 def network_shape(subject: Subject) -> NetworkShape:
@@ -141,7 +166,10 @@ def _find(name: str | None, recipe: str | None) -> Subject:
 def _of_search(path: Path, values: Any, recipe: str | None) -> Subject:
     """Makes the network that the command of a search trains, with P if the search has recorded P."""
     train_config = shipped_name(values.search.get("train_config", "")) or DEFAULT_CONFIG
-    subject = _of_cell(str(path), recipe or train_config, {"data.name": values.data.name})
+    changes = {"data.name": values.data.name}
+    if recipe is None and (limited := read_limits(path)) is not None:
+        changes |= {k: v for k, v in limited[1].items() if not k.startswith("limits.")}
+    subject = _of_cell(str(path), recipe or train_config, changes)._replace(search=path)
     file = path / artifacts.ARCHITECTURE
     if not file.is_file():
         return subject
@@ -166,8 +194,8 @@ def _sizes(module: Network, shape: tuple[int, int, int]) -> str:
     return f"{cost.parameters:,} parameters, {cost.multiply_adds:,} multiply-adds"
 
 
-def _measure(subject: Subject, runtime: Runtime) -> float:
-    """Times a network for an image, prints the time, and returns the median in milliseconds."""
+def _measure(subject: Subject, runtime: Runtime) -> timing.Timing:
+    """Times a network for an image, prints the time, and returns it."""
     image = np.random.RandomState(0).randint(0, 256, (1, *subject.shape)).astype(np.uint8)
     spec, variables = subject.spec, subject.variables
     if spec is None:
@@ -198,14 +226,14 @@ def _measure_file(path: Path, given: argparse.Namespace, name: str) -> None:
     _tell(lambda: onnx_file.logits(session, image), runtime)
 
 
-def _tell(call: Callable[[], Any], runtime: Runtime) -> float:
+def _tell(call: Callable[[], Any], runtime: Runtime) -> timing.Timing:
     took = timing.measure(call)
     print(f"time an image: {took}, {took.calls} calls", flush=True)
     if runtime.device == "cpu" and took.share < BUSY:
         others = f"{1 - took.share:.0%} of the time"
         line = f"warning: other programs had the processor for {others}, and it is too long"
         print(line, file=sys.stderr, flush=True)
-    return took.median
+    return took
 
 
 def _write_table(path: Path, shape: NetworkShape, runtime: Runtime) -> costs.Times:

@@ -124,8 +124,9 @@ def _files(search: Search) -> dict[str, str]:
 
 
 def _begin(search: Search, path: Path, goes_on: bool) -> None:
-    """Refuses a search whose cells are rated by trainings, which this package does not know."""
-    del path, goes_on
+    """Refuses another table of latencies, and a search whose cells are rated by trainings, which are not known here."""
+    if goes_on and search.limits is not None:
+        search.limits.check_begun(path)
     if search.choice.trials is not None:
         raise InputError(
             "config.search.evaluator: found 'trained', expected 'supernet' (nge_jax.trials.run trains cells)"
@@ -148,6 +149,10 @@ def _describe(search: Search) -> list[str]:
     models = dict.fromkeys(member.edge_model for member in search.members if member.edge_model)
     line = banner.steps(search.epochs, steps, search.batch_size, *seeds)
     line += f", each with the edge models {', '.join(models)}" if models else ""
+    weights = dict.fromkeys(m.cost_weight for m in search.members if m.cost_weight is not None)
+    line += (
+        f", each with the cost weights {', '.join(map('{:g}'.format, weights))}" if weights else ""
+    )
     rate = search.arguments.embedding.get("learning_rate", 0.0)
     limits = [] if search.limits is None else search.limits.describe()
     return [*lines, line, *makers.describe_rates(search.makers.rate_parts, rate), *limits]
@@ -205,7 +210,7 @@ def report(path: str | Path) -> Path:
     """
     path = Path(path)
     if artifacts.read_members(path):
-        page = seeds_report.write_seeds_report(path)
+        page = seeds_report.write_seeds_report(path, _commands(path))
         metrics_log.show_pictures(path)
         return page
     network_sizes, command = sizes(path), None
@@ -215,6 +220,14 @@ def report(path: str | Path) -> Path:
     page = search_report.write_search_report(path, network_sizes, command)
     metrics_log.show_pictures(path)
     return page
+
+
+def _commands(path: Path) -> dict[str, str]:
+    """Returns the commands that train the cells of searches that pay for parameters, by the searches' folders."""
+    if not (path / artifacts.FRONT).exists():
+        return {}
+    settings, folders = _recorded(path), [m.folder for m in artifacts.read_members(path)]
+    return {folder: train_command(settings, path / folder) for folder in folders}
 
 
 def sizes(path: Path) -> list[Size]:
@@ -272,9 +285,9 @@ def _sizes(cells: Genotype, name: str, train_config: str, path: Path) -> Iterato
     if limited is not None:
         network, words = limited
         limits = " ".join(f"{key}={n}" for key, n in words.items() if key.startswith("limits."))
-        size = f"{network.cells} cells, {network.channels} channels, {data_set}"
+        size = f"{network.cells} cells, {network.channels} channels, {data_set}, as the command trains it"
         parameters, multiply_adds = network.cost(cells)
-        yield f"{size}, as the command trains it, {limits}", parameters, multiply_adds
+        yield f"{size}, {limits}" if limits else size, parameters, multiply_adds
     # A user's own config is a program. Reports do not run a program because a record names it.
     elif (shipped := configs.shipped_name(train_config)) is not None:
         network = configs.load_config(shipped).network

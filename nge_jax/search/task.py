@@ -22,6 +22,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
 from nge_jax.search import edges, random_cells
 from nge_jax.search import record as search_record
+from nge_jax.search.fronts import history as pareto
 from nge_jax.search.plan import Search, count_held_steps
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import strategy as strategy_steps
@@ -30,8 +31,10 @@ from nge_jax.search.steps.visible_state import visible_state, wrap_program
 from nge_jax.space import architecture, sharing, skips
 from nge_jax.space.budget import strongest
 from nge_jax.space.cell import Cell, derive
+from nge_jax.space.genotype import Genotype
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.space.nas_bench_201 import BenchCell
+from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History
 from nge_jax.workdir import artifacts
 
@@ -261,7 +264,19 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
         if truth is not None:
             artifacts.write_json(path / artifacts.ACCURACIES, truth)
+        if search.limits is not None and isinstance(cell, Genotype):
+            search.limits.record_times(cell, _expected_time(search, state), path)
     return SearchResult(cell, history[-1], path, truth and truth["found"])
+
+
+def _expected_time(search: Search, state: SearchState) -> float | None:
+    """Returns the expected milliseconds under the last P; None without a table, or where P is no distribution."""
+    is_by_gradient = search.strategy is None and search.relaxation.is_distribution
+    if search.limits is None or not is_by_gradient:
+        return None
+    done = _epochs_done(search, state)
+    costs = search_record.expected_costs(state.history, done, search.limits, search.space)
+    return costs.get("expected_milliseconds")
 
 
 def _derive(search: Search, state: SearchState, path: Path) -> Cell:
@@ -278,7 +293,7 @@ def _derive(search: Search, state: SearchState, path: Path) -> Cell:
 
 def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cell:
     """Returns the search's cell, and records in history.npz and random_cells.json the cells it was compared with."""
-    final_batches = functools.cache(lambda: _final_batches(search))
+    batches = functools.cache(lambda: final_batches(search))
     choice = search.choice
     if search.strategy is None:
         cell = _derive(search, state, path)
@@ -286,7 +301,7 @@ def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cel
         cells, accuracies = strategy_steps.choose(
             score,
             state,
-            final_batches(),
+            batches(),
             count=choice.candidates,
             policy=choice.by_policy,
             budget=search.budget,
@@ -296,19 +311,48 @@ def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cel
             history = state.params[EMBEDDING].evaluated()
             final = {"candidates": cells, "accuracies": accuracies}
             artifacts.write_history(path, *history, space=search.space, **final)
+        _record_pareto(search, state, path, score, batches, (cells, accuracies))
         cell = architecture.to_genotype(cells[accuracies.argmax()], search.space)
     record = path / artifacts.RANDOM_CELLS
     # The file exists if the search had ended before. Every process looks before the first process writes.
     if choice.random_cells and not record.exists():
         accuracies = random_cells.compare(
-            search.net, score, state.params[WEIGHTS], final_batches(), cell, choice.random_cells
+            search.net, score, state.params[WEIGHTS], batches(), cell, choice.random_cells
         )
         if distributed.is_first():
             artifacts.write_json(record, accuracies)
     return cell
 
 
-def _final_batches(search: Search) -> Batches:
+def _record_pareto(
+    search: Search,
+    state: SearchState,
+    path: Path,
+    score: Score,
+    batches: Callable[[], Batches],
+    candidates: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Records in pareto.json the cells of a strategy's history that no smaller or equal cell beats.
+
+    Sizes are counted for cells of the paper's space alone. The other arguments are those of `_choose`; candidates: the
+    cells of the last choice and their accuracies.
+    """
+    record = path / artifacts.PARETO
+    if search.space != DARTS or record.exists():
+        return
+    history = state.params[EMBEDDING].evaluated()
+    cells = pareto.pareto_set(
+        history,
+        *candidates,
+        costs=pareto.count_costs(search),
+        rate=lambda more: score(state.params[WEIGHTS], batches(), more),
+        budget=search.budget,
+    )
+    if distributed.is_first():
+        artifacts.write_json(record, cells)
+
+
+def final_batches(search: Search) -> Batches:
     """Draws the batches of the validation half on which cells are compared when the search has ended."""
     # The first epoch of the stream of orders that the search has not used.
     number, steps = 2 * search.epochs, search.choice.batches

@@ -56,6 +56,8 @@ def conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
         kept = trial_state.place(path, trials[found], len(plan.halving.rungs) - 1)
         write_network(plan, cell, trial_state.kept(kept, state.trial), path / artifacts.NETWORK)
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
+        if plan.search.limits is not None:
+            plan.search.limits.record_times(cell, None, path)
     return TrialsResult(cell, tuple(map(float, accuracies[found])), probabilities, path)
 
 

@@ -67,7 +67,7 @@ def _begin(plan: Trials, path: Path, goes_on: bool) -> ModuleType | None:
 
 
 def _check_begun(plan: Trials, path: Path) -> None:
-    """Refuses a training that has changed since the workdir's search began, and jobs that are counted otherwise."""
+    """Refuses a training or times that have changed since the search began, and jobs that are counted otherwise."""
     began_by = artifacts.read_json(path / artifacts.CONFIG, ("run",))["run"].get("ray", "")
     if bool(began_by) != bool(plan.ray):
         expected = "'auto' or an address" if began_by else "none"
@@ -75,6 +75,8 @@ def _check_begun(plan: Trials, path: Path) -> None:
             f"config.run.ray: found {plan.ray!r}, expected {expected}, as this search began; choose another --workdir "
             "for another search"
         )
+    if plan.search.limits is not None:
+        plan.search.limits.check_begun(path)
     before = flatten(artifacts.read_json(path / artifacts.RECIPE))
     before = keys.younger(before) | before  # an older version's recipe lacks younger keys
     now = flatten(plan.rating.recipe)

@@ -19,12 +19,13 @@ from nge_jax.data import small, user_images
 from nge_jax.data.small import ArrayDataset
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError
+from nge_jax.latency import record as latency_record
 from nge_jax.latency.parts import NetworkShape, network_shape
 from nge_jax.networks.network import Network, cifar_network, imagenet_network
 from nge_jax.search.limits import times
 from nge_jax.settings import configs
 from nge_jax.settings.key import Values
-from nge_jax.space import skips
+from nge_jax.space import architecture, skips
 from nge_jax.space.budget import feasible
 from nge_jax.space.budget.costs import (
     COUNTED,
@@ -187,6 +188,14 @@ class SearchLimits(NamedTuple):
             number = self.columns.index((self.networks[0], MILLISECONDS))
             record["table"] = times.describe(self.table, self.budget.costs, number)
         return json.dumps(record, indent=2) + "\n"
+
+    def record_times(self, cell: Genotype, expected: float | None, workdir: Path) -> None:
+        """Records the milliseconds of the cell found by the table, and those expected under the last P; see `record`."""
+        if self.table:
+            number = self.columns.index((self.networks[0], MILLISECONDS))
+            count = self.budget.costs.count(architecture.from_genotype(cell))[number]
+            summed = MILLISECONDS.value(int(count))
+            latency_record.add_sums(workdir, Path(self.table).name, summed, expected)
 
     def check_begun(self, workdir: Path) -> None:
         """Refuses a table of latencies that has changed since the search in the workdir began.

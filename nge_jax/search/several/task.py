@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nge_jax.devices import parallel
+from nge_jax.devices import distributed, parallel
 from nge_jax.devices.finite import NotFinite
 from nge_jax.devices.parallel import Batches
+from nge_jax.optim import WEIGHTS
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.runtime.loop import EpochEnd, MemberEnd, Task, Work
 from nge_jax.search import record as search_record
 from nge_jax.search import task as search_task
+from nge_jax.search.fronts import several
 from nge_jax.search.plan import Search
 from nge_jax.search.several import mapping
 from nge_jax.search.several.members import model_names
@@ -145,7 +147,34 @@ def conclude(search: Search, state: SearchState, path: Path) -> dict[Member, Sea
         with Checkpoints(folder / artifacts.CHECKPOINTS, keep_checkpoints) as checkpoints:
             if checkpoints.latest_step() != (step := int(alone.step)):
                 checkpoints.save(step, alone)
+    if any(member.cost_weight is not None for member in search.members):
+        _compare_costs(search, state, results, score, path)
     return results
+
+
+def _compare_costs(
+    search: Search,
+    state: SearchState,
+    results: Mapping[Member, SearchResult],
+    score: search_task.Score,
+    path: Path,
+) -> None:
+    """Records in front.json the sizes and accuracies of the cells found and of random cells, see `fronts.several`."""
+    record = path / artifacts.FRONT
+    if record.exists():
+        return
+
+    def rate(cells: Sequence[Any]) -> np.ndarray:
+        each = []
+        for number, plan in enumerate(search.members.values()):
+            weights = mapping.take_search(state, number).params[WEIGHTS]
+            each.append(score(weights, search_task.final_batches(plan), cells))
+        return np.mean(each, axis=0)
+
+    found = {member.folder: result.genotype for member, result in results.items()}
+    compared = several.compare(search, found, rate, search.choice.random_cells * len(found))
+    if distributed.is_first():
+        artifacts.write_json(record, compared)
 
 
 def merge_results(results: Mapping[Member, SearchResult], path: Path) -> SearchResult:

@@ -1,0 +1,1 @@
+"""Cells that no smaller or equal cell beats: of a strategy's `history`, and of `several` searches."""
