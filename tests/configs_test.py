@@ -36,7 +36,7 @@ WHOLE = {
     "optim.sgd_numbers(config.weights)": "config.weights",
 }
 GET = re.compile(r"(config\.\w+)\.get\('(\w+)'")
-IN_A_LOOP = {"config.search.seeds", "config.search.edge_models"}
+IN_A_LOOP = {"config.search.seeds", "config.search.edge_models", "config.search.cost_weights"}
 
 
 def keys_read_by(code):

@@ -113,9 +113,11 @@ def _record(subject: Subject, measured: timing.Timing, runtime: Runtime) -> None
     """Adds a time to the record of a search, for the search's report; a folder that cannot be written gets none."""
     assert subject.search is not None
     parameters, multiply_adds = model_cost(subject.module, subject.shape)
+    plan, shape = subject.module.plan, "x".join(map(str, subject.shape))
+    channels = plan[0].channels // (1 + plan[0].reduction)
     row = {
         "device": str(runtime),
-        "network": subject.title,
+        "network": f"{len(plan)} cells, {channels} channels, images of {shape}",
         "parameters": parameters,
         "multiply_adds": multiply_adds,
         **{name: getattr(measured, name) for name in ("median", "low", "high", "share")},

@@ -13,7 +13,8 @@ from nge_jax.report import run as report_run
 from nge_jax.report.curves import operations_figure, probabilities_figure
 from nge_jax.report.document import Block, Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.heat import heat_figure
-from nge_jax.report.parts import trainings
+from nge_jax.report.pareto import cells as cells_by_size
+from nge_jax.report.parts import latency, trainings
 from nge_jax.report.run import COMMON_COLUMNS, Columns
 from nge_jax.space import sharing, skips
 from nge_jax.space.cell import Cell, count_operations, derive, is_uniform, within
@@ -72,7 +73,9 @@ def write_search_report(
         strengths, warnings = _judge(workdir, cells, probs, betas, epochs, space)
     sections = [report_run.cells_section(workdir, cells, cautions=[*map(Caution, warnings)])]
     trained, more = trainings.sections(workdir)
-    sections += ratings + [*_training_sections(train_command, list(sizes))] + trained
+    sections += ratings + [*cells_by_size.of_history(workdir, train_command)]
+    sections += [*_training_sections(train_command, list(sizes)), *latency.sections(workdir)]
+    sections += trained
     before = derive(_strengths(probs, betas, 0), space) if by_gradient else None
     sections += [
         report_run.curves_section(workdir, epochs, _curves(entropies, space, epochs, betas)),

@@ -1,6 +1,7 @@
 """Several searches in one workdir: their values and cells side by side, means and spreads over the seeds.
 
-Searches of several edge models are grouped by model. Each group has a mean and a spread.
+Searches of several edge models are grouped by model, and searches that pay differently for parameters by weight. Each
+group has a mean and a spread.
 """
 
 import json
@@ -8,12 +9,14 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nge_jax.report import compare, figure
 from nge_jax.report import run as report_run
 from nge_jax.report.compare import Run, curves_figure, operations
 from nge_jax.report.document import Code, Picture, Section, Table, Text
+from nge_jax.report.pareto import cells as cells_by_size
 from nge_jax.report.parts import read
 from nge_jax.space.cell import Cell
 from nge_jax.workdir import artifacts
@@ -30,7 +33,10 @@ CELL, RANDOM_CELLS = "cell_accuracy", "random_cells_accuracy"  # in the search's
 TEST = "test_accuracy"  # the table's accuracy of the NAS-Bench-201 cell on CIFAR-10
 COLUMNS = 80
 
-Groups = dict[str, Any]  # `_summarize` makes them: {edge model: group}
+Groups = dict[str, Any]  # `_summarize` makes them: {edge model, or weight: group}
+# The names of the groups in seeds.json, with the title that a report has.
+COST = "cost "  # begins the name of a group of one weight, see `artifacts.Member`
+GROUPED = {"edge_models": "edge models", "cost_weights": "cost weights"}
 
 
 def spread(values: Sequence[float]) -> float:
@@ -38,8 +44,12 @@ def spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def write_seeds_report(workdir: Path) -> Path:
+def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Writes seeds.json, and one report.md and report.html with pictures on all searches in the workdir.
+
+    Args:
+      workdir: the folder of all searches.
+      commands: train the searches' cells, by folder, for searches that pay differently for parameters.
 
     Raises:
       InputError, GenotypeError: a file is missing or is not what a search writes.
@@ -49,8 +59,9 @@ def write_seeds_report(workdir: Path) -> Path:
     """
     runs = _read_runs(workdir)
     groups = _summarize(workdir, runs)
-    # Without a choice of edge models the only group is the file's content.
-    content = groups.get("", {"edge_models": groups})
+    by = "cost_weights" if any(m.cost_weight is not None for m in runs) else "edge_models"
+    # Where only seeds differ, the only group is the file's content.
+    content = groups.get("", {by: groups})
     artifacts.write_json(workdir / artifacts.SEEDS, content)
     epochs = artifacts.read_metrics(workdir / artifacts.METRICS, ())
     titles = {title: key for title, key in METRICS.items() if "acc" in key}
@@ -65,9 +76,12 @@ def write_seeds_report(workdir: Path) -> Path:
     for name, value in report_run.run_facts(workdir, epochs).items():
         title, values = several.get(name, (name, ()))
         told |= {title: ", ".join(values)} if values else {name: value}
-    differ = "seeds" if "" in groups else "edge models"
+    differ = "seeds" if "" in groups else GROUPED[by]
+    if by == "cost_weights":
+        told["Cost weights"] = ", ".join(name.removeprefix(COST) for name in groups)
     sections = [
         Section(differ.capitalize(), [Text(_explanation(known)), _table(groups)]),
+        *cells_by_size.of_searches(workdir, commands),
         _cells_section(workdir, runs),
         _curves_section(workdir, runs),
     ]
@@ -79,7 +93,8 @@ def write_seeds_report(workdir: Path) -> Path:
 def to_text(workdir: Path) -> str:
     """Returns the table of `write_seeds_report` for a terminal, and the operations of each cell."""
     summary, runs = artifacts.read_json(workdir / artifacts.SEEDS), _read_runs(workdir)
-    lines = [compare.to_text(_table(summary.get("edge_models", {"": summary})))]
+    groups = next((summary[key] for key in GROUPED if key in summary), {"": summary})
+    lines = [compare.to_text(_table(groups))]
     for member, run in runs.items():
         assert run.cell is not None, "their summary has been written"
         for kind in run.cell.space.cell_types:
@@ -95,7 +110,7 @@ def _read_runs(workdir: Path) -> dict[Member, Run]:
 
 
 def _summarize(workdir: Path, runs: Mapping[Member, Run]) -> Groups:
-    """Returns the groups of seeds.json by edge model, or by "" where there is no choice.
+    """Returns the groups of seeds.json by edge model or by weight, or by "" where only seeds differ.
 
     A group has the folder, the cell and the numbers of each seed, and the numbers' means and spreads.
     """
@@ -109,7 +124,7 @@ def _summarize(workdir: Path, runs: Mapping[Member, Run]) -> Groups:
             "cell": json.loads(cell.to_json()),
             "values": _values(folder, run, cell),
         }
-        groups.setdefault(member.edge_model, {})[str(member.seed)] = of
+        groups.setdefault(member.group, {})[str(member.seed)] = of
     return {model: _with_means(seeds) for model, seeds in groups.items()}
 
 
@@ -166,20 +181,24 @@ def _table(groups: Groups) -> Table:
     columns = {t: (keys, form) for t, (keys, form) in columns.items() if {*keys} <= {*known}}
     rows = [
         (
-            f"{model} {name}".lstrip(),
+            f"{model} {name}".strip(),
             *(
                 "/".join(format(values[key], form) for key in keys)
                 for keys, form in columns.values()
             ),
         )
         for model, group in groups.items()
-        for name, values in (
-            *((seed, of["values"]) for seed, of in group["seeds"].items()),
-            ("mean", group["mean"]),
-            ("sd", group["sd"]),
-        )
+        for name, values in _rows(model, group)
     ]
     return Table(["Seed" if "" in groups else "Search", *columns], rows)
+
+
+def _rows(model: str, group: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
+    """Returns the names and values of a group's rows; a weight with one seed has one row, without a name."""
+    rows = [(seed, of["values"]) for seed, of in group["seeds"].items()]
+    if model.startswith(COST) and len(rows) == 1:
+        return [("", rows[0][1])]
+    return [*rows, ("mean", group["mean"]), ("sd", group["sd"])]
 
 
 def _explanation(known: Sequence[str]) -> str:

@@ -17,7 +17,9 @@ from nge_jax.files import read_arrays, reason
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Picture, Section, Table, Text
 from nge_jax.report.figure import COLORS, STYLE, new_figure, save, save_svg
-from nge_jax.report.pareto.front import Network, size_figure
+from nge_jax.report.pareto import cells as cells_by_size
+from nge_jax.report.pareto.front import Network
+from nge_jax.report.parts import latency
 from nge_jax.report.run import COMMON_COLUMNS
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -73,6 +75,7 @@ def write_trials_report(workdir: Path, sizes: Iterable[Size], train_command: str
             "Train it", [Text("Trains the cells from scratch:"), report_run.Code(train_command)]
         ),
         report_run.sizes_section(sizes),
+        *latency.sections(workdir),
         Section("Units", [report_run.epoch_table(epochs, COLUMNS)], folded=True),
     ]
     return report_run.write(workdir, "Architecture search", results | facts, sections)
@@ -134,22 +137,19 @@ def _pareto_sections(workdir: Path, history: History, train_command: str) -> Ite
         Network(f"cell {n}", int(parameters[n]), float(accuracies[n]))
         for n in np.flatnonzero(~np.isnan(accuracies))
     ]
-    for stem, width in (("pareto", 6.8), ("pareto_narrow", 3.9)):
-        drawing = size_figure(networks, f"accuracy after {history['rungs'][0]} epochs", width)
-        (save if stem == "pareto" else save_svg)(drawing, workdir / stem)
     rows = []
     for name, cell in pareto.items():
         command = train_command.replace(artifacts.GENOTYPE, f"{artifacts.PARETO}:{name}")
         ratings = ", ".join(f"{value:.2%}" for value in cell["ratings"].values())
         rows.append((name.replace("_", " "), f"{cell['parameters']:,}", ratings, command))
-    alt = f"Accuracy of {len(networks)} cells against the parameters of their networks"
     caption = (
         "Each point is a cell at its first rung. The line joins the cells that no smaller or equal cell beats. The "
         "table has these cells, with the accuracy at each rung and the command that trains the cell."
     )
-    picture = Picture("pareto", alt, caption, narrow_stem="pareto_narrow")
+    title = f"accuracy after {history['rungs'][0]} epochs"
+    picture = cells_by_size.draw(networks, title, workdir, "pareto", caption)
     table = Table(("Cell", "Parameters", "Accuracy", "Command"), rows)
-    yield Section("Accuracy against size", [picture, table])
+    yield Section(cells_by_size.TITLE, [picture, table])
 
 
 def _times(epochs: EpochRows) -> dict[tuple[int, int], float]:

@@ -1,4 +1,4 @@
-"""A space so small that all cells can be listed, and costs of networks that are counted once."""
+"""A space so small that all cells can be listed, and costs of networks that are counted once, or drawn as times."""
 
 import functools
 import itertools
@@ -6,6 +6,8 @@ import itertools
 import numpy as np
 
 from nge_jax.cost import cell_costs
+from nge_jax.latency import costs as latency_costs
+from nge_jax.latency import parts
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.space.budget.costs import CellCosts
 from nge_jax.space.spaces import Space
@@ -42,3 +44,19 @@ def network_costs(cells, channels, classes, shape, large):
     make = imagenet_network if large else cifar_network
     options = {"cells": cells, "channels": channels, "classes": classes}
     return cell_costs(functools.partial(make, **options), shape)
+
+
+def draw_times(seed, cells, channels, classes, shape, large):
+    """Draws a table of latencies of all parts of a network, in which every operation takes time."""
+    random = np.random.RandomState(seed)
+    network = parts.network_shape(cells, channels, classes, shape, is_large=large)
+    return {part: random.uniform(0.01, 0.2) for part in parts.all_parts(network)}
+
+
+def timed_costs(seed, *network):
+    """Counts the parameters, the multiply-adds and the nanoseconds of all cells in a network."""
+    cells, channels, classes, shape, large = network
+    shape_of_parts = parts.network_shape(cells, channels, classes, shape, is_large=large)
+    times = latency_costs.cell_costs(draw_times(seed, *network), shape_of_parts)
+    counted = network_costs(*network)
+    return CellCosts(*(np.concatenate(pair) for pair in zip(counted, times, strict=True)))

@@ -37,8 +37,25 @@ REFUSALS = [
         ({"search.edge_models": ("nge", "nge")}, "found ('nge', 'nge'), expected each edge model once"),
         ({"search.edge_models": ("nge", "gcn")},
          "config.search.edge_models: found 'gcn', expected one of nge, alpha, plain, rnn"),
+        ({"search.cost_weights": (0, 0.0)}, "config.search.cost_weights: found (0, 0.0), expected each weight once"),
+        ({"search.cost_weights": (0.1, -1)}, "config.search.cost_weights: found (0.1, -1), expected 0 to 64 numbers"),
+        ({"search.cost_weights": (0, 0.1), "search.edge_models": ("nge", "alpha")},
+         "config.search.cost_weights: found (0, 0.1), expected none with config.search.edge_models"),
+        ({"search.cost_weight": 0.1, "search.relaxation": "sigmoid"},
+         "config.search.cost_weight: found a weight, expected 0 with the relaxation sigmoid"),
+        ({"search.cost_weight": 0.1, "search.strategy": "random"},
+         "config.search.cost_weight: found 0.1, expected 0 with strategy 'random'"),
+        *(({"search.space": "s2", key: value}, f"config.{key}: found {value}, expected {none} in the space 's2'")
+          for key, value, none in (
+              ("limits.parameters", 9, "0"), ("limits.multiply_adds", 9, "0"), ("limits.milliseconds", 0.5, "0"),
+              ("search.cost_weight", 0.5, "0"), ("search.cost_weights", (0, 0.5), "()"),
+          )),
+        ({"limits.milliseconds": 0.5}, "config.limits.latency_table: found none, expected a CSV of latencies"),
+        ({"limits.latency_table": "a.csv"}, "config.limits.latency_table: found 'a.csv', expected none with"),
+        ({"limits.milliseconds": 0.5, "limits.latency_table": "nowhere.csv"},
+         "config.limits.latency_table: nowhere.csv: cannot be read"),
         *((several | keys, message)
-          for several in ({"search.seeds": (0, 1)}, {"search.edge_models": ("nge", "alpha")})
+          for several in ({"search.cost_weights": (0, 0.1)}, {"search.seeds": (0, 1)}, {"search.edge_models": ("nge", "alpha")})
           for keys, message in (
               ({"search.strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
               ({"search.stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),

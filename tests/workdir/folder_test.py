@@ -210,6 +210,10 @@ LIMITS = {"limits.parameters": 0, "limits.multiply_adds": 0}
 OF_0_3 = LIMITS | {  # and keys that version 0.2 did not have
     "data.image_size": 0,
     "limits.weight": 1.0,
+    "limits.milliseconds": 0.0,
+    "limits.latency_table": "",
+    "search.cost_weight": 0.0,
+    "search.cost_weights": [],
     "search.evaluator": "supernet",
     "search.keep_best_below": 0.0,
     "embedding.rate": "absolute",

@@ -190,7 +190,7 @@ class SearchLimits(NamedTuple):
         return json.dumps(record, indent=2) + "\n"
 
     def record_times(self, cell: Genotype, expected: float | None, workdir: Path) -> None:
-        """Records the milliseconds of the cell found by the table, and those expected under the last P; see `record`."""
+        """Records the milliseconds of the cell found by the table, and the expected ones, see `latency.record`."""
         if self.table:
             number = self.columns.index((self.networks[0], MILLISECONDS))
             count = self.budget.costs.count(architecture.from_genotype(cell))[number]

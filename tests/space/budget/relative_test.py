@@ -13,14 +13,14 @@ from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.search.steps import relaxation
 from nge_jax.settings.search import EDGE_MODELS
 from nge_jax.space import architecture, genotype, skips
-from nge_jax.space.budget import relative, strongest
+from nge_jax.space.budget import feasible, relative, strongest
 from nge_jax.space.budget.costs import Budget
 from nge_jax.space.mixture import Mixture
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies import evolution
 from nge_jax.train import model as train_model
 from tests.helpers import sizes
-from tests.helpers.budgets import network_costs
+from tests.helpers.budgets import network_costs, timed_costs
 
 UNIFORM = architecture.uniform(DARTS)
 NETWORKS = (  # cells, channels, classes, shape, whether the stem is ImageNet's
@@ -147,6 +147,60 @@ def test_the_widest_network_is_within_its_limits_and_a_wider_one_is_not(
             return
     assert not exceeds(found)
     assert found == train_model.MOST_CHANNELS or exceeds(found + 1)
+
+
+def timed_budget(slack):
+    """Limits milliseconds to the least that any cell takes, and a part of it more."""
+    costs = timed_costs(1, *NETWORKS[2])
+    budget = Budget(costs, (0, 0, int((1 + slack) * costs.least(DARTS)[2])))
+    return budget._replace(fallback=feasible.cheapest(budget, DARTS, DARTS.num_kept))
+
+
+@pytest.mark.parametrize("slack", [0, 0.01, 0.1])
+def test_draws_and_mutations_keep_a_limit_close_to_the_least_time(slack):
+    budget = timed_budget(slack)
+    costs = relative.relative_costs(budget)
+    drawn = jax.vmap(lambda key: jnp.stack(draw_and_mutate(key, costs)))(
+        jax.random.split(jax.random.key(0), 200)
+    )
+    cells = np.asarray(drawn).reshape(-1, *DARTS.shape[:2])
+    assert budget.allows(cells).all()
+    assert all(architecture.to_genotype(cell) is not None for cell in cells[:5])
+    kept = [(cells[..., list(DARTS.incoming(node))] >= 0).sum(-1) for node in DARTS.inner_nodes]
+    assert (np.array(kept) == 2).all(), "a cell of half of a node's edges is no cell"
+    if slack == 0.1:
+        assert len(np.unique(cells, axis=0)) > 20
+
+
+def test_cheapest_operations_alone_would_break_such_a_limit():
+    budget = timed_budget(0.01)
+    costs = relative.relative_costs(budget)._replace(fallback=None)
+    cells = jax.vmap(lambda key: relative.cheapen(key, costs, draw(key), DARTS))(
+        jax.random.split(jax.random.key(0), 50)
+    )
+    assert not budget.allows(np.asarray(cells)).all()
+
+
+def test_a_cell_that_fits_stays_as_it_is():
+    budget = timed_budget(0.3)
+    costs = relative.relative_costs(budget)
+    cell = jnp.asarray(budget.fallback)
+    np.testing.assert_array_equal(relative.cheapen(jax.random.key(0), costs, cell, DARTS), cell)
+
+
+def test_the_price_is_relative_to_the_mean_of_all_cells():
+    costs = network_costs(*NETWORKS[2])
+    price = relative.relative_to_mean(costs, 0, 0.5, DARTS)
+    assert float(relative.expected_part(price, UNIFORM, DARTS)) == pytest.approx(0.5, rel=1e-5)
+    probs = np.random.default_rng(0).dirichlet(np.ones(7), DARTS.shape[:2])
+    parts = [costs.expected(p, DARTS)[0] for p in (probs, np.asarray(UNIFORM))]
+    found = relative.expected_part(price, jnp.asarray(probs), DARTS)
+    assert float(found) == pytest.approx(0.5 * parts[0] / parts[1], rel=1e-5)
+    entropy = relaxation.with_entropy(
+        relaxation.softmax(None), relaxation.Line(1.0, 1.0, epochs=1, steps=1)
+    )
+    both = relaxation.with_price(entropy, price, DARTS).penalty(probs, 0)
+    assert float(both - entropy.penalty(probs, 0)) == pytest.approx(float(found), rel=1e-4)
 
 
 def test_without_limits_the_program_of_a_draw_is_the_same():

@@ -5,7 +5,7 @@ import pytest
 
 from nge_jax.space import cell, skips
 from nge_jax.space.budget import strongest
-from nge_jax.space.budget.costs import Budget
+from nge_jax.space.budget.costs import Budget, CellCosts
 from nge_jax.space.spaces import DARTS, NO_NONE
 from tests.helpers.budgets import TINY, every_cell, network_costs, random_costs
 
@@ -32,6 +32,22 @@ def test_no_cell_within_the_limits_is_stronger(seed):
     within = np.all([counts[:, k] <= n for k, n in enumerate(limits) if n], axis=0)
     within &= (CELLS[:, 0] == 0).sum(1) <= most_skips
     found = strongest.strongest(strengths, TINY, most_skips, Budget(costs, tuple(limits)))
+    assert (CELLS[within] == found).all((1, 2)).any()
+    best = scores_of(strengths, CELLS[within]).max()
+    np.testing.assert_allclose(scores_of(strengths, found[None])[0], best, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_times_of_many_values_are_compared_in_blocks(seed, monkeypatch):
+    """Three limits, and no free operation."""
+    monkeypatch.setattr(strongest, "BLOCK", 4)
+    rng = np.random.default_rng(seed)
+    costs = CellCosts(np.zeros(3, int), rng.integers(1, 10**6, (3, *TINY.shape)))
+    strengths = rng.dirichlet(np.ones(3), TINY.shape[:2])
+    counts = costs.count(CELLS)
+    limits = tuple(np.quantile(counts, 0.4, axis=0).astype(int).tolist())
+    within = (counts <= limits).all(1)
+    found = strongest.strongest(strengths, TINY, 4, Budget(costs, limits))
     assert (CELLS[within] == found).all((1, 2)).any()
     best = scores_of(strengths, CELLS[within]).max()
     np.testing.assert_allclose(scores_of(strengths, found[None])[0], best, rtol=1e-12)

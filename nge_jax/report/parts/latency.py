@@ -1,0 +1,59 @@
+"""The milliseconds of a search's cell in the search's report: expected, summed over a table, and measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nge_jax.errors import InputError
+from nge_jax.report.document import Section, Table, Text
+from nge_jax.workdir import artifacts
+
+NUMBERS = ("median", "low", "high", "parameters", "multiply_adds")
+
+
+def sections(workdir: Path) -> list[Section]:
+    """Makes the section of the record latency.json; none without a record.
+
+    Raises:
+      InputError: the record holds something else.
+    """
+    path = workdir / artifacts.LATENCY
+    if not path.exists():
+        return []
+    record = artifacts.read_json(path)
+    try:
+        sums, measured = record.get("table"), record.get("measured", [])
+        rows = [] if sums is None else _rows_of_table(sums)
+        summed, sizes = (
+            None if sums is None else float(sums["summed"]),
+            artifacts.read_sizes(workdir),
+        )
+        rows += [_row_of_time(row, summed, None if not sizes else sizes[0][1:]) for row in measured]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected the times of a search, found {error!r}") from None
+    text = Text(
+        "For one image. A sum over a table lacks what caches and fused operations do. nge latency measures the network "
+        "of the cell, and nge report then shows the time here. The last column is by how much the sum differs from it."
+    )
+    header = ("Time", "Of", "Milliseconds", "10th to 90th percentile", "Sum")
+    return [Section("Milliseconds", [text, Table(header, rows)])]
+
+
+def _rows_of_table(sums: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    if sums["expected"] is not None:
+        of = f"the last P, by {sums['file']}"
+        rows.append(("expected", of, f"{float(sums['expected']):.3g}", "", ""))
+    of = f"the cell found, by {sums['file']}"
+    return [*rows, ("summed", of, f"{float(sums['summed']):.3g}", "", "")]
+
+
+def _row_of_time(
+    row: Mapping[str, Any], summed: float | None, sizes: tuple[int, int] | None
+) -> tuple[str, ...]:
+    """Makes the row of a measured time, with the error of the sum if the sum is for the same network."""
+    median, low, high, *counted = (float(row[name]) for name in NUMBERS)
+    is_same = sizes is not None and tuple(counted) == sizes
+    error = f"{summed / median - 1:+.1%}" if summed is not None and is_same and median else ""
+    of = f"{row['network']}, on {row['device']}"
+    return "measured", of, f"{median:.3g}", f"{low:.3g} to {high:.3g}", error
