@@ -17,6 +17,7 @@ from nge_jax.search import build as search_build
 from nge_jax.search import runner as search_runner
 from nge_jax.search.steps import relaxation
 from nge_jax.settings.configs import load_config
+from nge_jax.space.budget import strongest
 from nge_jax.space.spaces import DARTS, Space
 from nge_jax.workdir import artifacts
 
@@ -119,6 +120,9 @@ class Linear(NamedTuple):
 
     def single_cell(self):
         return self
+
+    def choices(self, cell):
+        return jax.nn.one_hot(strongest.as_architecture(cell, self.space), 7)
 
 
 @contextlib.contextmanager

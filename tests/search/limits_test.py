@@ -1,6 +1,8 @@
 """Limits of a search: the network they hold for, the banner, refusals, and the cells that searches end with."""
 
 import json
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,10 @@ import pytest
 from nge_jax.cost import model_cost
 from nge_jax.embedding.model import edge_model
 from nge_jax.errors import InputError
+from nge_jax.latency.costs import cell_cost, expected_cost
+from nge_jax.latency.parts import all_parts, network_shape
+from nge_jax.latency.table import read, to_csv
+from nge_jax.latency.timing import Timing
 from nge_jax.optim import EMBEDDING
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
@@ -32,6 +38,7 @@ from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.runner import _begin as begin_trials
 from nge_jax.trials.task import Director
 from nge_jax.workdir import artifacts
+from tests.helpers.budgets import draw_times
 from tests.helpers.small_search import make_config, stand_ins
 
 LIMIT = 40_000  # train_digits's network has 20,954 to 155,354 parameters
@@ -78,6 +85,119 @@ def test_a_limit_that_no_cell_meets_is_refused_with_the_least(name, least):
         limits_of("search_digits:gradient,smoke", **{f"limits.{name}": 9})
 
 
+@pytest.fixture
+def table(tmp_path):
+    """A table of latencies of the network of train_digits, with the times in it."""
+    times = draw_times(0, 3, 16, 10, (8, 8, 1), False)
+    file = tmp_path / "device.csv"
+    file.write_text(to_csv({part: Timing(time, time, time, 1) for part, time in times.items()}))
+    return file, read(file)
+
+
+def timed(file, milliseconds, **changes):
+    given = {"limits.milliseconds": milliseconds, "limits.latency_table": str(file)}
+    return limits_of("search_digits:gradient,smoke", **given, **changes)
+
+
+def test_milliseconds_are_sums_over_the_table(table):
+    file, times = table
+    limits = timed(file, 3.5)
+    (line,) = limits.describe()
+    assert line.startswith(
+        "limit: at most 3.5 milliseconds of the network that train_digits trains (3 cells"
+    )
+    least, most = (
+        limits.budget.costs.least(DARTS)[2] / 1e6,
+        limits.budget.costs.most(DARTS)[2] / 1e6,
+    )
+    assert (
+        line.endswith(f" by {file}")
+        and f"cells have {math.ceil(1000 * least) / 1000:g} to " in line
+    )
+    shape = network_shape(3, 16, 10, (8, 8, 1))
+    for seed in range(3):
+        cell = genotype.random_genotype(seed)
+        counted = limits.budget.costs.count(architecture.from_genotype(cell))
+        assert counted[2] / 1e6 == pytest.approx(cell_cost(times, shape, cell), abs=1e-4)
+        assert least <= counted[2] / 1e6 <= most
+    assert not limits.words, "a training knows no milliseconds"
+    assert limits.budget.allows(limits.budget.fallback)
+
+
+def test_milliseconds_that_no_cell_takes_are_refused_with_the_least(table):
+    file, _ = table
+    least = timed(file, 100).budget.costs.least(DARTS)[2]
+    with pytest.raises(
+        InputError, match=r"limits\.milliseconds: found 0\.001, .* at least (\S+), the"
+    ) as error:
+        timed(file, 1e-9)
+    shown = float(re.search(r"at least (\S+),", str(error.value))[1])
+    assert least <= shown * 1e6 < least + 2000
+    assert timed(file, shown) is not None
+
+
+def test_limits_that_no_cell_meets_together_are_refused_with_the_least(table):
+    """With the fewest skip connections a cell takes more time than the least."""
+    file, _ = table
+    least = math.ceil(timed(file, 100).budget.costs.least(DARTS)[2] / 1e3) / 1e3
+    expected = r"limits\.milliseconds: found .* expected at least (\S+), .* config\.search\.max_skips=0 in the network"
+    with pytest.raises(InputError, match=expected) as error:
+        timed(file, least, **{"search.max_skips": 0})
+    shown = float(re.search(r"at least (\S+),", str(error.value))[1])
+    budget = timed(file, shown, **{"search.max_skips": 0}).budget
+    strengths = np.random.default_rng(0).dirichlet(np.ones(7), (2, 14))
+    found = strongest.derive(strengths, DARTS, 0, budget)
+    assert budget.allows(strongest.as_architecture(found))
+
+
+def test_a_table_that_lacks_a_part_is_refused(table):
+    file, _ = table
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("sep_conv_5x5")]
+    file.write_text("\n".join(lines))
+    with pytest.raises(
+        InputError, match=r"^config\.limits\.latency_table: .* no row sep_conv_5x5 of"
+    ):
+        timed(file, 3.5)
+
+
+def test_a_search_goes_on_by_the_table_that_it_began_with(table, tmp_path):
+    file, _ = table
+    limits = timed(file, 3.5)
+    (tmp_path / artifacts.LIMITS).write_text(limits.to_json())
+    limits.check_begun(tmp_path)
+    moved = file.rename(tmp_path / "moved.csv")
+    timed(moved, 3.5).check_begun(tmp_path)
+    moved.write_text(
+        moved.read_text().replace("sep_conv_5x5,16,16,1,8,8,0.", "sep_conv_5x5,16,16,1,8,8,1.")
+    )
+    with pytest.raises(
+        InputError, match=r"config\.limits\.latency_table: found moved\.csv with other times"
+    ):
+        timed(moved, 3.5).check_begun(tmp_path)
+
+
+def test_a_search_records_the_times_of_its_cell(data, table, tmp_path):
+    _, times = table
+    shape = network_shape(3, 16, 3, (8, 8, 1))
+    parts = {part: times.get(part, 0.02) for part in all_parts(shape)}
+    file = tmp_path / "three.csv"
+    file.write_text(to_csv({part: Timing(time, time, time, 1) for part, time in parts.items()}))
+    config = make_config("gradient")
+    config.limits.milliseconds, config.limits.latency_table = 4.0, str(file)
+    config.run.random_cells = 0
+    with stand_ins(data):
+        found = search_runner.run(config, tmp_path / "run")
+    sums = artifacts.read_json(tmp_path / "run" / artifacts.LATENCY)["table"]
+    assert sums["file"] == "three.csv" and sums["summed"] <= 4.0
+    assert sums["summed"] == pytest.approx(cell_cost(parts, shape, found.genotype), abs=1e-4)
+    row = artifacts.read_metrics(tmp_path / "run" / artifacts.METRICS, ())[-1]
+    assert sums["expected"] == row["expected_milliseconds"]
+    expected = expected_cost(parts, shape, found.probabilities.astype(float))
+    assert sums["expected"] == pytest.approx(expected, rel=1e-4)
+    command = search_runner.train_command({**config.to_dict()}, tmp_path / "run")
+    assert "milliseconds" not in command
+
+
 def test_cells_rated_by_trainings_are_limited_in_both_networks():
     limits = limits_of("search_digits:smoke", **{"limits.parameters": LIMIT})
     assert [network[:6] for network in limits.networks] == [
@@ -119,7 +239,7 @@ def test_a_training_that_leaves_the_channels_to_the_limits_is_refused(tmp_path):
 
 
 def test_limits_are_arguments_of_the_programs():
-    for name in ("parameters", "multiply_adds", "weight"):
+    for name in ("parameters", "multiply_adds", "milliseconds", "latency_table", "weight"):
         assert not keys.in_program("search", f"limits.{name}")
     structures = set()
     for values in (

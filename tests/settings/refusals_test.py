@@ -55,7 +55,9 @@ REFUSALS = [
         ({"limits.milliseconds": 0.5, "limits.latency_table": "nowhere.csv"},
          "config.limits.latency_table: nowhere.csv: cannot be read"),
         *((several | keys, message)
-          for several in ({"search.cost_weights": (0, 0.1)}, {"search.seeds": (0, 1)}, {"search.edge_models": ("nge", "alpha")})
+          for several in (
+              {"search.cost_weights": (0, 0.1)}, {"search.seeds": (0, 1)}, {"search.edge_models": ("nge", "alpha")},
+          )
           for keys, message in (
               ({"search.strategy": "random"}, "config.search.strategy: found 'random', expected 'gradient'"),
               ({"search.stop_on_skips": 3}, "config.search.stop_on_skips: found 3, expected 0"),

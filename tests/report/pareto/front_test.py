@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from nge_jax.errors import InputError
 from nge_jax.report import compare
+from nge_jax.report.pareto import cells as cells_by_size
 from nge_jax.report.pareto.front import Network, size_figure, undominated
 from nge_jax.report.parts import read
 from nge_jax.space import genotype
@@ -62,3 +64,35 @@ def test_a_comparison_draws_accuracy_against_size_where_two_runs_have_both(tmp_p
     assert "b: 75.00%, 2,000 parameters" in page
     unsized = write_run(tmp_path / "c", 0.75, 0)
     assert "Accuracy against size" not in compare.page(read.read_runs([runs[0], unsized]))
+
+
+def test_the_cells_of_a_history_have_commands(tmp_path):
+    cells = {
+        "cell_3": {"parameters": 10, "accuracy": 0.5},
+        "policy": {"parameters": 30, "accuracy": 0.75},
+    }
+    artifacts.write_json(tmp_path / artifacts.PARETO, cells)
+    assert not [*cells_by_size.of_history(tmp_path, None)]
+    (section,) = cells_by_size.of_history(tmp_path, "nge train x genotype=run/genotype.json")
+    assert (tmp_path / "pareto.svg").exists()
+    assert [list(row) for row in section.blocks[1].rows] == [
+        ["cell 3", "10", "50.00%", "nge train x genotype=run/pareto.json:cell_3"],
+        ["policy", "30", "75.00%", "nge train x genotype=run/pareto.json:policy"],
+    ]
+    artifacts.write_json(tmp_path / artifacts.PARETO, {"cell_3": {"parameters": 10}})
+    with pytest.raises(InputError, match="expected cells with their accuracies"):
+        [*cells_by_size.of_history(tmp_path, "")]
+
+
+def test_searches_that_pay_for_parameters_stand_before_random_cells(tmp_path):
+    found = {
+        name: {"parameters": n, "accuracy": a} for name, n, a in (("b", 20, 0.6), ("a", 5, 0.3))
+    }
+    random = {"random:0": {"parameters": 10, "accuracy": 0.7}}
+    artifacts.write_json(tmp_path / artifacts.FRONT, {"found": found, "random": random})
+    (section,) = cells_by_size.of_searches(tmp_path, {"a": "train a", "b": "train b"})
+    assert [list(row) for row in section.blocks[2].rows] == [
+        ["b", "20", "60.00%", "no", "train b"],
+        ["a", "5", "30.00%", "yes", "train a"],
+    ]
+    assert "1 random cells" in section.blocks[0].caption

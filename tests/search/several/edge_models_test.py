@@ -170,11 +170,16 @@ def test_a_workdir_tells_which_searches_it_holds(tmp_path):
     assert read({}) == read({"seeds": [], "edge_models": []}) == []
     assert [member.folder for member in read({"seeds": [2, 0]})] == ["seed-2", "seed-0"]
     assert read({"edge_models": ["rnn"]}) == [Member(5, "rnn")]
+    weighed = read({"cost_weights": [0, 0.25], "seeds": [1, 2]})
+    assert weighed == [Member(seed, "", weight) for weight in (0.0, 0.25) for seed in (1, 2)]
+    assert [m.folder for m in weighed[1:3]] == ["cost-0-seed-2", "cost-0.25-seed-1"]
+    assert artifacts.describe(weighed[:2]) == "cost 0 seed 1, cost 0 seed 2"
     both = read({"edge_models": ["nge", "alpha"], "seeds": [0, 1]})
     assert [str(member) for member in both] == [f"{m} seed {s}" for m in MODELS for s in (0, 1)]
     assert artifacts.describe(both[1:3]) == "nge seed 1, alpha seed 0"
     assert artifacts.describe(read({"seeds": [2, 0]})) == "seeds 2, 0"
-    for search, seed in (({"edge_models": ["../nge"]}, 5), ({"edge_models": ["nge"]}, "five")):
+    wrong = ({"edge_models": ["../nge"]}, {"cost_weights": [-1]}, {"cost_weights": ["1"]})
+    for search, seed in (*((each, 5) for each in wrong), ({"edge_models": ["nge"]}, "five")):
         with pytest.raises(InputError, match="expected"):
             read(search, seed)
 
