@@ -20,7 +20,7 @@ from nge_jax.report.pareto import cells as cells_by_size
 from nge_jax.report.parts import read
 from nge_jax.space.cell import Cell
 from nge_jax.workdir import artifacts
-from nge_jax.workdir.artifacts import Member
+from nge_jax.workdir.artifacts import EpochRows, Member
 
 # Titles, and keys in the last row of metrics.
 METRICS = {
@@ -68,17 +68,8 @@ def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxy
     titles |= {"Cell in its weights": CELL, "Random cells": RANDOM_CELLS, "CIFAR-10 test": TEST}
     known = _common(groups)
     facts = {title: _means(groups, key) for title, key in titles.items() if key in known}
-    several = {
-        "Edge model": ("Edge models", dict.fromkeys(m.edge_model for m in runs if m.edge_model)),
-        "Seed": ("Seeds", dict.fromkeys(str(member.seed) for member in runs)),
-    }
-    told = {}
-    for name, value in report_run.run_facts(workdir, epochs).items():
-        title, values = several.get(name, (name, ()))
-        told |= {title: ", ".join(values)} if values else {name: value}
+    told = _told(workdir, epochs, runs, groups)
     differ = "seeds" if "" in groups else GROUPED[by]
-    if by == "cost_weights":
-        told["Cost weights"] = ", ".join(name.removeprefix(COST) for name in groups)
     sections = [
         Section(differ.capitalize(), [Text(_explanation(known)), _table(groups)]),
         *cells_by_size.of_searches(workdir, commands),
@@ -88,6 +79,23 @@ def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxy
     return report_run.write(
         workdir, f"Architecture searches of several {differ}", facts | told, sections
     )
+
+
+def _told(
+    workdir: Path, epochs: EpochRows, runs: Mapping[Member, Run], groups: Groups
+) -> dict[str, str]:
+    """Returns the facts that all searches have in common, and the lists in which the searches differ."""
+    several = {
+        "Edge model": ("Edge models", dict.fromkeys(m.edge_model for m in runs if m.edge_model)),
+        "Seed": ("Seeds", dict.fromkeys(str(member.seed) for member in runs)),
+    }
+    told = {}
+    for name, value in report_run.run_facts(workdir, epochs).items():
+        title, values = several.get(name, (name, ()))
+        told |= {title: ", ".join(values)} if values else {name: value}
+    if weights := [name.removeprefix(COST) for name in groups if name.startswith(COST)]:
+        told["Cost weights"] = ", ".join(weights)
+    return told
 
 
 def to_text(workdir: Path) -> str:

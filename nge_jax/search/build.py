@@ -16,7 +16,7 @@ from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
 from nge_jax.search import makers as search_makers
 from nge_jax.search import phases, random_cells
-from nge_jax.search.limits.network import SearchLimits, find_limits
+from nge_jax.search.limits.limits import SearchLimits, find_limits
 from nge_jax.search.parts import outside as outside_parts
 from nge_jax.search.parts.check import check_outside
 from nge_jax.search.parts.numbers import PartNumbers, read_parts

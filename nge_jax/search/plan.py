@@ -10,7 +10,7 @@ from nge_jax.data.small import ArrayDataset
 from nge_jax.data.spec import DatasetSpec
 from nge_jax.embedding.model import EdgeModel
 from nge_jax.runtime.loop import Phase
-from nge_jax.search.limits.network import SearchLimits
+from nge_jax.search.limits.limits import SearchLimits
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.gradient import Preprocessing
 from nge_jax.search.steps.relaxation import Relaxation

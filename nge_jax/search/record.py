@@ -11,7 +11,7 @@ from nge_jax.console.progress import Column, Columns
 from nge_jax.embedding.model import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
-from nge_jax.search.limits.network import SearchLimits
+from nge_jax.search.limits.limits import SearchLimits
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, nas_bench_201, sharing

@@ -34,7 +34,6 @@ from nge_jax.space.cell import Cell, derive
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.mixture import operation_probs, strengths
 from nge_jax.space.nas_bench_201 import BenchCell
-from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History
 from nge_jax.workdir import artifacts
 
@@ -311,7 +310,13 @@ def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cel
             history = state.params[EMBEDDING].evaluated()
             final = {"candidates": cells, "accuracies": accuracies}
             artifacts.write_history(path, *history, space=search.space, **final)
-        _record_pareto(search, state, path, score, batches, (cells, accuracies))
+        pareto.record(
+            search,
+            path,
+            state.params[EMBEDDING].evaluated(),
+            (cells, accuracies),
+            lambda more: score(state.params[WEIGHTS], batches(), more),
+        )
         cell = architecture.to_genotype(cells[accuracies.argmax()], search.space)
     record = path / artifacts.RANDOM_CELLS
     # The file exists if the search had ended before. Every process looks before the first process writes.
@@ -322,34 +327,6 @@ def _choose(search: Search, state: SearchState, path: Path, score: Score) -> Cel
         if distributed.is_first():
             artifacts.write_json(record, accuracies)
     return cell
-
-
-def _record_pareto(
-    search: Search,
-    state: SearchState,
-    path: Path,
-    score: Score,
-    batches: Callable[[], Batches],
-    candidates: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Records in pareto.json the cells of a strategy's history that no smaller or equal cell beats.
-
-    Sizes are counted for cells of the paper's space alone. The other arguments are those of `_choose`; candidates: the
-    cells of the last choice and their accuracies.
-    """
-    record = path / artifacts.PARETO
-    if search.space != DARTS or record.exists():
-        return
-    history = state.params[EMBEDDING].evaluated()
-    cells = pareto.pareto_set(
-        history,
-        *candidates,
-        costs=pareto.count_costs(search),
-        rate=lambda more: score(state.params[WEIGHTS], batches(), more),
-        budget=search.budget,
-    )
-    if distributed.is_first():
-        artifacts.write_json(record, cells)
 
 
 def final_batches(search: Search) -> Batches:

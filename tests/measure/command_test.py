@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from nge_jax import cli
+from nge_jax.cost import model_cost
 from nge_jax.latency import table
 from nge_jax.measure import command, options, parts, runtimes
 from nge_jax.networks.network import cifar_network
+from nge_jax.settings import configs
 from nge_jax.space import genotype
+from nge_jax.workdir import artifacts
 
 TIME = r"time an image: [\d.e-]+ ms \(p10 [\d.e-]+, p90 [\d.e-]+\), \d+ calls"
 
@@ -63,6 +66,23 @@ def test_a_table_is_made_and_summed(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="^2$"):
         cli.run(["latency", *config, f"--table={file}"])
     assert "--table: " in capsys.readouterr().err
+
+
+def test_the_time_of_a_searchs_cell_is_recorded_for_its_report(tmp_path, capsys):
+    """A search of whom no more is left than what names its cell."""
+    config = configs.to_values(configs.load_config("search_digits", "gradient,smoke"))
+    config["search"]["train_config"] = "configs/train_digits.py"
+    artifacts.write_json(tmp_path / artifacts.CONFIG, config)
+    cell = genotype.load("random:0")
+    (tmp_path / artifacts.GENOTYPE).write_text(cell.to_json())
+    for _ in range(2):
+        cli.run(["latency", str(tmp_path)])
+    assert f"nge report {tmp_path} shows it" in capsys.readouterr().out
+    (row,) = artifacts.read_json(tmp_path / artifacts.LATENCY)["measured"]
+    network = cifar_network(cell, cells=3, channels=16)
+    counted = row["parameters"], row["multiply_adds"]
+    assert counted == model_cost(network, (8, 8, 1)) and row["low"] <= row["median"] <= row["high"]
+    assert row["network"] == "3 cells, 16 channels, images of 8x8x1" and "1 thread" in row["device"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def find(rewards, accuracies, candidates, budget=None, cells=CELLS):
     asked = []
 
     def rate(more):
-        numbers = [int(np.flatnonzero((CELLS == cell).all((1, 2)))[0]) for cell in more]
+        numbers = [int(np.flatnonzero((cell == CELLS).all((1, 2)))[0]) for cell in more]
         asked.extend(numbers)
         return accuracies[numbers]
 

@@ -21,7 +21,8 @@ from nge_jax.optim import EMBEDDING
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
-from nge_jax.search.limits.network import find_limits, read_limits
+from nge_jax.search.limits.limits import find_limits
+from nge_jax.search.limits.network import read_limits
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.settings import keys
 from nge_jax.settings.configs import load_config

@@ -71,17 +71,6 @@ def of_searches(workdir: Path, commands: Mapping[str, str]) -> Iterator[Section]
     ]
     random = _read(record["random"], path)
     cells = [*found, *random]
-    best = undominated([c.parameters for c in cells], [c.accuracy for c in cells])
-    rows = [
-        (
-            cell.name,
-            f"{cell.parameters:,}",
-            f"{cell.accuracy:.2%}",
-            "yes" if n in best else "no",
-            commands.get(cell.name, ""),
-        )
-        for n, cell in enumerate(found)
-    ]
     caption = (
         f"The cells found, and {len(random)} random cells of all sizes in gray. The line joins the cells that no "
         "smaller or equal cell beats."
@@ -93,8 +82,23 @@ def of_searches(workdir: Path, commands: Mapping[str, str]) -> Iterator[Section]
         "Every cell is rated in the weights of every search, on images that did not train them. The accuracy is the "
         "mean. The parameters are those of the network that the command trains."
     )
-    header = ("Search", "Parameters", "Accuracy", "On the line", "Command")
-    yield Section(TITLE, [picture, text, Table(header, rows)])
+    yield Section(TITLE, [picture, text, _table_of_searches(cells, len(found), commands)])
+
+
+def _table_of_searches(cells: Sequence[Network], found: int, commands: Mapping[str, str]) -> Table:
+    """Makes a row for each cell found, the first of all cells."""
+    best = undominated([c.parameters for c in cells], [c.accuracy for c in cells])
+    rows = [
+        (
+            cell.name,
+            f"{cell.parameters:,}",
+            f"{cell.accuracy:.2%}",
+            "yes" if n in best else "no",
+            commands.get(cell.name, ""),
+        )
+        for n, cell in enumerate(cells[:found])
+    ]
+    return Table(("Search", "Parameters", "Accuracy", "On the line", "Command"), rows)
 
 
 def _read(cells: Any, path: Path) -> list[Network]:

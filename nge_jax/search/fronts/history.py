@@ -5,20 +5,49 @@ beats by rewards are rated again, beside the candidates of the last choice, on t
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nge_jax.cost import cell_costs
 from nge_jax.data.spec import SMALL
+from nge_jax.devices import distributed
 from nge_jax.report.pareto.front import undominated
 from nge_jax.search.limits.network import LimitedNetwork
 from nge_jax.search.plan import Search
 from nge_jax.space import architecture
 from nge_jax.space.budget.costs import COUNTED, PARAMETERS, Budget, CellCosts
+from nge_jax.space.spaces import DARTS
 from nge_jax.strategies.base import History
+from nge_jax.workdir import artifacts
 
 POLICY = "policy"  # the name of a cell that was never asked for
+
+
+def record(
+    search: Search,
+    path: Path,
+    history: History,
+    candidates: tuple[np.ndarray, np.ndarray],
+    rate: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Writes pareto.json into the workdir `path`, if it is not there. Sizes are counted in the paper's space alone.
+
+    Args:
+      search: the plan.
+      path: the workdir.
+      history: the cells that the strategy asked for.
+      candidates: the cells of the last choice, and their accuracies.
+      rate: see `pareto_set`; every process of the run takes part.
+    """
+    file = path / artifacts.PARETO
+    if search.space != DARTS or file.exists():
+        return
+    options = {"costs": count_costs(search), "rate": rate, "budget": search.budget}
+    cells = pareto_set(history, *candidates, **options)
+    if distributed.is_first():
+        artifacts.write_json(file, cells)
 
 
 def count_costs(search: Search) -> CellCosts:

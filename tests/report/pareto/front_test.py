@@ -88,11 +88,11 @@ def test_searches_that_pay_for_parameters_stand_before_random_cells(tmp_path):
     found = {
         name: {"parameters": n, "accuracy": a} for name, n, a in (("b", 20, 0.6), ("a", 5, 0.3))
     }
-    random = {"random:0": {"parameters": 10, "accuracy": 0.7}}
+    random = {f"random:{n}": {"parameters": 10 + n, "accuracy": 0.7} for n in (0, 1)}
     artifacts.write_json(tmp_path / artifacts.FRONT, {"found": found, "random": random})
     (section,) = cells_by_size.of_searches(tmp_path, {"a": "train a", "b": "train b"})
     assert [list(row) for row in section.blocks[2].rows] == [
         ["b", "20", "60.00%", "no", "train b"],
         ["a", "5", "30.00%", "yes", "train a"],
     ]
-    assert "1 random cells" in section.blocks[0].caption
+    assert "2 random cells" in section.blocks[0].caption
