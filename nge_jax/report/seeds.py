@@ -7,7 +7,7 @@ group has a mean and a spread.
 import json
 import statistics
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,9 +34,7 @@ TEST = "test_accuracy"  # the table's accuracy of the NAS-Bench-201 cell on CIFA
 COLUMNS = 80
 
 Groups = dict[str, Any]  # `_summarize` makes them: {edge model, or weight: group}
-# The names of the groups in seeds.json, with the title that a report has.
-COST = "cost "  # begins the name of a group of one weight, see `artifacts.Member`
-GROUPED = {"edge_models": "edge models", "cost_weights": "cost weights"}
+MODELS, WEIGHTS = "edge_models", "cost_weights"  # the names of several groups in seeds.json
 
 
 def spread(values: Sequence[float]) -> float:
@@ -59,7 +57,7 @@ def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxy
     """
     runs = _read_runs(workdir)
     groups = _summarize(workdir, runs)
-    by = "cost_weights" if any(m.cost_weight is not None for m in runs) else "edge_models"
+    by = WEIGHTS if any(m.cost_weight is not None for m in runs) else MODELS
     # Where only seeds differ, the only group is the file's content.
     content = groups.get("", {by: groups})
     artifacts.write_json(workdir / artifacts.SEEDS, content)
@@ -68,10 +66,10 @@ def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxy
     titles |= {"Cell in its weights": CELL, "Random cells": RANDOM_CELLS, "CIFAR-10 test": TEST}
     known = _common(groups)
     facts = {title: _means(groups, key) for title, key in titles.items() if key in known}
-    told = _told(workdir, epochs, runs, groups)
-    differ = "seeds" if "" in groups else GROUPED[by]
+    told = _told(workdir, epochs, runs)
+    differ = "seeds" if "" in groups else by.replace("_", " ")
     sections = [
-        Section(differ.capitalize(), [Text(_explanation(known)), _table(groups)]),
+        Section(differ.capitalize(), [Text(_explanation(known)), _table(groups, by)]),
         *cells_by_size.of_searches(workdir, commands),
         _cells_section(workdir, runs),
         _curves_section(workdir, runs),
@@ -81,9 +79,7 @@ def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxy
     )
 
 
-def _told(
-    workdir: Path, epochs: EpochRows, runs: Mapping[Member, Run], groups: Groups
-) -> dict[str, str]:
+def _told(workdir: Path, epochs: EpochRows, runs: Iterable[Member]) -> dict[str, str]:
     """Returns the facts that all searches have in common, and the lists in which the searches differ."""
     several = {
         "Edge model": ("Edge models", dict.fromkeys(m.edge_model for m in runs if m.edge_model)),
@@ -93,7 +89,7 @@ def _told(
     for name, value in report_run.run_facts(workdir, epochs).items():
         title, values = several.get(name, (name, ()))
         told |= {title: ", ".join(values)} if values else {name: value}
-    if weights := [name.removeprefix(COST) for name in groups if name.startswith(COST)]:
+    if weights := dict.fromkeys(m.group for m in runs if m.cost_weight is not None):
         told["Cost weights"] = ", ".join(weights)
     return told
 
@@ -101,8 +97,8 @@ def _told(
 def to_text(workdir: Path) -> str:
     """Returns the table of `write_seeds_report` for a terminal, and the operations of each cell."""
     summary, runs = artifacts.read_json(workdir / artifacts.SEEDS), _read_runs(workdir)
-    groups = next((summary[key] for key in GROUPED if key in summary), {"": summary})
-    lines = [compare.to_text(_table(groups))]
+    by = WEIGHTS if WEIGHTS in summary else MODELS
+    lines = [compare.to_text(_table(summary.get(by, {"": summary}), by))]
     for member, run in runs.items():
         assert run.cell is not None, "their summary has been written"
         for kind in run.cell.space.cell_types:
@@ -171,8 +167,9 @@ def _common(groups: Groups) -> list[str]:
     return [key for key in first if all(key in mean for mean in others)]
 
 
-def _table(groups: Groups) -> Table:
+def _table(groups: Groups, by: str) -> Table:
     """Makes a row for each seed of each group, and a row each for the mean and the standard deviation."""
+    first = {MODELS: "Search", WEIGHTS: "Weight"}[by]
     known = _common(groups)
     skips = "skip_connect_"
     kinds = [key.removeprefix(skips) for key in known if key.startswith(skips)]
@@ -196,15 +193,15 @@ def _table(groups: Groups) -> Table:
             ),
         )
         for model, group in groups.items()
-        for name, values in _rows(model, group)
+        for name, values in _rows(group, by)
     ]
-    return Table(["Seed" if "" in groups else "Search", *columns], rows)
+    return Table(["Seed" if "" in groups else first, *columns], rows)
 
 
-def _rows(model: str, group: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
+def _rows(group: Mapping[str, Any], by: str) -> list[tuple[str, Mapping[str, float]]]:
     """Returns the names and values of a group's rows; a weight with one seed has one row, without a name."""
     rows = [(seed, of["values"]) for seed, of in group["seeds"].items()]
-    if model.startswith(COST) and len(rows) == 1:
+    if by == WEIGHTS and len(rows) == 1:
         return [("", rows[0][1])]
     return [*rows, ("mean", group["mean"]), ("sd", group["sd"])]
 

@@ -115,12 +115,13 @@ class Member(NamedTuple):
     cost_weight: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.group} seed {self.seed}".lstrip()
+        group = self.group if self.cost_weight is None else f"cost {self.group}"
+        return f"{group} seed {self.seed}".lstrip()
 
     @property
     def group(self) -> str:
-        """The name of the searches that differ by their seeds alone: "alpha", "cost 0.01", or "" if all do."""
-        return self.edge_model if self.cost_weight is None else f"cost {self.cost_weight:.12g}"
+        """The name of the searches that differ by their seeds alone: "alpha", "0.01", or "" if all do."""
+        return self.edge_model if self.cost_weight is None else f"{self.cost_weight:.12g}"
 
     @property
     def folder(self) -> str:

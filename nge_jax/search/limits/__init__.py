@@ -1,1 +1,1 @@
-"""Limits on the network of the cell that a search finds: which `network`, and the `limits` on the costs of all cells in it."""
+"""Limits on the network of the cell that a search finds: the `network`, and the `limits` on all cells' costs in it."""

@@ -94,9 +94,9 @@ def test_the_report_draws_the_front_with_a_command_for_each_cell(searched, monke
         assert f"genotype={whole / folder / artifacts.GENOTYPE}" in text
     assert "| Cost weights | 0, 0.5, 1000 |" in text and (whole / "front.svg").exists()
     groups = artifacts.read_json(whole / artifacts.SEEDS, ("cost_weights",))["cost_weights"]
-    assert [*groups] == ["cost 0", "cost 0.5", "cost 1000"]
+    assert [*groups] == ["0", "0.5", "1000"]
     shown = seeds_report.to_text(whole).splitlines()
-    assert [line.split("  ")[0] for line in shown[:4]] == ["Search", *groups]
+    assert [line.split("  ")[0] for line in shown[:4]] == ["Weight", *groups]
     assert max(map(len, shown)) <= 80
 
 
