@@ -278,15 +278,22 @@ def test_load_names_the_seeds_of_which_one_is_meant(tmp_path):
     )
 
 
-def test_load_names_the_edge_models_of_which_one_is_meant(tmp_path):
-    folders = [Member(seed, model).folder for model in ("alpha", "nge") for seed in (2, 10)]
+@pytest.mark.parametrize(
+    "differ, groups",
+    [
+        ("edge models", [{"edge_model": "alpha"}, {"edge_model": "nge"}]),
+        ("cost weights", [{"cost_weight": weight} for weight in (0.0, 1e-5, 2.5, 10.0)]),
+    ],
+)
+def test_load_names_the_searches_of_which_one_is_meant(tmp_path, differ, groups):
+    folders = [Member(seed, **group).folder for group in groups for seed in (2, 10)]
     for folder in folders:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "genotype.json").write_text(space_genotype.to_json(DARTS_V2))
     with pytest.raises(errors.GenotypeError) as error:
         space_genotype.load(str(tmp_path))
     listed = ", ".join(f"{tmp_path}/{folder}" for folder in folders)
-    expected = f"found searches of several edge models, expected one: {listed}"
+    expected = f"found searches of several {differ}, expected one: {listed}"
     assert str(error.value) == f'genotype "{tmp_path}": {expected}'
 
 

@@ -197,7 +197,10 @@ def find_limits(
     most = tuple(limits[kind] for _, kind in columns)
     budget = Budget(costs, most, float(values["limits.weight"]))
     found = SearchLimits(networks, columns, budget, words, table, is_priced)
-    found.check(skips.most_skips(values["search.max_skips"], DARTS))
+    # A strategy's cells may have any number of skip connections.
+    by_gradient = values["search.strategy"] == "gradient"
+    most_skips = values["search.max_skips"] if by_gradient else DARTS.num_kept
+    found.check(skips.most_skips(most_skips, DARTS))
     return found._replace(budget=_with_fallback(budget))
 
 

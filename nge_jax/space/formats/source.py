@@ -12,6 +12,8 @@ from nge_jax.errors import GenotypeError
 
 MAX_BYTES = 2**24  # the largest file that is read, a log say
 GIVEN = re.compile(r"\s*[\[{(|\ufeff]|.*\b(Genotype|Structure|Configuration)\b *[(:]", re.DOTALL)
+# A folder's name: of an edge model or a cost weight, and a seed.
+MEMBER = r"(?:(\w+)-|cost-([0-9.]+(?:e[+-]?[0-9]+)?)-)?seed-([0-9]{1,18})"
 
 
 class Source(NamedTuple):
@@ -63,7 +65,8 @@ def _find_file(given: str) -> tuple[str, str]:
     if os.path.isdir(given):
         path = os.path.join(given, "genotype.json")
         if not os.path.isfile(path) and (folders := _folders_of_several(given)):
-            differ = "seeds" if os.path.basename(folders[0]).startswith("seed-") else "edge models"
+            begins = {"seed-": "seeds", "cost-": "cost weights"}
+            differ = begins.get(os.path.basename(folders[0])[:5], "edge models")
             raise GenotypeError(
                 f"genotype {json.dumps(given[:200])}: found searches of several {differ}, expected one: "
                 f"{', '.join(folders)}"
@@ -90,7 +93,9 @@ def _folders_of_several(path: str) -> list[str]:
 
     Their names are those of `workdir.artifacts.Member`.
     """
-    found = [re.fullmatch(r"(?:(\w+)-)?seed-([0-9]{1,18})", name) for name in os.listdir(path)]
-    ordered = sorted((match[1] or "", int(match[2]), match[0]) for match in found if match)
-    folders = [os.path.join(path, name) for _, _, name in ordered]
+    found = [re.fullmatch(MEMBER, name) for name in os.listdir(path)]
+    ordered = sorted(
+        (match[1] or "", float(match[2] or 0), int(match[3]), match[0]) for match in found if match
+    )
+    folders = [os.path.join(path, name) for *_, name in ordered]
     return [f for f in folders if os.path.isfile(os.path.join(f, "genotype.json"))]
