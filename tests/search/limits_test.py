@@ -138,7 +138,7 @@ def test_milliseconds_that_no_cell_takes_are_refused_with_the_least(table):
 
 
 def test_limits_that_no_cell_meets_together_are_refused_with_the_least(table):
-    """With the fewest skip connections a cell takes more time than the least."""
+    """A cell without skip connections takes more time than the least."""
     file, _ = table
     least = math.ceil(timed(file, 100).budget.costs.least(DARTS)[2] / 1e3) / 1e3
     expected = r"limits\.milliseconds: found .* expected at least (\S+), .* config\.search\.max_skips=0 in the network"

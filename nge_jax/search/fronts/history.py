@@ -1,7 +1,7 @@
 """The cells of a strategy's history that no smaller or equal cell beats, all rated alike at the end of the search.
 
 A reward is the accuracy on one batch, in weights that were still training. The cells that no smaller or equal cell
-beats by rewards are rated again, beside the candidates of the last choice, on the same batches in the last weights.
+beats by rewards are therefore rated again. The candidates of the last choice join them, rated on the same batches.
 """
 
 from collections.abc import Callable
