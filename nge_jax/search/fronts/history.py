@@ -44,8 +44,8 @@ def record(
     file = path / artifacts.PARETO
     if search.space != DARTS or file.exists():
         return
-    options = {"costs": count_costs(search), "rate": rate, "budget": search.budget}
-    cells = pareto_set(history, *candidates, **options)
+    costs = count_costs(search)
+    cells = pareto_set(history, *candidates, costs=costs, rate=rate, budget=search.budget)
     if distributed.is_first():
         artifacts.write_json(file, cells)
 
