@@ -35,7 +35,7 @@ def add_measured(workdir: Path, row: Mapping[str, Any]) -> None:
     others = [
         other
         for other in (rows if isinstance(rows, list) else [])
-        if any(other.get(key) != row[key] for key in ("device", "network"))
+        if isinstance(other, dict) and any(other.get(k) != row[k] for k in ("device", "network"))
     ]
     artifacts.write_json(workdir / artifacts.LATENCY, record | {MEASURED: [*others, dict(row)]})
 

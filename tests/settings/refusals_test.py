@@ -41,7 +41,7 @@ REFUSALS = [
         ({"search.cost_weights": (0.1, -1)}, "config.search.cost_weights: found (0.1, -1), expected 0 to 64 numbers"),
         ({"search.cost_weights": (0, 0.1), "search.edge_models": ("nge", "alpha")},
          "config.search.cost_weights: found (0, 0.1), expected none with config.search.edge_models"),
-        ({"search.cost_weight": 0.1, "search.relaxation": "sigmoid"},
+        ({"search.cost_weight": 0.1, "search.relaxation": "sigmoid", "search.entropy_weight": 0.0},
          "config.search.cost_weight: found a weight, expected 0 with the relaxation sigmoid"),
         ({"search.cost_weight": 0.1, "search.strategy": "random"},
          "config.search.cost_weight: found 0.1, expected 0 with strategy 'random'"),

@@ -33,9 +33,9 @@ def sections(workdir: Path) -> list[Section]:
         raise InputError(f"{path}: expected the times of a search, found {error!r}") from None
     text = Text(
         "For one image. A sum over a table lacks what caches and fused operations do. nge latency measures the network "
-        "of the cell, and nge report then shows the time here. The last column is by how much the sum differs from it."
+        "of the cell, and nge report then shows the time here. The error of the sum is relative to the time measured."
     )
-    header = ("Time", "Of", "Milliseconds", "10th to 90th percentile", "Sum")
+    header = ("Time", "Of", "Milliseconds", "10th to 90th percentile", "Error of the sum")
     return [Section("Milliseconds", [text, Table(header, rows)])]
 
 

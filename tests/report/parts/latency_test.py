@@ -40,6 +40,12 @@ def test_a_second_measurement_takes_the_place_of_the_first(tmp_path):
     assert [row[2] for row in rows_of(tmp_path)] == ["4"]
 
 
+def test_a_measurement_leaves_out_rows_that_are_none(tmp_path):
+    (tmp_path / artifacts.LATENCY).write_text(json.dumps({"measured": [3]}))
+    record.add_measured(tmp_path, measured())
+    assert [row[2] for row in rows_of(tmp_path)] == ["2"]
+
+
 def test_a_cell_that_no_p_gives_has_no_expected_time(tmp_path):
     record.add_sums(tmp_path, "phone.csv", 2.5, None)
     assert [row[0] for row in rows_of(tmp_path)] == ["summed"]

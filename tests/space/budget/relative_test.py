@@ -156,14 +156,17 @@ def timed_budget(slack):
     return budget._replace(fallback=feasible.cheapest(budget, DARTS, DARTS.num_kept))
 
 
+@jax.jit  # one program for all limits
+def draw_and_mutate_many(keys, costs):
+    pair = draw_and_mutate.__wrapped__  # its programs are counted
+    return jax.vmap(lambda key: jnp.stack(pair(key, costs)))(keys)
+
+
 @pytest.mark.parametrize("slack", [0, 0.01, 0.1])
 def test_draws_and_mutations_keep_a_limit_close_to_the_least_time(slack):
     budget = timed_budget(slack)
     costs = relative.relative_costs(budget)
-    pair = draw_and_mutate.__wrapped__  # its programs are counted
-    drawn = jax.jit(jax.vmap(lambda key: jnp.stack(pair(key, costs))))(
-        jax.random.split(jax.random.key(0), 200)
-    )
+    drawn = draw_and_mutate_many(jax.random.split(jax.random.key(0), 200), costs)
     cells = np.asarray(drawn).reshape(-1, *DARTS.shape[:2])
     assert budget.allows(cells).all()
     assert all(architecture.to_genotype(cell) is not None for cell in cells[:5])
@@ -176,9 +179,8 @@ def test_draws_and_mutations_keep_a_limit_close_to_the_least_time(slack):
 def test_cheapest_operations_alone_would_break_such_a_limit():
     budget = timed_budget(0.01)
     costs = relative.relative_costs(budget)._replace(fallback=None)
-    cells = jax.vmap(lambda key: relative.cheapen(key, costs, draw(key), DARTS))(
-        jax.random.split(jax.random.key(0), 50)
-    )
+    cheapened = jax.jit(jax.vmap(lambda key: relative.cheapen(key, costs, draw(key), DARTS)))
+    cells = cheapened(jax.random.split(jax.random.key(0), 50))
     assert not budget.allows(np.asarray(cells)).all()
 
 
