@@ -65,7 +65,9 @@ def write_seeds_report(workdir: Path, commands: Mapping[str, str] = MappingProxy
     titles = {title: key for title, key in METRICS.items() if "acc" in key}
     titles |= {"Cell in its weights": CELL, "Random cells": RANDOM_CELLS, "CIFAR-10 test": TEST}
     known = _common(groups)
-    facts = {title: _means(groups, key) for title, key in titles.items() if key in known}
+    # A weight beside an accuracy would read as a second number. The table has both in columns.
+    shown = {} if by == WEIGHTS else titles
+    facts = {title: _means(groups, key) for title, key in shown.items() if key in known}
     told = _told(workdir, epochs, runs)
     differ = "seeds" if "" in groups else by.replace("_", " ")
     sections = [

@@ -43,7 +43,7 @@ from tests.helpers.budgets import draw_times
 from tests.helpers.small_search import make_config, stand_ins
 
 LIMIT = 40_000  # train_digits's network has 20,954 to 155,354 parameters
-MILLISECONDS = 4.5  # by the drawn table the cells of this network take 3.659 to 7.15
+MILLISECONDS = 4.5  # cells of this network take 3.659 to 7.15 in the drawn table
 
 
 def limits_of(name, **changes):

@@ -71,9 +71,9 @@ def of_searches(workdir: Path, commands: Mapping[str, str]) -> Iterator[Section]
     ]
     random = _read(record["random"], path)
     cells = [*found, *random]
+    beside = f", and {len(random)} random cells of all sizes in gray" if random else ""
     caption = (
-        f"The cells found, and {len(random)} random cells of all sizes in gray. The line joins the cells that no "
-        "smaller or equal cell beats."
+        f"The cells found{beside}. The line joins the cells that no smaller or equal cell beats."
     )
     picture = draw(
         cells, "validation accuracy, mean over all searches' weights", workdir, "front", caption

@@ -171,9 +171,8 @@ def _are_dominated(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
         block = order[begin : begin + BLOCK]
         worse = _are_no_cheaper(costs[block], front)
         left = block[~worse]
-        no_dearer = (costs[left][:, None] <= costs[left][None]).all(
-            -1
-        )  # [n, m]: n costs no more than m
+        remaining = costs[left]
+        no_dearer = (remaining[:, None] <= remaining).all(-1)  # [n, m]: n costs no more than m
         left = left[~np.triu(no_dearer, 1).any(0)]
         dominated[block] = True
         dominated[left] = False

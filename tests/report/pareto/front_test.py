@@ -96,3 +96,6 @@ def test_searches_that_pay_for_parameters_stand_before_random_cells(tmp_path):
         ["a", "5", "30.00%", "yes", "train a"],
     ]
     assert "2 random cells" in section.blocks[0].caption
+    artifacts.write_json(tmp_path / artifacts.FRONT, {"found": found, "random": {}})
+    (section,) = cells_by_size.of_searches(tmp_path, {})
+    assert "random" not in section.blocks[0].caption

@@ -92,6 +92,7 @@ def test_the_report_draws_the_front_with_a_command_for_each_cell(searched, monke
     text = (whole / artifacts.REPORT_MARKDOWN).read_text()
     for folder in FOLDERS:
         assert f"genotype={whole / folder / artifacts.GENOTYPE}" in text
+    assert "± " not in text, "a weight beside an accuracy would read as a second number"
     assert "| Cost weights | 0, 0.5, 1000 |" in text and (whole / "front.svg").exists()
     groups = artifacts.read_json(whole / artifacts.SEEDS, ("cost_weights",))["cost_weights"]
     assert [*groups] == ["0", "0.5", "1000"]
