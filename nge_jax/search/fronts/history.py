@@ -89,8 +89,8 @@ def pareto_set(
       {"cell_N": {"parameters", "accuracy", "genotype"}, ...}; N is the cell's number in the history.
     """
     size = COUNTED.index(PARAMETERS)
-    asked = history.architectures
-    front = _front(history, costs.count(asked)[:, size], budget)
+    asked, rewards = np.asarray(history.architectures), np.asarray(history.rewards)
+    front = _front(asked, rewards, costs.count(asked)[:, size], budget)
     is_rated = (asked[front][:, None] == candidates).all((-2, -1)).any(-1)
     if len(new := asked[front[~is_rated]]):
         candidates = np.concatenate([candidates, new])
@@ -106,11 +106,13 @@ def pareto_set(
     return cells
 
 
-def _front(history: History, parameters: np.ndarray, budget: Budget | None) -> np.ndarray:
+def _front(
+    asked: np.ndarray, rewards: np.ndarray, parameters: np.ndarray, budget: Budget | None
+) -> np.ndarray:
     """Returns the numbers of the cells within the limits that no smaller or equal one beats by the largest reward."""
-    order = np.argsort(-history.rewards, kind="stable")
+    order = np.argsort(-rewards, kind="stable")
     if budget is not None:
-        order = order[budget.allows(history.architectures[order])]
-    _, first = np.unique(history.architectures[order], axis=0, return_index=True)
+        order = order[budget.allows(asked[order])]
+    _, first = np.unique(asked[order], axis=0, return_index=True)
     numbers = order[first]
-    return numbers[undominated(parameters[numbers], history.rewards[numbers])]
+    return numbers[undominated(parameters[numbers], rewards[numbers])]

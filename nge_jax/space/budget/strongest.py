@@ -185,4 +185,4 @@ def _are_no_cheaper(costs: np.ndarray, front: np.ndarray) -> np.ndarray:
     smaller = np.ones((len(costs), len(front)), bool)
     for cost, of_front in zip(costs.T, front.T, strict=True):
         smaller &= of_front <= cost[:, None]
-    return smaller.any(-1)
+    return np.asarray(smaller.any(-1))
