@@ -92,7 +92,7 @@ PHOTOGRAPHS = Images(
     {"network.cells": 3, "network.channels": 4, "train.epochs": 40},
 )
 SETS = {"digits": DIGITS, "photographs": PHOTOGRAPHS}
-PIXELS, IMAGES_PER_CLASS = 16, 200  # of the photographs
+PIXELS, IMAGES_PER_CLASS = 16, 200  # for the photographs
 SEEDS, TRAINING_SEEDS = tuple(range(5)), (0, 1, 2)
 RANDOM_CELLS = 2  # for each cell found
 TOLERANCE = 0.05  # as a fraction of the parameters
