@@ -108,14 +108,12 @@ def _report(arguments: list[str]) -> None:
         return
     config = _recorded_config(given.run)
 
-    import importlib
-
     from nge_jax import main
+    from nge_jax.runtime import runners
 
     with main.exit_codes():
         main.find_task(config.task)  # refuses a record without a task
-        runner = importlib.import_module(main.runner_name(config.to_dict()))
-        print(f"report: {runner.report(given.run)}")
+        print(f"report: {runners.load(config.to_dict()).report(given.run)}")
 
 
 def _compare(arguments: list[str]) -> None:
@@ -159,14 +157,11 @@ def _compare(arguments: list[str]) -> None:
 
 def _count_sizes(run: Path) -> "list[Size] | None":
     """Counts the network of a run whose report has not; None if the run's files do not tell."""
-    import importlib
-
-    from nge_jax import main
     from nge_jax.errors import GenotypeError
+    from nge_jax.runtime import runners
 
     try:
-        name = main.runner_name(_recorded_config(run).to_dict())
-        return importlib.import_module(name).sizes(run)
+        return runners.load(_recorded_config(run).to_dict()).sizes(run)
     except (InputError, GenotypeError, AttributeError, KeyError):  # an older version, or damaged
         return None
 

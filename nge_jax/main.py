@@ -26,21 +26,14 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from nge_jax.errors import PREEMPTED_EXIT_CODE, InputError, Preempted
+from nge_jax.runtime import runners
+from nge_jax.runtime.runners import STUDY, TASKS, runner_name
 from nge_jax.settings import flags as runtime_flags
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import read_config
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts
 
-TASKS = {
-    "search": "nge_jax.search.runner",
-    "train": "nge_jax.train.runner",
-    "segment": "nge_jax.segment.runner",
-}
-# The runner of searches whose cells are rated by trainings (`search.evaluator`).
-TRIALS = "nge_jax.trials.runner"
-# The runner of studies, whose record is a search's with the group `study`.
-STUDY = "nge_jax.study.runner"
 USAGE = """\
 Give a config, for example
 
@@ -118,7 +111,7 @@ def run_task(
     if not eval_only and "genotype" in config:
         genotype.load(config.genotype)  # the runner reads it, too, seconds later
     if summary:
-        print(importlib.import_module(runner_name(config.to_dict())).summary(config))
+        print(runners.load(config.to_dict()).summary(config))
         _show_estimate(config, Path(path).expanduser())
         return None
     from nge_jax.console import banner
@@ -197,15 +190,6 @@ def find_task(name: Any) -> str:
     if name not in TASKS:
         raise InputError(f"config.task: found {name!r}, expected one of {', '.join(TASKS)}")
     return name
-
-
-def runner_name(values: Mapping[str, Any]) -> str:
-    """Returns the module that runs a config of one of TASKS; `values` are the config's, nested."""
-    if "study" in values:
-        return STUDY
-    if artifacts.is_by_trainings(values):
-        return TRIALS
-    return TASKS[values["task"]]
 
 
 def default_workdir(given: str) -> Path:

@@ -162,7 +162,7 @@ def test_a_folder_has_at_most_a_dozen_files():
 
 
 # These load what a user names.
-LOADERS = ("main", "commands", "space.parts.modules")
+LOADERS = ("main", "runtime.runners", "space.parts.modules")
 
 
 def test_a_package_module_is_imported_by_an_import():

@@ -29,10 +29,10 @@ from nge_jax.data import spec as dataset_spec
 from nge_jax.data.spec import LARGE
 from nge_jax.data.user_images import UserImages
 from nge_jax.devices import distributed
-from nge_jax.errors import InputError
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report import search as search_report
 from nge_jax.report import seeds as seeds_report
+from nge_jax.runtime import runners
 from nge_jax.runtime import task as run_task
 from nge_jax.runtime.loop import Task
 from nge_jax.search import checks as search_checks
@@ -68,7 +68,7 @@ def run(
     edge_model: Any = None,
     strategy: Any = None,
     callbacks: Sequence[Any] = (),
-) -> SearchResult:
+) -> Any:
     """Searches a cell in the workdir `path`, or resumes the search there, and writes the report.
 
     Args:
@@ -80,6 +80,9 @@ def run(
         function and its keys, or a name. docs/extending.md says what the functions are given and return.
       callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
 
+    Returns:
+      A `SearchResult`; a `trials.TrialsResult` if trainings rate the cells (`search.evaluator=trained`).
+
     Raises:
       InputError: the config, the data or the workdir is refused, before any compute.
       Preempted: the process was asked to stop and has saved a checkpoint.
@@ -89,8 +92,11 @@ def run(
         config.search.space = space_checks.to_text(space)
     values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
     config, parts = configs.with_parts(config, values, workdir.recorded_values(path))
+    config = configs.complete(config, parts)
+    check_complete(config, KIND.name, parts)
+    kind = runners.load(config.to_dict()).KIND
     given = run_task.Given(parts, callbacks)
-    return run_task.run(KIND, config, path, overwrite=overwrite, given=given)
+    return run_task.run(kind, config, path, overwrite=overwrite, given=given)
 
 
 def _open(config: ConfigDict, images: UserImages | None) -> small.ArrayDataset:
@@ -124,13 +130,9 @@ def _files(search: Search) -> dict[str, str]:
 
 
 def _begin(search: Search, path: Path, goes_on: bool) -> None:
-    """Refuses another table of latencies, and a search whose cells are rated by trainings, which are not known here."""
+    """Refuses another table of latencies than the one by which the search began."""
     if goes_on and search.limits is not None:
         search.limits.check_begun(path)
-    if search.choice.trials is not None:
-        raise InputError(
-            "config.search.evaluator: found 'trained', expected 'supernet' (nge_jax.trials.run trains cells)"
-        )
 
 
 def _describe(search: Search) -> list[str]:

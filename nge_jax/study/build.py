@@ -25,11 +25,8 @@ from nge_jax.study.settings import Settings
 from nge_jax.train import build as train_build
 from nge_jax.train import images as training_images
 from nge_jax.train.arguments import ProgramArguments
-from nge_jax.trials import runner as trials_runner
 from nge_jax.trials.build import SHARED
 
-# `run(config, workdir)` of a search, by `search.evaluator`.
-RUNNERS = {"supernet": search_runner.run, "trained": trials_runner.run}
 # Keys of the recipe that the study decides.
 DATA = tuple(f"data.{key}" for key in ("name", "dir", "validation"))
 DECIDED = ("task", "seed", "genotype", "init_from", *DATA)
@@ -86,8 +83,7 @@ def _make_searches(config: ConfigDict, settings: Settings) -> tuple[Search, ...]
             share = SEARCH_SHARE * settings.minutes / settings.seeds
             minutes = min(share, search.trained.minutes or share)
             differ(search, {"trained.minutes": minutes})
-        run = RUNNERS[config.search.evaluator]
-        searches.append(Search(seed, functools.partial(run, search)))
+        searches.append(Search(seed, functools.partial(search_runner.run, search)))
     return tuple(searches)
 
 

@@ -4,7 +4,6 @@ One program trains every cell, because a cell is an argument (`networks.any_cell
 `ledger` decides how long each is trained. All but the rating is a search like another: see `search.runner`.
 """
 
-import functools
 import json
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,6 @@ from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.devices import distributed
 from nge_jax.errors import InputError
 from nge_jax.report import trials as trials_report
-from nge_jax.runtime import task as run_task
 from nge_jax.runtime.loop import Task
 from nge_jax.search import build as search_build
 from nge_jax.search import checks as search_checks
@@ -190,7 +188,4 @@ KIND = search_runner.KIND._replace(
     tell=_tell,
 )
 sizes = search_runner.sizes
-
-
-# `(config, path, overwrite=False) -> TrialsResult`: searches in a workdir, or resumes there, and writes the report.
-run = functools.partial(run_task.run, KIND)
+run = search_runner.run  # finds this kind by the evaluator

@@ -9,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nge_jax.errors import InputError
+import nge_jax as nge
+from nge_jax.errors import InputError, Preempted
 from nge_jax.report.pareto.front import undominated
+from nge_jax.runtime import task as run_task
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
+from nge_jax.settings import configs
 from nge_jax.settings.configs import load_config
 from nge_jax.space import architecture, genotype
 from nge_jax.space.spaces import DARTS
@@ -21,7 +24,7 @@ from nge_jax.strategies.base import Strategy
 from nge_jax.train import trained
 from nge_jax.trials import runner as trials_runner
 from nge_jax.trials import state as trial_state
-from nge_jax.trials.build import build
+from nge_jax.trials.build import build, rebuild
 from nge_jax.trials.ledger import new_ledger
 from nge_jax.trials.task import Director
 from nge_jax.workdir import artifacts, removal
@@ -227,8 +230,57 @@ def test_a_wrong_config_is_refused_before_any_compute(tmp_path, changes, message
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_the_search_of_supernets_refuses_the_evaluator_that_trains(tmp_path):
+def half(space, numbers, head):
+    return head(lambda key: [], lambda x, theta: x / 2)
+
+
+def uniform(space, numbers, edge_model):
+    return nge.random_search(space)
+
+
+@pytest.mark.whole
+def test_one_entry_takes_parts_and_callbacks_as_values(tmp_path):
+    rows = []
+    config = make_config(**{"trained.cells": 2, "trained.seeds": 0})
+
+    def search(**hooks):
+        watch = nge.Callback(**hooks)
+        return nge.search.run(config, tmp_path / "run", strategy=uniform, callbacks=[watch])
+
+    with pytest.raises(Preempted):
+        search(on_epoch=lambda row, state: rows.append(row) or True)
+    assert len(rows) == 1
+    found = search(on_epoch=lambda row, state: rows.append(row), on_end=rows.append)
+    assert isinstance(found, nge.trials.TrialsResult) and rows[-1] is found
+    recorded = json.loads((tmp_path / "run/config.json").read_text())
+    assert recorded["search"]["strategy"] == "task_test:uniform"
+
+
+@pytest.mark.parametrize(
+    "evaluator, runner", [("supernet", search_runner), ("trained", trials_runner)]
+)
+def test_the_evaluator_decides_how_one_entry_searches(monkeypatch, evaluator, runner):
+    def begin(kind, config, path, *, overwrite, given):
+        return kind, config.search.strategy, [*given.parts], given.callbacks
+
+    monkeypatch.setattr(run_task, "run", begin)
+    watch, config = nge.Callback(on_end=print), make_config(**{"search.evaluator": evaluator})
+    found = nge.search.run(config, "nowhere", strategy=uniform, callbacks=[watch])
+    assert found == (runner.KIND, "task_test:uniform", ["task_test:uniform"], [watch])
+
+
+def test_evolution_is_guided_by_an_edge_model_given_as_a_value():
+    config, parts = configs.with_parts(make_config(), {"edge_model": half})
+    config = configs.complete(config, parts)
+    data = search_images.load_data(config, None)
+    plan = build(search_build.build(config, data, parts))
+    assert plan.strategy.name == "evolution" and plan.search.learner.name == "task_test:half"
+    # A worker of Ray's does not know the value, and trains cells as the search does.
+    assert rebuild(plan.search.settings, data).rating.recipe == plan.rating.recipe
+
+
+def test_a_part_without_a_meaning_is_refused(tmp_path):
     with pytest.raises(
-        InputError, match="config.search.evaluator: found 'trained', expected 'supernet'"
+        InputError, match="^config.search.relaxation: found 'sigmoid', expected 'softmax' with"
     ):
-        search_runner.run(make_config(), tmp_path)
+        nge.search.run(make_config(), tmp_path / "run", relaxation="sigmoid")
