@@ -8,7 +8,7 @@ truth is known, half of its searches put one operation on all edges. `:alpha`, t
   nge search search_cifar:rnn,small    another edge model (Table 4)
   nge search search_cifar:gumbel       another relaxation, whose steps take less time; or :partial
   nge search search_cifar:evolution    another strategy
-  nge search search_cifar:s2           another space: RobustDARTS's s1 to s4, or no_skip
+  nge search search_cifar:s2           another space: RobustDARTS's s1 to s4, no_skip or all_skip
 
 Words after the colon, joined by commas: a strategy, a relaxation, an edge model, a space, a size (`small`, `smoke`).
 `gumbel` takes a sixteenth of the embedding's rate, and no decay, where edges share its parameters (all but `alpha`).
@@ -50,8 +50,8 @@ SMALL = {
 }  # fmt: skip
 PARTIAL = {"partial": {"search.relaxation": "partial", "search.warmup": 0.3}}  # PC-DARTS: 15 of 50
 RELAXATIONS = words_for("search.relaxation") | PARTIAL
-# RobustDARTS's spaces, and the paper's without skip connections.
-SPACES = {word: {"search.space": word} for word in ("s1", "s2", "s3", "s4", "no_skip")}
+# RobustDARTS's spaces, and the paper's without skip connections, or with one beside each operation.
+SPACES = {word: {"search.space": word} for word in ("s1", "s2", "s3", "s4", "no_skip", "all_skip")}
 WAYS = (words_for("search.strategy"), RELAXATIONS, words_for("search.edge_model"), SPACES)
 VARIANTS = (*WAYS, {"small": SMALL, "smoke": SMOKE})
 

@@ -68,7 +68,7 @@ def _check_space(search: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
         if search[name] and skips.SKIP not in space.operations:
             raise InputError(
                 f"config.search.{name}: found {search[name]}, expected 0 in the space {search['space']!r}, "
-                "which has no skip connections"
+                "which lacks the operation skip_connect"
             )
     priced = {f"search.{name}": search.get(name) for name in ("cost_weight", "cost_weights")}
     limited = {f"limits.{kind.name}": limits.get(kind.name) for kind in KINDS}

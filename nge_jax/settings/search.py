@@ -62,8 +62,8 @@ KEYS = (
         "by a training of its own. The training is the one of train_config, as short as trained.rungs.",
         spaces=DARTS, since="0.3", label="Evaluator"),
     Key("search.space", "darts", tuple(SPACES), "paper Sec. 4.1",
-        "The search space: the paper's; RobustDARTS's S1 to S4; the paper's without skip connections; a user's own, "
-        "module:attribute. search_nas_bench_201 searches the benchmark's.",
+        "The search space: the paper's; RobustDARTS's S1 to S4; the paper's without skip connections, or with one "
+        "beside each operation; a user's own, module:attribute. search_nas_bench_201 searches the benchmark's.",
         since="0.2", outside="space"),
     Key("search.relaxation", "softmax", RELAXATIONS, "paper Eq. 11",
         "How a step mixes operations: all by P; one an edge, drawn from P (gumbel, GDAS); all by P on a part of the "

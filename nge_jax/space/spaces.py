@@ -146,6 +146,9 @@ S3 = DARTS._replace(operations=("none", "skip_connect", "sep_conv_3x3"))
 S4 = DARTS._replace(operations=("noise", "sep_conv_3x3"))
 # The paper's operations without skip connections, as a set of operations of confopt (Jha et al., AutoML 2025).
 NO_SKIP = DARTS._replace(operations=DARTS.operations[1:])
+# Another set of confopt, `all_skip` of its benchmark suite (arXiv 2507.16533). In the supernet and in the derived
+# network a skip connection lies beside every operation. Where rows of P sum to 1, an edge has one skip in all.
+ALL_SKIP = DARTS._replace(operations=tuple(f"{name}_and_skip" for name in DARTS.operations))
 
 # The spaces with a supernet, by their names in configs.
 SPACES = {
@@ -157,6 +160,7 @@ SPACES = {
     "s3": S3,
     "s4": S4,
     "no_skip": NO_SKIP,
+    "all_skip": ALL_SKIP,
 }
 
 

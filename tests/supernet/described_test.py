@@ -9,8 +9,9 @@ import pytest
 
 from nge_jax.cost import supernet_part_costs
 from nge_jax.space import genotype
+from nge_jax.space.parts.operation import map_shapes
 from nge_jax.space.parts.package import OPERATIONS
-from nge_jax.space.spaces import DARTS, DILATED, S2, S3, SEPARABLE
+from nge_jax.space.spaces import ALL_SKIP, DARTS, DILATED, S2, S3, SEPARABLE
 from nge_jax.supernet import cell
 from nge_jax.supernet.layouts import channels_last, images_last
 from nge_jax.supernet.model import make_supernet
@@ -153,3 +154,25 @@ def test_a_cell_of_another_space_has_choices_of_that_space():
         "sep_conv_3x3"
     }
     assert channels_last is SCHEDULES["together"].layout
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_edge_of_all_skip_is_the_papers_edge_beside_a_skip_connection(stride):
+    keys = iter(jax.random.split(jax.random.key(0), 60))
+
+    def weights(name):
+        shapes = OPERATIONS[name].parameters(4, stride)
+        return map_shapes(lambda _, shape: jax.random.normal(next(keys), shape), shapes)
+
+    x, p = jax.random.normal(next(keys), (2, 6, 6, 4)), jax.nn.softmax(jnp.arange(7.0))
+    one = functools.partial(described.operation, stride=stride, axis_name=None)
+    edge = {name: weights(name) for name in DARTS.operations}
+    skip = weights("skip_connect")  # the same one beside each operation
+    both = {f"{name}_and_skip": {"operation": w, "skip": skip} for name, w in edge.items()}
+    for name, w in both.items():
+        assert {*OPERATIONS[name].parameters(4, stride)} == {k for k, tree in w.items() if tree}
+    found = described.mixed(both, x, p, stride, None, ALL_SKIP, channels_last)
+    expected = one("skip_connect", skip, x) + sum(
+        weight * one(name, edge[name], x) for name, weight in zip(DARTS.operations, p, strict=True)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)

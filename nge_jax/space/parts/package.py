@@ -96,7 +96,28 @@ def _squeeze_excite_parameters(channels: int, stride: int) -> Shapes:
     }
 
 
-_PAPER = (
+def _and_skip(operation: Operation) -> Operation:
+    """Adds a skip connection beside an operation, and darkens the color. With stride 2 the skip has weights."""
+
+    def apply(weights: Any, x: Any, layer: Any) -> Any:
+        y = operation.apply(weights.get("operation", {}), x, layer)
+        return y + _skip(weights.get("skip", {}), x, layer)
+
+    def parameters(channels: int, stride: int) -> Shapes:
+        parts = {"operation": operation.parameters, "skip": _skip_parameters}
+        shapes = {name: shapes_of(channels, stride) for name, shapes_of in parts.items()}
+        return {name: tree for name, tree in shapes.items() if tree}
+
+    return Operation(
+        f"{operation.name}_and_skip",
+        apply,
+        parameters,
+        short=f"{operation.short}+skip",
+        color="#" + "".join(f"{2 * n // 3:02x}" for n in bytes.fromhex(operation.color[1:])),
+    )
+
+
+_UNCOLORED = (
     Operation("skip_connect", _skip, _skip_parameters, lambda stride: stride == 1, short="skip"),
     Operation(
         "max_pool_3x3", lambda _, x, layer: layer.search_norm(layer.max_pool(x)), short="max3"
@@ -107,6 +128,7 @@ _PAPER = (
     *(Operation(n, _separable, _twice(k), short=f"sep{k}") for n, k in SEPARABLE.items()),
     *(Operation(n, _dilated, _depthwise_separable(k), short=f"dil{k}") for n, k in DILATED.items()),
 )
+_PAPER = tuple(operation._replace(color=COLORS[operation.name]) for operation in _UNCOLORED)
 # An absent edge: a published cell has it (SNAS_aggressive), and RobustDARTS's S3.
 NONE = Operation("none", lambda _, x, layer: 0 * layer.every(x), short="none")
 # Normal numbers in place of the input (RobustDARTS, Zela et al., ICLR 2020: S4).
@@ -129,7 +151,8 @@ SQUEEZE_EXCITE = Operation(
 OPERATIONS = {
     operation.name: operation
     for operation in (
-        *(operation._replace(color=COLORS[operation.name]) for operation in _PAPER),
+        *_PAPER,
+        *map(_and_skip, _PAPER),
         NONE,
         NOISE,
         CONV_1X1,
