@@ -36,12 +36,13 @@ class Ended(NamedTuple):
     accuracy: float
 
 
-def connect(address: str) -> ModuleType:
+def connect(address: str, key: str = KEY) -> ModuleType:
     """Connects this process to a cluster, and returns the package ray.
 
     Args:
       address: HOST:PORT of a cluster. "auto": the cluster that RAY_ADDRESS names or that runs on this machine, or else
         one that is started here and ends with this process.
+      key: the key or flag that has the address.
 
     Raises:
       InputError: ray is not installed, or no cluster answers.
@@ -50,11 +51,11 @@ def connect(address: str) -> ModuleType:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError(
-            f"{KEY}: found {address!r}, expected the package ray, pip install 'nge_jax[ray]' ({error})"
+            f"{key}: found {address!r}, expected the package ray, pip install 'nge_jax[ray]' ({error})"
         ) from None
     if ray.is_initialized():
         return ray
-    _knock(os.environ.get("RAY_ADDRESS", "") if address == AUTO else address)
+    _knock(os.environ.get("RAY_ADDRESS", "") if address == AUTO else address, key)
     try:
         with warnings.catch_warnings():
             # A cluster that starts here is a new program, and no fork that shares jax's threads.
@@ -63,23 +64,23 @@ def connect(address: str) -> ModuleType:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{KEY}: found {address!r}, expected a cluster that answers ({reason})"
+            f"{key}: found {address!r}, expected a cluster that answers ({reason})"
         ) from None
     return ray
 
 
-def _knock(address: str) -> None:
+def _knock(address: str, key: str) -> None:
     """Refuses an address where nobody listens. Ray itself would try for minutes."""
     if not address or address in (AUTO, "local"):
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise InputError(f"{KEY}: found {address!r}, expected {AUTO!r} or HOST:PORT")
+        raise InputError(f"{key}: found {address!r}, expected {AUTO!r} or HOST:PORT")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError, UnicodeError) as error:
         raise InputError(
-            f"{KEY}: found {address!r}, expected a cluster that answers ({error})"
+            f"{key}: found {address!r}, expected a cluster that answers ({error})"
         ) from None
 
 
