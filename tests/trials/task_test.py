@@ -230,12 +230,11 @@ def test_a_wrong_config_is_refused_before_any_compute(tmp_path, changes, message
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def half(space, numbers, head):
-    return head(lambda key: [], lambda x, theta: x / 2)
-
-
 def uniform(space, numbers, edge_model):
     return nge.random_search(space)
+
+
+NAME = f"{__name__}:uniform"
 
 
 @pytest.mark.whole
@@ -253,7 +252,7 @@ def test_one_entry_takes_parts_and_callbacks_as_values(tmp_path):
     found = search(on_epoch=lambda row, state: rows.append(row), on_end=rows.append)
     assert isinstance(found, nge.trials.TrialsResult) and rows[-1] is found
     recorded = json.loads((tmp_path / "run/config.json").read_text())
-    assert recorded["search"]["strategy"] == "task_test:uniform"
+    assert recorded["search"]["strategy"] == NAME
 
 
 @pytest.mark.parametrize(
@@ -266,10 +265,13 @@ def test_the_evaluator_decides_how_one_entry_searches(monkeypatch, evaluator, ru
     monkeypatch.setattr(run_task, "run", begin)
     watch, config = nge.Callback(on_end=print), make_config(**{"search.evaluator": evaluator})
     found = nge.search.run(config, "nowhere", strategy=uniform, callbacks=[watch])
-    assert found == (runner.KIND, "task_test:uniform", ["task_test:uniform"], [watch])
+    assert found == (runner.KIND, NAME, [NAME], [watch])
 
 
 def test_evolution_is_guided_by_an_edge_model_given_as_a_value():
+    def half(space, numbers, head):
+        return head(lambda key: [], lambda x, theta: x / 2)
+
     config, parts = configs.with_parts(make_config(), {"edge_model": half})
     config = configs.complete(config, parts)
     data = search_images.load_data(config, None)
