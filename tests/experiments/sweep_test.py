@@ -158,6 +158,19 @@ def test_lost_trials_are_made_again_in_their_folders(made, tmp_path, storage):
         }
 
 
+def test_a_sweep_that_is_asked_to_stop_prunes_no_trial(made, tmp_path):
+    def accuracy(config, epoch):
+        if epoch == 2:
+            raise Preempted("stopped after step 1")
+        return 0.5
+
+    with pytest.raises(SystemExit, match="75"):
+        made(accuracy, "--trials=1")
+    calls = made(lambda config, epoch: 0.6, "--trials=1")
+    assert [name for name, *_ in calls] == ["0"]
+    assert [trial.state.name for trial in trials(tmp_path)] == ["FAIL", "COMPLETE"]
+
+
 def test_another_sweep_is_refused(made):
     made(lambda config, epoch: 0.5, "--trials=1")
     other = (*WORDS[:2], "search.epochs=2")

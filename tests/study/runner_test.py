@@ -49,7 +49,7 @@ def searches(monkeypatch):
         made.append((config.seed, path.name, config.trained.minutes))
         search(config, path)
 
-    monkeypatch.setattr(study_build, "RUNNERS", {"trained": run, "supernet": run})
+    monkeypatch.setattr(study_build.search_runner, "run", run)
     return made
 
 
@@ -70,7 +70,7 @@ def results(path):
 def studied(tmp_path_factory):
     path = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(study_build, "RUNNERS", {"trained": search})
+        patched.setattr(study_build.search_runner, "run", search)
         return run(path), path
 
 
