@@ -35,12 +35,8 @@ SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
 WORD = re.compile(r"[\w./~-]+:[A-Za-z_]\w*|[A-Za-z_]\w*")
 # Values by whole names of keys, such as {"network.channels": 4}.
 Differences = Mapping[str, Any]
-OPTIONS = (
-    "workdir",
-    "overwrite",
-    "summary",
-    "config",
-)  # of the program; a user may write them as keys
+# Options of the program, which a user may write as keys.
+OPTIONS = ("workdir", "overwrite", "summary", "config")
 LISTED_KEYS = 20  # a refusal lists at most so many
 
 
