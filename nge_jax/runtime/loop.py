@@ -103,7 +103,7 @@ class Task(NamedTuple):
       end_epoch: `(epoch, step, state) -> EpochEnd`; epochs count from 1 here. It may raise NotFinite.
       columns: the columns of the table of epochs.
       save_epochs: whether the state is saved after each epoch, even if no checkpoint is due.
-      test: `state -> metrics`, which are added to the last row after that row is shown.
+      test: `state -> metrics`, which are added to the last row after that row is shown, also if the run ends early.
       compile: `state -> programs` of all phases, compiles ahead and leaves the state as it is; None: the loop compiles
         the only phase by a dispatch of no steps.
       must_be_finite: `state -> the part that has to be finite`.
@@ -233,7 +233,8 @@ class _Running(NamedTuple):
             check.numbers(state, step, note)
             state, score, row = _end_epoch(task, self.log, epoch, step, state, check)
             failure = self.tell(row, state)
-            due = due or score is not None or task.save_epochs or failure is not None
+            is_last = is_last or _has_ended(task, step, state)
+            due = due or is_last or score is not None or task.save_epochs or failure is not None
         stops = self.notice.given() and not is_last
         # The epoch's row is written before the checkpoint, so that a resumed run lacks no row.
         if due or stops:
@@ -361,7 +362,7 @@ def _end_epoch(
     except NotFinite as error:
         raise check.diverged(str(error), step, f"epoch {epoch}") from error
     row = common | end.row | check.skipped(state)
-    is_last = step == task.total_steps
+    is_last = step == task.total_steps or _has_ended(task, step, end.state)
     log.show(row, end.notes, last=is_last)
     if is_last and task.test is not None:
         with log.waiting("testing"):

@@ -221,6 +221,22 @@ def test_a_run_that_is_done_computes_nothing(tmp_path, saved):
     assert not calls and len(saved) == 1 and len(rows(tmp_path)) == 3
 
 
+def test_a_run_that_ends_early_is_tested_then_and_not_asked_to_stop(tmp_path, saved):
+    def end_epoch(epoch, step, state):
+        os.kill(os.getpid(), signal.SIGTERM) if epoch == 2 else None
+        return EpochEnd(state._replace(ends=state.ends + 1), {"total": 0.0})
+
+    def ended(state):
+        return int(state.ends) == 2
+
+    for _ in range(2):
+        run(
+            tmp_path, end_epoch=end_epoch, ended=ended, test=lambda state: {"test": int(state.ends)}
+        )
+    assert [row.get("test") for row in rows(tmp_path)] == [None, 2]
+    assert saved == [(20, None)]
+
+
 def test_a_run_that_has_ended_early_resumes_nothing(tmp_path, capsys):
     for _ in range(2):
         run(tmp_path, ended=lambda state: True, save_epochs=True)
