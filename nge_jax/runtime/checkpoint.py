@@ -8,6 +8,7 @@ Several processes share the directory. All processes call every method with the 
 and each process reads. A checkpoint that one process cannot read counts as damaged for all.
 """
 
+import collections
 import json
 import os
 import shutil
@@ -82,7 +83,7 @@ class Checkpoints:
         """
         host = jax.tree.map(np.asarray, state)
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(host),
+            state=ocp.args.StandardSave(_without_absent(host)),
             manifest=ocp.args.JsonSave(_manifest(host, checksum=True)),
         )
         metrics = None if score is None else {SCORE: score}
@@ -187,9 +188,9 @@ class Checkpoints:
                 f"{path}: found {found.get(path)}, expected {expected.get(path)}; the version "
                 "that wrote them reads them (environment.json names it), a new run needs another workdir"
             )
-        host = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(empty))
-        )["state"]
+        wanted = ocp.args.StandardRestore(_without_absent(empty))
+        read = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+        host = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(read))
         changed = [
             path
             for path, entry in _manifest(host, checksum=True).items()
@@ -237,6 +238,27 @@ def _stumbling_block(entry):
         return f"its score cannot be read: {type(error).__name__}"
     is_number = isinstance(score, int | float) and not isinstance(score, bool)
     return None if is_number else f"its score is {score!r}"
+
+
+def _without_absent(tree):
+    """Leaves out fields that are None, by default, of NamedTuples within tuples and dicts; the leaves stay in order.
+
+    Orbax writes None as a part of the tree. Without it, a state has the form of a version that lacked the field.
+    """
+    if type(tree) is dict:  # jax sorts its names, and those of no other mapping
+        return {name: _without_absent(value) for name, value in tree.items()}
+    if not isinstance(tree, tuple):
+        return tree
+    values = tuple(map(_without_absent, tree))
+    fields, defaults = getattr(tree, "_fields", ()), getattr(tree, "_field_defaults", {})
+    kept = {
+        name: value
+        for name, value in zip(fields, values, strict=False)
+        if value is not None or defaults.get(name, ...) is not None
+    }
+    if len(kept) == len(fields):
+        return type(tree)(*values) if hasattr(tree, "_fields") else values
+    return collections.namedtuple(type(tree).__name__, kept)(**kept)
 
 
 def _manifest(tree, *, checksum):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,36 @@ def test_the_newest_comes_back_bit_by_bit_and_old_ones_go(tmp_path):
         state, step = checkpoints.restore_latest(make_state(0))
     assert step == 9
     assert_same(state, make_state(9))
+
+
+class Older(NamedTuple):
+    step: jax.Array
+    optimizer: Any
+
+
+class Younger(NamedTuple):
+    step: jax.Array
+    optimizer: Any
+    averages: Any = None
+    waiting: Any = None
+
+
+def test_a_field_that_is_absent_is_none_of_the_checkpoint(tmp_path):
+    """A version that lacks the field, and a younger one that does not use it, read each other's checkpoints."""
+    optimizer = make_state(3)["optimizer"]
+    forms = {"older": Older(jnp.int32(3), optimizer), "younger": Younger(jnp.int32(3), optimizer)}
+    for writer, reader in (("older", "younger"), ("younger", "older"), ("younger", "younger")):
+        folder = tmp_path / f"{writer}-{reader}"
+        with Checkpoints(folder, keep=1) as checkpoints:
+            checkpoints.save(3, {"trial": forms[writer]})
+            state, _ = checkpoints.restore_latest({"trial": forms[reader]})
+        assert_same(state, {"trial": forms[reader]})
+    averaged = forms["younger"]._replace(averages={"a": jnp.ones(2)})
+    with Checkpoints(tmp_path / "averaged", keep=1) as checkpoints:
+        checkpoints.save(3, averaged)
+        assert_same(checkpoints.restore_latest(averaged)[0], averaged)
+        with pytest.raises(InputError, match=r"averages\['a'\]: found .*, expected None"):
+            checkpoints.restore_latest(forms["older"])
 
 
 def test_a_save_keeps_the_values_of_its_moment(tmp_path):
