@@ -12,7 +12,7 @@ The paper names the transforms, and their order follows DARTS:
 4. cutout with zeros.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -67,6 +67,7 @@ def apply(
     std: Sequence[float],
     pad: int,
     cutout: int = 0,
+    change: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
     """Augments and normalizes: uint8 [B, H, W, C] -> float32 [B, H, W, C].
 
@@ -77,8 +78,11 @@ def apply(
       std: per channel, of pixels in 0..1.
       pad: pixels of padding on each side before the crop.
       cutout: pixels of a side of the square that is cut out, 0 for none.
+      change: changes the pixels in 0..255 after the flip; None: no change.
     """
     images = horizontal_flip(crop(images, draws.crop, pad), draws.flip)
+    if change is not None:
+        images = change(images)
     return cut(normalize(images, mean, std), draws.hole, cutout)
 
 

@@ -13,7 +13,7 @@ whole batch, and each image's order is just as random. A step then computes four
 As in `augment.py`, `draw` makes the numbers of a whole global batch, and each device takes the rows of its own images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -61,10 +61,25 @@ def draw(key: jax.Array, batch: int, *, flip: bool, strengths: Sequence[float]) 
 
 
 def apply(
-    images: jax.Array, draws: JitterDraws, *, mean: Sequence[float], std: Sequence[float]
+    images: jax.Array,
+    draws: JitterDraws,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    change: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
-    """Flips, jitters and normalizes: uint8 [B, H, W, 3] -> float32 [B, H, W, 3]."""
+    """Flips, jitters and normalizes: uint8 [B, H, W, 3] -> float32 [B, H, W, 3].
+
+    Args:
+      images: of the batch, or of a part of it.
+      draws: the numbers of the same images.
+      mean: per channel, of pixels in 0..1.
+      std: per channel, of pixels in 0..1.
+      change: changes the pixels in 0..255 after the flip; None: no change.
+    """
     images = augment.horizontal_flip(images, draws.flip)
+    if change is not None:
+        images = change(images)
     return augment.normalize(color(images, draws.amounts, draws.order), mean, std)
 
 
@@ -81,18 +96,18 @@ def color(images: jax.Array, amounts: jax.Array, order: jax.Array) -> jax.Array:
 
 def brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
     """Blends float [B, H, W, 3] in 0..255 with black; `factor` [B] as in the two below: 1 leaves the image, 0 none."""
-    return _blend(images, 0.0, factor)
+    return blend(images, 0.0, factor)
 
 
 def contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
     """Blends each image with the mean of its gray values, rounded to a level as PIL does."""
     mean = jnp.floor(_gray(images.mean(axis=(1, 2), keepdims=True)) + 0.5)
-    return _blend(images, mean, factor)
+    return blend(images, mean, factor)
 
 
 def saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
     """Blends each pixel with its gray value."""
-    return _blend(images, _gray(images), factor)
+    return blend(images, _gray(images), factor)
 
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
@@ -117,12 +132,15 @@ def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
     return jnp.stack([channel(5), channel(3), channel(1)], axis=-1)
 
 
-def _blend(images, other, factor):
+def blend(images: jax.Array, other: jax.Array | float, factor: jax.Array) -> jax.Array:
+    """Moves float [B, H, W, C] in 0..255 away from `other` by `factor` [B], and clips; 0 gives the other image."""
     factor = factor[:, None, None, None]
     return jnp.clip(factor * images + (1 - factor) * other, 0, 255)
 
 
 def _gray(images):
-    """Averages the channels as the eye does: [B, H, W, 3] -> [B, H, W, 1]."""
+    """Averages the channels as the eye does: [B, H, W, 3] -> [B, H, W, 1]; gray images stay."""
+    if images.shape[-1] == 1:
+        return images
     # Slices and no sum over an axis of three, which a CPU does one pixel at a time.
     return sum(part * images[..., i : i + 1] for i, part in enumerate(GRAY))
