@@ -25,7 +25,19 @@ def no_sums() -> Sums:
     return Sums(*(jnp.float32(0) for _ in Sums._fields))
 
 
-def count_correct(losses: jax.Array, logits: jax.Array, labels: jax.Array) -> Sums:
-    """Computes the sums of a batch from losses [B], logits [B, classes] and labels [B]."""
-    correct = (logits.argmax(-1) == labels).sum(dtype=jnp.float32)
+def count_correct(
+    losses: jax.Array, logits: jax.Array, labels: jax.Array, share: jax.Array | None = None
+) -> Sums:
+    """Computes the sums of a batch.
+
+    Args:
+        losses: float32 [B].
+        logits: [B, classes].
+        labels: int32 [B].
+        share: float32 [B], the part with which each example counts; None: it counts whole.
+    """
+    is_right = logits.argmax(-1) == labels
+    if share is not None:
+        return Sums((losses * share).sum(), (is_right * share).sum(), share.sum())
+    correct = is_right.sum(dtype=jnp.float32)
     return Sums(losses.sum(), correct, jnp.float32(len(labels)))

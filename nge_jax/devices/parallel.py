@@ -241,6 +241,15 @@ def my_part(draws: Any, count: int, axis: int = 0) -> Any:
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis), draws)
 
 
+def from_the_end(tree: Any) -> Any:
+    """Returns arrays whose rows, over the parts of all devices, are in the order from the whole batch's end."""
+    devices = lax.axis_size(AXIS)
+    if devices > 1:
+        swaps = [(device, devices - 1 - device) for device in range(devices)]
+        tree = jax.tree.map(lambda a: lax.ppermute(a, AXIS, swaps), tree)
+    return jax.tree.map(lambda a: a[::-1], tree)
+
+
 def sum_over_devices(tree: Any) -> Any:
     """Sums float32 trees over the axis, as a single all-reduce.
 
