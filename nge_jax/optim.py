@@ -85,6 +85,32 @@ class SgdNumbers(NamedTuple):
     weight_decay: Any
     clip_norm: Any
 
+    def make(self, learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+        """Makes the optimizer."""
+        return sgd(learning_rate, **self._asdict())
+
+
+class AdamwNumbers(NamedTuple):
+    """The numbers of `adamw` except for the learning rate; they may be arguments of a program."""
+
+    momentum: Any
+    weight_decay: Any
+    clip_norm: Any
+
+    def make(self, learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+        """Makes the optimizer."""
+        return adamw(learning_rate, **self._asdict())
+
+
+# The optimizers of a network's weights, by the key weights.optimizer. The type of the numbers decides the program.
+WEIGHT_OPTIMIZERS = {"sgd": SgdNumbers, "adamw": AdamwNumbers}
+
+
+def weight_numbers(settings: Mapping[str, Any]) -> SgdNumbers | AdamwNumbers:
+    """Takes the numbers of the optimizer that a config's group `weights` names."""
+    numbers = WEIGHT_OPTIMIZERS[settings["optimizer"]]
+    return numbers(*(float(settings[name]) for name in numbers._fields))
+
 
 def sgd_numbers(settings: Mapping[str, Any]) -> SgdNumbers:
     """Takes the numbers from a config's group `weights`, by their names."""
@@ -102,6 +128,20 @@ def sgd(
         clip_by_global_norm(clip_norm),
         optax.add_decayed_weights(weight_decay),
         optax.sgd(learning_rate, momentum=momentum),
+    )
+
+
+def adamw(
+    learning_rate: optax.ScalarOrSchedule, *, momentum: Any, weight_decay: Any, clip_norm: Any
+) -> optax.GradientTransformation:
+    """Makes AdamW (Loshchilov and Hutter, ICLR 2019) behind the clipping of the loss's gradient, as in `sgd`.
+
+    The momentum is b1; b2 and eps are Adam's, 0.999 and 1e-8. The decay is a part of the step, times the learning rate.
+    All numbers may be arguments of a program, as in `sgd`.
+    """
+    return optax.chain(
+        clip_by_global_norm(clip_norm),
+        adam(learning_rate, b1=momentum, b2=0.999, weight_decay=weight_decay, decoupled=True),
     )
 
 

@@ -30,10 +30,10 @@ LEARNERS = {
     f"config.{group}"
     for group in ("embedding", "reinforce", "evolution", "sigmoid", "dirichlet", "concrete")
 }
-# `train.model` reads all limits by their names, and `optim.sgd_numbers` all numbers of the weights.
+# `train.model` reads all limits by their names, and `optim` the optimizer of the weights and all its numbers.
 WHOLE = {
     "dict(config.limits)": "config.limits",
-    "optim.sgd_numbers(config.weights)": "config.weights",
+    "optim.weight_numbers(config.weights)": "config.weights",
 }
 GET = re.compile(r"(config\.\w+)\.get\('(\w+)'")
 IN_A_LOOP = {"config.search.seeds", "config.search.edge_models", "config.search.cost_weights"}

@@ -7,6 +7,8 @@ import optax
 import pytest
 
 from nge_jax import optim
+from nge_jax.devices import finite
+from nge_jax.settings.configs import load_config
 
 
 @pytest.mark.parametrize("largest", [0.1, 100.0])
@@ -47,6 +49,33 @@ def test_adam_decays_in_the_gradient_or_in_the_step(decoupled):
         direction = mean / (1 - b1**step) / (np.sqrt(square / (1 - b2**step)) + 1e-8)
         value = value - rate * (direction + decoupled * decay * value)
         np.testing.assert_allclose(params, value, rtol=1e-4)
+
+
+def test_adamw_clips_then_decays_in_the_step_and_counts_each_update_once():
+    config = load_config("train_digits").weights
+    config.optimizer, config.weight_decay, config.clip_norm = "adamw", 0.05, 1.5
+    numbers = optim.weight_numbers(config)
+    adamw = numbers.make(optim.Cosine(0.1, 4))
+    value = np.array([0.5, -1.0, 2.0])
+    params, mean, square = jnp.float32(value), 0, 0
+    state = adamw.init(params)
+    update = jax.jit(lambda n, *a: n.make(optim.Cosine(0.1, 4)).update(*a))  # traced numbers
+    for step in range(1, 4):
+        gradient = np.array([3.0, -1.0, 0.5]) / step
+        updates, state = update(numbers, jnp.float32(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        gradient *= min(1, 1.5 / np.linalg.norm(gradient))
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        direction = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        rate = 0.05 * (1 + np.cos(np.pi * (step - 1) / 4))
+        value = value - rate * (direction + 0.05 * value)
+        np.testing.assert_allclose(params, value, rtol=1e-4)
+        assert finite.updates_of_one(state) == step
+
+
+def test_sgd_is_the_default_of_the_weights():
+    numbers = optim.weight_numbers(load_config("train_digits").weights)
+    assert numbers == optim.SgdNumbers(0.9, 3e-4, 5.0) and type(numbers) is optim.SgdNumbers
 
 
 def test_arrays_learn_at_parts_of_the_rate():

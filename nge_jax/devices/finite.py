@@ -41,6 +41,15 @@ def choose(new: Tree, old: Tree) -> Tree:
 
 
 def updates_made(opt_state: Tree) -> int:
-    """Returns how many updates the optimizers have made, by the counts in their states."""
+    """Returns how many updates several optimizers have made together, of which each has one count in its state."""
+    return sum(_counts(opt_state))
+
+
+def updates_of_one(opt_state: Tree) -> int:
+    """Returns how many updates one optimizer has made; AdamW's parts have two counts of the same updates."""
+    return max(_counts(opt_state))
+
+
+def _counts(opt_state: Tree) -> list[int]:
     counts = optax.tree.get_all_with_path(opt_state, "count")
-    return sum(int(np.asarray(count)) for _, count in counts)
+    return [int(np.asarray(count)) for _, count in counts]

@@ -53,7 +53,7 @@ def write_train_report(
     """
     workdir = Path(workdir)
     epochs = report_run.read_epochs(workdir, COLUMNS)
-    facts = report_run.run_facts(workdir, epochs, "Training")
+    facts = report_run.run_facts(workdir, epochs, "Training") | _early_end(workdir, epochs)
     genotype = None
     if (workdir / artifacts.GENOTYPE).exists():
         genotype = artifacts.read_genotype(workdir / artifacts.GENOTYPE)
@@ -93,6 +93,16 @@ def _validated(epochs: EpochRows) -> dict[str, str]:
     last = rows[-1]["validation_accuracy"]
     text = f"{last:.2%}, best {best['validation_accuracy']:.2%} after epoch {best['epoch']}"
     return {"Validation accuracy": text}
+
+
+def _early_end(workdir: Path, epochs: EpochRows) -> dict[str, str]:
+    """Returns the number of epochs for the headline, where fewer than wanted were trained."""
+    keys = artifacts.read_json(workdir / artifacts.CONFIG).get("train")
+    keys = keys if isinstance(keys, dict) else {}  # an edited config may have something else
+    wanted, patience, last = keys.get("epochs"), keys.get("patience"), epochs[-1]
+    if not patience or last["epoch"] == wanted or last.get("epochs_without_gain") != patience:
+        return {}
+    return {"Epochs": f"{last['epoch']} of {wanted}, ended by train.patience={patience}"}
 
 
 def _test_time(workdir: Path) -> dict[str, str]:

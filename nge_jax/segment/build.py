@@ -8,7 +8,7 @@ from nge_jax.data.source import Source, segmented
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
-from nge_jax.optim import Linear, sgd_numbers
+from nge_jax.optim import Linear, weight_numbers
 from nge_jax.segment.plan import Segmentation
 from nge_jax.settings import checks, configs
 from nge_jax.space.genotype import Genotype
@@ -67,8 +67,9 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Segmentation:
     """
     arguments = ProgramArguments(
         rate=Linear(float(config.weights.learning_rate), 0.0, config.train.steps),
-        weights=sgd_numbers(config.weights),
+        weights=weight_numbers(config.weights),
         steps_per_epoch=source.examples["train"] // config.train.batch_size,
+        averaging=float(config.weights.ema) or None,
     )
     return Segmentation(
         genotype=config.genotype,

@@ -9,6 +9,7 @@ import optax
 from nge_jax.data.source import Source
 from nge_jax.networks.network import Network
 from nge_jax.train.arguments import ProgramArguments, make_optimizer
+from nge_jax.train.step import Parts
 
 
 class Segmentation(NamedTuple):
@@ -46,6 +47,11 @@ class Segmentation(NamedTuple):
     skip_nonfinite: int
     init_from: str
     settings: Mapping[str, Any]
+
+    @property
+    def parts(self) -> Parts:
+        """The parts that the training's state has beside those of every training."""
+        return Parts(self.arguments.averaging is not None)
 
 
 def make_rate(segmentation: Segmentation, arguments: ProgramArguments) -> optax.Schedule:

@@ -93,9 +93,9 @@ def _begin(segmentation: Segmentation, path: Path, goes_on: bool) -> Variables |
     network = trained.load_beginning(folder, segmentation.model.genotype, path)
     optimizer = make_weight_optimizer(segmentation, segmentation.arguments)
     shapes = train_step.state_shapes(segmentation.model, optimizer, segmentation.source.spec.shape)
-    saved = segment_task.variables_of(network.state)
+    saved = train_step.variables_of(network.state)
     with arguments_as(saved="config.init_from"):
-        network_transfer.restore_backbone(segment_task.variables_of(shapes), saved, folder)
+        network_transfer.restore_backbone(train_step.variables_of(shapes), saved, folder)
     return saved
 
 

@@ -1,6 +1,7 @@
 """The update of a segmentation network's weights, and its loss over labeled pixels."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,7 @@ def make_segment_step(
     accumulate: int,
     steps_per_epoch: jax.Array | int,
     skip_nonfinite: bool = False,
+    averaging: Any | None = None,
 ) -> Callable:
     """Makes `(state, images, masks, key) -> state`: one batch, on each device of the axis "batch".
 
@@ -76,6 +78,7 @@ def make_segment_step(
             divisor=jnp.maximum(labeled, 1),
             steps_per_epoch=steps_per_epoch,
             skip_nonfinite=skip_nonfinite,
+            averaging=averaging,
         )
 
     return step

@@ -37,12 +37,14 @@ def make_task(segmentation: Segmentation, path: Path, backbone: Variables | None
     source, arguments = segmentation.source, segmentation.arguments
     init_key, key = jax.random.split(jax.random.key(segmentation.seed))
     optimizer = make_weight_optimizer(segmentation, arguments)
-    state = train_step.init_state(segmentation.model, optimizer, init_key, source.spec.shape)
+    state = train_step.init_state(
+        segmentation.model, optimizer, init_key, source.spec.shape, segmentation.parts
+    )
     if backbone is not None:
         variables, transfer = network_transfer.restore_backbone(
-            variables_of(state), backbone, segmentation.init_from
+            train_step.variables_of(state), backbone, segmentation.init_from
         )
-        state = state._replace(**variables)
+        state = train_step.begin_with(state, variables)
         say(f"{segmentation.init_from}: {transfer}")
     state, key = parallel.replicated((state, (key, arguments)))
     make_phase = parallel.with_arguments(functools.partial(_make_phase, segmentation))
@@ -75,6 +77,7 @@ def _make_phase(segmentation: Segmentation, arguments: ProgramArguments) -> Call
         accumulate=segmentation.accumulate,
         steps_per_epoch=arguments.steps_per_epoch,
         skip_nonfinite=segmentation.skip_nonfinite > 0,
+        averaging=arguments.averaging,
     )
     return parallel.make_phase(step, segmentation.source.batch_at)
 
@@ -94,7 +97,7 @@ def test(segmentation: Segmentation, state: TrainState) -> SegmentationEvaluatio
     source = segmentation.source
     evaluation = segment_evaluate.evaluate(
         segment_evaluate.make_score(segmentation.model, source.spec),
-        state,
+        train_step.averaged(state),
         source.held_out("test", segmentation.eval_batch_size * jax.device_count()),
         source.examples["test"],
         segmentation.pictures,
@@ -105,11 +108,6 @@ def test(segmentation: Segmentation, state: TrainState) -> SegmentationEvaluatio
         f"{len(source.spec.labels)} classes (pixel accuracy: {evaluation.iou.accuracy:.2%})"
     )
     return evaluation
-
-
-def variables_of(state: TrainState) -> Variables:
-    """Returns the weights and the batch statistics of a state, or of its shapes."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def iou_name(label: str) -> str:

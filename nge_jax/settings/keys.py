@@ -36,7 +36,7 @@ GROUPS = {
     "limits": "A network that fits: the same limits for the search of its cell and for its training.",
     "search": "",
     "train": "",
-    "weights": "SGD on the network's weights.",
+    "weights": "The optimizer of the network's weights, SGD in the paper.",
     "embedding": "Adam on the graph embedding, or on its stand-in, at a constant rate.",
     "gumbel": "The relaxation gumbel.",
     "partial": "The relaxation partial.",

@@ -24,6 +24,11 @@ DARTS = {
 }
 SMALL_AND_USER, LARGE_AND_USER = (SMALL, USER), (PHOTOGRAPHS, USER)  # kinds of data
 CHANNELS = "Channels of the first cells' operations."
+MOMENTUM = "Momentum; b1 of adamw, whose b2 is 0.999."
+DECAY, ADAMW_DECAY = (
+    "Weight decay, as a part of the gradient",
+    "with adamw as a part of the step, times the rate.",
+)
 LIMITED = {
     "search": "of the network that search.train_config trains. The cell found is the strongest within the limit. With "
     "the evaluator trained the limit also holds for the search's network.",
@@ -127,12 +132,21 @@ KEYS = (
          "train": "Largest learning rate.",
          "segment": "Learning rate of the first step."},
         tasks=TASKS, in_program=False),
-    Key("weights.momentum", 0.9, FRACTION, PAPER, "Momentum.", tasks=TASKS, in_program=False),
+    Key("weights.optimizer", "sgd", ("sgd", "adamw"), PAPER,
+        "sgd: SGD with momentum. adamw: AdamW, which wants a rate near 0.001 and a weight decay near 0.05.",
+        tasks=NETWORKS, since="0.3"),
+    Key("weights.momentum", 0.9, FRACTION, PAPER,
+        {"search": "Momentum.", "train": MOMENTUM, "segment": MOMENTUM}, tasks=TASKS, in_program=False),
     Key("weights.weight_decay", {"search": 3e-4, "train": 3e-4, "segment": 4e-5}, RATE,
         PAPER | {"train": "paper Sec. 4.2; 5e-4 on CIFAR-100", "segment": "DeepLab's for mobile networks"},
-        "Weight decay, as a part of the gradient.", tasks=TASKS, in_program=False),
+        {"search": f"{DECAY}.", "train": f"{DECAY}; {ADAMW_DECAY}", "segment": f"{DECAY}; {ADAMW_DECAY}"},
+        tasks=TASKS, in_program=False),
     Key("weights.clip_norm", 5.0, Limits(float, 0, FLOAT, above=True), DARTS,
         "Largest norm of the whole gradient.", tasks=TASKS, in_program=False),
+    Key("weights.ema", 0.0, FRACTION, "the paper has none; EfficientNet (Tan and Le, ICML 2019): 0.9999",
+        "Tests and keeps the moving averages of weights and batch statistics in place of the last ones. This is the "
+        "averages' largest decay, such as 0.999; in step n it is (1 + n) / (10 + n) at most. 0: no averages.",
+        tasks=NETWORKS, since="0.3", in_program=False),
 
     Key("run.steps_per_dispatch", {"search": 20, "train": 30, "segment": 1}, Limits(int, 1, COUNT), "",
         "Training steps that are compiled into one call.", tasks=TASKS, changes_result=False),

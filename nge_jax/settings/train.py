@@ -23,6 +23,9 @@ KEYS = (
         kinds=(SMALL,), since="0.2"),
     Key("data.cutout", 16, Limits(int, 0, 4096), "paper Sec. 4.2",
         "Side, in pixels, of the square that is cut out. 0: none.", kinds=(SMALL, USER)),
+    Key("data.trivial_augment", False, None, "Müller and Hutter, TrivialAugment, ICCV 2021; the paper has none",
+        "Changes each image by one random operation at a random strength, behind crop and flip: by a move, a turn, a "
+        "shear, or a change of the colors.", since="0.3"),
     Key("data.jitter", (0.4, 0.4, 0.4, 0.2), Limits(float, 0, FLOAT, length=(4, 4)), "paper silent, DARTS values",
         "Strengths of brightness, contrast, saturation and hue.", kinds=(PHOTOGRAPHS, USER)),
     Key("data.validation", 0, Limits(int, 0, COUNT), "the paper has none",
@@ -41,6 +44,15 @@ KEYS = (
     Key("train.class_weights", "none", ("none", "balanced"), "",
         '"balanced": each class counts the same, however few images it has. "none": each image counts the same.',
         since="0.2"),
+    Key("train.mixup", 0.0, Limits(float, 0, 100), "Zhang et al., ICLR 2018, 0.2 to 1; the paper has none",
+        "Blends each image and its label with another of the batch, by a share drawn from Beta(a, a) with this a. "
+        "0: no blend.", since="0.3"),
+    Key("train.cutmix", 0.0, Limits(float, 0, 100), "Yun et al., CutMix, ICCV 2019, 1; the paper has none",
+        "Replaces a box of each image by that of another of the batch; the labels share by area, which is drawn from "
+        "Beta(a, a) with this a. With train.mixup each image has one of the two. 0: no box.", since="0.3"),
+    Key("train.patience", 0, Limits(int, 0, 1_000_000), "the paper has none",
+        "Epochs without a better accuracy on held-out images after which the training ends. 0: it ends with the last "
+        "epoch. Needs data.validation, or a folder with images to validate.", since="0.3", in_program=False),
     Key("train.warmup_epochs", 0, Limits(int, 0, 1_000_000), "",
         "Epochs in which the learning rate grows along a line from 0.", in_program=False),
     Key("train.decay", "cosine", ("cosine", "linear"), "paper Sec. 4.2",

@@ -29,7 +29,8 @@ from nge_jax.trials.build import SHARED
 
 # Keys of the recipe that the study decides.
 DATA = tuple(f"data.{key}" for key in ("name", "dir", "validation"))
-DECIDED = ("task", "seed", "genotype", "init_from", *DATA)
+LENGTH = tuple(f"train.{key}" for key in ("patience",))  # all cells are trained alike
+DECIDED = ("task", "seed", "genotype", "init_from", *DATA, *LENGTH)
 
 
 def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, name: str) -> Study:
@@ -158,7 +159,9 @@ def _make_recipe(values: Values, given: Sequence[str]) -> tuple[ConfigDict, User
     by_trainings = values["search.evaluator"] == "trained"
     known = flatten(recipe.to_dict())
     shared = [key for key in SHARED if by_trainings or not key.startswith("network.")]
-    changes = {"data.validation": 0} | {k: values[k] for k in shared if k in values}
+    changes = {"data.validation": 0, "train.patience": 0} | {
+        k: values[k] for k in shared if k in values
+    }
     # The search keeps its own limits; DARTS_V2 and others may be beyond them.
     changes |= {key: 0 for key in known if key.startswith("limits.")}
     differ(recipe, {k: v for k, v in changes.items() if k in known and k not in set_here})

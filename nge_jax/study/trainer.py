@@ -12,7 +12,7 @@ from nge_jax.devices import finite, parallel
 from nge_jax.networks.any_cell import GenotypeArrays
 from nge_jax.train.arguments import ProgramArguments
 from nge_jax.train.plan import Training
-from nge_jax.train.step import TrainState
+from nge_jax.train.step import TrainState, averaged
 from nge_jax.trials.programs import Leg, Programs, padded
 
 
@@ -107,7 +107,7 @@ def right_answers(
 ) -> np.ndarray:
     """Tells for each test image whether its most probable class is right, bool [images]."""
     devices = jax.local_device_count()
-    leg = parallel.replicated(leg)
+    leg, state = parallel.replicated(leg), averaged(state)
     right = []
     size = training.eval_batch_size * devices
     for images, labels, mask in training.source.held_out("test", size):

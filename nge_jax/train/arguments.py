@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from nge_jax import optim
-from nge_jax.optim import Cosine, Linear, SgdNumbers, WarmedUp, inverse
+from nge_jax.optim import AdamwNumbers, Cosine, Linear, SgdNumbers, WarmedUp, inverse
 
 
 class DropPath(NamedTuple):
@@ -37,19 +36,21 @@ class ProgramArguments(NamedTuple):
 
     Attributes:
         rate: the learning rate of the weights.
-        weights: the other numbers of the weights' optimizer.
+        weights: the other numbers of the weights' optimizer, whose type says which optimizer it is.
         steps_per_epoch: the number of steps after which the state's sums begin anew.
         drop_path: the rate of drop-path in a classifier's cells.
+        averaging: the largest decay of the weights' averages, see `networks.averages`.
     """
 
     rate: Cosine | Linear | WarmedUp
-    weights: SgdNumbers
+    weights: SgdNumbers | AdamwNumbers
     steps_per_epoch: Any
     drop_path: DropPath | None = None
+    averaging: Any | None = None
 
 
 def make_optimizer(
-    weights: SgdNumbers, rate: optax.ScalarOrSchedule
+    weights: SgdNumbers | AdamwNumbers, rate: optax.ScalarOrSchedule
 ) -> optax.GradientTransformation:
     """Makes the optimizer of a network's weights; a program calls it with traced numbers."""
-    return optim.sgd(rate, **weights._asdict())
+    return weights.make(rate)

@@ -37,6 +37,7 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Training:
     checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
     model = make_network(config, cells, source.spec.kind, len(source.spec.labels))
     check_limits("genotype", model, source.spec.shape, dict(config.limits))
+    _check_patience(config.train.patience, source)
     return Training(
         genotype=config.genotype,
         data_name=config.data.name,
@@ -49,6 +50,7 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Training:
         batch_size=config.train.batch_size,
         eval_batch_size=config.run.eval_batch_size,
         skip_nonfinite=config.run.skip_nonfinite,
+        patience=config.train.patience,
         init_from=config.init_from,
         settings=configs.to_values(config),
     )
@@ -67,6 +69,9 @@ def make_recipe(config: ConfigDict, source: Source) -> Recipe:
         accumulate=config.train.accumulate,
         skip_nonfinite=config.run.skip_nonfinite > 0,
         class_weights=_class_weights(source) if config.train.class_weights != "none" else None,
+        trivial_augment=config.data.trivial_augment,
+        mixup=float(config.train.mixup),
+        cutmix=float(config.train.cutmix),
     )
     if source.spec.kind != SMALL:
         return recipe._replace(jitter=tuple(config.data.jitter))
@@ -89,9 +94,10 @@ def make_arguments(config: ConfigDict, steps_per_epoch: int) -> ProgramArguments
     drop_path = float(config.train.drop_path)
     return ProgramArguments(
         rate=rate,
-        weights=optim.sgd_numbers(config.weights),
+        weights=optim.weight_numbers(config.weights),
         steps_per_epoch=steps_per_epoch,
         drop_path=DropPath(drop_path, total_steps) if drop_path else None,
+        averaging=float(config.weights.ema) or None,
     )
 
 
@@ -111,6 +117,15 @@ def _class_weights(source: Source) -> tuple[float, ...]:
     present = counts > 0
     weights = counts.sum() / (present.sum() * np.where(present, counts, 1))
     return tuple(np.where(present, weights, 0.0).tolist())
+
+
+def _check_patience(patience: int, source: Source) -> None:
+    """Refuses to wait for a better score where no images are held out."""
+    if patience and not source.examples["validation"]:
+        raise InputError(
+            f"config.train.patience: found {patience}, expected 0 without held-out images; config.data.validation "
+            "holds some out"
+        )
 
 
 def check(config: ConfigDict, devices: int | None = None) -> None:

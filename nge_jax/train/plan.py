@@ -7,7 +7,7 @@ from nge_jax.data.source import Source
 from nge_jax.networks.network import Network
 from nge_jax.space.genotype import Genotype
 from nge_jax.train.arguments import ProgramArguments
-from nge_jax.train.step import Recipe
+from nge_jax.train.step import Parts, Recipe
 
 
 class Inputs(NamedTuple):
@@ -36,6 +36,7 @@ class Training(NamedTuple):
       total_steps, batch_size: the length of the training, and the images of a step.
       eval_batch_size: how many images a device scores at once.
       skip_nonfinite: how many updates may be left out because they are not finite.
+      patience: how many epochs without a better score on held-out images end the training; 0: none do.
       init_from: the run whose network this training begins with; empty: random weights.
       settings: the values of the config as the workdir records them, nested.
     """
@@ -51,5 +52,11 @@ class Training(NamedTuple):
     batch_size: int
     eval_batch_size: int
     skip_nonfinite: int
+    patience: int
     init_from: str
     settings: Mapping[str, Any]
+
+    @property
+    def parts(self) -> Parts:
+        """The parts that the training's state has beside those of every training."""
+        return Parts(self.arguments.averaging is not None, self.patience > 0)

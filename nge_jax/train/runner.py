@@ -147,7 +147,7 @@ def _begin(training: Training, path: Path, goes_on: bool) -> Variables | None:
     key, _ = jax.random.split(jax.random.key(training.seed))
     optimizer = make_optimizer(training.arguments.weights, training.arguments.rate)
     state = train_step.init_state(training.model, optimizer, key, spec.shape)
-    fresh = {"params": state.params, "batch_stats": state.batch_stats}
+    fresh = train_step.variables_of(state)
     with arguments_as(saved="config.init_from"):
         variables, transfer = network_transfer.restore_backbone(
             fresh, network.variables, folder, heads=network.spec.labels == spec.labels

@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from nge_jax.data.source import Source
 from nge_jax.devices import distributed, finite, parallel
 from nge_jax.networks.transfer import Variables
 from nge_jax.report.confusion import over_classes
+from nge_jax.runtime import patience
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
+from nge_jax.runtime.patience import Waiting
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import record as train_record
 from nge_jax.train import step as train_step
@@ -39,9 +41,9 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
     model, source, arguments = training.model, training.source, training.arguments
     init_key, key = jax.random.split(jax.random.key(training.seed))
     optimizer = make_optimizer(arguments.weights, arguments.rate)
-    state = train_step.init_state(model, optimizer, init_key, source.spec.shape)
+    state = train_step.init_state(model, optimizer, init_key, source.spec.shape, training.parts)
     if start is not None:
-        state = state._replace(**start)
+        state = train_step.begin_with(state, start)
     state, key = parallel.replicated((state, (key, arguments)))
 
     make_phase = parallel.with_arguments(functools.partial(_make_phase, training))
@@ -59,6 +61,7 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
         columns=train_record.make_columns(validates=source.examples["validation"] > 0),
         test=functools.partial(_run_test, training, score, path),
         skipped=count_skipped if training.skip_nonfinite else None,
+        ended=functools.partial(_has_waited, training.patience) if training.patience else None,
         settings=training.settings,
     )
 
@@ -66,6 +69,7 @@ def make_task(training: Training, path: Path, start: Variables | None = None) ->
 def _run_test(training: Training, score: Callable, path: Path, state: TrainState) -> dict[str, Any]:
     """Tests a state, records what the report shows of the test, and returns the metrics."""
     source, batch_size = training.source, training.eval_batch_size
+    state = train_step.averaged(state)
     scores = test(score, state, source, batch_size)
     record_time(path, score, state, source, batch_size)
     if distributed.is_first():
@@ -88,14 +92,40 @@ def _end_epoch(
     row = train_record.epoch_metrics(state, float(np.asarray(rate(step - 1))))
     if not source.examples["validation"]:
         return EpochEnd(state, row)
-    scores = _score(score, state, source, "validation", training.eval_batch_size)
+    network = train_step.averaged(state)
+    scores = _score(score, network, source, "validation", training.eval_batch_size)
     evaluation = train_evaluate.means(scores)
-    return EpochEnd(state, row | _metrics("validation", evaluation), evaluation.accuracy)
+    row |= _metrics("validation", evaluation)
+    if state.waiting is None:
+        return EpochEnd(state, row, evaluation.accuracy)
+    waiting = patience.wait(jax.device_get(state.waiting), evaluation.accuracy)
+    row["epochs_without_gain"] = int(waiting.epochs)
+    notes = _describe_early_end(training, waiting, epoch) if step < training.total_steps else ()
+    state = state._replace(waiting=parallel.replicated(waiting))
+    return EpochEnd(state, row, evaluation.accuracy, notes)
+
+
+def _has_waited(most: int, state: TrainState) -> bool:
+    return state.waiting is not None and patience.is_over(state.waiting, most)
+
+
+def _describe_early_end(training: Training, waiting: Waiting, epoch: int) -> Sequence[str]:
+    """Says that the training ends early, after its last epoch; nothing after the other epochs."""
+    if not patience.is_over(waiting, training.patience):
+        return ()
+    epochs = training.total_steps // int(training.arguments.steps_per_epoch)
+    best = (
+        f"{float(waiting.best):.2%} of what is held out, after epoch {epoch - int(waiting.epochs)}"
+    )
+    return (
+        f"stopped after epoch {epoch} of {epochs} by train.patience={training.patience}: the best accuracy was {best}; "
+        "--checkpoint=best takes that network",
+    )
 
 
 def count_skipped(state: TrainState) -> int:
     """Counts the steps that have left out their update."""
-    return int(state.step) - finite.updates_made(state.opt_state)
+    return int(state.step) - finite.updates_of_one(state.opt_state)
 
 
 def test(score: Callable, state: TrainState, source: Source, batch_size: int) -> Scores:

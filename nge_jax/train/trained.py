@@ -28,7 +28,7 @@ from nge_jax.devices.finite import find_not_finite
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import ArgumentError, InputError, prefixed
 from nge_jax.networks.network import Network
-from nge_jax.optim import sgd_numbers
+from nge_jax.optim import weight_numbers
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.space.genotype import Genotype
 from nge_jax.train import model as train_model
@@ -62,7 +62,7 @@ class Trained(NamedTuple):
       config: the run's config, a ConfigDict.
       spec: describes the network's images: shape, mean and std, the names of the classes.
       module: the Flax module, without weights: `module.apply(variables, normalized_images, train=False)`.
-      state: the checkpoint, as NumPy arrays.
+      state: the checkpoint, as NumPy arrays. The averages of the weights are the network, where the run made them.
       step: the number of updates before that checkpoint.
     """
 
@@ -225,17 +225,19 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate's value does not matter here. It must be a schedule, because the state then has a counter.
-    optimizer = make_optimizer(sgd_numbers(config.weights), optax.constant_schedule(0.0))
-    template = train_step.state_shapes(module, optimizer, spec.shape)
+    optimizer = make_optimizer(weight_numbers(config.weights), optax.constant_schedule(0.0))
+    waits = config.task == "train" and config.train.patience > 0
+    parts = train_step.Parts(averages=config.weights.ema > 0, waiting=waits)
+    template = train_step.state_shapes(module, optimizer, spec.shape, parts)
     if checkpoint == NEWEST and artifacts.is_exported(path):
         sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template.sums)
-        state = template._replace(
-            step=np.int32(0), opt_state=(), sums=sums, **_read_weights(path, template)
-        )
+        weights = _read_weights(path, template) | {"averages": None, "waiting": None}
+        state = template._replace(step=np.int32(0), opt_state=(), sums=sums, **weights)
         return Trained(config=config, spec=spec, module=module, state=state, step=0)
     folder = path / artifacts.CHECKPOINTS
     state, step = _restore(folder, checkpoint, config.run.keep_checkpoints, template)
-    return Trained(config=config, spec=spec, module=module, state=state, step=step)
+    network = train_step.averaged(state)
+    return Trained(config=config, spec=spec, module=module, state=network, step=step)
 
 
 def _restore(

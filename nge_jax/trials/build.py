@@ -37,6 +37,10 @@ SHARED = (
 )  # fmt: skip
 
 
+# The search keeps its own limits, and the rungs decide how long a cell is trained.
+DECIDED = ("limits.", *(f"train.{key}" for key in ("patience",)))
+
+
 def build(search: Search) -> Trials:
     """Makes the plan.
 
@@ -133,7 +137,7 @@ def make_recipe(settings: Mapping[str, Any], images: int, epochs: int) -> Config
     longer = epochs / (recipe.train.epochs or epochs)
     changes = {
         "data.validation": 0,
-        **{name: 0 for name in known if name.startswith("limits.")},  # the search keeps its own
+        **{name: 0 for name in known if name.startswith(DECIDED)},
         "train.images_per_epoch": images,
         "train.batch_size": min(size, images),
         "train.epochs": epochs,

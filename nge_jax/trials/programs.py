@@ -74,7 +74,7 @@ def make_programs(
     def init(key, leg):
         optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
         key = jax.random.fold_in(key, leg.seed)
-        return train_step.new_state(make(leg.cell), optimizer, key, spec.shape)
+        return train_step.new_state(make(leg.cell), optimizer, key, spec.shape, training.parts)
 
     def train(state, batches_and_leg, key, start, stop):
         batches, leg = batches_and_leg

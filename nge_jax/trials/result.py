@@ -15,7 +15,7 @@ from nge_jax.networks.weights_of_any_cell import to_derived
 from nge_jax.report.pareto.front import undominated
 from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import Genotype
-from nge_jax.train.step import TrainState
+from nge_jax.train.step import TrainState, averaged, variables_of
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import state as trial_state
 from nge_jax.trials.ledger import Ledger
@@ -111,7 +111,7 @@ def write_network(plan: Trials, cell: Genotype, trial: TrainState, folder: Path)
     `nge predict`, `nge eval` and `nge export` take the folder like the workdir of a training.
     """
     folder.mkdir(exist_ok=True)
-    variables = {"params": trial.params, "batch_stats": trial.batch_stats}
+    variables = variables_of(averaged(trial))
     derived = to_derived(cell, plan.rating.training.model.plan, variables, plan.search.space)
     flat = flatten_dict(jax.device_get(derived), sep="/")
     arrays: dict[str, Any] = {

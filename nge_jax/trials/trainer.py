@@ -18,7 +18,7 @@ from nge_jax.networks.weights_of_any_cell import edge_counter
 from nge_jax.runtime.loop import Span, Work
 from nge_jax.space import architecture, genotype
 from nge_jax.train.evaluate import means, score_all
-from nge_jax.train.step import TrainState
+from nge_jax.train.step import TrainState, averaged
 from nge_jax.trials.ledger import Ledger, current_job
 from nge_jax.trials.plan import Trials
 from nge_jax.trials.programs import Leg, Programs, make_programs, padded
@@ -119,7 +119,7 @@ class Trainer:
             "validation", training.eval_batch_size * jax.device_count()
         )
         score = functools.partial(self.programs.score, parallel.replicated(self._leg(ledger)))
-        replica = parallel.replicated(trial)
+        replica = parallel.replicated(averaged(trial))
         scores = score_all(score, replica, images, training.source.examples["validation"])
         return means(scores).accuracy
 

@@ -14,7 +14,14 @@ from nge_jax.workdir import artifacts
 
 # The keys, by task, from which a trained network is made and read.
 NETWORK_KEYS = {
-    "train": ("network", "weights", "run.keep_checkpoints", "train.auxiliary_weight", "genotype"),
+    "train": (
+        "network",
+        "weights",
+        "run.keep_checkpoints",
+        "train.auxiliary_weight",
+        "train.patience",
+        "genotype",
+    ),
     "segment": ("network", "weights", "run.keep_checkpoints", "genotype"),
 }
 

@@ -40,6 +40,23 @@ def test_training_report(tmp_path):
     assert all(reference.startswith(("#", "data:")) for reference in page.references)
 
 
+def test_a_report_says_that_a_training_has_ended_early(tmp_path):
+    write_training(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for epochs, patience, words in (
+        (9, 2, "Epochs3 of 9, ended by train.patience=2"),
+        (9, 4, "Epochs3"),
+        (3, 2, "Epochs3"),
+    ):
+        values = config | {"train": {"epochs": epochs, "patience": patience}}
+        (tmp_path / "config.json").write_text(json.dumps(values))
+        lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        lines[-1]["epochs_without_gain"] = 2
+        (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        found = Page(write_train_report(tmp_path, SIZES).read_text()).text.replace("\n", "")
+        assert words in found and ("ended by" in found) == ("ended by" in words)
+
+
 def test_classes_of_any_name_are_drawn_and_listed(tmp_path):
     write_training(tmp_path)
     labels = ["caf\udce9", "a\x07\n", "an_extremely_long_name", "$tea$"]  # the first is no UTF-8

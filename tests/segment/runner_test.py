@@ -82,7 +82,8 @@ def folder(tmp_path_factory):
 def finished(folder):
     """Makes the config and workdir of a finished run on classes other than VOC's, begun with a trained backbone."""
     devkit = str(folder / "own")
-    config = small_config(folder, init_from=str(folder / "imagenet"), **{"data.devkit": devkit})
+    changes = {"data.devkit": devkit, "weights.ema": 0.9}
+    config = small_config(folder, init_from=str(folder / "imagenet"), **changes)
     segment_runner.run(config, folder / "run", overwrite=False)
     return config, folder / "run"
 

@@ -7,7 +7,7 @@ import statistics
 import jax.numpy as jnp
 import pytest
 
-from nge_jax import main
+from nge_jax import main, optim
 from nge_jax.data import small, user_images
 from nge_jax.embedding import model as embedding
 from nge_jax.errors import InputError
@@ -90,7 +90,8 @@ def test_a_key_is_declared_in_one_file_of_the_package():
     # A trained network is read back by these keys.
     elsewhere = {name: places - ROW_FILES for name, places in files.items() if places - ROW_FILES}
     recorded = {"nge_jax/workdir/recorded.py"}
-    assert elsewhere == {"run.keep_checkpoints": recorded, "train.auxiliary_weight": recorded}
+    names = ("run.keep_checkpoints", "train.auxiliary_weight", "train.patience")
+    assert elsewhere == dict.fromkeys(names, recorded)
     assert statistics.median(map(len, files.values())) == 1
 
 
@@ -157,6 +158,7 @@ def test_the_code_offers_each_choice():
     assert first == "softmax" and in_code >= set(others)
     assert choices("search", "search.space") == tuple(spaces.SPACES)
     assert choices("train", "train.decay") == tuple(train_build.DECAYS)
+    assert choices("train", "weights.optimizer") == tuple(optim.WEIGHT_OPTIMIZERS)
     for name in choices("search", "network.dtype"):
         assert jnp.dtype(name).name == name
     assert {user_images.has_large_stem(stem, 96) for stem in choices("train", "network.stem")} == {

@@ -253,7 +253,9 @@ def run_two_steps(batch_norm_axis=parallel.AXIS):
     Returns each step's sums, the last parameters, and the program.
     """
     model = cifar_network(SMALL, cells=1, channels=4, bn_axis_name=batch_norm_axis)
-    recipe = RECIPE._replace(pad=1, flip=True, cutout=2)
+    recipe = RECIPE._replace(
+        pad=1, flip=True, cutout=2, trivial_augment=True, mixup=1.0, cutmix=1.0
+    )
     numbers = NUMBERS._replace(drop_path=DropPath(0.5, 4), steps_per_epoch=1)
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = train_step.init_state(model, optimizer, jax.random.key(0), (8, 8, 1))

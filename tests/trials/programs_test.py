@@ -28,6 +28,8 @@ def config_of(epochs):
     config.network.cells, config.network.channels = 1, 2
     config.train.drop_path = 0.2
     config.train.batch_size = 16
+    config.data.trivial_augment, config.weights.ema = True, 0.5
+    config.train.mixup, config.train.cutmix = 0.2, 1.0
     return config
 
 
@@ -47,14 +49,17 @@ def trained(cell):
     plan = training(cell)
     optimizer = make_optimizer(plan.arguments.weights, plan.arguments.rate)
     step = train_step.make_train_step(plan.model, optimizer, plan.recipe, plan.arguments)
-    state = train_step.init_state(plan.model, optimizer, jax.random.key(1), plan.source.spec.shape)
+    state = train_step.init_state(
+        plan.model, optimizer, jax.random.key(1), plan.source.spec.shape, plan.parts
+    )
     first = jax.device_get(state)
     ((work, _, _),) = plan.source.epoch(0, [(0, STEPS)])
     phase = parallel.on_all_devices(parallel.make_phase(step), plan.source.axes)
     key = jax.random.fold_in(jax.random.key(2), 3)
     state = jax.device_get(phase(parallel.replicated(state), work, key, 0, STEPS))
     score = make_score(plan.model, plan.source.spec.mean, plan.source.spec.std)
-    return first, state, score_all(score, state, plan.source.held_out("test", 128), 355)
+    used = train_step.averaged(state)
+    return first, state, score_all(score, used, plan.source.held_out("test", 128), 355)
 
 
 def converted(cell, plan, state, convert):
@@ -79,15 +84,17 @@ def test_ten_steps_are_those_of_the_derived_networks_training(seed):
     assert jax.tree.map(np.shape, variables) == jax.tree.map(
         np.shape, {"params": state.params, "batch_stats": state.batch_stats}
     )
-    state = state._replace(**variables)
+    state = train_step.begin_with(state, variables)
     ((batches, _, _),) = plan.source.epoch(0, [(0, STEPS)])
     state, leg, key = parallel.replicated((state, leg, jax.random.key(2)))
     state = PROGRAMS.train(state, (batches, leg), key, 0, STEPS)
     assert int(state.step) == STEPS
-    found = converted(cell, plan, state, to_derived)
-    assert_close(found, converted(cell, plan, expected, lambda cell, plan, variables: variables))
+    for view in (lambda state: state, train_step.averaged):
+        found = converted(cell, plan, view(state), to_derived)
+        assert_close(found, converted(cell, plan, view(expected), lambda cell, plan, tree: tree))
     score = functools.partial(PROGRAMS.score, leg)
-    same = score_all(score, state, plan.source.held_out("test", 128), 355)
+    used = train_step.averaged(state)
+    same = score_all(score, used, plan.source.held_out("test", 128), 355)
     assert same.loss == pytest.approx(scores.loss, rel=1e-3)
     right = right_answers(plan, PROGRAMS, leg, state)
     assert len(right) == 355 and right.sum() == same.confusion.trace()
