@@ -135,11 +135,11 @@ SETTINGS = {
     "train.cutmix": 1.0,
     "train.patience": 2,
     "train.epochs": 60,
-    "train.images_per_epoch": 256,
+    "train.images_per_epoch": 192,
     "train.accumulate": 2,
     "network.dtype": "bfloat16",
     "weights.optimizer": "adamw",
-    "weights.learning_rate": 0.01,
+    "weights.learning_rate": 1e-4,  # the accuracy stays near chance
     "weights.ema": 0.9,
     "run.checkpoint_every_steps": 3,
     "run.skip_nonfinite": 1,
@@ -172,7 +172,7 @@ def test_a_training_ends_when_it_gains_nothing_more_and_is_tested_then(whole, mo
 
 def test_a_killed_training_goes_on_to_the_same_early_end(whole, monkeypatch, capsys):
     config, path, result = whole
-    left, again = [3, 6, 8], path.parent / "again"
+    left, again = [3, 6], path.parent / "again"
     monkeypatch.setattr(Checkpoints, "save", dying(left))
     monkeypatch.setattr(train_report, "write_train_report", lambda *_: None)
     while True:

@@ -74,7 +74,9 @@ def apply(images: jax.Array, draws: TrivialDraws) -> jax.Array:
         changed = blend(changed, if_drawn(name, 1 + BLEND * signed, 1.0))
     removed_bits = jnp.round((8 - FEWEST_BITS) * draws.level / (LEVELS - 1))
     changed = posterize(changed, if_drawn("posterize", removed_bits, 0.0))
-    changed = solarize(changed, if_drawn("solarize", 255 * (1 - strength), 256.0))
+    # Exact in float32, because a threshold that is a whole level decides about the pixels of that level.
+    threshold = 255 / (LEVELS - 1) * (LEVELS - 1 - draws.level)
+    changed = solarize(changed, if_drawn("solarize", threshold, 256.0))
     for name, whole in (("autocontrast", autocontrast), ("equalize", equalize)):
         is_drawn = if_drawn(name, True, False)
         changed = jnp.where(is_drawn[:, None, None, None], whole(levels), changed)

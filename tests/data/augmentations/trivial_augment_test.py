@@ -38,7 +38,7 @@ def by_pil(image, name, level, negative):
     return {
         "rotate": lambda: picture.rotate(135 * signed),
         "posterize": lambda: ImageOps.posterize(picture, 8 - round(6 * part)),
-        "solarize": lambda: ImageOps.solarize(picture, 255 * (1 - part)),
+        "solarize": lambda: ImageOps.solarize(picture, 255 * (30 - level) / 30),
         "autocontrast": lambda: ImageOps.autocontrast(picture),
         "equalize": lambda: ImageOps.equalize(picture),
     }[name]()
