@@ -94,7 +94,7 @@ class Training(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """What a condition gains over the default on the images held out, in points.
+    """The gain of a condition over the default on the images held out, in points.
 
     Attributes:
       mean, error: over all pairs of trainings of the same set and seed, with the standard error.
