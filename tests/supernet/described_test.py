@@ -9,7 +9,7 @@ import pytest
 
 from nge_jax.cost import supernet_part_costs
 from nge_jax.space import genotype
-from nge_jax.space.parts.operation import map_shapes
+from nge_jax.space.parts.operation import Operation, map_shapes
 from nge_jax.space.parts.package import OPERATIONS
 from nge_jax.space.spaces import ALL_SKIP, DARTS, DILATED, S2, S3, SEPARABLE
 from nge_jax.supernet import cell
@@ -133,6 +133,9 @@ def test_the_package_operations_as_written():
     expected = (y - y.mean((0, 1, 2))) / np.sqrt(y.var((0, 1, 2)) + 1e-5)
     np.testing.assert_allclose(strided, expected, atol=1e-5)
     assert not np.asarray(described.operation("none", {}, jnp.asarray(x), 2, None)).any()
+    double = Operation("double", lambda weights, x, layer: 2 * layer.every(x))  # without a module
+    found = described.operation(double, {}, jnp.asarray(x), 2, None)
+    np.testing.assert_array_equal(found, 2 * x[:, ::2, ::2])
 
 
 def test_the_sizes_of_a_supernet_with_described_operations():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from nge_jax.kernels.layer import Layer
 from nge_jax.kernels.multiply_adds import count
 from nge_jax.space.parts.loading import find_operation
-from nge_jax.space.parts.operation import map_shapes
+from nge_jax.space.parts.operation import Operation, map_shapes
 from nge_jax.space.spaces import Space
 from nge_jax.supernet import norm
 from nge_jax.supernet.edge import other_operations
@@ -23,18 +23,19 @@ from nge_jax.supernet.trees import Params
 
 
 def operation(
-    name: str,
+    kind: Operation | str,
     weights: Any,
     x: jax.Array,
     stride: int,
     axis_name: str | None,
     normalize: Callable[..., jax.Array] = norm.batch_norm,
 ) -> jax.Array:
-    """Computes one operation of one edge: x [B, H, W, C] -> [B, H / stride, W / stride, C]."""
+    """Computes one operation of one edge, by value or name: x [B, H, W, C] -> [B, H / stride, W / stride, C]."""
+    kind = find_operation(kind) if isinstance(kind, str) else kind
     normalize = functools.partial(normalize, axis_name=axis_name)
     layer = Layer(stride, normalize, search_norm=normalize)
     weights = jax.tree.map(lambda a: a.astype(x.dtype), weights)
-    return find_operation(name).apply(weights, x, layer)
+    return kind.apply(weights, x, layer)
 
 
 def weights_of(params: Params, space: Space) -> Params:
