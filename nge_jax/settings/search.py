@@ -109,8 +109,8 @@ KEYS = (
         "is not used then. (): one search.",
         since="0.2"),
     Key("search.edge_models", (), EDGE_MODELS, "",
-        '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; `edge_model` is not '
-        "used then. (): one edge model.",
+        '("nge", "alpha"): searches with each of these edge models, likewise, each of every seed; '
+        "`search.edge_model` is not used then. (): one edge model.",
         since="0.2", outside="part"),
     Key("search.cost_weight", 0.0, RATE, "the paper has none",
         "Weight of P's expected parameters in the embedding's loss, as a part of their mean over all cells. The "
