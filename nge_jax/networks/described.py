@@ -11,7 +11,7 @@ from flax.linen.dtypes import promote_dtype
 
 from nge_jax.kernels.layer import Layer
 from nge_jax.kernels.multiply_adds import count
-from nge_jax.space.parts.loading import find_operation
+from nge_jax.space.parts import outside
 from nge_jax.space.parts.operation import Shapes, fan_in, map_shapes
 
 
@@ -19,7 +19,7 @@ class DescribedOperation(nn.Module):
     """Computes an operation: [N, H, W, channels] -> [N, ceil(H/stride), ceil(W/stride), channels].
 
     Attributes:
-        operation: the name by which `find_operation` finds it.
+        operation: the name by which `space.parts.loading` finds it.
         channels, stride, norm, dtype, spacing: see `networks.layers`.
     """
 
@@ -42,11 +42,11 @@ class DescribedOperation(nn.Module):
         x, *drawn = promote_dtype(x, *drawn, dtype=self.dtype)
         weights = jax.tree.unflatten(jax.tree.structure(shapes, is_leaf=_is_shape), drawn)
         layer = Layer(self.stride, lambda x: self.norm()(x), spacing=self.spacing)
-        return find_operation(self.operation).apply(weights, x, layer)
+        return outside.apply(self.operation, weights, x, layer)
 
     def shapes(self) -> Shapes:
         """Returns the shapes of the weights."""
-        shapes = find_operation(self.operation).parameters(self.channels, self.stride)
+        shapes = outside.parameters(self.operation, self.channels, self.stride)
         return map_shapes(lambda _, shape: shape, shapes)
 
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
@@ -54,7 +54,7 @@ class DescribedOperation(nn.Module):
 
         def compute(weights, x):
             layer = Layer(self.stride, lambda x: x, spacing=self.spacing)
-            return find_operation(self.operation).apply(weights, x, layer)
+            return outside.apply(self.operation, weights, x, layer)
 
         weights = jax.tree.map(
             lambda size: jax.ShapeDtypeStruct(size, jnp.float32), self.shapes(), is_leaf=_is_shape

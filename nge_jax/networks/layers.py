@@ -26,7 +26,7 @@ from flax.linen.dtypes import promote_dtype
 from nge_jax.kernels import convolution, normalization, pooling
 from nge_jax.kernels.relu_depthwise import relu_depthwise_conv
 from nge_jax.networks.described import DescribedOperation
-from nge_jax.space.parts.loading import find_operation
+from nge_jax.space.parts import outside
 from nge_jax.space.spaces import DILATED, SEPARABLE
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -194,7 +194,7 @@ def is_identity(operation: str, stride: int) -> bool:
     """Tells whether the operation returns the input unchanged; drop-path spares such operations."""
     if operation in OPS:
         return operation == "skip_connect" and stride == 1
-    return find_operation(operation).is_identity(stride)
+    return outside.is_identity(operation, stride)
 
 
 def _none(channels, stride, norm, dtype, name, spacing=(1, 1)):

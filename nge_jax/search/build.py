@@ -1,7 +1,9 @@
 """Makes the plan of a search from a checked config and a data set, before any array. Nothing later reads a config."""
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from nge_jax import optim
 from nge_jax.data.small import ArrayDataset
 from nge_jax.embedding.model import EdgeModel, Form
 from nge_jax.errors import prefixed
+from nge_jax.networks.parts import check as operations
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.search import images as search_images
 from nge_jax.search import makers as search_makers
@@ -35,6 +38,7 @@ from nge_jax.space.nas_bench_201 import AccuracyTable
 from nge_jax.space.parts.checks import find_space
 from nge_jax.space.skips import most_skips
 from nge_jax.space.spaces import Space
+from nge_jax.space.stack import cell_plan
 from nge_jax.strategies.base import Strategy
 from nge_jax.supernet.makers import Options
 from nge_jax.supernet.makers import make_net as make_supernet
@@ -58,19 +62,18 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
 
     Raises:
       InputError: there are more steps than are counted, or more cells than fit in memory; a limit or a part from
-        outside is wrong; or the table of accuracies cannot be read.
+        outside, or an operation of the space, is wrong; or the table of accuracies cannot be read.
     """
     images = search_images.plan_images(config, data)
     halves, alternates = images.divide(config.seed), config.search.alternation == "batch"
-    steps = _count_steps(
-        halves, config.search.images_per_epoch, config.search.batch_size, alternates=alternates
-    )
+    steps = _count_steps(halves, config.search, alternates=alternates)
     checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
     net = make_net(config, data.num_classes, data.train_images.shape[-1])
     parts, numbers = read_parts(configs.flatten(config.to_dict()), given)
     limits = find_limits(config.to_dict(), data, search_images.has_large_stem(config))
     arguments = make_arguments(config, steps, numbers, limits)
     makers = _make_makers(config, net, parts, numbers)
+    _check_operations(net.space, config.network, _share(config.search, config.get("partial")))
     check_outside(parts, config.search, makers, arguments, net.space)
     edge_model, strategy = makers.edge_model(config.search.edge_model), None
     learner = _find_learner(edge_model, config.search.strategy)
@@ -134,10 +137,11 @@ def _as_edge_model(
 
 
 def _count_steps(
-    halves: dict[str, np.ndarray], images_per_epoch: int, batch_size: int, *, alternates: bool
+    halves: dict[str, np.ndarray], search: Mapping[str, Any], *, alternates: bool
 ) -> dict[str, int]:
-    """Counts the steps of each group in an epoch; `images_per_epoch`: of each half, 0 for all."""
-    steps = {g: (int(images_per_epoch) or len(half)) // batch_size for g, half in halves.items()}
+    """Counts the steps of each group in an epoch; `search` is the config's group."""
+    images, size = int(search["images_per_epoch"]), search["batch_size"]  # 0: all images of a half
+    steps = {group: (images or len(half)) // size for group, half in halves.items()}
     if alternates:
         fewest = min(steps.values())
         steps = {WEIGHTS: fewest, EMBEDDING: fewest}
@@ -237,6 +241,18 @@ def count_warmup_epochs(warmup: float, epochs: int) -> int:
     return round(warmup * epochs)
 
 
+def _check_operations(space: Space, network: Mapping[str, Any], share: int) -> None:
+    """Tries the user's own operations at their places in the supernet; `network` is the config's group."""
+    plan = cell_plan(network["cells"], network["channels"] // share)
+    with prefixed("config.search.space: "):
+        operations.check_space(space, plan)
+
+
+def _share(search: Mapping[str, Any], partial: Mapping[str, Any] | None) -> int:
+    """Returns `share` of `supernet.model.Supernet`; both arguments are the config's groups."""
+    return partial["share"] if partial and search["relaxation"] == "partial" else 1
+
+
 def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
     """Makes the supernet of the space that a checked config names."""
     options = Options(
@@ -248,7 +264,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
         remat=config.network.remat,
         schedule="loop" if jax.default_backend() == "cpu" else "together",
         large_stem=search_images.has_large_stem(config),
-        share=config.partial.share if config.search.relaxation == "partial" else 1,
+        share=_share(config.search, config.get("partial")),
         all_scalars="all_scalars" in config.gumbel and config.gumbel.all_scalars,
     )
     return make_supernet(find_space(config.search.space), options)

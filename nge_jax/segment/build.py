@@ -8,6 +8,7 @@ from nge_jax.data.source import Source, segmented
 from nge_jax.data.voc_segmentation import batches as voc
 from nge_jax.data.voc_segmentation import devkit
 from nge_jax.errors import InputError, arguments_as
+from nge_jax.networks.parts import check as operations
 from nge_jax.optim import Linear, weight_numbers
 from nge_jax.segment.plan import Segmentation
 from nge_jax.settings import checks, configs
@@ -64,7 +65,12 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Segmentation:
       config: a config that `check` accepts.
       source: the images.
       cells: the backbone's cells.
+
+    Raises:
+      InputError: an operation from outside is wrong.
     """
+    model = make_network(config, cells, source.spec.kind, len(source.spec.labels))
+    operations.check_cells(cells, model.plan)
     arguments = ProgramArguments(
         rate=Linear(float(config.weights.learning_rate), 0.0, config.train.steps),
         weights=weight_numbers(config.weights),
@@ -76,7 +82,7 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Segmentation:
         data_name="PASCAL VOC",
         seed=config.seed,
         source=source,
-        model=make_network(config, cells, source.spec.kind, len(source.spec.labels)),
+        model=model,
         arguments=arguments,
         power=config.weights.power,
         accumulate=config.train.accumulate,

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from nge_jax.space.mixture import strengths
-from nge_jax.space.parts.loading import find_operation
+from nge_jax.space.parts import outside
 from nge_jax.space.parts.operation import fan_in, map_shapes
 from nge_jax.space.spaces import DARTS, DILATED, SEPARABLE, Space
 from nge_jax.supernet import partial
@@ -87,7 +87,7 @@ def _init_edges(key, count, channels, stride, space):
         shape = (count, 2, channels, channels // 2)
         params[SKIP] = uniform(next(keys), shape, channels)
     for number, name in enumerate(other_operations(space)):
-        if shapes := find_operation(name).parameters(channels, stride):
+        if shapes := outside.parameters(name, channels, stride):
             params[name] = _init_described(jax.random.fold_in(key, number), count, shapes)
     return params
 

@@ -3,7 +3,7 @@
 A search makes the same checks before it computes anything. Here a part can also be compared with a reference.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 
 from nge_jax.embedding.model import PAPER, edge_model
 from nge_jax.errors import InputError
+from nge_jax.networks.parts import check as operations
 from nge_jax.optim import Cosine, SgdNumbers
 from nge_jax.search.parts import check, outside
 from nge_jax.search.relaxations import rule as rules
@@ -19,8 +20,10 @@ from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Line
 from nge_jax.settings.parts import named
 from nge_jax.settings.parts import part as parts
+from nge_jax.space.parts.loading import load_operation
 from nge_jax.space.parts.modules import blamed
-from nge_jax.space.parts.reference import Loaded
+from nge_jax.space.parts.operation import Operation
+from nge_jax.space.parts.reference import Loaded, find_value
 from nge_jax.space.spaces import DARTS, Space
 
 Numbers = Mapping[str, Any]
@@ -102,6 +105,27 @@ def check_strategy(part: Any, space: Space = DARTS, numbers: Numbers | None = No
     strategy = parts.make(loaded, "search.strategy", space, _numbers(loaded, numbers), model)
     with blamed(loaded.name, loaded.file):
         check.check_strategy(strategy, space, loaded.name)
+
+
+def check_operation(
+    operation: Operation | str, channels: Sequence[int] = (16, 32), strides: Sequence[int] = (1, 2)
+) -> None:
+    """Tries an operation on images [2, 8, 8, C]: the shapes of weights and result, finite numbers and gradients.
+
+    Args:
+      operation: an `nge.Operation`, or module:attribute.
+      channels: the numbers of channels C that are tried.
+      strides: the strides that are tried.
+
+    Raises:
+      InputError: the operation is wrong; the line says what was found and what was expected.
+    """
+    if isinstance(operation, str):
+        loaded = load_operation(operation)
+    else:
+        found = find_value(operation, operation.apply)
+        loaded = found or Loaded(operation.name, operation, "", "")
+    operations.check_operation(loaded, [operations.Place(c, s) for s in strides for c in channels])
 
 
 def _arguments(numbers: dict[str, Any]) -> ProgramArguments:

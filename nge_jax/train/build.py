@@ -9,6 +9,7 @@ from nge_jax.data import small
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
+from nge_jax.networks.parts import check as operations
 from nge_jax.optim import Cosine, Linear, WarmedUp
 from nge_jax.settings import checks, configs
 from nge_jax.space.genotype import Genotype
@@ -30,12 +31,14 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Training:
       cells: the network's cells.
 
     Raises:
-      InputError: the config has more steps than are counted, or the network is beyond a limit.
+      InputError: the config has more steps than are counted, the network is beyond a limit, or an operation from
+        outside is wrong.
     """
     images = config.train.images_per_epoch or source.examples["train"]
     steps_per_epoch = images // config.train.batch_size
     checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
     model = make_network(config, cells, source.spec.kind, len(source.spec.labels))
+    operations.check_cells(cells, model.plan)
     check_limits("genotype", model, source.spec.shape, dict(config.limits))
     _check_patience(config.train.patience, source)
     return Training(

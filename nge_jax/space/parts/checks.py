@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from nge_jax.errors import InputError, prefixed
-from nge_jax.space.parts.loading import find_operation, load_operation, reference
+from nge_jax.space.parts import outside
+from nge_jax.space.parts.loading import load_operation, reference
 from nge_jax.space.parts.operation import Operation
 from nge_jax.space.parts.reference import Loaded, is_reference, load
 from nge_jax.space.spaces import DARTS, SPACES, Space
@@ -112,8 +113,8 @@ def check_space(space: Space) -> Space:
 
 def _check_weights(space: Space) -> None:
     """Refuses a space without weights: there would be nothing to train."""
-    operations = [find_operation(name) for name in space.operations]
-    if not any(operation.parameters(4, 1) for operation in operations):
+    shapes = [outside.parameters(name, 4, 1) for name in space.operations]
+    if not any(shapes):
         found = ", ".join(space.operations)
         raise InputError(f"operations: found {found}, expected at least one with weights")
 

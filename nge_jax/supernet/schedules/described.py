@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from nge_jax.kernels.layer import Layer
 from nge_jax.kernels.multiply_adds import count
-from nge_jax.space.parts.loading import find_operation
+from nge_jax.space.parts import outside
 from nge_jax.space.parts.operation import Operation, map_shapes
 from nge_jax.space.spaces import Space
 from nge_jax.supernet import norm
@@ -31,11 +31,10 @@ def operation(
     normalize: Callable[..., jax.Array] = norm.batch_norm,
 ) -> jax.Array:
     """Computes one operation of one edge, by value or name: x [B, H, W, C] -> [B, H / stride, W / stride, C]."""
-    kind = find_operation(kind) if isinstance(kind, str) else kind
     normalize = functools.partial(normalize, axis_name=axis_name)
     layer = Layer(stride, normalize, search_norm=normalize)
     weights = jax.tree.map(lambda a: a.astype(x.dtype), weights)
-    return kind.apply(weights, x, layer)
+    return outside.apply(kind, weights, x, layer)
 
 
 def weights_of(params: Params, space: Space) -> Params:
@@ -124,7 +123,7 @@ def vjp(
 
 def multiply_adds(name: str, channels: int, stride: int, size: tuple[int, int]) -> int:
     """Counts the multiply-adds of an operation on one image whose output has this size (H, W)."""
-    shapes = find_operation(name).parameters(channels, stride)
+    shapes = outside.parameters(name, channels, stride)
     weights = map_shapes(lambda _, shape: jax.ShapeDtypeStruct(shape, jnp.float32), shapes)
     x = jax.ShapeDtypeStruct((1, *(stride * n for n in size), channels), jnp.float32)
     compute = functools.partial(operation, name, stride=stride, axis_name=None)
