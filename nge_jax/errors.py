@@ -68,5 +68,8 @@ def prefixed(where: str) -> Iterator[None]:
 
 def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
     """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
-    near = difflib.get_close_matches(given, known, n=3)
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(given, known, n=3) or [
+        folded[name] for name in difflib.get_close_matches(given.casefold(), folded, n=3)
+    ]
     return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nge_jax.devices import distributed
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, suggestions
+from nge_jax.space.parts.functions import check_arguments
 from nge_jax.space.parts.modules import blamed
 from nge_jax.space.parts.reference import EXPECTED, Loaded
 from nge_jax.space.parts.reference import load as load_reference
 
-HOOKS = ("on_begin", "on_epoch", "on_end")
+HOOKS = {
+    "on_begin": ("workdir", "settings"),
+    "on_epoch": ("row", "state"),
+    "on_end": ("result",),
+}
 
 
 class Callback(NamedTuple):
@@ -34,6 +39,7 @@ class Callbacks:
 
     def __init__(self, loaded: Sequence[Loaded] = ()):
         self._loaded = loaded
+        self.asking: tuple[str, ...] = ()  # the callbacks that have asked the run to stop
 
     def on_begin(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Tells that the run begins or goes on."""
@@ -41,22 +47,24 @@ class Callbacks:
 
     def on_epoch(self, row: Mapping[str, Any], state: Any) -> bool:
         """Tells of an epoch; returns whether a callback asks the run to stop."""
-        return True in self._call("on_epoch", row, state)
+        self.asking = self._call("on_epoch", row, state)
+        return bool(self.asking)
 
     def on_end(self, result: Any) -> None:
         """Tells the run's result."""
         self._call("on_end", result)
 
-    def _call(self, hook: str, *arguments: Any) -> list[bool]:
-        results = []
+    def _call(self, hook: str, *arguments: Any) -> tuple[str, ...]:
+        """Calls a function of every callback; returns the names of the callbacks whose function returns True."""
         if not distributed.is_first():
-            return results
+            return ()
+        names = []
         for loaded in self._loaded:
             function = getattr(loaded.value, hook, None)
             if function is not None:
                 with blamed(f"run.callbacks: {loaded.name}: {hook}", loaded.file):
-                    results.append(function(*arguments) is True)
-        return results
+                    names += [loaded.name] * (function(*arguments) is True)
+        return tuple(names)
 
 
 NO_CALLBACKS = Callbacks()
@@ -66,18 +74,30 @@ def load(references: Sequence[str], given: Sequence[Any] = ()) -> Callbacks:
     """Loads the callbacks that a config names; `given` are callbacks that Python gave as values.
 
     Raises:
-      InputError: there is no such callback, or it has none of the functions.
+      InputError: there is no such callback, or it has none of the functions, or one that no run can call.
     """
     if isinstance(references, str) or not all(isinstance(word, str) for word in references):
         raise InputError(f"config.run.callbacks: found {references!r}, {EXPECTED}")
     loaded = [load_reference(reference, "config.run.callbacks: ") for reference in references]
     loaded += [Loaded(f"number {n}", value, "", "") for n, value in enumerate(given, 1)]
     for one in loaded:
-        hooks = [getattr(one.value, hook, None) for hook in HOOKS]
-        if not any(map(callable, hooks)):
-            found = type(one.value).__name__
-            expected = f"an nge.Callback, or an object with one of {', '.join(HOOKS)}"
-            raise InputError(
-                f"config.run.callbacks: {one.name}: found {found}, expected {expected}"
-            )
+        _check(one.value, f"config.run.callbacks: {one.name}")
     return Callbacks(loaded)
+
+
+def _check(callback: Any, where: str) -> None:
+    """Refuses an object without a hook, a name that is near a hook's, and a hook that takes other arguments."""
+    if isinstance(callback, type):
+        raise InputError(
+            f"{where}: found a class, expected an object, such as {callback.__name__}()"
+        )
+    for name in dir(callback):
+        if name.startswith("on_") and name not in HOOKS and callable(getattr(callback, name)):
+            raise InputError(f"{where}: found {name}{suggestions(name, HOOKS)}")
+    hooks = {name: getattr(callback, name, None) for name in HOOKS}
+    hooks = {name: function for name, function in hooks.items() if function is not None}
+    if not hooks:
+        expected = f"an nge.Callback, or an object with one of {', '.join(HOOKS)}"
+        raise InputError(f"{where}: found {type(callback).__name__}, expected {expected}")
+    for name, function in hooks.items():
+        check_arguments(function, HOOKS[name], f"{where}: {name}")

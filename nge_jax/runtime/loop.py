@@ -271,7 +271,9 @@ class _Running(NamedTuple):
         return state, programs
 
     def _preempted(self, step: int) -> Preempted:
-        return Preempted(f"stopped after step {step} of {self.task.total_steps}, as asked")
+        asking = self.watch.asking
+        by = f" by the callback {', '.join(asking)}" if asking else ""
+        return Preempted(f"stopped after step {step} of {self.task.total_steps}, as asked{by}")
 
 
 def finish(workdir: Path, report: Callable[[Path], Path]) -> None:

@@ -58,7 +58,7 @@ def check_relaxation(
         return rules.make_relaxation(rule, _NoNet(), arguments.progress)  # pyright: ignore
 
     with blamed(loaded.name, loaded.file):
-        check.check_relaxation(make, _arguments(values), space, loaded.name)
+        check.check_relaxation(make, _arguments(values), space, loaded.name, loaded.file)
     if reference is None:
         return
     rule, key = make_rule(space, {}, values), jax.random.key(4)

@@ -16,6 +16,10 @@ class Watch:
     def on_epoch(self, row, state):
         print("epoch", row)
         return True
+class Typo(Watch):
+    def on_epochs(self, row, state):
+        return True
+typo, few, none = Typo(), nge.Callback(on_epoch=lambda row: None), nge.Callback(on_end=3)
 watch, end, broken, number = Watch(), nge.Callback(on_end=tell), nge.Callback(on_epoch=fail), 3
 """
 
@@ -32,7 +36,7 @@ def test_callbacks_are_called_in_turn_and_one_of_them_may_ask_to_stop(tmp_path, 
     watch = callbacks.load(("mine:watch", "mine:end"), [given])
     watch.on_begin(tmp_path, {"seed": 0})
     assert began == [(tmp_path, {"seed": 0})]
-    assert watch.on_epoch({"epoch": 1}, None)
+    assert watch.on_epoch({"epoch": 1}, None) and watch.asking == ("mine:watch",)
     watch.on_end("a cell")
     assert capsys.readouterr().out == "epoch {'epoch': 1}\nthe end: a cell\n"
 
@@ -48,6 +52,10 @@ def test_true_alone_asks_to_stop(result):
     [
         ("mine:number", "config.run.callbacks: mine:number: found int, expected an nge.Callback, or an object"),
         ("mine:watches", "has no watches, did you mean watch"),
+        ("mine:typo", "config.run.callbacks: mine:typo: found on_epochs, did you mean on_epoch"),
+        ("mine:Watch", "mine:Watch: found a class, expected an object, such as Watch()"),
+        ("mine:few", "mine:few: on_epoch: mine.py, line 14: found the arguments (row), expected (row, state)"),
+        ("mine:none", "mine:none: on_end: found int, expected a function (result)"),
         ("mine", "config.run.callbacks: found 'mine', expected module:attribute"),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ import nge_jax as nge
 RATE = nge.Key("mine.rate", 0.1, nge.Limits(float, 0, 1), "", "A rate.", in_program=False)
 LAYERS = nge.Key("mine.layers", 2, nge.Limits(int, 1, 9), "", "Layers.")
 
-def make(space, numbers):
+def make(space, numbers, head=None):
     return None
 
 dirichlet, gat = nge.Part(make, (RATE,)), nge.Part(make, (RATE, LAYERS))

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from nge_jax.embedding.model import EdgeModel
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, prefixed
 from nge_jax.search.plan import Makers
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.settings.parts.named import Parts
 from nge_jax.space import architecture
 from nge_jax.space.mixture import Mixture
+from nge_jax.space.parts.functions import returned
 from nge_jax.space.parts.modules import blamed
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
@@ -50,8 +51,8 @@ def check_outside(
                 check_edge_model(model, space, f"config.search.edge_model: {name}", betas=betas)
     if search.relaxation in parts:
         where = f"config.search.relaxation: {search.relaxation}"
-        with blamed(where, parts[search.relaxation].file):
-            check_relaxation(makers.relaxation, arguments, space, where)
+        with blamed(where, file := parts[search.relaxation].file):
+            check_relaxation(makers.relaxation, arguments, space, where, file)
     if search.strategy in parts and makers.strategy is not None:
         where = f"config.search.strategy: {search.strategy}"
         with blamed(where, parts[search.strategy].file):
@@ -104,6 +105,7 @@ def check_relaxation(
     arguments: ProgramArguments,
     space: Space,
     where: str,
+    file: str = "",
 ) -> None:
     """Tries a relaxation that sees logits, in the first and in the last epoch.
 
@@ -112,6 +114,7 @@ def check_relaxation(
       arguments: the programs' arguments.
       space: the space of the cells.
       where: the beginning of a refusal.
+      file: the file of the relaxation.
     """
     loss = functools.partial(_relaxation_loss, make, space, where)
     evaluate = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -132,7 +135,8 @@ def check_relaxation(
         for leaf in jax.tree.leaves((choices, penalty)):
             _check_finite(leaf, f"{where}: mix or penalty")
         _check_gradient(grads, f"{where}: mix")
-    recorded = make(arguments).record(1)
+    with blamed(f"{where}: record", file), prefixed(f"{where}: record: "):
+        recorded = make(arguments).record(1)
     if not all(isinstance(name, str) and np.isfinite(value) for name, value in recorded.items()):
         raise InputError(f"{where}: record: found {recorded}, expected finite numbers by name")
 
@@ -214,8 +218,7 @@ def _check_array(array: Any, shape: Sequence[int], where: str) -> None:
 def _check_shape(array: Any, shape: Sequence[int], where: str) -> None:
     """Refuses another shape or type; the array may be traced."""
     if not hasattr(array, "shape") or tuple(array.shape) != tuple(shape):
-        found = getattr(array, "shape", type(array).__name__)
-        raise InputError(f"{where}: found the shape {found}, expected {tuple(shape)}")
+        raise InputError(f"{where}: {returned(array)}, expected the shape {tuple(shape)}")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(f"{where}: found {array.dtype}, expected float32: no gradient reaches it")
 

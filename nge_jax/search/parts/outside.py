@@ -1,5 +1,6 @@
 """Makes the parts that a search's config names, from the package or from outside."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from nge_jax.search.relaxations.sigmoid import sigmoid
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.settings.parts import part as outside
 from nge_jax.settings.parts.named import Parts
+from nge_jax.space.parts.functions import begin, check_arguments, returned
 from nge_jax.space.spaces import Space
 from nge_jax.strategies.base import Strategy
 
@@ -19,6 +21,23 @@ from nge_jax.strategies.base import Strategy
 RuleMaker = Callable[[Space, dict[str, Any], dict[str, Any]], RelaxationRule]
 # `(betas, form, name) -> EdgeModel`
 ModelMaker = Callable[[bool, Form, str], EdgeModel]
+# The functions of a part from outside, each with the names of the arguments.
+FUNCTIONS = {
+    "search.relaxation": {
+        "mix": ("scores", "key", "progress"),
+        "probs": ("logits",),
+        "penalty": ("scores", "progress"),
+        "record": ("progress",),
+    },
+    "search.edge_model": {"init": ("key",), "probs": ("params",), "logits": ("params",)},
+    "search.strategy": {
+        "init": ("key",),
+        "ask": ("state", "key"),
+        "tell": ("state", "architectures", "rewards"),
+        "probs": ("state",),
+        "predict": ("state", "architecture"),
+    },
+}
 # To add a relaxation, give its maker here. The group of keys with its name has its numbers.
 RULES = {"sigmoid": sigmoid, "dirichlet": dirichlet, "concrete": concrete}
 
@@ -35,16 +54,30 @@ def find_edge_models(
 
         def head(init: Callable, embed_nodes: Callable) -> EdgeModel:
             heads.append(embed_nodes)
-            return model_of_nodes(init, embed_nodes, space, betas=betas, form=form)
+            where = f"config.search.edge_model: {name}"
+            check_arguments(init, ("key",), f"{where}: init")
+            check_arguments(embed_nodes, ("x", "theta"), f"{where}: embed")
+            embed = functools.partial(_embed, embed_nodes, f"{where}: embed")
+            return model_of_nodes(init, embed, space, betas=betas, form=form)
 
         model = outside.make(parts[name], "search.edge_model", space, numbers[name], head)
         if not isinstance(model, EdgeModel):
             _refuse("search.edge_model", name, model, "nge.EdgeModel")
+        _check_functions("search.edge_model", name, model)
         if not heads:
             _check_whole(name, form)
         return model._replace(name=name)
 
     return make
+
+
+def _embed(embed_nodes: Callable, where: str, x: Any, theta: Any) -> Any:
+    """Embeds nodes, and refuses embeddings of another shape."""
+    z = embed_nodes(x, theta)
+    if getattr(z, "shape", None) != x.shape:
+        expected = f"expected the shape {x.shape}"
+        raise InputError(f"{where}: {begin(embed_nodes)}{returned(z)}, {expected}")
+    return z
 
 
 def _check_whole(name: str, form: Form) -> None:
@@ -81,6 +114,7 @@ def find_rule(name: str, parts: Parts) -> RuleMaker:
         made = outside.make(parts[name], "search.relaxation", space, numbers)
         if not isinstance(made, RelaxationRule):
             _refuse("search.relaxation", name, made, "nge.RelaxationRule")
+        _check_functions("search.relaxation", name, made)
         return made
 
     return make
@@ -101,11 +135,22 @@ def find_strategy(name: str, parts: Parts) -> Callable[..., Strategy]:
         made = outside.make(parts[name], "search.strategy", space, numbers, edge_model)
         if not isinstance(made, Strategy):
             _refuse("search.strategy", name, made, "nge.Strategy")
+        _check_functions("search.strategy", name, made)
         return made._replace(name=name)
 
     return make
 
 
+def _check_functions(key: str, name: str, made: Any) -> None:
+    """Refuses functions of a part that take other arguments."""
+    for field, arguments in FUNCTIONS[key].items():
+        if (function := getattr(made, field)) is not None:
+            check_arguments(function, arguments, f"config.{key}: {name}: {field}")
+
+
 def _refuse(key: str, name: str, made: Any, expected: str) -> None:
-    found = type(made).__name__
-    raise InputError(f"config.{key}: {name}: returns {found}, expected {expected}")
+    others = {EdgeModel: "edge_model", RelaxationRule: "relaxation", Strategy: "strategy"}
+    other = others.get(type(made))
+    advice = f", as a part for search.{other}" if other else ""
+    found = f"{returned(made)}{advice}"
+    raise InputError(f"config.{key}: {name}: {found}, expected {expected}")

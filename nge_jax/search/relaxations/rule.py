@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+from nge_jax.errors import InputError
 from nge_jax.search.steps.relaxation import Line, Relaxation
+from nge_jax.space.parts.functions import returned
 from nge_jax.supernet.net import Net
 
 # The number of a stream of random numbers, apart from the streams of `steps.relaxation`.
@@ -68,6 +70,8 @@ def make_relaxation(rule: RelaxationRule, net: Net, progress: Line) -> Relaxatio
 
     def record(epoch):
         recorded = rule.record(progress.in_epoch(epoch))
+        if not isinstance(recorded, Mapping):
+            raise InputError(f"{returned(recorded)}, expected a dict of numbers by name")
         return {name: float(value) for name, value in recorded.items()}
 
     return Relaxation(

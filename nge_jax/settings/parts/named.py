@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from nge_jax.errors import InputError, prefixed
 from nge_jax.settings import keys
 from nge_jax.settings.key import Key, Limits, Values, describe_type
-from nge_jax.settings.parts.part import NONE, part_of
-from nge_jax.space.parts import checks
+from nge_jax.settings.parts.part import ARGUMENTS, NONE, part_of
+from nge_jax.space.parts import checks, functions
 from nge_jax.space.parts.reference import Loaded, in_common, load
 
 Parts = Mapping[str, Loaded]  # the keys are references
@@ -107,12 +107,21 @@ def numbers_of(part: Loaded, values: Values) -> Numbers:
     return Numbers(arguments, constants)
 
 
+def _check_arguments(key: str, make: Any, where: str) -> None:
+    """Refuses a function that takes other arguments than the makers of a key's parts."""
+    kind = "edge_model" if key == "search.edge_models" else key.rpartition(".")[2]
+    others = [k for k in ARGUMENTS if k != kind and functions.takes(make, ARGUMENTS[k])]
+    advice = f", as a part for search.{' or search.'.join(others)}" if others else ""
+    functions.check_arguments(make, ARGUMENTS[kind], where, advice)
+
+
 def check_part(key: str, part: Loaded) -> None:
     """Refuses what is no part, and wrong rows of keys."""
     where = f"config.{key}: {part.name}"
     if not callable(part_of(part).make):
         found = type(part.value).__name__
         raise InputError(f"{where}: found {found}, expected a function or an nge.Part")
+    _check_arguments(key, part_of(part).make, where)
     for row in part_of(part).keys:
         if not isinstance(row, Key):
             raise InputError(

@@ -20,6 +20,12 @@ ENTRY_POINTS = {
     "edge_model": "nge_jax.edge_models",
     "strategy": "nge_jax.strategies",
 }
+# The arguments of `Part.make` for each of the keys.
+ARGUMENTS = {
+    "relaxation": ("space", "numbers"),
+    "edge_model": ("space", "numbers", "head"),
+    "strategy": ("space", "numbers", "edge_model"),
+}
 NONE: MappingProxyType[str, Loaded] = MappingProxyType({})  # no parts
 
 

@@ -1,12 +1,11 @@
 """Computes a user's own operation, and refuses a mistake in it in one line that names the line of the file. No jax."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 from nge_jax.errors import InputError
+from nge_jax.space.parts.functions import begin, check_arguments, file_of, returned
 from nge_jax.space.parts.loading import load_operation
 from nge_jax.space.parts.modules import blamed
 from nge_jax.space.parts.operation import Operation, Shapes
@@ -47,41 +46,44 @@ def is_identity(name: str, stride: int) -> bool:
     if name in OPERATIONS:
         return OPERATIONS[name].is_identity(stride)
     loaded = load_operation(name)
-    function = loaded.value.is_identity
-    with blamed(f"operation {name}: is_identity with stride {stride}", _file(function)):
+    function, where = loaded.value.is_identity, f"operation {name}: is_identity"
+    check_arguments(function, ("stride",), where)
+    with blamed(where, file_of(function)):
         return bool(function(stride))
 
 
 def parameters_of(loaded: Loaded, channels: int, stride: int) -> Shapes:
     """Returns what `parameters` does, of an operation that is loaded."""
     function = loaded.value.parameters
+    check_arguments(function, ("channels", "stride"), f"operation {loaded.name}: parameters")
     where = f"operation {loaded.name}: parameters with stride {stride}"
-    with blamed(where, _file(function)):
+    with blamed(where, file_of(function)):
         shapes = function(channels, stride)
     if not isinstance(shapes, Mapping):
         expected = "expected a dict of shapes, {} without weights"
-        raise InputError(f"{where}: {_begin(function)}{_returned(shapes)}, {expected}")
-    _check_shapes(shapes, f"{where}: {_begin(function)}")
+        raise InputError(f"{where}: {begin(function)}{returned(shapes)}, {expected}")
+    _check_shapes(shapes, f"{where}: {begin(function)}")
     return shapes
 
 
 def apply_of(loaded: Loaded, weights: Any, x: Any, layer: Any) -> Any:
     """Computes what `apply` does, by an operation that is loaded."""
-    where = f"operation {loaded.name}: apply with stride {layer.stride}"
-    with blamed(where, _file(loaded.value.apply)):
-        y = loaded.value.apply(weights, x, layer)
+    function, where = loaded.value.apply, f"operation {loaded.name}: apply"
+    check_arguments(function, ("weights", "x", "layer"), where)
+    with blamed(f"{where} with stride {layer.stride}", file_of(function)):
+        y = function(weights, x, layer)
     before, after = layer.spacing
     step = layer.stride * before // after
     batch, height, width, channels = x.shape
     expected = (batch, -(-height // step), -(-width // step), channels)
     if getattr(y, "shape", None) != expected:
-        raise refusal(loaded, layer.stride, f"{_returned(y)}, expected the shape {expected}")
+        raise refusal(loaded, layer.stride, f"{returned(y)}, expected the shape {expected}")
     return y
 
 
 def refusal(loaded: Loaded, stride: int, text: str) -> InputError:
     """Makes the error of an operation whose result is wrong; the line names the place of `apply` in the file."""
-    place = _begin(loaded.value.apply)
+    place = begin(loaded.value.apply)
     return InputError(f"operation {loaded.name}: apply with stride {stride}: {place}{text}")
 
 
@@ -95,22 +97,3 @@ def _check_shapes(shapes: Mapping[str, Any], where: str) -> None:
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, Integral) and int(value) > 0
-
-
-def _returned(value: Any) -> str:
-    """Says what a function has returned."""
-    if value is None:
-        return "returned None"
-    shape = getattr(value, "shape", None)
-    return f"returned {type(value).__name__}" if shape is None else f"found the shape {shape}"
-
-
-def _file(function: Callable[..., Any]) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return code.co_filename if code is not None else ""
-
-
-def _begin(function: Callable[..., Any]) -> str:
-    """Returns "FILE, line N: ", where a function begins; "" for an object with __call__."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}: " if code else ""

@@ -77,11 +77,22 @@ def load(text: str, where: str = "") -> Loaded:
     with blamed(where):
         module = find_module(place, where)
         if not hasattr(module, attribute):
-            names = [name for name in vars(module) if not name.startswith("_")]
+            names = _own_names(module)
             near = suggestions(attribute, names) if names else ""
             file = getattr(module, "__file__", None) or place
             raise InputError(f"{where}: {file} has no {attribute}{near}")
         return _make_loaded(text, getattr(module, attribute), module)
+
+
+def _own_names(module: ModuleType) -> list[str]:
+    """Lists the names that a reference may mean: no module, and no function or class of another module."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and not (hasattr(value, "__qualname__") and value.__module__ != module.__name__)
+    ]
 
 
 def _make_loaded(text: str, value: Any, module: ModuleType) -> Loaded:

@@ -71,8 +71,8 @@ MESSAGES = {
     "bool": "apply with stride 1: mine.py, line 22: found bool, expected float32",
     "nan": "apply with stride 1: mine.py, line 23: found NaN or infinity for normal numbers, expected finite numbers",
     "root": "apply with stride 1: mine.py, line 24: found NaN or infinity in the gradient of x for normal numbers",
-    "few": "apply with stride 1: TypeError: <lambda>() takes 2 positional arguments but 3 were given",
-    "shapes_few": "parameters with stride 1: TypeError: <lambda>() takes 1 positional argument but 2 were given",
+    "few": "apply: mine.py, line 25: found the arguments (w, x), expected (weights, x, layer)",
+    "shapes_few": "parameters: mine.py, line 28: found the arguments (channels), expected (channels, stride)",
     "shapes_none": "parameters with stride 1: mine.py, line 29: returned None, expected a dict of shapes",
     "shapes_size": "parameters with stride 1: mine.py, line 30: kernel: found 4, expected a shape such as",
 }

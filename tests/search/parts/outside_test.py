@@ -164,7 +164,7 @@ def concrete_number(scores, key, progress):
     "make, message",
     [
         refused("a", "probs: found rows that sum to", probs=jax.nn.sigmoid),
-        refused("b", "mix: found the shape (2, 14), expected (2, 14, 7)", mix=lambda s, k, p: s.probs[..., 0]),
+        refused("b", "mix: found the shape (2, 14), expected the shape (2, 14", mix=lambda s, k, p: s.probs[..., 0]),
         refused("c", "mix: found int32, expected float32", mix=lambda s, k, p: s.probs.astype(int)),
         refused("d", "mix: found a gradient of 0", mix=lambda s, k, p: jax.lax.stop_gradient(s.probs)),
         refused("e", "mix: found a gradient with NaN", mix=lambda s, k, p: s.probs + jnp.sqrt(0 * s.logits)),
@@ -173,8 +173,12 @@ def concrete_number(scores, key, progress):
         refused("h", "penalty: found the shape (2, 14, 7)", penalty=lambda scores, progress: scores.probs),
         refused("i", "probs: found -", probs=lambda logits: logits, is_distribution=False),
         refused("j", "record: found {'a': nan}", record=lambda progress: {"a": float("nan")}),
-        (lambda space, numbers: None, "config.search.relaxation: outside_test:lambda: returns NoneType"),
-        (lambda space: None, "TypeError"),
+        refused("k", "record: returned float, expected a dict", record=lambda progress: progress),
+        refused("l", "mix: returned None, expected the shape", mix=lambda scores, key, progress: None),
+        refused("m", "mix: outside_test.py, line", mix=lambda scores, key: scores.probs),
+        (lambda space, numbers: None, "config.search.relaxation: outside_test:lambda: returned None, expected nge.Rel"),
+        (lambda space: None, "found the arguments (space), expected (space, numbers)"),
+        (half, "found the arguments (space, numbers, head), as a part for search.edge_model or search.strategy, exp"),
     ],
 )  # fmt: skip
 def test_a_wrong_relaxation_is_refused_in_one_line(data, make, message):
@@ -197,6 +201,8 @@ def with_model(**fields):
         (with_model(logits=lambda params: 2 * params["alpha"] + jnp.arange(7.0)), "logits: found others"),
         (with_model(probs=lambda params: jnp.full((2, 14, 7), 1 / 7)), "probs: found a gradient of 0"),
         (with_model(probs=lambda params: params["beta"]), "KeyError: 'beta'"),
+        (lambda space, numbers, head: head(lambda key: [], lambda x, theta: None), "embed: outside_test.py, line"),
+        (lambda space, numbers: None, "found the arguments (space, numbers), as a part for search.relaxation"),
     ],
 )  # fmt: skip
 def test_a_wrong_edge_model_is_refused_in_one_line(data, make, message):
