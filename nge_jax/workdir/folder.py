@@ -18,7 +18,7 @@ from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
 from nge_jax.settings import configs, keys
-from nge_jax.space.parts.reference import in_common, short_name
+from nge_jax.space.parts.reference import changed, in_common, short_name
 from nge_jax.workdir.artifacts import (
     CHECKPOINTS,
     CONFIG,
@@ -33,6 +33,9 @@ from nge_jax.workdir.lock import RUN_LOCK
 from nge_jax.workdir.names import printable
 from nge_jax.workdir.recorded import younger_values
 from nge_jax.workdir.removal import remove_results
+
+SOURCES = "search.sources"
+CHANGED = "has changed since the run began"
 
 
 def check_place(path: Path) -> None:
@@ -76,6 +79,10 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     path = Path(path)
     check_place(path)
     differences = [] if overwrite else list_differences(path, config)
+    if differences and all(CHANGED in difference for difference in differences):
+        raise InputError(
+            f"--workdir: {path}: {'; '.join(differences)}; restore the file, or choose another --workdir"
+        )
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
@@ -84,7 +91,7 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
 
 
 def list_differences(path: Path, values: Mapping[str, Any]) -> list[str]:
-    """Lists the values that differ from the values of a workdir's run, as "KEY: workdir has X, now Y".
+    """Lists what differs from a workdir's run: "KEY: workdir has X, now Y", or a file that has changed.
 
     Args:
       path: the workdir; without results nothing differs.
@@ -246,19 +253,37 @@ def _differences(younger, recorded, given):
     """
     absent, task = "nothing", str(given.get("task"))
     recorded = {name: value for name, value in younger.items() if name in given} | recorded
-    files_before, files_now = (values.get("search.sources") for values in (recorded, given))
+    files_before, files_now = (values.get(SOURCES) for values in (recorded, given))
+    changed_files = []
     if isinstance(files_before, list) and files_now:
-        in_both = in_common(files_now, [*map(str, files_before)])
-        given = given | {"search.sources": [*in_both]}
+        files_before = [*map(str, files_before)]
+        given = given | {SOURCES: [*in_common(files_now, files_before)]}
+        changed_files = _describe_changed(changed(files_now, files_before), given)
     names = sorted(
         name
         for name in recorded.keys() | given.keys()
-        if keys.changes_result(task, name)
+        if not (name == SOURCES and changed_files)
+        and keys.changes_result(task, name)
         and _without_place(name, recorded.get(name, absent))
         != _without_place(name, given.get(name, absent))
     )
-    return [
+    return changed_files + [
         f"{name}: workdir has {recorded.get(name, absent)!r}, now {given.get(name, absent)!r}"
+        for name in names
+    ]
+
+
+def _describe_changed(names, given):
+    """Describes references whose files have changed: "search.relaxation: mine.py has changed ... (mine:part)"."""
+    keys_by_name = {
+        short_name(str(word)): key
+        for key, value in given.items()
+        if key.startswith("search.") and key != SOURCES
+        for word in (value if isinstance(value, tuple | list) else (value,))
+    }
+    return [
+        # An operation stands in the space's file alone.
+        f"{keys_by_name.get(name, 'search.space')}: {name.rpartition(':')[0]}.py {CHANGED} ({name})"
         for name in names
     ]
 

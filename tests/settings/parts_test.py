@@ -140,7 +140,10 @@ def test_a_search_goes_on_with_the_same_file_alone(here):
     for path in ("mine:dirichlet", "elsewhere/mine.py:dirichlet"):
         workdir.check(run, start(path), overwrite=False)  # the same content in another place
     (here / "mine.py").write_text(MINE + "# changed\n")
-    with pytest.raises(InputError, match=r"search\.sources: workdir has \['mine:dirichlet sha256:"):
+    with pytest.raises(
+        InputError,
+        match=r"run: search.relaxation: mine.py has changed since.* \(mine:dirichlet\); restore the",
+    ):
         workdir.check(run, start(), overwrite=False)
     with pytest.raises(InputError, match=r"search\.relaxation: workdir has 'mine:dirichlet', now"):
         workdir.check(run, start("mine:gat"), overwrite=False)
@@ -175,11 +178,17 @@ def test_a_search_goes_on_with_the_same_files_of_a_space_and_operations_alone(he
         (here / name / "metrics.jsonl").write_text("{}\n")
         workdir.check(here / name, start(), overwrite=False)
     (here / "own_operation.py").write_text(OPERATION + "# changed\n")
-    message = r"\(search\.sources: workdir has \['own_operation:conv sha256:"
+    message = r"run: search.space: own_operation.py has changed since the run began \(own_operation:conv\); restore"
     with pytest.raises(InputError, match=message) as refused:
         workdir.check(here / "run", start(), overwrite=False)
     assert "\n" not in str(refused.value)
     workdir.check(here / "older", start(), overwrite=False)
+    (here / "own_operation.py").write_text(OPERATION)
+    (here / "own_space.py").write_text(SPACE.replace("conv)", 'conv, "noise")'))
+    with pytest.raises(
+        InputError, match=r"run: search.space: own_space.py has changed .*:SPACE\); re"
+    ):
+        workdir.check(here / "run", start(), overwrite=False)
 
 
 def test_the_files_of_a_space_as_json_may_move(here):

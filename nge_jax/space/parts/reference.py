@@ -146,6 +146,13 @@ def recorded_name(row: str) -> str:
     return row.rpartition(" sha256:")[0] or row
 
 
+def changed(rows: Collection[str], recorded: Collection[str]) -> list[str]:
+    """Lists the names in rows of `source` that are recorded with another content."""
+    before = {recorded_name(row): row for row in recorded}
+    names = [(recorded_name(row), row) for row in rows]
+    return sorted({name for name, row in names if before.get(name, row) != row})
+
+
 def in_common(rows: Collection[str], recorded: Collection[str]) -> tuple[str, ...]:
     """Returns the rows of `source` whose names are recorded: an older version recorded parts alone."""
     names = {*map(recorded_name, recorded)}
