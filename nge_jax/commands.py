@@ -196,7 +196,7 @@ def _predict(arguments: list[str]) -> None:
 
     from nge_jax.predict import command
 
-    command.run(given)
+    command.run(given, "IMAGES")
 
 
 def _export(arguments: list[str]) -> None:
@@ -210,7 +210,7 @@ def _export(arguments: list[str]) -> None:
 
     from nge_jax.export import command
 
-    command.run(given)
+    command.run(given, "OUTPUT")
 
 
 def _latency(arguments: list[str]) -> None:

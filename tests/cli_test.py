@@ -123,13 +123,20 @@ def test_predict_and_export_are_those_modules(monkeypatch):
 
     given = []
     for module in (predict, export):
-        monkeypatch.setattr(module, "run", lambda found: given.append(vars(found)))
+        monkeypatch.setattr(module, "run", lambda found, *_: given.append(vars(found)))
     cli.run(["predict", "runs/a", "photos", "--output=o", "more"])
     cli.run(["export", "runs/a", "there", "--checkpoint", "best"])
     predict.main(["--workdir=runs/a", "--images", "photos", "--output=o", "--images=more"])
     export.main(["--workdir=runs/a", "--output=there", "--checkpoint=best"])
     assert given[:2] == given[2:]
     assert given[0]["images"] == [Path("photos"), Path("more")]
+
+
+def test_an_export_into_a_used_folder_names_the_argument_as_it_was_given(capsys, tmp_path):
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.run(["export", "digits:pretrained", str(tmp_path), "--formats=npz"])
+    assert capsys.readouterr().err.startswith(f"error: OUTPUT: {tmp_path}/dataset.json exists")
 
 
 def test_show_prints_a_cell_that_is_read_again(capsys, tmp_path):

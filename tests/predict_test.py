@@ -44,7 +44,7 @@ def test_a_damaged_image_leaves_no_output_and_the_next_start_is_answered(damaged
     for _ in range(2):
         with pytest.raises(SystemExit, match="^2$"):
             cli.run(["predict", NETWORK, str(damaged), "--output", str(output)])
-        expected = r"error: --images: .*2\.png cannot be read .*; --skip_damaged goes on .*\n"
+        expected = r"error: IMAGES: .*2\.png cannot be read .*; --skip_damaged goes on .*\n"
         assert re.fullmatch(expected, capsys.readouterr().err)
         assert os.listdir(tmp_path) == ["images"]
     draw(damaged / "2.png")

@@ -244,8 +244,12 @@ def main(arguments: list[str] | None = None) -> None:
     run(parser.parse_args(arguments))
 
 
-def run(given: argparse.Namespace) -> None:
-    """Exports a network; `given`: workdir, output, and the options of `add_options`.
+def run(given: argparse.Namespace, argument: str = "--output") -> None:
+    """Exports a network.
+
+    Args:
+      given: workdir, output, and the options of `add_options`.
+      argument: the argument by which the user gives the output.
 
     Raises:
       InputError: a flag or the workdir is refused.
@@ -257,7 +261,7 @@ def run(given: argparse.Namespace) -> None:
     network = trained.load(given.workdir, given.checkpoint)
     output = given.output.expanduser()
     source = calibration = None
-    with arguments_as(output="--output"):
+    with arguments_as(output=argument):
         check(network, output, formats)
         if "onnx_int8" in formats:
             source = _open_images(network, given)

@@ -136,8 +136,12 @@ def main(arguments: list[str] | None = None) -> None:
     run(parser.parse_args(arguments))
 
 
-def run(given: argparse.Namespace) -> None:
-    """Classifies or segments images; `given`: workdir, images, and the options of `add_options`.
+def run(given: argparse.Namespace, argument: str = "--images") -> None:
+    """Classifies or segments images.
+
+    Args:
+      given: workdir, images, and the options of `add_options`.
+      argument: the argument by which the user gives the images.
 
     Raises:
       InputError: a flag, the workdir or an image is refused.
@@ -145,7 +149,7 @@ def run(given: argparse.Namespace) -> None:
     if given.batch_size < 1:
         raise InputError(f"--batch_size: found {given.batch_size}, expected 1 or more")
     output = given.output and given.output.expanduser()
-    with arguments_as(places="--images", images="--images", output="--output"):
+    with arguments_as(places=argument, images=argument, output="--output"):
         images, left_out = image_files.find([place.expanduser() for place in given.images])
         if left_out:
             print(f"left out: {left_out}", file=sys.stderr)
