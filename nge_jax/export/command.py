@@ -65,7 +65,7 @@ from nge_jax.space import genotype
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from nge_jax.train.trained import Trained
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, recorded
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # The packages that a format needs beside the ones that a training needs.
@@ -211,6 +211,7 @@ def _write_formats(network, folder, formats, calibration):
             np.savez_compressed(file, **arrays)
         text = genotype.to_json(network.module.genotype)
         files.write_atomically(folder / artifacts.GENOTYPE, text)
+        recorded.write_operations(folder, network.module.genotype)
     if artifacts.CONFIG in _names(formats):
         artifacts.write_json(folder / artifacts.CONFIG, to_values(network.config))
     write_atomically(folder / artifacts.DATASET, dataset_spec.to_json(network.spec))

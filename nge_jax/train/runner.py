@@ -41,6 +41,8 @@ from nge_jax.train.evaluate import Evaluation
 from nge_jax.train.plan import Inputs, Training
 from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts, metrics_log
+from nge_jax.workdir import folder as workdir
+from nge_jax.workdir import recorded as recorded_config
 from nge_jax.workdir.artifacts import Size
 
 
@@ -88,6 +90,12 @@ def recognize(config: ConfigDict, inputs: Inputs, path: Path) -> Inputs:
             f"config.genotype: {config.genotype} differs from the cell that this workdir trains ({recorded}); "
             "choose another --workdir for it"
         )
+    files = workdir.has_checkpoints(path) and recorded_config.changed_operations(path, inputs.cells)
+    if files:
+        raise InputError(
+            f"--workdir: {path}: config.genotype: {', '.join(files)} has changed since the run began; restore the "
+            "file, or choose another --workdir"
+        )
     source = inputs.source
     spec = dataset_spec.agreed(path, source.spec, *_known_by(source))
     return inputs._replace(source=source._replace(spec=spec))
@@ -100,11 +108,13 @@ def _known_by(source: Source) -> tuple:
 
 def make_files(training: Any) -> dict[str, str]:
     """Returns the files that the workdir of a training or a segmentation begins with."""
-    source = training.source
-    return {
-        artifacts.GENOTYPE: genotype.to_json(training.model.genotype),
+    source, cells = training.source, training.model.genotype
+    texts = {
+        artifacts.GENOTYPE: genotype.to_json(cells),
         artifacts.DATASET: dataset_spec.to_json(source.spec, *_known_by(source)),
+        artifacts.OPERATIONS: recorded_config.operations_to_json(cells),
     }
+    return {name: text for name, text in texts.items() if text}
 
 
 def describe(training: Any) -> list[str]:

@@ -6,6 +6,7 @@
 Images are uint8 arrays as in the data set, or files. The network's functions normalize them.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -223,6 +224,9 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     config = recorded.read_of_network(path)
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
+    if changed := recorded.changed_operations(path, genotype):
+        since = f"has changed since {path} was trained, and the network may compute something else"
+        print(f"warning: {', '.join(changed)} {since}", file=sys.stderr)
     module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate's value does not matter here. It must be a schedule, because the state then has a counter.
     optimizer = make_optimizer(weight_numbers(config.weights), optax.constant_schedule(0.0))

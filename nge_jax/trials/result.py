@@ -21,7 +21,7 @@ from nge_jax.trials import state as trial_state
 from nge_jax.trials.ledger import Ledger
 from nge_jax.trials.plan import Trials
 from nge_jax.trials.state import State
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, recorded
 
 
 class TrialsResult(NamedTuple):
@@ -125,4 +125,5 @@ def write_network(plan: Trials, cell: Genotype, trial: TrainState, folder: Path)
         folder / artifacts.DATASET, dataset_spec.to_json(plan.rating.training.source.spec)
     )
     files.write_atomically(folder / artifacts.GENOTYPE, genotype.to_json(cell))
+    recorded.write_operations(folder, cell)
     artifacts.write_json(folder / artifacts.CONFIG, config)

@@ -25,6 +25,8 @@ METRICS = "metrics.jsonl"
 RECIPE, TRIALS, NETWORK = "recipe.json", "trials", "network"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
+# The user's own operations of a trained network, each with a hash of the file.
+OPERATIONS = "operations.json"
 # P after each epoch of a search, and the cells that a strategy has evaluated.
 ARCHITECTURE, HISTORY = "architecture.npz", "history.npz"
 # The accuracies of the cell found, if a table has them.

@@ -1,15 +1,20 @@
 """The config that a workdir records, and the keys that an older version's record lacks. This module imports no jax."""
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from nge_jax import files
 from nge_jax.errors import InputError, prefixed
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import Values, describe_type
+from nge_jax.space.genotype import Genotype
+from nge_jax.space.parts import loading
+from nge_jax.space.parts.reference import changed
 from nge_jax.workdir import artifacts
 
 # The keys, by task, from which a trained network is made and read.
@@ -61,6 +66,41 @@ def younger_values(values: Values, workdir: Path) -> dict[str, Any]:
             if isinstance(shape, list) and shape and shape[-1] in (1, 3):
                 younger["data.channels"] = shape[-1]
     return younger
+
+
+def operations_to_json(cells: Genotype) -> str:
+    """Writes the record of the user's own operations of a network; "" where it has none."""
+    rows = loading.sources(_operations(cells))
+    return json.dumps({"operations": rows}, indent=2) + "\n" if rows else ""
+
+
+def write_operations(folder: Path, cells: Genotype) -> None:
+    """Writes the record into a folder of an exported network; no file where there is nothing to record."""
+    if text := operations_to_json(cells):
+        files.write_atomically(folder / artifacts.OPERATIONS, text)
+
+
+def changed_operations(workdir: Path, cells: Genotype) -> list[str]:
+    """Lists the user's own operations whose files have changed since a network was trained: "mine.py (mine:conv)".
+
+    Args:
+      workdir: the training's, or a folder of the exported network. An older version has recorded nothing there.
+      cells: the network's.
+
+    Raises:
+      InputError: the record is damaged, or an operation cannot be loaded.
+    """
+    file = workdir / artifacts.OPERATIONS
+    if not file.exists():
+        return []
+    rows = artifacts.read_json(file, ("operations",))["operations"]
+    before = [*map(str, rows)] if isinstance(rows, list) else []
+    names = changed(loading.sources(_operations(cells)), before)
+    return [f"{name.rpartition(':')[0]}.py ({name})" for name in names]
+
+
+def _operations(cells: Genotype) -> set[str]:
+    return {operation for operation, _ in cells.normal + cells.reduce}
 
 
 def read_of_network(workdir: Path) -> ConfigDict:

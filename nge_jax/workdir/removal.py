@@ -22,6 +22,7 @@ from nge_jax.workdir.artifacts import (
     METRICS,
     MISTAKES,
     NETWORK,
+    OPERATIONS,
     PARETO,
     RANDOM_CELLS,
     RECIPE,
@@ -54,6 +55,7 @@ RESULTS = (
     "pareto.svg",
     "pareto_narrow.svg",
     GENOTYPE,
+    OPERATIONS,
     ACCURACIES,
     RANDOM_CELLS,
     SEEDS,
@@ -103,7 +105,7 @@ RESULTS = (
 BY_TRAININGS = (
     RECIPE,
     f"{TRIALS}/[0-9]*.npz",
-    *(f"{NETWORK}/{name}" for name in (WEIGHTS, DATASET, GENOTYPE, CONFIG)),
+    *(f"{NETWORK}/{name}" for name in (WEIGHTS, DATASET, GENOTYPE, OPERATIONS, CONFIG)),
 )
 
 

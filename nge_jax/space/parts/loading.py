@@ -1,5 +1,7 @@
 """Finds an operation by name: the package's, or a user's own as `module:attribute`. No jax."""
 
+from collections.abc import Iterable
+
 from nge_jax.errors import InputError
 from nge_jax.space.parts.operation import Operation
 from nge_jax.space.parts.package import OPERATIONS
@@ -46,6 +48,11 @@ def load_operation(name: str) -> Loaded:
             raise InputError(f"operation {name}: found {kind}, expected an Operation")
         _FOUND[name] = found
     return _FOUND[name]
+
+
+def sources(names: Iterable[str]) -> list[str]:
+    """Returns what workdirs record of the user's own operations among these names, see `reference.source`."""
+    return sorted({load_operation(name).source for name in names if is_reference(name)})
 
 
 def forget_edited() -> bool:
