@@ -211,7 +211,7 @@ def _write_formats(network, folder, formats, calibration):
             np.savez_compressed(file, **arrays)
         text = genotype.to_json(network.module.genotype)
         files.write_atomically(folder / artifacts.GENOTYPE, text)
-        recorded.write_operations(folder, network.module.genotype)
+        recorded.write_operations(folder, network.operations)
     if artifacts.CONFIG in _names(formats):
         artifacts.write_json(folder / artifacts.CONFIG, to_values(network.config))
     write_atomically(folder / artifacts.DATASET, dataset_spec.to_json(network.spec))

@@ -29,6 +29,7 @@ from nge_jax.report.parts import following
 from nge_jax.runtime import task as run_task
 from nge_jax.settings.checks import check_complete
 from nge_jax.space import genotype
+from nge_jax.space.parts.reference import changed_files
 from nge_jax.train import build as train_build
 from nge_jax.train import evaluate as train_evaluate
 from nge_jax.train import images as training_images
@@ -42,7 +43,7 @@ from nge_jax.train.plan import Inputs, Training
 from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir import folder as workdir
-from nge_jax.workdir import recorded as recorded_config
+from nge_jax.workdir import recorded as run_record
 from nge_jax.workdir.artifacts import Size
 
 
@@ -90,11 +91,12 @@ def recognize(config: ConfigDict, inputs: Inputs, path: Path) -> Inputs:
             f"config.genotype: {config.genotype} differs from the cell that this workdir trains ({recorded}); "
             "choose another --workdir for it"
         )
-    files = workdir.has_checkpoints(path) and recorded_config.changed_operations(path, inputs.cells)
-    if files:
+    now, before = run_record.current_operations(inputs.cells), ()
+    if workdir.has_checkpoints(path):  # else nothing is lost
+        before = run_record.read_operations(path, inputs.cells)
+    if changed := changed_files(now, before):
         raise InputError(
-            f"--workdir: {path}: config.genotype: {', '.join(files)} has changed since the run began; restore the "
-            "file, or choose another --workdir"
+            f"--workdir: {path}: config.genotype: {'; '.join(changed)}; restore the file, or choose another --workdir"
         )
     source = inputs.source
     spec = dataset_spec.agreed(path, source.spec, *_known_by(source))
@@ -112,7 +114,7 @@ def make_files(training: Any) -> dict[str, str]:
     texts = {
         artifacts.GENOTYPE: genotype.to_json(cells),
         artifacts.DATASET: dataset_spec.to_json(source.spec, *_known_by(source)),
-        artifacts.OPERATIONS: recorded_config.operations_to_json(cells),
+        artifacts.OPERATIONS: run_record.operations_to_json(run_record.current_operations(cells)),
     }
     return {name: text for name, text in texts.items() if text}
 

@@ -32,6 +32,7 @@ from nge_jax.networks.network import Network
 from nge_jax.optim import weight_numbers
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.parts.reference import changed_files
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import make_optimizer
@@ -65,6 +66,7 @@ class Trained(NamedTuple):
       module: the Flax module, without weights: `module.apply(variables, normalized_images, train=False)`.
       state: the checkpoint, as NumPy arrays. The averages of the weights are the network, where the run made them.
       step: the number of updates before that checkpoint.
+      operations: the user's own operations in the network, each with the hash of the file at the training.
     """
 
     config: Any
@@ -72,6 +74,7 @@ class Trained(NamedTuple):
     module: Network
     state: TrainState
     step: int
+    operations: Sequence[str] = ()
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -224,9 +227,10 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     config = recorded.read_of_network(path)
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
-    if changed := recorded.changed_operations(path, genotype):
-        since = f"has changed since {path} was trained, and the network may compute something else"
-        print(f"warning: {', '.join(changed)} {since}", file=sys.stderr)
+    operations = recorded.read_operations(path, genotype)
+    now, since = recorded.current_operations(genotype), f"{path} was trained"
+    for text in changed_files(now, operations, since):
+        print(f"warning: {text}: the network may compute something else", file=sys.stderr)
     module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate's value does not matter here. It must be a schedule, because the state then has a counter.
     optimizer = make_optimizer(weight_numbers(config.weights), optax.constant_schedule(0.0))
@@ -237,11 +241,15 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
         sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template.sums)
         weights = _read_weights(path, template) | {"averages": None, "waiting": None}
         state = template._replace(step=np.int32(0), opt_state=(), sums=sums, **weights)
-        return Trained(config=config, spec=spec, module=module, state=state, step=0)
+        return Trained(
+            config=config, spec=spec, module=module, state=state, step=0, operations=operations
+        )
     folder = path / artifacts.CHECKPOINTS
     state, step = _restore(folder, checkpoint, config.run.keep_checkpoints, template)
     network = train_step.averaged(state)
-    return Trained(config=config, spec=spec, module=module, state=network, step=step)
+    return Trained(
+        config=config, spec=spec, module=module, state=network, step=step, operations=operations
+    )
 
 
 def _restore(

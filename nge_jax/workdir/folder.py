@@ -18,7 +18,13 @@ from nge_jax import files
 from nge_jax.errors import InputError
 from nge_jax.files import half_written, write_atomically
 from nge_jax.settings import configs, keys
-from nge_jax.space.parts.reference import changed, in_common, short_name
+from nge_jax.space.parts.reference import (
+    CHANGED,
+    changed_files,
+    in_common,
+    recorded_name,
+    short_name,
+)
 from nge_jax.workdir.artifacts import (
     CHECKPOINTS,
     CONFIG,
@@ -35,7 +41,6 @@ from nge_jax.workdir.recorded import younger_values
 from nge_jax.workdir.removal import remove_results
 
 SOURCES = "search.sources"
-CHANGED = "has changed since the run began"
 
 
 def check_place(path: Path) -> None:
@@ -254,38 +259,37 @@ def _differences(younger, recorded, given):
     absent, task = "nothing", str(given.get("task"))
     recorded = {name: value for name, value in younger.items() if name in given} | recorded
     files_before, files_now = (values.get(SOURCES) for values in (recorded, given))
-    changed_files = []
+    texts = []
     if isinstance(files_before, list) and files_now:
         files_before = [*map(str, files_before)]
         given = given | {SOURCES: [*in_common(files_now, files_before)]}
-        changed_files = _describe_changed(changed(files_now, files_before), given)
+        texts = _describe_changed(files_now, files_before, given)
     names = sorted(
         name
         for name in recorded.keys() | given.keys()
-        if not (name == SOURCES and changed_files)
+        if not (name == SOURCES and texts)
         and keys.changes_result(task, name)
         and _without_place(name, recorded.get(name, absent))
         != _without_place(name, given.get(name, absent))
     )
-    return changed_files + [
+    return texts + [
         f"{name}: workdir has {recorded.get(name, absent)!r}, now {given.get(name, absent)!r}"
         for name in names
     ]
 
 
-def _describe_changed(names, given):
-    """Describes references whose files have changed: "search.relaxation: mine.py has changed ... (mine:part)"."""
+def _describe_changed(now, before, given):
+    """Describes the files that have changed: "search.relaxation: mine.py has changed ... (mine:part)"."""
     keys_by_name = {
         short_name(str(word)): key
         for key, value in given.items()
         if key.startswith("search.") and key != SOURCES
         for word in (value if isinstance(value, tuple | list) else (value,))
     }
-    return [
-        # An operation stands in the space's file alone.
-        f"{keys_by_name.get(name, 'search.space')}: {name.rpartition(':')[0]}.py {CHANGED} ({name})"
-        for name in names
-    ]
+    by_key = {}
+    for row in now:  # an operation stands in the space's file alone
+        by_key.setdefault(keys_by_name.get(recorded_name(row), "search.space"), []).append(row)
+    return [f"{k}: {text}" for k, rows in by_key.items() for text in changed_files(rows, before)]
 
 
 def _without_place(key, value):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import Values, describe_type
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.parts import loading
-from nge_jax.space.parts.reference import changed
 from nge_jax.workdir import artifacts
 
 # The keys, by task, from which a trained network is made and read.
@@ -68,23 +68,28 @@ def younger_values(values: Values, workdir: Path) -> dict[str, Any]:
     return younger
 
 
-def operations_to_json(cells: Genotype) -> str:
-    """Writes the record of the user's own operations of a network; "" where it has none."""
-    rows = loading.sources(_operations(cells))
-    return json.dumps({"operations": rows}, indent=2) + "\n" if rows else ""
+def operations_to_json(rows: Collection[str]) -> str:
+    """Writes the record of a network's own operations, as `read_operations` returns it; "" where it has none."""
+    return json.dumps({"operations": [*rows]}, indent=2) + "\n" if rows else ""
 
 
-def write_operations(folder: Path, cells: Genotype) -> None:
+def write_operations(folder: Path, rows: Collection[str]) -> None:
     """Writes the record into a folder of an exported network; no file where there is nothing to record."""
-    if text := operations_to_json(cells):
+    if text := operations_to_json(rows):
         files.write_atomically(folder / artifacts.OPERATIONS, text)
 
 
-def changed_operations(workdir: Path, cells: Genotype) -> list[str]:
-    """Lists the user's own operations whose files have changed since a network was trained: "mine.py (mine:conv)".
+def current_operations(cells: Genotype) -> list[str]:
+    """Returns the user's own operations of a network, each with the hash of the file, see `reference.source`."""
+    return loading.sources(_operations(cells))
+
+
+def read_operations(workdir: Path, cells: Genotype) -> list[str]:
+    """Reads the operations with which a network was trained.
 
     Args:
-      workdir: the training's, or a folder of the exported network. An older version has recorded nothing there.
+      workdir: the training's, or a folder of the exported network. An older version has recorded nothing there, and the
+        operations count as unchanged.
       cells: the network's.
 
     Raises:
@@ -92,11 +97,9 @@ def changed_operations(workdir: Path, cells: Genotype) -> list[str]:
     """
     file = workdir / artifacts.OPERATIONS
     if not file.exists():
-        return []
+        return current_operations(cells)
     rows = artifacts.read_json(file, ("operations",))["operations"]
-    before = [*map(str, rows)] if isinstance(rows, list) else []
-    names = changed(loading.sources(_operations(cells)), before)
-    return [f"{name.rpartition(':')[0]}.py ({name})" for name in names]
+    return [*map(str, rows)] if isinstance(rows, list) else []
 
 
 def _operations(cells: Genotype) -> set[str]:

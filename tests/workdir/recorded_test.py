@@ -31,8 +31,7 @@ def edited(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(MINE)
     shutil.copytree(artifacts.PRETRAINED["digits:pretrained"], tmp_path / "run")
     (tmp_path / "run" / artifacts.GENOTYPE).write_text(genotype.to_json(CELLS))
-    recorded.write_operations(tmp_path / "run", CELLS)
-    assert not recorded.changed_operations(tmp_path / "run", CELLS)
+    recorded.write_operations(tmp_path / "run", recorded.current_operations(CELLS))
     (tmp_path / "mine.py").write_text(MINE.replace("layer: x", "layer: 2 * x"))
     loading.forget_edited()
     yield tmp_path / "run"
@@ -46,7 +45,7 @@ def test_a_training_that_has_begun_refuses_an_edited_operation(edited):
         train_runner.recognize(config, inputs, edited)
     (edited / "checkpoints" / "4").mkdir(parents=True)
     message = (
-        r"run: config.genotype: mine.py \(mine:conv\) has changed since the run began; restore"
+        r"run: config.genotype: mine.py has changed since the run began \(mine:conv\); restore"
     )
     with pytest.raises(InputError, match=message) as refused:
         train_runner.recognize(config, inputs, edited)
@@ -57,10 +56,19 @@ def test_a_network_that_is_used_warns_of_an_edited_operation(edited, capsys):
     with contextlib.suppress(InputError):  # the weights are of another cell
         trained.load(edited)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"warning: mine.py (mine:conv) has changed since {edited} was trained")
+    assert line.startswith(f"warning: mine.py has changed since {edited} was trained (mine:conv)")
+
+
+def test_an_exported_network_keeps_the_record_of_the_training(edited, tmp_path):
+    rows = recorded.read_operations(edited, CELLS)
+    assert rows != recorded.current_operations(CELLS)
+    recorded.write_operations(tmp_path, rows)
+    assert recorded.read_operations(tmp_path, CELLS) == rows
 
 
 def test_the_packages_operations_leave_no_record(tmp_path):
     pairs = (("sep_conv_3x3", 0), ("skip_connect", 1))
-    assert recorded.operations_to_json(nge.Genotype(pairs, (2,), pairs, (2,))) == ""
-    assert recorded.changed_operations(tmp_path, CELLS) == []
+    recorded.write_operations(
+        tmp_path, recorded.current_operations(nge.Genotype(pairs, (2,), pairs, (2,)))
+    )
+    assert not any(tmp_path.iterdir())

@@ -7,6 +7,7 @@ Nothing registers itself: a value is found by its reference alone.
 """
 
 import contextlib
+import itertools
 import re
 import sys
 from collections.abc import Collection
@@ -26,6 +27,7 @@ from nge_jax.space.parts.modules import (
 )
 
 REFERENCE = re.compile(r"(?P<module>[^:]*[^:\s]):(?P<attribute>[A-Za-z_]\w*)")
+CHANGED = "has changed since "
 EXPECTED = "expected module:attribute or path/to/file.py:attribute"
 
 
@@ -146,8 +148,21 @@ def recorded_name(row: str) -> str:
     return row.rpartition(" sha256:")[0] or row
 
 
-def changed(rows: Collection[str], recorded: Collection[str]) -> list[str]:
-    """Lists the names in rows of `source` that are recorded with another content."""
+def changed_files(
+    rows: Collection[str], recorded: Collection[str], since: str = "the run began"
+) -> list[str]:
+    """Says which files have changed: "mine.py has changed since the run began (mine:conv)".
+
+    Args:
+        rows: the rows of `source` as the files are now.
+        recorded: the rows as they were.
+        since: when the rows were recorded.
+    """
+    by_file = itertools.groupby(_changed(rows, recorded), lambda name: name.rpartition(":")[0])
+    return [f"{file}.py {CHANGED}{since} ({', '.join(names)})" for file, names in by_file]
+
+
+def _changed(rows: Collection[str], recorded: Collection[str]) -> list[str]:
     before = {recorded_name(row): row for row in recorded}
     names = [(recorded_name(row), row) for row in rows]
     return sorted({name for name, row in names if before.get(name, row) != row})
