@@ -235,7 +235,14 @@ OF_0_3 = LIMITS | {  # and keys that version 0.2 did not have
 }
 SMALL_IMAGES = {"data.alternate_flip": False, "data.image_size": 0}
 HELD_OUT = {"data.test_fraction": 0.2, "data.split_seed": 0, "data.skip_damaged": False}
-TRAINING = LIMITS | {"init_from": "", "train.class_weights": "none"}
+WEIGHTS = {"weights.optimizer": "sgd", "weights.ema": 0.0}
+SMALL_DATA = WEIGHTS | {
+    "data.trivial_augment": False,
+    "train.mixup": 0.0,
+    "train.cutmix": 0.0,
+    "train.patience": 0,
+}
+TRAINING = LIMITS | SMALL_DATA | {"init_from": "", "train.class_weights": "none"}
 
 
 @pytest.mark.parametrize(
@@ -244,8 +251,8 @@ TRAINING = LIMITS | {"init_from": "", "train.class_weights": "none"}
         ({"task": "search", "data": {"name": "digits"}}, OF_0_2 | OF_0_3),
         ({"task": "train", "data": {"name": "cifar10"}}, TRAINING | SMALL_IMAGES),
         ({"task": "train", "data": {"name": "imagenet2012"}}, TRAINING | HELD_OUT),
-        ({"task": "segment", "data": {"crop": 9}}, {}),
-        ({"task": "segment", "run": {"pictures": 9}}, {"run.skip_nonfinite": 0, "run.eval_batch_size": 4,
+        ({"task": "segment", "data": {"crop": 9}}, WEIGHTS),
+        ({"task": "segment", "run": {"pictures": 9}}, WEIGHTS | {"run.skip_nonfinite": 0, "run.eval_batch_size": 4,
          "run.keep_checkpoints": 2, "run.checkpoint_every_steps": 500, "run.steps_per_dispatch": 1,
          "run.callbacks": []}),
     ],
