@@ -223,7 +223,8 @@ def test_a_description_fits_a_terminal(monkeypatch):
 def test_a_description_has_the_sentences_of_the_rows_and_the_sources_of_values(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     text = " ".join(describe_config("train_cifar100:small").split())
-    decay = "weights.weight_decay=0.0005 Weight decay, as a part of the gradient; with adamw as a part of the step, times the rate."
+    decay = "weights.weight_decay=0.0005 Weight decay, as a part of the gradient; with adamw"
+    decay = f"{decay} as a part of the step, times the rate."
     assert f"{decay} (paper Sec. 4.2; 3e-4 on CIFAR-10)" in text  # the config states it
     assert "train.decay=cosine The curve" in text
     assert "One of cosine, linear. (paper Sec. 4.2)" in text

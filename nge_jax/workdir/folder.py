@@ -40,8 +40,6 @@ from nge_jax.workdir.names import printable
 from nge_jax.workdir.recorded import younger_values
 from nge_jax.workdir.removal import remove_results
 
-SOURCES = "search.sources"
-
 
 def check_place(path: Path) -> None:
     """Refuses a path that can be no workdir with any config; only reads, and does not start jax.
@@ -256,18 +254,18 @@ def _differences(younger, recorded, given):
     A key that is younger than the run has the value by which it changes nothing. A file that an older version did not
     record is not compared.
     """
-    absent, task = "nothing", str(given.get("task"))
+    absent, task, sources = "nothing", str(given.get("task")), "search.sources"
     recorded = {name: value for name, value in younger.items() if name in given} | recorded
-    files_before, files_now = (values.get(SOURCES) for values in (recorded, given))
+    files_before, files_now = (values.get(sources) for values in (recorded, given))
     texts = []
     if isinstance(files_before, list) and files_now:
         files_before = [*map(str, files_before)]
-        given = given | {SOURCES: [*in_common(files_now, files_before)]}
+        given = given | {sources: [*in_common(files_now, files_before)]}
         texts = _describe_changed(files_now, files_before, given)
     names = sorted(
         name
         for name in recorded.keys() | given.keys()
-        if not (name == SOURCES and texts)
+        if not (name == sources and texts)
         and keys.changes_result(task, name)
         and _without_place(name, recorded.get(name, absent))
         != _without_place(name, given.get(name, absent))
@@ -283,7 +281,7 @@ def _describe_changed(now, before, given):
     keys_by_name = {
         short_name(str(word)): key
         for key, value in given.items()
-        if key.startswith("search.") and key != SOURCES
+        if key.startswith("search.") and key != "search.sources"
         for word in (value if isinstance(value, tuple | list) else (value,))
     }
     by_key = {}

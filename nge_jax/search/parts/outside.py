@@ -23,14 +23,14 @@ RuleMaker = Callable[[Space, dict[str, Any], dict[str, Any]], RelaxationRule]
 ModelMaker = Callable[[bool, Form, str], EdgeModel]
 # The functions of a part from outside, each with the names of the arguments.
 FUNCTIONS = {
-    "search.relaxation": {
+    "relaxation": {
         "mix": ("scores", "key", "progress"),
         "probs": ("logits",),
         "penalty": ("scores", "progress"),
         "record": ("progress",),
     },
-    "search.edge_model": {"init": ("key",), "probs": ("params",), "logits": ("params",)},
-    "search.strategy": {
+    "edge_model": {"init": ("key",), "probs": ("params",), "logits": ("params",)},
+    "strategy": {
         "init": ("key",),
         "ask": ("state", "key"),
         "tell": ("state", "architectures", "rewards"),
@@ -143,7 +143,7 @@ def find_strategy(name: str, parts: Parts) -> Callable[..., Strategy]:
 
 def _check_functions(key: str, name: str, made: Any) -> None:
     """Refuses functions of a part that take other arguments."""
-    for field, arguments in FUNCTIONS[key].items():
+    for field, arguments in FUNCTIONS[key.rpartition(".")[2]].items():
         if (function := getattr(made, field)) is not None:
             check_arguments(function, arguments, f"config.{key}: {name}: {field}")
 
