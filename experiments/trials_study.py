@@ -38,9 +38,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
+from nge_jax.data import prepare
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.networks.any_cell import as_arrays
 from nge_jax.settings.checks import check_complete
@@ -144,6 +144,7 @@ def data_keys(options: argparse.Namespace) -> dict[str, Any]:
 
 def write_photographs(file: Path, data_dir: str | None) -> None:
     """Writes the first photographs of each class of CIFAR-10's training images, and the 10,000 of the test."""
+    tfds = prepare.tensorflow_datasets("CIFAR-10", "data_dir")
     splits = tfds.as_numpy(tfds.load("cifar10", data_dir=data_dir, batch_size=-1))
     train, test = splits["train"], splits["test"]
     chosen = [np.flatnonzero(train["label"] == label)[:IMAGES_PER_CLASS] for label in range(10)]

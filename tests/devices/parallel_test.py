@@ -9,6 +9,7 @@ from nge_jax.devices import parallel
 from nge_jax.runtime import task
 from nge_jax.search import runner as search_runner
 from nge_jax.segment import runner as segment_runner
+from nge_jax.settings.configs import load_config
 from nge_jax.train import runner as train_runner
 
 
@@ -126,5 +127,5 @@ def test_runs_compute_in_32_bits_whatever_jax_is_told(function, tmp_path, monkey
     monkeypatch.setattr(task, "check_complete", stop)  # each function asks it first
     with jax.enable_x64(True):
         with pytest.raises(Stop, match="^float32$"):
-            function(None, tmp_path / "run")
+            function(load_config("search_digits", "gradient,smoke"), tmp_path / "run")
         assert jnp.zeros(()).dtype == jnp.float64

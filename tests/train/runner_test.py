@@ -94,7 +94,8 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(trained, 
 
 
 def test_evaluation_counts_every_example_once_at_any_batch_size(trained):
-    _, _, model, state, _ = train_trained.load(trained[1])
+    network = train_trained.load(trained[1])
+    model, state = network.module, network.state
     labels = np.roll(DIGITS.test_labels, 1)  # another image's, so that all measures differ
     data = DIGITS.test_images, labels, np.arange(355)
     score = train_evaluate.make_score(model, DIGITS.mean, DIGITS.std)
