@@ -28,7 +28,18 @@ CELL = Genotype(PAIRS, (2, 3), PAIRS, (2, 3))
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-@pytest.mark.parametrize("name", ["conv_1x1", "conv_7x1_1x7", "squeeze_excite", "noise", "none"])
+OTHERS = (
+    "conv_1x1",
+    "conv_3x1_1x3",
+    "conv_7x1_1x7",
+    "sep_conv_7x7",
+    "squeeze_excite",
+    "noise",
+    "none",
+)
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_an_operation_normalizes_with_the_statistics_of_the_network(name):
     x = jax.random.normal(jax.random.key(0), (2, 7, 7, 4))
     build = layers.builder(name)

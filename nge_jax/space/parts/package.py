@@ -73,9 +73,14 @@ def _conv_1x1(weights: Any, x: Any, layer: Any) -> Any:
     return layer.norm(layer.conv(layer.relu(x), weights["kernel"], layer.stride))
 
 
-def _conv_7x1_1x7(weights: Any, x: Any, layer: Any) -> Any:
+def _row_and_column(weights: Any, x: Any, layer: Any) -> Any:
+    """Applies ReLU, a convolution along rows, one along columns and BN; each has the stride in its direction."""
     x = layer.conv(layer.relu(x), weights["row"], (1, layer.stride))
     return layer.norm(layer.conv(x, weights["column"], (layer.stride, 1)))
+
+
+def _row_and_column_parameters(size: int) -> Callable[[int, int], Shapes]:
+    return lambda c, stride: {"row": (1, size, c, c), "column": (size, 1, c, c)}
 
 
 def _squeeze_excite(weights: Any, x: Any, layer: Any) -> Any:
@@ -133,17 +138,25 @@ _PAPER = tuple(operation._replace(color=COLORS[operation.name]) for operation in
 NONE = Operation("none", lambda _, x, layer: 0 * layer.every(x), short="none")
 # Normal numbers in place of the input (RobustDARTS, Zela et al., ICLR 2020: S4).
 NOISE = Operation("noise", lambda _, x, layer: layer.noise(x), short="noise", color="#7d5a3c")
-# NASNet's (Zoph et al., CVPR 2018) and AmoebaNet's convolutions, in DARTS's form.
+# Convolutions of NASNet (Zoph et al., CVPR 2018), AmoebaNet and SETN, in DARTS's form.
 CONV_1X1 = Operation(
     "conv_1x1", _conv_1x1, lambda c, stride: {"kernel": (c, c)}, short="conv1", color="#8a8f00"
 )
+CONV_3X1_1X3 = Operation(
+    "conv_3x1_1x3",
+    _row_and_column,
+    _row_and_column_parameters(3),
+    short="conv3",
+    color="#747a00",
+)
 CONV_7X1_1X7 = Operation(
     "conv_7x1_1x7",
-    _conv_7x1_1x7,
-    lambda c, stride: {"row": (1, 7, c, c), "column": (7, 1, c, c)},
+    _row_and_column,
+    _row_and_column_parameters(7),
     short="conv7",
     color="#5f6300",
 )
+SEP_CONV_7X7 = Operation("sep_conv_7x7", _separable, _twice(7), short="sep7", color="#0c3f66")
 SQUEEZE_EXCITE = Operation(
     "squeeze_excite", _squeeze_excite, _squeeze_excite_parameters, short="se", color="#c2447a"
 )
@@ -156,7 +169,9 @@ OPERATIONS = {
         NONE,
         NOISE,
         CONV_1X1,
+        CONV_3X1_1X3,
         CONV_7X1_1X7,
+        SEP_CONV_7X7,
         SQUEEZE_EXCITE,
     )
 }
