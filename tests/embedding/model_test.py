@@ -229,6 +229,17 @@ def test_cell_types_share_all_but_their_nodes(theta, name):
         assert (abs(leaf).max((-2, -1)) > 0).all()
 
 
+def test_each_node_starts_with_another_unit_vector_in_cells_of_any_size():
+    for num_nodes in (6, 32):
+        x = np.asarray(nodes.one_hot_nodes(2, num_nodes)).reshape(-1, 64)
+        np.testing.assert_array_equal(x, np.eye(2 * num_nodes, 64))
+    for num_nodes in (34, 300):
+        x = np.asarray(nodes.one_hot_nodes(2, num_nodes)).reshape(-1, 64)
+        products = x @ x.T
+        np.testing.assert_allclose(np.diag(products), 1, rtol=1e-6)
+        assert (products - np.eye(len(x))).max() < 0.8
+
+
 @pytest.mark.parametrize("reading", ["printed", "predecessors"])
 def test_no_node_is_dead_at_the_start(theta, reading):
     model = embedding.edge_model("nge", reading)
