@@ -28,7 +28,9 @@ from nge_jax.search.relaxations.rule import RelaxationRule
 from nge_jax.search.steps import relaxation
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
+from nge_jax.settings.key import Values
 from nge_jax.space import skips
+from nge_jax.space.budget.costs import KINDS
 from nge_jax.space.spaces import Space
 from nge_jax.strategies import evolution, limits, reinforce
 from nge_jax.strategies.base import Strategy
@@ -83,13 +85,36 @@ def _with_parts(
     return optimizer if part_of is None else optim.scale_rates(optimizer, part_of)
 
 
+def find_terms(values: Values) -> dict[str, Any]:
+    """Returns the keys, with their values, whose terms of the embedding's loss are computed from probabilities.
+
+    Args:
+      values: a config's, by whole names of keys.
+    """
+    names = ["search.entropy_weight", *(f"limits.{kind.name}" for kind in KINDS)]
+    # Several weights take the place of the one.
+    names += ["search.cost_weights" if values.get("search.cost_weights") else "search.cost_weight"]
+    return {name: values[name] for name in names if values.get(name)}
+
+
 def make_relaxation(
     name: str,
     net: Net,
     rule: Callable[[dict[str, Any]], RelaxationRule] | None,
+    terms: Mapping[str, Any],
     arguments: ProgramArguments,
 ) -> Relaxation:
-    """Makes a relaxation of `net`; rule: makes it from its numbers, for relaxations that see logits."""
+    """Makes a relaxation of the supernet `net`.
+
+    Args:
+      name: the name, as the config has it.
+      rule: makes the relaxation from its numbers, for relaxations that see logits.
+      terms: the result of `find_terms`.
+      arguments: the program's arguments.
+
+    Raises:
+      InputError: P has no probabilities, and the config has a term that needs them.
+    """
     if rule is not None:
         assert arguments.relaxation is not None and arguments.progress is not None
         relaxed = rules.make_relaxation(rule(arguments.relaxation), net, arguments.progress)
@@ -100,26 +125,27 @@ def make_relaxation(
         relaxed = relaxation.partial(net)
     else:
         relaxed = relaxation.softmax(net)
+    if not relaxed.is_distribution:
+        _check_no_terms(terms, name)
     if arguments.skip_rates is not None:
         skip = net.space.operations.index(skips.SKIP)
         relaxed = relaxation.with_skip_dropout(relaxed, arguments.skip_rates, skip)
     if arguments.entropy_weights is not None:
-        _check_probabilities("search.entropy_weight: found a weight", name, relaxed)
         relaxed = relaxation.with_entropy(relaxed, arguments.entropy_weights)
     if arguments.costs is not None:
-        _check_probabilities("limits: found a limit", name, relaxed)
         relaxed = relaxation.with_limits(relaxed, arguments.costs, net.space)
     if arguments.price is not None:
-        _check_probabilities("search.cost_weight: found a weight", name, relaxed)
         relaxed = relaxation.with_price(relaxed, arguments.price, net.space)
     return relaxed
 
 
-def _check_probabilities(found: str, name: str, relaxed: Relaxation) -> None:
-    """Refuses a term of the loss that needs probabilities where P has none."""
-    if not relaxed.is_distribution:
+def _check_no_terms(terms: Mapping[str, Any], name: str) -> None:
+    """Refuses terms of the loss that need probabilities; `name`: the relaxation, whose P has none."""
+    for key, value in terms.items():
+        several = isinstance(value, tuple | list)
+        found, expected = (tuple(value), ()) if several else (value, 0)
         raise InputError(
-            f"config.{found}, expected 0 with the relaxation {name}, whose P has no probabilities"
+            f"config.{key}: found {found}, expected {expected} with the relaxation {name}, whose P has no probabilities"
         )
 
 

@@ -41,8 +41,12 @@ REFUSALS = [
         ({"search.cost_weights": (0.1, -1)}, "config.search.cost_weights: found (0.1, -1), expected 0 to 64 numbers"),
         ({"search.cost_weights": (0, 0.1), "search.edge_models": ("nge", "alpha")},
          "config.search.cost_weights: found (0, 0.1), expected none with config.search.edge_models"),
-        ({"search.cost_weight": 0.1, "search.relaxation": "sigmoid", "search.entropy_weight": 0.0},
-         "config.search.cost_weight: found a weight, expected 0 with the relaxation sigmoid"),
+        *(({key: value, "search.relaxation": "sigmoid", "search.entropy_weight": 0.0},
+           f"config.{key}: found {value}, expected {none} with the relaxation sigmoid, whose P has no probabilities")
+          for key, value, none in (
+              ("search.cost_weight", 0.1, "0"), ("search.cost_weights", (0, 0.1), "()"),
+              ("limits.parameters", 60_000, "0"),
+          )),
         ({"search.cost_weight": 0.1, "search.strategy": "random"},
          "config.search.cost_weight: found 0.1, expected 0 with strategy 'random'"),
         *(({"search.space": "s2", key: value}, f"config.{key}: found {value}, expected {none} in the space 's2'")
