@@ -101,9 +101,11 @@ def test_a_search_by_two_examples_at_once_is_stopped_by_a_third(tmp_path, monkey
     np.testing.assert_allclose(temperatures, np.linspace(2, 0.25, 4))
 
 
-def test_early_stop_counts_the_epochs_without_a_better_accuracy(capsys):
+@pytest.mark.parametrize("name", ["embedding_accuracy", "validation_accuracy"])
+def test_early_stop_counts_the_epochs_without_a_better_accuracy(capsys, name):
+    """Rows of a search by a supernet and rows of trainings name the accuracy otherwise."""
     watch = example("callback", "EarlyStop")(patience=2)
-    rows = [{"epoch": e, "embedding_accuracy": a} for e, a in enumerate((0.1, 0.3, 0.2, 0.3), 1)]
+    rows = [{"epoch": e, name: a} for e, a in enumerate((0.1, 0.3, 0.2, 0.3), 1)]
     assert [watch.on_epoch(row, None) for row in rows] == [False, False, False, True]
     watch.on_end("done")
     assert capsys.readouterr().out == "best accuracy 30.0% after epoch 2; done\n"
