@@ -94,6 +94,20 @@ def test_eval_takes_the_config_that_the_run_recorded(calls, tmp_path):
         ("search search_cifr", "did you mean search_cifar"),
         ("search search_cifar:smal", "unknown variant 'smal', did you mean small?"),
         ("search search_cifar serch.epochs=1", r"config\.serch\.epochs: .*did you mean search\."),
+        ("train train_digits limits.milliseconds=3", "train_digits.py, a key of searches alone"),
+        (
+            "train train_digits search.epochs=3",
+            r"a key of searches alone, did you mean train\.epochs\?",
+        ),
+        ("segment segment_voc data.flip=0", "a key of searches and trainings alone"),
+        (
+            "train train_imagenet data.cutout=3",
+            "of trainings with small images or user images alone",
+        ),
+        (
+            "search search_nas_bench_201 trained.cells=3",
+            "of searches in spaces such as darts alone",
+        ),
         ("search search_cifar epochs", "unexpected argument 'epochs', expected KEY=VALUE"),
         ("search search_cifar search.epochs=x", "search.epochs: found 'x', expected an integer"),
         ("search train_digits", "the config of a training, run it by: nge train train_digits"),
@@ -115,6 +129,36 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, command, message):
         cli.run(command.split())
     printed = capsys.readouterr()
     assert printed.out == "" and re.fullmatch(f"error: .*{message}.*\n", printed.err)
+
+
+@pytest.mark.parametrize(
+    ("exported", "advice"),
+    [
+        ("network.stablehlo", ""),
+        ("network.onnx", "; nge eval and nge latency take {}/network.onnx"),
+        ("saved_model", ""),
+    ],
+)
+def test_an_export_for_other_programs_is_told_from_a_run(capsys, tmp_path, exported, advice):
+    folder, photos = tmp_path / "out", tmp_path / "photos"
+    for file in (folder / exported, folder / "dataset.json", photos / "1.png"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{}")
+    if advice:  # such an export has the config of the run
+        (folder / "config.json").write_text(load_config("train_digits", "smoke").to_json())
+    message = f"{folder}: found {exported}, a network for other programs, expected a run's workdir or an export with "
+    message += f"--formats=npz{advice.format(folder)}"
+    for command in (
+        "predict {} " + str(photos),
+        "latency {}",
+        "report {}",
+        "eval {}",
+        "compare {}",
+        "export {} o",
+    ):
+        with pytest.raises(SystemExit, match="^2$"):
+            cli.run(command.format(folder).split())
+        assert capsys.readouterr().err == f"error: {message}\n", command
 
 
 def test_predict_and_export_are_those_modules(monkeypatch):

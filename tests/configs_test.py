@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import nge_jax
+from nge_jax import main
 from nge_jax.errors import InputError
 from nge_jax.search import build as search_build
 from nge_jax.settings import checks, configs
@@ -262,7 +263,7 @@ def test_a_config_states_what_differs_from_the_defaults(tmp_path):
     "changed, message",
     [
         ("'train.epoch': 3", "train.epoch: no such key .* train with small images, did you mean train.epochs"),
-        ("'data.jitter': 3", "data.jitter: no such key for the task train with small images, .*data.cutout"),
+        ("'data.jitter': 3", "data.jitter: no such key .* small images, a key of trainings with photographs or user"),
         ("'task': 'trian'", "task: found 'trian', expected one of search, train, segment"),
     ],
 )  # fmt: skip
@@ -369,9 +370,35 @@ def test_a_summary_needs_no_prepared_set(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("key, value", [("strategy", "nosuch"), ("space", "nosuch"), ("order", 2)])
-def test_a_summary_refuses_what_the_search_would(key, value):
-    config = load_config("search_digits", "gradient")
-    config.search[key] = value
-    with pytest.raises(InputError, match=rf"^config\.search\.{key}: found {value!r}, expected"):
-        nge_jax.search.summary(config)
+@pytest.mark.parametrize(
+    "name, keys, message",
+    [
+        ("search_digits:gradient", {"search.strategy": "nosuch"}, "search.strategy: found 'nosuch', expected"),
+        ("search_digits:gradient", {"search.space": "nosuch"}, "search.space: found 'nosuch', expected"),
+        ("search_digits:gradient", {"search.order": 2}, "search.order: found 2, expected"),
+        ("search_digits", {"limits.milliseconds": 3.0}, "limits.latency_table: found none, expected a CSV"),
+        *(
+            (name, {"limits.milliseconds": 3.0, "limits.latency_table": "no.csv"}, "limits.latency_table: no.csv: c")
+            for name in ("search_digits", "search_digits:gradient")
+        ),
+        ("search_digits", {"limits.parameters": 9}, "limits.parameters: found 9, expected at least"),
+        ("train_digits", {"train.patience": 3}, "train.patience: found 3, expected 0 without held-out images"),
+        ("train_digits", {"limits.parameters": 9}, "genotype: found a network of"),
+    ],
+)  # fmt: skip
+def test_a_summary_refuses_what_a_run_would(name, keys, message):
+    config = load_config(*name.split(":"))
+    config.update_from_flattened_dict(keys)
+    with pytest.raises(InputError, match=f"^{re.escape(f'config.{message}')}"):
+        getattr(nge_jax, config.task).summary(config)
+
+
+@pytest.mark.parametrize(
+    "words, first", [("smoke", "random:0"), ("gradient,smoke", "the supernet")]
+)
+def test_python_and_the_command_summarize_the_same_network(words, first, capsys, tmp_path):
+    config = load_config("search_digits", words)
+    text = nge_jax.search.summary(config)
+    assert text.startswith(f"{first} on digits")
+    main.run_task(config, tmp_path / "w", summary=True)
+    assert capsys.readouterr().out.startswith(text)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
-from nge_jax.settings.configs import Differences, differ, flatten, near_keys
+from nge_jax.settings.configs import Differences, differ, flatten, key_hint
 from nge_jax.settings.key import TASKS, Values
 from nge_jax.settings.parts import named
 
@@ -55,7 +55,7 @@ def make_config(
     for name in stated:
         if name not in known:
             where = f"no such key for the task {task} with {keys.kind_of_data(stated)}"
-            raise InputError(f"{file}: {name}: {where}{near_keys(name, known)}")
+            raise InputError(f"{file}: {name}: {where}{key_hint(name, stated, known)}")
     config = ConfigDict()
     for name, key in known.items():
         group = config if not key.group else config.get(key.group)

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError, suggestions
 from nge_jax.settings import keys
-from nge_jax.settings.key import USER, describe_type
+from nge_jax.settings.key import USER, Values, describe_type
 from nge_jax.settings.parts import named
 from nge_jax.settings.parts.named import Parts
 from nge_jax.settings.parts.part import NONE, from_value
@@ -112,20 +112,20 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     config = load_config(name, words)
     values = _with_parts_set(flatten(config.to_dict()), settings)
     config = extend(config, named.missing_keys(values, named.find(values)))
-    keys = flatten(config.to_dict())
+    known = flatten(config.to_dict())
     for setting in settings:
         match = SETTING.match(setting)
-        if match and match[1] not in keys:
-            file, near = find_config(name), near_keys(match[1], keys)
+        if match and match[1] not in known:
+            file, near = find_config(name), key_hint(match[1], known, known)
             raise InputError(f"config.{match[1]}: no such key in {file.name}{near}")
-    values, argv = flags.FlagValues(), ["", *(_with_words_quoted(s, keys) for s in settings)]
+    values, argv = flags.FlagValues(), ["", *(_with_words_quoted(s, known) for s in settings)]
     holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     try:
         values(argv)
     except (flags.Error, ValueError, TypeError, KeyError, AttributeError) as error:
         message = str(error).strip().splitlines()[-1]
         if match := re.match(r"flag --config\.([\w.]+)=(.*?): ", message):
-            kind = describe_type(keys[match[1]])
+            kind = describe_type(known[match[1]])
             message = f"config.{match[1]}: found {brief(match[2])}, expected {kind}"
         raise InputError(message[:500]) from error
     return holder.value
@@ -284,15 +284,33 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def key_hint(key: str, values: Values, known: Collection[str]) -> str:
+    """Ends the refusal of a key that a config lacks: which runs have the key, or which keys are near.
+
+    Args:
+      key: the whole name.
+      values: the config's; they decide which keys there are.
+      known: the keys that there are.
+    """
+    if owners := keys.describe_owners(key, values):
+        near = _alike(key, known)
+        return f", {owners}" + f", did you mean {', '.join(near)}?" * bool(near)
+    return near_keys(key, known)
+
+
+def _alike(key: str, keys: Collection[str]) -> list[str]:
+    """Lists the keys inside of this one, or else those with the same last part."""
+    inside = [other for other in keys if other.startswith(key + ".")]
+    return inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
+
+
 def near_keys(key: str, keys: Collection[str]) -> str:
     """Does as `suggestions`; keys inside of this one, or with the same last part, come first.
 
     A name of an option is answered with the option. Many keys are not listed.
     """
-    inside = [other for other in keys if other.startswith(key + ".")]
-    near = inside or [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
     near = (
-        near
+        _alike(key, keys)
         or [f"--{option}" for option in OPTIONS if option == key]
         or difflib.get_close_matches(key, keys, n=3)
     )

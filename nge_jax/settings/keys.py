@@ -137,6 +137,33 @@ def find(task: str, name: str) -> Key | None:
     return None
 
 
+# The runs of each task, in a message.
+RUNS = {"search": "searches", "train": "trainings", "segment": "segmentations"}
+
+
+def describe_owners(name: str, values: Values) -> str:
+    """Says which other runs have a key that a config does not have, as "a key of searches alone".
+
+    The text is empty for a key that no run has, and for a key that the config should have.
+
+    Args:
+      name: the whole name of the key.
+      values: the config's.
+    """
+    if name in keys_of(values):
+        return ""
+    task = values.get("task")
+    owners = [other for other in TASKS if find(other, name)]
+    if task not in owners:
+        return f"a key of {' and '.join(RUNS[owner] for owner in owners)} alone" if owners else ""
+    _, _, kind = place(values)
+    kinds = [k for k in KINDS[task] if any(name in keys_at(task, s, k) for s in search.SPACES)]
+    if kind not in kinds:
+        return f"a key of {RUNS[task]} with {' or '.join(kinds)} alone"
+    space = next(space for space in search.SPACES if name in keys_at(task, space, kind))
+    return f"a key of {RUNS[task]} in spaces such as {space} alone"
+
+
 def changes_result(task: str, name: str) -> bool:
     """Whether a run ends otherwise by another value of a key."""
     key = find(task, name)
