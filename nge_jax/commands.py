@@ -106,6 +106,10 @@ def _report(arguments: list[str]) -> None:
 
         print(f"runs: {index.write_index(given.run, lock.is_held)}")
         return
+
+    from nge_jax.workdir import artifacts
+
+    artifacts.check_for_this_program(given.run)
     config = _recorded_config(given.run)
 
     from nge_jax import main

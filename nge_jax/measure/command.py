@@ -7,6 +7,7 @@ the search's workdir, for its report.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -152,7 +153,8 @@ def _find(name: str | None, recipe: str | None) -> Subject:
       InputError, GenotypeError: there is neither a run nor a cell of this name, or the config is refused.
     """
     path = None if name is None else artifacts.find_run(name)
-    if path is not None and (path / artifacts.CONFIG).is_file():
+    # A cell's text may be too long for a path, where pathlib raises.
+    if path is not None and os.path.isfile(path / artifacts.CONFIG):
         values = recorded.read(path)
         if values.task != "search":
             if recipe is not None:
@@ -186,9 +188,9 @@ def _of_cell(name: str | None, recipe: str, changes: dict[str, Any]) -> Subject:
     if name is not None:
         changes = {**changes, "genotype": name}
     loaded.update_from_flattened_dict(changes)
-    module, shape = train_runner.describe_network(loaded)
-    title = f"{loaded.genotype} by {recipe}, {_sizes(module, shape)}"
-    return Subject(title, module, None, None, shape)
+    module, images = train_runner.describe_network(loaded)
+    title = f"{loaded.genotype} by {recipe}, {_sizes(module, images.shape)}"
+    return Subject(title, module, None, None, images.shape)
 
 
 def _sizes(module: Network, shape: tuple[int, int, int]) -> str:

@@ -68,12 +68,10 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
     halves, alternates = images.divide(config.seed), config.search.alternation == "batch"
     steps = _count_steps(halves, config.search, alternates=alternates)
     checks.check_steps("search.epochs", config.search.epochs, sum(steps.values()))
-    net = make_net(config, data.num_classes, data.train_images.shape[-1])
+    net, limits = plan_network(config, data.train_images.shape[1:], data.num_classes)
     parts, numbers = read_parts(configs.flatten(config.to_dict()), given)
-    limits = find_limits(config.to_dict(), data, search_images.has_large_stem(config))
     arguments = make_arguments(config, steps, numbers, limits)
     makers = _make_makers(config, net, parts, numbers)
-    _check_operations(net.space, config.network, _share(config.search, config.get("partial")))
     check_outside(parts, config.search, makers, arguments, net.space)
     edge_model, strategy = makers.edge_model(config.search.edge_model), None
     learner = _find_learner(edge_model, config.search.strategy)
@@ -108,6 +106,25 @@ def build(config: ConfigDict, data: ArrayDataset, given: Parts = NONE) -> Search
         settings=configs.to_values(config),
     )
     return _with_phases(search, steps)
+
+
+def plan_network(
+    config: ConfigDict, shape: tuple[int, ...], classes: int
+) -> tuple[Net, SearchLimits | None]:
+    """Makes the supernet and the limits of a search, for which the sizes of its images are enough.
+
+    Args:
+      config: a config that `checks.check` accepts.
+      shape: of an image, [H, W, C].
+      classes: the number of classes.
+
+    Raises:
+      InputError: a limit, the table of latencies or an operation of the space is wrong.
+    """
+    net = make_net(config, classes, shape[-1])
+    limits = find_limits(config.to_dict(), shape, classes, search_images.has_large_stem(config))
+    _check_operations(net.space, config.network, _share(config.search, config.get("partial")))
+    return net, limits
 
 
 def _find_learner(edge_model: EdgeModel, strategy: str) -> EdgeModel | None:
@@ -287,6 +304,7 @@ def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumber
         rate_parts = search_makers.match_rates(names, make_edge_model, form)
     make_edge_model = functools.partial(make_edge_model, relaxed == "partial", form)
     make_part_of = functools.partial(search_makers.make_part_of, rate_parts, form)
+    terms = search_makers.find_terms(configs.flatten(config.to_dict()))
     rule = strategy = None
     if numbers.mixing is not None:
         make_edge_model = functools.partial(outside_parts.make_logits_model, make_edge_model)
@@ -301,7 +319,7 @@ def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumber
     return Makers(
         edge_model=make_edge_model,
         rate_parts=rate_parts,
-        relaxation=functools.partial(search_makers.make_relaxation, relaxed, net, rule),
+        relaxation=functools.partial(search_makers.make_relaxation, relaxed, net, rule, terms),
         optimizer=functools.partial(
             search_makers.make_optimizer,
             numbers.learning.constants if strategy is None else None,

@@ -40,7 +40,7 @@ from nge_jax.search import images as search_images
 from nge_jax.search import makers
 from nge_jax.search import record as search_record
 from nge_jax.search import task as search_task
-from nge_jax.search.build import build, make_net
+from nge_jax.search.build import build, plan_network
 from nge_jax.search.limits.network import read_limits
 from nge_jax.search.plan import Search
 from nge_jax.search.several import task as several_task
@@ -53,6 +53,7 @@ from nge_jax.space.genotype import Genotype
 from nge_jax.space.parts import checks as space_checks
 from nge_jax.space.parts.loading import loaded_operation
 from nge_jax.space.spaces import Space
+from nge_jax.supernet.net import Net
 from nge_jax.workdir import artifacts, metrics_log
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.artifacts import Size
@@ -304,7 +305,10 @@ def _sizes(cells: Genotype, name: str, train_config: str, path: Path) -> Iterato
 
 
 def summary(config: ConfigDict) -> str:
-    """Returns a table of the supernet that a search config trains, with all operations on every edge.
+    """Returns a table of the network that a search config trains.
+
+    The network is the supernet with all operations on every edge. It is the network of a random cell if trainings rate
+    the cells (`search.evaluator=trained`). All is checked that needs no more than the sizes of the images.
 
     Raises:
       InputError: the config or the data is refused.
@@ -314,14 +318,28 @@ def summary(config: ConfigDict) -> str:
     config, images = search_images.resolve(config, only_sizes=True)
     search_checks.check(config)
     shape, classes = search_images.describe(config, images)
-    net = make_net(config, classes, shape[-1])
+    net, _ = plan_network(config, shape, classes)
+    return runners.load(config.to_dict()).sizes_table(config.to_dict(), net, shape, classes)
+
+
+def sizes_table(
+    settings: Mapping[str, Any], net: Net, shape: tuple[int, int, int], classes: int
+) -> str:
+    """Returns a table of the supernet.
+
+    Args:
+      settings: the values of a search's config, nested.
+      net: the supernet.
+      shape: of an image, [H, W, C].
+      classes: the number of classes.
+    """
+    del classes  # the supernet has them
     parts = cost.supernet_part_costs(net, shape)
     _, endpoints = jax.eval_shape(
         lambda: net.apply(net.init(jax.random.key(0)), jnp.zeros((1, *shape)), net.example_probs())
     )
-    return parts_table(
-        f"the supernet on {config.data.name}", parts, {part: endpoints.get(part) for part in parts}
-    )
+    title = f"the supernet on {settings['data']['name']}"
+    return parts_table(title, parts, {part: endpoints.get(part) for part in parts})
 
 
 KIND = run_task.Kind(

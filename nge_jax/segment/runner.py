@@ -16,6 +16,7 @@ from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import arguments_as
 from nge_jax.networks import transfer as network_transfer
+from nge_jax.networks.parts import check as operations
 from nge_jax.networks.transfer import Variables
 from nge_jax.report.parts import following
 from nge_jax.runtime import task as run_task
@@ -149,6 +150,7 @@ def summary(config: ConfigDict) -> str:
     segment_build.check(config)
     cells, classes = genotype.load(config.genotype), segment_build.count_classes(config.data.devkit)
     model = train_model.make_network(config, cells, MASKS, classes)
+    operations.check_cells(cells, model.plan)
     shape = (config.data.test_size, config.data.test_size, 3)
     return network_table(f"{config.genotype} as DeepLabv3's backbone", model, shape)
 

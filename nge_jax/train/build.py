@@ -1,5 +1,8 @@
 """Checks the config of a training, and makes the plan from it, before any array. Nothing later reads a config."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -9,6 +12,7 @@ from nge_jax.data import small
 from nge_jax.data.source import Source
 from nge_jax.data.spec import SMALL
 from nge_jax.errors import InputError
+from nge_jax.networks.network import Network
 from nge_jax.networks.parts import check as operations
 from nge_jax.optim import Cosine, Linear, WarmedUp
 from nge_jax.settings import checks, configs
@@ -38,9 +42,8 @@ def build(config: ConfigDict, source: Source, cells: Genotype) -> Training:
     steps_per_epoch = images // config.train.batch_size
     checks.check_steps("train.epochs", config.train.epochs, steps_per_epoch)
     model = make_network(config, cells, source.spec.kind, len(source.spec.labels))
-    operations.check_cells(cells, model.plan)
-    check_limits("genotype", model, source.spec.shape, dict(config.limits))
-    _check_patience(config.train.patience, source)
+    held_out = source.examples["validation"]
+    check_plan(config.to_dict(), model, source.spec.shape, held_out)
     return Training(
         genotype=config.genotype,
         data_name=config.data.name,
@@ -122,9 +125,24 @@ def _class_weights(source: Source) -> tuple[float, ...]:
     return tuple(np.where(present, weights, 0.0).tolist())
 
 
-def _check_patience(patience: int, source: Source) -> None:
-    """Refuses to wait for a better score where no images are held out."""
-    if patience and not source.examples["validation"]:
+def check_plan(
+    settings: Mapping[str, Any], model: Network, shape: tuple[int, int, int], held_out: int | None
+) -> None:
+    """Refuses what is wrong with a training's network, and patience without held-out images.
+
+    Args:
+      settings: the values of a training's config, nested.
+      model: the network.
+      shape: of an image, [H, W, C].
+      held_out: the number of images that validate; None: unknown.
+
+    Raises:
+      InputError: the network is beyond a limit, an operation from outside is wrong, or the patience is.
+    """
+    operations.check_cells(model.genotype, model.plan)
+    check_limits("genotype", model, shape, settings["limits"])
+    patience = settings["train"]["patience"]
+    if patience and held_out == 0:
         raise InputError(
             f"config.train.patience: found {patience}, expected 0 without held-out images; config.data.validation "
             "holds some out"

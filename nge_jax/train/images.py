@@ -75,6 +75,22 @@ class ImageSettings(NamedTuple):
     has_large_stem: bool = False
 
 
+class Sizes(NamedTuple):
+    """The facts of a data set from which a network is made.
+
+    Attributes:
+      kind: SMALL or LARGE, see `data.spec`.
+      shape: of an image, [H, W, C].
+      classes: the number of classes.
+      held_out: the number of images that validate; None: unknown until the data set is opened.
+    """
+
+    kind: str
+    shape: tuple[int, int, int]
+    classes: int
+    held_out: int | None = None
+
+
 def read_settings(config: ConfigDict) -> ImageSettings:
     """Takes from a config the settings of its images."""
     settings = ImageSettings(
@@ -133,30 +149,30 @@ def resolve(
     kept = {} if path is None else workdir.begun_with(path, ["network.channels"])
     config, chosen = config.copy_and_resolve_references(), {}
     if not kept:
-        kind, shape, classes, images = _sizes(read_settings(config), images)
+        found, images = _sizes(read_settings(config), images)
         cells = genotype.load(config.genotype)
 
         def make(channels):
             config.network.channels = channels
-            return make_network(config, cells, kind, classes)
+            return make_network(config, cells, found.kind, found.classes)
 
-        chosen["network.channels"] = widest(make, kind, shape, dict(config.limits))
+        limits = dict(config.limits)
+        chosen["network.channels"] = widest(make, found.kind, found.shape, limits)
     differ(config, kept | chosen)
     banner.show_chosen(kept, chosen, by="the limits")
     return config, images
 
 
-def _sizes(
-    settings: ImageSettings, opened: UserImages | None
-) -> tuple[str, tuple[int, int, int], int, UserImages | None]:
+def _sizes(settings: ImageSettings, opened: UserImages | None) -> tuple[Sizes, UserImages | None]:
     """Does as `describe`, but reads no pixels of a user's own files; also returns the images that it has opened."""
     on_disk = settings.name.startswith((imagenet.FOLDER, user_images.NPZ))
     if not settings.is_user_data or (opened is None and not on_disk):
-        return *describe(settings, opened), opened
+        return describe(settings, opened), opened
     opened = opened or open_user_images(settings)
     large, size = settings.has_large_stem, settings.image_size
     channels = settings.channels or (3 if large else opened.channels)
-    return LARGE if large else SMALL, (size, size, channels), len(opened.names), opened
+    kind = LARGE if large else SMALL
+    return Sizes(kind, (size, size, channels), len(opened.names)), opened
 
 
 def _choose(config: ConfigDict, images: UserImages) -> dict[str, int]:
@@ -228,10 +244,8 @@ def open_user_images(settings: ImageSettings, labels: Sequence[str] | None = Non
         )
 
 
-def describe(
-    settings: ImageSettings, opened: UserImages | None = None
-) -> tuple[str, tuple[int, int, int], int]:
-    """Returns the kind and the shape of an image and the number of classes, from which a network is made.
+def describe(settings: ImageSettings, opened: UserImages | None = None) -> Sizes:
+    """Returns the sizes of a data set.
 
     A data set that TFDS knows need not be on this machine.
 
@@ -246,15 +260,18 @@ def describe(
     if name in small.SHAPES:
         with arguments_as(**DATA_KEYS):
             small.check_size(name, size)
-        return SMALL, small.shape_at(name, size), small.NUM_CLASSES[name]
+        shape, classes = small.shape_at(name, size), small.NUM_CLASSES[name]
+        return Sizes(SMALL, shape, classes, settings.validation)
     if opened is not None or name.startswith((imagenet.FOLDER, user_images.NPZ)):
-        spec = open_source(settings, opened=opened).spec
-        return spec.kind, spec.shape, len(spec.labels)
+        source = open_source(settings, opened=opened)
+        spec = source.spec
+        return Sizes(spec.kind, spec.shape, len(spec.labels), source.examples["validation"])
     with arguments_as(**DATA_KEYS):
         found = prepare.describe(name, settings.dir)
     is_small = settings.is_user_data and not settings.has_large_stem
     channels = settings.channels or found.channels if is_small else 3
-    return SMALL if is_small else LARGE, (size, size, channels), found.num_classes
+    kind = SMALL if is_small else LARGE
+    return Sizes(kind, (size, size, channels), found.num_classes, settings.validation or None)
 
 
 def _loading(settings: ImageSettings, labels: Sequence[str] | None) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from nge_jax.train import task as train_task
 from nge_jax.train import trained
 from nge_jax.train.arguments import make_optimizer
 from nge_jax.train.evaluate import Evaluation
+from nge_jax.train.images import Sizes
 from nge_jax.train.plan import Inputs, Training
 from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts, metrics_log
@@ -255,17 +256,18 @@ def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
 
 
 def summary(config: ConfigDict) -> str:
-    """Returns a table of the network that a training config trains.
+    """Returns a table of the network that a training config trains. A network beyond a limit is refused, as by a run.
 
     Raises:
       InputError, GenotypeError: the config is refused.
     """
-    model, shape = describe_network(config)
-    return network_table(f"{config.genotype} on {config.data.name}", model, shape)
+    model, images = describe_network(config)
+    train_build.check_plan(config.to_dict(), model, images.shape, images.held_out)
+    return network_table(f"{config.genotype} on {config.data.name}", model, images.shape)
 
 
-def describe_network(config: ConfigDict) -> tuple[Network, tuple[int, int, int]]:
-    """Makes the network that a training config trains, without weights, and tells the shape of an image.
+def describe_network(config: ConfigDict) -> tuple[Network, Sizes]:
+    """Makes the network that a training config trains, without weights, and tells the sizes of the data set.
 
     Raises:
       InputError, GenotypeError: the config is refused.
@@ -274,9 +276,9 @@ def describe_network(config: ConfigDict) -> tuple[Network, tuple[int, int, int]]
     config, images = training_images.resolve(config, only_sizes=True)
     train_build.check(config)
     settings = training_images.read_settings(config)
-    kind, shape, classes = training_images.describe(settings, images)
+    found = training_images.describe(settings, images)
     cells = genotype.load(config.genotype)
-    return train_model.make_network(config, cells, kind, classes), shape
+    return train_model.make_network(config, cells, found.kind, found.classes), found
 
 
 KIND = run_task.Kind(

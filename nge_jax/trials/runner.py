@@ -5,8 +5,10 @@ One program trains every cell, because a cell is an argument (`networks.any_cell
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -19,14 +21,13 @@ from nge_jax.errors import InputError
 from nge_jax.report import trials as trials_report
 from nge_jax.runtime.loop import Task
 from nge_jax.search import build as search_build
-from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
 from nge_jax.settings import keys
-from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import COUNT
 from nge_jax.space import genotype
+from nge_jax.supernet.net import Net
 from nge_jax.train.model import make_network
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import task as trials_task
@@ -159,20 +160,25 @@ def report(path: str | Path) -> Path:
     return page
 
 
-def summary(config: ConfigDict) -> str:
-    """Returns a table of the network that a search trains for each cell, here of a random cell.
+def sizes_table(
+    settings: Mapping[str, Any], net: Net, shape: tuple[int, int, int], classes: int
+) -> str:
+    """Returns a table of the network of a random cell, which stands for the network that trains each cell.
+
+    Args:
+      settings: the values of a search's config, nested.
+      net: the supernet of the cells' space.
+      shape: of an image, [H, W, C].
+      classes: the number of classes.
 
     Raises:
-      InputError: the config or the data is refused.
+      InputError: the training's config is refused.
     """
-    check_complete(config, "search")
-    config, images = search_images.resolve(config, only_sizes=True)
-    search_checks.check(config)
-    shape, classes = search_images.describe(config, images)
-    recipe = make_recipe(config.to_dict(), COUNT, config.trained.rungs[-1])
-    kind = LARGE if search_images.has_large_stem(config) else SMALL
-    model = make_network(recipe, genotype.random_genotype(0), kind, classes)
-    return network_table(f"random:0 on {config.data.name}", model, shape)
+    recipe = make_recipe(settings, COUNT, settings["trained"]["rungs"][-1])
+    kind = LARGE if search_images.has_large_stem(ConfigDict(settings)) else SMALL
+    ((name, cell),) = genotype.draw(1, net.space).items()
+    model = make_network(recipe, cell, kind, classes)
+    return network_table(f"{name} on {settings['data']['name']}", model, shape)
 
 
 KIND = search_runner.KIND._replace(
@@ -188,4 +194,5 @@ KIND = search_runner.KIND._replace(
     tell=_tell,
 )
 sizes = search_runner.sizes
-run = search_runner.run  # finds this kind by the evaluator
+# Both find this module by the evaluator.
+run, summary = search_runner.run, search_runner.summary

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,8 +46,9 @@ LATENCY = "latency.json"
 FRONT = "front.json"
 # The sizes of the trained network, or of networks of the cell found.
 SIZES = "sizes.json"
-# The weights of a network that was exported to be loaded again.
+# The weights of a network that was exported to be loaded again, and networks that were exported for other programs.
 WEIGHTS = "weights.npz"
+FOR_OTHERS = ("*.stablehlo", "*.onnx", "saved_model")
 # The confusion matrix of a training's test.
 CONFUSION = "confusion.json"
 # The finished trainings of a study, its result, the trainings that fit into its time, and the folders of its searches.
@@ -92,12 +94,34 @@ def find_run(name: str | Path) -> Path:
     """Returns the folder of a run, or of the network in PRETRAINED with this name; "~" expands.
 
     Raises:
-      InputError: no home folder is known.
+      InputError: no home folder is known, or the folder holds a network for other programs alone.
     """
     try:
-        return PRETRAINED.get(str(name), Path(name).expanduser())
+        path = PRETRAINED.get(str(name), Path(name).expanduser())
     except RuntimeError as error:
         raise InputError(f"{name}: no home folder is known ({error})") from error
+    check_for_this_program(path)
+    return path
+
+
+def check_for_this_program(folder: Path) -> None:
+    """Refuses a folder whose network was exported for other programs alone; any other path is accepted.
+
+    Raises:
+      InputError: names the exported files.
+    """
+    if not os.path.isdir(folder):  # false for a name too long for a path, where pathlib raises
+        return
+    if any((folder / name).exists() for name in (CHECKPOINTS, ENVIRONMENT, GENOTYPE, WEIGHTS)):
+        return
+    found = sorted(path.name for pattern in FOR_OTHERS for path in folder.glob(pattern))
+    if found:
+        graph = next((name for name in found if name.endswith(".onnx")), "")
+        advice = f"; nge eval and nge latency take {folder / graph}" if graph else ""
+        raise InputError(
+            f"{folder}: found {', '.join(found)}, a network for other programs, expected a run's workdir or an export "
+            f"with --formats=npz{advice}"
+        )
 
 
 FOLDER = str.maketrans(" :", "--")  # characters of a name that a folder's name has not

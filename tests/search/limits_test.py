@@ -52,7 +52,7 @@ def limits_of(name, **changes):
     config, images = search_images.resolve(config)
     data = search_images.load_data(config, images)
     large = search_images.has_large_stem(config)
-    return find_limits(config.to_dict(), data, large)
+    return find_limits(config.to_dict(), data.train_images.shape[1:], data.num_classes, large)
 
 
 def test_without_a_limit_there_is_none():

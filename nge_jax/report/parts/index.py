@@ -37,6 +37,7 @@ def write_index(folder: Path, is_running: Callable[[Path], bool]) -> Path:
     """
     runs = [*find_runs(folder)]
     if not runs:
+        artifacts.check_for_this_program(folder)
         raise InputError(f"{folder}: found no run, expected a run's workdir or a folder of runs")
     path = folder / INDEX
     if path.exists() and GENERATOR not in files.read_text(path):

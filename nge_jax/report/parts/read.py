@@ -45,6 +45,7 @@ def read_runs(
     for path in paths:
         if not os.path.isdir(path):  # false for a name too long for a path, where pathlib raises
             raise InputError(f"{path}: no such folder, expected the workdir of a run")
+        artifacts.check_for_this_program(path)
     names = [printable(path.resolve().name) for path in paths]
     if len(set(names)) < len(names):
         names = [printable(str(path)) for path in paths]

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from nge_jax.cost import cell_costs
-from nge_jax.data.small import ArrayDataset
 from nge_jax.data.spec import LARGE, SMALL
 from nge_jax.errors import InputError
 from nge_jax.latency import record as latency_record
@@ -167,13 +166,14 @@ class SearchLimits(NamedTuple):
 
 
 def find_limits(
-    settings: Mapping[str, Any], data: ArrayDataset, large_stem: bool
+    settings: Mapping[str, Any], shape: tuple[int, ...], classes: int, large_stem: bool
 ) -> SearchLimits | None:
     """Makes the limits of a search; None without a limit, and without a cost that it pays for.
 
     Args:
       settings: the values of the search's config, nested.
-      data: the images of the search.
+      shape: of an image of the search, [H, W, C].
+      classes: the number of the images' classes.
       large_stem: whether the supernet begins with ImageNet's stem.
 
     Raises:
@@ -184,8 +184,7 @@ def find_limits(
     is_priced = bool(values.get("search.cost_weight") or values.get("search.cost_weights"))
     if not is_priced and not any(limits.values()):
         return None
-    shape = data.train_images.shape[1:]
-    network, words = trained_network(values, shape, data.num_classes)
+    network, words = trained_network(values, shape, classes)
     words |= {f"limits.{kind.name}": limits[kind] for kind in COUNTED if limits[kind]}
     networks = (network,)
     if values["search.evaluator"] == "trained":
