@@ -289,6 +289,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
 
 def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumbers) -> Makers:
     name, relaxed = config.search.strategy, config.search.relaxation
+    several = tuple(config.search.edge_models)
     form = Form(
         classifier=config.embedding.classifier,
         norm=config.embedding.norm,
@@ -297,17 +298,19 @@ def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumber
     )
     rate_parts: search_makers.Parts = {}
     make_edge_model = outside_parts.find_edge_models(
-        parts, numbers.edge_models, config.search.adjacency, net.space
+        parts, numbers.edge_models, config.search.adjacency, net.space, several
     )
     if config.embedding.rate == "matched":
-        names = config.search.edge_models or (config.search.edge_model,)
-        rate_parts = search_makers.match_rates(names, make_edge_model, form)
+        names = several or (config.search.edge_model,)
+        rate_parts = search_makers.match_rates(names, make_edge_model, form, several)
     make_edge_model = functools.partial(make_edge_model, relaxed == "partial", form)
     make_part_of = functools.partial(search_makers.make_part_of, rate_parts, form)
     terms = search_makers.find_terms(configs.flatten(config.to_dict()))
     rule = strategy = None
     if numbers.mixing is not None:
-        make_edge_model = functools.partial(outside_parts.make_logits_model, make_edge_model)
+        make_edge_model = functools.partial(
+            outside_parts.make_logits_model, make_edge_model, several
+        )
         make = outside_parts.find_rule(relaxed, parts)
         rule = functools.partial(make, net.space, numbers.mixing.constants)
     if name != "gradient":

@@ -43,17 +43,27 @@ Parts = Mapping[str, float]
 
 
 def match_rates(
-    names: Sequence[str], make: Callable[[bool, Form, str], EdgeModel], form: Form
+    names: Sequence[str],
+    make: Callable[[bool, Form, str], EdgeModel],
+    form: Form,
+    several: Sequence[str] = (),
 ) -> Parts:
     """Computes the part of the rate at which each edge model moves logits as far as free logits move.
 
     Free logits beside a model have a rate of their own, so that they are left out here.
 
+    Args:
+      names: the names of the edge models.
+      make: `(betas, form, name) -> EdgeModel`.
+      form: the form of the edge models.
+      several: the names in `search.edge_models`.
+
     Raises:
       InputError: an edge model from outside has no logits.
     """
     form = form._replace(residual=PAPER.residual)
-    make_alone = functools.partial(make_logits_model, functools.partial(make, False, form))
+    make = functools.partial(make, False, form)
+    make_alone = functools.partial(make_logits_model, make, several)
     return {name: matched_part(make_alone(name)) for name in names}
 
 

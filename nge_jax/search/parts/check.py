@@ -13,6 +13,7 @@ import numpy as np
 
 from nge_jax.embedding.model import EdgeModel
 from nge_jax.errors import InputError, prefixed
+from nge_jax.search.parts.outside import key_of_model
 from nge_jax.search.plan import Makers
 from nge_jax.search.steps.arguments import ProgramArguments
 from nge_jax.search.steps.relaxation import Relaxation
@@ -46,9 +47,9 @@ def check_outside(
     betas = search.relaxation == "partial"
     for name in dict.fromkeys((search.edge_model, *search.edge_models)):
         if name in parts:
-            with blamed(f"config.search.edge_model: {name}", parts[name].file):
-                model = makers.edge_model(name)
-                check_edge_model(model, space, f"config.search.edge_model: {name}", betas=betas)
+            where = f"config.{key_of_model(name, search.edge_models)}: {name}"
+            with blamed(where, parts[name].file):
+                check_edge_model(makers.edge_model(name), space, where, betas=betas)
     if search.relaxation in parts:
         where = f"config.search.relaxation: {search.relaxation}"
         with blamed(where, file := parts[search.relaxation].file):

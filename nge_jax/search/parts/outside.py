@@ -1,7 +1,7 @@
 """Makes the parts that a search's config names, from the package or from outside."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from nge_jax.embedding.model import PAPER, EdgeModel, Form, edge_model, model_of_nodes
@@ -42,28 +42,45 @@ FUNCTIONS = {
 RULES = {"sigmoid": sigmoid, "dirichlet": dirichlet, "concrete": concrete}
 
 
+def key_of_model(name: str, several: Collection[str]) -> str:
+    """Returns the key that names an edge model; `several`: the value of `search.edge_models`."""
+    return "search.edge_models" if name in several else "search.edge_model"
+
+
 def find_edge_models(
-    parts: Parts, numbers: Mapping[str, dict[str, Any]], adjacency: str, space: Space
+    parts: Parts,
+    numbers: Mapping[str, dict[str, Any]],
+    adjacency: str,
+    space: Space,
+    several: Collection[str] = (),
 ) -> ModelMaker:
-    """Makes `(betas, form, name) -> EdgeModel`; numbers: the numbers of each model from outside."""
+    """Makes `(betas, form, name) -> EdgeModel`.
+
+    Args:
+      parts: the parts from outside.
+      numbers: the numbers of each model from outside.
+      adjacency: see `embedding.model.edge_model`.
+      space: the space of the cells.
+      several: the names in `search.edge_models`.
+    """
 
     def make(betas: bool, form: Form, name: str) -> EdgeModel:
         if name not in numbers:
             return edge_model(name, adjacency, space, betas=betas, form=form)
-        heads = []
+        heads, key = [], key_of_model(name, several)
 
         def head(init: Callable, embed_nodes: Callable) -> EdgeModel:
             heads.append(embed_nodes)
-            where = f"config.search.edge_model: {name}"
+            where = f"config.{key}: {name}"
             check_arguments(init, ("key",), f"{where}: init")
             check_arguments(embed_nodes, ("x", "theta"), f"{where}: embed")
             embed = functools.partial(_embed, embed_nodes, f"{where}: embed")
             return model_of_nodes(init, embed, space, betas=betas, form=form)
 
-        model = outside.make(parts[name], "search.edge_model", space, numbers[name], head)
+        model = outside.make(parts[name], key, space, numbers[name], head)
         if not isinstance(model, EdgeModel):
-            _refuse("search.edge_model", name, model, "nge.EdgeModel")
-        _check_functions("search.edge_model", name, model)
+            _refuse(key, name, model, "nge.EdgeModel")
+        _check_functions(key, name, model)
         if not heads:
             _check_whole(name, form)
         return model._replace(name=name)
@@ -90,17 +107,26 @@ def _check_whole(name: str, form: Form) -> None:
             )
 
 
-def make_logits_model(make: Callable[[str], EdgeModel], name: str) -> EdgeModel:
+def make_logits_model(
+    make: Callable[[str], EdgeModel], several: Collection[str], name: str
+) -> EdgeModel:
     """Makes the edge model of a relaxation that computes P itself: its `probs` are the logits.
+
+    Args:
+      make: makes the edge model of a name.
+      several: the names in `search.edge_models`.
+      name: the name.
 
     Raises:
       InputError: the edge model has no logits.
     """
     model = make(name)
     if model.logits is None:
-        raise InputError(
-            f"config.search.edge_model: {name}: found no logits, expected EdgeModel.logits, which this search reads"
+        key, expected = (
+            key_of_model(name, several),
+            "expected EdgeModel.logits, which this search reads",
         )
+        raise InputError(f"config.{key}: {name}: found no logits, {expected}")
     return model._replace(probs=model.logits)
 
 
@@ -143,7 +169,7 @@ def find_strategy(name: str, parts: Parts) -> Callable[..., Strategy]:
 
 def _check_functions(key: str, name: str, made: Any) -> None:
     """Refuses functions of a part that take other arguments."""
-    for field, arguments in FUNCTIONS[key.rpartition(".")[2]].items():
+    for field, arguments in FUNCTIONS[key.rpartition(".")[2].removesuffix("s")].items():
         if (function := getattr(made, field)) is not None:
             check_arguments(function, arguments, f"config.{key}: {name}: {field}")
 

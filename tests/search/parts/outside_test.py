@@ -211,9 +211,27 @@ def test_a_wrong_edge_model_is_refused_in_one_line(data, make, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_wrong_edge_model_among_several_is_refused_by_their_key(data, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "import nge_jax as nge\n"
+        "def flat(space, numbers, head):\n    return head(lambda key: [], lambda x, theta: x[0])\n"
+        "def bare(space, numbers, head):\n    return nge.edge_model('alpha')._replace(logits=None)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, relaxation, message in (
+        ("flat", "softmax", "embed: .* expected the shape"),
+        ("bare", "sigmoid", "found no logits"),
+    ):
+        keys = {"edge_models": ("alpha", f"mine:{name}"), "relaxation": relaxation}
+        with pytest.raises(
+            InputError, match=rf"^config\.search\.edge_models: mine:{name}: {message}"
+        ):
+            plan(data, small_config(entropy_weight=0.0, **keys))
+
+
 def test_the_entropy_of_rows_that_are_no_probabilities_is_refused(data):
     with pytest.raises(
-        InputError, match=r"^config\.search\.entropy_weight: found a weight, expected 0"
+        InputError, match=r"^config\.search\.entropy_weight: found 0\.1, expected 0 with"
     ):
         plan(data, small_config(entropy_weight=0.1, relaxation="sigmoid"))
 
