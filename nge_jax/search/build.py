@@ -290,12 +290,7 @@ def make_net(config: ConfigDict, num_classes: int, image_channels: int) -> Net:
 def _make_makers(config: ConfigDict, net: Net, parts: Parts, numbers: PartNumbers) -> Makers:
     name, relaxed = config.search.strategy, config.search.relaxation
     several = tuple(config.search.edge_models)
-    form = Form(
-        classifier=config.embedding.classifier,
-        norm=config.embedding.norm,
-        start=config.embedding.start,
-        residual=config.embedding.residual,
-    )
+    form = Form(**{field: config.embedding[field] for field in Form._fields})
     rate_parts: search_makers.Parts = {}
     make_edge_model = outside_parts.find_edge_models(
         parts, numbers.edge_models, config.search.adjacency, net.space, several
