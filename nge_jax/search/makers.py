@@ -62,8 +62,8 @@ def match_rates(
       InputError: an edge model from outside has no logits.
     """
     form = form._replace(residual=PAPER.residual)
-    make = functools.partial(make, False, form)
-    make_alone = functools.partial(make_logits_model, make, several)
+    make_plain = functools.partial(make, False, form)
+    make_alone = functools.partial(make_logits_model, make_plain, several)
     return {name: matched_part(make_alone(name)) for name in names}
 
 
