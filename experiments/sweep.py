@@ -28,7 +28,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import optuna
+
+try:
+    import optuna
+except ModuleNotFoundError:
+    print("error: found no optuna, expected pip install 'nge_jax[sweep]'", file=sys.stderr)
+    sys.exit(2)
 from ml_collections import ConfigDict
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner

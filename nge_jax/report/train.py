@@ -89,7 +89,8 @@ def _validated(epochs: EpochRows) -> dict[str, str]:
     rows = [row for row in epochs if "validation_accuracy" in row]
     if not rows:
         return {}
-    best = max(rows, key=lambda row: row["validation_accuracy"])
+    # The last of equal accuracies has the checkpoint that is kept, see `runtime.checkpoint`.
+    best = max(rows, key=lambda row: (row["validation_accuracy"], row["epoch"]))
     last = rows[-1]["validation_accuracy"]
     text = f"{last:.2%}, best {best['validation_accuracy']:.2%} after epoch {best['epoch']}"
     return {"Validation accuracy": text}

@@ -35,6 +35,7 @@ from nge_jax.train.plan import Inputs
 from nge_jax.train.runner import sizes as sizes
 from nge_jax.train.step import TrainState
 from nge_jax.workdir import artifacts
+from nge_jax.workdir import recorded as run_record
 
 
 class SegmentationResult(NamedTuple):
@@ -83,6 +84,7 @@ def run(
 def _open(config: ConfigDict, images: None) -> Inputs:
     del images  # a config of a segmentation leaves no values open
     cells = genotype.load(config.genotype)  # refuses a wrong genotype before images are read
+    run_record.warn_of_changed_operations(config.genotype, cells)
     return Inputs(segment_build.open_source(config), cells)
 
 

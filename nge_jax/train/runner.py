@@ -144,6 +144,7 @@ def describe(training: Any) -> list[str]:
 
 def _open(config: ConfigDict, images: UserImages | None) -> Inputs:
     cells = genotype.load(config.genotype)  # refuses a wrong genotype before images are read
+    run_record.warn_of_changed_operations(config.genotype, cells)
     settings = training_images.read_settings(config)
     return Inputs(training_images.open_source(settings, opened=images), cells)
 

@@ -114,12 +114,9 @@ def _describe_early_end(training: Training, waiting: Waiting, epoch: int) -> Seq
     if not patience.is_over(waiting, training.patience):
         return ()
     epochs = training.total_steps // int(training.arguments.steps_per_epoch)
-    best = (
-        f"{float(waiting.best):.2%} of what is held out, after epoch {epoch - int(waiting.epochs)}"
-    )
     return (
-        f"stopped after epoch {epoch} of {epochs} by train.patience={training.patience}: the best accuracy was {best}; "
-        "--checkpoint=best takes that network",
+        f"stopped after epoch {epoch} of {epochs} by train.patience={training.patience}: the best accuracy was "
+        f"{float(waiting.best):.2%} of what is held out; export's --checkpoint=best takes a network that has it",
     )
 
 

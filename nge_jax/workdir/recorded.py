@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import Values, describe_type
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.parts import loading
+from nge_jax.space.parts import loading, reference
 from nge_jax.workdir import artifacts
 
 # The keys, by task, from which a trained network is made and read.
@@ -100,6 +101,25 @@ def read_operations(workdir: Path, cells: Genotype) -> list[str]:
         return current_operations(cells)
     rows = artifacts.read_json(file, ("operations",))["operations"]
     return [*map(str, rows)] if isinstance(rows, list) else []
+
+
+def warn_of_changed_operations(named: str, cells: Genotype) -> None:
+    """Warns of own operations whose files have changed since the run that found a cell.
+
+    Args:
+      named: the genotype as a config names it. A run's folder, or the genotype there, has a record.
+      cells: the cells, whose operations are compared.
+    """
+    rows: list[str] = []
+    with contextlib.suppress(InputError, OSError, ValueError):  # a name or a text has no folder
+        folder = Path(named) if Path(named).is_dir() else Path(named).parent
+        found = artifacts.read_json(folder / artifacts.CONFIG, ("search",))["search"]
+        rows = [*map(str, found.get("sources", ()))]
+    for text in reference.changed_files(current_operations(cells), rows, f"{named} was searched"):
+        print(
+            f"warning: config.genotype: {text}: the network computes something else",
+            file=sys.stderr,
+        )
 
 
 def _operations(cells: Genotype) -> set[str]:

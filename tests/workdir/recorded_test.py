@@ -1,6 +1,7 @@
 """The record of a network's own operations: an edited file is refused by a training, and told where it is used."""
 
 import contextlib
+import json
 import shutil
 
 import pytest
@@ -72,3 +73,13 @@ def test_the_packages_operations_leave_no_record(tmp_path):
         tmp_path, recorded.current_operations(nge.Genotype(pairs, (2,), pairs, (2,)))
     )
     assert not any(tmp_path.iterdir())
+
+
+def test_a_training_warns_of_an_operation_that_was_edited_since_the_search(edited, capsys):
+    row = recorded.read_operations(edited, CELLS)[0]
+    (edited / artifacts.CONFIG).write_text(json.dumps({"search": {"sources": [row]}}))
+    recorded.warn_of_changed_operations(str(edited), CELLS)
+    assert f"mine.py has changed since {edited} was searched (mine:conv)" in capsys.readouterr().err
+    recorded.warn_of_changed_operations("DARTS_V2", CELLS)
+    recorded.warn_of_changed_operations(genotype.to_json(CELLS) * 100, CELLS)
+    assert not capsys.readouterr().err

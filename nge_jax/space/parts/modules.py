@@ -173,6 +173,7 @@ def _make_name(path: Path, place: str, hashed: str) -> str:
     if place.endswith(".py"):
         is_package = path.stem == "__init__"
         name, folder = (path.parent.name if is_package else path.stem), path.parents[is_package]
+        name = name.replace(".", "_")  # a dot would make the file a part of a package
     for beside in (folder, path.parent):
         if str(beside) not in sys.path:
             sys.path.append(str(beside))
@@ -196,11 +197,12 @@ def place_of(module: ModuleType) -> str:
         package = NAME_OF_CONTENT.sub("", package)
         return package if path.stem == "__init__" else f"{package}.{path.stem}"
     if path.is_relative_to(here):
-        return path.stem if path.parent == here else str(path.relative_to(here))
+        is_name = path.parent == here and "." not in path.stem
+        return path.stem if is_name else str(path.relative_to(here))
     # Python finds modules beside the program that runs now, and modules beside a file that was named.
     program = getattr(sys.modules.get("__main__"), "__file__", None)
     folders = _FOLDERS | ({Path(program).resolve().parent} if program else set())
-    return str(path) if path.parent in folders else path.stem
+    return str(path) if path.parent in folders or "." in path.stem else path.stem
 
 
 def content_of(module: ModuleType) -> str:

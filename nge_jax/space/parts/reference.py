@@ -163,9 +163,16 @@ def changed_files(
 
 
 def _changed(rows: Collection[str], recorded: Collection[str]) -> list[str]:
-    before = {recorded_name(row): row for row in recorded}
-    names = [(recorded_name(row), row) for row in rows]
-    return sorted({name for name, row in names if before.get(name, row) != row})
+    before, now = _by_name(recorded), _by_name(rows)
+    return sorted(name for name, found in now.items() if before.get(name, found) != found)
+
+
+def _by_name(rows: Collection[str]) -> dict[str, set[str]]:
+    """Returns the rows of each name: files of the same name in several folders have the same names."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(recorded_name(row), set()).add(row)
+    return found
 
 
 def in_common(rows: Collection[str], recorded: Collection[str]) -> tuple[str, ...]:

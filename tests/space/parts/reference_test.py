@@ -130,3 +130,17 @@ def test_rows_without_a_record_are_not_compared():
     rows = ("mine:a sha256:1", "mine:b sha256:2", "__main__:c")
     assert reference.in_common(rows, ("mine:b sha256:3", "__main__:c")) == rows[1:]
     assert reference.in_common(rows, ()) == ()
+
+
+def test_files_of_one_name_are_compared_together():
+    rows = ["mine:conv sha256:a", "mine:conv sha256:b"]
+    assert not reference.changed_files(rows, rows[::-1])
+    assert reference.changed_files(rows, ["mine:conv sha256:a", "mine:conv sha256:c"])
+
+
+def test_a_file_with_a_dot_in_its_name_is_a_module_of_its_own(folder):
+    file = folder / "my.op.py"
+    file.write_text("class Value:\n    pass\nvalue = Value()\n")
+    loaded = reference.load(f"{file}:value")
+    found = reference.find_value(loaded.value, loaded.value)
+    assert found is not None and reference.load(found.name).value is loaded.value
