@@ -146,9 +146,8 @@ def curves_figure(runs: Sequence[Run], *, downwards: bool = False) -> Figure:
     columns = 1 if downwards else min(2, max(1, len(panels)))
     rows = -(-max(1, len(panels)) // columns)
     lines = [_style(number) for number in range(len(runs))]
-    # Names stand in as many columns as the longest leaves room for.
     width = 3.9 if downwards else 5.0 * columns
-    across = max(1, min(len(runs), int(width / (0.6 + 0.075 * max(map(len, names))))))
+    across = figure.columns_of_names(names, width)
     above = 0.12 + 0.19 * -(-len(runs) // across)
     with rc_context(NAMED):
         drawing = new_figure(width, 2.7 * rows + above)

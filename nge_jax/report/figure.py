@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
+
+
+def columns_of_names(names: Sequence[str], width: float) -> int:
+    """Returns in how many columns a legend may stand within `width` inches: as many as the longest name leaves room."""
+    return max(1, min(len(names), int(width / (0.6 + 0.075 * max(map(len, names))))))
 
 
 def hover(artist: Artist, text: str) -> None:

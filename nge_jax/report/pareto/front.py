@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from nge_jax.report.figure import INK, STYLE, hover, new_figure
+from nge_jax.report.figure import INK, STYLE, columns_of_names, hover, new_figure
 
 
 class Network(NamedTuple):
@@ -65,12 +66,29 @@ def size_figure(networks: Sequence[Network], title: str, width: float) -> Figure
             hover(
                 point, f"{network.name}: {network.accuracy:.2%}, {network.parameters:,} parameters"
             )
-        axes.set(xlabel="parameters", title=title)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.locator_params(axis="x", nbins=5)
-        if any(network.style is not None for network in networks):
-            axes.legend(loc="best")
-        drawing.tight_layout(pad=0.6)
-        drawing.draw_without_rendering()
+        lay_out(drawing, axes, title)
     return drawing
+
+
+def lay_out(drawing: Figure, axes: Axes, title: str) -> None:
+    """Writes the axes' names and lays the picture out; the names of the points stand below it, where no point lies.
+
+    Args:
+      drawing: the picture. It becomes higher by the lines of names.
+      axes: the axes, with parameters to the right.
+      title: names the upward axis.
+    """
+    axes.set(xlabel="parameters", title=title)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.locator_params(axis="x", nbins=5)
+    handles, names = axes.get_legend_handles_labels()
+    width, height = drawing.get_size_inches()
+    below = 0.0
+    if names:
+        lines = -(-len(names) // columns_of_names(names, width))
+        below = 0.12 + 0.19 * lines
+        drawing.legend(handles, names, loc="lower left", ncols=-(-len(names) // lines))
+    drawing.set_figheight(height + below)
+    drawing.tight_layout(pad=0.6, rect=(0, below / (height + below), 1, 1))
+    drawing.draw_without_rendering()

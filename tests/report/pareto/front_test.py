@@ -36,13 +36,36 @@ def test_the_picture_has_every_network_and_the_front():
     networks = [
         Network("small", 10, 0.5), Network("worse", 20, 0.4), Network("large", 30, 0.9, {"color": "red"}),
     ]  # fmt: skip
-    (axes,) = size_figure(networks, "accuracy", 3.9).axes
+    drawing = size_figure(networks, "accuracy", 3.9)
+    (axes,) = drawing.axes
     line, *points = axes.lines
     assert line.get_xydata().tolist() == [[10, 0.5], [30, 0.9]]
     assert [point.get_xydata().tolist() for point in points] == [
         [[n.parameters, n.accuracy]] for n in networks
     ]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["large"]
+    (legend,) = drawing.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["large"]
+
+
+@pytest.mark.parametrize("width", [3.9, 6.8])
+@pytest.mark.parametrize("count", [0, 4, 9])
+def test_names_stand_below_the_axes_and_large_numbers_have_commas(width, count):
+    networks = [
+        Network(f"random, cost {n}" if n else "found", 130_000 + 2500 * n, n / 10, {"color": "red"})
+        for n in range(count)
+    ]
+    quiet = [Network("quiet", 137_500, 0.5)]
+    drawing = size_figure([*networks, *quiet], "accuracy", width)
+    (axes,) = drawing.axes
+    assert len(drawing.legends) == (count > 0)
+    renderer = drawing.canvas.get_renderer()
+    for legend in drawing.legends:
+        names, picture = legend.get_window_extent(renderer), drawing.bbox
+        assert names.y1 <= axes.get_tightbbox(renderer).y0
+        assert picture.x0 <= names.x0 and names.x1 <= picture.x1 and picture.y0 <= names.y0
+    assert axes.get_window_extent(renderer).height > 1.9 * drawing.dpi
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert all("," in tick for tick in ticks) and len(ticks) <= 7
 
 
 def write_run(path, accuracy, parameters):
