@@ -268,7 +268,7 @@ def run(given: argparse.Namespace, argument: str = "--output") -> None:
             source = _open_images(network, given)
             calibration = source.train_sample(small_numbers.CALIBRATION_IMAGES)
         write(network, output, formats, calibration)
-    banner.show(f"{output}: the network of step {network.step} as {', '.join(_names(formats))}")
+    banner.show(f"{output}: {_describe(network)} as {', '.join(_names(formats))}")
     if source is None:
         return
     paths = {numbers: output / name for name, numbers in NUMBERS.items()}
@@ -276,6 +276,13 @@ def run(given: argparse.Namespace, argument: str = "--output") -> None:
     forms |= {numbers: path.read_bytes() for numbers, path in paths.items() if path.exists()}
     for line in onnx_file.compare(forms, source, network.config.run.eval_batch_size):
         print(line, flush=True)
+
+
+def _describe(network: Trained) -> str:
+    """Names the network with the parameters that its files have, and the step of its checkpoint if it has one."""
+    counts = [a.size for name, a in flat_weights(network).items() if name.startswith("params/")]
+    step = f" of step {network.step}" if network.step else ""
+    return f"the network{step}, {sum(counts):,} parameters,"
 
 
 def _open_images(network: Trained, given: argparse.Namespace) -> Source:
