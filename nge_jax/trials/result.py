@@ -15,6 +15,8 @@ from nge_jax.networks.weights_of_any_cell import to_derived
 from nge_jax.report.pareto.front import undominated
 from nge_jax.space import architecture, genotype
 from nge_jax.space.genotype import Genotype
+from nge_jax.space.spaces import DARTS, Space
+from nge_jax.train.plan import Training
 from nge_jax.train.step import TrainState, averaged, variables_of
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import state as trial_state
@@ -54,7 +56,9 @@ def conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
         artifacts.write_json(path / artifacts.PARETO, pareto_set(plan, ledger))
         artifacts.write_architecture(path, np.stack([first, probabilities]), plan.search.space)
         kept = trial_state.place(path, trials[found], len(plan.halving.rungs) - 1)
-        write_network(plan, cell, trial_state.kept(kept, state.trial), path / artifacts.NETWORK)
+        trial = trial_state.kept(kept, state.trial)
+        training, space = plan.rating.training, plan.search.space
+        write_network(training, cell, trial, path / artifacts.NETWORK, space)
         files.write_atomically(path / artifacts.GENOTYPE, cell.to_json())
         if plan.search.limits is not None:
             plan.search.limits.record_times(cell, None, path)
@@ -105,25 +109,33 @@ def write_history(plan: Trials, ledger: Ledger, path: Path) -> None:
     artifacts.write_history(path, cells, ratings, plan.search.space, **final)
 
 
-def write_network(plan: Trials, cell: Genotype, trial: TrainState, folder: Path) -> None:
-    """Writes the network of a cell as the search trained it, in the form of an exported network.
+def write_network(
+    training: Training, cell: Genotype, trial: TrainState, folder: Path, space: Space = DARTS
+) -> None:
+    """Writes the network of a cell as it was trained here, in the form of an exported network.
 
-    `nge predict`, `nge eval` and `nge export` take the folder like the workdir of a training.
+    `nge predict`, `nge eval`, `nge latency` and `nge export` take the folder like the workdir of a training. The config
+    comes last, and without it they refuse the folder.
+
+    Args:
+      training: the plan of the training; the plan's cell is not read.
+      cell: the cell.
+      trial: the state after the training, of the network of any cell.
+      folder: the folder; an earlier network's files are replaced.
+      space: the space of the cell.
     """
     folder.mkdir(exist_ok=True)
-    variables = variables_of(averaged(trial))
-    derived = to_derived(cell, plan.rating.training.model.plan, variables, plan.search.space)
+    variables = jax.device_get(variables_of(averaged(trial)))
+    derived = to_derived(cell, training.model.plan, variables, space)
     flat = flatten_dict(jax.device_get(derived), sep="/")
     arrays: dict[str, Any] = {
         name: a for name, a in flat.items() if name.split("/")[1] != "auxiliary"
     }
     content = io.BytesIO()
     np.savez(content, **arrays)
-    config = {**plan.rating.recipe, "genotype": artifacts.GENOTYPE}
+    config = {**training.settings, "genotype": artifacts.GENOTYPE}
     files.write_atomically(folder / artifacts.WEIGHTS, content.getvalue())
-    files.write_atomically(
-        folder / artifacts.DATASET, dataset_spec.to_json(plan.rating.training.source.spec)
-    )
+    files.write_atomically(folder / artifacts.DATASET, dataset_spec.to_json(training.source.spec))
     files.write_atomically(folder / artifacts.GENOTYPE, genotype.to_json(cell))
     recorded.write_operations(folder, recorded.current_operations(cell))
     artifacts.write_json(folder / artifacts.CONFIG, config)

@@ -21,8 +21,8 @@ CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoin
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
 NEWEST, BEST = "newest", "best"  # the checkpoints of which a command chooses one
 METRICS = "metrics.jsonl"
-# The values of the training that rates the cells of a search, and the folders of kept trainings and of the found cell's
-# network.
+# The values of the training that rates the cells of a search, and the folders of kept trainings and of a found cell's
+# network. A study leaves such a network, too.
 RECIPE, TRIALS, NETWORK = "recipe.json", "trials", "network"
 DATASET = "dataset.json"
 GENOTYPE = "genotype.json"
@@ -207,6 +207,11 @@ def is_by_trainings(values: Mapping[str, Any]) -> bool:
     search = values.get("search")
     is_search = values.get("task") == "search" and "study" not in values
     return is_search and isinstance(search, Mapping) and search.get("evaluator") == "trained"
+
+
+def is_study(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config's values, nested, are of a study."""
+    return values.get("task") == "search" and "study" in values
 
 
 def is_exported(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import fnmatch
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from nge_jax.errors import InputError
@@ -36,6 +37,7 @@ from nge_jax.workdir.artifacts import (
     TRIALS,
     WEIGHTS,
     is_by_trainings,
+    is_study,
     read_json,
 )
 
@@ -102,17 +104,16 @@ RESULTS = (
     REPORT,
 )
 # Further results of a search by trainings. Other runs' workdirs may have a user's own files of these names.
-BY_TRAININGS = (
-    RECIPE,
-    f"{TRIALS}/[0-9]*.npz",
-    *(f"{NETWORK}/{name}" for name in (WEIGHTS, DATASET, GENOTYPE, OPERATIONS, CONFIG)),
-)
+BY_TRAININGS = (RECIPE, f"{TRIALS}/[0-9]*.npz")
+# The network of a found cell, which a search by trainings and a study leave. Without a config the rest is no network.
+OF_NETWORK = (CONFIG, WEIGHTS, DATASET, GENOTYPE, OPERATIONS)
 
 
 def remove_results(path: Path) -> None:
     """Removes the results of the run in a workdir, the files in RESULTS and the checkpoints.
 
-    Where the record says that the run was a search by trainings, the files in BY_TRAININGS are results, too.
+    Where the record says that the run was a search by trainings, the files in BY_TRAININGS are results, too. The
+    network of the cell found is a result of such a search and of a study.
     """
     # Checkpoints are removed first. If a kill interrupts this, the remaining files start from the beginning.
     checkpoints = path / CHECKPOINTS
@@ -126,19 +127,31 @@ def remove_results(path: Path) -> None:
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULTS):
             _remove(entry)
     with contextlib.suppress(InputError):  # nothing says that the folders are this program's
-        if is_by_trainings(read_json(path / CONFIG)):
-            _remove_trainings(path)
+        values = read_json(path / CONFIG)
+        if is_by_trainings(values):
+            _remove_files(path, BY_TRAININGS)
+            _remove_empty(path / TRIALS)
+        if is_by_trainings(values) or is_study(values):
+            remove_network(path / NETWORK)
 
 
-def _remove_trainings(path: Path) -> None:
-    """Removes the further results of a search by trainings, and the folders that are empty then."""
-    for pattern in BY_TRAININGS:
+def remove_network(folder: Path) -> None:
+    """Removes the network of a found cell, and the folder if it is empty then."""
+    _remove_files(folder, OF_NETWORK)
+    _remove_empty(folder)
+
+
+def _remove_files(folder: Path, patterns: Sequence[str]) -> None:
+    """Removes the files that the patterns name, whole or half-written."""
+    for pattern in patterns:
         for name in (pattern, half_written(Path(pattern))):
-            for entry in path.glob(str(name)):
+            for entry in folder.glob(str(name)):
                 _remove(entry)
-    for name in (TRIALS, NETWORK):
-        with contextlib.suppress(OSError):  # a user has put files there, or the folder is absent
-            (path / name).rmdir()
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # a user has put files there, or the folder is absent
+        folder.rmdir()
 
 
 def _remove(entry: Path) -> None:

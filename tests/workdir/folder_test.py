@@ -110,21 +110,29 @@ def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "environment.json").read_text())["resumed"] == {}
 
 
-@pytest.mark.parametrize("evaluator", ["trained", "supernet"])
-def test_overwriting_removes_the_trainings_of_a_search_by_trainings_alone(tmp_path, evaluator):
-    begin(tmp_path, config() | {"search": {"evaluator": evaluator}}, overwrite=False)
+@pytest.mark.parametrize(
+    "evaluator, is_study", [("trained", False), ("supernet", False), ("supernet", True)]
+)
+def test_overwriting_removes_trainings_and_networks_of_the_runs_that_leave_them_alone(
+    tmp_path, evaluator, is_study
+):
+    study = {"study": {"seeds": 1}} if is_study else {}
+    values = config() | {"search": {"evaluator": evaluator}} | study
+    begin(tmp_path, values, overwrite=False)
     networks = {
         f"network/{n}" for n in ("weights.npz", "dataset.json", "genotype.json", "config.json")
     }
-    trainings = {"recipe.json", "trials/00003-1.npz", "trials/00004-0.npz.new"} | networks
-    for name in {"metrics.jsonl", "trials/notes.txt"} | trainings:
+    networks.add("network/weights.npz.new")
+    trainings = {"recipe.json", "trials/00003-1.npz", "trials/00004-0.npz.new"}
+    for name in {"metrics.jsonl", "trials/notes.txt"} | trainings | networks:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     begin(tmp_path, config(seed=1), overwrite=True)
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     kept = trainings if evaluator == "supernet" else set()
+    kept |= networks if evaluator == "supernet" and not is_study else set()
     assert left == {"config.json", "environment.json", "trials/notes.txt"} | kept
-    assert (tmp_path / "network").exists() == (evaluator == "supernet")
+    assert (tmp_path / "network").exists() == (networks <= kept)
 
 
 def test_a_workdir_without_results_belongs_to_nobody_yet(tmp_path):
