@@ -24,7 +24,7 @@ from nge_jax.study.plan import Search, Study
 from nge_jax.study.settings import Settings
 from nge_jax.train import build as train_build
 from nge_jax.train import images as training_images
-from nge_jax.train.arguments import ProgramArguments
+from nge_jax.train.plan import Training
 from nge_jax.trials.build import SHARED
 
 # Keys of the recipe that the study decides.
@@ -54,12 +54,17 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         training = train_build.build(recipe, source, genotype.random_genotype(0))
     _check_test(values["data.name"], source)
 
-    def arguments(epochs: int) -> ProgramArguments:
-        """Returns the numbers of a training of another length; the warm-up keeps its part."""
+    def of_length(epochs: int) -> Training:
+        """Returns the plan of a training of another length; the warm-up keeps its part."""
         shorter = recipe.copy_and_resolve_references()
         warmup = round(epochs / recipe.train.epochs * recipe.train.warmup_epochs)
         differ(shorter, {"train.epochs": epochs, "train.warmup_epochs": min(warmup, epochs - 1)})
-        return train_build.make_arguments(shorter, int(training.arguments.steps_per_epoch))
+        steps = int(training.arguments.steps_per_epoch)
+        return training._replace(
+            arguments=train_build.make_arguments(shorter, steps),
+            total_steps=epochs * steps,
+            settings=configs.to_values(shorter),
+        )
 
     return Study(
         name=name,
@@ -67,7 +72,7 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         settings=settings,
         searches=_make_searches(config, settings),
         training=training,
-        arguments=arguments,
+        of_length=of_length,
         epochs=recipe.train.epochs,
         dispatch=recipe.run.steps_per_dispatch,
         values=_values(settings, source, *map(configs.to_values, (config, recipe))),

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.settings import Settings
-from nge_jax.train.arguments import ProgramArguments
 from nge_jax.train.plan import Training
 
 # Kinds of networks that a study trains, in the order of its table.
@@ -39,7 +38,7 @@ class Study(NamedTuple):
       settings: the settings of the study.
       searches: the searches, in their order.
       training: the plan of a training; the plan's cell and length are not read.
-      arguments: `epochs -> the numbers of a training of this length`.
+      of_length: `epochs -> the plan of a training of this length`.
       epochs: the length of a training.
       dispatch: the most steps of a dispatch.
       values: the values of the configs, the settings and the images, by which a later start recognizes the study.
@@ -50,7 +49,7 @@ class Study(NamedTuple):
     settings: Settings
     searches: tuple[Search, ...]
     training: Training
-    arguments: Callable[[int], ProgramArguments]
+    of_length: Callable[[int], Training]
     epochs: int
     dispatch: int
     values: Mapping[str, Any]

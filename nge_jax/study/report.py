@@ -7,10 +7,14 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from nge_jax.cost import Cost
 from nge_jax.report import run as report_run
 from nge_jax.report.document import Caution, Code, Picture, Section, Table, Text
 from nge_jax.report.figure import COLORS, INK, STYLE, hover, new_figure, save, save_svg
+from nge_jax.report.pareto.front import lay_out
+from nge_jax.report.parts import following
 from nge_jax.search import runner as search_runner
+from nge_jax.settings.configs import flatten
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, RANDOM
 from nge_jax.study.result import TITLES, Row, StudyResult, read_result
 from nge_jax.study.statistics import DECIDING, spread
@@ -62,6 +66,8 @@ def report(path: str | Path) -> Path:
         _networks_section(result),
         _searches_section(result),
     ]
+    if has_network(path):
+        sections.append(_following_section(path, result))
     return report_run.write(path, "Study", results | facts, sections)
 
 
@@ -96,10 +102,7 @@ def size_figure(result: StudyResult, width: float) -> Figure:
                     network.parameters, mean, yerr=deviation, fmt=mark, color=color, ms=4, lw=0.8, label=label
                 )  # fmt: skip
                 hover(point.lines[0], f"{network.name}: {mean:.2f} %")
-        axes.set(xlabel="parameters", title="accuracy, %")
-        axes.legend(loc="best")
-        figure.tight_layout(pad=0.6)
-        figure.draw_without_rendering()
+        lay_out(figure, axes, "accuracy, %")
     return figure
 
 
@@ -133,6 +136,36 @@ def _searches_section(result: StudyResult) -> Section:
     return Section(
         "Searches", [Table(("Seed", "Seconds", "Folder"), rows), Text(text), Code(command)]
     )
+
+
+def _following_section(path: Path, result: StudyResult) -> Section:
+    """Says which network is left, and the commands that use it; the study's folder may move."""
+    given = following.commands(path.resolve().name, network=artifacts.NETWORK)
+    place = Text("From the folder that holds this study:")
+    return Section("Next", [*map(Text, describe_network(result)), place, Code("\n".join(given))])
+
+
+def has_network(path: Path) -> bool:
+    """Tells whether a study has left a network; an older version has left none."""
+    return (path / artifacts.NETWORK / artifacts.CONFIG).is_file()
+
+
+def describe_network(result: StudyResult) -> list[str]:
+    """Says which network the study has left, how it was chosen, and where it is beyond the search's limits."""
+    first = next(network for network in result.networks if network.kind == FOUND)
+    lines = [
+        f"The folder {artifacts.NETWORK} has the network of the first cell found, trained with the first training "
+        f"seed: {first.parameters:,} parameters, {first.accuracies[0]:.2f} % of the test images right.",
+        "The order of the seeds chose this network, and not the accuracy on the test images.",
+    ]
+    settings = flatten(artifacts.read_json(result.workdir / artifacts.CONFIG))
+    for name in Cost._fields:
+        if (limit := settings.get(f"limits.{name}")) and getattr(first, name) > limit:
+            lines.append(
+                f"The network is beyond limits.{name}={limit}. The search has kept the limit, and keys recipe.KEY make "
+                "the study's networks larger."
+            )
+    return lines
 
 
 def to_table(rows: Sequence[Row]) -> Table:

@@ -1,7 +1,8 @@
 """Runs a study: searches, trains the cells found, random cells and others alike, and compares them.
 
 The searches have the folders search-SEED of the workdir. Each finished training is a line of trainings.jsonl. The same
-command goes on after the last finished line, and a killed search goes on as every search.
+command goes on after the last finished line, and a killed search goes on as every search. The first training leaves its
+network in the folder network.
 """
 
 import gc
@@ -17,12 +18,20 @@ from nge_jax.console.waiting import say
 from nge_jax.devices import distributed
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
+from nge_jax.report.parts import following
 from nge_jax.runtime import loop
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.budget import count_trainings
 from nge_jax.study.build import build as build
 from nge_jax.study.plan import PUBLISHED_CELL, Study
-from nge_jax.study.report import NOTE, report, to_table, to_text
+from nge_jax.study.report import (
+    NOTE,
+    describe_network,
+    has_network,
+    report,
+    to_table,
+    to_text,
+)
 from nge_jax.study.result import StudyResult, read_result
 from nge_jax.study.trainings import train_all
 from nge_jax.workdir import artifacts, lock
@@ -62,6 +71,11 @@ def run(path: str | Path, make_plan: Callable[[], Study]) -> StudyResult:
     banner.show(NOTE)
     say("")
     banner.show(f"{result.difference.sentence()}.")
+    if has_network(path):
+        say("")
+        banner.show(*describe_network(result))
+        for line in following.lines(str(path), network=artifacts.NETWORK):
+            say(line)
     return result
 
 

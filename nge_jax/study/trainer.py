@@ -32,7 +32,7 @@ class Trainer(NamedTuple):
     """Trains networks that differ by the cell and the seed alone.
 
     Attributes:
-      training: the plan of a training; the plan's cell and length are not read.
+      training: the plan of a training; the plan's cell is not read.
       programs: the compiled programs of the plan.
       arguments: the numbers of the training, which have the length, too.
       epochs: the length.
@@ -49,18 +49,21 @@ class Trainer(NamedTuple):
         """Makes the program's argument that stands for a training."""
         return Leg(cell, self.arguments, np.int32(seed))
 
-    def answers(self, cell: GenotypeArrays, seed: int) -> Answers:
-        """Trains a cell, and reads the test images once, at the end.
+    def train(self, cell: GenotypeArrays, seed: int) -> TrainState:
+        """Trains a cell from scratch; returns the state after the last step.
 
         Args:
           cell: the cell.
           seed: decides the first weights, the order of the images and the augmentation.
         """
-        leg = self.leg(cell, seed)
         # The source has an order for each number of an epoch. No two seeds share a number.
         epochs = range(seed * self.epochs, (seed + 1) * self.epochs)
-        state = train_epochs(self.training, self.programs, leg, epochs, self.dispatch)
-        right = right_answers(self.training, self.programs, leg, state)
+        leg = self.leg(cell, seed)
+        return train_epochs(self.training, self.programs, leg, epochs, self.dispatch)
+
+    def answers(self, cell: GenotypeArrays, seed: int, state: TrainState) -> Answers:
+        """Reads the test images once, with the network that `train` has trained."""
+        right = right_answers(self.training, self.programs, self.leg(cell, seed), state)
         return Answers(right, finite.find_not_finite(state.params) is not None)
 
     def compile(self, cell: GenotypeArrays) -> None:

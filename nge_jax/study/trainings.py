@@ -1,4 +1,7 @@
-"""The trainings of a study: as many as fit into its time, a line of trainings.jsonl after each."""
+"""The trainings of a study: as many as fit into its time, a line of trainings.jsonl after each.
+
+The first of them is the training of the first cell found with the first seed. The study leaves its network.
+"""
 
 import itertools
 import json
@@ -27,7 +30,9 @@ from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED_CELL, RANDOM, Candidate, 
 from nge_jax.study.result import pack, search_seconds
 from nge_jax.study.trainer import Trainer
 from nge_jax.trials.programs import make_programs
+from nge_jax.trials.result import write_network
 from nge_jax.workdir import artifacts, json_lines
+from nge_jax.workdir.removal import remove_network
 
 COLUMNS = (
     Column("training", "{number}/{total}", 8),
@@ -74,34 +79,26 @@ def train_all(study: Study, found: Mapping[int, Genotype], path: Path, began: fl
         for seed, candidate in wanted
         if _key(_describe(candidate, seed, length.epochs)) not in done
     ]
-    _train(missing, len(wanted), trainers, path)
+    _train(missing, wanted, trainers, path)
 
 
 def _train(
     missing: Sequence[tuple[int, Candidate]],
-    total: int,
+    wanted: Sequence[tuple[int, Candidate]],
     trainers: Mapping[str, Trainer],
     path: Path,
 ) -> None:
-    """Trains the missing ones of `total` trainings, and shows a row after each."""
-    compiled = set()
+    """Makes the missing ones of the wanted trainings, and shows a row after each."""
+    compiled, total = set(), len(wanted)
     for place, (seed, candidate) in enumerate(missing):
-        trainer, cell, title = trainers[candidate.kind], _arrays(candidate), _title(candidate)
+        trainer, title = trainers[candidate.kind], _title(candidate)
         if id(trainer.programs) not in compiled:
             network = "the plain network" if candidate.kind == PLAIN else "any cell"
             with waiting(f"compiling the programs that train {network}"):
-                trainer.compile(cell)
+                trainer.compile(_arrays(candidate))
             compiled.add(id(trainer.programs))
-        began = time.monotonic()
-        with waiting(f"training {title}, seed {seed}"):
-            answers = trainer.answers(cell, seed)
-        line = _describe(candidate, seed, trainer.epochs) | {
-            "accuracy": float(answers.right.mean()),
-            "images": len(answers.right),
-            "right": pack(answers.right),
-            "diverged": answers.diverged,
-            "seconds": round(time.monotonic() - began, 3),
-        }
+        is_first = (seed, candidate) == wanted[0]
+        line = _train_one(trainer, candidate, seed, path / artifacts.NETWORK if is_first else None)
         json_lines.append(path / artifacts.TRAININGS, line)
         if not place:
             left = len(missing) - 1
@@ -109,8 +106,40 @@ def _train(
             say(table_header(COLUMNS))
         number = total - len(missing) + place + 1
         say(table_row(COLUMNS, line | {"number": number, "total": total, "title": title}))
-        if answers.diverged:
-            banner.show(f"{title}, seed {seed}: the training has diverged, and counts as it ended")
+        if line["diverged"]:
+            end = "; the study leaves no network" * is_first
+            banner.show(
+                f"{title}, seed {seed}: the training has diverged, and counts as it ended{end}"
+            )
+
+
+def _train_one(trainer: Trainer, candidate: Candidate, seed: int, folder: Path | None) -> Line:
+    """Trains and tests a network; returns the line of the training.
+
+    Args:
+      trainer: trains networks of the candidate's kind.
+      candidate: the network.
+      seed: the training's.
+      folder: gets the trained network, unless the training diverges; None: nothing keeps the network. The line is
+        written later, so that a study that is killed between the two makes the training again.
+    """
+    if folder is not None:  # another training may have left a network there, of which no line tells
+        remove_network(folder)
+    cell, began = _arrays(candidate), time.monotonic()
+    with waiting(f"training {_title(candidate)}, seed {seed}"):
+        state = trainer.train(cell, seed)
+        answers = trainer.answers(cell, seed, state)
+    line = _describe(candidate, seed, trainer.epochs) | {
+        "accuracy": float(answers.right.mean()),
+        "images": len(answers.right),
+        "right": pack(answers.right),
+        "diverged": answers.diverged,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    if folder is not None and not answers.diverged:
+        assert candidate.genotype is not None, "the first candidate is a cell found"
+        write_network(trainer.training, candidate.genotype, state, folder)
+    return line
 
 
 def _choose_length(
@@ -150,10 +179,12 @@ def _shortened(trainer: Trainer, study: Study, epochs: int) -> Trainer:
     """Returns the trainer of a training of another length."""
     if epochs == trainer.epochs:
         return trainer
-    arguments = study.arguments(epochs)
+    shorter = study.of_length(epochs)
+    arguments = shorter.arguments
     if trainer.arguments.drop_path is None:
         arguments = arguments._replace(drop_path=None)
-    return trainer._replace(arguments=arguments, epochs=epochs)
+    training = trainer.training._replace(settings=shorter.settings)
+    return trainer._replace(training=training, arguments=arguments, epochs=epochs)
 
 
 def _describe(candidate: Candidate, seed: int, epochs: int) -> Line:

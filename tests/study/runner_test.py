@@ -3,19 +3,24 @@
 import functools
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from nge_jax import cli, main
 from nge_jax.errors import InputError
-from nge_jax.settings.configs import load_config
-from nge_jax.space import genotype
+from nge_jax.search import images as search_images
+from nge_jax.search.limits.limits import find_limits
+from nge_jax.settings.configs import load_config, to_values
+from nge_jax.space import architecture, genotype
+from nge_jax.space.budget.costs import PARAMETERS
 from nge_jax.study import build as study_build
 from nge_jax.study import runner, trainings
 from nge_jax.study.settings import Settings
 from nge_jax.study.statistics import compare
-from nge_jax.workdir import artifacts, json_lines
+from nge_jax.train import runner as train_runner
+from nge_jax.workdir import artifacts, json_lines, recorded
 from tests.helpers.small_search import Killed
 
 SETTINGS = Settings(seeds=2, training_seeds=2, random_cells=2, minutes=0.0, plain=True)
@@ -123,7 +128,7 @@ def test_a_study_killed_between_trainings_goes_on_and_ends_like_another(
     studied, tmp_path, monkeypatch, searches, capsys
 ):
     left = [3, 9]
-    append = json_lines.append
+    append, write_json = json_lines.append, artifacts.write_json
 
     def append_and_die(file, line):
         append(file, line)
@@ -131,8 +136,19 @@ def test_a_study_killed_between_trainings_goes_on_and_ends_like_another(
             left.pop(0)
             raise Killed
 
+    def die(file, value):
+        monkeypatch.setattr(artifacts, "write_json", write_json)
+        raise Killed
+
     monkeypatch.setattr(json_lines, "append", append_and_die)
     path = tmp_path / "killed"
+    network = path / artifacts.NETWORK
+    monkeypatch.setattr("nge_jax.trials.result.artifacts.write_json", die)
+    with pytest.raises(Killed):
+        run(path)
+    # Killed before the first training's line: half a network, which no command takes.
+    assert (network / artifacts.WEIGHTS).exists() and not (network / artifacts.CONFIG).exists()
+    assert not (path / artifacts.TRAININGS).exists()
     for _ in range(2):
         with pytest.raises(Killed):
             run(path)
@@ -141,6 +157,11 @@ def test_a_study_killed_between_trainings_goes_on_and_ends_like_another(
         file.write('{"kind": "fou')
     result = run(path)
     assert not left and results(path) == results(studied[1])
+    weights, expected = (
+        np.load(folder / artifacts.NETWORK / artifacts.WEIGHTS) for folder in (path, studied[1])
+    )
+    assert {*weights} == {*expected}
+    assert all(np.array_equal(weights[name], expected[name]) for name in weights)
     assert result.difference == studied[0].difference
     assert [name for _, name, _ in searches] == ["search-0", "search-1"]
     # It has ended: nothing is searched or trained again.
@@ -149,6 +170,49 @@ def test_a_study_killed_between_trainings_goes_on_and_ends_like_another(
     lines = capsys.readouterr().out.splitlines()
     assert not any(re.match(r" +\d+/16 ", line) for line in lines)
     assert max(len(line) for line in lines if str(path) not in line) <= 80
+    assert f"next: nge predict {network} IMAGES ..." in lines
+    # An older version has left no network.
+    shutil.rmtree(network)
+    run(path)
+    assert not network.exists() and "next:" not in capsys.readouterr().out
+    assert "nge export" not in (path / artifacts.REPORT).read_text()
+
+
+def test_the_network_left_is_the_first_training_of_the_first_cell_found(studied, tmp_path, capsys):
+    folder, line = studied[1] / artifacts.NETWORK, results(studied[1])[0]
+    cell = genotype.random_genotype(1000)
+    assert (line["kind"], line["training_seed"]) == ("found", 0)
+    assert artifacts.read_genotype(folder / artifacts.GENOTYPE) == cell
+    settings = recorded.read(folder)
+    assert (settings.train.epochs, settings.genotype) == (2, artifacts.GENOTYPE)
+    tested = train_runner.evaluate_only(settings, folder)
+    assert (tested.accuracy, tested.examples) == (line["accuracy"], line["images"])
+
+    output = tmp_path / "exported"
+    cli.run(["export", str(folder), str(output), "--formats=npz"])
+    assert f"the network, {line['parameters']:,} parameters," in capsys.readouterr().out
+    arrays = np.load(output / artifacts.WEIGHTS)
+    exported = sum(arrays[name].size for name in arrays if name.startswith("params/"))
+    config = make_config(**{"limits.parameters": 10**9})
+    limits = find_limits(to_values(config), search_images.load_data(config), False)
+    costs = limits.budget.costs.count(architecture.from_genotype(cell))
+    limited = costs[limits.columns.index((limits.networks[-1], PARAMETERS))]
+    assert exported == line["parameters"] == limited
+    page = (studied[1] / artifacts.REPORT).read_text()
+    assert f"nge export {studied[1].name}/network {studied[1].name}-exported" in page
+
+
+def test_a_network_that_diverges_is_not_left(tmp_path, monkeypatch, capsys):
+    answers = trainings.Trainer.answers
+
+    def diverged(*arguments):
+        return answers(*arguments)._replace(diverged=True)
+
+    monkeypatch.setattr(trainings.Trainer, "answers", diverged)
+    run(tmp_path / "study", settings=Settings(1, 1, 2, 0.0, False))
+    assert not (tmp_path / "study" / artifacts.NETWORK).exists()
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("the study leaves no network") == 1 and "next:" not in out
 
 
 def test_the_test_images_are_read_once_for_each_training(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.settings.configs import load_config
 from nge_jax.space import genotype
+from nge_jax.study import trainings
 from nge_jax.study.build import build
 from nge_jax.study.settings import Settings
 from nge_jax.study.trainer import Trainer, _batches, _begin
@@ -59,7 +60,18 @@ def test_the_rows_that_are_added_are_behind_the_others():
     assert padded(np.zeros((1, LEAST_ROWS + 1, 2))).shape == (1, 2 * LEAST_ROWS, 2)
 
 
-def test_no_two_seeds_see_an_epoch_in_the_same_order(monkeypatch):
+def test_a_shorter_training_records_its_length():
+    recipe = ("train.epochs=20", "train.warmup_epochs=5")
+    study = build(make_config(), recipe, Settings(1, 1, 2, 0.0, False), "a search")
+    trainer = make_trainer()._replace(training=study.training, epochs=study.epochs)
+    shorter = trainings._shortened(trainer, study, 8)
+    lengths = [shorter.training.settings["train"][key] for key in ("epochs", "warmup_epochs")]
+    assert lengths == [8, 2] and shorter.epochs == 8
+    assert shorter.arguments == study.of_length(8).arguments != trainer.arguments
+    assert trainings._shortened(trainer, study, 20) == trainer
+
+
+def test_no_two_seeds_see_an_epoch_in_the_same_order():
     seen, trainer = [], make_trainer()
     source = trainer.training.source
 
@@ -72,8 +84,7 @@ def test_no_two_seeds_see_an_epoch_in_the_same_order(monkeypatch):
         init=lambda key, leg: TrainState(jnp.int32(0), np.zeros(1), (), (), no_sums()),
         train=lambda state, *_: state,
     )
-    monkeypatch.setattr("nge_jax.study.trainer.right_answers", lambda *_: np.ones(1, bool))
     trainer = trainer._replace(training=training, programs=programs)
     for seed in range(3):
-        trainer.answers(as_arrays(genotype.random_genotype(0)), seed)
+        trainer.train(as_arrays(genotype.random_genotype(0)), seed)
     assert seen == list(range(3 * trainer.epochs))

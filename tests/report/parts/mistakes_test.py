@@ -81,3 +81,8 @@ def test_commands_name_a_run_as_a_shell_reads_it():
     assert lines[0] == "next: nge predict 'runs/my run' IMAGES ... --output=masks"
     assert lines[1] == "      nge export 'runs/my run' 'runs/my run-exported' --formats=onnx"
     assert all(len(line) <= 80 for line in lines)
+    assert following.commands("runs/a study", network="network") == [
+        "nge predict 'runs/a study/network' IMAGES ...",
+        "nge export 'runs/a study/network' 'runs/a study-exported' --formats=onnx",
+        "nge latency 'runs/a study/network'",
+    ]
