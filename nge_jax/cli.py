@@ -175,9 +175,10 @@ def _study(arguments: list[str]) -> None:
     parser = make_parser(
         "study",
         "Searches, trains the cells found and random cells of the same cost by the same\n"
-        "recipe, and says whether the cells found are better. The same command goes on\n"
-        "where it stopped. recipe.KEY=VALUE sets a key of the config that trains the\n"
-        "cells, such as recipe.train.epochs=10. The settings of the study stand below.",
+        "recipe, and says whether the cells found are better. The workdir's folder\n"
+        "network has the network of the first cell found. The same command goes on where\n"
+        "it stopped. recipe.KEY=VALUE sets a key of the config that trains the cells,\n"
+        "such as recipe.train.epochs=10. The settings of the study stand below.",
         epilog=settings.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
