@@ -59,12 +59,8 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         shorter = recipe.copy_and_resolve_references()
         warmup = round(epochs / recipe.train.epochs * recipe.train.warmup_epochs)
         differ(shorter, {"train.epochs": epochs, "train.warmup_epochs": min(warmup, epochs - 1)})
-        steps = int(training.arguments.steps_per_epoch)
-        return training._replace(
-            arguments=train_build.make_arguments(shorter, steps),
-            total_steps=epochs * steps,
-            settings=configs.to_values(shorter),
-        )
+        arguments = train_build.make_arguments(shorter, int(training.arguments.steps_per_epoch))
+        return training._replace(arguments=arguments, settings=configs.to_values(shorter))
 
     return Study(
         name=name,

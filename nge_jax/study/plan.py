@@ -38,7 +38,7 @@ class Study(NamedTuple):
       settings: the settings of the study.
       searches: the searches, in their order.
       training: the plan of a training; the plan's cell and length are not read.
-      of_length: `epochs -> the plan of a training of this length`.
+      of_length: `epochs -> the plan of a training`, whose arguments and settings are those of this length.
       epochs: the length of a training.
       dispatch: the most steps of a dispatch.
       values: the values of the configs, the settings and the images, by which a later start recognizes the study.

@@ -225,7 +225,7 @@ def test_a_network_that_diverges_is_not_left_nor_one_of_an_earlier_start(tmp_pat
     )
     first = Candidate("found", "seed 0", 0, genotype.random_genotype(0), 10, 10)
     wanted: Any = [(0, first), (1, first)]
-    trainings._train(wanted, wanted, {"found": trainer}, tmp_path)  # pyright: ignore[reportArgumentType]
+    trainings._train(wanted, wanted, {"found": trainer}, tmp_path)
     assert not network.exists() and len(results(tmp_path)) == 2
     out = " ".join(capsys.readouterr().out.split())
     assert out.count("has diverged") == 2 and out.count("the study leaves no network") == 1
