@@ -12,7 +12,6 @@ import pytest
 
 from nge_jax import cli, main
 from nge_jax.errors import InputError
-from nge_jax.search import images as search_images
 from nge_jax.search.limits.limits import find_limits
 from nge_jax.settings.configs import load_config, to_values
 from nge_jax.space import architecture, genotype
@@ -202,7 +201,7 @@ def test_the_network_left_is_the_first_training_of_the_first_cell_found(studied,
     arrays = np.load(output / artifacts.WEIGHTS)
     exported = sum(arrays[name].size for name in arrays if name.startswith("params/"))
     config = make_config(**{"limits.parameters": 10**9})
-    limits = find_limits(to_values(config), search_images.load_data(config), False)
+    limits = find_limits(to_values(config), (8, 8, 1), 10, False)
     costs = limits.budget.costs.count(architecture.from_genotype(cell))
     limited = costs[limits.columns.index((limits.networks[-1], PARAMETERS))]
     assert exported == line["parameters"] == limited
