@@ -88,6 +88,6 @@ def _time(times: Times, part: Part) -> float:
     except KeyError:
         shape = f"{part.height}x{part.width}x{part.inputs} to {part.channels} channels"
         raise InputError(
-            f"the table of latencies: no row {part.name} of {shape} with stride {part.stride}; nge latency --table "
+            f"found no row {part.name} of {shape} with stride {part.stride}; nge latency --table "
             "measures a network's"
         ) from None

@@ -12,6 +12,7 @@ from nge_jax.latency.timing import Timing
 
 COMMENT = "#"
 TIME = "milliseconds"
+LONGEST = 1e9  # milliseconds of a part: eleven days, whose nanoseconds are exact
 COLUMNS = (*Part._fields, TIME, "low", "high")
 
 
@@ -50,8 +51,13 @@ def read(path: Path) -> dict[Part, float]:
         except (TypeError, ValueError):
             found = ",".join(str(value) for value in row.values())
             raise InputError(f"{path}, row {number}: found {found}, expected numbers") from None
-        if not 0 <= value < float("inf"):
-            raise InputError(f"{path}, row {number}: found {value} ms, expected 0 or more")
+        if not 0 <= value <= LONGEST:
+            expected = f"0 or more and at most {LONGEST:g}"
+            raise InputError(f"{path}, row {number}: found {value} ms, expected {expected}")
+        if part in times:
+            raise InputError(
+                f"{path}, row {number}: found {name} a second time, expected a row for each part"
+            )
         times[part] = value
     if not times:
         raise InputError(f"{path}: found no rows, expected one for each part")

@@ -35,6 +35,8 @@ def test_columns_may_stand_in_another_order_and_there_may_be_more(tmp_path):
         (",".join(table.COLUMNS) + "\nx,1,1,1,1,1,fast,1,1\n", "row 1: found x,1,1,1,1,1,fast"),
         (",".join(table.COLUMNS) + "\nx,1,1,1,1,1,-3,1,1\n", "row 1: found -3.0 ms"),
         (",".join(table.COLUMNS) + "\nx,1,1,1,1,1,nan,1,1\n", "row 1: found nan ms"),
+        (",".join(table.COLUMNS) + "\nx,1,1,1,1,1,1e300,1,1\n", "row 1: found 1e+300 ms"),
+        (",".join(table.COLUMNS) + 2 * "\nx,1,1,1,1,1,3,1,1", "row 2: found x a second time"),
         (",".join(table.COLUMNS) + "\nx,1\n", "row 1: found x,1,None"),
     ],
 )

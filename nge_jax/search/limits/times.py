@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, prefixed
 from nge_jax.latency import costs as latency_costs
 from nge_jax.latency import table as latency_table
 from nge_jax.latency.parts import NetworkShape
@@ -21,7 +21,9 @@ def read_costs(file: str, shape: NetworkShape) -> CellCosts:
       InputError: there is no such table, or it lacks a part of the network.
     """
     try:
-        return latency_costs.cell_costs(latency_table.read(Path(file).expanduser()), shape)
+        times = latency_table.read(Path(file).expanduser())
+        with prefixed(f"{file}: "):
+            return latency_costs.cell_costs(times, shape)
     except InputError as error:
         raise InputError(f"{KEY}: {error}") from None
     except RuntimeError as error:  # "~" without a home folder
