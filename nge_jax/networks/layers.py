@@ -91,8 +91,8 @@ class BatchNorm(nn.BatchNorm):
 
 def batch_norms(*, train: bool, dtype: Any, axis_name: str | None) -> Callable[..., BatchNorm]:
     """Makes the maker of a network's batch normalizations; `axis_name`: a mapped axis over which batches are one."""
-    # PyTorch's momentum of 0.1 is 0.9 in Flax. (PyTorch's running variance is the unbiased estimate and Flax's is the
-    # biased one: they differ by a factor of 1 - 1 / (N H W).)
+    # PyTorch's momentum of 0.1 is 0.9 in Flax. PyTorch's running variance is unbiased, and Flax's is biased. The two
+    # differ by a factor of 1 - 1 / (N H W).
     return partial(
         BatchNorm,
         use_running_average=not train,
