@@ -43,10 +43,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.data import small
 from nge_jax.settings.flags import refusals
 from nge_jax.workdir import artifacts, json_lines
-from paper import runs, tables
+from paper import cifar10, runs, tables
 from paper.runs import Run
 
 SIDES = {"photographs_32": 32, "photographs_96": 96}
@@ -114,7 +113,7 @@ class Gain(NamedTuple):
 def make_run(options: argparse.Namespace, training: Training) -> Run:
     """Makes the run of a training; its workdir tells set, condition and seed."""
     data, condition, keys, seed = training
-    images = {"data.name": f"npz:{options.out.absolute() / 'cifar10.npz'}"}
+    images = {"data.name": f"npz:{npz_file(options)}"}
     if data != NPZ:
         images = {"data.name": PHOTOGRAPHS, "data.dir": options.data_dir}
     settings = {**images, **SETS[data], **NETWORK, **keys, "seed": seed}
@@ -124,21 +123,15 @@ def make_run(options: argparse.Namespace, training: Training) -> Run:
     return Run(workdir, "configs/train_folder.py:", settings)
 
 
-def write_npz(options: argparse.Namespace) -> None:
-    """Writes a part of CIFAR-10 as an .npz file, where the file is missing."""
-    file = options.out / "cifar10.npz"
-    if file.exists():
-        return
-    images = small.load("cifar10", options.data_dir, test=True)
-    arrays = {
-        "train_images": images.train_images,
-        "train_labels": images.train_labels,
-        "test_images": images.test_images,
-        "test_labels": images.test_labels,
-    }
-    new = file.with_suffix(".new.npz")
-    np.savez(new, **{name: array[:NPZ_IMAGES] for name, array in arrays.items()})
-    new.replace(file)
+def npz_file(options: argparse.Namespace) -> Path:
+    """Returns the place of the part of CIFAR-10."""
+    return options.out.absolute() / "cifar10.npz"
+
+
+def first_images(labels: np.ndarray) -> slice:
+    """Chooses the first images of a split."""
+    del labels
+    return slice(NPZ_IMAGES)
 
 
 def seeds(options: argparse.Namespace) -> tuple[int, ...]:
@@ -281,7 +274,7 @@ def main(options: argparse.Namespace) -> None:
     file = options.out / RESULTS
     if not options.table_only:
         if NPZ in sets(options):
-            write_npz(options)
+            cifar10.write_npz(npz_file(options), options.data_dir, first_images, first_images)
         while left := missing(options, json_lines.read(file)):
             train(options, left[0])
     rows = json_lines.read(file)

@@ -40,7 +40,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nge_jax.data import prepare
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.networks.any_cell import as_arrays
 from nge_jax.settings.checks import check_complete
@@ -55,7 +54,7 @@ from nge_jax.train import images as training_images
 from nge_jax.train.plan import Training
 from nge_jax.trials.programs import Leg, Programs, make_programs
 from nge_jax.workdir import artifacts, json_lines
-from paper import runs, tables
+from paper import cifar10, runs, tables
 from paper.runs import Run
 
 
@@ -142,19 +141,11 @@ def data_keys(options: argparse.Namespace) -> dict[str, Any]:
     return {"data.name": f"npz:{file}", "data.image_size": PIXELS}
 
 
-def write_photographs(file: Path, data_dir: str | None) -> None:
-    """Writes the first photographs of each class of CIFAR-10's training images, and the 10,000 of the test."""
-    tfds = prepare.tensorflow_datasets("CIFAR-10", "data_dir")
-    splits = tfds.as_numpy(tfds.load("cifar10", data_dir=data_dir, batch_size=-1))
-    train, test = splits["train"], splits["test"]
-    chosen = [np.flatnonzero(train["label"] == label)[:IMAGES_PER_CLASS] for label in range(10)]
-    chosen = np.sort(np.concatenate(chosen))
-    np.savez(
-        file,
-        train_images=train["image"][chosen],
-        train_labels=train["label"][chosen],
-        test_images=test["image"],
-        test_labels=test["label"],
+def first_of_each_class(labels: np.ndarray) -> np.ndarray:
+    """Chooses the first images of each class, in the order of the data set."""
+    classes = range(labels.max() + 1)
+    return np.sort(
+        np.concatenate([np.flatnonzero(labels == label)[:IMAGES_PER_CLASS] for label in classes])
     )
 
 
@@ -212,9 +203,9 @@ def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> 
 
 def complete(options: argparse.Namespace) -> None:
     """Runs the missing searches and trainings, seed by seed."""
-    photographs = options.out / PHOTOGRAPHS_FILE
-    if options.images == "photographs" and not photographs.exists():
-        write_photographs(photographs, options.data_dir)
+    if options.images == "photographs":
+        file = options.out / PHOTOGRAPHS_FILE
+        cifar10.write_npz(file, options.data_dir, first_of_each_class, lambda labels: slice(None))
     trainings = {seed: make_training(options, seed) for seed in TRAINING_SEEDS}
     programs = make_programs(trainings[0])
     found: list[Cell] = []
