@@ -68,8 +68,13 @@ def prefixed(where: str) -> Iterator[None]:
 
 def suggestions(given: str, known: Collection[str], of_all: str = "expected one of") -> str:
     """Returns ", did you mean ...?" with the names that are near, or else ", expected one of ..." with all names."""
+    near = near_names(given, known)
+    return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"
+
+
+def near_names(given: str, known: Collection[str]) -> list[str]:
+    """Returns at most three names that are near, in another case too where none is near as it is."""
     folded = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(given, known, n=3) or [
+    return difflib.get_close_matches(given, known, n=3) or [
         folded[name] for name in difflib.get_close_matches(given.casefold(), folded, n=3)
     ]
-    return f", did you mean {' or '.join(near)}?" if near else f", {of_all} {', '.join(known)}"

@@ -20,7 +20,7 @@ STUDY = "nge_jax.study.runner"
 
 def runner_name(values: Mapping[str, Any]) -> str:
     """Returns the module that runs a config of one of TASKS; `values` are the config's, nested."""
-    if "study" in values:
+    if artifacts.is_study(values):
         return STUDY
     if artifacts.is_by_trainings(values):
         return TRIALS

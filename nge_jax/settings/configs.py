@@ -5,7 +5,6 @@ argument `words`, names joined by commas, chooses among the file's variants. The
 program and are known by their names, such as `search_cifar`. This module imports no jax.
 """
 
-import difflib
 import functools
 import json
 import os
@@ -21,7 +20,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from nge_jax.errors import InputError, suggestions
+from nge_jax.errors import InputError, near_names, suggestions
 from nge_jax.settings import keys
 from nge_jax.settings.key import USER, Values, describe_type
 from nge_jax.settings.parts import named
@@ -312,15 +311,13 @@ def near_keys(key: str, keys: Collection[str]) -> str:
     near = (
         _alike(key, keys)
         or [f"--{option}" for option in OPTIONS if option == key]
-        or difflib.get_close_matches(key, keys, n=3)
+        or near_names(key, keys)
     )
     if near:
         return f", did you mean {', '.join(near)}?"
-    return (
-        suggestions(key, keys, "it has")
-        if len(keys) <= LISTED_KEYS
-        else ", `nge configs NAME` lists the keys"
-    )
+    if len(keys) <= LISTED_KEYS:
+        return f", it has {', '.join(keys)}"
+    return ", `nge configs NAME` lists the keys"
 
 
 def _place(file: Path, error: Exception) -> str:

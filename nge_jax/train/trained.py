@@ -6,7 +6,6 @@
 Images are uint8 arrays as in the data set, or files. The network's functions normalize them.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,6 @@ from nge_jax.networks.network import Network
 from nge_jax.optim import weight_numbers
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.space.genotype import Genotype
-from nge_jax.space.parts.reference import changed_files
 from nge_jax.train import model as train_model
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import make_optimizer
@@ -228,9 +226,7 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     spec = dataset_spec.read(path)
     genotype = artifacts.read_genotype(path / artifacts.GENOTYPE)
     operations = recorded.read_operations(path, genotype)
-    now, since = recorded.current_operations(genotype), f"{path} was trained"
-    for text in changed_files(now, operations, since):
-        print(f"warning: {text}: the network may compute something else", file=sys.stderr)
+    recorded.warn_of_changes(genotype, operations, f"{path} was trained")
     module = train_model.make_network(config, genotype, spec.kind, len(spec.labels))
     # The rate's value does not matter here. It must be a schedule, because the state then has a counter.
     optimizer = make_optimizer(weight_numbers(config.weights), optax.constant_schedule(0.0))

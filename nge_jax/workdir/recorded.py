@@ -115,11 +115,20 @@ def warn_of_changed_operations(named: str, cells: Genotype) -> None:
         folder = Path(named) if Path(named).is_dir() else Path(named).parent
         found = artifacts.read_json(folder / artifacts.CONFIG, ("search",))["search"]
         rows = [*map(str, found.get("sources", ()))]
-    for text in reference.changed_files(current_operations(cells), rows, f"{named} was searched"):
-        print(
-            f"warning: config.genotype: {text}: the network computes something else",
-            file=sys.stderr,
-        )
+    warn_of_changes(cells, rows, f"{named} was searched", "config.genotype: ")
+
+
+def warn_of_changes(cells: Genotype, rows: Collection[str], since: str, where: str = "") -> None:
+    """Warns of own operations whose files have changed.
+
+    Args:
+      cells: the cells with the operations.
+      rows: the operations as they were recorded, see `reference.source`.
+      since: when the rows were recorded.
+      where: begins the line.
+    """
+    for text in reference.changed_files(current_operations(cells), rows, since):
+        print(f"warning: {where}{text}: the network may compute something else", file=sys.stderr)
 
 
 def _operations(cells: Genotype) -> set[str]:
