@@ -173,3 +173,12 @@ def test_a_package_module_is_imported_by_an_import():
         if re.search(r"import_module\(", path.read_text()) and module not in LOADERS
     }
     assert not loaders, loaders
+
+
+def test_tests_import_tensorflow_by_the_package():
+    """TensorFlow reads how much it says at its first import, and tests of a process share that import."""
+    libraries = re.compile(r"^ +(?:from|import) (?:tensorflow\w*|\S+event_accumulator)\b", re.M)
+    texts = {path: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    importing = {path: text for path, text in texts.items() if libraries.search(text)}
+    assert importing
+    assert not [str(path) for path, text in importing.items() if "host_tf.tensorflow()" not in text]

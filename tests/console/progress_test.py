@@ -14,7 +14,7 @@ from nge_jax.errors import InputError
 from nge_jax.files import half_written
 from nge_jax.workdir import tensorboard
 from nge_jax.workdir.metrics_log import MetricsLog, show_pictures
-from tests.helpers.events import read_events
+from tests.helpers.events import load_events, read_events
 from tests.helpers.terminal import Clock, Terminal
 
 
@@ -142,13 +142,12 @@ def test_tensorboard_gets_the_numbers_in_groups_and_json_plain_ones(tmp_path):
 
 
 def test_tensorboard_knows_the_settings(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
     data = {"mean": [0.5], "flip": True, "name": "folder:caf\udce9"}  # the name is not UTF-8
     (tmp_path / "config.json").write_text(json.dumps({"seed": 3, "data": data}))
     MetricsLog(tmp_path, 0).close()
-    events = EventAccumulator(str(tmp_path)).Reload()
+    events = load_events(tmp_path)
     content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     settings = metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["seed"].number_value == 3 and settings["data.flip"].bool_value

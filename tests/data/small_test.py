@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nge_jax.data import prepare, small
+from nge_jax.devices import host_tf
 from nge_jax.errors import InputError, arguments_as
 
 
@@ -49,6 +50,7 @@ def test_real_cifar10_test_split(tfds_dir):
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """Stands in for the CIFARs' site: archives of its layout with 30 images a file; returns them as (image, label)."""
+    host_tf.tensorflow()
     import tensorflow_datasets as tfds
 
     random = np.random.RandomState(0)
