@@ -9,7 +9,8 @@ The plan, which was written before the first search:
 
 Question. Does a search that rates cells by trainings find better cells than chance, and than a search by the gradient?
 
-Searches. DIGITS and PHOTOGRAPHS name them: each has its defaults, and seeds 0 to 4. The choice of a cell sees 1,442
+Searches. DIGITS and PHOTOGRAPHS name them: each has its defaults, and seeds 0 to 4. On photographs the graph embedding
+has a classifier for each edge, its best form where the truth is known. The choice of a cell sees 1,442
 digits, or 2,000 photographs at 16x16 pixels as a user's `search_folder` does. No choice sees the test's images.
 
 Trainings. Each cell found is trained by the recipe of `train_digits.py` or `train_folder.py` on these images, with
@@ -82,11 +83,20 @@ DIGITS = Images(
     },
     {"network.cells": 3, "network.channels": 2},
 )
+# The form that makes no constant cells on NAS-Bench-201 (`edges_study.py`).
+PER_EDGE = {
+    "search.edge_model": "nge",
+    "embedding.classifier": "per_edge",
+    "embedding.rate": "matched",
+    "embedding.decay": "decoupled",
+    "embedding.start": "uniform",
+}
 PHOTOGRAPHS = Images(
     "folder",
     {
         "trained, evolution": ("trained", {}),
         "gradient, alpha": ("gradient", {}),
+        "gradient, nge per edge": ("gradient", PER_EDGE),
     },
     {"network.cells": 3, "network.channels": 4, "train.epochs": 40},
 )
