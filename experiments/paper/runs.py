@@ -76,7 +76,7 @@ def is_finished(run: Run) -> bool:
     """Tells whether the workdir holds this run, finished. It only reads files.
 
     Finished runs may be moved, so cells are compared and not their paths. Only the keys in the workdir's config are
-    compared: the default of a newer key changes nothing.
+    compared: the default of a newer key changes nothing. Values that the config leaves to the images are not compared.
 
     Raises:
         InputError: the workdir holds the run of another config, or of another cell.
@@ -85,10 +85,12 @@ def is_finished(run: Run) -> bool:
         return False
     given = configs.flatten(json.loads(configuration(run).to_json()))
     recorded = configs.flatten(artifacts.read_json(run.workdir / artifacts.CONFIG))
+    left_open = keys.left_open(given)
     differences = [
         f"{key}: workdir has {recorded[key]!r}, now {value!r}"
         for key, value in given.items()
-        if key in recorded and recorded[key] != value and key not in ("genotype", "init_from")
+        if key in recorded and recorded[key] != value
+        if key not in ("genotype", "init_from", *left_open)
         if keys.changes_result(given["task"], key)
     ]
     if "genotype" in given:

@@ -375,6 +375,21 @@ def test_a_finished_run_is_known_by_its_config_and_its_cell(tmp_path):
         runs.is_finished(moved)
 
 
+def test_a_finished_run_has_the_values_that_the_images_chose(tmp_path):
+    workdir = tmp_path / "training"
+    settings = {"data.name": "npz:few.npz", "genotype": "DARTS_V2", "train.epochs": 20}
+    run = runs.Run(workdir, "configs/train_folder.py:", settings)
+    config = runs.configuration(run)
+    config.update_from_flattened_dict({"data.image_size": 32, "train.batch_size": 64})
+    workdir.mkdir()
+    (workdir / "config.json").write_text(config.to_json())
+    (workdir / "genotype.json").write_text(genotype.to_json(genotype.load("DARTS_V2")))
+    (workdir / "report.html").write_text("")
+    assert runs.is_finished(run)
+    with pytest.raises(InputError, match=r"data.image_size: workdir has 32, now 16"):
+        runs.is_finished(run._replace(settings=settings | {"data.image_size": 16}))
+
+
 @pytest.mark.parametrize("scale", plan.SCALES)
 def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
     options = options_of(ROOT / "runs" / "x", scale, data_dir=str(tmp_path))
