@@ -71,6 +71,28 @@ def test_what_helps_on_images_held_out_is_taken_together_and_chosen(options):
     assert "| mixup | 53.00 ± 11.00 |" in text and "| mixup | 50.00 ± 0.00 |" in text
 
 
+@pytest.mark.parametrize(
+    ("noise", "answer"), [(1, "2.00 ± 0.29 points"), (9, "2.00 ± 2.60 points")]
+)
+def test_what_helps_a_little_is_trained_again_and_the_test_decides(options, noise, answer):
+    losses = {("ema", study.NPZ): 3, ("ema", "photographs_32"): -2.5}
+    rows = finish(study.missing(options, []), by_gains({"ema": 1}, losses))
+    assert study.helpful(rows) == ["ema"] and not study.choose(rows)[1].is_shown
+    left = study.missing(options, rows)
+    keys = {study.DEFAULT: {}, "ema": study.CONDITIONS["ema"]}
+    assert {t.condition: t.keys for t in left} == keys
+    assert len(left) == 18 and {t.seed for t in left} == {3, 4, 5}
+    new = finish(left, by_gains({}))
+    for row in new:
+        row["test_accuracy"] += (2 + noise * (row["seed"] - 4)) / 100 if row["keys"] else 0
+    assert study.missing(options, rows + new) == []
+    text = study.summary(rows + new, is_whole=True)
+    assert f"Confirmation by the test: +{answer}, on the worst set +2.00." in text
+    assert ("takes the keys" in text) == (noise == 1)
+    held_out = "held out", "validation_accuracy"
+    assert study.table(rows + new, *held_out) == study.table(rows, *held_out)
+
+
 def test_no_gain_changes_nothing(options):
     rows = finish(study.missing(options, []), by_gains({}))
     assert study.helpful(rows) == [] and study.missing(options, rows) == []
