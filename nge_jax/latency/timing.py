@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nge_jax.space.budget.costs import three_digits
+
 WARM_UP_CALLS = 5  # first calls allocate memory and fill caches
 LEAST_CALLS, MOST_CALLS = 20, 2000
 
@@ -27,8 +29,7 @@ class Timing(NamedTuple):
     share: float = 1.0
 
     def __str__(self) -> str:
-        numbers = (f"{value:.3g}" for value in self[:3])
-        return "{} ms (p10 {}, p90 {})".format(*numbers)
+        return "{} ms (p10 {}, p90 {})".format(*map(three_digits, self[:3]))
 
 
 def measure(

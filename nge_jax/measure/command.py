@@ -35,6 +35,7 @@ from nge_jax.search.limits.network import read_limits
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import load_config, shipped_name
 from nge_jax.space import genotype
+from nge_jax.space.budget.costs import three_digits
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from nge_jax.version import __version__
@@ -103,10 +104,12 @@ def compare(
 ) -> list[str]:
     """Returns lines with the sum over a table's parts, for the cell and for P, and how far it is from `measured`."""
     summed = costs.cell_cost(times, shape, subject.module.genotype)
-    lines = [f"summed: {summed:.3g} ms, {summed / measured - 1:+.1%} of the time measured"]
+    lines = [
+        f"summed: {three_digits(summed)} ms, {summed / measured - 1:+.1%} of the time measured"
+    ]
     if subject.probs is not None:
         expected = costs.expected_cost(times, shape, subject.probs)
-        lines.append(f"expected under the last P: {expected:.3g} ms")
+        lines.append(f"expected under the last P: {three_digits(expected)} ms")
     return lines
 
 

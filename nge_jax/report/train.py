@@ -9,6 +9,7 @@ from nge_jax.report import run as report_run
 from nge_jax.report.document import Code, Section, Text
 from nge_jax.report.parts import following, mistakes
 from nge_jax.report.run import COMMON_COLUMNS
+from nge_jax.space.budget.costs import three_digits
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 
@@ -112,7 +113,7 @@ def _test_time(workdir: Path) -> dict[str, str]:
     found = [start for start in starts if isinstance(start.get("test_milliseconds"), float)]
     if not found:
         return {}
-    took = f"{found[-1]['test_milliseconds']:.3g} ms"
+    took = f"{three_digits(found[-1]['test_milliseconds'])} ms"
     return {"Time an image": f"{took}, in batches of {found[-1].get('test_batch')}"}
 
 

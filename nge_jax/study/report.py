@@ -15,6 +15,7 @@ from nge_jax.report.pareto.front import lay_out
 from nge_jax.report.parts import following
 from nge_jax.search import runner as search_runner
 from nge_jax.settings.configs import flatten
+from nge_jax.space.budget.costs import three_digits
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, RANDOM
 from nge_jax.study.result import TITLES, Row, StudyResult, read_result
 from nge_jax.study.statistics import DECIDING, spread
@@ -54,7 +55,7 @@ def report(path: str | Path) -> Path:
     facts = report_run.run_facts(path, epochs, "Trainings")
     facts.pop("Epochs")
     searches = sum(result.search_seconds.values())
-    facts |= {"Searches": f"{len(result.search_seconds)}, {searches:.0f} s"}
+    facts |= {"Searches": f"{len(result.search_seconds)}, {three_digits(searches)} s"}
     row, random = result.rows[:2]
     results = {
         "Cells found": f"{show_spread(row.accuracy, row.deviation)} %",
@@ -128,7 +129,7 @@ def _networks_section(result: StudyResult) -> Section:
 
 
 def _searches_section(result: StudyResult) -> Section:
-    rows = [(str(s), f"{t:.0f}", f"search-{s}") for s, t in result.search_seconds.items()]
+    rows = [(str(s), three_digits(t), f"search-{s}") for s, t in result.search_seconds.items()]
     text = "Each search has a folder with its report. This trains the first cell found by its config as it is:"
     settings = artifacts.read_json(result.workdir / artifacts.CONFIG, ("data", "search"))
     first = result.workdir / f"search-{min(result.search_seconds)}"
@@ -179,7 +180,7 @@ def to_table(rows: Sequence[Row]) -> Table:
                 show_spread(row.accuracy, row.deviation),
                 f"{row.parameters:,.0f}",
                 f"{row.multiply_adds:,.0f}",
-                f"{row.seconds:.1f}",
+                three_digits(row.seconds),
             )
             for row in rows
         ],

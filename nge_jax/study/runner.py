@@ -20,6 +20,7 @@ from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
 from nge_jax.report.parts import following
 from nge_jax.runtime import loop
+from nge_jax.space.budget.costs import plain_digits
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.budget import count_trainings
 from nge_jax.study.build import build as build
@@ -111,7 +112,9 @@ def _describe(study: Study) -> list[str]:
         "the test images are read once for each training, at its end",
     ]
     if settings.minutes:
-        lines.append(f"time: {settings.minutes:g} minutes, into which the trainings are fitted")
+        lines.append(
+            f"time: {plain_digits(settings.minutes)} minutes, into which the trainings are fitted"
+        )
     return [*lines, TO_STOP]
 
 

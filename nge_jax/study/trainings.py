@@ -16,6 +16,7 @@ from nge_jax.console.waiting import duration, say
 from nge_jax.networks.any_cell import GenotypeArrays, as_arrays
 from nge_jax.networks.plain import PlainNetwork
 from nge_jax.space import genotype
+from nge_jax.space.budget.costs import three_digits
 from nge_jax.space.genotype import Genotype
 from nge_jax.study import budget
 from nge_jax.study.budget import Fit
@@ -160,7 +161,7 @@ def _choose_length(
     chosen = budget.fit(wanted, left, an_epoch, len(found), 1 + settings.plain)
     artifacts.write_json(file, chosen._asdict())
     banner.show(
-        f"{budget.describe(wanted, chosen)} ({duration(max(0, left))} left, {an_epoch:.2f} s an epoch)"
+        f"{budget.describe(wanted, chosen)} ({duration(max(0, left))} left, {three_digits(an_epoch)} s an epoch)"
     )
     return chosen
 

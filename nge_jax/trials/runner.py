@@ -27,6 +27,7 @@ from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import COUNT
 from nge_jax.space import genotype
+from nge_jax.space.budget.costs import plain_digits
 from nge_jax.supernet.net import Net
 from nge_jax.train.model import make_network
 from nge_jax.trials import ledger as trial_ledger
@@ -100,7 +101,7 @@ def _describe(plan: Trials) -> list[str]:
         )
     rungs = ", then ".join(map(str, halving.rungs))
     epochs = halving.epochs(halving.cells)
-    minutes = f", in {plan.minutes:g} minutes" if plan.minutes else ""
+    minutes = f", in {plain_digits(plan.minutes)} minutes" if plan.minutes else ""
     network = plan.search.settings["network"]
     return [
         *lines,

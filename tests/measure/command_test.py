@@ -14,7 +14,7 @@ from nge_jax.settings import configs
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts
 
-TIME = r"time an image: [\d.e-]+ ms \(p10 [\d.e-]+, p90 [\d.e-]+\), \d+ calls"
+TIME = r"time an image: [\d.,]+ ms \(p10 [\d.,]+, p90 [\d.,]+\), \d+ calls"
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_a_table_is_made_and_summed(tmp_path, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     times = table.read(file)
     assert f"table: {file}, {len(times)} parts" in lines and len(set(made)) == len(times)
-    summed = r"summed: [\d.e+]+ ms, [+-][\d.]+% of the time measured"
+    summed = r"summed: [\d.,]+ ms, [+-][\d.]+% of the time measured"
     assert re.fullmatch(summed, lines[-1])
     # The same table serves another cell of the same network, and is not measured again.
     made.clear()

@@ -52,7 +52,7 @@ def test_results_and_differences_stand_side_by_side(runs):
         "0.3333",
         "87.50%",
         "87.50%",
-        "4",
+        "4.5",
     ]
     # The place of a run's data and the run's execution are no differences.
     assert compare.differences_table(several).rows == [

@@ -21,13 +21,15 @@ from nge_jax.optim import EMBEDDING
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
-from nge_jax.search.limits.limits import find_limits
-from nge_jax.search.limits.network import read_limits
+from nge_jax.search.limits.limits import SearchLimits, find_limits
+from nge_jax.search.limits.network import LimitedNetwork, read_limits
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.settings import keys
 from nge_jax.settings.configs import load_config
 from nge_jax.space import architecture, genotype
+from nge_jax.space.budget import costs as budget_costs
 from nge_jax.space.budget import strongest
+from nge_jax.space.budget.costs import Budget, CellCosts
 from nge_jax.space.budget.relative import relative_costs
 from nge_jax.space.spaces import DARTS
 from nge_jax.strategies import evolution, reinforce
@@ -82,9 +84,11 @@ def test_a_limit_that_every_cell_meets_is_said():
 
 
 @pytest.mark.parametrize("name, least", [("parameters", "20,954"), ("multiply_adds", "554,496")])
-def test_a_limit_that_no_cell_meets_is_refused_with_the_least(name, least):
+def test_limits_are_shown_with_all_their_digits(name, least):
     with pytest.raises(InputError, match=rf"config\.limits\.{name}: found 9, .* at least {least}"):
         limits_of("search_digits:gradient,smoke", **{f"limits.{name}": 9})
+    (line,) = limits_of("search_digits:gradient,smoke", **{f"limits.{name}": 2**31 - 1}).describe()
+    assert line.startswith("limit: at most 2,147,483,647 ") and f" cells have {least} to " in line
 
 
 @pytest.fixture
@@ -112,10 +116,8 @@ def test_milliseconds_are_sums_over_the_table(table):
         limits.budget.costs.least(DARTS)[2] / 1e6,
         limits.budget.costs.most(DARTS)[2] / 1e6,
     )
-    assert (
-        line.endswith(f" by {file}")
-        and f"cells have {math.ceil(1000 * least) / 1000:g} to " in line
-    )
+    assert (round(least, 3), round(most, 3)) == (3.659, 7.149)
+    assert line.endswith(f"; cells have 3.66 to 7.15 by {file}")
     shape = network_shape(3, 16, 10, (8, 8, 1))
     for seed in range(3):
         cell = genotype.random_genotype(seed)
@@ -128,14 +130,40 @@ def test_milliseconds_are_sums_over_the_table(table):
 
 def test_milliseconds_that_no_cell_takes_are_refused_with_the_least(table):
     file, _ = table
-    least = timed(file, 100).budget.costs.least(DARTS)[2]
-    with pytest.raises(
-        InputError, match=r"limits\.milliseconds: found 0\.001, .* at least (\S+), the"
-    ) as error:
+    expected = r"limits\.milliseconds: found 0\.000000001, expected at least 3\.66, the fewest"
+    with pytest.raises(InputError, match=expected):
         timed(file, 1e-9)
-    shown = float(re.search(r"at least (\S+),", str(error.value))[1])
-    assert least <= shown * 1e6 < least + 2000
-    assert timed(file, shown) is not None
+    assert timed(file, 3.66) is not None
+
+
+def limited_to(given, least):
+    """Limits the milliseconds of cells of which every edge's operations take 0 to 6 times `least / 16` nanoseconds."""
+    nanoseconds = CellCosts(
+        np.array([least]), np.arange(7) * np.full((1, *DARTS.shape), least // 16)
+    )
+    network = LimitedNetwork("a config", 3, 16, 10, "small", (8, 8, 1), False)
+    budget = Budget(nanoseconds, (max(1, round(1e6 * given)),))
+    columns = ((network, budget_costs.MILLISECONDS),)
+    return SearchLimits((network,), columns, budget, {"milliseconds": given}, {}, "a table")
+
+
+@pytest.mark.parametrize("least, shown", [
+    (1, "0.000001"), (12_345, "0.0124"), (12_345_678, "12.4"), (123_456_789_000, "123,457"), (10**15, "1,000,000,000"),
+])  # fmt: skip
+@pytest.mark.parametrize("part", [1e-9, 0.123_45, 0.999_999])
+def test_limits_of_every_size_are_told_with_three_digits(least, shown, part):
+    """A limit is told as it was given. The least is rounded up, and is a limit that a cell meets."""
+    given = float(f"{part * least / 1e6:.12g}")
+    limits = limited_to(given, least)
+    if limits.budget.limits[0] < least:  # a count cannot be smaller than 1
+        with pytest.raises(InputError, match=r"milliseconds: found .* at least \S+, the") as error:
+            limits.check(8)
+        found, expected = re.findall(r"(?:found|at least) ([\d.,]+),", str(error.value))
+        assert expected == shown and float(found.replace(",", "")) == given
+    limits = limited_to(float(shown.replace(",", "")), least)
+    limits.check(8)
+    (line,) = limits.describe()
+    assert f"at most {shown} milliseconds of" in line and f"cells have {shown} to " in line
 
 
 def test_limits_that_no_cell_meets_together_are_refused_with_the_least(table):

@@ -6,6 +6,7 @@ from typing import Any
 
 from nge_jax.errors import InputError
 from nge_jax.report.document import Section, Table, Text
+from nge_jax.space.budget.costs import three_digits
 from nge_jax.workdir import artifacts
 
 NUMBERS = ("median", "low", "high", "parameters", "multiply_adds")
@@ -43,9 +44,9 @@ def _rows_of_table(sums: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     if sums["expected"] is not None:
         of = f"the last P, by {sums['file']}"
-        rows.append(("expected", of, f"{float(sums['expected']):.3g}", "", ""))
+        rows.append(("expected", of, three_digits(sums["expected"]), "", ""))
     of = f"the cell found, by {sums['file']}"
-    return [*rows, ("summed", of, f"{float(sums['summed']):.3g}", "", "")]
+    return [*rows, ("summed", of, three_digits(sums["summed"]), "", "")]
 
 
 def _row_of_time(
@@ -56,4 +57,5 @@ def _row_of_time(
     is_same = sizes is not None and tuple(counted) == sizes
     error = f"{summed / median - 1:+.1%}" if summed is not None and is_same and median else ""
     of = f"{row['network']}, on {row['device']}"
-    return "measured", of, f"{median:.3g}", f"{low:.3g} to {high:.3g}", error
+    between = f"{three_digits(low)} to {three_digits(high)}"
+    return "measured", of, three_digits(median), between, error

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from nge_jax.report.document import Table
 from nge_jax.report.parts.read import Run, first_known
 from nge_jax.settings import keys
+from nge_jax.space.budget.costs import three_digits
 
+DIGITS = "three digits"  # the form of numbers of any size, see `three_digits`
 # Metrics of the last row: a name, the keys that different tasks have for it, the format.
 RESULTS = (
     ("Epochs", ("epoch",), ".0f"),
@@ -18,7 +20,7 @@ RESULTS = (
     ("Validation accuracy", ("validation_accuracy", "embedding_accuracy"), ".2%"),
     ("Test accuracy", ("test_accuracy",), ".2%"),
     ("Mean IoU", ("test_mean_iou",), ".2%"),
-    ("Seconds", ("seconds",), ".0f"),
+    ("Seconds", ("seconds",), DIGITS),
 )
 # Results that come in pairs: the field of `Run`, the two titles, the format.
 PAIRS = (
@@ -42,7 +44,7 @@ class Column(NamedTuple):
     values: Sequence[Any]
 
     def show(self, value: Any) -> str:
-        return ABSENT if value is None else format(value, self.form)
+        return ABSENT if value is None else _write(value, self.form)
 
 
 def columns(runs: Sequence[Run]) -> list[Column]:
@@ -112,7 +114,11 @@ def _mean(column: Column, values: Sequence[Any]) -> str:
     if mean is None:
         return ABSENT
     form = ",.0f" if column.form == ",d" else column.form
-    return f"{mean:{form}} ± {deviation:{form}}"
+    return f"{_write(mean, form)} ± {_write(deviation, form)}"
+
+
+def _write(value: Any, form: str) -> str:
+    return three_digits(value) if form == DIGITS else format(value, form)
 
 
 def _summary(column: Column, values: Sequence[Any], title: str, statistic: Any) -> Any:

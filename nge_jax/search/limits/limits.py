@@ -17,7 +17,6 @@ from nge_jax.latency import record as latency_record
 from nge_jax.search.limits import times
 from nge_jax.search.limits.network import LimitedNetwork, trained_network
 from nge_jax.settings import configs
-from nge_jax.settings.key import Values
 from nge_jax.space import architecture, skips
 from nge_jax.space.budget import feasible
 from nge_jax.space.budget.costs import (
@@ -28,6 +27,7 @@ from nge_jax.space.budget.costs import (
     Budget,
     CellCosts,
     Kind,
+    plain_digits,
 )
 from nge_jax.space.budget.relative import RelativeCosts, relative_to_mean
 from nge_jax.space.genotype import Genotype
@@ -42,6 +42,7 @@ class SearchLimits(NamedTuple):
       networks: the networks that the limits hold for, the one to be trained first.
       columns: the network and the kind of each of the K costs.
       budget: the costs of all cells [K], and the limits; 0: no limit.
+      given: the limits as the config has them, by the names of the kinds; 0: no limit.
       words: the keys that the command of the training needs.
       table: the file of latencies; "" without a limit on milliseconds.
       is_priced: whether the search pays for parameters.
@@ -50,6 +51,7 @@ class SearchLimits(NamedTuple):
     networks: tuple[LimitedNetwork, ...]
     columns: tuple[tuple[LimitedNetwork, Kind], ...]
     budget: Budget
+    given: Mapping[str, float]
     words: Mapping[str, Any]
     table: str = ""
     is_priced: bool = False
@@ -78,7 +80,7 @@ class SearchLimits(NamedTuple):
             if limit:
                 by = f" by {self.table}" if kind == MILLISECONDS else ""
                 line = (
-                    f"limit: at most {kind.show(limit)} {kind.words} of {network}; cells have {kind.show(least)} to "
+                    f"limit: at most {self._found(kind)} {kind.words} of {network}; cells have {kind.show(least)} to "
                     f"{kind.show(most)}{by}"
                 )
                 lines.append(f"{line}, so that every cell meets it" if most <= limit else line)
@@ -101,7 +103,7 @@ class SearchLimits(NamedTuple):
         for network, kind, limit, least, _ in self._ranges():
             if limit and limit < least:
                 raise InputError(
-                    f"config.limits.{kind.name}: found {kind.show(limit)}, expected at least {kind.show(least)}, the "
+                    f"config.limits.{kind.name}: found {self._found(kind)}, expected at least {kind.show(least)}, the "
                     f"fewest {kind.words} of any cell in {network}"
                 )
         budget = self.budget
@@ -120,8 +122,8 @@ class SearchLimits(NamedTuple):
             least = feasible.least_beside(self.budget, number, DARTS, most_skips)
             if least is not None and least > self.budget.limits[number]:
                 raise InputError(
-                    f"config.limits.{kind.name}: found {kind.show(self.budget.limits[number])}, expected at least "
-                    f"{kind.show(least)}, the fewest {kind.words} of any cell within {beside} in {network}"
+                    f"config.limits.{kind.name}: found {self._found(kind)}, expected at least {kind.show(least)}, the "
+                    f"fewest {kind.words} of any cell within {beside} in {network}"
                 )
         raise InputError(
             f"config.limits: found limits that no cell meets together, expected larger ones beside {beside}"
@@ -157,6 +159,9 @@ class SearchLimits(NamedTuple):
             begun = artifacts.read_json(workdir / artifacts.LIMITS)
             times.check_begun(begun.get("table"), json.loads(self.to_json())["table"], workdir)
 
+    def _found(self, kind: Kind) -> str:
+        return plain_digits(self.given[kind.name])
+
     def _ranges(self) -> Iterator[tuple[LimitedNetwork, Kind, int, int, int]]:
         """Yields each network and kind of cost with the limit, the least and the most."""
         costs = self.budget.costs
@@ -180,7 +185,8 @@ def find_limits(
       InputError: no cell meets a limit, the training's config is refused, or the table of latencies lacks a part.
     """
     values = configs.flatten(settings)
-    limits = {kind: _read_limit(values, kind) for kind in KINDS}
+    given = {kind.name: values.get(f"limits.{kind.name}", 0) for kind in KINDS}
+    limits = {kind: _count_limit(given[kind.name], kind) for kind in KINDS}
     is_priced = bool(values.get("search.cost_weight") or values.get("search.cost_weights"))
     if not is_priced and not any(limits.values()):
         return None
@@ -195,7 +201,7 @@ def find_limits(
     columns, costs = _count_costs(networks, table)
     most = tuple(limits[kind] for _, kind in columns)
     budget = Budget(costs, most, float(values["limits.weight"]))
-    found = SearchLimits(networks, columns, budget, words, table, is_priced)
+    found = SearchLimits(networks, columns, budget, given, words, table, is_priced)
     # A strategy's cells may have any number of skip connections.
     by_gradient = values["search.strategy"] == "gradient"
     most_skips = values["search.max_skips"] if by_gradient else DARTS.num_kept
@@ -203,9 +209,8 @@ def find_limits(
     return found._replace(budget=_with_fallback(budget))
 
 
-def _read_limit(values: Values, kind: Kind) -> int:
+def _count_limit(value: float, kind: Kind) -> int:
     """Returns the most of a cost; 0 without a limit. A limit below a count is one that no cell meets."""
-    value = values.get(f"limits.{kind.name}", 0)
     return max(1, round(kind.unit * value)) if value else 0
 
 

@@ -7,7 +7,7 @@ A network is a stack of cells of two types, and a cell type's edges are in all c
 KINDS lists the kinds of cost. Counts are int64, so that a limit is kept exactly. Times are counted in nanoseconds.
 """
 
-import math
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,27 @@ import numpy as np
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.space.spaces import Space
+
+LARGEST = 1e18  # beyond, a number is written with an exponent
+
+
+def plain_digits(value: float) -> str:
+    """Writes a number as a user gives it, without an exponent: 0.000001 and 1,000,000."""
+    return f"{value:,}" if isinstance(value, int) else f"{Decimal(f'{value:.12g}'):,f}"
+
+
+def three_digits(value: float, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Writes a number with three significant digits, and with all digits before the point; see `plain_digits`.
+
+    Args:
+        value: the number.
+        rounding: a mode of the module decimal.
+    """
+    if not abs(value) < LARGEST:
+        return f"{value:.3g}"
+    exact = Decimal(repr(float(value)))
+    smallest = Decimal(1).scaleb(min(0, exact.adjusted() - 2))
+    return f"{exact.quantize(smallest, rounding).normalize():,f}"
 
 
 class Kind(NamedTuple):
@@ -34,11 +55,9 @@ class Kind(NamedTuple):
         """Returns a count in the key's unit."""
         return count if self.unit == 1 else count / self.unit
 
-    def show(self, count: float) -> str:
-        """Writes a count in the key's unit; a time is rounded up to a thousandth, so that a limit may be as low."""
-        if self.unit == 1:
-            return f"{count:,}"
-        return f"{math.ceil(1000 * count / self.unit) / 1000:,.10g}"
+    def show(self, count: int) -> str:
+        """Writes a count in the key's unit; a time is rounded up to three digits, so that a limit may be as low."""
+        return f"{count:,}" if self.unit == 1 else three_digits(count / self.unit, ROUND_CEILING)
 
 
 PARAMETERS = Kind("parameters", "parameters")
