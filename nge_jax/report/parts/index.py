@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from nge_jax import files
 from nge_jax.errors import InputError
@@ -70,25 +69,54 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 def describe(run: Path, is_running: Callable[[Path], bool]) -> tuple[str, ...]:
     """Returns a run's cells of the table behind its name. A record that cannot be read is said as its state."""
     try:
-        settings = flatten(artifacts.read_json(run / artifacts.CONFIG, ("task",)))
+        values = artifacts.read_json(run / artifacts.CONFIG, ("task",))
+        settings = flatten(values)
         kind = KINDS.get(str(settings["task"]), str(settings["task"]))
         data = str(settings.get("data.name", settings.get("data.devkit")) or ABSENT)
-        metrics = run / artifacts.METRICS
-        last = artifacts.read_metrics(metrics, ())[-1] if metrics.exists() else {}
+        read = _read_run
+        if artifacts.is_study(values):
+            kind, read = "study", _read_study
+        progress, result, parameters = read(run)
         has_ended = (run / artifacts.REPORT).exists()
         state = "ended" if has_ended else "running" if is_running(run) else "stopped"
-        if not has_ended and last:
-            state += f", epoch {last['epoch']}"
-        sizes = artifacts.read_sizes(run)
-        parameters = f"{sizes[0][1]:,}" if sizes else ABSENT
-        return kind, data, state, _result(last), parameters, _ended(run)
+        if not has_ended and progress:
+            state += f", {progress}"
+        return kind, data, state, result, parameters, _ended(run)
     except InputError as error:
         return ABSENT, ABSENT, f"damaged: {error}", ABSENT, ABSENT, ABSENT
 
 
-def _result(last: dict[str, Any]) -> str:
+def _read_run(run: Path) -> tuple[str, str, str]:
+    """Returns the last epoch, the result and the parameters of a run of one task."""
+    metrics = run / artifacts.METRICS
+    last = artifacts.read_metrics(metrics, ())[-1] if metrics.exists() else {}
     found = (form.format(last[key]) for key, form in RESULTS if isinstance(last.get(key), float))
-    return next(found, ABSENT)
+    sizes = artifacts.read_sizes(run)
+    parameters = f"{sizes[0][1]:,}" if sizes else ABSENT
+    return f"epoch {last['epoch']}" if last else "", next(found, ABSENT), parameters
+
+
+def _read_study(run: Path) -> tuple[str, str, str]:
+    """Returns the finished trainings of a study, the result, and the mean parameters of the cells found."""
+    file = run / artifacts.TRAININGS
+    try:
+        done = files.read_text(file).count("\n") if file.exists() else 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read, {files.reason(error)}") from None
+    progress = f"{done} training{'s' * (done > 1)}" if done else ""
+    path = run / artifacts.STUDY
+    if not path.exists():
+        return progress, ABSENT, ABSENT
+    record = artifacts.read_json(path, ("rows", "difference"))
+    try:
+        found, difference = record["rows"][0], record["difference"]
+        result = (
+            f"{found['accuracy']:.2f}% test accuracy, {difference['points']:+.2f} ± {difference['error']:.2f} points "
+            "to random cells"
+        )
+        return progress, result, f"{found['parameters']:,.0f}"
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected the result of a study, found {error!r}") from None
 
 
 def _ended(run: Path) -> str:

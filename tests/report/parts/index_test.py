@@ -36,6 +36,38 @@ def test_runs_are_found_and_told(folder):
     assert cells(folder, lambda run: run.name == "c")[1][2] == "running, epoch 1"
 
 
+def write_study(path, *, trainings, accuracy=None):
+    """A study that stopped after so many trainings, or ended with an accuracy; a search of its own lies in it."""
+    write_run(path / "search-0", accuracy=0.5)
+    config = {"task": "search", "study": {"seeds": 1}, "data": {"name": "folder:photos"}}
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "environment.json").write_text((path / "search-0" / "environment.json").read_text())
+    (path / "trainings.jsonl").write_text("{}\n" * trainings + '{"kind": "fou')
+    if accuracy is not None:
+        rows = [{"title": "cells found", "accuracy": accuracy, "parameters": 152_876.0}]
+        record = {"rows": rows, "difference": {"points": -0.456, "error": 1.2}}
+        (path / "study.json").write_text(json.dumps(record))
+        (path / "report.html").write_text("a report")
+
+
+def test_a_study_is_told_as_a_study(tmp_path, capsys):
+    write_study(tmp_path / "done", trainings=12, accuracy=46.875)
+    write_study(tmp_path / "killed", trainings=7)
+    write_study(tmp_path / "searches", trainings=0)
+    result = "46.88% test accuracy, -0.46 ± 1.20 points to random cells"
+    assert cells(tmp_path) == [
+        ("study", "folder:photos", "ended", result, "152,876", "–"),
+        ("study", "folder:photos", "stopped, 7 trainings", "–", "–", "–"),
+        ("study", "folder:photos", "stopped", "–", "–", "–"),
+    ]
+    cli.run(["report", str(tmp_path)])
+    assert Page((tmp_path / "index.html").read_text()).references == ["#runs", "done/report.html"]
+    (tmp_path / "done" / "study.json").write_text('{"rows": [], "difference": {}}')
+    (tmp_path / "killed" / "trainings.jsonl").write_bytes(b"\xff")
+    damaged = [row[2].partition(":")[0] for row in cells(tmp_path)]
+    assert damaged == ["damaged", "damaged", "stopped"]
+
+
 def test_the_command_writes_a_page_that_leads_to_the_reports(folder, capsys):
     cli.run(["report", str(folder)])
     assert capsys.readouterr().out == f"runs: {folder / 'index.html'}\n"
