@@ -54,9 +54,12 @@ def make_parser(command: str, description: str, **options) -> Parser:
 
 
 def _evaluate(arguments: list[str]) -> None:
+    from nge_jax.predict import options
+    from nge_jax.workdir import artifacts
+
     parser = make_parser(
         "eval",
-        "Tests the network of a training's newest checkpoint again, or an exported ONNX file.",
+        "Tests the network of a training's checkpoint again, or an exported ONNX file.",
     )
     parser.add_argument(
         "run",
@@ -65,19 +68,22 @@ def _evaluate(arguments: list[str]) -> None:
         help="the run's workdir, digits:pretrained, or a file that nge export has written, such as network.onnx",
     )
     parser.add_argument("--data", metavar="DIR", help="folder of the data sets, if it has moved")
+    options.add_checkpoint(parser)
     given = parser.parse_args(arguments)
     if given.run.suffix == ".onnx":
+        if given.checkpoint != artifacts.NEWEST:
+            raise InputError(
+                f"--checkpoint: found {given.checkpoint}, expected none for an ONNX file"
+            )
         _evaluate_file(given.run.expanduser(), given.data)
         return
-
-    from nge_jax.workdir import artifacts
 
     config = _recorded_config(artifacts.find_run(given.run), given.data)
 
     from nge_jax import main
 
     with main.exit_codes():
-        main.run_task(config, given.run, eval_only=True)
+        main.run_task(config, given.run, eval_only=True, checkpoint=given.checkpoint)
 
 
 def _evaluate_file(path: Path, place: str | None) -> None:

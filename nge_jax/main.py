@@ -85,6 +85,7 @@ def run_task(
     *,
     overwrite: bool = False,
     eval_only: bool = False,
+    checkpoint: str = artifacts.NEWEST,
     summary: bool = False,
     name: str = "",
     processes: Mapping[str, Any] | None = None,
@@ -95,7 +96,8 @@ def run_task(
       config: of one of TASKS.
       path: the workdir; "~" expands. With `eval_only` also an exported network, or the name of one in PRETRAINED.
       overwrite: removes the results of an earlier run.
-      eval_only: tests the newest checkpoint of a training instead.
+      eval_only: tests a checkpoint of a training instead.
+      checkpoint: the one that is tested, see `trained.load`.
       summary: prints the sizes of the network's parts instead.
       name: the config's, as the user gave it; shown.
       processes: arguments of `distributed.initialize`.
@@ -124,7 +126,7 @@ def run_task(
     runner = _start(runner_name(config.to_dict()), path, line, processes or {})
     use_compilation_cache()
     if eval_only:
-        return runner.evaluate_only(config, path)
+        return runner.evaluate_only(config, path, checkpoint)
     lock.check_free(path)
     return runner.run(config, path, overwrite=overwrite)
 

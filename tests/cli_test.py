@@ -84,7 +84,7 @@ def test_eval_takes_the_config_that_the_run_recorded(calls, tmp_path):
     cli.run(["eval", str(tmp_path), "--data=moved"])
     ((given, path, options),) = calls
     assert flatten(given.to_dict()) == flatten(to_values(config)) | {"data.dir": "moved"}
-    assert path == tmp_path and options == {"eval_only": True}
+    assert path == tmp_path and options == {"eval_only": True, "checkpoint": "newest"}
 
 
 @pytest.mark.parametrize(

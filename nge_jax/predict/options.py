@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from nge_jax.workdir.artifacts import BEST, NEWEST
+from nge_jax.workdir.artifacts import BEST, NEWEST, is_checkpoint
 
 JSON_LINES, CSV = "jsonl", "csv"
 
@@ -12,10 +12,19 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Adds the flag --checkpoint, which chooses one of a workdir's networks."""
     parser.add_argument(
         "--checkpoint",
-        choices=(NEWEST, BEST),
+        metavar=f"{NEWEST}|{BEST}|STEP",
+        type=_checkpoint,
         default=NEWEST,
-        help=f"{BEST}: on the training images set aside by data.validation; default: {NEWEST}",
+        help=f"{BEST}: on the training images set aside by data.validation; STEP: one that the run has kept "
+        f"(run.keep_checkpoints); default: {NEWEST}",
     )
+
+
+def _checkpoint(text: str) -> str:
+    if not is_checkpoint(text):
+        expected = f"{NEWEST}, {BEST} or the number of a step"
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}")
+    return text
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -26,9 +26,11 @@ from orbax.checkpoint import checkpoint_managers as managers
 from nge_jax import files
 from nge_jax.devices import distributed
 from nge_jax.errors import InputError
+from nge_jax.workdir.names import listed
 
 Tree = Any
 SCORE = "score"
+SHOWN = 20  # steps in a refusal, the newest first
 
 
 class Checkpoints:
@@ -123,14 +125,21 @@ class Checkpoints:
           InputError: the checkpoint is damaged, or holds other arrays than the template.
         """
         step = self._manager.best_step()
-        if step is None:
-            return None
-        state, reason = self._try(step, template)
-        if reason is not None:
-            raise InputError(
-                f"{self.directory / str(step)}, the best checkpoint, is damaged ({reason})"
-            )
-        return state, step
+        return None if step is None else (self._restore_whole(step, template), step)
+
+    def restore_step(self, step: int, template: Tree) -> tuple[Tree, int]:
+        """Reads (state, step) of the checkpoint of a step.
+
+        Raises:
+          InputError: there is no such checkpoint, the checkpoint is damaged, or holds other arrays than the template.
+        """
+        kept = sorted(self._manager.all_steps())
+        if step not in kept:
+            ends = {"newest": self._manager.latest_step(), "best": self._manager.best_step()}
+            there = listed([_named(known, ends) for known in reversed(kept)], SHOWN)
+            expected = f"expected one of {there}" if there else "and none of another step"
+            raise InputError(f"{self.directory}: found no checkpoint of step {step}, {expected}")
+        return self._restore_whole(step, template), step
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest checkpoint, intact or not; None without checkpoints."""
@@ -168,6 +177,14 @@ class Checkpoints:
         if multihost_utils.process_allgather(np.array(reason is not None)).any():
             return None, reason or "another process cannot read it"
         return state, None
+
+    def _restore_whole(self, step, template):
+        """Reads a checkpoint that was asked for, and refuses a damaged one."""
+        state, reason = self._try(step, template)
+        if reason is not None:
+            name = ", the best checkpoint," if step == self._manager.best_step() else ""
+            raise InputError(f"{self.directory / str(step)}{name} is damaged ({reason})")
+        return state
 
     def _restore(self, step, template):
         manifest = self._manager.restore(
@@ -213,6 +230,12 @@ class Checkpoints:
         if damaged:
             distributed.wait_for_all("damaged checkpoints are set aside")
             self._manager.reload()
+
+
+def _named(step, ends):
+    """Writes a step with its names: "8 (newest, best)"."""
+    names = ", ".join(name for name, end in ends.items() if end == step)
+    return f"{step} ({names})" if names else str(step)
 
 
 def _move_aside(entry):

@@ -126,15 +126,22 @@ def report(path: str | Path) -> Path:
 
 
 @in_32_bits
-def evaluate_only(config: ConfigDict, path: str | Path) -> SegmentationEvaluation:
-    """Tests the network of the newest checkpoint and prints the result; writes nothing.
+def evaluate_only(
+    config: ConfigDict, path: str | Path, checkpoint: str | int = artifacts.NEWEST
+) -> SegmentationEvaluation:
+    """Tests the network of a checkpoint and prints the result; writes nothing.
+
+    Args:
+      config: the run's.
+      path: the workdir, or an exported network.
+      checkpoint: see `trained.load`.
 
     Raises:
-      InputError: there is no checkpoint, or the config, the data or the workdir is refused.
+      InputError: there is no such checkpoint, or the config, the data or the workdir is refused.
     """
     path = Path(path)
     config = run_task.check_for_test(KIND, config, path)
-    network = trained.load(path)
+    network = trained.load(path, checkpoint)
     source = segment_build.open_source(config, network.spec.labels)
     banner.show_notes(source.notes)
     segmentation = segment_build.build(config, source, network.module.genotype)

@@ -239,15 +239,22 @@ def reopen(config: ConfigDict, spec: DatasetSpec, folder: Path) -> Source:
 
 
 @in_32_bits
-def evaluate_only(config: ConfigDict, path: str | Path) -> Evaluation:
-    """Tests the network of the newest checkpoint and prints the result; writes nothing.
+def evaluate_only(
+    config: ConfigDict, path: str | Path, checkpoint: str | int = artifacts.NEWEST
+) -> Evaluation:
+    """Tests the network of a checkpoint and prints the result; writes nothing.
+
+    Args:
+      config: the run's.
+      path: the workdir, or an exported network.
+      checkpoint: see `trained.load`.
 
     Raises:
-      InputError: there is no checkpoint, or the config, the data or the workdir is refused.
+      InputError: there is no such checkpoint, or the config, the data or the workdir is refused.
     """
     path = Path(path)
     config = run_task.check_for_test(KIND, config, path)
-    network = trained.load(path)
+    network = trained.load(path, checkpoint)
     source = reopen(config, network.spec, path)
     # The network was trained with this mean and std. The data may have changed since, and have others.
     score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)

@@ -209,18 +209,19 @@ def _check_images(images, shape):
 
 
 @in_32_bits
-def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
-    """Reads a workdir's network from the newest checkpoint, or from the BEST checkpoint on held-out training images.
+def load(path: str | Path, checkpoint: str | int = NEWEST) -> Trained:
+    """Reads a workdir's network from the newest checkpoint, the BEST one on held-out training images, or another one.
 
     Args:
       path: the workdir, a folder that `export.write` made as "npz", or a name in `artifacts.PRETRAINED`.
-      checkpoint: NEWEST or BEST.
+      checkpoint: NEWEST, BEST or the step of a checkpoint that the run has kept, as a number or its digits.
 
     Raises:
       InputError: the workdir is not the workdir of a training, or holds no such checkpoint.
     """
-    if checkpoint not in (NEWEST, BEST):
-        raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {NEWEST!r} or {BEST!r}")
+    if not artifacts.is_checkpoint(str(checkpoint)):
+        expected = f"{NEWEST!r}, {BEST!r} or the number of a step"
+        raise ArgumentError("checkpoint", f"found {checkpoint!r}, expected {expected}")
     path = artifacts.find_run(path)
     config = recorded.read_of_network(path)
     spec = dataset_spec.read(path)
@@ -233,25 +234,24 @@ def load(path: str | Path, checkpoint: str = NEWEST) -> Trained:
     waits = config.task == "train" and config.train.patience > 0
     parts = train_step.Parts(averages=config.weights.ema > 0, waiting=waits)
     template = train_step.state_shapes(module, optimizer, spec.shape, parts)
-    if checkpoint == NEWEST and artifacts.is_exported(path):
+    make = partial(Trained, config, spec, module, operations=operations)
+    if artifacts.is_exported(path):
+        if checkpoint != NEWEST:
+            expected = f"expected the workdir of a run for the checkpoint {checkpoint}"
+            raise InputError(f"{path}: found an exported network, {expected}")
         sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template.sums)
         weights = _read_weights(path, template) | {"averages": None, "waiting": None}
         state = template._replace(step=np.int32(0), opt_state=(), sums=sums, **weights)
-        return Trained(
-            config=config, spec=spec, module=module, state=state, step=0, operations=operations
-        )
+        return make(state, 0)
     folder = path / artifacts.CHECKPOINTS
     state, step = _restore(folder, checkpoint, config.run.keep_checkpoints, template)
-    network = train_step.averaged(state)
-    return Trained(
-        config=config, spec=spec, module=module, state=network, step=step, operations=operations
-    )
+    return make(train_step.averaged(state), step)
 
 
 def _restore(
-    folder: Path, checkpoint: str, keep: int, template: TrainState
+    folder: Path, checkpoint: str | int, keep: int, template: TrainState
 ) -> tuple[TrainState, int]:
-    """Restores the NEWEST or the BEST checkpoint of a folder and returns its step, too.
+    """Restores the NEWEST, the BEST or another checkpoint of a folder and returns its step, too.
 
     Raises:
       InputError: the folder holds no such checkpoint, or the checkpoint has NaN or infinity.
@@ -259,8 +259,11 @@ def _restore(
     restored = None
     if folder.is_dir():
         with Checkpoints(folder, keep, read_only=True) as checkpoints:
-            restore = {NEWEST: checkpoints.restore_latest, BEST: checkpoints.restore_best}
-            restored = restore[checkpoint](template)
+            if checkpoint in (NEWEST, BEST):
+                restore = {NEWEST: checkpoints.restore_latest, BEST: checkpoints.restore_best}
+                restored = restore[checkpoint](template)
+            else:
+                restored = checkpoints.restore_step(int(checkpoint), template)
     if restored is None:
         why = "; only with config.data.validation is there a best one" if checkpoint == BEST else ""
         raise InputError(f"{folder}: found no {checkpoint} checkpoint{why}")

@@ -19,7 +19,10 @@ from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
-NEWEST, BEST = "newest", "best"  # the checkpoints of which a command chooses one
+NEWEST, BEST = (
+    "newest",
+    "best",
+)  # the checkpoints that commands name so, beside those that they name by a step
 METRICS = "metrics.jsonl"
 # The values of the training that rates the cells of a search, and the folders of kept trainings and of a found cell's
 # network. A study leaves such a network, too.
@@ -212,6 +215,11 @@ def is_by_trainings(values: Mapping[str, Any]) -> bool:
 def is_study(values: Mapping[str, Any]) -> bool:
     """Tells whether a config's values, nested, are of a study."""
     return values.get("task") == "search" and "study" in values
+
+
+def is_checkpoint(name: str) -> bool:
+    """Tells whether a command may name a checkpoint so: NEWEST, BEST or a step."""
+    return name in (NEWEST, BEST) or (name.isascii() and name.isdigit() and len(name) < 20)
 
 
 def is_exported(folder: Path) -> bool:

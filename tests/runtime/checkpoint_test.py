@@ -113,12 +113,20 @@ def test_the_best_one_stays_beside_the_newest(tmp_path):
         assert step == 2
         assert_same(state, make_state(2))
         assert checkpoints.restore_latest(make_state(0))[1] == 4
-    damage_flipped_bit(tmp_path / "2")
-    with (
-        Checkpoints(tmp_path, keep=1, read_only=True) as checkpoints,
-        pytest.raises(InputError, match="2, the best checkpoint, is damaged"),
-    ):
-        checkpoints.restore_best(make_state(0))
+        for kept in (2, 4):
+            state, step = checkpoints.restore_step(kept, make_state(0))
+            assert step == kept
+            assert_same(state, make_state(kept))
+        there = r"no checkpoint of step 3, expected one of 4 \(newest\), 2 \(best\)$"
+        with pytest.raises(InputError, match=there):
+            checkpoints.restore_step(3, make_state(0))
+    for step in (2, 4):
+        damage_flipped_bit(tmp_path / str(step))
+    with Checkpoints(tmp_path, keep=1, read_only=True) as checkpoints:
+        with pytest.raises(InputError, match="2, the best checkpoint, is damaged"):
+            checkpoints.restore_best(make_state(0))
+        with pytest.raises(InputError, match="/4 is damaged"):  # and no other one takes its place
+            checkpoints.restore_step(4, make_state(0))
 
 
 PMAP = """

@@ -56,6 +56,7 @@ def test_the_best_checkpoint_stays_beside_the_newest(workdir):
     assert trained.load(path).step == max(accuracies)
     network = trained.load(path, trained.BEST)
     assert network.step == best
+    assert trained.load(path, str(best)).step == trained.load(path, best).step == best
     held_out, train_half = (data_order.split(1442, 1 - 142 / 1442, 0)[i] for i in (1, 0))
     assert len(held_out) == 142 and not set(held_out) & set(train_half)
     right = (
@@ -70,10 +71,30 @@ def test_without_checkpoints_there_is_neither(workdir, tmp_path):
     for choice, message in (
         (trained.NEWEST, "found no newest checkpoint$"),
         (trained.BEST, "found no best checkpoint; only with config.data.validation"),
+        ("12", "found no 12 checkpoint$|found no checkpoint of step 12, and none of another step$"),
     ):
         with pytest.raises(InputError, match=message):
             trained.load(tmp_path, choice)
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
+
+
+def test_every_command_names_a_checkpoint_alike(workdir, pictures, tmp_path, capsys):
+    path = shutil.copytree(workdir[1], tmp_path / "run")
+    newest = rows(path)[-1]["step"]
+    earlier = shutil.copytree(path / f"checkpoints/{newest}", path / f"checkpoints/{newest - 1}")
+    shutil.rmtree(earlier / "metrics")  # it is not the best
+    for name, step in (("newest", newest), (str(newest), newest), (str(newest - 1), newest - 1)):
+        cli.run(["eval", str(path), f"--checkpoint={name}"])
+        assert capsys.readouterr().out.startswith(f"step {step}\n")
+    there = f"expected one of {newest} (newest, best), {newest - 1}"
+    for command in ("eval {}", f"predict {{}} {pictures[0]}", f"export {{}} {tmp_path / 'out'}"):
+        for name, message in (
+            (3, f"{path}/checkpoints: found no checkpoint of step 3, {there}"),
+            ("last", "--checkpoint: found 'last', expected newest, best or the number of a step"),
+        ):
+            with pytest.raises(SystemExit, match="^2$"):
+                cli.run([*command.format(path).split(), f"--checkpoint={name}"])
+            assert message in capsys.readouterr().err
 
 
 def test_evaluating_only_prints_and_writes_nothing(workdir, capsys):
@@ -344,7 +365,9 @@ def test_a_workdir_of_something_else_is_refused(workdir, tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="no such file"):
             trained.load(path)
-    with pytest.raises(InputError, match="^checkpoint: found 'last', expected 'newest' or 'best'"):
+    with pytest.raises(
+        InputError, match="^checkpoint: found 'last', expected 'newest', 'best' or the"
+    ):
         trained.load(workdir[1], "last")
     (tmp_path / "config.json").write_text('{"task": "search"}')
     with pytest.raises(InputError, match="found the workdir of a search, expected of a training"):
