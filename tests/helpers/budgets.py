@@ -49,14 +49,22 @@ def network_costs(cells, channels, classes, shape, large):
 def draw_times(seed, cells, channels, classes, shape, large):
     """Draws a table of latencies of all parts of a network, in which every operation takes time."""
     random = np.random.RandomState(seed)
-    network = parts.network_shape(cells, channels, classes, shape, is_large=large)
+    network = shape_of_parts(cells, channels, classes, shape, large)
     return {part: random.uniform(0.01, 0.2) for part in parts.all_parts(network)}
 
 
 def timed_costs(seed, *network):
-    """Counts the parameters, the multiply-adds and the nanoseconds of all cells in a network."""
-    cells, channels, classes, shape, large = network
-    shape_of_parts = parts.network_shape(cells, channels, classes, shape, is_large=large)
-    times = latency_costs.cell_costs(draw_times(seed, *network), shape_of_parts)
+    """Counts the parameters, the multiply-adds and the nanoseconds, by a drawn table, of all cells in a network."""
+    return costs_by(draw_times(seed, *network), *network)
+
+
+def costs_by(times, *network):
+    """Counts the parameters, the multiply-adds and the nanoseconds, by a table, of all cells in a network."""
+    timed = latency_costs.cell_costs(times, shape_of_parts(*network))
     counted = network_costs(*network)
-    return CellCosts(*(np.concatenate(pair) for pair in zip(counted, times, strict=True)))
+    return CellCosts(*(np.concatenate(pair) for pair in zip(counted, timed, strict=True)))
+
+
+def shape_of_parts(cells, channels, classes, shape, large):
+    """Describes the parts of a network."""
+    return parts.network_shape(cells, channels, classes, shape, is_large=large)
