@@ -7,19 +7,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
+from nge_jax.cost import Cost
 from nge_jax.data.source import Source
 from nge_jax.data.user_images import UserImages
 from nge_jax.errors import InputError
+from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
+from nge_jax.search.build import plan_network
+from nge_jax.search.limits.limits import SearchLimits
 from nge_jax.settings import configs, keys
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import differ, flatten, load_config, read_config
 from nge_jax.settings.key import Values
 from nge_jax.space import genotype
+from nge_jax.space.budget.costs import Budget
+from nge_jax.space.spaces import DARTS
 from nge_jax.study.budget import SEARCH_SHARE
+from nge_jax.study.candidates import DRAWN, cell_budget, count_within, limits_of
 from nge_jax.study.plan import Search, Study
 from nge_jax.study.settings import Settings
 from nge_jax.train import build as train_build
@@ -30,6 +38,7 @@ from nge_jax.trials.build import SHARED
 # Keys of the recipe that the study decides.
 DATA = tuple(f"data.{key}" for key in ("name", "dir", "validation"))
 LENGTH = tuple(f"train.{key}" for key in ("patience",))  # all cells are trained alike
+LIMITS = tuple(f"limits.{name}" for name in Cost._fields)
 DECIDED = ("task", "seed", "genotype", "init_from", *DATA, *LENGTH)
 
 
@@ -51,8 +60,15 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
     with _as_recipe():
         recipe, images = _make_recipe(values, recipe_keys)
         source = training_images.open_source(training_images.read_settings(recipe), opened=images)
-        training = train_build.build(recipe, source, genotype.random_genotype(0))
+        free = recipe.copy_and_resolve_references()
+        differ(free, dict.fromkeys(LIMITS, 0))  # they hold for cells of the study, and not for this
+        training = train_build.build(free, source, genotype.random_genotype(0))
+        training = training._replace(settings=configs.to_values(recipe))
     _check_test(values["data.name"], source)
+    if limits_of(training):
+        searched, opened = search_images.resolve(config, only_sizes=True)
+        _, limits = plan_network(searched, *search_images.describe(searched, opened))
+        _check_limits(limits, training, settings)
 
     def of_length(epochs: int) -> Training:
         """Returns the plan of a training of another length; the warm-up keeps its part."""
@@ -72,6 +88,52 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         epochs=recipe.train.epochs,
         dispatch=recipe.run.steps_per_dispatch,
         values=_values(settings, source, *map(configs.to_values, (config, recipe))),
+    )
+
+
+def _check_limits(searched: SearchLimits | None, training: Training, settings: Settings) -> None:
+    """Refuses limits of the recipe that a cell found may be beyond, or too many random cells are.
+
+    Args:
+      searched: the limits of the searches.
+      training: the plan of a training, with the limits of the recipe.
+      settings: the settings of the study.
+
+    Raises:
+      InputError: names the key.
+    """
+    budget = cell_budget(training)
+    for number, name in enumerate(Cost._fields):
+        limit, least = budget.limits[number], budget.costs.least(DARTS)[number]
+        if 0 < limit < least:
+            raise InputError(
+                f"recipe.limits.{name}: found {limit}, expected at least {least}, the fewest of any cell's network"
+            )
+        if limit and not _holds_for_all(budget, number, searched):
+            raise InputError(
+                f"recipe.limits.{name}: found {limit}, expected limits.{name}={limit} or less, too, and no recipe.KEY "
+                "that makes another network: the cells found would not keep the limit"
+            )
+    needed = (settings.random_cells + 1) * settings.seeds
+    if (within := count_within(budget)) < needed:
+        raise InputError(
+            f"recipe.limits: found {within} of {DRAWN:,} random cells within the limits, expected {needed} or more"
+        )
+
+
+def _holds_for_all(budget: Budget, number: int, searched: SearchLimits | None) -> bool:
+    """Tells whether every cell that the search may find is within a limit of the recipe."""
+    limit, costs = budget.limits[number], budget.costs
+    if costs.most(DARTS)[number] <= limit:
+        return True
+    if searched is None:
+        return False
+    same = searched.budget.costs
+    return any(
+        0 < most <= limit
+        and same.base[place] == costs.base[number]
+        and np.array_equal(same.edges[place], costs.edges[number])
+        for place, most in enumerate(searched.budget.limits)
     )
 
 

@@ -3,13 +3,19 @@
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from nge_jax import cost
+from nge_jax.cost import Cost
 from nge_jax.data.spec import LARGE, SMALL
+from nge_jax.errors import InputError
 from nge_jax.networks import layers
 from nge_jax.networks.any_cell import as_arrays
+from nge_jax.networks.network import Network
 from nge_jax.networks.plain import PlainNetwork, nearest_width, plain_network
 from nge_jax.networks.weights_of_any_cell import edge_counter
-from nge_jax.space import genotype
+from nge_jax.space import architecture, genotype
+from nge_jax.space.budget.costs import Budget
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, PUBLISHED_CELL, RANDOM, Candidate
 from nge_jax.train.plan import Training
@@ -21,6 +27,38 @@ TOLERANCES = (0.05, 0.1, 0.2, 0.4, float("inf"))
 DRAWN = 2000  # random cells that are looked at with each tolerance; beyond, as many as are wanted
 
 Chosen = dict[str, tuple[str, ...]]
+
+
+def limits_of(training: Training) -> dict[str, int]:
+    """Returns the limits of the recipe by the fields of `Cost`; kinds without a limit are left out."""
+    limits = training.settings["limits"]
+    return {name: limits[name] for name in Cost._fields if limits.get(name)}
+
+
+def find_beyond(size: Cost | Candidate, limits: Mapping[str, int]) -> str:
+    """Says which limit of the recipe a network is beyond; "" for a network within the limits."""
+    for name, limit in limits.items():
+        if (found := getattr(size, name)) > limit:
+            return f"{found:,} {name.replace('_', '-')}, beyond recipe.limits.{name}={limit}"
+    return ""
+
+
+def cell_budget(training: Training) -> Budget:
+    """Counts the study's networks of all cells, and takes the limits of the recipe."""
+    model = training.model
+
+    def make(cell: Genotype) -> Network:
+        return model.clone(genotype=cell)
+
+    limits = limits_of(training)
+    costs = cost.cell_costs(make, training.source.spec.shape)
+    return Budget(costs, tuple(limits.get(name, 0) for name in Cost._fields))
+
+
+def count_within(budget: Budget) -> int:
+    """Counts the cells within the limits among the first DRAWN random cells."""
+    cells = [architecture.from_genotype(genotype.random_genotype(n)) for n in range(DRAWN)]
+    return int(budget.allows(np.array(cells)).sum())
 
 
 def parameter_counter(training: Training) -> Callable[[Genotype], int]:
@@ -36,12 +74,18 @@ def parameter_counter(training: Training) -> Callable[[Genotype], int]:
 def cells_beside(
     found: Mapping[str, Genotype], training: Training, count: int
 ) -> tuple[dict[str, tuple[str, ...]], float]:
-    """Chooses `count` random cells for each cell found, which no search has found; see `find_beside`."""
+    """Chooses `count` random cells for each cell found, which no search has found; see `find_beside`.
+
+    The random cells' networks are within the limits of the recipe.
+    """
     parameters = parameter_counter(training)
     known = {canonical_form(cell) for cell in found.values()}
+    budget = cell_budget(training) if limits_of(training) else None
 
     def size(name: str) -> int | None:
         cell = genotype.load(name)
+        if budget is not None and not budget.allows(architecture.from_genotype(cell)):
+            return None
         return None if canonical_form(cell) in known else parameters(cell)
 
     return find_beside({name: parameters(cell) for name, cell in found.items()}, size, count)
@@ -77,7 +121,7 @@ def list_cells(
 
 
 def make_plain(training: Training, parameters: int) -> tuple[PlainNetwork, Candidate]:
-    """Makes the plain network whose parameters are nearest to `parameters`."""
+    """Makes the plain network whose parameters are nearest to `parameters`, or a narrower one within the limits."""
     model, spec = training.model, training.source.spec
     options = {"dtype": model.dtype, "bn_axis_name": model.bn_axis_name}
 
@@ -87,6 +131,9 @@ def make_plain(training: Training, parameters: int) -> tuple[PlainNetwork, Candi
         return network, cost.model_cost(network, spec.shape)
 
     width = nearest_width(parameters, lambda width: of_width(width)[1].parameters)
+    limits = limits_of(training)
+    while width > 1 and find_beyond(of_width(width)[1], limits):
+        width -= 1
     network, size = of_width(width)
     channels = "-".join(map(str, sorted({channels for channels, _ in network.blocks})))
     return network, Candidate(PLAIN, f"ResNet, {channels} channels", None, None, *size)
@@ -98,6 +145,26 @@ def plain_training(training: Training) -> Training:
         recipe=training.recipe._replace(auxiliary_weight=0.0),
         arguments=training.arguments._replace(drop_path=None),
     )
+
+
+def keep_limits(
+    candidates: Sequence[Candidate], training: Training
+) -> tuple[list[Candidate], list[str]]:
+    """Divides networks by the limits of the recipe: those within them, and a line for each of the others.
+
+    Raises:
+      InputError: a cell found is among the others.
+    """
+    kept, lines, limits = [], [], limits_of(training)
+    for candidate in candidates:
+        beyond = find_beyond(candidate, limits)
+        if beyond and candidate.kind == FOUND:
+            raise InputError(f"the cell found by {candidate.name}: found a network of {beyond}")
+        if beyond:
+            lines.append(f"left out: {candidate.name}, {beyond}")
+        else:
+            kept.append(candidate)
+    return kept, lines
 
 
 def mean_parameters(cells: Sequence[Candidate]) -> int:

@@ -77,7 +77,15 @@ def _answer_section(result: StudyResult) -> Section:
     blocks = [Text(f"{sentence[0].upper()}{sentence[1:]}."), to_table(result.rows), Text(NOTE)]
     if diverged := sum(network.diverged for network in result.networks):
         blocks.append(Caution(f"{diverged} trainings have diverged; they count as they ended."))
-    return Section("Answer", [*blocks, Text(METHOD)])
+    return Section("Answer", [*blocks, *map(Text, describe_limits(result.workdir)), Text(METHOD)])
+
+
+def describe_limits(path: Path) -> list[str]:
+    """Says in a line which limits of the recipe all networks keep; none without such limits."""
+    settings = flatten(artifacts.read_json(path / artifacts.CONFIG))
+    keys = (f"recipe.limits.{name}" for name in Cost._fields)
+    limits = [f"{key}={settings[key]}" for key in keys if settings.get(key)]
+    return [f"Networks beyond {' or '.join(limits)} are left out."] if limits else []
 
 
 def _picture_section(path: Path, result: StudyResult) -> Section:

@@ -24,6 +24,7 @@ from nge_jax.space.budget.costs import plain_digits
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.budget import count_trainings
 from nge_jax.study.build import build as build
+from nge_jax.study.candidates import limits_of
 from nge_jax.study.plan import PUBLISHED_CELL, Study
 from nge_jax.study.report import (
     NOTE,
@@ -98,6 +99,7 @@ def _describe(study: Study) -> list[str]:
         labels, shape = source.spec.labels, source.spec.shape
         lines.append(banner.data(study.training.data_name, labels, shape, counts))
     plan, searches = study.training.model.plan, len(study.searches)
+    limited = bool(limits_of(study.training))
     total = count_trainings(
         searches, settings.random_cells, 1 + settings.plain, settings.training_seeds
     )
@@ -106,7 +108,7 @@ def _describe(study: Study) -> list[str]:
         f"study: {searches} search{'es' * (searches > 1)} by {study.name}, seed{'s' * (searches > 1)} {seeds}",
         f"trainings: {total}, each of {study.epochs:,} epochs by {study.recipe_name}; {settings.training_seeds} of "
         f"each cell found, of {settings.random_cells} random cells of its cost, of {PUBLISHED_CELL}"
-        f"{' and of a plain network' * settings.plain}",
+        f"{' and of a plain network' * settings.plain}{'; what is beyond recipe.limits is left out' * limited}",
         f"networks: {len(plan)} cells that begin with {plan[0].channels // (1 + plan[0].reduction)} channels; one "
         "program trains any cell",
         "the test images are read once for each training, at its end",

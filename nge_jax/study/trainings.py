@@ -22,6 +22,7 @@ from nge_jax.study import budget
 from nge_jax.study.budget import Fit
 from nge_jax.study.candidates import (
     TOLERANCES,
+    keep_limits,
     list_cells,
     make_plain,
     mean_parameters,
@@ -71,6 +72,8 @@ def train_all(study: Study, found: Mapping[int, Genotype], path: Path, began: fl
         network, plain = make_plain(study.training, mean_parameters(candidates))
         candidates.append(plain)
         trainers[PLAIN] = _make_trainer(study, network)
+    candidates, lines = keep_limits(candidates, study.training)
+    banner.show(*lines)
     trainers = {kind: _shortened(t, study, length.epochs) for kind, t in trainers.items()}
     # After each seed all networks have been trained alike.
     wanted = list(itertools.product(range(length.training_seeds), candidates))

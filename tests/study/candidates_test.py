@@ -91,6 +91,15 @@ def test_the_plain_network_has_the_nearest_parameters(parameters):
     assert min(sizes, key=lambda size: abs(size - parameters)) == plain.parameters
 
 
+def test_the_plain_network_is_narrower_where_a_limit_of_the_recipe_asks_for_it():
+    _, free = make_plain(training(), 1_000)
+    limit = free.multiply_adds - 1
+    settings = {**training().settings, "limits": {"parameters": 0, "multiply_adds": limit}}
+    _, narrower = make_plain(training()._replace(settings=settings), 1_000)
+    assert 0.5 * limit < narrower.multiply_adds <= limit
+    assert narrower.parameters < free.parameters
+
+
 def test_the_width_is_the_nearest():
     for wanted, width in ((0, 1), (16, 4), (12, 3), (13, 4), (10_000, 100)):
         assert nearest_width(wanted, lambda width: width**2) == width

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, RANDOM
-from nge_jax.study.report import describe_network, size_figure
+from nge_jax.study.report import describe_limits, describe_network, size_figure
 from nge_jax.study.result import StudyResult, Trained
 from nge_jax.study.statistics import compare
 from nge_jax.workdir import artifacts
@@ -44,6 +44,14 @@ def test_the_network_left_is_described(tmp_path, limits):
     which, how = describe_network(make_result(tmp_path))
     assert "152,876 parameters, 51.25 % of the test images" in which
     assert "not the accuracy on the test images" in how
+
+
+def test_limits_of_the_recipe_are_told(tmp_path):
+    file = tmp_path / artifacts.CONFIG
+    artifacts.write_json(file, {"recipe": {"limits": {"parameters": 9, "multiply_adds": 0}}})
+    assert describe_limits(tmp_path) == ["Networks beyond recipe.limits.parameters=9 are left out."]
+    artifacts.write_json(file, {"recipe": {"train": {"epochs": 3}}, "limits": {"parameters": 9}})
+    assert describe_limits(tmp_path) == []
 
 
 def test_a_network_beyond_the_limits_of_the_search_is_told(tmp_path):

@@ -18,6 +18,7 @@ from nge_jax.space import architecture, genotype
 from nge_jax.space.budget.costs import PARAMETERS
 from nge_jax.study import build as study_build
 from nge_jax.study import runner, trainings
+from nge_jax.study.candidates import keep_limits
 from nge_jax.study.plan import Candidate
 from nge_jax.study.settings import Settings
 from nge_jax.study.statistics import compare
@@ -272,12 +273,55 @@ def test_a_changed_setting_is_refused_by_its_key(studied, changed, message):
         ({"recipe": ("genotype=DARTS_V1",)}, "recipe.genotype: found a value, expected none"),
         ({"recipe": ("train.epoch=1",)}, "recipe.train.epoch: no such key in train_digits.py, did you mean train."),
         ({"recipe": (RECIPE[0], "train.warmup_epochs=2")}, "recipe.train.warmup_epochs: found 2"),
+        ({"recipe": (*RECIPE, "limits.parameters=9")}, "recipe.limits.parameters: found 9, expected at least 300, the"),
+        ({"recipe": (*RECIPE, "limits.parameters=2000")}, "found 2000, expected limits.parameters=2000 or less, too"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_refused_before_any_compute(tmp_path, searches, changed, message):
     with pytest.raises(InputError, match=message):
         run(tmp_path / "study", **changed)
     assert not searches and not (tmp_path / "study").exists()
+
+
+def test_every_network_that_is_trained_keeps_the_limits_of_the_recipe(
+    tmp_path, monkeypatch, searches, capsys
+):
+    """The search's seed 1 stands for a cell of 829,696 multiply-adds. DARTS_V2 has more than the limit."""
+    monkeypatch.setattr(
+        trainings, "_train", lambda missing, *rest: pytest.skip(json.dumps(missing))
+    )
+    config = load_config("search_digits", "gradient,smoke")
+    config.update_from_flattened_dict({"seed": 1, "limits.multiply_adds": 830_000})
+    recipe = (*RECIPE, "limits.multiply_adds=830000")
+    settings = Settings(seeds=1, training_seeds=1, random_cells=2, minutes=0.0, plain=False)
+    make_plan = functools.partial(runner.build, config, recipe, settings, "a search")
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        runner.run(tmp_path / "study", make_plan)
+    wanted = [Candidate(*fields) for _, fields in json.loads(str(skipped.value))]
+    assert [network.kind for network in wanted] == ["found", "random", "random"]
+    assert max(network.multiply_adds for network in wanted) <= 830_000
+    out = " ".join(capsys.readouterr().out.split())
+    assert "what is beyond recipe.limits is left out" in out and [
+        seed for seed, *_ in searches
+    ] == [1]
+    left_out = (
+        "left out: DARTS_V2, 836,096 multiply-adds, beyond recipe.limits.multiply_adds=830000"
+    )
+    assert out.count("left out: ") == 1 and left_out in out
+
+
+def test_a_cell_found_beyond_a_limit_of_the_recipe_is_refused_before_the_first_training():
+    training: Any = SimpleNamespace(settings={"limits": {"parameters": 10, "multiply_adds": 0}})
+    sizes = {"found": 11, "random": 10, "plain": 12}
+    networks = {k: Candidate(k, f"a {k}", None, None, n, 10**9) for k, n in sizes.items()}
+    with pytest.raises(
+        InputError, match="a found: found a network of 11 parameters, beyond recipe"
+    ):
+        keep_limits([*networks.values()], training)
+    del networks["found"]
+    kept, lines = keep_limits([*networks.values()], training)
+    assert kept == [networks["random"]]
+    assert lines == ["left out: a plain, 12 parameters, beyond recipe.limits.parameters=10"]
 
 
 def test_a_set_without_test_images_is_refused(monkeypatch, tmp_path):

@@ -89,14 +89,7 @@ def scan(
         splits that are not laid out as such.
       InputError: a folder in it cannot be read.
     """
-    if not str(root):  # the current one has a name, too
-        raise ArgumentError(
-            "name",
-            "found folder: without a folder, expected folder:DIR (or --data DIR of train_folder and search_folder)",
-        )
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise ArgumentError("name", f"found no folder {root}, expected folder:DIR")
+    root = _expand(root)
     layout = layouts.find(root)
     places, spelled = spellings.unify(layout.places, names)
     layout = layout._replace(places=places)
@@ -110,6 +103,18 @@ def scan(
         splits[TEST] = splits.pop(VALIDATION)
         titles[TEST] = titles.pop(VALIDATION)
     return Listing(known, splits, held_out, tuple(notes), titles)
+
+
+def _expand(root: str | Path) -> Path:
+    if not str(root):  # the current one has a name, too
+        raise ArgumentError(
+            "name",
+            "found folder: without a folder, expected folder:DIR (or --data DIR of train_folder and search_folder)",
+        )
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise ArgumentError("name", f"found no folder {root}, expected folder:DIR")
+    return root
 
 
 def _classes(root, layout, names):
