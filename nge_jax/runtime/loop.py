@@ -112,6 +112,8 @@ class Task(NamedTuple):
       settings: the run's settings, a tree of plain values. They and the shapes of the programs' inputs decide the
         programs.
       visible: `state -> the part that the programs see`.
+      notice: asks the run to stop; None: the loop makes one. A program that waits looks at it. The program raises
+        Preempted where the state has been saved.
     """
 
     state: State
@@ -130,6 +132,7 @@ class Task(NamedTuple):
     ended: Callable[[State], bool] | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
     visible: Callable[[State], Any] = lambda state: state
+    notice: PreemptionNotice | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -164,7 +167,7 @@ def run(
     total_steps = task.total_steps
     with (
         Checkpoints(workdir / artifacts.CHECKPOINTS, keep_checkpoints) as checkpoints,
-        PreemptionNotice() as notice,
+        task.notice or PreemptionNotice() as notice,
     ):
         state, step = checkpoints.restore_latest(task.state) or (task.state, 0)
         check = _Finite(task, checkpoints, skip_nonfinite)

@@ -1,5 +1,6 @@
 """Cells trained by Ray's workers: the search of one worker is the search without Ray; nobody who dies loses more."""
 
+import itertools
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, Preempted
 from nge_jax.runtime.checkpoint import Checkpoints
 from nge_jax.trials import runner as trials_runner
 from nge_jax.trials.ledger import Job
@@ -77,10 +78,31 @@ def alone(tmp_path_factory):
     return outcome(path)
 
 
+def never_ready(monkeypatch, ray, after):
+    """Lets the calls of a cluster end until `after` of them have; SIGTERM comes while the next one is awaited."""
+    wait, waits = ray.wait, itertools.count()
+
+    def wait_or_signal(refs, timeout):
+        number = next(waits)
+        if number < after:
+            return wait(refs, timeout)
+        assert number < after + 2, "SIGTERM has not stopped the wait"
+        if number == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [], refs
+
+    monkeypatch.setattr(ray, "wait", wait_or_signal)
+
+
 @pytest.mark.whole
-def test_one_worker_ends_as_without_ray_even_if_the_search_is_killed(alone, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", fake_ray(1, 0))
-    run(tmp_path, killed_after=(1, 4), **{"run.ray": "auto"})
+def test_one_worker_ends_as_without_ray_even_if_the_search_is_stopped(alone, tmp_path, monkeypatch):
+    ray = fake_ray(1, 0)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with monkeypatch.context() as stopped, pytest.raises(Preempted, match="while 1 job ran"):
+        never_ready(stopped, ray, after=3)  # the programs and two cells
+        run(tmp_path, **{"run.ray": "auto"})
+    assert (tmp_path / artifacts.CHECKPOINTS / "2").is_dir()
+    run(tmp_path, killed_after=(4,), **{"run.ray": "auto"})
     assert_same(outcome(tmp_path), alone)
     weights = np.load(tmp_path / "network/weights.npz")
     assert len(weights.files) > 10
@@ -99,9 +121,13 @@ class Adder:
         return {"w": self.base + data + job.trial + (start or 0)}, cell / 10
 
 
+def make_cluster(ray, most=5, stops=lambda: False):
+    return cluster.Cluster(ray, {"base": 1}, 100, most, stops)  # type: ignore
+
+
 def test_a_worker_is_idle_once_it_is_ready_and_until_it_has_a_job(monkeypatch):
     monkeypatch.setattr(cluster, "Worker", Adder)
-    workers: Any = cluster.Cluster(fake_ray(2, -1), {"base": 1}, 100, most=5)
+    workers: Any = make_cluster(fake_ray(2, -1))
     assert len(workers) == 2 and not workers.has_idle
     workers.compile()  # one of them is ready
     assert workers.has_idle and workers.running == []
@@ -109,7 +135,22 @@ def test_a_worker_is_idle_once_it_is_ready_and_until_it_has_a_job(monkeypatch):
     assert not workers.has_idle and workers.running == [Job(3, 1, 0)]
     assert workers.wait() == cluster.Ended(Job(3, 1, 0), {"w": 1104}, 0.5)
     assert workers.wait() is None  # the other one
-    assert len(workers) == len(cluster.Cluster(fake_ray(9, 0), {"base": 1}, 1, most=2))
+    assert len(workers) == len(make_cluster(fake_ray(9, 0), most=2))
+
+
+def test_a_search_that_is_asked_to_stop_takes_what_is_ready_and_waits_for_no_worker(monkeypatch):
+    monkeypatch.setattr(cluster, "Worker", Adder)
+    ray, asked = fake_ray(1, 0), [False, True]
+    workers: Any = make_cluster(ray, stops=lambda: asked.pop(0))
+    workers.compile()
+    workers.begin(Job(3, 1, 0), 5, None)
+    assert workers.wait() is not None and len(asked) == 2
+    workers.begin(Job(4, 1, 0), 5, None)
+    waits = iter([[], []])
+    ray.wait = lambda refs, timeout: (next(waits), refs)
+    with pytest.raises(Preempted, match="^stopped while 1 job ran, as asked$"):
+        workers.wait()
+    assert not asked
 
 
 @pytest.mark.whole
@@ -169,6 +210,17 @@ def test_a_cluster_that_fails_to_connect_is_told_in_one_line(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(InputError, match=r"^config.run.ray: found 'auto', .*\(nobody is there\)$"):
         cluster.connect(cluster.AUTO)
+
+
+def test_sigterm_means_the_same_with_a_cluster_as_without(monkeypatch):
+    before, ray = signal.getsignal(signal.SIGTERM), fake_ray(1, 0)
+    ray.init = lambda **_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    try:
+        cluster.connect(cluster.AUTO)
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_search_goes_on_as_it_began(tmp_path, monkeypatch):

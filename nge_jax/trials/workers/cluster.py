@@ -1,9 +1,12 @@
 """A Ray cluster that trains cells. Ray is an optional package, and this module alone imports it."""
 
+import contextlib
 import os
+import signal
 import socket
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -11,14 +14,14 @@ import jax
 import numpy as np
 
 from nge_jax.data.small import ArrayDataset
-from nge_jax.errors import InputError
+from nge_jax.errors import InputError, Preempted
 from nge_jax.train.step import TrainState
 from nge_jax.trials.ledger import Job
 from nge_jax.trials.workers.worker import Worker
 
 AUTO = "auto"  # in place of an address
 KEY = "config.run.ray"
-POLL_SECONDS = 1.0  # so often a signal is noticed
+POLL_SECONDS = 1.0  # so often a wait looks whether the search is asked to stop
 CONNECT_SECONDS = 5.0
 
 
@@ -57,7 +60,7 @@ def connect(address: str, key: str = KEY) -> ModuleType:
         return ray
     _knock(os.environ.get("RAY_ADDRESS", "") if address == AUTO else address, key)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _same_action():
             # A cluster that starts here is a new program, and no fork that shares jax's threads.
             warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
             ray.init(address=None if address == AUTO else address, log_to_driver=False)
@@ -67,6 +70,17 @@ def connect(address: str, key: str = KEY) -> ModuleType:
             f"{key}: found {address!r}, expected a cluster that answers ({reason})"
         ) from None
     return ray
+
+
+@contextlib.contextmanager
+def _same_action() -> Iterator[None]:
+    """Leaves the action on SIGTERM as it was. Ray's action aborts the process with a trace of the stack."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str, key: str) -> None:
@@ -92,10 +106,18 @@ class Cluster:
       settings: the values of the search's config.
       data: the images of the search.
       most: the most workers.
+      stops: tells whether the search is asked to stop.
     """
 
-    def __init__(self, ray: ModuleType, settings: Mapping[str, Any], data: ArrayDataset, most: int):
-        self._ray = ray
+    def __init__(
+        self,
+        ray: ModuleType,
+        settings: Mapping[str, Any],
+        data: ArrayDataset,
+        most: int,
+        stops: Callable[[], bool],
+    ):
+        self._ray, self._stops = ray, stops
         resources = ray.cluster_resources()
         on_gpus = jax.default_backend() == "gpu" and resources.get("GPU", 0) >= 1
         kind = "GPU" if on_gpus else "CPU"
@@ -140,10 +162,16 @@ class Cluster:
 
         Raises:
           RayError: the worker's process raised an error.
+          Preempted: the search is asked to stop, and no worker is done. Jobs that run begin again when it goes on.
         """
         ready: list[Any] = []
         while not ready:
             ready, _ = self._ray.wait([*self._pending], timeout=POLL_SECONDS)
+            # A job may take minutes, and a process that is asked to stop has seconds.
+            if not ready and self._stops():
+                count = len(self.running)
+                doing = f"{count} job{'s' * (count > 1)} ran" if count else "the workers compiled"
+                raise Preempted(f"stopped while {doing}, as asked")
         worker, job = self._pending.pop(ready[0])
         result = self._ray.get(ready[0])
         self._idle.append(worker)

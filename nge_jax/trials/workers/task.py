@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from nge_jax.devices import parallel
+from nge_jax.devices.distributed import PreemptionNotice
 from nge_jax.runtime.loop import EpochEnd, Phase, Task
 from nge_jax.trials import record as trial_record
 from nge_jax.trials.ledger import NO_JOB, Job
@@ -81,13 +82,14 @@ class Search:
 def make_task(plan: Trials, path: Path, ray: ModuleType) -> Task:
     """Makes the task that the loop runs, in the workdir `path`; `ray` is connected to a cluster."""
     director, halving = Director(plan, path), plan.halving
-    cluster = Cluster(ray, plan.search.settings, plan.search.images.data, halving.cells)
+    notice, images = PreemptionNotice(), plan.search.images.data
+    cluster = Cluster(ray, plan.search.settings, images, halving.cells, notice.given)
     search = Search(director, cluster)
     # Workers that end out of order let a few more cells go on than one worker does.
     most = halving.cells * len(halving.rungs)
     most += halving.count_on(halving.cells, len(halving.rungs)) * halving.seeds
-    images = halving.epochs(halving.cells) * plan.rating.steps_per_epoch
-    images *= plan.rating.training.batch_size
+    seen = halving.epochs(halving.cells) * plan.rating.steps_per_epoch
+    seen *= plan.rating.training.batch_size
 
     def compile_all(state):
         cluster.compile()
@@ -104,8 +106,9 @@ def make_task(plan: Trials, path: Path, ray: ModuleType) -> Task:
         director,
         phases=(Phase("", search.step, 1),),
         total_steps=most,
-        batch_size=max(1, images // most),
+        batch_size=max(1, seen // most),
         batches=lambda epoch, name, spans, state: iter([(None, 0, 1)] * len(spans)),
         end_epoch=end_epoch,
         compile=compile_all,
+        notice=notice,
     )
