@@ -18,8 +18,9 @@ most steps of 8 cells need XLA_FLAGS=--xla_gpu_enable_triton_gemm=false on a mac
 tuner finds no configuration of some products where it cannot time them. On an H100 it can, and needs no flag.
 
 A separate process compiles each program, because a compiler may crash the process. Exit code 1 means that a
-program did not compile. --side_by_side compiles the step of several searches in one program (`search.seeds`). Sizes are
-the paper's unless a flag changes them (see ahead/programs.py). `batch_size` counts the images of all devices together.
+program did not compile. --side_by_side compiles the step of several searches in one program (`search.seeds`), or the
+trainings of several cells (`any_cell`, which no search does). Sizes are the paper's unless a flag changes them (see
+ahead/programs.py). `batch_size` counts the images of all devices together.
 The columns:
 
 * flags: the differences from the paper's size, float32 and one device. The same flags make the same row again.
@@ -59,12 +60,13 @@ PROGRAMS = (
     "nas_bench_201_weights",
     "nas_bench_201_embedding",
     "sampled_weights",
+    "any_cell",
     "train_cifar",
     "train_imagenet",
     "segmentation",
     "predict",
 )
-GRADIENT_STEPS = PROGRAMS[:9]
+SIDE_BY_SIDE = (*PROGRAMS[:9], "any_cell")
 COLUMNS = (
     "program",
     "chip",
@@ -103,7 +105,9 @@ _SIZE = {
     ),
 }
 _DEVICES = flags.DEFINE_integer("devices", 1, "how many devices divide a batch", lower_bound=1)
-_SIDE_BY_SIDE = flags.DEFINE_list("side_by_side", ["1"], "how many searches run side by side")
+_SIDE_BY_SIDE = flags.DEFINE_list(
+    "side_by_side", ["1"], "how many searches or cells run side by side"
+)
 _OUT = flags.DEFINE_string(
     "out", None, "a Markdown file that keeps the rows, e.g. compile_ahead.md"
 )
@@ -122,9 +126,9 @@ def main(_) -> None:
             f"--side_by_side: found {','.join(_SIDE_BY_SIDE.value)!r}, expected numbers such as 1,4,8"
         )
     several = [int(text) for text in _SIDE_BY_SIDE.value]
-    if max(several) > 1 and (others := [p for p in _PROGRAMS.value if p not in GRADIENT_STEPS]):
+    if max(several) > 1 and (others := [p for p in _PROGRAMS.value if p not in SIDE_BY_SIDE]):
         sys.exit(
-            f"--side_by_side: found {max(several)} with {', '.join(others)}, expected 1: no gradient's search"
+            f"--side_by_side: found {max(several)} with {', '.join(others)}, expected 1: no step is for several"
         )
     size = {name: flag.value for name, flag in _SIZE.items()}
     print(row(*COLUMNS))

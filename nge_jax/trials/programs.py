@@ -59,6 +59,25 @@ def padded(order: np.ndarray) -> np.ndarray:
     return np.pad(order, ((0, 0), (0, rows - order.shape[1]), (0, 0)))
 
 
+def make_train(training: Training, network_of: Callable[[GenotypeArrays], Any]) -> Callable:
+    """Makes `(state, (batches, leg), key, start, stop) -> state` on one device, see `Programs.train`.
+
+    Args:
+      training: the plan of the training.
+      network_of: makes the network from the cell.
+    """
+
+    def train(state, batches_and_leg, key, start, stop):
+        batches, leg = batches_and_leg
+        optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
+        network = network_of(leg.cell)
+        step = train_step.make_train_step(network, optimizer, training.recipe, leg.arguments)
+        phase = parallel.make_phase(step, training.source.batch_at)
+        return phase(state, batches, jax.random.fold_in(key, leg.seed), start, stop)
+
+    return train
+
+
 def make_programs(
     training: Training, network_of: Callable[[GenotypeArrays], Any] | None = None
 ) -> Programs:
@@ -76,13 +95,6 @@ def make_programs(
         key = jax.random.fold_in(key, leg.seed)
         return train_step.new_state(make(leg.cell), optimizer, key, spec.shape, training.parts)
 
-    def train(state, batches_and_leg, key, start, stop):
-        batches, leg = batches_and_leg
-        optimizer = make_optimizer(leg.arguments.weights, leg.arguments.rate)
-        step = train_step.make_train_step(make(leg.cell), optimizer, training.recipe, leg.arguments)
-        phase = parallel.make_phase(step, training.source.batch_at)
-        return phase(state, batches, jax.random.fold_in(key, leg.seed), start, stop)
-
     def score(leg, *arguments):
         return train_evaluate.score_batch(make(leg.cell), spec.mean, spec.std, *arguments)
 
@@ -92,7 +104,7 @@ def make_programs(
     return Programs(
         # The program draws a few small arrays. Unoptimized, it compiles in a third of the time.
         init=jax.jit(init, compiler_options={"xla_backend_optimization_level": 0}),
-        train=parallel.on_all_devices(train, (training.source.axes, None)),
+        train=parallel.on_all_devices(make_train(training, make), (training.source.axes, None)),
         score=map_over_devices(score, (None, None, None, 0, 0, 0)),
         answer=map_over_devices(answer, (None, None, None, 0), 0),
     )

@@ -17,8 +17,8 @@ from nge_jax.devices import parallel
 
 
 def main() -> None:
-    chip, program, devices, seeds, size = json.loads(sys.argv[1])
-    built = PROGRAMS[program](Size(**size)).of_seeds(seeds)
+    chip, program, devices, count, size = json.loads(sys.argv[1])
+    built = PROGRAMS[program](Size(**size)).side_by_side(count)
     begin = time.monotonic()
     lowered = built.trace(chips.devices(chip, devices)).lower()
     traced = time.monotonic()

@@ -17,6 +17,7 @@ from nge_jax.data import augment
 from nge_jax.data.spec import LARGE, MASKS, SMALL, DatasetSpec
 from nge_jax.devices.parallel import AXIS
 from nge_jax.embedding.model import edge_model
+from nge_jax.networks.any_cell import as_arrays
 from nge_jax.networks.deeplab import deeplab_network
 from nge_jax.networks.network import cifar_network, imagenet_network
 from nge_jax.optim import EMBEDDING, WEIGHTS
@@ -24,7 +25,6 @@ from nge_jax.search.several import mapping
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import relaxation, second_order
 from nge_jax.search.steps import strategy as strategy_steps
-from nge_jax.search.steps.gradient import SearchState
 from nge_jax.segment import step as segment_step
 from nge_jax.space import genotype
 from nge_jax.space.spaces import DARTS, NAS_BENCH_201
@@ -34,6 +34,7 @@ from nge_jax.supernet.nas_bench_201 import NasBench201Supernet
 from nge_jax.train import images as training_images
 from nge_jax.train import step as train_step
 from nge_jax.train.arguments import DropPath, ProgramArguments, make_optimizer
+from nge_jax.train.step import TrainState
 
 CELL = genotype.load("DARTS_V2")
 PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -76,6 +77,7 @@ class Program(NamedTuple):
     make_arguments: () -> trees of arrays, for `jax.jit` or `eval_shape`. Spec `BATCH` marks a whole batch.
     returns: the spec of the result.
     donated: indices of the arguments whose memory the result may reuse.
+    axes: for each argument the axes, as of `jax.vmap`, over which several are computed side by side; none: one only.
     """
 
     function: Callable
@@ -83,26 +85,27 @@ class Program(NamedTuple):
     specs: tuple[PartitionSpec, ...]
     returns: PartitionSpec = EVERYWHERE
     donated: tuple[int, ...] = (0,)
+    axes: tuple[Any, ...] = ()
 
-    def of_seeds(self, count: int) -> "Program":
-        """Returns the step of `count` searches side by side. Each search has a separate state, key and batches."""
+    def side_by_side(self, count: int) -> "Program":
+        """Returns the step of `count` searches, or of the trainings of `count` cells, in one program."""
         if count == 1:
             return self
-        made = jax.eval_shape(self.make_arguments)
-        axes = tuple(mapping.STATE_AXES if isinstance(a, SearchState) else 0 for a in made)
-        if axes[0] == 0:
-            raise ValueError("only steps of a search are computed for several seeds")
+        if not self.axes:
+            raise ValueError("only steps of a search are computed side by side")
+
+        def stack(axis, array):
+            return array if axis is None else jax.tree.map(lambda a: jnp.stack([a] * count), array)
 
         def make_arguments():
-            state, *others = self.make_arguments()
-            stacked = mapping.stack_states([state] * count)
-            return stacked, *jax.tree.map(lambda a: jnp.stack([a] * count), others)
+            # The axes are given for whole parts of the arguments.
+            return jax.tree.map(stack, self.axes, self.make_arguments(), is_leaf=_is_none)
 
-        def spec(spec):
-            return spec if spec == EVERYWHERE else PartitionSpec(None, *spec)
+        def spec(spec, axes):
+            return spec if spec == EVERYWHERE or axes is None else PartitionSpec(None, *spec)
 
-        function = jax.vmap(self.function, axes, out_axes=mapping.STATE_AXES)
-        specs = tuple(map(spec, self.specs))
+        function = jax.vmap(self.function, self.axes, out_axes=self.axes[0])
+        specs = tuple(map(spec, self.specs, self.axes))
         return self._replace(function=function, make_arguments=make_arguments, specs=specs)
 
     def trace(self, devices: Sequence[jax.Device]) -> jax.stages.Traced:
@@ -124,6 +127,10 @@ class Program(NamedTuple):
         return program.trace(*jax.eval_shape(self.make_arguments))
 
 
+def _is_none(axis):
+    return axis is None
+
+
 def search_weights(size: Size) -> Program:
     """The search's step of the supernet's weights."""
     net, size, optimizer, preprocessing = _search(size)
@@ -137,7 +144,9 @@ def search_embedding(size: Size) -> Program:
     net, size, optimizer, preprocessing = _search(size)
     embedding = edge_model("nge", "printed")
     step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
-    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
+    return _embedding_program(
+        step, functools.partial(_search_state, net, embedding, optimizer), size
+    )
 
 
 def gumbel_weights(size: Size) -> Program:
@@ -155,7 +164,9 @@ def gumbel_embedding(size: Size) -> Program:
     step = gradient_steps.make_embedding_step(
         relaxed.net, embedding, optimizer, preprocessing, relaxed.mix
     )
-    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
+    return _embedding_program(
+        step, functools.partial(_search_state, net, embedding, optimizer), size
+    )
 
 
 def partial_weights(size: Size) -> Program:
@@ -171,7 +182,9 @@ def partial_embedding(size: Size) -> Program:
     net, size, optimizer, preprocessing = _search(size)
     net, embedding = net._replace(share=4), edge_model("nge", "printed", betas=True)
     step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
-    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
+    return _embedding_program(
+        step, functools.partial(_search_state, net, embedding, optimizer), size
+    )
 
 
 def second_order_embedding(size: Size) -> Program:
@@ -186,7 +199,8 @@ def second_order_embedding(size: Size) -> Program:
         batch = _images(size)
         return _search_state(net, embedding, optimizer), batch, *batch, _key()
 
-    return Program(step, make_arguments, (EVERYWHERE, BATCH, BATCH, BATCH, EVERYWHERE))
+    specs = EVERYWHERE, BATCH, BATCH, BATCH, EVERYWHERE
+    return Program(step, make_arguments, specs, axes=(mapping.STATE_AXES, 0, 0, 0, 0))
 
 
 def nas_bench_201_weights(size: Size) -> Program:
@@ -200,7 +214,9 @@ def nas_bench_201_embedding(size: Size) -> Program:
     """The step of the graph embedding on NAS-Bench-201's supernet."""
     net, embedding, size, optimizer, preprocessing = _nas_bench_201(size)
     step = gradient_steps.make_embedding_step(net, embedding, optimizer, preprocessing)
-    return _step_program(step, lambda: (_search_state(net, embedding, optimizer), *_images(size)))
+    return _embedding_program(
+        step, functools.partial(_search_state, net, embedding, optimizer), size
+    )
 
 
 def sampled_weights(size: Size) -> Program:
@@ -210,6 +226,33 @@ def sampled_weights(size: Size) -> Program:
     searcher = strategy_steps.as_edge_model(strategy, queries=1)
     step = strategy_steps.make_weight_step(net.sampled(), strategy, optimizer, preprocessing)
     return _weight_program(step, functools.partial(_search_state, net, searcher, optimizer), size)
+
+
+def any_cell(size: Size) -> Program:
+    """The training step of a search that rates cells by trainings, at `search_folder`'s size. The cell is an argument.
+
+    Cells side by side see the same images, changed alike.
+    """
+    size = size.over(cells=3, channels=4, batch_size=64, image_size=32)
+    model = cifar_network(CELL, auxiliary=False, **_network(size))
+
+    def step(state, images, labels, key, cell):
+        network = model.clone(genotype=cell)
+        train = train_step.make_train_step(
+            network, _sgd(), _recipe(auxiliary_weight=0.0, pad=4), _numbers()
+        )
+        return train(state, images, labels, key)
+
+    def make_arguments():
+        (images, labels), cell = _images(size), as_arrays(CELL)
+        network, shape = model.clone(genotype=cell), images.shape[1:]
+        state = train_step.new_state(network, _sgd(), jax.random.key(0), shape)
+        return state, images, labels, _key(), cell
+
+    specs = EVERYWHERE, BATCH, BATCH, EVERYWHERE, EVERYWHERE
+    # The step's number decides the images' changes.
+    state_axes = TrainState(None, params=0, batch_stats=0, opt_state=0, sums=0)
+    return Program(step, make_arguments, specs, axes=(state_axes, None, None, None, 0))
 
 
 def train_cifar(size: Size) -> Program:
@@ -277,6 +320,7 @@ PROGRAMS = {
         nas_bench_201_weights,
         nas_bench_201_embedding,
         sampled_weights,
+        any_cell,
         train_cifar,
         train_imagenet,
         segmentation,
@@ -331,7 +375,13 @@ def _weight_program(step, make_state, size):
         probs = jax.tree.map(lambda history: history[0], state.history)
         return state, probs, *_images(size), _key()
 
-    return Program(step, make_arguments, (EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE))
+    specs = EVERYWHERE, EVERYWHERE, BATCH, BATCH, EVERYWHERE
+    return Program(step, make_arguments, specs, axes=(mapping.STATE_AXES, 0, 0, 0, 0))
+
+
+def _embedding_program(step, make_state, size):
+    program = _step_program(step, lambda: (make_state(), *_images(size)))
+    return program._replace(axes=(mapping.STATE_AXES, 0, 0, 0))
 
 
 def _train_program(model, recipe, numbers, size):

@@ -54,6 +54,27 @@ def test_no_product_reads_a_strided_slice(name):
     assert STRIDED.findall(program) == []
 
 
+@pytest.mark.parametrize(
+    "name, shapes",
+    [
+        # Searches draw images of their own, and cells share the images.
+        ("search_weights", ((), (3, 2, 14, 7), (3, 2, 32, 32, 3))),
+        ("search_embedding", ((), (3, 2, 32, 32, 3), (3, 2))),
+        ("any_cell", ((), (2, 32, 32, 3), (2,))),
+    ],
+)
+def test_searches_and_cells_stand_side_by_side(name, shapes):
+    one = PROGRAMS[name](Size(cells=1, channels=4, batch_size=2))
+    several = one.side_by_side(3)
+    state, *others = jax.eval_shape(several.make_arguments)
+    found = (state.step, *(jax.tree.leaves(argument)[0] for argument in others))
+    assert tuple(array.shape for array in found)[:3] == shapes
+    first = jax.tree.leaves(jax.eval_shape(one.make_arguments)[0].params)
+    assert [(3, *a.shape) for a in first] == [a.shape for a in jax.tree.leaves(state.params)]
+    with pytest.raises(ValueError, match="only steps of a search"):
+        PROGRAMS["train_cifar"](Size(cells=1, channels=4, batch_size=2)).side_by_side(2)
+
+
 @pytest.mark.parametrize("image_size", [8, 32])
 def test_a_training_on_images_too_small_for_the_auxiliary_head_has_none(image_size):
     size = Size(cells=3, channels=4, batch_size=2, image_size=image_size)
