@@ -4,9 +4,9 @@
   python experiments/benchmarks/cells_at_once.py --at_once=1,4,8 --image_size=16
   python experiments/benchmarks/cells_at_once.py --at_once=2 --cells=1 --channels=2 --batch_size=4   does it run?
 
-The program of a search that rates cells by trainings takes the cell as an argument, and computes only the operations
-that the cell has (`networks.any_cell`). `jax.vmap` of this program over cells computes every operation on every edge,
-and selects. The kernels are larger and fewer. A GPU that small kernels leave idle may gain more than it loses.
+A search that rates cells by trainings has a program that takes the cell as an argument (`networks.any_cell`). It
+computes only the operations that the cell has. `jax.vmap` of this program over cells computes every operation on every
+edge, and selects. The kernels are larger and fewer. A GPU that small kernels leave idle may gain more than it loses.
 
 The networks of random:0, random:1 ... begin alike and see the same random images. The two forms take turns. After a
 turn that is not timed, --turns turns of --steps steps are timed. The table shows the medians of the seconds, and the

@@ -5,6 +5,7 @@ This module imports no jax.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -91,6 +92,23 @@ def with_default(words: str, default: str, tables: Variants) -> str:
     given = words.split(",") if words else []
     says = any(word in table for word in given for table in tables)
     return words if says else ",".join([default, *given])
+
+
+def restated(base: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives the module of a shipped config other values, and returns all values that it states then.
+
+    The values prevail also over `TRAINED`, the way in which some configs search by default. Other words prevail over
+    the values.
+
+    Args:
+      base: the module, which nothing else uses.
+      settings: the values by whole names of keys.
+    """
+    for name in settings:
+        getattr(base, "TRAINED", {}).pop(name, None)
+    stated = base.SETTINGS | settings
+    vars(base).update(SETTINGS=stated)
+    return stated
 
 
 def find_differences(words: str, variants: Variants, file: str) -> Differences:

@@ -21,13 +21,14 @@ The last command shows all keys with their meanings.
 
 from pathlib import Path
 
+from nge_jax.settings.compose import restated
 from nge_jax.settings.configs import shipped_module
 
 HERE = Path(__file__).resolve().parent
 BASE = shipped_module("{base}")
 # The values that differ from {base}. Take a # away to set a key.
-SETTINGS = BASE.SETTINGS = BASE.SETTINGS | {{
-{settings}}}
+SETTINGS = restated(BASE, {{
+{settings}}})
 VARIANTS = BASE.VARIANTS
 
 

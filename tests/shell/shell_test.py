@@ -24,8 +24,11 @@ def test_a_config_of_ones_own_begins_as_a_shipped_one_and_takes_its_words(
     text = (tmp_path / "mine.py").read_text()
     if base == "search_digits":  # each line may be taken into use
         text = re.sub(r'^    # ("search\.epochs"): 30,', r"    \1: 7,", text, flags=re.MULTILINE)
+        text = re.sub(r'^    # ("network\.channels"): 2,', r"    \1: 6,", text, flags=re.MULTILINE)
         (tmp_path / "mine.py").write_text(text)
-        assert load_config("mine.py").search.epochs == 7
+        for words, channels in (("", 6), ("trained", 6), ("gradient", 6), ("smoke", 2)):
+            own = load_config("mine.py", words)
+            assert own.network.channels == channels and own.search.epochs in (7, 2)
     assert max(map(len, text.splitlines())) <= 100
 
 
