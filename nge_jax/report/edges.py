@@ -10,6 +10,7 @@ from nge_jax.report.run import COMMON_COLUMNS
 from nge_jax.space import sharing
 from nge_jax.space.cell import Cell
 from nge_jax.space.sharing import Fallen
+from nge_jax.space.skips import SKIP
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows
 
@@ -27,22 +28,46 @@ EXPLANATION = (
 )
 
 
-def warning(
-    operation: str, counts: Mapping[str, int], last: Mapping[str, Any], cell_type: str
-) -> str:
-    """Says that edges which move together have one operation, and what to do; `last`: the last epoch's metrics."""
-    share = sharing.common_share(last, cell_type)
-    return (
-        f"{operation} takes {counts[operation]} of the {sum(counts.values())} edges of the {cell_type} cell. All edges "
-        f"share parameters: {share:.0%} of a step is common to them, and no edge decides by itself. "
-        "embedding.classifier=per_edge gives each edge a classifier, and search.edge_model=alpha has free logits."
+def warnings(counts: Mapping[str, int], last: Mapping[str, Any], cell_type: str) -> list[str]:
+    """Says that nearly all edges of a cell found have one operation; empty where they have not.
+
+    Where the edges do not move together, the report's line on skip connections says it of these.
+
+    Args:
+        counts: how often each operation stands on the cell's edges.
+        last: the metrics of the epoch that decides.
+        cell_type: the cell's type.
+    """
+    operation, together = (
+        sharing.constant_operation(counts),
+        sharing.moves_together(last, cell_type),
     )
+    if operation is None or (operation == SKIP and not together):
+        return []
+    told = sharing.tell_constant(operation, counts, cell_type)
+    if not together:
+        return [f"{told} A random cell, trained beside it, tells whether that is a choice."]
+    share = sharing.common_share(last, cell_type)
+    return [
+        f"{told} All edges share parameters: {share:.0%} of a step is common to them, and no edge decides by itself. "
+        "embedding.classifier=per_edge gives each edge a classifier, and search.edge_model=alpha has free logits."
+    ]
 
 
-def fallen(workdir: Path, epochs: EpochRows, last: Cell) -> Fallen | None:
-    """Returns the epochs that `sharing.fallen` finds for the cell that the last P favors, by the workdir's config."""
+def fallen(workdir: Path, epochs: EpochRows, last: Cell) -> tuple[Fallen | None, list[str]]:
+    """Returns what `sharing.fallen` finds by the workdir's config, and what the report says of it.
+
+    Args:
+        workdir: of a search by gradient.
+        epochs: the rows of metrics.
+        last: the cell that the last P favors.
+    """
     settings = artifacts.read_json(workdir / artifacts.CONFIG, ("search",))["search"]
-    return sharing.fallen(epochs, last, settings.get("keep_best_below", 0))
+    limit = settings.get("keep_best_below", 0)
+    if (found := sharing.fallen(epochs, last, limit)) is not None:
+        return found, [sharing.tell_fallen(*found)]
+    told = sharing.not_kept(epochs, last, limit)
+    return None, [] if told is None else [told]
 
 
 def blocks(epochs: EpochRows, cell_types: Sequence[str]) -> list[Block]:

@@ -16,9 +16,8 @@ from nge_jax.report.heat import heat_figure
 from nge_jax.report.pareto import cells as cells_by_size
 from nge_jax.report.parts import latency, trainings
 from nge_jax.report.run import COMMON_COLUMNS, Columns
-from nge_jax.space import sharing, skips
+from nge_jax.space import skips
 from nge_jax.space.cell import Cell, count_operations, derive, is_uniform, within
-from nge_jax.space.sharing import Fallen
 from nge_jax.space.spaces import Space
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
@@ -106,11 +105,13 @@ def _judge(
     space: Space,
 ) -> tuple[np.ndarray, list[str]]:
     """Returns the scores that the gradient's cells were derived from, and what a reader should know of the choice."""
-    fallen = edges.fallen(workdir, epochs, derive(_strengths(probs, betas, -1), space))
+    last = derive(_strengths(probs, betas, -1), space)
+    fallen, told = edges.fallen(workdir, epochs, last)
     deciding = -1 if fallen is None else fallen[0]["epoch"]
     strengths = _strengths(probs, betas, deciding)
-    warnings = search_warnings(cells, epochs, probs[deciding], space)
-    return strengths, [*warnings, *_limits_met(workdir, cells, strengths, epochs, fallen, space)]
+    until = epochs if fallen is None else epochs[:deciding]
+    warnings = search_warnings(cells, until, probs[deciding], space)
+    return strengths, [*warnings, *told, *_limits_met(workdir, cells, strengths, epochs, space)]
 
 
 def _rate(
@@ -206,8 +207,7 @@ def search_warnings(
                 f"skip_connect takes {skips} of the {kept} edges of the {cell_type} cell{since}. "
                 "Such cells do well in the supernet and often worse when trained from scratch."
             )
-        if shared := sharing.shared_operation(epochs[-1], counts, cell_type):
-            warnings.append(edges.warning(shared, counts, epochs[-1], cell_type))
+        warnings += edges.warnings(counts, epochs[-1], cell_type)
         # It is 0 for a P without probabilities, which records no entropy.
         entropy = epochs[-1].get(f"entropy_{cell_type}", 0.0)
         largest = _largest_entropy(space, number)
@@ -275,12 +275,9 @@ def _limits_met(
     cells: Cell,
     strengths: np.ndarray,
     epochs: EpochRows,
-    fallen: Fallen | None,
     space: Space,
 ) -> Iterator[str]:
-    """Says where limits have changed the search or its cells: on skip connections, and on the supernet's fall."""
-    if fallen is not None:
-        yield sharing.tell_fallen(*fallen)
+    """Says where limits on skip connections have changed the search or its cells."""
     settings = artifacts.read_json(workdir / artifacts.CONFIG, ("search",))["search"]
     planned, done = settings.get("epochs", 0), epochs[-1]["epoch"]
     if settings.get("stop_on_skips") and done < planned:

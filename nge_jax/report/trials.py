@@ -15,12 +15,13 @@ from scipy import stats
 from nge_jax.errors import InputError
 from nge_jax.files import read_arrays, reason
 from nge_jax.report import run as report_run
-from nge_jax.report.document import Picture, Section, Table, Text
+from nge_jax.report.document import Caution, Picture, Section, Table, Text
 from nge_jax.report.figure import COLORS, STYLE, new_figure, save, save_svg
 from nge_jax.report.pareto import cells as cells_by_size
 from nge_jax.report.pareto.front import Network
 from nge_jax.report.parts import latency
 from nge_jax.report.run import COMMON_COLUMNS
+from nge_jax.space import sharing
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 
@@ -66,7 +67,9 @@ def write_trials_report(workdir: Path, sizes: Iterable[Size], train_command: str
         "Cells trained": f"{len(history['ratings']):,}",
     }
     sections = [
-        report_run.cells_section(workdir, cells),
+        report_run.cells_section(
+            workdir, cells, cautions=[*map(Caution, sharing.constant_cells(cells))]
+        ),
         _ratings_section(workdir, history, epochs),
         *_pareto_sections(workdir, history, train_command),
         _agreement_section(history),

@@ -52,11 +52,14 @@ UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_deca
 
 # The warning leaves out the count, which the row shows: a line that repeats is shown once.
 HALF_SKIPS = "warning: skip_connect takes half of the {} cell's edges or more"
-# The rule is in `space.sharing`.
+# The rules are in `space.sharing`.
 CONSTANT = "warning: one operation takes 80 % of the {} cell's edges or more"
 CONSTANT_ADVICE = (
     ": a step for one edge moves all edges alike; embedding.classifier=per_edge lets each edge decide, "
     "search.edge_model=alpha has free logits"
+)
+CONSTANT_BY_P_ADVICE = (
+    ": search.keep_best_below takes an earlier P where the validation accuracy has fallen"
 )
 # P decides an edge when the first operation leads the second by this much. Before the first step the lead is at most
 # 0.02.
@@ -189,7 +192,7 @@ def latest(history: Any, epoch: int) -> Any:
 def warnings(row: Mapping[str, Any], two_epochs: Any, space: Space) -> Iterator[str]:
     """Yields a line for each cell type whose P has decayed to uniform, or whose edges are mostly skip connections.
 
-    A line also tells of edges that move together, if nearly all of them have one operation.
+    A line also tells of a leading cell in which nearly all edges have one operation.
 
     Skip connections are counted when P decides them in two epochs in a row. While P is close to uniform they come and
     go.
@@ -234,8 +237,11 @@ def _failures(
     counts = {name: row[f"{name}_{cell_type}"] for name in space.operations}
     if 2 * skip_count >= sum(counts.values()):
         yield f"{HALF_SKIPS.format(cell_type)} now", ""
-    if sharing.shared_operation(row, counts, cell_type):
-        yield f"{CONSTANT.format(cell_type)} now", CONSTANT_ADVICE
+    if sharing.constant_operation(counts) is not None:
+        advice = "" if two_epochs is None else CONSTANT_BY_P_ADVICE
+        if sharing.moves_together(row, cell_type):
+            advice = CONSTANT_ADVICE
+        yield f"{CONSTANT.format(cell_type)} now", advice
 
 
 def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:

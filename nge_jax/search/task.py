@@ -257,6 +257,8 @@ def conclude(search: Search, state: SearchState, path: Path, score: Score) -> Se
     # If skip connections have stopped the search, the history's later epochs are zeros.
     history = np.asarray(operation_probs(state.history))[: _epochs_done(search, state) + 1]
     cell, truth = _choose(search, state, path, score), None
+    # The rows tell of the leading cell. Limits and a last comparison may choose another cell.
+    banner.show(*(f"{path}: {line}" for line in sharing.constant_cells(cell)))
     if search.table is not None and isinstance(cell, BenchCell):
         truth = search_record.true_accuracies(search.table, history, cell)
     if distributed.is_first():
@@ -279,14 +281,18 @@ def _expected_time(search: Search, state: SearchState) -> float | None:
 
 
 def _derive(search: Search, state: SearchState, path: Path) -> Cell:
-    """Derives the search's cell from the last P, or from an earlier one if the last P has spoiled the supernet."""
+    """Derives the search's cell from the last P, or from an earlier one if the last P has spoiled the supernet.
+
+    A line says where the supernet has fallen, whichever P decides.
+    """
     last = _leader(search, state)
-    limit, rows = search.choice.keep_best_below, []
-    if limit:
+    limit, kept = search.choice.keep_best_below, None
+    if limit or distributed.is_first():
         rows = artifacts.read_metrics(path / artifacts.METRICS, ("embedding_accuracy",))
-    kept = sharing.fallen(rows, last, limit)
-    if kept is not None:
-        banner.show(f"{path}: {sharing.tell_fallen(*kept)}")
+        kept = sharing.fallen(rows, last, limit)
+        told = sharing.not_kept(rows, last, limit) if kept is None else sharing.tell_fallen(*kept)
+        if told is not None:
+            banner.show(f"{path}: {told}")
     return _leader(search, state, search.choice.max_skips, kept and kept[0]["epoch"])
 
 

@@ -26,7 +26,7 @@ from nge_jax.search import runner as search_runner
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import COUNT
-from nge_jax.space import genotype
+from nge_jax.space import genotype, sharing
 from nge_jax.space.budget.costs import plain_digits
 from nge_jax.supernet.net import Net
 from nge_jax.train.model import make_network
@@ -130,6 +130,7 @@ def _describe_state(plan: Trials, state: State) -> list[str]:
 
 def _conclude(plan: Trials, state: State, path: Path) -> TrialsResult:
     result = conclude(plan, state, path)
+    banner.show(*(f"{path}: {line}" for line in sharing.constant_cells(result.genotype)))
     if distributed.is_first():
         print(result.genotype.to_json(), flush=True)
     return result

@@ -24,8 +24,10 @@ def epoch(number, accuracy):
 @pytest.mark.parametrize("search, told", [({"keep_best_below": 0.7}, True), ({}, False)])
 def test_the_config_of_the_run_says_whether_an_earlier_epoch_decides(tmp_path, search, told):
     (tmp_path / "config.json").write_text(json.dumps({"search": search}))
-    found = edges.fallen(tmp_path, [epoch(1, 0.5), epoch(2, 0.1)], SAME)
+    found, (line,) = edges.fallen(tmp_path, [epoch(1, 0.5), epoch(2, 0.1)], SAME)
     assert (found is not None) == told
+    assert ("derived from P after epoch 1" in line) == told
+    assert edges.fallen(tmp_path, [epoch(1, 0.5), epoch(2, 0.4)], SAME) == (None, [])
 
 
 def test_the_table_has_the_metrics_of_each_epoch():

@@ -152,9 +152,10 @@ def test_warnings_count(workdir, page):
     cells = genotype.load(str(workdir / "genotype.json"))
     metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     probs = np.load(workdir / "architecture.npz")["probs"][-1]
-    skips, uniform = search_warnings(cells, metrics, probs, DARTS)
+    skips, constant, uniform = search_warnings(cells, metrics, probs, DARTS)
     assert skips.startswith("skip_connect takes 5 of the 8 edges of the normal cell; half")
     assert "since epoch 2." in skips
+    assert "of the 8 edges of the reduction cell. A random cell" in constant
     assert "reduction cell" in uniform and "1.943 of at most 1.946" in uniform
     assert skips in page.text and uniform in page.text
     assert skips.replace("_", r"\_") in (workdir / "report.md").read_text()
@@ -164,15 +165,16 @@ def test_warnings_count(workdir, page):
 def test_half_of_the_cell_is_the_limit(skips, warned):
     pairs = [("sep_conv_3x3", 0), ("sep_conv_3x3", 1)] * 4
     pairs[:skips] = [("skip_connect", i) for _, i in pairs[:skips]]
-    cells = genotype.Genotype(pairs, (2, 3, 4, 5), [("sep_conv_3x3", 0)] * 8, (2, 3, 4, 5))
+    other = [("sep_conv_3x3", 0), ("dil_conv_3x3", 1)] * 4
+    cells = genotype.Genotype(pairs, (2, 3, 4, 5), other, (2, 3, 4, 5))
     epoch = {"epoch": 1, "entropy_normal": 1.0, "entropy_reduction": 1.0}
     epoch |= {"skip_connect_normal": skips, "skip_connect_reduction": 0}
     warnings = search_warnings(cells, [epoch], None, DARTS)
     assert [f"takes {skips} of the 8" in warning for warning in warnings] == [True] * warned
 
 
-@pytest.mark.parametrize("share, warned", [(0.74, True), (0.2, False), (None, False)])
-def test_a_cell_of_one_operation_is_told_of_when_its_edges_move_together(share, warned):
+@pytest.mark.parametrize("share", [0.74, 0.2, None])
+def test_a_cell_of_one_operation_is_told_of_with_its_cause(share):
     pairs = [("sep_conv_5x5", 0), ("sep_conv_5x5", 1)] * 4
     other = [("sep_conv_3x3", 0), ("dil_conv_3x3", 1)] * 4
     cells = genotype.Genotype(pairs, (2, 3, 4, 5), other, (2, 3, 4, 5))
@@ -180,11 +182,10 @@ def test_a_cell_of_one_operation_is_told_of_when_its_edges_move_together(share, 
     epoch |= {"skip_connect_normal": 0, "skip_connect_reduction": 0}
     if share is not None:
         epoch |= {"common_share_normal": share, "common_share_reduction": share}
-    warnings = search_warnings(cells, [epoch], None, DARTS)
-    assert len(warnings) == warned
-    for text in warnings:
-        assert text.startswith("sep_conv_5x5 takes 8 of the 8 edges of the normal cell.")
-        assert "74% of a step is common" in text and "embedding.classifier=per_edge" in text
+    (text,) = search_warnings(cells, [epoch], None, DARTS)
+    assert text.startswith("sep_conv_5x5 takes 8 of the 8 edges of the normal cell.")
+    is_told = "74% of a step is common" in text and "embedding.classifier=per_edge" in text
+    assert is_told == (share == 0.74)
 
 
 def test_cells_of_equal_probabilities_are_called_no_choice():

@@ -14,6 +14,7 @@ from nge_jax.search import checks, makers, task
 from nge_jax.search import runner as search_runner
 from nge_jax.search.several import mapping
 from nge_jax.search.steps.gradient import SearchState
+from nge_jax.space.cell import derive
 from nge_jax.space.spaces import DARTS
 from tests.helpers.small_search import Killed, dying, make_config, result, stand_ins
 
@@ -187,3 +188,30 @@ def test_the_cell_is_from_before_the_supernet_failed(accuracies, epoch, data, tm
     assert cell.operation_counts("normal")[DARTS.operations[2 + epoch]] == 8
     told = "derived from P after epoch 1" in " ".join(capsys.readouterr().out.split())
     assert told == (epoch == 1)
+
+
+def test_a_search_that_keeps_the_last_p_says_that_the_supernet_failed(data, tmp_path, capsys):
+    search = search_build.build(config_of(form={}, keep_best_below=0.0), data)
+    history = np.full((3, *DARTS.shape), 0.1, np.float32)
+    history[2, ..., 4] = 0.4
+    rows = [{"epoch": n, "embedding_accuracy": a} for n, a in ((1, 0.6), (2, 0.2))]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    state = SearchState(2 * search.steps_per_epoch, {}, None, {}, history)
+    cell = task._derive(search, state, tmp_path)
+    assert cell.operation_counts("normal")[DARTS.operations[4]] == 8
+    told = " ".join(capsys.readouterr().out.split())
+    assert "(epoch 2). The cells are derived from the last P all the same" in told
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "random"])
+def test_the_end_tells_of_a_cell_of_one_operation(strategy, data, tmp_path, capsys, monkeypatch):
+    """Whichever cell has led before: limits or a last comparison may choose another one."""
+    search = search_build.build(config_of(strategy, form={}), data)
+    cells = derive(np.eye(7)[np.full((2, 14), 4)], DARTS)
+    monkeypatch.setattr(task, "_choose", lambda *_: cells)
+    history = np.full((3, *DARTS.shape), 1 / 7, np.float32)
+    state = SearchState(2 * search.steps_per_epoch, {}, None, {}, history)
+    assert task.conclude(search, state, tmp_path, lambda *_: np.zeros(1)).genotype == cells
+    told = " ".join(capsys.readouterr().out.split())
+    for kind in DARTS.cell_types:
+        assert f"{DARTS.operations[4]} takes 8 of the 8 edges of the {kind} cell." in told

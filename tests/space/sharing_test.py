@@ -41,6 +41,34 @@ def test_an_earlier_epoch_decides_where_the_last_has_spoiled_the_supernet(
         assert "fell from 55.0% (epoch 2) to 20.0% (epoch 3)" in text and "after epoch 2" in text
 
 
+@pytest.mark.parametrize(
+    "accuracies, cell, limit, advice",
+    [
+        ((0.3, 0.55, 0.2), CONSTANT, 0, "search.keep_best_below=0.7 derives them from P after epoch 2"),
+        ((0.3, 0.55, 0.39), CONSTANT, 0, None),  # above 70 % of the best
+        ((0.3, 0.55, 0.2), VARIED, 0, ""),
+        ((0.3, 0.55, 0.2), VARIED, 0.7, ""),
+        ((0.3, 0.55, 0.2), VARIED, 0.3, None),
+    ],
+)  # fmt: skip
+def test_a_last_epoch_that_decides_all_the_same_is_told_of(accuracies, cell, limit, advice):
+    told = sharing.not_kept(epochs(*accuracies), cell, limit)
+    assert (told is None) == (advice is None)
+    if told is not None:
+        assert (
+            "from 55.0% (epoch 2) to 20.0% (epoch 3). The cells are derived from the last" in told
+        )
+        assert told.endswith(f"all the same: {advice}." if advice else "all the same.")
+
+
+def test_each_cell_type_of_one_operation_is_told_of():
+    assert [*sharing.constant_cells(CONSTANT)] == [
+        "sep_conv_5x5 takes 8 of the 8 edges of the normal cell."
+    ]
+    assert not [*sharing.constant_cells(VARIED)]
+    assert len([*sharing.constant_cells(Genotype(SAME, NODES, SAME, NODES))]) == 2
+
+
 def test_a_cell_of_the_benchmark_counts_all_edges():
     five = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|none~2|"
     assert sharing.fallen(epochs(0.5, 0.1), BenchCell(five), 0.7) is not None

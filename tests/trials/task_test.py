@@ -11,6 +11,9 @@ import pytest
 
 import nge_jax as nge
 from nge_jax.errors import InputError, Preempted
+from nge_jax.report import run as report_run
+from nge_jax.report import trials as trials_report
+from nge_jax.report.document import Caution
 from nge_jax.report.pareto.front import undominated
 from nge_jax.runtime import task as run_task
 from nge_jax.search import build as search_build
@@ -26,6 +29,7 @@ from nge_jax.trials import runner as trials_runner
 from nge_jax.trials import state as trial_state
 from nge_jax.trials.build import build, rebuild
 from nge_jax.trials.ledger import new_ledger
+from nge_jax.trials.result import TrialsResult
 from nge_jax.trials.task import Director
 from nge_jax.workdir import artifacts, removal
 from tests.helpers.small_search import result
@@ -286,3 +290,27 @@ def test_a_part_without_a_meaning_is_refused(tmp_path):
         InputError, match="^config.search.relaxation: found 'sigmoid', expected 'softmax' with"
     ):
         nge.search.run(make_config(), tmp_path / "run", relaxation="sigmoid")
+
+
+def test_the_end_and_the_report_tell_of_a_cell_of_one_operation(
+    searched, tmp_path, capsys, monkeypatch
+):
+    path = tmp_path / "copy"
+    shutil.copytree(searched[1], path)
+    pairs = [("sep_conv_3x3", 0), ("sep_conv_3x3", 1)] * 4
+    cells = genotype.Genotype(pairs, (2, 3, 4, 5), pairs, (2, 3, 4, 5))
+    (path / artifacts.GENOTYPE).write_text(cells.to_json())
+    found = TrialsResult(cells, (0.5,), np.zeros(0), path)
+    monkeypatch.setattr(trials_runner, "conclude", lambda *_: found)
+    plan: Any = None
+    assert trials_runner._conclude(plan, plan, path) == found
+    told = " ".join(capsys.readouterr().out.split())
+    # Drawing takes most of a report's time.
+    for name in ("_ratings_section", "_pareto_sections"):
+        monkeypatch.setattr(trials_report, name, lambda *_: ())
+    monkeypatch.setattr(report_run, "write", lambda *given: given[-1][0])
+    section = trials_report.write_trials_report(path, [], "nge train")
+    cautions = [block.text for block in section.blocks if isinstance(block, Caution)]
+    for kind in DARTS.cell_types:
+        line = f"sep_conv_3x3 takes 8 of the 8 edges of the {kind} cell."
+        assert line in told and line in cautions
