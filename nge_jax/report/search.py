@@ -39,6 +39,7 @@ RECORDED = {
     "temperature": ("Temperature of the draws", ".3g"),
     "entropy_weight": ("Weight of P's entropy in the loss", ".2f"),
     "skip_dropout": ("Rate of skips left out", ".2f"),
+    "edge_mutation": ("Rate of edges that mutate", ".3f"),
 }
 # A choice is close if P's entropy is above this part of the entropy of equal probabilities.
 NEAR_UNIFORM = 0.95

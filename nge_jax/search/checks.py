@@ -15,6 +15,7 @@ from nge_jax.search import images as search_images
 from nge_jax.settings import checks, configs
 from nge_jax.space import skips
 from nge_jax.space.budget.costs import KINDS
+from nge_jax.space.parts import parametric
 from nge_jax.space.parts.checks import find_space
 from nge_jax.space.parts.reference import short_name
 from nge_jax.space.spaces import DARTS
@@ -70,6 +71,11 @@ def _check_space(search: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
                 f"config.search.{name}: found {search[name]}, expected 0 in the space {search['space']!r}, "
                 "which lacks the operation skip_connect"
             )
+    if search["edge_mutation"] and not parametric.mask(space).any():
+        raise InputError(
+            f"config.search.edge_mutation: found {search['edge_mutation']}, expected 0 in the space "
+            f"{search['space']!r}, which has no operation with weights"
+        )
     priced = {f"search.{name}": search.get(name) for name in ("cost_weight", "cost_weights")}
     limited = {f"limits.{kind.name}": limits.get(kind.name) for kind in KINDS}
     for name, value in {**limited, **priced}.items():
@@ -147,7 +153,7 @@ def _check_relaxation(config: ConfigDict) -> None:
             raise InputError(
                 f"config.search.warmup: found {config.search.warmup}, expected 0 with config.search.order=2"
             )
-    for name in ("warmup", "skip_dropout", "stop_on_skips", "cost_weight"):
+    for name in ("warmup", "skip_dropout", "stop_on_skips", "cost_weight", "edge_mutation"):
         value = config.search.get(name)
         if value and config.search.strategy != "gradient":
             raise InputError(

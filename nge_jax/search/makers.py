@@ -31,6 +31,7 @@ from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.settings.key import Values
 from nge_jax.space import skips
 from nge_jax.space.budget.costs import KINDS
+from nge_jax.space.parts import parametric
 from nge_jax.space.spaces import Space
 from nge_jax.strategies import evolution, limits, reinforce
 from nge_jax.strategies.base import Strategy
@@ -140,6 +141,9 @@ def make_relaxation(
     if arguments.skip_rates is not None:
         skip = net.space.operations.index(skips.SKIP)
         relaxed = relaxation.with_skip_dropout(relaxed, arguments.skip_rates, skip)
+    if arguments.mutation_rates is not None:
+        allowed = parametric.mask(net.space)
+        relaxed = relaxation.with_mutation(relaxed, arguments.mutation_rates, allowed)
     if arguments.entropy_weights is not None:
         relaxed = relaxation.with_entropy(relaxed, arguments.entropy_weights)
     if arguments.costs is not None:

@@ -73,8 +73,11 @@ def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, 
             strategy.make_weight_step(net, searcher, optimizer, preprocessing, **options),
             strategy.make_query_step(net, searcher, preprocessing),
         )
-    net, mix, _, penalty, *_ = search.makers.relaxation(arguments)
-    weight_step = gradient.make_weight_step(net, optimizer, preprocessing, mix, **options)
+    relaxed = search.makers.relaxation(arguments)
+    net, mix, penalty = relaxed.net, relaxed.mix, relaxed.penalty
+    weight_step = gradient.make_weight_step(
+        net, optimizer, preprocessing, relaxed.weight_mix or mix, **options
+    )
     if search.order == 2:
         embedding_step = second_order.make_embedding_step(
             net,

@@ -38,7 +38,14 @@ MEAN_VALID_ACCURACY = Column(
 )
 BEST_SO_FAR = Column("best\nso far", "{best_reward:.1%}", 6)
 # Metrics that are the same for several searches in one program.
-SHARED = ("learning_rate", "temperature", "skip_dropout", "entropy_weight", "skipped_updates")
+SHARED = (
+    "learning_rate",
+    "temperature",
+    "skip_dropout",
+    "entropy_weight",
+    "edge_mutation",
+    "skipped_updates",
+)
 # Columns of the metrics that a relaxation records (`Relaxation.record`).
 RELAXATION_COLUMNS = {
     "temperature": Column("temp.", "{temperature:.2f}", 5),

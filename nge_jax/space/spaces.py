@@ -117,6 +117,7 @@ NAS_BENCH_201 = Space(
     kept_edges=None,
     is_tabular=True,
 )
+BENCH_CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
 # The same cells without `none`, as in the paper's space: 4^6 = 4,096 of the benchmark's cells.
 NO_NONE = NAS_BENCH_201._replace(operations=NAS_BENCH_201.operations[1:])
 

@@ -18,7 +18,7 @@ from jax import lax
 
 from nge_jax.kernels import convolution, pooling
 from nge_jax.kernels.selection import take_rows
-from nge_jax.space.spaces import NAS_BENCH_201
+from nge_jax.space.spaces import BENCH_CONVOLUTIONS, NAS_BENCH_201
 from nge_jax.supernet import norm
 from nge_jax.supernet.sampled import Drawn
 from nge_jax.supernet.trees import Params, in_order
@@ -56,7 +56,7 @@ def _mixed_edges(params, x, probs, axis_name):
     """Computes the contributions of the E edges that leave x: a list of [B, H, W, C]. `none` contributes nothing."""
     relu_x, pooled = jax.nn.relu(x), pooling.avg_pool(x)
     # The kernels [..., C_in, C] of all edges, side by side: [..., C_in, E C].
-    wide = [jnp.concatenate(list(params[name]), -1) for name in ("nor_conv_1x1", "nor_conv_3x3")]
+    wide = [jnp.concatenate(list(params[name]), -1) for name in BENCH_CONVOLUTIONS]
     kernel_1x1, kernel_3x3 = (kernel.astype(x.dtype) for kernel in wide)
     edges, channels = len(probs), x.shape[-1]
     p = probs.astype(x.dtype)

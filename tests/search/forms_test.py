@@ -37,9 +37,9 @@ def config_of(strategy="gradient", form=FORM, **keys):
 
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):
-    """The workdirs of a search, and of the same search killed twice."""
-    folder, left = tmp_path_factory.mktemp("searched"), [2, 9]
-    config = config_of()
+    """The workdirs of a search, and of the same search killed twice, the second time while edges mutate."""
+    folder, left = tmp_path_factory.mktemp("searched"), [2, 8]
+    config = config_of(edge_mutation=0.5)
     config.seed = 3
     with stand_ins(data) as patched:
         search_runner.run(config, folder / "straight")
@@ -57,7 +57,7 @@ def several(data, tmp_path_factory):
     """The workdir of searches with two edge models, each with the seed of `searched` and another."""
     folder = tmp_path_factory.mktemp("several")
     with stand_ins(data):
-        config = config_of(seeds=(0, 3), edge_models=("nge", "alpha"))
+        config = config_of(seeds=(0, 3), edge_models=("nge", "alpha"), edge_mutation=0.5)
         search_runner.run(config, folder)
     return folder
 

@@ -29,6 +29,7 @@ class ProgramArguments(NamedTuple):
         progress: a line from 0 to 1, for such a relaxation.
         price: the expected parameters as a part of their mean, and the weight that the search pays for them.
         edge_model: the number of the search's edge model among several in one program; None if there is one.
+        mutation_rates: for `relaxation.with_mutation`.
     """
 
     rate: Cosine
@@ -43,3 +44,4 @@ class ProgramArguments(NamedTuple):
     progress: Line | None = None
     price: RelativeCosts | None = None
     edge_model: Any = None
+    mutation_rates: Line | None = None

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from nge_jax.kernels.selection import pick
@@ -40,8 +41,9 @@ from nge_jax.supernet.sampled import Drawn
 
 Mix = Callable[[Any, jax.Array, jax.Array], Any]
 Penalty = Callable[[Any, jax.Array], jax.Array]
-# Numbers of two streams of random numbers, apart from the streams of the steps and of the strategies.
-_DRAWS, _DROPS = 2**31 + 1, 2**31 + 2
+# Numbers of streams of random numbers, apart from the streams of the steps, of the strategies and of
+# `relaxations.rule`.
+_DRAWS, _DROPS, _MUTATIONS = 2**31 + 1, 2**31 + 2, 2**31 + 4
 
 
 class Relaxation(NamedTuple):
@@ -54,6 +56,7 @@ class Relaxation(NamedTuple):
         penalty: (P, number of the step) -> a term of the embedding's loss; None: no such term.
         probs: what the search's edge model computes -> P. Where they differ, `mix` and `penalty` are given the former.
         is_distribution: whether the rows of P sum to 1.
+        weight_mix: the `mix` of the steps of the weights; None: `mix`.
     """
 
     net: Applied
@@ -62,6 +65,7 @@ class Relaxation(NamedTuple):
     penalty: Penalty | None = None
     probs: Callable[[Any], Any] = lambda probs: probs
     is_distribution: bool = True
+    weight_mix: Mix | None = None
 
 
 def mix_all(probs: Any, key: jax.Array, step: jax.Array) -> Any:
@@ -155,6 +159,45 @@ def with_skip_dropout(relaxed: Relaxation, rates: Line, skip: int) -> Relaxation
         return relaxed.record(epoch) | {"skip_dropout": rates.in_epoch(epoch)}
 
     return relaxed._replace(mix=mix, record=record)
+
+
+def with_mutation(relaxed: Relaxation, rates: Line, allowed: np.ndarray) -> Relaxation:
+    """Makes a relaxation in which edges mutate while the weights learn: EM-DARTS (submitted to ICLR 2025).
+
+    In a step of the weights each edge is, with the epoch's rate and independently of the others, one operation with
+    weights alone, drawn uniformly. Such operations learn to serve alone, whatever P gives them. All cells of a type
+    share the draws, as they share P. An edge's beta stays, and a drawn operation gives way to the mutation's.
+
+    Args:
+      relaxed: a relaxation whose `mix` will not change.
+      rates: the probability that an edge mutates.
+      allowed: bool [C, E, O], the operations with weights that an edge may have. An edge without any does not mutate.
+    """
+
+    def weight_mix(probs, key, step):
+        choices = relaxed.mix(probs, key, step)
+        key = jax.random.fold_in(jax.random.fold_in(key, _MUTATIONS), step)
+        mutates, alone = draw_mutations(key, rates.at(step), allowed)
+        if isinstance(choices, Drawn):
+            operations = alone.argmax(-1).astype(choices.operations.dtype)
+            operations = jnp.where(mutates, operations, choices.operations)
+            return Drawn(operations, jnp.where(mutates, 1, choices.scales))
+        mixed = operation_probs(choices)
+        mixed = jnp.where(mutates[..., None], alone.astype(mixed.dtype), mixed)
+        return choices._replace(probs=mixed) if isinstance(choices, Mixture) else mixed
+
+    def record(epoch):
+        return relaxed.record(epoch) | {"edge_mutation": rates.in_epoch(epoch)}
+
+    return relaxed._replace(record=record, weight_mix=weight_mix)
+
+
+def draw_mutations(key: jax.Array, rate: Any, allowed: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """Draws which edges mutate, bool [C, E], and each edge's operation, one-hot bool [C, E, O] among `allowed`."""
+    chance, choice = jax.random.uniform(key, (2, *allowed.shape[:-1]))
+    places, counts = allowed.cumsum(-1) - 1, allowed.sum(-1)
+    number = jnp.floor(choice * counts)
+    return (chance < rate) & (counts > 0), allowed & (places == number[..., None])
 
 
 def with_entropy(relaxed: Relaxation, weights: Line) -> Relaxation:

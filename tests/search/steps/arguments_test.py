@@ -23,6 +23,7 @@ ARGUMENTS = {
         "search.warmup": 0.3,
         "search.skip_dropout": 0.1,
         "search.entropy_weight": 0.4,
+        "search.edge_mutation": 0.2,
         "weights.learning_rate": 0.01,
         "weights.momentum": 0.8,
         "weights.weight_decay": 1e-4,
@@ -63,6 +64,7 @@ def test_other_numbers_are_given_to_the_same_programs(strategy, data, tmp_path, 
     config = make_config(strategy)
     if strategy == "gradient":
         config.search.update(relaxation="gumbel", skip_dropout=0.3, entropy_weight=0.2, warmup=0.5)
+        config.search.edge_mutation = 0.1
     texts, name = lowered(config, data, tmp_path, monkeypatch)
     assert len(texts) == 2
     flat = config.copy_and_resolve_references()
