@@ -23,6 +23,8 @@ benchmark's validation accuracy after 12 epochs on CIFAR-10 decides. Of equal ra
 
 Order. The stages in the order of STAGES; in a stage the rates are chosen first. Then the conditions follow seed by
 seed, so that any beginning of the results is balanced. The stage `ablation` was added after 26 searches of `batch`.
+The stage `mutation` was added after all 110 searches of `batch` and `ablation`. It has two conditions of `batch` with
+search.edge_mutation=0.1, and compares them with the free logits of `batch`.
 
 Statistics. Seeds 0 to 9 are reported. The table has the test accuracies of the cells found after 200 epochs on the
 three data sets, as mean and sample standard deviation. It counts different operations, and cells with one operation on
@@ -94,6 +96,7 @@ MATCHED = {
     "embedding.start": "uniform",
 }
 ALPHA = {"search.edge_model": "alpha"}
+MUTATION = {"search.edge_mutation": 0.1}
 # The keys in which conditions differ from the paper's search.
 CONDITIONS = {
     "alpha": ALPHA,
@@ -113,16 +116,20 @@ CONDITIONS = {
     "rnn_per_edge": MATCHED | {"search.edge_model": "rnn", "embedding.classifier": "per_edge"},
     "plain_matched": MATCHED | {"search.edge_model": "plain"},
     "rnn_matched": MATCHED | {"search.edge_model": "rnn"},
+    "alpha_mutation": ALPHA | MUTATION,
+    "nge_per_edge_mutation": MATCHED | {"embedding.classifier": "per_edge"} | MUTATION,
 }
 FIRST = ("alpha", "nge_printed", "nge_per_edge", "nge_center", "nge_matched", "alpha_fast")
 # The paper's Table 4 at the printed rate and at a matched rate; `alpha` and two forms of `nge` are in FIRST.
 ABLATION = ("plain", "plain_matched", "rnn", "rnn_matched", "nge_predecessors")
-SECOND = tuple(name for name in CONDITIONS if name not in FIRST + ABLATION)
+MUTATIONS = ("alpha_mutation", "nge_per_edge_mutation")
+SECOND = tuple(name for name in CONDITIONS if name not in FIRST + ABLATION + MUTATIONS)
 TUNED = ("alpha", "nge_printed", "nge_per_edge", "nge_center", "nge_matched")
 # Stages by name: the conditions, and keys in which the stage differs from SETTING.
 STAGES = {
     "batch": (FIRST, {}),
     "ablation": (ABLATION, {}),
+    "mutation": (MUTATIONS, {}),
     "tuned": (TUNED, {}),
     "more": (SECOND, {}),
     "epoch": (FIRST, {"search.alternation": "epoch"}),

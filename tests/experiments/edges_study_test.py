@@ -62,6 +62,26 @@ def test_the_table_compares_with_free_logits_of_the_same_seed():
     assert random.startswith("| all cells without `none` | – | 4096 | 50.00 ± 0.00 |")
 
 
+def test_mutation_is_the_only_difference_and_its_searches_compare_with_free_logits_without_it():
+    options = study.parser().parse_args(["--table", "x.npz"])
+    jobs = study.reported_jobs("mutation", {})
+    assert [job.condition for job in jobs[:2]] == ["alpha_mutation", "nge_per_edge_mutation"]
+    assert not {*study.MUTATIONS} & {*study.SECOND}
+    for job in jobs[:2]:
+        mutated = study.make_config(job, options)
+        same = job._replace(stage="batch", condition=job.condition.removesuffix("_mutation"))
+        plain = study.make_config(same, options)
+        assert (mutated.search.edge_mutation, plain.search.edge_mutation) == (0.1, 0)
+        plain.search.edge_mutation = 0.1
+        assert mutated.to_dict() == plain.to_dict()
+    free = [study.Job("batch", "alpha", seed, 6e-4) for seed in (0, 1)]
+    results = {job: row(job, 92.0) for job in free} | {job: row(job, 93.0) for job in jobs[:4:2]}
+    table = study.summary(results, TABLE).partition("## mutation")[2]
+    assert (
+        "| alpha_mutation | 0.0006 | 2 | 93.00" in table and "| +1.00 ± 0.00 (p = 0.500) |" in table
+    )
+
+
 def test_flips_of_signs():
     assert study.sign_flips([1.0, 2.0, 3.0]) == 0.25  # all positive, and all negative
     assert study.sign_flips([1.0, -1.0]) == 1
