@@ -66,10 +66,9 @@ def write_trials_report(workdir: Path, sizes: Iterable[Size], train_command: str
         "Accuracy of the cell on the images that rate": _spread(by_seed[~np.isnan(by_seed)]),
         "Cells trained": f"{len(history['ratings']):,}",
     }
+    cautions = [*map(Caution, sharing.constant_cells(cells))]
     sections = [
-        report_run.cells_section(
-            workdir, cells, cautions=[*map(Caution, sharing.constant_cells(cells))]
-        ),
+        report_run.cells_section(workdir, cells, cautions=cautions),
         _ratings_section(workdir, history, epochs),
         *_pareto_sections(workdir, history, train_command),
         _agreement_section(history),

@@ -231,13 +231,10 @@ def make_arguments(
     def line(first, last):
         return Line(float(first), float(last), epochs, steps_per_epoch)
 
-    temperatures = skip_rates = entropy_weights = mutation_rates = None
+    temperatures = entropy_weights = None
     if config.search.relaxation == "gumbel":
         temperatures = line(config.gumbel.first_temperature, config.gumbel.last_temperature)
-    if config.search.skip_dropout:
-        skip_rates = line(config.search.skip_dropout, 0)
-    if config.search.edge_mutation:
-        mutation_rates = line(0, config.search.edge_mutation)
+    skip_dropout, mutation = config.search.skip_dropout, config.search.edge_mutation
     if config.search.entropy_weight and config.search.strategy == "gradient":
         entropy_weights = line(0, config.search.entropy_weight)
     return ProgramArguments(
@@ -246,13 +243,13 @@ def make_arguments(
         embedding=numbers.learning.arguments,
         warmup_steps=warmup_epochs * steps_per_epoch or None,
         temperatures=temperatures,
-        skip_rates=skip_rates,
+        skip_rates=line(skip_dropout, 0) if skip_dropout else None,
         entropy_weights=entropy_weights,
         costs=relative_costs(limits.budget) if limits is not None and limits.is_limited else None,
         relaxation=None if numbers.mixing is None else numbers.mixing.arguments,
         progress=None if numbers.mixing is None else line(0, 1),
         price=None if limits is None else limits.price(config.search.cost_weight),
-        mutation_rates=mutation_rates,
+        mutation_rates=line(0, mutation) if mutation else None,
     )
 
 

@@ -126,16 +126,7 @@ def make_relaxation(
     Raises:
       InputError: P has no probabilities, and the config has a term that needs them.
     """
-    if rule is not None:
-        assert arguments.relaxation is not None and arguments.progress is not None
-        relaxed = rules.make_relaxation(rule(arguments.relaxation), net, arguments.progress)
-    elif name == "gumbel":
-        assert arguments.temperatures is not None, "the relaxation gumbel has temperatures"
-        relaxed = relaxation.gumbel(net.sampled(), arguments.temperatures, net.space)
-    elif name == "partial":
-        relaxed = relaxation.partial(net)
-    else:
-        relaxed = relaxation.softmax(net)
+    relaxed = _make_alone(name, net, rule, arguments)
     if not relaxed.is_distribution:
         _check_no_terms(terms, name)
     if arguments.skip_rates is not None:
@@ -151,6 +142,22 @@ def make_relaxation(
     if arguments.price is not None:
         relaxed = relaxation.with_price(relaxed, arguments.price, net.space)
     return relaxed
+
+
+def _make_alone(
+    name: str,
+    net: Net,
+    rule: Callable[[dict[str, Any]], RelaxationRule] | None,
+    arguments: ProgramArguments,
+) -> Relaxation:
+    """Makes a relaxation without what other keys add to it; the arguments are those of `make_relaxation`."""
+    if rule is not None:
+        assert arguments.relaxation is not None and arguments.progress is not None
+        return rules.make_relaxation(rule(arguments.relaxation), net, arguments.progress)
+    if name == "gumbel":
+        assert arguments.temperatures is not None, "the relaxation gumbel has temperatures"
+        return relaxation.gumbel(net.sampled(), arguments.temperatures, net.space)
+    return relaxation.partial(net) if name == "partial" else relaxation.softmax(net)
 
 
 def _check_no_terms(terms: Mapping[str, Any], name: str) -> None:

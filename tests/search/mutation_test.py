@@ -82,13 +82,11 @@ def _check_counts(counts, space):
     has = parametric.mask(space)
     steps = STEPS * has.any(-1).sum()
     for epoch, rate in enumerate(np.linspace(0, MOST, EPOCHS)):
-        assert (
-            abs(counts[epoch].sum() / steps - rate) < 4 * (rate * (1 - rate) / steps) ** 0.5 + 1e-9
-        )
+        deviation = (rate * (1 - rate) / steps) ** 0.5
+        assert abs(counts[epoch].sum() / steps - rate) <= 4 * deviation
     assert not counts[:, ~has].any()
-    draws = has / np.maximum(
-        has.sum(-1, keepdims=True), 1
-    )  # of an edge that mutates, a part for each operation
+    # Each operation with weights is as likely.
+    draws = has / np.maximum(has.sum(-1, keepdims=True), 1)
     drawn = [n / d for n, d in zip(counts.sum((0, 1, 2)), draws.sum((0, 1)), strict=True) if d]
     assert max(drawn) < 1.5 * min(drawn)
 
