@@ -99,16 +99,16 @@ def _describe(study: Study) -> list[str]:
         labels, shape = source.spec.labels, source.spec.shape
         lines.append(banner.data(study.training.data_name, labels, shape, counts))
     plan, searches = study.training.model.plan, len(study.searches)
-    limited = bool(limits_of(study.training))
+    left_out = "; what is beyond recipe.limits is left out" if limits_of(study.training) else ""
     total = count_trainings(
         searches, settings.random_cells, 1 + settings.plain, settings.training_seeds
     )
     seeds = ", ".join(str(search.seed) for search in study.searches)
     lines += [
         f"study: {searches} search{'es' * (searches > 1)} by {study.name}, seed{'s' * (searches > 1)} {seeds}",
-        f"trainings: {total}, each of {study.epochs:,} epochs by {study.recipe_name}; {settings.training_seeds} of "
-        f"each cell found, of {settings.random_cells} random cells of its cost, of {PUBLISHED_CELL}"
-        f"{' and of a plain network' * settings.plain}{'; what is beyond recipe.limits is left out' * limited}",
+        f"trainings: {total}, each of {study.epochs:,} epoch{'s' * (study.epochs > 1)} by {study.recipe_name}; "
+        f"{settings.training_seeds} of each cell found, of {settings.random_cells} random cells of its cost, of "
+        f"{PUBLISHED_CELL}{' and of a plain network' * settings.plain}{left_out}",
         f"networks: {len(plan)} cells that begin with {plan[0].channels // (1 + plan[0].reduction)} channels; one "
         "program trains any cell",
         "the test images are read once for each training, at its end",
