@@ -107,9 +107,11 @@ def run_task(
       Preempted: the process was asked to stop and has saved a checkpoint.
     """
     task = find_task(config.get("task"))
+    if eval_only:
+        from nge_jax.workdir import recorded
+
+        recorded.check_trains(artifacts.find_run(path), config.to_dict())
     check_complete(config, task)
-    if eval_only and task == "search":
-        raise InputError("config.task: found a search, expected a training or a segmentation")
     if not eval_only and "genotype" in config:
         genotype.load(config.genotype)  # the runner reads it, too, seconds later
     if summary:

@@ -145,7 +145,8 @@ def evaluate_only(
     source = segment_build.open_source(config, network.spec.labels)
     banner.show_notes(source.notes)
     segmentation = segment_build.build(config, source, network.module.genotype)
-    print(f"step {network.step}")
+    if network.step:  # an exported network has none
+        print(f"step {network.step}")
     return segment_task.test(segmentation, parallel.replicated(network.state))
 
 

@@ -258,7 +258,8 @@ def evaluate_only(
     source = reopen(config, network.spec, path)
     # The network was trained with this mean and std. The data may have changed since, and have others.
     score = train_evaluate.make_score(network.module, network.spec.mean, network.spec.std)
-    print(f"step {network.step}")
+    if network.step:  # an exported network has none
+        print(f"step {network.step}")
     state = parallel.replicated(network.state)
     return train_evaluate.means(train_task.test(score, state, source, config.run.eval_batch_size))
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,20 @@ def _operations(cells: Genotype) -> set[str]:
     return {operation for operation, _ in cells.normal + cells.reduce}
 
 
+def check_trains(workdir: Path, values: Mapping[str, Any]) -> None:
+    """Refuses a workdir of another task than a training or a segmentation; `values`: of the config, nested.
+
+    Raises:
+      InputError: names the folder in it that holds a network, if a search or a study has left one.
+    """
+    if values["task"] in NETWORK_KEYS:
+        return
+    kind = "study" if artifacts.is_study(values) else values["task"]
+    folder = workdir / artifacts.NETWORK
+    place = f"; {folder} has a network" if (folder / artifacts.CONFIG).is_file() else ""
+    raise InputError(f"{workdir}: found the workdir of a {kind}, expected of a training{place}")
+
+
 def read_of_network(workdir: Path) -> ConfigDict:
     """Reads the config of a training's or a segmentation's workdir, from which the network can be made.
 
@@ -144,8 +158,7 @@ def read_of_network(workdir: Path) -> ConfigDict:
       InputError: there is no config, or it is of another task, or no network can be made from it.
     """
     config = read(workdir)
-    if config.task not in NETWORK_KEYS:
-        raise InputError(f"{workdir}: found the workdir of a {config.task}, expected of a training")
+    check_trains(workdir, config.to_dict())
     file, given = workdir / artifacts.CONFIG, flatten(config.to_dict())
     for name, key in keys.keys_of(given).items():
         if not name.startswith(NETWORK_KEYS[config.task]):

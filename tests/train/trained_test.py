@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -361,7 +362,7 @@ def test_the_digits_network_that_comes_with_the_package_knows_digits(capsys):
     assert sum(file.stat().st_size for file in folder.iterdir()) < 200_000
 
 
-def test_a_workdir_of_something_else_is_refused(workdir, tmp_path):
+def test_a_workdir_of_something_else_is_refused(workdir, tmp_path, capsys):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="no such file"):
             trained.load(path)
@@ -370,5 +371,17 @@ def test_a_workdir_of_something_else_is_refused(workdir, tmp_path):
     ):
         trained.load(workdir[1], "last")
     (tmp_path / "config.json").write_text('{"task": "search"}')
-    with pytest.raises(InputError, match="found the workdir of a search, expected of a training"):
+    with pytest.raises(InputError, match="found the workdir of a search, expected of a training$"):
         trained.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"task": "search", "study": {}}')
+    network = tmp_path / "network"
+    network.mkdir()
+    (network / "config.json").write_text("{}")
+    there = (
+        f"{tmp_path}: found the workdir of a study, expected of a training; {network} has a network"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(there)}$"):
+        trained.load(tmp_path)
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.run(["eval", str(tmp_path)])
+    assert there in capsys.readouterr().err
