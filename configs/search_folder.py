@@ -4,24 +4,25 @@
   nge search search_folder --data photos          DIR/CLASS/*, or DIR/train/CLASS/* with DIR/val or DIR/test
   nge search search_folder --data images.npz      `images` uint8 [N, H, W, C], `labels` [N]
   nge search search_folder data.name=oxford_flowers102
-  nge search search_folder:trained --data photos  rates each cell by a training
+  nge search search_folder:gradient --data photos by a supernet and its gradient
   nge search search_folder:smoke --data photos    does it run?
 
-Words after the colon are those of `search_cifar.py` except for the sizes: `smoke` takes a minute on two CPU cores;
-`large` is the size of the paper's search, for a GPU. `:random,trained` trains random cells; `trained.minutes=10` bounds
-a search by trainings. On the digits a search by trainings finds the better cells (docs/results.md). By the gradient
-free logits search (`alpha`), because no form of the graph embedding has found better cells than they did.
+By default evolution proposes cells and each is trained (`:trained`), because these cells are better than cells by the
+gradient (docs/results.md). 160 photographs take three minutes of a core's time. `trained.minutes=10` bounds the time,
+and `:random,trained` trains random cells.
 
-The data choose where a value is 0 or "auto" here, and the run says what they chose. Images are resized once. The other
-settings are those of `search_cifar.py`. The supernet is small enough for a CPU: some hundred images of 64x64 take about
-half an hour on two cores. With `:trained` 160 photographs take three minutes of a core's time. The search never reads
-the held-out images.
+`:gradient` is the search of `search_cifar.py` made small. Some hundred images of 64x64 take it about half an hour on
+two cores. Free logits search (`alpha`), because no form of the graph embedding has found better cells than they did.
+`:evolution`, `:reinforce` and `:random` rate cells by the supernet. A relaxation, an edge model (`:nge`) and `large`,
+the paper's size for a GPU, are for the gradient too. A space (`s2`) and `smoke` join other words: `:s2,smoke`.
+
+The data choose where a value is 0 or "auto", and the run says what. The search never reads the held-out images.
 """
 
 from ml_collections import ConfigDict
 
 from nge_jax.settings import search
-from nge_jax.settings.compose import Stated, make_config, words_for
+from nge_jax.settings.compose import Stated, make_config, with_default, words_for
 from nge_jax.settings.configs import shipped_module
 
 CIFAR = shipped_module("search_cifar")
@@ -50,8 +51,10 @@ ASKING = {
     word: keys | {"search.edge_model": "nge"} for word, keys in words_for("search.strategy").items()
 }
 STRATEGIES = ASKING | {"gradient": {"search.strategy": "gradient"}}
-VARIANTS = ({"trained": TRAINED}, STRATEGIES, *CIFAR.WAYS[1:], {"large": LARGE, "smoke": SMOKE})
+WAYS = ({"trained": TRAINED}, STRATEGIES, *CIFAR.WAYS[1:3], {"large": LARGE})
+VARIANTS = (*WAYS, CIFAR.SPACES, {"smoke": SMOKE})
 
 
 def get_config(words: str = "") -> ConfigDict:
+    words = with_default(words, "trained", WAYS)
     return make_config(SETTINGS, words, VARIANTS, __file__, search.RULES)

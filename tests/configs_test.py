@@ -171,7 +171,7 @@ def test_every_variant_is_a_table_of_differences(path):
 @pytest.mark.parametrize("name", ["cifar", "folder", "imagenet", "nas_bench_201"])
 def test_drawn_operations_slow_an_embedding_that_edges_share(name):
     get_config = load(ROOT / "configs" / f"search_{name}.py").get_config
-    for words in ("rnn", "alpha", "smoke", "plain,smoke"):
+    for words in ("rnn", "alpha", "nge,smoke", "plain,smoke"):
         embedding = get_config(words).embedding.to_dict()
         slow = {"learning_rate": embedding["learning_rate"] / 16, "weight_decay": 0.0}
         is_free = get_config(words).search.edge_model == "alpha"

@@ -86,8 +86,8 @@ def _check(study: Study, path: Path) -> None:
     workdir.check_place(path)
     if differences := workdir.list_differences(path, study.values):
         raise InputError(
-            f"--workdir: {path} holds another study or run ({'; '.join(differences)}); give the workdir's values to go "
-            "on, or choose another --workdir"
+            f"--workdir: {path} holds another study or run ({'; '.join(differences)}); "
+            f"{workdir.way_on(path, study.values)}, or choose another --workdir"
         )
 
 

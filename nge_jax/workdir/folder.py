@@ -89,7 +89,7 @@ def check(path: str | Path, config: Mapping[str, Any], *, overwrite: bool) -> No
     if differences:
         raise InputError(
             f"--workdir: {path} holds a run of a different config ({'; '.join(differences)}); "
-            "give the workdir's values to go on, or choose another --workdir (--overwrite removes the run in this one)"
+            f"{way_on(path, config)}, or choose another --workdir (--overwrite removes the run in this one)"
         )
 
 
@@ -108,6 +108,18 @@ def list_differences(path: Path, values: Mapping[str, Any]) -> list[str]:
         return []
     given = configs.flatten(values)
     return _differences(younger_values(given, path), recorded, given)
+
+
+def way_on(path: Path, values: Mapping[str, Any]) -> str:
+    """Says by what the run in a workdir goes on, if not by these values of a config.
+
+    Some configs have rated cells by a supernet and its gradient, and rate cells by trainings by default now.
+    """
+    before, now = recorded_values(path), configs.flatten(values)
+    key = "search.strategy"
+    if before.get(key) == "gradient" and now.get(key, "gradient") != "gradient":
+        return f"to go on, add the word gradient to the config (NAME:gradient) and --workdir {path}"
+    return "give the workdir's values to go on"
 
 
 def begun_with(path: Path, keys: Collection[str]) -> dict[str, Any]:

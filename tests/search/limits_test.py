@@ -248,11 +248,11 @@ def test_a_users_images_decide_classes_and_sizes(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (60, 40, 40, 3), np.uint8)
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(60) % 3)
     changes = {"data.name": f"npz:{tmp_path / 'mine.npz'}", "limits.parameters": 10**6}
-    limits = limits_of("search_folder", **changes)
+    limits = limits_of("search_folder:gradient", **changes)
     assert limits.networks[0][:6] == ("train_folder", 6, 16, 3, "small", (40, 40, 3))
     assert limits.words == {"data.image_size": 40, "limits.parameters": 10**6}
     changes |= {"search.train_config": "train_imagenet", "limits.parameters": 10**7}
-    limits = limits_of("search_folder", **changes)
+    limits = limits_of("search_folder:gradient", **changes)
     assert limits.networks[0][1:6] == (14, 48, 3, "large", (224, 224, 3))
 
 

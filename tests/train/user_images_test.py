@@ -127,7 +127,7 @@ def test_a_search_on_a_folder_streams_and_names_the_command_that_trains(
     ]
     path = folder / "search"
     given = [f"--data={folder / 'photos'}", f"--workdir={path}"]
-    cli.run(["search", "search_folder:smoke", *settings, *given])
+    cli.run(["search", "search_folder:gradient,smoke", *settings, *given])
     printed = capsys.readouterr().out
     assert "chosen by the data: data.channels=3 search.batch_size=4" in printed
     assert printed.count("32 to train, 8 held out by the seed") == len(scans) == 1

@@ -41,7 +41,7 @@ def arrays(tmp_path):
 
 
 def make_config(name, **changes):
-    config = load_config("search_folder", "trained,smoke")
+    config = load_config("search_folder", "smoke")
     config.data.name = name
     config.network.cells = 1
     config.update_from_flattened_dict(changes)

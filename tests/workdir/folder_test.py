@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
-from nge_jax.settings.configs import flatten, to_values
+from nge_jax.settings.configs import flatten, load_config, to_values
 from nge_jax.workdir import environment
 from nge_jax.workdir import folder as workdir
 from nge_jax.workdir.recorded import read
@@ -90,6 +90,21 @@ def test_a_key_that_is_new_or_gone_differs(tmp_path):
     other["sead"] = other.pop("seed")
     with pytest.raises(InputError, match="sead: workdir has 'nothing', now 0; seed: workdir has 0"):
         workdir.check(tmp_path, other, overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["search_digits", "search_folder"])
+def test_a_search_by_the_gradient_goes_on_by_the_word_that_its_refusal_names(name, tmp_path):
+    earlier = to_values(load_config(name, "gradient,smoke"))
+    workdir.prepare(tmp_path, earlier, overwrite=False)
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    expected = (
+        rf"add the word gradient to the config \(NAME:gradient\) and --workdir {tmp_path}, or"
+    )
+    with pytest.raises(InputError, match=expected):
+        workdir.check(tmp_path, to_values(load_config(name, "smoke")), overwrite=False)
+    workdir.check(tmp_path, earlier, overwrite=False)
+    with pytest.raises(InputError, match="give the workdir's values to go on"):
+        workdir.check(tmp_path, {**earlier, "seed": 1}, overwrite=False)
 
 
 def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
