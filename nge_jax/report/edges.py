@@ -38,10 +38,8 @@ def warnings(counts: Mapping[str, int], last: Mapping[str, Any], cell_type: str)
         last: the metrics of the epoch that decides.
         cell_type: the cell's type.
     """
-    operation, together = (
-        sharing.constant_operation(counts),
-        sharing.moves_together(last, cell_type),
-    )
+    operation = sharing.constant_operation(counts)
+    together = sharing.moves_together(last, cell_type)
     if operation is None or (operation == SKIP and not together):
         return []
     told = sharing.tell_constant(operation, counts, cell_type)

@@ -19,10 +19,8 @@ from nge_jax.space.spaces import DARTS, SPACES, Space
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.json", "environment.json", "checkpoints"
 TIME = "%Y-%m-%dT%H:%M:%S%z"  # the format of times in environment.json
-NEWEST, BEST = (
-    "newest",
-    "best",
-)  # the checkpoints that commands name so, beside those that they name by a step
+# Checkpoints that commands name by a word. Others are named by the number of a step.
+NEWEST, BEST = "newest", "best"
 METRICS = "metrics.jsonl"
 # The values of the training that rates the cells of a search, and the folders of kept trainings and of a found cell's
 # network. A study leaves such a network, too.

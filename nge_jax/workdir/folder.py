@@ -113,11 +113,14 @@ def list_differences(path: Path, values: Mapping[str, Any]) -> list[str]:
 def way_on(path: Path, values: Mapping[str, Any]) -> str:
     """Says by what the run in a workdir goes on, if not by these values of a config.
 
-    Some configs have rated cells by a supernet and its gradient, and rate cells by trainings by default now.
+    Some configs searched by the gradient by default. Now they train the cells that evolution proposes. Their word
+    `gradient` is refused beside the word of another strategy.
     """
     before, now = recorded_values(path), configs.flatten(values)
-    key = "search.strategy"
-    if before.get(key) == "gradient" and now.get(key, "gradient") != "gradient":
+    by_default = {"search.evaluator": "trained", "search.strategy": "evolution"}
+    of_same_kind = ("study.seeds" in before) == ("study.seeds" in now)
+    is_by_gradient = before.get("search.strategy") == "gradient"
+    if is_by_gradient and by_default.items() <= now.items() and of_same_kind:
         return f"to go on, add the word gradient to the config (NAME:gradient) and --workdir {path}"
     return "give the workdir's values to go on"
 

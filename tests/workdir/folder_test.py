@@ -103,8 +103,12 @@ def test_a_search_by_the_gradient_goes_on_by_the_word_that_its_refusal_names(nam
     with pytest.raises(InputError, match=expected):
         workdir.check(tmp_path, to_values(load_config(name, "smoke")), overwrite=False)
     workdir.check(tmp_path, earlier, overwrite=False)
-    with pytest.raises(InputError, match="give the workdir's values to go on"):
-        workdir.check(tmp_path, {**earlier, "seed": 1}, overwrite=False)
+    # The word is refused beside another strategy's, and makes no study.
+    others = {**earlier, "seed": 1}, to_values(load_config(name, "random,smoke"))
+    study = to_values(load_config(name, "smoke")) | {"study": {"seeds": 1}}
+    for other in (*others, study):
+        with pytest.raises(InputError, match="give the workdir's values to go on"):
+            workdir.check(tmp_path, other, overwrite=False)
 
 
 def test_overwriting_removes_the_results_and_nothing_else(tmp_path):
