@@ -98,8 +98,9 @@ KEYS = (
         "Rate at which the first steps leave out skip connections, falling along a line to 0.",
         since="0.2", in_program=False),
     Key("search.edge_mutation", 0.0, FRACTION, "EM-DARTS (0.125; NAS-Bench-201: 0.2); the paper has none",
-        "Probability, rising along a line from 0 in the first epoch to this in the last, with which an edge is one "
-        "operation with weights alone in a step of the weights. Steps of the embedding are as without it.",
+        "Probability that an edge has a single operation in a step of the weights, drawn among the operations with "
+        "weights. It rises along a line from 0 in the first epoch to this in the last. Steps of the embedding are as "
+        "without it.",
         since="0.3", in_program=False),
     Key("search.entropy_weight", 0.0, RATE, "DA2S; the paper has none",
         "Weight of P's entropy, in nats, in the embedding's loss. It grows along a line from 0 in the first epoch to "

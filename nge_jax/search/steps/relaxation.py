@@ -164,9 +164,10 @@ def with_skip_dropout(relaxed: Relaxation, rates: Line, skip: int) -> Relaxation
 def with_mutation(relaxed: Relaxation, rates: Line, allowed: np.ndarray) -> Relaxation:
     """Makes a relaxation in which edges mutate while the weights learn: EM-DARTS (submitted to ICLR 2025).
 
-    In a step of the weights each edge is, with the epoch's rate and independently of the others, one operation with
-    weights alone, drawn uniformly. Such operations learn to serve alone, whatever P gives them. All cells of a type
-    share the draws, as they share P. An edge's beta stays, and a drawn operation gives way to the mutation's.
+    In a step of the weights each edge mutates with the epoch's rate, independently of the others. It then has a single
+    operation, drawn uniformly among its operations with weights. Such operations learn to serve alone, whatever P gives
+    them. All cells of a type share the draws, as they share P. An edge's beta stays. An operation that the relaxation
+    has drawn gives way to the mutation's.
 
     Args:
       relaxed: a relaxation whose `mix` will not change.
