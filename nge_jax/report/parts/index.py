@@ -112,7 +112,7 @@ def _read_study(run: Path) -> tuple[str, str, str]:
         found, difference = record["rows"][0], record["difference"]
         result = (
             f"{found['accuracy']:.2f}% test accuracy, {difference['points']:+.2f} ± {difference['error']:.2f} points "
-            "to random cells"
+            "against random cells"
         )
         return progress, result, f"{found['parameters']:,.0f}"
     except (IndexError, KeyError, TypeError, ValueError) as error:

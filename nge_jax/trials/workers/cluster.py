@@ -80,7 +80,7 @@ def _same_action() -> Iterator[None]:
         yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _knock(address: str, key: str) -> None:

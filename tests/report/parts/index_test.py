@@ -54,7 +54,7 @@ def test_a_study_is_told_as_a_study(tmp_path, capsys):
     write_study(tmp_path / "done", trainings=12, accuracy=46.875)
     write_study(tmp_path / "killed", trainings=7)
     write_study(tmp_path / "searches", trainings=0)
-    result = "46.88% test accuracy, -0.46 ± 1.20 points to random cells"
+    result = "46.88% test accuracy, -0.46 ± 1.20 points against random cells"
     assert cells(tmp_path) == [
         ("study", "folder:photos", "ended", result, "152,876", "–"),
         ("study", "folder:photos", "stopped, 7 trainings", "–", "–", "–"),
