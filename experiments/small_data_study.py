@@ -12,9 +12,10 @@ Images. SETS names them: 400 photographs of imagenette at two sides, and 2,000 i
 part of the images is held out by the seed, 100 and 1,000 images. The conditions of a seed share these images, the first
 weights and the order. The test split has 200 photographs, and 2,000 images of CIFAR-10.
 
-Conditions. `default` is `train_folder` as it is. CONDITIONS names one change each. AdamW has two rates, because the
-rate of SGD says nothing about the rate of AdamW. `train.patience` is no condition: all trainings of a set have the same
-epochs. The network has 3 cells of DARTS_V2 and 8 channels, so that a training takes a minute.
+Conditions. `default` is `train_folder:sgd`, which was `train_folder` before this study. CONDITIONS names one change
+each. AdamW has two rates, because the rate of SGD says nothing about the rate of AdamW. `train.patience` is no
+condition: all trainings of a set have the same epochs. The network has 3 cells of DARTS_V2 and 8 channels, so that a
+training takes a minute.
 
 Choice. The accuracy after the last epoch, on the images held out, decides alone. A change is compared with `default` by
 differences of the same set and seed. A change helps if the mean of all differences is above their standard error, and
@@ -131,7 +132,7 @@ def make_run(options: argparse.Namespace, training: Training) -> Run:
     if options.scale == "smoke":
         settings |= SMOKE
     workdir = options.out / "runs" / f"{data}-{condition}-{seed}"
-    return Run(workdir, "configs/train_folder.py:", settings)
+    return Run(workdir, "configs/train_folder.py:sgd", settings)
 
 
 def npz_file(options: argparse.Namespace) -> Path:
