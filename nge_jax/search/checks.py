@@ -119,7 +119,7 @@ def _check_strategy(config: ConfigDict) -> None:
     if config.search.evaluator != "supernet" and strategy == "gradient":
         raise InputError(
             "config.search.strategy: found 'gradient', expected a strategy that asks for cells (reinforce, evolution, "
-            f"random) with config.search.evaluator={config.search.evaluator!r}"
+            f"random) with config.search.evaluator={config.search.evaluator!r}{_word(config.search)}"
         )
     if config.run.ray and config.search.evaluator != "trained":
         raise InputError(
@@ -136,12 +136,20 @@ def _check_strategy(config: ConfigDict) -> None:
         )
 
 
+def _word(search: Mapping[str, Any]) -> str:
+    """Names the word for a search by the gradient, where a config rates cells by trainings; else ""."""
+    is_trained = search.get("evaluator") == "trained"
+    return (
+        "; the word gradient after the config's name searches by a supernet" if is_trained else ""
+    )
+
+
 def _check_relaxation(config: ConfigDict) -> None:
     chosen = config.search.relaxation
     if chosen != "softmax" and config.search.strategy != "gradient":
         raise InputError(
             f"config.search.relaxation: found {chosen!r}, expected 'softmax' with strategy "
-            f"{config.search.strategy!r}, which asks for whole cells"
+            f"{config.search.strategy!r}, which asks for whole cells{_word(config.search)}"
         )
     if config.search.order == 2:
         if config.search.alternation != "batch":
@@ -158,6 +166,7 @@ def _check_relaxation(config: ConfigDict) -> None:
         if value and config.search.strategy != "gradient":
             raise InputError(
                 f"config.search.{name}: found {value}, expected 0 with strategy {config.search.strategy!r}"
+                f"{_word(config.search)}"
             )
     if chosen == "partial":
         if "partial" not in config:  # the space's supernet has no partial channels
@@ -181,7 +190,7 @@ def _check_several(key: str, values: Sequence[Any], search: Mapping[str, Any]) -
         raise InputError(f"config.search.{key}: found {tuple(values)}, expected each {one} once")
     if strategy != "gradient":
         raise InputError(
-            f"config.search.strategy: found {strategy!r}, expected 'gradient' with config.search.{key}"
+            f"config.search.strategy: found {strategy!r}, expected 'gradient' with config.search.{key}{_word(search)}"
         )
     if stop_on_skips:
         raise InputError(

@@ -79,6 +79,10 @@ REFUSALS = [
         ({"final.candidates": 0}, "config.final.candidates: found 0, expected 1 or more"),
         ({"final.batches": 99}, "config.final.batches: found 99, expected at most the "),
     )),
+    *(("search_digits", "smoke", keys, "the word gradient after the config's name searches by a supernet") for keys in (
+        {"search.relaxation": "gumbel"}, {"search.strategy": "gradient"}, {"search.warmup": 2},
+        {"search.seeds": (0, 1)},
+    )),
     *(("search_nas_bench_201", "smoke", {"data.name": "digits", "data.pad": 1} | keys, message)
       for keys, message in (
         ({"search.strategy": "evolution"}, "config.search.strategy: found 'evolution', expected 'grad"),
