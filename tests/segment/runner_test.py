@@ -149,7 +149,7 @@ def test_the_test_counts_as_scikit_learn_does(finished, monkeypatch):
     leaves = jax.tree.leaves(network.state.params["head"]["classifier"])
     (bias,) = (leaf for leaf in leaves if leaf.shape == (4,))
     bias += np.where(np.arange(4) < 3, 0, -100)  # makes some predictions right
-    monkeypatch.setattr(trained, "load", lambda _: network)
+    monkeypatch.setattr(trained, "load", lambda *_: network)
     found = segment_runner.evaluate_only(config, path).iou
     masks, predictions = [], []
     for batch in voc.test_batches(voc.load(config.data.devkit), 2, 49):

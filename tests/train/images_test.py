@@ -18,7 +18,12 @@ from nge_jax.workdir import folder as workdir
 PIXELS = {"data.image_size": 20, "data.channels": 3}
 # For each task, the module that resolves a config, and the values that 32 images of 20 pixels decide.
 TASKS = {
-    "search": (search_images, PIXELS | {"search.batch_size": 4, "search.epochs": 50}),
+    "search": (
+        search_images,
+        PIXELS
+        | {"search.batch_size": 4, "search.epochs": 50}
+        | {"trained.cells": 27, "trained.rungs": (8, 24, 72)},
+    ),
     "train": (train_images, PIXELS | {"train.batch_size": 8, "train.epochs": 200}),
 }
 
@@ -116,7 +121,7 @@ def test_what_a_command_says_holds_against_what_a_run_began_with(task, tmp_path)
 
 def test_numbers_that_no_run_could_have_begun_with_are_chosen_anew(task, tmp_path):
     began, chosen = values(task, images())
-    differ(began, dict.fromkeys(chosen, 0))
+    differ(began, {key: type(value)() for key, value in chosen.items()})
     workdir.prepare(tmp_path, to_values(began), overwrite=False)
     (tmp_path / "checkpoints" / "8").mkdir(parents=True)
     assert values(task, images(), tmp_path)[1] == chosen

@@ -229,7 +229,10 @@ def test_a_reader_that_has_read_enough_ends_the_command_without_a_word(workdir, 
     )
     line, status = done.stdout.splitlines()
     assert json.loads(line)["file"] == "0/0.png" and status in ("141 0", "0 0")
-    assert done.stderr == "left out: 1 .txt\n"
+    # The command may have ended before the reader has closed the pipe. Then the accuracy follows.
+    said = done.stderr.splitlines()
+    assert said[0] == "left out: 1 .txt" and (status == "0 0" or len(said) == 1)
+    assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
 
 
 LOADER = """
