@@ -22,7 +22,7 @@ from nge_jax.search.limits.limits import SearchLimits
 from nge_jax.settings import configs, keys
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import differ, flatten, load_config, read_config
-from nge_jax.settings.key import Values
+from nge_jax.settings.key import USER, Values
 from nge_jax.space import genotype
 from nge_jax.space.budget.costs import Budget
 from nge_jax.space.spaces import DARTS
@@ -204,7 +204,7 @@ def _as_recipe() -> Iterator[None]:
 
 
 def _make_recipe(values: Values, given: Sequence[str]) -> tuple[ConfigDict, UserImages | None]:
-    """Makes the config that trains the cells; where cells are rated by trainings, by the search's network.
+    """Makes the config that trains the cells, in some searches by trainings with the search's network.
 
     Returns:
       The config without open values, and a user's own images where they had to be opened.
@@ -219,9 +219,10 @@ def _make_recipe(values: Values, given: Sequence[str]) -> tuple[ConfigDict, User
             f"config.search.train_config: found {name}, expected the config of a training"
         )
     recipe = read_config(name, [f"--config.{argument}" for argument in given]).unlock()
-    by_trainings = values["search.evaluator"] == "trained"
+    # A user wants the network of the recipe. Other images compare cells, in a network so small that cells differ.
+    small = values["search.evaluator"] == "trained" and keys.kind_of_data(values) != USER
     known = flatten(recipe.to_dict())
-    shared = [key for key in SHARED if by_trainings or not key.startswith("network.")]
+    shared = [key for key in SHARED if small or not key.startswith("network.")]
     changes = {"data.validation": 0, "train.patience": 0} | {
         k: values[k] for k in shared if k in values
     }

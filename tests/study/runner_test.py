@@ -13,7 +13,7 @@ import pytest
 from nge_jax import cli, main
 from nge_jax.errors import InputError
 from nge_jax.search.limits.limits import find_limits
-from nge_jax.settings.configs import load_config, to_values
+from nge_jax.settings.configs import differ, flatten, load_config, to_values
 from nge_jax.space import architecture, genotype
 from nge_jax.space.budget.costs import PARAMETERS
 from nge_jax.study import build as study_build
@@ -308,6 +308,19 @@ def test_every_network_that_is_trained_keeps_the_limits_of_the_recipe(
         "left out: DARTS_V2, 836,096 multiply-adds, beyond recipe.limits.multiply_adds=830000"
     )
     assert out.count("left out: ") == 1 and left_out in out
+
+
+@pytest.mark.parametrize(("name", "channels"), [("search_folder", 16), ("search_digits", 4)])
+def test_a_user_gets_the_network_of_the_recipe(tmp_path, name, channels):
+    config = load_config(name, "smoke")
+    differ(config, {"network.channels": 4})
+    if name == "search_folder":
+        images, labels = np.zeros([40, 16, 16, 3], np.uint8), np.arange(40) % 2
+        images[:, 0, 0, 0] = np.arange(40)
+        np.savez(tmp_path / "few.npz", images=images, labels=labels)
+        differ(config, {"data.name": f"npz:{tmp_path / 'few.npz'}"})
+    recipe, _ = study_build._make_recipe(flatten(config.to_dict()), ())
+    assert recipe.network.channels == channels
 
 
 def test_a_cell_found_beyond_a_limit_of_the_recipe_is_refused_before_the_first_training():
