@@ -8,7 +8,7 @@
   nge search search_folder:smoke --data photos    does it run?
 
 By default evolution proposes cells and each is trained (`:trained`). On the digits these cells are better than those by
-the gradient. On photographs neither is told from random cells, and trainings are quicker (docs/results.md). 160
+the gradient. On photographs neither is better than random cells, and trainings are quicker (docs/results.md). 160
 photographs take three minutes of a core. `trained.minutes=10` bounds the time; `:random,trained` trains random cells.
 
 `:gradient` is the search of `search_cifar.py` made small. Some hundred images of 64x64 take it about half an hour on
