@@ -26,15 +26,16 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from ahead.programs import CELL_AXES
 from nge_jax.data import small
 from nge_jax.devices import parallel
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.networks.any_cell import as_arrays
 from nge_jax.search import build as search_build
+from nge_jax.search.several import mapping
 from nge_jax.settings.configs import differ, load_config
 from nge_jax.space import genotype
 from nge_jax.train.plan import Training
-from nge_jax.train.step import TrainState
 from nge_jax.trials import build as trials_build
 from nge_jax.trials.programs import Leg, make_programs, make_train
 
@@ -48,8 +49,6 @@ _TURNS = flags.DEFINE_integer("turns", 5, "turns timed", lower_bound=1)
 _TOLERANCE = flags.DEFINE_float("tolerance", 1e-2, "the largest relative difference of weights")
 
 CLASSES = 10
-# The count of steps is shared, so that the images are drawn and changed once for all cells.
-STATE_AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, sums=0)  # type: ignore
 
 
 class Timed(NamedTuple):
@@ -101,8 +100,8 @@ def make_forms(training: Training, numbers: Any, count: int) -> dict[str, Timed]
         ]
 
     train = make_train(training, lambda cell: training.model.clone(genotype=cell))
-    axes = STATE_AXES, (None, Leg(0, None, None)), None, None, None  # type: ignore
-    mapped = jax.vmap(train, axes, out_axes=STATE_AXES)
+    axes = CELL_AXES, (None, Leg(0, None, None)), None, None, None  # type: ignore
+    mapped = jax.vmap(train, axes, out_axes=CELL_AXES)
     program = parallel.on_all_devices(mapped, (training.source.axes, None))
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *cells)
     legs_at_once = parallel.replicated(Leg(stacked, numbers, np.int32(0)))
@@ -110,7 +109,8 @@ def make_forms(training: Training, numbers: Any, count: int) -> dict[str, Timed]
     def at_once(states):
         return program(states, (batches, legs_at_once), key, 0, steps)
 
-    stacked_states = parallel.replicated(stack_states(first))  # a turn takes the memory of `first`
+    # A turn takes the memory of `first`.
+    stacked_states = parallel.replicated(mapping.stack_states(first))
     return {"in turn": compiled(in_turn, first), "at once": compiled(at_once, stacked_states)}
 
 
@@ -121,12 +121,6 @@ def compiled(run: Callable[[Any], Any], states: Any) -> Timed:
     return Timed(run, states, time.monotonic() - began)
 
 
-def stack_states(states: list[TrainState]) -> TrainState:
-    """Stacks states along a first axis of cells; the count of steps is shared."""
-    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
-    return stacked._replace(step=jnp.copy(states[0].step))
-
-
 def take_turns(forms: dict[str, Timed]) -> tuple[dict[str, list[float]], float]:
     """Times the forms turn by turn; returns the seconds, and the largest relative difference of weights at the end."""
     seconds, states = {name: [] for name in forms}, {name: f.states for name, f in forms.items()}
@@ -135,7 +129,7 @@ def take_turns(forms: dict[str, Timed]) -> tuple[dict[str, list[float]], float]:
             began = time.monotonic()
             states[name] = jax.block_until_ready(form.run(states[name]))
             seconds[name].append(time.monotonic() - began)
-    in_turn, at_once = stack_states(states["in turn"]).params, states["at once"].params
+    in_turn, at_once = mapping.stack_states(states["in turn"]).params, states["at once"].params
     difference = max(
         float(np.abs(a - b).max() / np.abs(a).max())
         for a, b in zip(*map(jax.tree.leaves, jax.device_get((in_turn, at_once))), strict=True)

@@ -37,6 +37,8 @@ from nge_jax.train.arguments import DropPath, ProgramArguments, make_optimizer
 from nge_jax.train.step import TrainState
 
 CELL = genotype.load("DARTS_V2")
+# The trainings of several cells share the step's number, which decides the images' changes.
+CELL_AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, sums=0)  # type: ignore
 PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 AUGMENTED = gradient_steps.Preprocessing(**PIXELS, pad=4, flip=True)
 BATCH, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
@@ -250,9 +252,7 @@ def any_cell(size: Size) -> Program:
         return state, images, labels, _key(), cell
 
     specs = EVERYWHERE, BATCH, BATCH, EVERYWHERE, EVERYWHERE
-    # The step's number decides the images' changes.
-    state_axes = TrainState(None, params=0, batch_stats=0, opt_state=0, sums=0)
-    return Program(step, make_arguments, specs, axes=(state_axes, None, None, None, 0))
+    return Program(step, make_arguments, specs, axes=(CELL_AXES, None, None, None, 0))
 
 
 def train_cifar(size: Size) -> Program:
