@@ -43,6 +43,12 @@ def test_searches_follow_seed_by_seed(options):
     ]
 
 
+def test_searches_of_ten_thousand_photographs_follow_kind_by_kind(tmp_path):
+    options = study.parser().parse_args(["--images=tiny", "--out", str(tmp_path)])
+    names = [(name, run.settings["seed"]) for name, run in study.search_runs(options)]
+    assert names == [*itertools.product(study.TINY.searches, study.SEEDS)]
+
+
 @pytest.mark.whole
 def test_random_cells_are_as_large_as_the_networks_that_are_trained(options):
     found = study.Cell("gradient, nge", 0, "found", genotype.load("DARTS_V2"))
