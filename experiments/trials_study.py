@@ -33,7 +33,8 @@ TINY was added after the results of DIGITS and PHOTOGRAPHS, and before its own f
 rating's error hid the differences of cells. TINY has 10,000 photographs, of which 5,000 rate, and AdamW, the recipe's
 optimizer by now. Its searches by trainings have the numbers of the digits: 27 cells, and rungs of 3, 9 and 27 epochs.
 Cells are trained for 25 epochs. Its searches come kind by kind, because evolution beside chance is the question. The
-cells by evolution are then compared with random cells after five searches, and not before.
+cells by evolution are then compared with random cells after five searches, and not before. The two searches with
+mutation were added during the first seed of evolution, when mutation had helped on NAS-Bench-201 (`edges_study.py`).
 """
 
 import argparse
@@ -103,6 +104,7 @@ PER_EDGE = {
     "embedding.decay": "decoupled",
     "embedding.start": "uniform",
 }
+MUTATION = {"search.edge_mutation": 0.1}
 PHOTOGRAPHS = Images(
     "folder",
     {
@@ -119,6 +121,8 @@ TINY = Images(
     {
         "trained, evolution": ("trained", LONG),
         "gradient, alpha": ("gradient", {}),
+        "gradient, alpha, mutation": ("gradient", MUTATION),
+        "gradient, nge per edge, mutation": ("gradient", PER_EDGE | MUTATION),
         "trained, random": ("random,trained", LONG),
     },
     {"network.cells": 3, "network.channels": 4, "train.epochs": 25},

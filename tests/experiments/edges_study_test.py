@@ -39,6 +39,15 @@ def test_any_beginning_of_the_searches_is_balanced():
     assert {*rates.values()} == {6e-4}
 
 
+def test_the_confirmation_has_other_seeds_and_free_logits_with_these_seeds():
+    jobs = study.reported_jobs("confirm", {})
+    assert not {job.seed for job in jobs} & {*study.SEEDS, *study.TUNING_SEEDS}
+    assert [job.condition for job in jobs[:3]] == ["alpha", *study.MUTATIONS]
+    old = study.Job("batch", "alpha", 0, 6e-4)
+    results = {old: row(old, 10.0)} | {job: row(job, 90.0) for job in jobs}
+    assert "+0.00 ± 0.00" in study.summary(results, TABLE).partition("## confirm")[2]
+
+
 def test_the_rate_that_selects_best_is_taken_and_the_lower_of_equals():
     results = {job: row(job) for job in study.tuning_jobs("tuned")}
     assert study.chosen_rate("tuned", "alpha", results) == min(study.RATES)
