@@ -40,6 +40,8 @@ def test_searches_follow_seed_by_seed(options):
         ("trained", "random", "nge"),
         ("supernet", "gradient", "nge"),
         ("supernet", "gradient", "alpha"),
+        ("supernet", "gradient", "nge"),
+        ("supernet", "gradient", "alpha"),
     ]
 
 
