@@ -32,8 +32,8 @@ the results is balanced. A command that was stopped goes on where it stopped.
 TINY was added after the results of DIGITS and PHOTOGRAPHS, and before its own first search. On 2,000 photographs a
 rating's error hid the differences of cells. TINY has 10,000 photographs, of which 5,000 rate, and AdamW, the recipe's
 optimizer by now. Its searches by trainings have the numbers of the digits: 27 cells, and rungs of 3, 9 and 27 epochs.
-Cells are trained for 25 epochs. Its searches come kind by kind, because evolution beside chance is the question. The
-cells by evolution are then compared with random cells after five searches, and not before.
+Cells are trained for 25 epochs. Evolution comes first, because evolution beside chance is the question. The
+cells by evolution are compared with random cells after five searches, and not before.
 
 The searches with mutation were added before their first run, to TINY and to DIGITS, when mutation had helped on
 NAS-Bench-201 (`edges_study.py`). On the digits all other searches had been compared. The first cell found with mutation
@@ -76,17 +76,17 @@ class Images(NamedTuple):
 
     Attributes:
       name: the ending of the configs' names, `search_NAME` and `train_NAME`.
-      searches: words of the search's config and keys, by name.
+      searches: words of the search's config and keys, by name. The searches follow one another, seed by seed.
       network: keys of the network that is trained.
       per_class: the first photographs of each class of CIFAR-10; 0: the images are no photographs.
-      by_kind: all seeds of a search come before the next search, not all searches of a seed.
+      later: searches that come after all others. All seeds of a search come before the next search.
     """
 
     name: str
     searches: Mapping[str, tuple[str, Mapping[str, Any]]]
     network: Mapping[str, Any]
     per_class: int = 0
-    by_kind: bool = False
+    later: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
 
 
 MUTATION = {"search.edge_mutation": 0.1}
@@ -97,10 +97,12 @@ DIGITS = Images(
         "trained, random": ("random,trained", {}),
         "gradient, nge": ("gradient", {}),
         "gradient, alpha": ("gradient", {"search.edge_model": "alpha"}),
-        "gradient, nge, mutation": ("gradient", MUTATION),
-        "gradient, alpha, mutation": ("gradient", {"search.edge_model": "alpha"} | MUTATION),
     },
     {"network.cells": 3, "network.channels": 2},
+    later={
+        "gradient, alpha, mutation": ("gradient", {"search.edge_model": "alpha"} | MUTATION),
+        "gradient, nge, mutation": ("gradient", MUTATION),
+    },
 )
 # The form that makes no constant cells on NAS-Bench-201 (`edges_study.py`).
 PER_EDGE = {
@@ -123,19 +125,18 @@ PHOTOGRAPHS = Images(
 LONG = {"trained.cells": 27, "trained.rungs": (3, 9, 27)}
 TINY = Images(
     "folder",
-    {
-        "trained, evolution": ("trained", LONG),
+    {"trained, evolution": ("trained", LONG)},
+    {"network.cells": 3, "network.channels": 4, "train.epochs": 25},
+    per_class=1000,
+    later={
         "gradient, alpha": ("gradient", {}),
         "gradient, alpha, mutation": ("gradient", MUTATION),
         "gradient, nge per edge, mutation": ("gradient", PER_EDGE | MUTATION),
         "trained, random": ("random,trained", LONG),
     },
-    {"network.cells": 3, "network.channels": 4, "train.epochs": 25},
-    per_class=1000,
-    by_kind=True,
 )
 SETS = {"digits": DIGITS, "photographs": PHOTOGRAPHS, "tiny": TINY}
-PIXELS = 16  # of the photographs
+PIXELS = 16  # a side
 SEEDS, TRAINING_SEEDS = tuple(range(5)), (0, 1, 2)
 RANDOM_CELLS = 2  # for each cell found
 TOLERANCE = 0.05  # as a fraction of the parameters
@@ -164,16 +165,16 @@ def search_runs(options: argparse.Namespace) -> list[tuple[str, Run]]:
     """Lists the searches with their names, in the order of the study."""
     size = ",smoke" if options.scale == "smoke" else ""
     images = SETS[options.images]
-    order = list(itertools.product(seeds(options), images.searches))
-    if images.by_kind:
-        order = [(seed, name) for name in images.searches for seed in seeds(options)]
+    order = [(seed, name) for seed in seeds(options) for name in images.searches]
+    order += [(seed, name) for name in images.later for seed in seeds(options)]
+    searches = {**images.searches, **images.later}
     return [
         (
             name,
             Run(
                 options.out / f"{name.replace(', ', '-')}-{seed}",
-                f"configs/search_{images.name}.py:{images.searches[name][0]}{size}",
-                {"seed": seed, **images.searches[name][1], **data_keys(options)},
+                f"configs/search_{images.name}.py:{searches[name][0]}{size}",
+                {"seed": seed, **searches[name][1], **data_keys(options)},
             ),
         )
         for seed, name in order
