@@ -23,7 +23,7 @@ LAYERS = [
     {"workdir"},
     {"devices"},
     {"settings"},
-    {"space", "kernels", "optim", "metrics", "errors", "files", "version"},
+    {"space", "kernels", "optim", "metrics", "errors", "files", "version", "text"},
 ]
 APART = [
     {"search", "train"},
@@ -40,6 +40,7 @@ ONLY = {
         "space",
         "errors",
         "files",
+        "text",
         "workdir.names",
     ),
     "kernels": (),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nge_jax.space.budget.costs import three_digits
+from nge_jax.text.digits import three_digits
 
 WARM_UP_CALLS = 5  # first calls allocate memory and fill caches
 LEAST_CALLS, MOST_CALLS = 20, 2000

@@ -35,7 +35,7 @@ from nge_jax.search.limits.network import read_limits
 from nge_jax.settings.checks import check_complete
 from nge_jax.settings.configs import load_config, shipped_name
 from nge_jax.space import genotype
-from nge_jax.space.budget.costs import three_digits
+from nge_jax.text.digits import three_digits
 from nge_jax.train import runner as train_runner
 from nge_jax.train import trained
 from nge_jax.version import __version__

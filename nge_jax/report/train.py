@@ -9,7 +9,7 @@ from nge_jax.report import run as report_run
 from nge_jax.report.document import Code, Section, Text
 from nge_jax.report.parts import following, mistakes
 from nge_jax.report.run import COMMON_COLUMNS
-from nge_jax.space.budget.costs import three_digits
+from nge_jax.text.digits import three_digits
 from nge_jax.workdir import artifacts
 from nge_jax.workdir.artifacts import EpochRows, Size
 

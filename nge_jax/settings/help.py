@@ -12,6 +12,7 @@ from nge_jax.settings import keys
 from nge_jax.settings.compose import Stated
 from nge_jax.settings.configs import find_config, flatten, load_config, load_module
 from nge_jax.settings.key import FLOAT, KINDS, TASKS, Key, Limits, describe_type
+from nge_jax.text.digits import plain_digits
 
 PAGE = """\
 # Keys
@@ -124,7 +125,7 @@ def _cells(key: Key) -> str:
 
 def _allowed(key: Key) -> str:
     if isinstance(key.allowed, Limits):
-        words = key.allowed.describe().removesuffix(f" and at most {FLOAT:,}")
+        words = key.allowed.describe().removesuffix(f" and at most {plain_digits(FLOAT)}")
         kind = "integer, " if key.allowed.kind is int else "number, "
         return words if key.allowed.length else kind + words
     words = [*map(str, key.choices), *["module:attribute"] * bool(key.outside)]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from nge_jax.errors import InputError
+from nge_jax.text.digits import plain_digits
 
 FLOAT = 3.4e38  # below the largest float32
 COUNT = 2**31 - 1  # the largest int32, in which steps are counted
@@ -72,8 +73,9 @@ class Limits(NamedTuple):
 
     def describe(self, value: Any = None) -> str:
         """Says what is expected; for a single finite number only the side that it misses."""
-        low = f"more than {self.least:,}" if self.above else f"{self.least:,} or more"
-        high = f"less than {self.most:,}" if self.below else f"at most {self.most:,}"
+        least, most = plain_digits(self.least), plain_digits(self.most)
+        low = f"more than {least}" if self.above else f"{least} or more"
+        high = f"less than {most}" if self.below else f"at most {most}"
         words = f"{low} and {high}"
         is_number = isinstance(value, int | float) and abs(value) < math.inf
         if self.length is None and is_number and not self.below:

@@ -15,10 +15,10 @@ from nge_jax.report.pareto.front import lay_out
 from nge_jax.report.parts import following
 from nge_jax.search import runner as search_runner
 from nge_jax.settings.configs import flatten
-from nge_jax.space.budget.costs import three_digits
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, RANDOM
 from nge_jax.study.result import TITLES, Row, StudyResult, read_result
 from nge_jax.study.statistics import DECIDING, spread
+from nge_jax.text.digits import three_digits
 from nge_jax.workdir import artifacts
 
 HEADER = ("", "n", "accuracy, %", "parameters", "multiply-adds", "s/training")

@@ -20,7 +20,6 @@ from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
 from nge_jax.report.parts import following
 from nge_jax.runtime import loop
-from nge_jax.space.budget.costs import plain_digits
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.budget import count_trainings
 from nge_jax.study.build import build as build
@@ -36,6 +35,7 @@ from nge_jax.study.report import (
 )
 from nge_jax.study.result import StudyResult, read_result
 from nge_jax.study.trainings import train_all
+from nge_jax.text.digits import plain_digits
 from nge_jax.workdir import artifacts, lock
 from nge_jax.workdir import folder as workdir
 

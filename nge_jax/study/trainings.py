@@ -16,7 +16,6 @@ from nge_jax.console.waiting import duration, say
 from nge_jax.networks.any_cell import GenotypeArrays, as_arrays
 from nge_jax.networks.plain import PlainNetwork
 from nge_jax.space import genotype
-from nge_jax.space.budget.costs import three_digits
 from nge_jax.space.genotype import Genotype
 from nge_jax.study import budget
 from nge_jax.study.budget import Fit
@@ -31,6 +30,7 @@ from nge_jax.study.candidates import (
 from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED_CELL, RANDOM, Candidate, Study
 from nge_jax.study.result import pack, search_seconds
 from nge_jax.study.trainer import Trainer
+from nge_jax.text.digits import three_digits
 from nge_jax.trials.programs import make_programs
 from nge_jax.trials.result import write_network
 from nge_jax.workdir import artifacts, json_lines

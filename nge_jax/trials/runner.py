@@ -27,8 +27,8 @@ from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten
 from nge_jax.settings.key import COUNT
 from nge_jax.space import genotype, sharing
-from nge_jax.space.budget.costs import plain_digits
 from nge_jax.supernet.net import Net
+from nge_jax.text.digits import plain_digits
 from nge_jax.train.model import make_network
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials import task as trials_task

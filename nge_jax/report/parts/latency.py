@@ -6,7 +6,7 @@ from typing import Any
 
 from nge_jax.errors import InputError
 from nge_jax.report.document import Section, Table, Text
-from nge_jax.space.budget.costs import three_digits
+from nge_jax.text.digits import three_digits
 from nge_jax.workdir import artifacts
 
 NUMBERS = ("median", "low", "high", "parameters", "multiply_adds")

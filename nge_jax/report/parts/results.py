@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nge_jax.report.document import Table
 from nge_jax.report.parts.read import Run, first_known
 from nge_jax.settings import keys
-from nge_jax.space.budget.costs import three_digits
+from nge_jax.text.digits import three_digits
 
 DIGITS = "three digits"  # the form of numbers of any size, see `three_digits`
 # Metrics of the last row: a name, the keys that different tasks have for it, the format.

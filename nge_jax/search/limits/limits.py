@@ -27,11 +27,11 @@ from nge_jax.space.budget.costs import (
     Budget,
     CellCosts,
     Kind,
-    plain_digits,
 )
 from nge_jax.space.budget.relative import RelativeCosts, relative_to_mean
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.spaces import DARTS
+from nge_jax.text.digits import plain_digits
 from nge_jax.workdir import artifacts
 
 

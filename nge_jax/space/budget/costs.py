@@ -7,7 +7,7 @@ A network is a stack of cells of two types, and a cell type's edges are in all c
 KINDS lists the kinds of cost. Counts are int64, so that a limit is kept exactly. Times are counted in nanoseconds.
 """
 
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,27 +15,7 @@ import numpy as np
 from nge_jax.space.architecture import ABSENT
 from nge_jax.space.mixture import Mixture, operation_probs
 from nge_jax.space.spaces import Space
-
-LARGEST = 1e18  # beyond, a number is written with an exponent
-
-
-def plain_digits(value: float) -> str:
-    """Writes a number as a user gives it, without an exponent: 0.000001 and 1,000,000."""
-    return f"{value:,}" if isinstance(value, int) else f"{Decimal(f'{value:.12g}'):,f}"
-
-
-def three_digits(value: float, rounding: str = ROUND_HALF_EVEN) -> str:
-    """Writes a number with three significant digits, and with all digits before the point; see `plain_digits`.
-
-    Args:
-        value: the number.
-        rounding: a mode of the module decimal.
-    """
-    if not abs(value) < LARGEST:
-        return f"{value:.3g}"
-    exact = Decimal(repr(float(value)))
-    smallest = Decimal(1).scaleb(min(0, exact.adjusted() - 2))
-    return f"{exact.quantize(smallest, rounding).normalize():,f}"
+from nge_jax.text.digits import three_digits
 
 
 class Kind(NamedTuple):
