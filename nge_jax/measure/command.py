@@ -166,6 +166,8 @@ def _find(name: str | None, recipe: str | None) -> Subject:
             title = f"{name}, {_sizes(network.module, network.spec.shape)}"
             shape = network.spec.shape
             return Subject(title, network.module, network.spec, network.variables, shape)
+        if artifacts.is_study(values.to_dict()):
+            recorded.check_trains(path, values.to_dict())
         return _of_search(path, values, recipe)
     return _of_cell(name, recipe or DEFAULT_CONFIG, {})
 

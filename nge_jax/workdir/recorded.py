@@ -149,6 +149,20 @@ def check_trains(workdir: Path, values: Mapping[str, Any]) -> None:
     raise InputError(f"{workdir}: found the workdir of a {kind}, expected of a training{place}")
 
 
+def check_single(workdir: Path, values: Mapping[str, Any]) -> None:
+    """Refuses the workdir of a study, which has no cell and no epochs itself; `values`: of its config, nested.
+
+    Raises:
+      InputError: names the folders in it that are workdirs of searches.
+    """
+    if artifacts.is_study(values):
+        searches = sorted(workdir.glob(artifacts.SEARCHES), key=lambda path: (len(path.name), path))
+        place = f": {', '.join(map(str, searches))}" if searches else ""
+        raise InputError(
+            f"{workdir}: found the workdir of a study, expected of a search or a training{place}"
+        )
+
+
 def read_of_network(workdir: Path) -> ConfigDict:
     """Reads the config of a training's or a segmentation's workdir, from which the network can be made.
 

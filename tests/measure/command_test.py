@@ -1,5 +1,6 @@
 """`nge latency`: networks of runs, cells and files, and tables of parts."""
 
+import json
 import re
 
 import numpy as np
@@ -104,3 +105,22 @@ def test_mistakes_are_refused_in_a_line(capsys, given, message):
         cli.run(given.split())
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_commands_for_one_run_name_those_of_a_study(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps({"task": "search", "study": {}}))
+    folders = [tmp_path / name for name in ("network", "search-2", "search-10")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "genotype.json").write_text(genotype.load("DARTS_V2").to_json())
+    network, *searches = map(str, folders)
+    for name, told in (
+        ("latency", f"found the workdir of a study, expected of a training; {network} has a network"),
+        ("show", f"found a study, expected the network or a search in it: {', '.join(map(str, folders))}"),
+        ("compare", f"found the workdir of a study, expected of a search or a training: {', '.join(searches)}"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit, match="^2$"):
+            cli.run([name, str(tmp_path)])
+        error = capsys.readouterr().err
+        assert error.endswith(f"{told}\n") and error.count("\n") == 1

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nge_jax.errors import InputError
 from nge_jax.settings.configs import flatten
 from nge_jax.space.cell import Cell
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, recorded
 from nge_jax.workdir.artifacts import EpochRows, Size
 from nge_jax.workdir.names import printable
 
@@ -53,14 +53,17 @@ def read_runs(
 
 
 def _read(name, path, count):
-    settings = flatten(artifacts.read_json(path / artifacts.CONFIG, ("task",)))
+    values = artifacts.read_json(path / artifacts.CONFIG, ("task",))
+    recorded.check_single(path, values)
     epochs = artifacts.read_metrics(path / artifacts.METRICS, ())
     file = path / artifacts.GENOTYPE
     cell = artifacts.read_cell(file) if file.exists() else None
     sizes = artifacts.read_sizes(path)
     if sizes is None and count is not None:
         sizes = count(path)
-    return Run(name, settings, epochs, cell, sizes[0][1:] if sizes else None, _read_beside(path))
+    return Run(
+        name, flatten(values), epochs, cell, sizes[0][1:] if sizes else None, _read_beside(path)
+    )
 
 
 def _read_beside(path: Path) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from nge_jax import files
@@ -12,6 +12,7 @@ from nge_jax.errors import GenotypeError
 
 MAX_BYTES = 2**24  # the largest file that is read, a log say
 GIVEN = re.compile(r"\s*[\[{(|\ufeff]|.*\b(Genotype|Structure|Configuration)\b *[(:]", re.DOTALL)
+SEARCH = r"search-([0-9]{1,18})"  # the name of a search's folder in a study
 # A folder's name: of an edge model or a cost weight, and a seed.
 MEMBER = r"(?:(\w+)-|cost-([0-9.]+(?:e[+-]?[0-9]+)?)-)?seed-([0-9]{1,18})"
 
@@ -64,18 +65,26 @@ def _find_file(given: str) -> tuple[str, str]:
     """
     if os.path.isdir(given):
         path = os.path.join(given, "genotype.json")
-        if not os.path.isfile(path) and (folders := _folders_of_several(given)):
-            begins = {"seed-": "seeds", "cost-": "cost weights"}
-            differ = begins.get(os.path.basename(folders[0])[:5], "edge models")
-            raise GenotypeError(
-                f"genotype {json.dumps(given[:200])}: found searches of several {differ}, expected one: "
-                f"{', '.join(folders)}"
-            )
+        if not os.path.isfile(path):
+            _refuse_several(given)
         return path, ""
     if os.path.isfile(given):
         return given, ""
     named = re.fullmatch(r"(.+):(\w+)", given)
     return (named[1], named[2]) if named and os.path.isfile(named[1]) else ("", "")
+
+
+def _refuse_several(path: str) -> None:
+    """Refuses a workdir of several searches or of a study, and names the folders in it that have cells."""
+    if folders := _folders_of_several(path):
+        begins = {"seed-": "seeds", "cost-": "cost weights"}
+        differ = begins.get(os.path.basename(folders[0])[:5], "edge models")
+        found = f"searches of several {differ}, expected one"
+    elif folders := _folders_of_study(path):
+        found = "a study, expected the network or a search in it"
+    else:
+        return
+    raise GenotypeError(f"genotype {json.dumps(path[:200])}: found {found}: {', '.join(folders)}")
 
 
 def _not_found(given: str, known: Collection[str]) -> GenotypeError:
@@ -97,5 +106,17 @@ def _folders_of_several(path: str) -> list[str]:
     ordered = sorted(
         (match[1] or "", float(match[2] or 0), int(match[3]), match[0]) for match in found if match
     )
-    folders = [os.path.join(path, name) for *_, name in ordered]
+    return _with_cells(path, [name for *_, name in ordered])
+
+
+def _folders_of_study(path: str) -> list[str]:
+    """Lists the folders in a study's workdir that hold a genotype: the network, then the searches in order."""
+    found = [re.fullmatch(SEARCH, name) for name in os.listdir(path)]
+    searches = sorted((int(match[1]), match[0]) for match in found if match)
+    return _with_cells(path, ["network", *(name for _, name in searches)]) if searches else []
+
+
+def _with_cells(path: str, names: Sequence[str]) -> list[str]:
+    """Returns the paths of those folders in `path` that hold a genotype."""
+    folders = [os.path.join(path, name) for name in names]
     return [f for f in folders if os.path.isfile(os.path.join(f, "genotype.json"))]
