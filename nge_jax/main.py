@@ -25,7 +25,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from nge_jax.errors import PREEMPTED_EXIT_CODE, InputError, Preempted
+from nge_jax.errors import PREEMPTED_EXIT_CODE, InputError, Preempted, arguments_as
 from nge_jax.runtime import runners
 from nge_jax.runtime.runners import STUDY, TASKS, runner_name
 from nge_jax.settings import flags as runtime_flags
@@ -54,7 +54,12 @@ _OVERWRITE = flags.DEFINE_bool(
 )
 _SUMMARY = flags.DEFINE_bool("summary", False, "print the sizes of the network's parts, do no more")
 _EVAL_ONLY = flags.DEFINE_bool(
-    "eval_only", False, "test the newest checkpoint of a training, do no more"
+    "eval_only", False, "test a checkpoint of a training, do no more, as nge eval"
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    f"of --eval_only: {artifacts.NEWEST}, {artifacts.BEST} or the number of a step; default: {artifacts.NEWEST}",
 )
 _PROCESSES = runtime_flags.define_processes()
 
@@ -68,11 +73,16 @@ def main(argv: list[str]) -> None:
     if _CONFIG.value is None:
         print(USAGE.format("python -m nge_jax.main"), end="", file=sys.stderr)
         sys.exit(2)
+    if _CHECKPOINT.value is not None and not _EVAL_ONLY.value:
+        raise InputError(
+            f"--checkpoint: found {_CHECKPOINT.value}, expected none without --eval_only"
+        )
     run_task(
         read_config(_CONFIG.value, argv[1:]),
         _WORKDIR.value or default_workdir(_CONFIG.value),
         overwrite=_OVERWRITE.value,
         eval_only=_EVAL_ONLY.value,
+        checkpoint=_CHECKPOINT.value or artifacts.NEWEST,
         summary=_SUMMARY.value,
         name=_CONFIG.value,
         processes={name: flag.value for name, flag in _PROCESSES.items()},
@@ -128,7 +138,8 @@ def run_task(
     runner = _start(runner_name(config.to_dict()), path, line, processes or {})
     use_compilation_cache()
     if eval_only:
-        return runner.evaluate_only(config, path, checkpoint)
+        with arguments_as(checkpoint="--checkpoint"):
+            return runner.evaluate_only(config, path, checkpoint)
     lock.check_free(path)
     return runner.run(config, path, overwrite=overwrite)
 

@@ -112,6 +112,15 @@ def test_a_workdir_of_another_config_is_refused_before_data_are_read(tmp_path):
         run_task.run(kind, config, tmp_path / "w")
 
 
+@pytest.mark.parametrize("given, expected", [((), "newest"), (("--checkpoint=best",), "best")])
+def test_a_checkpoint_is_tested_as_by_nge_eval(run, monkeypatch, given, expected):
+    tested = []
+    monkeypatch.setattr(main, "run_task", lambda *_, **options: tested.append(options))
+    with pytest.raises(IndexError):  # no search runs
+        run("--config=train_digits", "--eval_only", *given)
+    assert tested[0]["eval_only"] and tested[0]["checkpoint"] == expected
+
+
 REFUSALS = [
     (["--config=configs/none.py"], r"config 'configs/none\.py': no such file"),
     (["--config=configs/search_cifar.py:foo"], r"unknown variant 'foo', .*alpha.*smoke"),
@@ -138,6 +147,10 @@ REFUSALS = [
     ),
     (["--config=configs/search_cifar.py", "--config.task=sing"], r"config\.task: found 'sing'"),
     (["--wrkdir=here"], r"wrkdir.*workdir"),
+    (
+        ["--config=train_digits", "--checkpoint=best"],
+        "--checkpoint: found best, expected none without --eval_only",
+    ),
     (["configs/search_cifar.py"], r"unexpected argument 'configs/search_cifar\.py'"),
     (
         ["--config=configs/search_cifar.py", "--workdir=configs"],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nge_jax import cli
+from nge_jax import cli, main
 from nge_jax.data import augment, small
 from nge_jax.data import order as data_order
 from nge_jax.devices import host_tf
@@ -373,6 +373,8 @@ def test_a_workdir_of_something_else_is_refused(workdir, tmp_path, capsys):
         InputError, match="^checkpoint: found 'last', expected 'newest', 'best' or the"
     ):
         trained.load(workdir[1], "last")
+    with pytest.raises(InputError, match="^--checkpoint: found 'last', expected 'newest', 'best'"):
+        main.run_task(*workdir, eval_only=True, checkpoint="last")
     (tmp_path / "config.json").write_text('{"task": "search"}')
     with pytest.raises(InputError, match="found the workdir of a search, expected of a training$"):
         trained.load(tmp_path)
