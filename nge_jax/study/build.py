@@ -45,6 +45,8 @@ DECIDED = ("task", "seed", "genotype", "init_from", *DATA, *LENGTH)
 def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, name: str) -> Study:
     """Makes the plan. It opens the images, and refuses all that can be refused before a search.
 
+    Limits of the recipe are refused by the runner, which knows whether the study has begun.
+
     Args:
       config: the config of a search.
       recipe_keys: "train.epochs=3" ..., set in the config that trains the cells.
@@ -65,10 +67,11 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         training = train_build.build(free, source, genotype.random_genotype(0))
         training = training._replace(settings=configs.to_values(recipe))
     _check_test(values["data.name"], source)
+    refusal = ""
     if limits_of(training):
         searched, opened = search_images.resolve(config, only_sizes=True)
         _, limits = plan_network(searched, *search_images.describe(searched, opened))
-        _check_limits(limits, training, settings)
+        refusal = _refuse_limits(limits, training, settings)
 
     def of_length(epochs: int) -> Training:
         """Returns the plan of a training of another length; the warm-up keeps its part."""
@@ -84,6 +87,7 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
         settings=settings,
         searches=_make_searches(config, settings),
         training=training,
+        refusal=refusal,
         of_length=of_length,
         epochs=recipe.train.epochs,
         dispatch=recipe.run.steps_per_dispatch,
@@ -91,34 +95,31 @@ def build(config: ConfigDict, recipe_keys: Sequence[str], settings: Settings, na
     )
 
 
-def _check_limits(searched: SearchLimits | None, training: Training, settings: Settings) -> None:
-    """Refuses limits of the recipe that a cell found may be beyond, or too many random cells are.
+def _refuse_limits(searched: SearchLimits | None, training: Training, settings: Settings) -> str:
+    """Says which limit of the recipe a cell found may be beyond, or too many random cells are; "" for none.
 
     Args:
       searched: the limits of the searches.
       training: the plan of a training, with the limits of the recipe.
       settings: the settings of the study.
-
-    Raises:
-      InputError: names the key.
     """
     budget = cell_budget(training)
+    if unmet := budget.unmet(DARTS):
+        number, least = next(iter(unmet.items()))
+        return (
+            f"recipe.limits.{Cost._fields[number]}: found {budget.limits[number]:,}, expected at least {least:,}, the "
+            "fewest of any cell's network"
+        )
     for number, name in enumerate(Cost._fields):
-        limit, least = budget.limits[number], budget.costs.least(DARTS)[number]
-        if 0 < limit < least:
-            raise InputError(
-                f"recipe.limits.{name}: found {limit}, expected at least {least}, the fewest of any cell's network"
-            )
-        if limit and not _holds_for_all(budget, number, searched):
-            raise InputError(
+        if (limit := budget.limits[number]) and not _holds_for_all(budget, number, searched):
+            return (
                 f"recipe.limits.{name}: found {limit}, expected limits.{name}={limit} or less, too, and no recipe.KEY "
                 "that makes another network: the cells found would not keep the limit"
             )
     needed = (settings.random_cells + 1) * settings.seeds
     if (within := count_within(budget)) < needed:
-        raise InputError(
-            f"recipe.limits: found {within} of {DRAWN:,} random cells within the limits, expected {needed} or more"
-        )
+        return f"recipe.limits: found {within} of {DRAWN:,} random cells within the limits, expected {needed} or more"
+    return ""
 
 
 def _holds_for_all(budget: Budget, number: int, searched: SearchLimits | None) -> bool:

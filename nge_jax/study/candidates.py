@@ -92,7 +92,7 @@ def cells_beside(
 
 
 def list_cells(
-    found: Mapping[int, Genotype], training: Training, count: int
+    found: Mapping[int, Genotype], training: Training, count: int, *, published: bool = True
 ) -> tuple[list[Candidate], float]:
     """Lists the cells: each cell found with `count` random cells behind it, at last the published cell.
 
@@ -100,43 +100,83 @@ def list_cells(
       found: the cells found, by the seeds of the searches.
       training: the plan of a training.
       count: the random cells for each cell found.
+      published: whether the published cell is among the cells.
 
     Returns:
       The cells, and the part of the parameters by which a random cell's network may differ.
+
+    Raises:
+      InputError: a cell found is beyond a limit of the recipe.
     """
-
-    def make(kind: str, name: str, search: int | None, cell: Genotype) -> Candidate:
-        model = training.model.clone(genotype=cell)
-        return Candidate(
-            kind, name, search, cell, *cost.model_cost(model, training.source.spec.shape)
-        )
-
+    first = [_of_cell(training, FOUND, f"seed {seed}", cell, seed) for seed, cell in found.items()]
+    for candidate in first:
+        if beyond := find_beyond(candidate, limits_of(training)):
+            raise InputError(f"the cell found by {candidate.name}: found a network of {beyond}")
     beside, tolerance = cells_beside({str(s): c for s, c in found.items()}, training, count)
     cells = []
-    for seed, cell in found.items():
-        cells.append(make(FOUND, f"seed {seed}", seed, cell))
-        cells += [make(RANDOM, n, seed, genotype.load(n)) for n in beside[str(seed)]]
-    cells.append(make(PUBLISHED, PUBLISHED_CELL, None, genotype.load(PUBLISHED_CELL)))
-    return cells, tolerance
+    for seed, candidate in zip(found, first, strict=True):
+        cells.append(candidate)
+        for name in beside[str(seed)]:
+            cells.append(_of_cell(training, RANDOM, name, genotype.load(name), seed))
+    return [*cells, *[_published(training)] * published], tolerance
+
+
+def _of_cell(
+    training: Training, kind: str, name: str, cell: Genotype, search: int | None = None
+) -> Candidate:
+    model = training.model.clone(genotype=cell)
+    return Candidate(kind, name, search, cell, *cost.model_cost(model, training.source.spec.shape))
+
+
+def _published(training: Training) -> Candidate:
+    return _of_cell(training, PUBLISHED, PUBLISHED_CELL, genotype.load(PUBLISHED_CELL))
+
+
+def find_others(training: Training, *, plain: bool) -> tuple[tuple[str, ...], list[str]]:
+    """Divides the networks beside the cells by the limits of the recipe, before a search.
+
+    A plain network is made as narrow as the limits ask for, so that the narrowest one decides.
+
+    Args:
+      training: the plan of a training.
+      plain: whether the study has a plain network.
+
+    Returns:
+      The kinds of the networks within the limits, and a line for each of the others.
+    """
+    kinds, limits, lines = (PUBLISHED, *[PLAIN] * plain), limits_of(training), []
+    if not limits:  # nothing is counted
+        return kinds, lines
+    beyond = {PUBLISHED: find_beyond(_published(training), limits)}
+    if plain:
+        beyond[PLAIN] = find_beyond(_plain_of_width(training)(1)[1], limits)
+    names = {PUBLISHED: PUBLISHED_CELL, PLAIN: "the narrowest plain network"}
+    lines = [f"left out: {names[kind]}, {found}" for kind, found in beyond.items() if found]
+    return tuple(kind for kind in kinds if not beyond[kind]), lines
 
 
 def make_plain(training: Training, parameters: int) -> tuple[PlainNetwork, Candidate]:
     """Makes the plain network whose parameters are nearest to `parameters`, or a narrower one within the limits."""
-    model, spec = training.model, training.source.spec
-    options = {"dtype": model.dtype, "bn_axis_name": model.bn_axis_name}
-
-    @functools.cache
-    def of_width(width: int) -> tuple[PlainNetwork, cost.Cost]:
-        network = plain_network(model.plan, width, model.classes, stem=STEMS[spec.kind], **options)
-        return network, cost.model_cost(network, spec.shape)
-
+    of_width, limits = _plain_of_width(training), limits_of(training)
     width = nearest_width(parameters, lambda width: of_width(width)[1].parameters)
-    limits = limits_of(training)
     while width > 1 and find_beyond(of_width(width)[1], limits):
         width -= 1
     network, size = of_width(width)
     channels = "-".join(map(str, sorted({channels for channels, _ in network.blocks})))
     return network, Candidate(PLAIN, f"ResNet, {channels} channels", None, None, *size)
+
+
+def _plain_of_width(training: Training) -> Callable[[int], tuple[PlainNetwork, Cost]]:
+    """Makes a function that makes the plain network of a width, with its cost."""
+    model, spec = training.model, training.source.spec
+    options = {"dtype": model.dtype, "bn_axis_name": model.bn_axis_name}
+
+    @functools.cache
+    def of_width(width: int) -> tuple[PlainNetwork, Cost]:
+        network = plain_network(model.plan, width, model.classes, stem=STEMS[spec.kind], **options)
+        return network, cost.model_cost(network, spec.shape)
+
+    return of_width
 
 
 def plain_training(training: Training) -> Training:
@@ -145,26 +185,6 @@ def plain_training(training: Training) -> Training:
         recipe=training.recipe._replace(auxiliary_weight=0.0),
         arguments=training.arguments._replace(drop_path=None),
     )
-
-
-def keep_limits(
-    candidates: Sequence[Candidate], training: Training
-) -> tuple[list[Candidate], list[str]]:
-    """Divides networks by the limits of the recipe: those within them, and a line for each of the others.
-
-    Raises:
-      InputError: a cell found is among the others.
-    """
-    kept, lines, limits = [], [], limits_of(training)
-    for candidate in candidates:
-        beyond = find_beyond(candidate, limits)
-        if beyond and candidate.kind == FOUND:
-            raise InputError(f"the cell found by {candidate.name}: found a network of {beyond}")
-        if beyond:
-            lines.append(f"left out: {candidate.name}, {beyond}")
-        else:
-            kept.append(candidate)
-    return kept, lines
 
 
 def mean_parameters(cells: Sequence[Candidate]) -> int:

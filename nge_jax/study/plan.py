@@ -38,6 +38,7 @@ class Study(NamedTuple):
       settings: the settings of the study.
       searches: the searches, in their order.
       training: the plan of a training; the plan's cell and length are not read.
+      refusal: why a new study with the limits of the recipe is refused; "" where it is not.
       of_length: `epochs -> the plan of a training`, whose arguments and settings are those of this length.
       epochs: the length of a training.
       dispatch: the most steps of a dispatch.
@@ -49,6 +50,7 @@ class Study(NamedTuple):
     settings: Settings
     searches: tuple[Search, ...]
     training: Training
+    refusal: str
     of_length: Callable[[int], Training]
     epochs: int
     dispatch: int

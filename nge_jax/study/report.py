@@ -77,14 +77,21 @@ def _answer_section(result: StudyResult) -> Section:
     blocks = [Text(f"{sentence[0].upper()}{sentence[1:]}."), to_table(result.rows), Text(NOTE)]
     if diverged := sum(network.diverged for network in result.networks):
         blocks.append(Caution(f"{diverged} trainings have diverged; they count as they ended."))
-    return Section("Answer", [*blocks, *map(Text, describe_limits(result.workdir)), Text(METHOD)])
+    return Section("Answer", [*blocks, *map(Text, describe_limits(result)), Text(METHOD)])
 
 
-def describe_limits(path: Path) -> list[str]:
-    """Says in a line which limits of the recipe all networks keep; none without such limits."""
-    settings = flatten(artifacts.read_json(path / artifacts.CONFIG))
-    keys = (f"recipe.limits.{name}" for name in Cost._fields)
-    limits = [f"{key}={settings[key]}" for key in keys if settings.get(key)]
+def describe_limits(result: StudyResult) -> list[str]:
+    """Says in a line which limits of the recipe all networks keep; none without such limits.
+
+    A study that began by an older version may have trained networks beyond the limits.
+    """
+    settings = flatten(artifacts.read_json(result.workdir / artifacts.CONFIG))
+    limits = [
+        f"recipe.limits.{name}={limit}"
+        for name in Cost._fields
+        if (limit := settings.get(f"recipe.limits.{name}"))
+        and all(getattr(network, name) <= limit for network in result.networks)
+    ]
     return [f"Networks beyond {' or '.join(limits)} are left out."] if limits else []
 
 

@@ -15,6 +15,7 @@ import jax
 from nge_jax.console import banner
 from nge_jax.console.progress import waiting
 from nge_jax.console.waiting import say
+from nge_jax.cost import Cost
 from nge_jax.devices import distributed
 from nge_jax.devices.parallel import in_32_bits
 from nge_jax.errors import InputError
@@ -23,8 +24,8 @@ from nge_jax.runtime import loop
 from nge_jax.space.genotype import Genotype
 from nge_jax.study.budget import count_trainings
 from nge_jax.study.build import build as build
-from nge_jax.study.candidates import limits_of
-from nge_jax.study.plan import PUBLISHED_CELL, Study
+from nge_jax.study.candidates import find_beyond, find_others, limits_of
+from nge_jax.study.plan import PLAIN, PUBLISHED, PUBLISHED_CELL, Study
 from nge_jax.study.report import (
     NOTE,
     describe_network,
@@ -36,7 +37,7 @@ from nge_jax.study.report import (
 from nge_jax.study.result import StudyResult, read_result
 from nge_jax.study.trainings import train_all
 from nge_jax.text.digits import plain_digits
-from nge_jax.workdir import artifacts, lock
+from nge_jax.workdir import artifacts, json_lines, lock
 from nge_jax.workdir import folder as workdir
 
 TO_STOP = "to stop: Ctrl-C; the same command goes on, and loses one training at most"
@@ -63,6 +64,7 @@ def run(path: str | Path, make_plan: Callable[[], Study]) -> StudyResult:
             study = make_plan()
         banner.show_notes(study.training.source.notes)
         _check(study, path)
+        study = _as_begun(study, path)
         workdir.prepare(path, study.values, overwrite=False)
         banner.show(*_describe(study))
         found = _search(study, path)
@@ -91,6 +93,29 @@ def _check(study: Study, path: Path) -> None:
         )
 
 
+def _as_begun(study: Study, path: Path) -> Study:
+    """Takes the limits off the recipe of a study that began when a study did not keep them.
+
+    Such a study has trained networks beyond the limits, or its limits are refused now. It goes on as it began.
+
+    Raises:
+      InputError: the study is new, and its limits are refused.
+    """
+    limits = limits_of(study.training)
+    lines = json_lines.read(path / artifacts.TRAININGS) if limits else []
+    trained = [Cost(*(line.get(name, 0) for name in Cost._fields)) for line in lines]
+    if not study.refusal and not any(find_beyond(size, limits) for size in trained):
+        return study
+    if not workdir.recorded_values(path):
+        raise InputError(study.refusal)
+    banner.show(
+        "recipe.limits: this study began when a study did not keep limits, and goes on without them"
+    )
+    settings = study.training.settings
+    free = {**settings, "limits": dict.fromkeys(settings["limits"], 0)}
+    return study._replace(training=study.training._replace(settings=free))
+
+
 def _describe(study: Study) -> list[str]:
     """Returns lines that say what will be done."""
     settings, source, lines = study.settings, study.training.source, []
@@ -99,16 +124,16 @@ def _describe(study: Study) -> list[str]:
         labels, shape = source.spec.labels, source.spec.shape
         lines.append(banner.data(study.training.data_name, labels, shape, counts))
     plan, searches = study.training.model.plan, len(study.searches)
-    left_out = "; what is beyond recipe.limits is left out" if limits_of(study.training) else ""
-    total = count_trainings(
-        searches, settings.random_cells, 1 + settings.plain, settings.training_seeds
-    )
+    others, left_out = find_others(study.training, plain=settings.plain)
+    total = count_trainings(searches, settings.random_cells, len(others), settings.training_seeds)
+    names = {PUBLISHED: f"of {PUBLISHED_CELL}", PLAIN: "of a plain network"}
+    beside = f", {' and '.join(names[kind] for kind in others)}" if others else ""
     seeds = ", ".join(str(search.seed) for search in study.searches)
     lines += [
         f"study: {searches} search{'es' * (searches > 1)} by {study.name}, seed{'s' * (searches > 1)} {seeds}",
         f"trainings: {total}, each of {study.epochs:,} epoch{'s' * (study.epochs > 1)} by {study.recipe_name}; "
-        f"{settings.training_seeds} of each cell found, of {settings.random_cells} random cells of its cost, of "
-        f"{PUBLISHED_CELL}{' and of a plain network' * settings.plain}{left_out}",
+        f"{settings.training_seeds} of each cell found, of {settings.random_cells} random cells of its cost{beside}",
+        *left_out,
         f"networks: {len(plan)} cells that begin with {plan[0].channels // (1 + plan[0].reduction)} channels; one "
         "program trains any cell",
         "the test images are read once for each training, at its end",

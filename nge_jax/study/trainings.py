@@ -21,13 +21,13 @@ from nge_jax.study import budget
 from nge_jax.study.budget import Fit
 from nge_jax.study.candidates import (
     TOLERANCES,
-    keep_limits,
+    find_others,
     list_cells,
     make_plain,
     mean_parameters,
     plain_training,
 )
-from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED_CELL, RANDOM, Candidate, Study
+from nge_jax.study.plan import FOUND, PLAIN, PUBLISHED, PUBLISHED_CELL, RANDOM, Candidate, Study
 from nge_jax.study.result import pack, search_seconds
 from nge_jax.study.trainer import Trainer
 from nge_jax.text.digits import three_digits
@@ -60,20 +60,21 @@ def train_all(study: Study, found: Mapping[int, Genotype], path: Path, began: fl
       began: the monotonic time of the command's start.
     """
     trainer = _make_trainer(study)
-    length = _choose_length(study, trainer, found, path, began)
-    candidates, tolerance = list_cells(found, study.training, length.random_cells)
+    others, _ = find_others(study.training, plain=study.settings.plain)
+    length = _choose_length(study, trainer, found, path, began, len(others))
+    candidates, tolerance = list_cells(
+        found, study.training, length.random_cells, published=PUBLISHED in others
+    )
     if tolerance > TOLERANCES[0]:
         banner.show(
             f"random cells: too few have a cost within {TOLERANCES[0]:.0%} of the cells found; taken within "
             f"{tolerance:.0%}"
         )
     trainers = {candidate.kind: trainer for candidate in candidates}
-    if study.settings.plain:
+    if PLAIN in others:
         network, plain = make_plain(study.training, mean_parameters(candidates))
         candidates.append(plain)
         trainers[PLAIN] = _make_trainer(study, network)
-    candidates, lines = keep_limits(candidates, study.training)
-    banner.show(*lines)
     trainers = {kind: _shortened(t, study, length.epochs) for kind, t in trainers.items()}
     # After each seed all networks have been trained alike.
     wanted = list(itertools.product(range(length.training_seeds), candidates))
@@ -147,9 +148,17 @@ def _train_one(trainer: Trainer, candidate: Candidate, seed: int, folder: Path |
 
 
 def _choose_length(
-    study: Study, trainer: Trainer, found: Mapping[int, Genotype], path: Path, began: float
+    study: Study,
+    trainer: Trainer,
+    found: Mapping[int, Genotype],
+    path: Path,
+    began: float,
+    others: int,
 ) -> Fit:
-    """Decides how many trainings there are and how long they are; an earlier start's decision holds."""
+    """Decides how many trainings there are and how long they are; an earlier start's decision holds.
+
+    The last argument counts the networks beside the cells found and the random cells; for the others see `train_all`.
+    """
     settings, file = study.settings, path / artifacts.STUDY_LENGTH
     wanted = Fit(settings.random_cells, settings.training_seeds, study.epochs)
     if not settings.minutes:
@@ -161,7 +170,7 @@ def _choose_length(
     # An earlier start may have made a part of the searches.
     spent = max(time.monotonic() - began, sum(search_seconds(path).values()))
     left = 60 * settings.minutes - spent
-    chosen = budget.fit(wanted, left, an_epoch, len(found), 1 + settings.plain)
+    chosen = budget.fit(wanted, left, an_epoch, len(found), others)
     artifacts.write_json(file, chosen._asdict())
     banner.show(
         f"{budget.describe(wanted, chosen)} ({duration(max(0, left))} left, {three_digits(an_epoch)} s an epoch)"

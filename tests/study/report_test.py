@@ -48,10 +48,16 @@ def test_the_network_left_is_described(tmp_path, limits):
 
 def test_limits_of_the_recipe_are_told(tmp_path):
     file = tmp_path / artifacts.CONFIG
-    artifacts.write_json(file, {"recipe": {"limits": {"parameters": 9, "multiply_adds": 0}}})
-    assert describe_limits(tmp_path) == ["Networks beyond recipe.limits.parameters=9 are left out."]
+    result, least = make_result(tmp_path), 155_212
+    limits = {"parameters": least, "multiply_adds": 0}
+    artifacts.write_json(file, {"recipe": {"limits": limits}})
+    told = f"Networks beyond recipe.limits.parameters={least} are left out."
+    assert describe_limits(result) == [told]
+    # A study of an older version did not keep the limit.
+    artifacts.write_json(file, {"recipe": {"limits": {"parameters": least - 1}}})
+    assert describe_limits(result) == []
     artifacts.write_json(file, {"recipe": {"train": {"epochs": 3}}, "limits": {"parameters": 9}})
-    assert describe_limits(tmp_path) == []
+    assert describe_limits(result) == []
 
 
 def test_a_network_beyond_the_limits_of_the_search_is_told(tmp_path):

@@ -18,13 +18,14 @@ from nge_jax.space import architecture, genotype
 from nge_jax.space.budget.costs import PARAMETERS
 from nge_jax.study import build as study_build
 from nge_jax.study import runner, trainings
-from nge_jax.study.candidates import keep_limits
+from nge_jax.study.candidates import find_others, limits_of, list_cells
 from nge_jax.study.plan import Candidate
 from nge_jax.study.settings import Settings
 from nge_jax.study.statistics import compare
 from nge_jax.study.trainer import Answers
 from nge_jax.train import runner as train_runner
 from nge_jax.workdir import artifacts, json_lines, recorded
+from nge_jax.workdir import folder as workdir
 from tests.helpers.small_search import Killed
 
 SETTINGS = Settings(seeds=2, training_seeds=2, random_cells=2, minutes=0.0, plain=True)
@@ -301,9 +302,8 @@ def test_every_network_that_is_trained_keeps_the_limits_of_the_recipe(
     assert [network.kind for network in wanted] == ["found", "random", "random"]
     assert max(network.multiply_adds for network in wanted) <= 830_000
     out = " ".join(capsys.readouterr().out.split())
-    assert "what is beyond recipe.limits is left out" in out and [
-        seed for seed, *_ in searches
-    ] == [1]
+    assert [seed for seed, *_ in searches] == [1]
+    assert "trainings: 3, each" in out
     left_out = (
         "left out: DARTS_V2, 836,096 multiply-adds, beyond recipe.limits.multiply_adds=830000"
     )
@@ -323,18 +323,65 @@ def test_a_user_gets_the_network_of_the_recipe(tmp_path, name, channels):
     assert recipe.network.channels == channels
 
 
+@functools.cache
+def plan():
+    return study_build.build(make_config(), RECIPE, SETTINGS, "a search")
+
+
+def limited(**limits):
+    """The plan with limits of the recipe."""
+    training = plan().training
+    return plan()._replace(
+        training=training._replace(settings={**training.settings, "limits": limits})
+    )
+
+
+@pytest.mark.parametrize(
+    "limit, plain, others, left_out",
+    [
+        (10**9, True, ", of DARTS_V2 and of a plain network", []),
+        (200, True, ", of a plain network", ["DARTS_V2"]),
+        (200, False, "", ["DARTS_V2"]),
+        (9, True, "", ["DARTS_V2", "the narrowest plain network"]),
+    ],
+)
+def test_what_is_left_out_is_not_counted(limit, plain, others, left_out):
+    """The time is divided among the trainings that are counted here."""
+    study = limited(parameters=limit)
+    text = " ".join(runner._describe(study._replace(settings=SETTINGS._replace(plain=plain))))
+    count = (others.count("of ") + 2 * 3) * 2
+    assert f"trainings: {count}, each" in text
+    assert f"of 2 random cells of its cost{others} " in text
+    assert re.findall("left out: ([^,]+), .*? parameters, beyond", text) == left_out
+
+
 def test_a_cell_found_beyond_a_limit_of_the_recipe_is_refused_before_the_first_training():
-    training: Any = SimpleNamespace(settings={"limits": {"parameters": 10, "multiply_adds": 0}})
-    sizes = {"found": 11, "random": 10, "plain": 12}
-    networks = {k: Candidate(k, f"a {k}", None, None, n, 10**9) for k, n in sizes.items()}
-    with pytest.raises(
-        InputError, match="a found: found a network of 11 parameters, beyond recipe"
-    ):
-        keep_limits([*networks.values()], training)
-    del networks["found"]
-    kept, lines = keep_limits([*networks.values()], training)
-    assert kept == [networks["random"]]
-    assert lines == ["left out: a plain, 12 parameters, beyond recipe.limits.parameters=10"]
+    training = limited(parameters=775).training
+    message = "seed 3: found a network of 776 parameters, beyond recipe.limits.parameters=775"
+    with pytest.raises(InputError, match=message):
+        list_cells({3: genotype.random_genotype(0)}, training, 1)
+
+
+@pytest.mark.parametrize("begun", ["searches", "trainings"])
+def test_a_study_that_began_without_keeping_limits_goes_on_so(tmp_path, capsys, begun):
+    """The limit is refused where nothing has begun; the other one holds for all cells, and a line is beyond it."""
+    limit = "limits.parameters=9" if begun == "searches" else "limits.parameters=100000"
+    study = study_build.build(make_config(), (*RECIPE, limit), SETTINGS, "a search")
+    assert bool(study.refusal) == (begun == "searches")
+    path = workdir.prepare(tmp_path / "study", study.values, overwrite=False)
+    if study.refusal:
+        with pytest.raises(
+            InputError, match="recipe.limits.parameters: found 9, expected at least"
+        ):
+            runner._as_begun(study, path)
+        search(make_config(), path / "search-0")
+    else:
+        assert runner._as_begun(study, path) is study
+        json_lines.append(path / artifacts.TRAININGS, {"parameters": 100_001})
+    began = runner._as_begun(study, path)
+    assert "goes on without them" in " ".join(capsys.readouterr().out.split())
+    assert limits_of(study.training) and not limits_of(began.training)
+    assert find_others(began.training, plain=True) == (("published", "plain"), [])
 
 
 def test_a_set_without_test_images_is_refused(monkeypatch, tmp_path):

@@ -100,12 +100,13 @@ class SearchLimits(NamedTuple):
         Raises:
           InputError: names the key and the least that is possible.
         """
-        for network, kind, limit, least, _ in self._ranges():
-            if limit and limit < least:
-                raise InputError(
-                    f"config.limits.{kind.name}: found {self._found(kind)}, expected at least {kind.show(least)}, the "
-                    f"fewest {kind.words} of any cell in {network}"
-                )
+        if unmet := self.budget.unmet(DARTS):
+            number, least = next(iter(unmet.items()))
+            network, kind = self.columns[number]
+            raise InputError(
+                f"config.limits.{kind.name}: found {self._found(kind)}, expected at least {kind.show(least)}, the "
+                f"fewest {kind.words} of any cell in {network}"
+            )
         budget = self.budget
         if not self.is_limited or feasible.has_free_operations(budget, DARTS):
             return

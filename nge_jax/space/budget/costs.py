@@ -99,6 +99,11 @@ class Budget(NamedTuple):
         """The rest of each limit for the edges, by the number of the cost; kinds without a limit are left out."""
         return {k: int(limit - self.costs.base[k]) for k, limit in enumerate(self.limits) if limit}
 
+    def unmet(self, space: Space) -> dict[int, int]:
+        """Counts the least of each cost whose limit no cell keeps, by the number of the cost."""
+        least = self.costs.least(space).tolist()
+        return {k: least[k] for k, limit in enumerate(self.limits) if 0 < limit < least[k]}
+
     def allows(self, architectures: np.ndarray) -> np.ndarray:
         """Tells for each of the architectures [..., C, E] whether its network is within the limits."""
         counted = self.costs.count(architectures)
