@@ -28,10 +28,10 @@ EXPLANATION = (
 )
 
 
-def warnings(counts: Mapping[str, int], last: Mapping[str, Any], cell_type: str) -> list[str]:
+def sentences(counts: Mapping[str, int], last: Mapping[str, Any], cell_type: str) -> list[str]:
     """Says that nearly all edges of a cell found have one operation; empty where they have not.
 
-    Where the edges do not move together, the report's line on skip connections says it of these.
+    The report's line on skip connections says it of these. Here stands only whether the edges move together.
 
     Args:
         counts: how often each operation stands on the cell's edges.
@@ -39,17 +39,18 @@ def warnings(counts: Mapping[str, int], last: Mapping[str, Any], cell_type: str)
         cell_type: the cell's type.
     """
     operation = sharing.constant_operation(counts)
-    together = sharing.moves_together(last, cell_type)
-    if operation is None or (operation == SKIP and not together):
+    if operation is None:
         return []
-    told = sharing.tell_constant(operation, counts, cell_type)
-    if not together:
-        return [f"{told} A random cell, trained beside it, tells whether that is a choice."]
-    share = sharing.common_share(last, cell_type)
-    return [
-        f"{told} All edges share parameters: {share:.0%} of a step is common to them, and no edge decides by itself. "
-        "embedding.classifier=per_edge gives each edge a classifier, and search.edge_model=alpha has free logits."
-    ]
+    told = [] if operation == SKIP else [sharing.tell_constant(operation, counts, cell_type)]
+    if sharing.moves_together(last, cell_type):
+        share = sharing.common_share(last, cell_type)
+        told += [
+            f"All edges share parameters: {share:.0%} of a step is common to them, and no edge decides by itself.",
+            "embedding.classifier=per_edge gives each edge a classifier, and search.edge_model=alpha has free logits.",
+        ]
+    elif told:
+        told.append("A random cell, trained beside it, tells whether that is a choice.")
+    return told
 
 
 def fallen(workdir: Path, epochs: EpochRows, last: Cell) -> tuple[Fallen | None, list[str]]:

@@ -199,16 +199,17 @@ def search_warnings(
             continue
         kept = len(cells.kept_edges(cell_type))
         counts = count_operations(cells, cell_type, space)
-        skips = counts.get("skip_connect", 0)
+        skips, sentences = counts.get("skip_connect", 0), []
         if 2 * skips >= kept:
             half = [2 * epoch[f"skip_connect_{cell_type}"] >= kept for epoch in epochs]
             run = len(list(itertools.takewhile(bool, reversed(half))))
             since = f"; half or more since epoch {epochs[-run]['epoch']}" if run else ""
-            warnings.append(
-                f"skip_connect takes {skips} of the {kept} edges of the {cell_type} cell{since}. "
-                "Such cells do well in the supernet and often worse when trained from scratch."
-            )
-        warnings += edges.warnings(counts, epochs[-1], cell_type)
+            sentences = [
+                f"skip_connect takes {skips} of the {kept} edges of the {cell_type} cell{since}.",
+                "Such cells do well in the supernet and often worse when trained from scratch.",
+            ]
+        sentences += edges.sentences(counts, epochs[-1], cell_type)
+        warnings += [" ".join(sentences)] if sentences else []
         # It is 0 for a P without probabilities, which records no entropy.
         entropy = epochs[-1].get(f"entropy_{cell_type}", 0.0)
         largest = _largest_entropy(space, number)

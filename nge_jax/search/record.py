@@ -60,7 +60,7 @@ UNIFORM_ADVICE = ": the edge model has decayed to nothing; embedding.weight_deca
 # The warning leaves out the count, which the row shows: a line that repeats is shown once.
 HALF_SKIPS = "warning: skip_connect takes half of the {} cell's edges or more"
 # The rules are in `space.sharing`.
-CONSTANT = "warning: one operation takes 80 % of the {} cell's edges or more"
+CONSTANT = "warning: {} takes 80 % of the {} cell's edges or more"
 CONSTANT_ADVICE = (
     ": a step for one edge moves all edges alike; embedding.classifier=per_edge lets each edge decide, "
     "search.edge_model=alpha has free logits"
@@ -242,13 +242,17 @@ def _failures(
             return
         skip_count = min(_decided_skips(p, cell_type, space) for p in (before, now))
     counts = {name: row[f"{name}_{cell_type}"] for name in space.operations}
-    if 2 * skip_count >= sum(counts.values()):
-        yield f"{HALF_SKIPS.format(cell_type)} now", ""
-    if sharing.constant_operation(counts) is not None:
+    operation = sharing.constant_operation(counts)
+    if operation is None:
+        if 2 * skip_count >= sum(counts.values()):
+            yield f"{HALF_SKIPS.format(cell_type)} now", ""
+    else:
+        # The name of another operation would make another line of each change.
+        name = SKIP if operation == SKIP else "one operation"
         advice = "" if two_epochs is None else CONSTANT_BY_P_ADVICE
         if sharing.moves_together(row, cell_type):
             advice = CONSTANT_ADVICE
-        yield f"{CONSTANT.format(cell_type)} now", advice
+        yield f"{CONSTANT.format(name, cell_type)} now", advice
 
 
 def _decided_skips(mixture: Any, cell_type: str, space: Space) -> int:

@@ -173,6 +173,17 @@ def test_half_of_the_cell_is_the_limit(skips, warned):
     assert [f"takes {skips} of the 8" in warning for warning in warnings] == [True] * warned
 
 
+@pytest.mark.parametrize("share", [0.74, 0.2])
+def test_a_cell_of_skips_alone_has_one_warning(share):
+    pairs = [("skip_connect", 0), ("skip_connect", 1)] * 4
+    other = [("sep_conv_3x3", 0), ("dil_conv_3x3", 1)] * 4
+    cells = genotype.Genotype(other, (2, 3, 4, 5), pairs, (2, 3, 4, 5))
+    epoch = {"epoch": 1, "skip_connect_normal": 0, "skip_connect_reduction": 8}
+    (text,) = search_warnings(cells, [epoch | {"common_share_reduction": share}], None, DARTS)
+    assert text.startswith("skip_connect takes 8 of the 8 edges of the reduction cell; half or")
+    assert ("All edges share parameters: 74% of a step" in text) == (share == 0.74)
+
+
 @pytest.mark.parametrize("share", [0.74, 0.2, None])
 def test_a_cell_of_one_operation_is_told_of_with_its_cause(share):
     pairs = [("sep_conv_5x5", 0), ("sep_conv_5x5", 1)] * 4

@@ -59,9 +59,14 @@ def probabilities(skips, margin):
     return (probs / probs.sum(-1, keepdims=True)).astype(np.float32)
 
 
+CONSTANT = {
+    kind: record.CONSTANT.format("one operation", kind) + " now" for kind in DARTS.cell_types
+}
+
+
 def of_skips(lines):
     """Leaves out the lines on edges that all have one operation: most cells here are so."""
-    return [line for line in lines if not line.startswith(record.CONSTANT.partition("{")[0])]
+    return [line for line in lines if not line.startswith((*CONSTANT.values(),))]
 
 
 def warned(before, now):
@@ -83,9 +88,9 @@ HALF = {kind: f"{record.HALF_SKIPS.format(kind)} now" for kind in DARTS.cell_typ
     [
         ((3, 0), (3, 0), []),
         ((4, 0), (4, 0), ["normal"]),
-        ((5, 8), (8, 4), ["normal", "reduction"]),
+        ((5, 8), (6, 4), ["normal", "reduction"]),
         ((4, 3), (3, 4), []),
-        ((8, 0), (0, 8), []),  # each epoch decides for the other cell
+        ((6, 0), (0, 6), []),  # each epoch decides for the other cell
     ],
 )
 def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(before, now, expected):
@@ -95,22 +100,22 @@ def test_half_the_edges_are_told_of_when_they_are_skips_two_epochs_in_a_row(befo
 
 def test_skips_are_told_of_when_p_has_decided():
     """If P is within 1 % of uniform, it still prefers an operation on every edge, but another one each epoch."""
-    sure, close = probabilities((8, 8), 0.15), probabilities((8, 8), 0.01)
-    assert space_cell.derive(close, DARTS).operation_counts("normal")["skip_connect"] == 8
+    sure, close = probabilities((6, 6), 0.15), probabilities((6, 6), 0.01)
+    assert space_cell.derive(close, DARTS).operation_counts("normal")["skip_connect"] == 6
     assert warned(sure, sure) == [*HALF.values()]
     assert warned(close, close) == warned(close, sure) == warned(sure, close) == []
 
 
 def test_betas_do_not_count_as_margins():
     """Edge normalization multiplies P by an edge's weight, but leaves the lead of P's first operation as it was."""
-    sure = probabilities((8, 0), 0.15)
+    sure = probabilities((6, 0), 0.15)
     betas = np.array([[1 / k for _, k in DARTS.edges]] * 2, np.float32)
     two_epochs = Mixture(np.stack([sure] * 2), np.stack([betas] * 2))
-    assert of_skips(record.warnings(counts((8, 0)), two_epochs, DARTS)) == [HALF["normal"]]
+    assert of_skips(record.warnings(counts((6, 0)), two_epochs, DARTS)) == [HALF["normal"]]
 
 
 def test_uniform_p_is_told_of_instead_of_the_skips_it_falls_back_on():
-    p = probabilities((0, 8), 0.2)
+    p = probabilities((0, 6), 0.2)
     p[0] = 1 / 7
     assert space_cell.derive(p, DARTS).operation_counts("normal")["skip_connect"] == 8
     uniform, half = warned(p, p)
@@ -120,9 +125,17 @@ def test_uniform_p_is_told_of_instead_of_the_skips_it_falls_back_on():
 def test_a_strategys_leading_cell_is_told_of_at_once_whatever_its_probabilities():
     assert not [*record.warnings(counts((3, 3)), None, DARTS)]
     assert [*record.warnings(counts((4, 3)), None, DARTS)] == [HALF["normal"]]
-    assert [*record.warnings(counts((3, 0)), None, DARTS)] == [
-        f"{record.CONSTANT.format('reduction')} now"
-    ]
+    assert [*record.warnings(counts((3, 0)), None, DARTS)] == [CONSTANT["reduction"]]
+
+
+@pytest.mark.parametrize("two_epochs", [None, np.stack([probabilities((3, 7), 0.2)] * 2)])
+def test_a_cell_of_skips_alone_has_one_warning(two_epochs):
+    (line,) = record.warnings(counts((3, 7)), two_epochs, DARTS)
+    assert line.startswith(
+        "warning: skip_connect takes 80 % of the reduction cell's edges or more now"
+    )
+    advice = "" if two_epochs is None else record.CONSTANT_BY_P_ADVICE
+    assert line.endswith(f"now{advice}")
 
 
 def test_the_history_gives_p_before_and_after_an_epoch():
@@ -133,10 +146,10 @@ def test_the_history_gives_p_before_and_after_an_epoch():
 
 def test_warnings_of_several_searches_name_them():
     first, second, third = (Member(seed, None) for seed in range(3))
-    rows = {first: counts((8, 0)), second: counts((8, 0)), third: counts((0, 0))}
+    rows = {first: counts((8, 0)), second: counts((6, 0)), third: counts((0, 0))}
     uniform = np.full((2, *DARTS.shape), 1 / 7)
     uniform[:, 1] = probabilities((0, 0), 0.2)[1]
-    skips, none = (np.stack([probabilities((n, 0), 0.2)] * 2) for n in (8, 0))
+    skips, none = (np.stack([probabilities((n, 0), 0.2)] * 2) for n in (6, 0))
     probs = {first: uniform, second: skips, third: none}
     uniform, skips = of_skips(record.warnings_of_several(rows, probs, DARTS))
     assert uniform.startswith(f"{record.UNIFORM} in the normal cell now, of seed 0")
@@ -154,4 +167,4 @@ def test_a_leading_cell_of_one_operation_is_told_of_with_its_cause(share, same):
     p = probabilities((8 - same, 3), 0.2)
     lines = [*record.warnings(row, np.stack([p, p]), DARTS)]
     advice = record.CONSTANT_ADVICE if share == 0.72 else record.CONSTANT_BY_P_ADVICE
-    assert lines == [f"{record.CONSTANT.format('normal')} now{advice}"] * (same > 6)
+    assert lines == [f"{CONSTANT['normal']}{advice}"] * (same > 6)
