@@ -149,6 +149,7 @@ def _run_task(task: str, arguments: list[str]) -> None:
             overwrite=given.overwrite,
             summary=given.summary,
             name=given.config,
+            given=_names(given.settings),
             processes={name: getattr(given, name) for name in processes},
         )
 
@@ -197,6 +198,7 @@ def _study(arguments: list[str]) -> None:
         main.run_study(
             path,
             given.config,
+            given=_names(divided.search),
             config=config,
             settings=divided.study,
             recipe_keys=divided.recipe,
@@ -211,6 +213,11 @@ def _setting(text: str) -> str:
     if not re.match(r"[\w.]+=", text):
         raise InputError(f"unexpected argument {text!r}, expected KEY=VALUE such as seed=1")
     return f"--config.{text}"
+
+
+def _names(settings: Sequence[str]) -> list[str]:
+    """Returns the names of the keys of KEY=VALUE."""
+    return [text.partition("=")[0] for text in settings]
 
 
 def _version() -> str:

@@ -17,7 +17,7 @@ import functools
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,9 +28,10 @@ from ml_collections import ConfigDict
 from nge_jax.errors import PREEMPTED_EXIT_CODE, InputError, Preempted, arguments_as
 from nge_jax.runtime import runners
 from nge_jax.runtime.runners import STUDY, TASKS, runner_name
+from nge_jax.settings import checks, keys
 from nge_jax.settings import flags as runtime_flags
 from nge_jax.settings.checks import check_complete
-from nge_jax.settings.configs import read_config
+from nge_jax.settings.configs import flatten, given_names, read_config, to_values
 from nge_jax.space import genotype
 from nge_jax.workdir import artifacts
 
@@ -85,6 +86,7 @@ def main(argv: list[str]) -> None:
         checkpoint=_CHECKPOINT.value or artifacts.NEWEST,
         summary=_SUMMARY.value,
         name=_CONFIG.value,
+        given=given_names(argv[1:]),
         processes={name: flag.value for name, flag in _PROCESSES.items()},
     )
 
@@ -98,6 +100,7 @@ def run_task(
     checkpoint: str = artifacts.NEWEST,
     summary: bool = False,
     name: str = "",
+    given: Collection[str] = (),
     processes: Mapping[str, Any] | None = None,
 ) -> Any:
     """Runs the task of a config in the workdir `path`, or goes on where it stopped; returns the runner's result.
@@ -110,6 +113,7 @@ def run_task(
       checkpoint: the one that is tested, see `trained.load`.
       summary: prints the sizes of the network's parts instead.
       name: the config's, as the user gave it; shown.
+      given: the names of the keys that the user gives beside the config. A key that the run does not read is refused.
       processes: arguments of `distributed.initialize`.
 
     Raises:
@@ -122,6 +126,8 @@ def run_task(
 
         recorded.check_trains(artifacts.find_run(path), config.to_dict())
     check_complete(config, task)
+    if not eval_only:
+        _check_read(to_values(config), given, None if overwrite else path)
     if not eval_only and "genotype" in config:
         genotype.load(config.genotype)  # the runner reads it, too, seconds later
     if summary:
@@ -144,8 +150,15 @@ def run_task(
     return runner.run(config, path, overwrite=overwrite)
 
 
-def run_study(path: str | Path, name: str, **arguments: Any) -> Any:
-    """Runs a study in the workdir `path`; see `study.build.build` for the other arguments.
+def run_study(
+    path: str | Path,
+    name: str,
+    *,
+    given: Collection[str] = (),
+    config: ConfigDict,
+    **arguments: Any,
+) -> Any:
+    """Runs a study in the workdir `path`; see `run_task`, and `study.build.build` for the other arguments.
 
     Raises:
       InputError, GenotypeError: the config, the data or the workdir is refused, before any compute.
@@ -156,11 +169,23 @@ def run_study(path: str | Path, name: str, **arguments: Any) -> Any:
     from nge_jax.workdir import folder as workdir
     from nge_jax.workdir import lock
 
+    check_complete(config, "search")
+    _check_read(to_values(config), given, path)
     path = workdir.expand(path)
     runner = _start(STUDY, path, banner.opening("study", path, name), {})
     use_compilation_cache()
     lock.check_free(path)
-    return runner.run(path, functools.partial(runner.build, name=name, **arguments))
+    return runner.run(path, functools.partial(runner.build, config, name=name, **arguments))
+
+
+def _check_read(values: Mapping[str, Any], given: Collection[str], path: str | Path | None) -> None:
+    """Refuses given keys that a search does not read, but for those with which the run in `path` began."""
+    flat, begun = flatten(values), {}
+    if path is not None and not keys.unread(flat).keys().isdisjoint(given):
+        from nge_jax.workdir import folder as workdir
+
+        begun = workdir.recorded_values(path)
+    checks.check_read(flat, given, begun)
 
 
 def _show_estimate(config: ConfigDict, path: Path) -> None:

@@ -112,6 +112,37 @@ def test_a_workdir_of_another_config_is_refused_before_data_are_read(tmp_path):
         run_task.run(kind, config, tmp_path / "w")
 
 
+@pytest.mark.parametrize(
+    "name, given, refusal",
+    [
+        ("search_digits", "search.epochs=7", "evaluator='trained' does not read it; the word gradient"),
+        ("search_folder", "data.flip=False", "evaluator='trained' does not read it; the word gradient"),
+        ("search_digits", "embedding.b1=0.7", "strategy='evolution' does not read it; the word gradient"),
+        ("search_digits", "final.batches=3", "evaluator='trained' does not read it"),
+        ("search_digits:random", "search.edge_model=alpha", "strategy='random' does not read it"),
+        ("search_digits:gradient", "trained.cells=5", "evaluator='supernet' does not read it"),
+        ("search_cifar", "gumbel.last_temperature=2.0", "relaxation='softmax' does not read it"),
+    ],
+)  # fmt: skip
+def test_a_key_that_the_search_does_not_read_is_refused(run, tmp_path, name, given, refusal):
+    path = tmp_path / "w"
+    arguments = f"--config={name}", f"--config.{given}", f"--workdir={path}"
+    with pytest.raises(InputError) as refused:
+        run(*arguments)
+    key, _, value = given.partition("=")
+    text = str(refused.value)
+    found = text.replace("'", "")
+    assert found.startswith(f"config.{key}: found {value}, expected none: a search with config.")
+    assert refusal in text and ("the word gradient" in text) == ("the word gradient" in refusal)
+    # A run that began so goes on by the same command.
+    config = main.read_config(name, [f"--config.{given}"])
+    workdir.prepare(path, to_values(config), overwrite=False)
+    (path / "metrics.jsonl").write_text("{}\n")
+    assert run(*arguments)[1] == path
+    with pytest.raises(InputError):
+        run(*arguments, "--overwrite")
+
+
 @pytest.mark.parametrize("given, expected", [((), "newest"), (("--checkpoint=best",), "best")])
 def test_a_checkpoint_is_tested_as_by_nge_eval(run, monkeypatch, given, expected):
     tested = []

@@ -22,7 +22,7 @@ def resolve(
     *,
     only_sizes: bool = False,
 ) -> tuple[ConfigDict, UserImages | None]:
-    """Decides on the open values of a config, and says so.
+    """Decides on the open values of a config, and says so of the values that are read.
 
     Args:
       config: of a search or a training; only for a user's own images it leaves values open.
@@ -48,5 +48,10 @@ def resolve(
     differ(config, kept)
     chosen = choose(config, images)
     differ(config, chosen)
-    banner.show_chosen(kept, chosen)
+    unread = keys.unread(flatten(config.to_dict()))
+
+    def read(decided: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in decided.items() if key not in unread}
+
+    banner.show_chosen(read(kept), read(chosen))
     return config, images

@@ -12,7 +12,7 @@ from nge_jax.data import small
 from nge_jax.embedding.model import OF_ALPHA, PAPER
 from nge_jax.errors import InputError, arguments_as, prefixed
 from nge_jax.search import images as search_images
-from nge_jax.settings import checks, configs
+from nge_jax.settings import checks, configs, keys
 from nge_jax.space import skips
 from nge_jax.space.budget.costs import KINDS
 from nge_jax.space.parts import parametric
@@ -51,7 +51,8 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
             "config.gumbel.all_scalars: found True, expected False with config.search.relaxation="
             f"{config.search.relaxation!r}, which draws no operation"
         )
-    if devices is not None:
+    unread = keys.unread(configs.flatten(config.to_dict()))
+    if devices is not None and "search.batch_size" not in unread:
         checks.divides_among("search.batch_size", config.search.batch_size, devices)
 
 
@@ -137,11 +138,7 @@ def _check_strategy(config: ConfigDict) -> None:
 
 
 def _word(search: Mapping[str, Any]) -> str:
-    """Names the word for a search by the gradient, where a config rates cells by trainings; else ""."""
-    is_trained = search.get("evaluator") == "trained"
-    return (
-        "; the word gradient after the config's name searches by a supernet" if is_trained else ""
-    )
+    return checks.gradient_word(search.get("evaluator"))
 
 
 def _check_relaxation(config: ConfigDict) -> None:

@@ -14,7 +14,17 @@ from ml_collections import ConfigDict
 from nge_jax.errors import InputError
 from nge_jax.settings import keys
 from nge_jax.settings.configs import flatten, load_config, shipped_configs
-from nge_jax.settings.key import COUNT, KINDS, PHOTOGRAPHS, SMALL, USER, Key, Values, describe_type
+from nge_jax.settings.key import (
+    COUNT,
+    KINDS,
+    PHOTOGRAPHS,
+    SMALL,
+    USER,
+    Key,
+    Values,
+    brief,
+    describe_type,
+)
 from nge_jax.settings.parts import named
 from nge_jax.settings.parts.named import Parts
 from nge_jax.settings.parts.part import NONE
@@ -81,6 +91,38 @@ def check_keys(values: Values, declared: Mapping[str, Key] = MappingProxyType({}
             raise InputError(
                 f"config.{name}: found {values[name]!r}, expected {kind} such as {key.default!r}"
             )
+
+
+def check_read(values: Values, given: Collection[str], begun: Values) -> None:
+    """Refuses keys that a user gives to a search which does not read them.
+
+    Args:
+      values: the config's, as a workdir records them.
+      given: the names of the keys that the user gives.
+      begun: the recorded values of the workdir's run, which goes on by the command that began it.
+
+    Raises:
+      InputError: names the key, and the value of another key that decides so.
+    """
+    supernet = {"search.strategy": "gradient", "search.evaluator": "supernet"}
+    for name, decider in keys.unread(values).items():
+        if name in given and begun.get(name) != values[name]:
+            word = (
+                ""
+                if name in keys.unread({**values, **supernet})
+                else gradient_word(values["search.evaluator"])
+            )
+            raise InputError(
+                f"config.{name}: found {brief(values[name])}, expected none: a search with config.{decider}="
+                f"{values[decider]!r} does not read it{word}"
+            )
+
+
+def gradient_word(evaluator: str | None) -> str:
+    """Names the word for a search by the gradient, where a config rates cells by trainings; else ""."""
+    if evaluator != "trained":
+        return ""
+    return "; the word gradient after the config's name searches by a supernet"
 
 
 def _check_data_name(values: Values) -> None:

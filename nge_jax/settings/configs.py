@@ -130,6 +130,11 @@ def read_config(given: str, settings: Sequence[str] = ()) -> ConfigDict:
     return holder.value
 
 
+def given_names(settings: Sequence[str]) -> list[str]:
+    """Returns the names of the keys that `settings` of `read_config` set."""
+    return [match[1] for setting in settings if (match := SETTING.match(setting))]
+
+
 def _with_parts_set(values: Differences, settings: Sequence[str]) -> dict[str, Any]:
     """Returns a config's values with the parts that `settings` name; a config gets the parts' keys before it is set."""
     values, known = dict(values), keys.keys_of(values)

@@ -22,7 +22,8 @@ shows the keys of one config. Other values, NaN and infinity are refused in one 
 written.
 
 *No result* marks keys that do not change a result: a run may go on with another value. *Argument* marks keys that
-compiled programs take as arguments: another value compiles nothing anew.
+compiled programs take as arguments: another value compiles nothing anew. *Read by* names the searches that read a key,
+where not all do: by the gradient, by strategies, by a supernet (`search.evaluator=supernet`). Others refuse the key.
 
 {}
 Some limits follow from other values and are checked once those are known:
@@ -51,7 +52,7 @@ def describe_config(given: str) -> str:
             lines += textwrap.wrap(f":{word}  {changes}", width, subsequent_indent="    ")
     values, stated = flatten(config.to_dict()), getattr(module, "SETTINGS", {})
     known = keys.keys_of(values)
-    group = None
+    group, unread = None, keys.unread(values)
     # A config that was written by hand may have keys in another order, and more of them.
     for name in sorted(values, key=lambda name: [*known].index(name) if name in known else -1):
         if (head := name.rpartition(".")[0]) != group:
@@ -61,6 +62,10 @@ def describe_config(given: str) -> str:
         value = values[name]
         text = f"{name}={_show_value(value)}"
         meaning = _meaning(known[name], value, stated.get(name)) if name in known else ""
+        if (
+            name in unread and known[name].read_by
+        ):  # the others' groups are named by what reads them
+            meaning += f" Not read with {unread[name]}={values[unread[name]]}."
         comment = textwrap.wrap(meaning, width - 40)
         lines.append(f"{text:38}  {comment[0]}" if comment else text)
         lines += [f"{'':40}{line}" for line in comment[1:]]
@@ -118,6 +123,7 @@ def _cells(key: Key) -> str:
     facts = [f"since {key.since}"] * key.is_younger
     facts += ["no result"] * (not key.changes_result)
     facts += ["argument"] * (key.changes_result and not key.in_program)
+    facts += [f"read by: {', '.join(key.read_by)}"] * bool(key.read_by)
     notes = f" ({key.source})" * bool(key.source) + f" *{', '.join(facts)}*" * bool(facts)
     default = f"`{_show_value(key.default)}`" if key.default != "" else "empty"
     return f"{default} | {_allowed(key)} | {key.about}{notes}"

@@ -5,7 +5,7 @@ keyboard, which would take the memory or the night. This module imports no jax.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from nge_jax.errors import InputError
@@ -27,6 +27,18 @@ KINDS = {
 TASKS = tuple(KINDS)
 
 FIRST_VERSION = "0.1"
+
+# The searches that read a key which others have and do not read: the key that decides, and whether its value does.
+READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    "gradient": ("search.strategy", lambda strategy: strategy == "gradient"),
+    "gradient and reinforce": (
+        "search.strategy",
+        lambda strategy: strategy in ("gradient", "reinforce"),
+    ),
+    "strategies": ("search.strategy", lambda strategy: strategy != "gradient"),
+    "all but random": ("search.strategy", lambda strategy: strategy != "random"),
+    "supernet": ("search.evaluator", lambda evaluator: evaluator == "supernet"),
+}
 TYPES = {
     bool: "True or False",
     int: "an integer",
@@ -118,6 +130,7 @@ class Key(NamedTuple):
       in_program: whether compiled programs depend on the value; else it is an argument of them, or none sees it.
       outside: "part", "space" or "callback", which a value may also name as module:attribute; "" for none. A space may
         also be written as JSON.
+      read_by: names of READERS, the searches that read the key; none stands for all.
       label: the name in the first lines of a report; "" for a key that is not there.
     """
 
@@ -135,6 +148,7 @@ class Key(NamedTuple):
     changes_result: bool = True
     in_program: bool = True
     outside: str = ""
+    read_by: tuple[str, ...] = ()
     label: str = ""
 
     @property
@@ -175,6 +189,8 @@ class Key(NamedTuple):
         """Returns the key as a task with such data has it, each field with one value."""
         fields = {n: f[task] for n, f in self._asdict().items() if isinstance(f, dict)}
         key = self._replace(**fields)
+        if task != "search":
+            key = key._replace(read_by=())
         if not key.by_data or kind != USER:
             return key
         allowed, is_open = (0, *key.choices), "0"

@@ -13,6 +13,7 @@ from nge_jax.settings.key import (
     KINDS,
     MASKS,
     PHOTOGRAPHS,
+    READERS,
     SMALL,
     TASKS,
     USER,
@@ -135,6 +136,32 @@ def find(task: str, name: str) -> Key | None:
             if key := keys_at(task, space, kind).get(name):
                 return key
     return None
+
+
+# These keys name a part that has a group of keys: "gumbel", "evolution", "trained".
+PARTS = tuple(f"search.{key}" for key in ("relaxation", "strategy", "evaluator"))
+
+
+def unread(values: Values) -> dict[str, str]:
+    """Returns the keys that a search does not read, each with the name of the key that decides so.
+
+    Args:
+      values: a config's; a training or a segmentation reads all of its keys.
+    """
+    if values.get("task") != "search":
+        return {}
+    known, found = keys_of(values), {}
+    for name, key in known.items():
+        readers = [READERS[reader] for reader in key.read_by]
+        readers += [
+            (part, key.group.__eq__)
+            for part in PARTS
+            if part in known and key.group in known[part].choices
+        ]
+        for decider, reads in readers:
+            if decider in values and not reads(values[decider]):
+                found.setdefault(name, decider)
+    return found
 
 
 # The runs of each task, in a message.

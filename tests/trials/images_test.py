@@ -68,6 +68,18 @@ def test_a_run_that_goes_on_keeps_the_rungs_that_the_data_chose(arrays, tmp_path
     assert kept == {"trained.rungs": (5, 10), "trained.cells": 27}
 
 
+@pytest.mark.parametrize("word, other", [("trained", "search"), ("gradient", "trained")])
+def test_the_banner_lists_the_choices_that_are_read(arrays, capsys, word, other):
+    config = load_config("search_folder", word)
+    config.data.name = arrays
+    config, _ = search_images.resolve(config)
+    told = capsys.readouterr().out.partition("chosen by the data: ")[2].split()
+    read = {"search": ["search.batch_size", "search.epochs"], "trained": ["trained.rungs"]}
+    names = [name.partition("=")[0] for name in told]
+    assert not {*read.pop(other)} & {*names} and {*read.popitem()[1]} <= {*names}
+    assert config.search.epochs and config.trained.cells  # the workdir records them all the same
+
+
 @pytest.mark.whole
 def test_images_that_stay_on_the_host_give_the_same_search(arrays, tmp_path):
     (history, cell), (streamed, same) = (

@@ -19,7 +19,7 @@ from nge_jax.runtime import task as run_task
 from nge_jax.search import build as search_build
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
-from nge_jax.settings import configs
+from nge_jax.settings import configs, keys
 from nge_jax.settings.configs import load_config
 from nge_jax.space import architecture, genotype
 from nge_jax.space.spaces import DARTS
@@ -39,6 +39,52 @@ from tests.helpers.small_trials import make_config, run
 def make_plan(**changes):
     config = make_config(**changes)
     return build(search_build.build(config, search_images.load_data(config)))
+
+
+def another(value, key):
+    """Another value that a key allows."""
+    if isinstance(value, bool):
+        return not value
+    tried = (2 * value, value // 2, value / 2, 1, key.allowed.least)
+    kind = type(key.default)
+    return next(kind(v) for v in tried if kind(v) != value and key.allowed.allow(kind(v)))
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "reinforce", "random"])
+def test_what_a_search_by_trainings_does_not_read_changes_nothing(strategy):
+    values = configs.flatten(configs.to_values(make_config(**{"search.strategy": strategy})))
+    unread, rows = keys.unread(values), keys.keys_of(values)
+    assert {"search.epochs", "search.batch_size", "weights.momentum", "data.pad"} <= {*unread}
+    assert not {"search.images_per_epoch", "trained.cells", "final.candidates"} & {*unread}
+    words = {"search.edge_model": "alpha", "search.adjacency": "predecessors"}
+    words |= {
+        "embedding.rate": "matched",
+        "embedding.classifier": "per_edge",
+        "embedding.norm": "center",
+    }
+    words |= {
+        "embedding.start": "uniform",
+        "embedding.residual": "free",
+        "evolution.screen": "ridge",
+    }
+    changes = {n: words[n] if n in words else another(values[n], rows[n]) for n in unread}
+    limits = {"search.strategy": strategy, "limits.parameters": 40_000}
+    plans = make_plan(**limits), make_plan(**limits, **changes)
+    first, second = ((p.halving, p.minutes, p.rating.recipe, p.rating.arguments) for p in plans)
+    assert first == second and np.array_equal(plans[0].half, plans[1].half)
+    assert told_and_asked(plans[0].strategy) == told_and_asked(plans[1].strategy)
+
+
+def told_and_asked(strategy):
+    """Asks for cells, and tells of each the number of its place."""
+    state, cells = strategy.init(jax.random.key(0)), []
+    ask, tell = jax.jit(strategy.ask), jax.jit(strategy.tell)
+    for n in range(4):
+        cells.append(np.asarray(ask(state, jax.random.key(n))))
+        state = tell(state, cells[-1], np.array([n / 4], np.float32))
+    return np.concatenate(
+        [*cells, *[np.asarray(strategy.probs(state)).ravel()[:28].reshape(1, 2, 14)]]
+    ).tolist()
 
 
 @pytest.fixture(scope="module")
