@@ -6,6 +6,7 @@ import pytest
 
 from nge_jax import main
 from nge_jax.errors import InputError
+from nge_jax.search.checks import check
 from nge_jax.settings.configs import load_config
 
 # (config, variant, {key: value}, what the refusal says)
@@ -116,8 +117,12 @@ def test_a_bad_value_is_refused_in_one_line_before_anything_is_written(
 
 
 def test_order_two_is_taken_where_there_is_a_batch_of_each_half():
-    from nge_jax.search.checks import check
-
     config = load_config("search_digits", "gradient,smoke")
     config.search.order, config.search.alternation = 2, "batch"
     check(config)
+
+
+def test_a_batch_that_no_step_reads_need_not_be_divided():
+    check(load_config("search_digits", "smoke"), 3)
+    with pytest.raises(InputError, match="config.search.batch_size: 3 devices do not divide"):
+        check(load_config("search_digits", "gradient,smoke"), 3)
