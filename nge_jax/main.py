@@ -150,14 +150,7 @@ def run_task(
     return runner.run(config, path, overwrite=overwrite)
 
 
-def run_study(
-    path: str | Path,
-    name: str,
-    *,
-    given: Collection[str] = (),
-    config: ConfigDict,
-    **arguments: Any,
-) -> Any:
+def run_study(path: str | Path, name: str, *, given: Collection[str] = (), **arguments: Any) -> Any:
     """Runs a study in the workdir `path`; see `run_task`, and `study.build.build` for the other arguments.
 
     Raises:
@@ -169,13 +162,13 @@ def run_study(
     from nge_jax.workdir import folder as workdir
     from nge_jax.workdir import lock
 
-    check_complete(config, "search")
-    _check_read(to_values(config), given, path)
+    check_complete(arguments["config"], "search")
+    _check_read(to_values(arguments["config"]), given, path)
     path = workdir.expand(path)
     runner = _start(STUDY, path, banner.opening("study", path, name), {})
     use_compilation_cache()
     lock.check_free(path)
-    return runner.run(path, functools.partial(runner.build, config, name=name, **arguments))
+    return runner.run(path, functools.partial(runner.build, name=name, **arguments))
 
 
 def _check_read(values: Mapping[str, Any], given: Collection[str], path: str | Path | None) -> None:

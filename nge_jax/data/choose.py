@@ -1,6 +1,6 @@
 """Decides on values that a config leaves open as 0: as the workdir's run began, or by a user's own images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,10 @@ def resolve(
     differ(config, kept)
     chosen = choose(config, images)
     differ(config, chosen)
-    unread = keys.unread(flatten(config.to_dict()))
-
-    def read(decided: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in decided.items() if key not in unread}
-
-    banner.show_chosen(read(kept), read(chosen))
+    unread = keys.unread(flatten(config.to_dict())).keys()
+    banner.show_chosen(_without(unread, kept), _without(unread, chosen))
     return config, images
+
+
+def _without(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
