@@ -12,20 +12,16 @@ from nge_jax.settings.configs import flatten
 
 
 def begin(workdir, settings):
-    """Opens a run with all settings."""
     mlflow.set_experiment("nge_jax")
     mlflow.start_run(run_name=workdir.name)
     mlflow.log_params({name: str(value)[:250] for name, value in flatten(settings).items()})
 
 
 def log(row, state):
-    """Logs the numbers of an epoch."""
-    numbers = {name: float(v) for name, v in row.items() if isinstance(v, int | float)}
-    mlflow.log_metrics(numbers, step=row["step"])
+    mlflow.log_metrics({k: v for k, v in row.items() if isinstance(v, int | float)}, row["step"])
 
 
 def end(result):
-    """Keeps the cells found, and closes the run."""
     mlflow.log_artifact(str(result.workdir / "genotype.json"))
     mlflow.end_run()
 

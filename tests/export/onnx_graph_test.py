@@ -96,13 +96,14 @@ def test_described_operations_are_exported_where_their_steps_are_known():
     shape = (8, 8, 3)
 
     def function(*names):
-        pairs = tuple((name, i) for i, name in enumerate(names))
-        cell = Genotype(pairs, (2,), pairs, (2,))
+        pairs = tuple((name, i % 2) for i, name in enumerate(names))
+        concat = tuple(range(2, 2 + len(names) // 2))
+        cell = Genotype(pairs, concat, pairs, concat)
         network = cifar_network(cell, cells=2, channels=4, classes=3)
         variables = random_variables(network, shape)
         return lambda images: network.apply(variables, images, train=False)[0]
 
-    own = function("conv_7x1_1x7", "squeeze_excite")
+    own = function("conv_7x1_1x7", "squeeze_excite", "conv_1x1", "none")
     images = np.random.RandomState(1).normal(size=(3, *shape)).astype(np.float32)
     found = run(convert(own, shape), images)
     np.testing.assert_allclose(found, own(images), rtol=1e-3, atol=1e-4)

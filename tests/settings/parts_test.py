@@ -1,5 +1,6 @@
 """Parts from outside: how a config names them, what is refused in one line, and what a workdir records."""
 
+import argparse
 import json
 import os
 from importlib import metadata
@@ -13,6 +14,7 @@ from nge_jax.settings.configs import flatten, load_config, read_config, to_value
 from nge_jax.settings.key import Key, Limits
 from nge_jax.settings.parts import named
 from nge_jax.settings.parts.part import Part, announced, from_value
+from nge_jax.shell import completion
 from nge_jax.space.parts import loading
 from nge_jax.space.parts.reference import load
 from nge_jax.workdir import folder as workdir
@@ -258,12 +260,25 @@ def test_python_gives_the_value_itself():
 
 
 def test_installed_packages_announce_parts(monkeypatch, capsys):
-    point = metadata.EntryPoint("dirichlet", "theirs.parts:dirichlet", "nge_jax.relaxations")
+    points = [
+        metadata.EntryPoint("dirichlet", "theirs.parts:dirichlet", "nge_jax.relaxations"),
+        metadata.EntryPoint("watch", "theirs.parts:watch", "nge_jax.callbacks"),
+    ]
 
     def entry_points(group):
-        return [point] if group == point.group else []
+        return [point for point in points if point.group == group]
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
-    assert [*announced()] == [("search.relaxation", "theirs.parts:dirichlet", "")]
+    assert [*announced()] == [
+        ("search.relaxation", "theirs.parts:dirichlet", ""),
+        ("run.callbacks", "theirs.parts:watch", ""),
+    ]
     COMMANDS["configs"]([])
-    assert "\n  search.relaxation=theirs.parts:dirichlet\n" in capsys.readouterr().out
+    found = capsys.readouterr().out
+    assert (
+        "\n  search.relaxation=theirs.parts:dirichlet\n  run.callbacks=theirs.parts:watch\n"
+        in found
+    )
+    chosen = argparse.Namespace(config="search_digits")
+    choices = completion.settings("search.relaxation=", parsed_args=chosen)
+    assert choices[-1] == "search.relaxation=theirs.parts:dirichlet"

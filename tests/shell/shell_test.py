@@ -67,17 +67,21 @@ def test_what_it_cannot_write_is_refused(tmp_path, monkeypatch, capsys, argument
         ("nge se", {"search ", "segment "}),
         ("nge search search_dig", {"search_digits "}),
         ("nge search search_digits:gum", {"search_digits:gumbel "}),
+        ("nge search mine.py:smo", {"mine.py:smoke "}),
         ("nge search search_digits:gumbel,smo", {"search_digits:gumbel,smoke "}),
         ("nge train train_digits train.lab", {"train.label_smoothing="}),
         ("nge search search_digits search.edge_model=al", {"search.edge_model=alpha "}),
         ("nge report ru", {"runs/a "}),
         ("nge show DARTS_V", {"DARTS_V1 ", "DARTS_V2 "}),
+        ("nge train train_digits genotype=ru", {"genotype=runs/a "}),
+        ("nge study search_digits study.trai", {"study.training_seeds="}),
     ],
 )
 def test_a_shell_completes(tmp_path, line, expected):
     pytest.importorskip("argcomplete", reason="argcomplete is not installed")
     (tmp_path / "runs" / "a").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "environment.json").write_text("{}")
+    cli.run(["init", str(tmp_path / "mine.py")])
     env = os.environ | {
         "PYTHONPATH": str(ROOT), "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)),
         "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "out"),

@@ -13,12 +13,13 @@ from nge_jax.settings.key import Key
 from nge_jax.space.parts.modules import blamed, digest
 from nge_jax.space.parts.reference import Loaded, find_value, source
 
-# Keys of the group `search` that name parts. An installed package announces parts as entry points nge_jax.relaxations,
-# nge_jax.edge_models and nge_jax.strategies.
+# The entry points by which an installed package announces parts, spaces and callbacks for a key.
 ENTRY_POINTS = {
-    "relaxation": "nge_jax.relaxations",
-    "edge_model": "nge_jax.edge_models",
-    "strategy": "nge_jax.strategies",
+    "search.relaxation": "nge_jax.relaxations",
+    "search.edge_model": "nge_jax.edge_models",
+    "search.strategy": "nge_jax.strategies",
+    "search.space": "nge_jax.spaces",
+    "run.callbacks": "nge_jax.callbacks",
 }
 # The arguments of `Part.make` for each of the keys.
 ARGUMENTS = {
@@ -94,7 +95,7 @@ def _name_by_function(value: Any, function: Any) -> Loaded:
 
 
 def announced() -> Iterator[tuple[str, str, str]]:
-    """Yields (key, reference, distribution) of each part that an installed package announces."""
+    """Yields (key, reference, distribution) of each value for a key that an installed package announces."""
     for key, group in ENTRY_POINTS.items():
         for point in sorted(metadata.entry_points(group=group)):
-            yield f"search.{key}", point.value, point.dist.name if point.dist else ""
+            yield key, point.value, point.dist.name if point.dist else ""
