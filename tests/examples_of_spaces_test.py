@@ -14,31 +14,32 @@ LONGEST = 60  # lines of an example
 
 
 @pytest.mark.parametrize(
-    "example, words, operations",
+    "example, words, seeds, operations",
     [
-        ("operation", "gradient", {"skip_connect", "sep_conv_3x3", "examples/operation.py:GROUP_CONV_3X3"}),
+        ("operation", "gradient", (), {"skip_connect", "sep_conv_3x3", "examples/operation.py:GROUP_CONV_3X3"}),
         pytest.param(
-            "space", "gumbel", {"skip_connect", "max_pool_3x3", "sep_conv_3x3", "conv_1x1", "squeeze_excite"},
+            "space", "gumbel", (0, 1), {"skip_connect", "max_pool_3x3", "sep_conv_3x3", "conv_1x1", "squeeze_excite"},
             marks=pytest.mark.whole,
         ),
     ],
 )  # fmt: skip
 def test_an_example_from_the_search_to_the_export(
-    example, words, operations, tmp_path, monkeypatch
+    example, words, seeds, operations, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(ROOT)
     file = f"examples/{example}.py"
     assert len((ROOT / file).read_text().splitlines()) <= LONGEST
     config = nge.load_config("search_digits", f"{words},smoke")
     config.search.space, config.network.cells = f"{file}:SPACE", 1
-    config.run.random_cells = 1
+    config.run.random_cells, config.search.seeds = 1, seeds
     result = nge.search.run(config, tmp_path / "search")
     cell = result.genotype
     assert {name for name, _ in cell.normal + cell.reduce} <= operations
     assert result.probabilities.shape[-1] == len(operations)
 
     config = nge.load_config("train_digits", "smoke")
-    config.genotype, config.network.cells = str(tmp_path / "search"), 2
+    found = tmp_path / "search" / ("seed-0" if seeds else "")
+    config.genotype, config.network.cells = str(found), 2
     nge.train.run(config, tmp_path / "train")
     network = nge.load_trained(tmp_path / "train")
     assert network.module.genotype == cell

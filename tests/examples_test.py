@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import nge_jax as nge
 from nge_jax.data import small
@@ -60,12 +63,30 @@ def test_the_examples_are_right_by_their_own_checks():
     nge.testing.check_edge_model(example("edge_model", "gat"), betas=True)
     nge.testing.check_edge_model(example("edge_model", "gat"), nge.NAS_BENCH_201, {"slope": 0.0})
     nge.testing.check_strategy(example("strategy", "bandit"), numbers={"epsilon": 0.5})
+    plain, conv = (example("operation", name) for name in ("reference", "GROUP_CONV_3X3"))
+    nge.testing.check_operation(conv, (4,), reference=plain)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        nge.testing.check_operation(
+            conv, (4,), (1,), reference=lambda weights, x, stride: -plain(weights, x, stride)
+        )
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         half = {"first": 1.0, "last": 1.0}
         nge.testing.check_relaxation(
             example("relaxation", "annealed"), numbers=half,
             reference=lambda logits, key, progress, numbers: relaxation(2 * logits, key, progress, numbers),
         )  # fmt: skip
+
+
+def test_the_nodes_of_an_edge_model_are_compared_with_a_reference():
+    def make(space, numbers, head):
+        def init(key):
+            return {"w": jax.random.normal(key, (64, 64)) / 8}
+
+        return head(init, lambda x, theta: jnp.tanh(x @ theta["w"]))
+
+    nge.testing.check_edge_model(make, reference=lambda x, theta, _: np.tanh(x @ theta["w"]))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        nge.testing.check_edge_model(make, reference=lambda x, theta, _: x @ theta["w"])
 
 
 def test_a_bandit_asks_mostly_for_what_was_rewarded():
@@ -124,15 +145,18 @@ def test_a_cell_by_the_examples_is_trained_and_exported(tmp_path):
         ("search.relaxation", "relaxation.py:annealed"), ("search.edge_model", "edge_model.py:gat"),
         ("run.callbacks", "callback.py:early_stop"),
     )]  # fmt: skip
+    Image.new("L", (8, 8), 90).save(tmp_path / "seven.png")
     for arguments in (
-        ("search", "search_digits:gradient,smoke", *parts, "--workdir=s"),
+        ("search", "search_digits:gradient,smoke", *parts, "search.seeds=0,1", "--workdir=s"),
         ("report", "s"),
-        ("train", "train_digits:smoke", "genotype=s", "--workdir=t"),
+        ("train", "train_digits:smoke", "genotype=s/seed-1", "--workdir=t"),
+        ("predict", "t", "seven.png", "--output=answers.jsonl"),
         ("export", "t", "out"),
         ("search", "search_digits:random,smoke", f"search.strategy={FOLDER}/strategy.py:bandit", "--workdir=b"),
     ):  # fmt: skip
         done = nge_command(tmp_path, *arguments)
         assert done.returncode == 0, done.stderr
+    assert "seven.png" in (tmp_path / "answers.jsonl").read_text()
     assert (tmp_path / "out" / "weights.safetensors").exists()
     assert "bandit" in (tmp_path / "b" / "report.md").read_text()
 

@@ -80,7 +80,7 @@ def settings(prefix: str = "", parsed_args: argparse.Namespace | None = None, **
     """Lists the keys of the config as KEY=; the known names of a key, and parts of installed packages, as KEY=NAME."""
     name, _, words = str(getattr(parsed_args, "config", "")).partition(":")
     try:
-        known = keys.keys_of(flatten(load_config(name, words).to_dict()))
+        known = dict(keys.keys_of(flatten(load_config(name, words).to_dict())))
     except InputError:  # the config is not typed whole
         return []
     if getattr(parsed_args, "command", "") == "study":

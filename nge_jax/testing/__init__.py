@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from nge_jax.embedding.model import PAPER, edge_model
+from nge_jax.embedding.model import PAPER, EdgeModel, edge_model, model_of_nodes
+from nge_jax.embedding.nodes import NODE_WIDTH
 from nge_jax.errors import InputError
 from nge_jax.networks.parts import check as operations
 from nge_jax.optim import Cosine, SgdNumbers
@@ -29,6 +30,10 @@ from nge_jax.space.spaces import DARTS, Space
 Numbers = Mapping[str, Any]
 # (logits [C, E, O] float64, random key, progress, numbers) -> what `mix` should return, by NumPy.
 Reference = Callable[[np.ndarray, jax.Array, float, Numbers], np.ndarray]
+# (x [C, V, 64] float64, theta, numbers) -> what `embed` should return, by NumPy.
+NodesReference = Callable[[np.ndarray, Any, Numbers], np.ndarray]
+# (weights, x [B, H, W, C] float64, stride) -> what `apply` should return, by NumPy.
+OperationReference = Callable[[Any, np.ndarray, int], np.ndarray]
 
 
 def check_relaxation(
@@ -70,7 +75,12 @@ def check_relaxation(
 
 
 def check_edge_model(
-    part: Any, space: Space = DARTS, numbers: Numbers | None = None, *, betas: bool = False
+    part: Any,
+    space: Space = DARTS,
+    numbers: Numbers | None = None,
+    *,
+    betas: bool = False,
+    reference: NodesReference | None = None,
 ) -> None:
     """Tries an edge model: the parameters, rows of P that sum to 1, logits whose softmax is P, the gradient.
 
@@ -78,16 +88,41 @@ def check_edge_model(
       part: a function (space, numbers, head) -> `nge.EdgeModel`, or an `nge.Part` of the function.
       space, numbers: see `check_relaxation`.
       betas: whether the model is tried with weights of edges, as the relaxation `partial` needs them.
+      reference: computes in NumPy what `embed` should return. It is compared for random nodes.
 
     Raises:
       InputError: the part is wrong; the line says what was found and what was expected.
+      AssertionError: the part and the reference differ.
     """
     loaded = _load(part, "edge_model")
-    values = {loaded.name: _numbers(loaded, numbers)}
-    make = outside.find_edge_models({loaded.name: loaded}, values, "printed", space)
+    values = _numbers(loaded, numbers)
+    make = outside.find_edge_models({loaded.name: loaded}, {loaded.name: values}, "printed", space)
     with blamed(loaded.name, loaded.file):
         model = make(betas, PAPER, loaded.name)
         check.check_edge_model(model, space, loaded.name, betas=betas)
+    if reference is None:
+        return
+    init, embed = _nodes_functions(loaded, space, values)
+    theta = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), init(jax.random.key(4)))
+    x = jax.random.normal(jax.random.key(5), (len(space.cell_types), space.num_nodes, NODE_WIDTH))
+    expected = reference(np.asarray(x, np.float64), theta, values)
+    np.testing.assert_allclose(embed(x, init(jax.random.key(4))), expected, rtol=1e-3, atol=1e-4)
+
+
+def _nodes_functions(
+    loaded: Loaded, space: Space, numbers: Numbers
+) -> tuple[Callable[[jax.Array], Any], Callable[[jax.Array, Any], jax.Array]]:
+    """Returns the functions `init` and `embed` that an edge model gives to its head."""
+    given = []
+
+    def head(init: Callable, embed: Callable) -> EdgeModel:
+        given.append((init, embed))
+        return model_of_nodes(init, embed, space)
+
+    parts.make(loaded, "search.edge_model", space, numbers, head)
+    if not given:
+        raise InputError(f"{loaded.name}: found no use of head, expected one with a reference")
+    return given[-1]
 
 
 def check_strategy(part: Any, space: Space = DARTS, numbers: Numbers | None = None) -> None:
@@ -108,7 +143,10 @@ def check_strategy(part: Any, space: Space = DARTS, numbers: Numbers | None = No
 
 
 def check_operation(
-    operation: Operation | str, channels: Sequence[int] = (16, 32), strides: Sequence[int] = (1, 2)
+    operation: Operation | str,
+    channels: Sequence[int] = (16, 32),
+    strides: Sequence[int] = (1, 2),
+    reference: OperationReference | None = None,
 ) -> None:
     """Tries an operation on images [2, 8, 8, C]: the shapes of weights and result, finite numbers and gradients.
 
@@ -116,16 +154,25 @@ def check_operation(
       operation: an `nge.Operation`, or module:attribute.
       channels: the numbers of channels C that are tried.
       strides: the strides that are tried.
+      reference: computes in NumPy what `apply` should return where `layer.norm` takes the mean and the variance of the
+        batch, with 1e-5 added to the variance.
 
     Raises:
       InputError: the operation is wrong; the line says what was found and what was expected.
+      AssertionError: the operation and the reference differ.
     """
     if isinstance(operation, str):
         loaded = load_operation(operation)
     else:
         found = find_value(operation, operation.apply)
         loaded = found or Loaded(operation.name, operation, "", "")
-    operations.check_operation(loaded, [operations.Place(c, s) for s in strides for c in channels])
+    places = [operations.Place(c, s) for s in strides for c in channels]
+    operations.check_operation(loaded, places)
+    for place in places if reference is not None else ():
+        weights, x, found = operations.computed(loaded, place)
+        doubles = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (weights, x))
+        expected = reference(*doubles, place.stride)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def _arguments(numbers: dict[str, Any]) -> ProgramArguments:

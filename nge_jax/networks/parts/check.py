@@ -75,6 +75,15 @@ def check_operation(loaded: Loaded, places: Iterable[Place]) -> None:
         tried.add(place.stride)
 
 
+def computed(loaded: Loaded, place: Place) -> tuple[Any, np.ndarray, jax.Array]:
+    """Computes an operation for random numbers, normalized with the statistics of the batch; returns weights, x, y."""
+    weights, x = _draw_input(loaded, place)
+    # Unoptimized, the program compiles in a third of the time.
+    compute = functools.partial(_apply, loaded, place)
+    compute = jax.jit(compute, compiler_options={"xla_backend_optimization_level": 0})
+    return weights, x, compute(weights, x)
+
+
 def _check(named: Iterable[tuple[str, Place]]) -> None:
     places: dict[str, list[Place]] = {}
     for name, place in named:
@@ -103,9 +112,7 @@ def _check_shapes(loaded: Loaded, place: Place) -> None:
 
 def _check_numbers(loaded: Loaded, place: Place) -> None:
     """Computes an operation and the gradient of the first weights for normal random numbers."""
-    shapes = outside.parameters_of(loaded, place.channels, place.stride)
-    weights = map_shapes(_draw, shapes)
-    x = _normal((IMAGES, SIZE, SIZE, place.channels))
+    weights, x = _draw_input(loaded, place)
 
     def loss(weights, x):
         y = _apply(loaded, place, weights, x)
@@ -123,6 +130,11 @@ def _check_numbers(loaded: Loaded, place: Place) -> None:
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
             text = " ".join(filter(None, ("found NaN or infinity", name, "for normal numbers")))
             raise outside.refusal(loaded, place.stride, f"{text}, expected finite numbers")
+
+
+def _draw_input(loaded: Loaded, place: Place) -> tuple[Any, np.ndarray]:
+    shapes = outside.parameters_of(loaded, place.channels, place.stride)
+    return map_shapes(_draw, shapes), _normal((IMAGES, SIZE, SIZE, place.channels))
 
 
 def _apply(loaded: Loaded, place: Place, weights: Any, x: jax.Array) -> Any:
