@@ -22,7 +22,7 @@ def log(row, state):
 
 
 def end(result):
-    mlflow.log_artifact(str(result.workdir / "genotype.json"))
+    mlflow.log_artifact(str(result.workdir / "report.html"))
     mlflow.end_run()
 
 
