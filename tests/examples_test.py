@@ -189,6 +189,7 @@ def test_weights_and_biases_keeps_a_run_offline(tmp_path, monkeypatch):
 
 @needs("mlflow")
 def test_mlflow_keeps_a_run_in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MLflow leaves a mlflow.db there
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/mlruns")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     watched(tmp_path, "mlflow_callback")
