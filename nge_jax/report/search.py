@@ -40,6 +40,8 @@ RECORDED = {
     "entropy_weight": ("Weight of P's entropy in the loss", ".2f"),
     "skip_dropout": ("Rate of skips left out", ".2f"),
     "edge_mutation": ("Rate of edges that mutate", ".3f"),
+    "layer_correlation": ("Weight of the cells' correlation", ".3f"),
+    "layer_cosine": ("Mean cosine between cells' gradients", ".3f"),
 }
 # A choice is close if P's entropy is above this part of the entropy of equal probabilities.
 NEAR_UNIFORM = 0.95

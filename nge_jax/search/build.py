@@ -235,6 +235,7 @@ def make_arguments(
     if config.search.relaxation == "gumbel":
         temperatures = line(config.gumbel.first_temperature, config.gumbel.last_temperature)
     skip_dropout, mutation = config.search.skip_dropout, config.search.edge_mutation
+    correlation = config.search.layer_correlation
     if config.search.entropy_weight and config.search.strategy == "gradient":
         entropy_weights = line(0, config.search.entropy_weight)
     return ProgramArguments(
@@ -250,6 +251,7 @@ def make_arguments(
         progress=None if numbers.mixing is None else line(0, 1),
         price=None if limits is None else limits.price(config.search.cost_weight),
         mutation_rates=line(0, mutation) if mutation else None,
+        correlation=line(0, correlation) if correlation else None,
     )
 
 

@@ -19,6 +19,7 @@ from nge_jax.space.parts import parametric
 from nge_jax.space.parts.checks import find_space
 from nge_jax.space.parts.reference import short_name
 from nge_jax.space.spaces import DARTS
+from nge_jax.space.stack import cell_plan
 from nge_jax.workdir import artifacts
 
 
@@ -35,6 +36,8 @@ def check(config: ConfigDict, devices: int | None = None) -> None:
     _check_space(config.search, config.get("limits") or {})
     _check_strategy(config)
     _check_relaxation(config)
+    if config.search.layer_correlation:
+        _check_correlation(config.search, config.network)
     for key in artifacts.AXES:
         if key in config.search and (values := config.search[key]):
             _check_several(key, values, config.search)
@@ -158,7 +161,8 @@ def _check_relaxation(config: ConfigDict) -> None:
             raise InputError(
                 f"config.search.warmup: found {config.search.warmup}, expected 0 with config.search.order=2"
             )
-    for name in ("warmup", "skip_dropout", "stop_on_skips", "cost_weight", "edge_mutation"):
+    by_gradient = ("warmup", "skip_dropout", "stop_on_skips", "cost_weight")
+    for name in (*by_gradient, "edge_mutation", "layer_correlation"):
         value = config.search.get(name)
         if value and config.search.strategy != "gradient":
             raise InputError(
@@ -177,6 +181,26 @@ def _check_relaxation(config: ConfigDict) -> None:
                 f"config.network.channels: found {config.network.channels}, expected a multiple of {parts}, twice "
                 f"config.partial.share"
             )
+
+
+def _check_correlation(search: Mapping[str, Any], network: Mapping[str, Any]) -> None:
+    """Refuses searches whose cells have no gradients to compare; both arguments are the config's groups."""
+    found = f"config.search.layer_correlation: found {search['layer_correlation']}, expected 0"
+    if search["relaxation"] != "softmax":
+        raise InputError(
+            f"{found} with config.search.relaxation={search['relaxation']!r}: cells are compared under the softmax"
+        )
+    if network["dtype"] != "float32":
+        raise InputError(
+            f"{found} with config.network.dtype={network['dtype']!r}, in which a finite difference is lost"
+        )
+    plan = cell_plan(network["cells"], network["channels"])
+    normal = [spec for spec in plan if not spec.reduction]
+    if len(normal) < 2 and not find_space(search["space"]).is_tabular:
+        raise InputError(
+            f"{found} with config.network.cells={network['cells']}: the network has no two normal cells to compare "
+            "(4 cells have)"
+        )
 
 
 def _check_several(key: str, values: Sequence[Any], search: Mapping[str, Any]) -> None:

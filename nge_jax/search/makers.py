@@ -135,6 +135,8 @@ def make_relaxation(
     if arguments.mutation_rates is not None:
         allowed = parametric.mask(net.space)
         relaxed = relaxation.with_mutation(relaxed, arguments.mutation_rates, allowed)
+    if arguments.correlation is not None:
+        relaxed = relaxation.with_correlation(relaxed, arguments.correlation)
     if arguments.entropy_weights is not None:
         relaxed = relaxation.with_entropy(relaxed, arguments.entropy_weights)
     if arguments.costs is not None:

@@ -9,7 +9,7 @@ from nge_jax.devices.parallel import BATCHES_AXES
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.loop import Phase, Program
 from nge_jax.search.plan import Search
-from nge_jax.search.steps import gradient, second_order, strategy
+from nge_jax.search.steps import correlation, gradient, second_order, strategy
 from nge_jax.search.steps.arguments import ProgramArguments
 
 # `(search, arguments) -> phase`: makes a phase inside a program, from the program's arguments.
@@ -76,7 +76,13 @@ def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, 
     relaxed = search.makers.relaxation(arguments)
     net, mix, penalty = relaxed.net, relaxed.mix, relaxed.penalty
     weight_step = gradient.make_weight_step(
-        net, optimizer, preprocessing, relaxed.weight_mix or mix, **options
+        net,
+        optimizer,
+        preprocessing,
+        relaxed.weight_mix or mix,
+        differentiate=relaxed.correlation
+        and correlation.make_gradient(search.net, relaxed.correlation),
+        **options,
     )
     if search.order == 2:
         embedding_step = second_order.make_embedding_step(

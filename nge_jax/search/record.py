@@ -12,6 +12,7 @@ from nge_jax.embedding.model import entropy
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.report.seeds import spread
 from nge_jax.search.limits.limits import SearchLimits
+from nge_jax.search.steps.correlation import LayerSums
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.steps.relaxation import Relaxation
 from nge_jax.space import architecture, nas_bench_201, sharing
@@ -44,6 +45,7 @@ SHARED = (
     "skip_dropout",
     "entropy_weight",
     "edge_mutation",
+    "layer_correlation",
     "skipped_updates",
 )
 # Columns of the metrics that a relaxation records (`Relaxation.record`).
@@ -151,6 +153,8 @@ def epoch_metrics(
         name = {WEIGHTS: "weight", EMBEDDING: "embedding"}[group]
         row[f"{name}_loss"] = float(sums.loss / sums.count)
         row[f"{name}_accuracy"] = float(sums.correct / sums.count)
+        if isinstance(sums, LayerSums):
+            row["layer_cosine"] = float(sums.cosine / sums.count)
     row["learning_rate"] = learning_rate
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[epoch], state.history)
     leader = derive(strengths(mixture), space)

@@ -18,12 +18,14 @@ from nge_jax.devices import distributed, finite, parallel
 from nge_jax.devices.finite import NotFinite
 from nge_jax.devices.parallel import Batches
 from nge_jax.embedding.model import EdgeModel
+from nge_jax.metrics import no_sums
 from nge_jax.optim import EMBEDDING, WEIGHTS
 from nge_jax.runtime.loop import EpochEnd, Phase, Program, Task, Work
 from nge_jax.search import edges, random_cells
 from nge_jax.search import record as search_record
 from nge_jax.search.fronts import history as pareto
 from nge_jax.search.plan import Search, count_held_steps
+from nge_jax.search.steps import correlation
 from nge_jax.search.steps import gradient as gradient_steps
 from nge_jax.search.steps import strategy as strategy_steps
 from nge_jax.search.steps.gradient import SearchState
@@ -87,6 +89,7 @@ def make_task(search: Search, path: Path) -> Task:
         search.epochs,
         init_key,
         search.relaxation.probs,
+        no_sums if search.relaxation.correlation is None else correlation.no_sums,
     )
     # A strategy keeps NaN and infinity in place of numbers that it does not know yet. The check leaves these out.
     is_known = jax.tree.map(lambda leaf: np.isfinite(np.asarray(leaf)).all(), state.params)

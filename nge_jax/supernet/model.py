@@ -129,6 +129,22 @@ class Supernet(NamedTuple):
             choices: what `mix_edges` reads in place of probabilities: a tree of arrays [2, ...], (normal, reduction)
                 cell.
         """
+        layers = (jax.tree.map(operator.itemgetter(number), choices) for number in self.layer_types)
+        return self._apply(mix_edges, weights, images, layers)
+
+    @property
+    def layer_types(self) -> tuple[int, ...]:
+        """The type of each cell, first to last: 0 for a normal cell, 1 for a reduction cell."""
+        return tuple(int(spec.reduction) for spec in self.plan)
+
+    def apply_layers(
+        self, weights: Params, images: jax.Array, probs: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes `apply` under probabilities [cells, 14, 7], a part for each cell of the network."""
+        return self._apply(SCHEDULES[self.schedule].mix_edges, weights, images, probs)
+
+    def _apply(self, mix_edges, weights, images, layers):
+        """Computes `apply_with` from the choices of each cell; `layers` may make them one by one."""
         checkpoint_cells = self.remat
         if self.remat and mix_edges is mix_together:
             # This schedule knows what to keep.
@@ -137,7 +153,8 @@ class Supernet(NamedTuple):
         stem = self._stem(weights["stem"], images.astype(self.dtype))
         before = layout.to_layout(stem[0]), layout.to_layout(stem[1])
         x, endpoints = before[1], {"stem": stem[1]}
-        for number, (spec, params) in enumerate(zip(self.plan, weights["cells"], strict=True)):
+        cells = zip(self.plan, weights["cells"], layers, strict=True)
+        for number, (spec, params, cell_choices) in enumerate(cells):
             mixed_cell = functools.partial(
                 cell.mixed_cell,
                 reduction=spec.reduction,
@@ -150,7 +167,6 @@ class Supernet(NamedTuple):
             )
             if checkpoint_cells:
                 mixed_cell = jax.checkpoint(mixed_cell)
-            cell_choices = jax.tree.map(operator.itemgetter(int(spec.reduction)), choices)
             x = mixed_cell(params, before, cell_choices)
             before = before[1], x
             endpoints[f"cell_{number}"] = layout.to_nhwc(x)

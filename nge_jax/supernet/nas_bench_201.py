@@ -95,10 +95,12 @@ class NasBench201Supernet(NamedTuple):
         Returns:
             Logits [B, num_classes], float32, and the endpoints: "stem", "stage_0", ... (NHWC).
         """
+        return self.apply_with(mixed_cell, weights, images, self._with_none(probs))
+
+    def _with_none(self, probs):
+        """Adds the probability 0 of `none` to P [..., 6, O], where the space lacks this operation."""
         absent = first_number(self.space)
-        if absent:  # `none` has probability 0
-            probs = jnp.pad(probs, ((0, 0), (0, 0), (absent, 0)))
-        return self.apply_with(mixed_cell, weights, images, probs)
+        return jnp.pad(probs, ((0, 0), (0, 0), (absent, 0))) if absent else probs
 
     def apply_with(
         self, mix_cell: Callable, weights: Params, images: jax.Array, choices: Any
@@ -116,16 +118,38 @@ class NasBench201Supernet(NamedTuple):
         def cell(x, params):
             return mix_cell(params, x, choice, self.axis_name), None
 
+        return self._apply(cell, weights, images, weights["stages"])
+
+    @property
+    def layer_types(self) -> tuple[int, ...]:
+        """The type of each cell: all have the one type."""
+        return (0,) * (STAGES * self.cells)
+
+    def apply_layers(
+        self, weights: Params, images: jax.Array, probs: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes `apply` under probabilities [3 N, 6, O], a part for each cell of the network."""
+        probs = self._with_none(probs)
+        stages = zip(weights["stages"], jnp.split(probs, STAGES), strict=True)
+
+        def cell(x, layer):
+            params, choice = layer
+            return mixed_cell(params, x, choice, self.axis_name), None
+
+        return self._apply(cell, weights, images, stages)
+
+    def _apply(self, cell, weights, images, stages):
+        """Computes `apply_with` by a function `(x, layer) -> (x, None)`; `stages`: the layers of each, stacked."""
         if self.remat:
             cell = jax.checkpoint(cell)
         stem = weights["stem"]
         x = convolution.dense_conv(images.astype(self.dtype), stem["kernel"].astype(self.dtype))
         x = _affine_norm(stem, x, self.axis_name)
         endpoints = {"stem": x}
-        for stage, params in enumerate(weights["stages"]):
+        for stage, layers in enumerate(stages):
             if stage:
                 x = residual_block(weights["blocks"][stage - 1], x, self.axis_name)
-            x, _ = lax.scan(cell, x, params)
+            x, _ = lax.scan(cell, x, layers)
             endpoints[f"stage_{stage}"] = x
         x = jax.nn.relu(_affine_norm(weights["head"], x, self.axis_name))
         pooled = x.mean((1, 2), dtype=jnp.float32)

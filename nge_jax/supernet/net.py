@@ -48,6 +48,17 @@ class Net(Applied, Protocol):
         """Draws the weights."""
         ...
 
+    @property
+    def layer_types(self) -> tuple[int, ...]:
+        """The type of each cell of the network, first to last: numbers of `space.cell_types`."""
+        ...
+
+    def apply_layers(
+        self, weights: Any, images: jax.Array, probs: jax.Array, /
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Computes `apply` under probabilities [cells, E, O], a part for each cell of the network."""
+        ...
+
     def example_probs(self) -> Any:
         """Makes zeros in the form that `apply` reads: probabilities [C, E, O], or a `Mixture` of them."""
         ...

@@ -38,7 +38,10 @@ TAGS = (
     (r"(?:embedding|validation)_(.+)", r"\1/valid"),
     (r"test_(.+)", r"\1/test"),
     (r"seconds|images_per_second", r"speed/\g<0>"),
-    (r"learning_rate|temperature|skip_dropout|entropy_weight|edge_mutation", r"schedule/\g<0>"),
+    (
+        r"learning_rate|temperature|skip_dropout|entropy_weight|edge_mutation|layer_correlation",
+        r"schedule/\g<0>",
+    ),
     (r"queries|best_reward", r"strategy/\g<0>"),
     (r"epoch|skipped_updates", r"run/\g<0>"),
     (rf"(.+)_({_KINDS})", r"ops_\2/\1"),  # operations of other spaces

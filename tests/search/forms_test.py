@@ -37,10 +37,13 @@ def config_of(strategy="gradient", form=FORM, **keys):
 
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):
-    """The workdirs of a search, and of the same search killed twice, the second time while edges mutate."""
+    """The workdirs of a search, and of the same search killed twice, the second time while edges mutate.
+
+    The cells' correlation counts by then, too.
+    """
     folder, left = tmp_path_factory.mktemp("searched"), [2, 8]
-    config = config_of(edge_mutation=0.5)
-    config.seed = 3
+    config = config_of(edge_mutation=0.5, layer_correlation=0.3)
+    config.seed, config.network.cells = 3, 4
     with stand_ins(data) as patched:
         search_runner.run(config, folder / "straight")
         with patched.context() as other:
@@ -58,6 +61,7 @@ def several(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
     with stand_ins(data):
         config = config_of(seeds=(0, 3), edge_models=("nge", "alpha"), edge_mutation=0.5)
+        config.search.layer_correlation, config.network.cells = 0.3, 4
         search_runner.run(config, folder)
     return folder
 
@@ -95,6 +99,7 @@ def test_edges_are_recorded(searched):
         assert 0 <= row[f"common_share_{kind}"] < 0.5
         assert 10 < row[f"edge_rank_{kind}"] <= 14
         assert -1 <= row[f"edge_cosine_{kind}"] <= 1
+    assert -0.5 <= row["layer_cosine"] < 1 and row["layer_correlation"] == 0.3
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,7 @@ OF_0_3 = LIMITS | {  # and keys that version 0.2 did not have
     "search.evaluator": "supernet",
     "search.keep_best_below": 0.0,
     "search.edge_mutation": 0.0,
+    "search.layer_correlation": 0.0,
     "embedding.rate": "absolute",
     "embedding.decay": "coupled",
     "embedding.classifier": "shared",

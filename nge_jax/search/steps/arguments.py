@@ -30,6 +30,7 @@ class ProgramArguments(NamedTuple):
         price: the expected parameters as a part of their mean, and the weight that the search pays for them.
         edge_model: the number of the search's edge model among several in one program; None if there is one.
         mutation_rates: for `relaxation.with_mutation`.
+        correlation: for `relaxation.with_correlation`.
     """
 
     rate: Cosine
@@ -45,3 +46,4 @@ class ProgramArguments(NamedTuple):
     price: RelativeCosts | None = None
     edge_model: Any = None
     mutation_rates: Line | None = None
+    correlation: Line | None = None

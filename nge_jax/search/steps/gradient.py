@@ -30,7 +30,8 @@ class SearchState(NamedTuple):
     Attributes:
       step: updates of both groups so far.
       params, opt_state: {"weights": ..., "embedding": ...}.
-      sums: the metrics' sums on each group's half of the data since the epoch began.
+      sums: the metrics' sums on each group's half of the data since the epoch began; the weights' are a
+        `correlation.LayerSums` where the cells' correlation counts.
       history: P [epochs + 1, 2, 14, 7] before the search and after each epoch, zeros for later epochs. A `Mixture` of
         such arrays for edge models with betas.
     """
@@ -38,7 +39,7 @@ class SearchState(NamedTuple):
     step: jax.Array
     params: dict[str, Tree]
     opt_state: Tree
-    sums: dict[str, Sums]
+    sums: dict[str, Any]
     history: Any
 
 
@@ -58,8 +59,17 @@ def init_state(
     epochs: int,
     key: jax.Array,
     read: Callable[[Any], Any] = lambda probs: probs,
+    no_weight_sums: Callable[[], Any] = no_sums,
 ) -> SearchState:
-    """Makes the state before the first step; `read`: the field `probs` of the search's relaxation."""
+    """Makes the state before the first step.
+
+    Args:
+      net, edge_model, optimizer: the search's.
+      epochs: the length of the search.
+      key: draws the parameters.
+      read: the field `probs` of the search's relaxation.
+      no_weight_sums: makes the sums of the weights' steps at the beginning of an epoch.
+    """
     params = {
         WEIGHTS: net.init(jax.random.fold_in(key, 0)),
         EMBEDDING: edge_model.init(jax.random.fold_in(key, 1)),
@@ -69,7 +79,7 @@ def init_state(
         step=jnp.int32(0),
         params=params,
         opt_state=optimizer.init(params),
-        sums={WEIGHTS: no_sums(), EMBEDDING: no_sums()},
+        sums={WEIGHTS: no_weight_sums(), EMBEDDING: no_sums()},
         history=jax.tree.map(lambda p: jnp.zeros((epochs + 1, *p.shape)).at[0].set(p), probs),
     )
 
@@ -81,6 +91,7 @@ def make_weight_step(
     mix: Mix = mix_all,
     *,
     skip_nonfinite: bool = False,
+    differentiate: Callable | None = None,
 ) -> Callable:
     """Makes `(state, probs, images, labels, key) -> state`: one batch of the training half updates w.
 
@@ -92,19 +103,31 @@ def make_weight_step(
       optimizer: updates the group WEIGHTS.
       preprocessing: how images enter the step.
       skip_nonfinite: whether an update that is not finite is left out.
+      differentiate: `(w, images, labels, choices, step) -> (gradient, sums)`; None: the gradient of the mean loss.
     """
+    differentiate = differentiate or _make_gradient(net)
 
     def weight_step(state, probs, images, labels, key):
         x = augmented(preprocessing, images, jax.random.fold_in(key, state.step))
         choices = mix(probs, key, state.step)
+        grads, sums = differentiate(state.params[WEIGHTS], x, labels, choices, state.step)
+        return updated(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
+
+    return weight_step
+
+
+def _make_gradient(net):
+    """Makes the function `differentiate` that a step of the weights has by default."""
+
+    def gradient(weights, x, labels, choices, step):
+        del step  # the loss has no term that changes
 
         def loss_fn(weights):
             return loss(net, weights, x, labels, choices)
 
-        grads, sums = jax.grad(loss_fn, has_aux=True)(state.params[WEIGHTS])
-        return updated(state, WEIGHTS, optimizer, grads, sums, skip_nonfinite)
+        return jax.grad(loss_fn, has_aux=True)(weights)
 
-    return weight_step
+    return gradient
 
 
 def make_embedding_step(
@@ -223,7 +246,11 @@ def augmented(preprocessing: Preprocessing, images: jax.Array, key: jax.Array) -
 
 def loss(net, weights, x, labels, choices):
     """Returns the mean loss of a batch of normalized images `x`, and its sums."""
-    logits, _ = net.apply(weights, x, choices)
+    return batch_loss(net.apply(weights, x, choices)[0], labels)
+
+
+def batch_loss(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, Sums]:
+    """Returns the mean loss of logits [B, classes], and the sums."""
     losses = cross_entropy(logits, labels)
     return losses.mean(), count_correct(losses, logits, labels)
 

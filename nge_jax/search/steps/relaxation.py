@@ -57,6 +57,7 @@ class Relaxation(NamedTuple):
         probs: what the search's edge model computes -> P. Where they differ, `mix` and `penalty` are given the former.
         is_distribution: whether the rows of P sum to 1.
         weight_mix: the `mix` of the steps of the weights; None: `mix`.
+        correlation: lambda of `steps.correlation`; None: the steps of the weights lower the loss alone.
     """
 
     net: Applied
@@ -66,6 +67,7 @@ class Relaxation(NamedTuple):
     probs: Callable[[Any], Any] = lambda probs: probs
     is_distribution: bool = True
     weight_mix: Mix | None = None
+    correlation: "Line | None" = None
 
 
 def mix_all(probs: Any, key: jax.Array, step: jax.Array) -> Any:
@@ -191,6 +193,15 @@ def with_mutation(relaxed: Relaxation, rates: Line, allowed: np.ndarray) -> Rela
         return relaxed.record(epoch) | {"edge_mutation": rates.in_epoch(epoch)}
 
     return relaxed._replace(record=record, weight_mix=weight_mix)
+
+
+def with_correlation(relaxed: Relaxation, strengths: Line) -> Relaxation:
+    """Makes a relaxation whose steps of the weights let cells agree (Lambda-DARTS), see `steps.correlation`."""
+
+    def record(epoch):
+        return relaxed.record(epoch) | {"layer_correlation": strengths.in_epoch(epoch)}
+
+    return relaxed._replace(record=record, correlation=strengths)
 
 
 def draw_mutations(key: jax.Array, rate: Any, allowed: np.ndarray) -> tuple[jax.Array, jax.Array]:
