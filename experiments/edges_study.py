@@ -28,6 +28,9 @@ search.edge_mutation=0.1, and compares them with the free logits of `batch`. The
 edge and mutation was better than free logits by 0.50 ± 0.11 points (n = 9). Therefore the stage `confirm` was added
 before its first search, with new seeds 10 to 19. Its question is whether the two conditions with mutation are better
 than free logits on CIFAR-10, with p below 0.05.
+The stage `lambda` was added after all searches of `mutation`, and before its first search. It has the conditions of
+`mutation` with search.layer_correlation=0.25 in place of mutation, the strength in the authors' script for
+NAS-Bench-201, and makes the same comparison.
 
 Statistics. Seeds 0 to 9 are reported, in `confirm` seeds 10 to 19. The table has the test accuracies of the cells
 found after 200 epochs on the three data sets, as mean and sample standard deviation. It counts different operations,
@@ -100,6 +103,7 @@ MATCHED = {
 }
 ALPHA = {"search.edge_model": "alpha"}
 MUTATION = {"search.edge_mutation": 0.1}
+LAMBDA = {"search.layer_correlation": 0.25}
 # The keys in which conditions differ from the paper's search.
 CONDITIONS = {
     "alpha": ALPHA,
@@ -121,12 +125,15 @@ CONDITIONS = {
     "rnn_matched": MATCHED | {"search.edge_model": "rnn"},
     "alpha_mutation": ALPHA | MUTATION,
     "nge_per_edge_mutation": MATCHED | {"embedding.classifier": "per_edge"} | MUTATION,
+    "alpha_lambda": ALPHA | LAMBDA,
+    "nge_per_edge_lambda": MATCHED | {"embedding.classifier": "per_edge"} | LAMBDA,
 }
 FIRST = ("alpha", "nge_printed", "nge_per_edge", "nge_center", "nge_matched", "alpha_fast")
 # The paper's Table 4 at the printed rate and at a matched rate; `alpha` and two forms of `nge` are in FIRST.
 ABLATION = ("plain", "plain_matched", "rnn", "rnn_matched", "nge_predecessors")
 MUTATIONS = ("alpha_mutation", "nge_per_edge_mutation")
-SECOND = tuple(name for name in CONDITIONS if name not in FIRST + ABLATION + MUTATIONS)
+LAMBDAS = ("alpha_lambda", "nge_per_edge_lambda")
+SECOND = tuple(n for n in CONDITIONS if n not in FIRST + ABLATION + MUTATIONS + LAMBDAS)
 TUNED = ("alpha", "nge_printed", "nge_per_edge", "nge_center", "nge_matched")
 # Stages by name: the conditions, and keys in which the stage differs from SETTING.
 STAGES = {
@@ -135,6 +142,7 @@ STAGES = {
     "mutation": (MUTATIONS, {}),
     "confirm": (("alpha", *MUTATIONS), {}),
     "tuned": (TUNED, {}),
+    "lambda": (LAMBDAS, {}),
     "more": (SECOND, {}),
     "epoch": (FIRST, {"search.alternation": "epoch"}),
     "gumbel": (FIRST, {"search.relaxation": "gumbel"}),

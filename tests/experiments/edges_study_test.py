@@ -71,24 +71,28 @@ def test_the_table_compares_with_free_logits_of_the_same_seed():
     assert random.startswith("| all cells without `none` | – | 4096 | 50.00 ± 0.00 |")
 
 
-def test_mutation_is_the_only_difference_and_its_searches_compare_with_free_logits_without_it():
+@pytest.mark.parametrize(
+    "stage, key, value", [("mutation", "edge_mutation", 0.1), ("lambda", "layer_correlation", 0.25)]
+)
+def test_a_key_is_the_only_difference_and_its_searches_compare_with_free_logits_without_it(
+    stage, key, value
+):
     options = study.parser().parse_args(["--table", "x.npz"])
-    jobs = study.reported_jobs("mutation", {})
-    assert [job.condition for job in jobs[:2]] == ["alpha_mutation", "nge_per_edge_mutation"]
-    assert not {*study.MUTATIONS} & {*study.SECOND}
+    jobs = study.reported_jobs(stage, {})
+    names = [job.condition for job in jobs[:2]]
+    assert names == [f"alpha_{stage}", f"nge_per_edge_{stage}"] and not {*names} & {*study.SECOND}
     for job in jobs[:2]:
-        mutated = study.make_config(job, options)
-        same = job._replace(stage="batch", condition=job.condition.removesuffix("_mutation"))
+        changed = study.make_config(job, options)
+        same = job._replace(stage="batch", condition=job.condition.removesuffix(f"_{stage}"))
         plain = study.make_config(same, options)
-        assert (mutated.search.edge_mutation, plain.search.edge_mutation) == (0.1, 0)
-        plain.search.edge_mutation = 0.1
-        assert mutated.to_dict() == plain.to_dict()
+        assert (changed.search[key], plain.search[key]) == (value, 0)
+        plain.search[key] = value
+        assert changed.to_dict() == plain.to_dict()
     free = [study.Job("batch", "alpha", seed, 6e-4) for seed in (0, 1)]
     results = {job: row(job, 92.0) for job in free} | {job: row(job, 93.0) for job in jobs[:4:2]}
-    table = study.summary(results, TABLE).partition("## mutation")[2]
-    assert (
-        "| alpha_mutation | 0.0006 | 2 | 93.00" in table and "| +1.00 ± 0.00 (p = 0.500) |" in table
-    )
+    table = study.summary(results, TABLE).partition(f"## {stage}")[2]
+    assert f"| alpha_{stage} | 0.0006 | 2 | 93.00" in table
+    assert "| +1.00 ± 0.00 (p = 0.500) |" in table
 
 
 def test_flips_of_signs():
@@ -108,7 +112,8 @@ def test_a_line_that_a_kill_has_cut_is_written_anew(tmp_path):
 @pytest.mark.parametrize("name", study.CONDITIONS)
 def test_the_configs_of_all_conditions_are_accepted(name, tmp_path):
     options = study.parser().parse_args(["--table", "x.npz"])
-    for stage in ("batch", "epoch", "gumbel"):
+    stages = ("lambda",) if name in study.LAMBDAS else ("batch", "epoch", "gumbel")
+    for stage in stages:
         config = study.make_config(study.Job(stage, name, 3, 1e-3), options)
         assert (config.seed, config.embedding.learning_rate) == (3, 1e-3)
         assert config.search.space == "nas_bench_201_no_none"
