@@ -228,15 +228,13 @@ def make_arguments(
     epochs, steps_per_epoch = config.search.epochs, sum(steps.values())
     warmup_epochs = count_warmup_epochs(config.search.warmup, epochs)
 
-    def line(first, last):
-        return Line(float(first), float(last), epochs, steps_per_epoch)
+    def line(first, last):  # a feature whose number stays 0 is not computed
+        return Line(float(first), float(last), epochs, steps_per_epoch) if first or last else None
 
     temperatures = entropy_weights = None
     if config.search.relaxation == "gumbel":
         temperatures = line(config.gumbel.first_temperature, config.gumbel.last_temperature)
-    skip_dropout, mutation = config.search.skip_dropout, config.search.edge_mutation
-    correlation = config.search.layer_correlation
-    if config.search.entropy_weight and config.search.strategy == "gradient":
+    if config.search.strategy == "gradient":
         entropy_weights = line(0, config.search.entropy_weight)
     return ProgramArguments(
         rate=optim.Cosine(float(config.weights.learning_rate), epochs * steps[WEIGHTS]),
@@ -244,14 +242,14 @@ def make_arguments(
         embedding=numbers.learning.arguments,
         warmup_steps=warmup_epochs * steps_per_epoch or None,
         temperatures=temperatures,
-        skip_rates=line(skip_dropout, 0) if skip_dropout else None,
+        skip_rates=line(config.search.skip_dropout, 0),
         entropy_weights=entropy_weights,
         costs=relative_costs(limits.budget) if limits is not None and limits.is_limited else None,
         relaxation=None if numbers.mixing is None else numbers.mixing.arguments,
         progress=None if numbers.mixing is None else line(0, 1),
         price=None if limits is None else limits.price(config.search.cost_weight),
-        mutation_rates=line(0, mutation) if mutation else None,
-        correlation=line(0, correlation) if correlation else None,
+        mutation_rates=line(0, config.search.edge_mutation),
+        correlation=line(0, config.search.layer_correlation),
     )
 
 

@@ -64,7 +64,7 @@ def only_embedding(search: Search, arguments: ProgramArguments) -> Callable:
 def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, Callable]:
     """Makes the steps of the weights and of the embedding."""
     preprocessing = search.images.preprocessing
-    options = {"skip_nonfinite": search.skip_nonfinite > 0}
+    options: dict[str, Any] = {"skip_nonfinite": search.skip_nonfinite > 0}
     optimizer = search.makers.optimizer(arguments, search.edge_model.name)
     if search.makers.strategy is not None:
         net = search.net.sampled()
@@ -74,26 +74,16 @@ def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, 
             strategy.make_query_step(net, searcher, preprocessing),
         )
     relaxed = search.makers.relaxation(arguments)
-    net, mix, penalty = relaxed.net, relaxed.mix, relaxed.penalty
+    net, mix = relaxed.net, relaxed.mix
+    strengths, weight_mix = relaxed.correlation, relaxed.weight_mix or mix
+    differentiate = None if strengths is None else correlation.make_gradient(search.net, strengths)
     weight_step = gradient.make_weight_step(
-        net,
-        optimizer,
-        preprocessing,
-        relaxed.weight_mix or mix,
-        differentiate=relaxed.correlation
-        and correlation.make_gradient(search.net, relaxed.correlation),
-        **options,
+        net, optimizer, preprocessing, weight_mix, differentiate=differentiate, **options
     )
+    options["penalty"] = relaxed.penalty
     if search.order == 2:
         embedding_step = second_order.make_embedding_step(
-            net,
-            search.edge_model,
-            optimizer,
-            arguments.rate,
-            preprocessing,
-            mix,
-            penalty=penalty,
-            **options,
+            net, search.edge_model, optimizer, arguments.rate, preprocessing, mix, **options
         )
     else:
         embedding_step = gradient.make_embedding_step(
@@ -102,7 +92,6 @@ def _make_steps(search: Search, arguments: ProgramArguments) -> tuple[Callable, 
             optimizer,
             preprocessing,
             mix,
-            penalty=penalty,
             warmup_steps=arguments.warmup_steps,
             **options,
         )

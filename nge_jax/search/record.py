@@ -148,14 +148,7 @@ def epoch_metrics(
       space: the space that is searched.
       is_distribution: whether the rows of P sum to 1. Else P has no entropy.
     """
-    row = {}
-    for group, sums in jax.device_get(state.sums).items():
-        name = {WEIGHTS: "weight", EMBEDDING: "embedding"}[group]
-        row[f"{name}_loss"] = float(sums.loss / sums.count)
-        row[f"{name}_accuracy"] = float(sums.correct / sums.count)
-        if isinstance(sums, LayerSums):
-            row["layer_cosine"] = float(sums.cosine / sums.count)
-    row["learning_rate"] = learning_rate
+    row = _means(state) | {"learning_rate": learning_rate}
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[epoch], state.history)
     leader = derive(strengths(mixture), space)
     if history is not None:
@@ -169,6 +162,18 @@ def epoch_metrics(
         row |= {f"entropy_{cell_type}": float(value)} if is_distribution else {}
         counts = count_operations(leader, cell_type, space)
         row |= {f"{name}_{cell_type}": n for name, n in counts.items()}
+    return row
+
+
+def _means(state: SearchState) -> dict[str, Any]:
+    """Divides the sums of both halves by their counts."""
+    row = {}
+    for group, sums in jax.device_get(state.sums).items():
+        name = {WEIGHTS: "weight", EMBEDDING: "embedding"}[group]
+        row[f"{name}_loss"] = float(sums.loss / sums.count)
+        row[f"{name}_accuracy"] = float(sums.correct / sums.count)
+        if isinstance(sums, LayerSums):
+            row["layer_cosine"] = float(sums.cosine / sums.count)
     return row
 
 

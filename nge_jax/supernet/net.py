@@ -36,16 +36,12 @@ class Used(NamedTuple):
     multiply_adds: Callable[[tuple[int, int]], int] | None = None
 
 
-class Net(Applied, Protocol):
-    """A whole supernet."""
+class Layered(Protocol):
+    """A supernet whose cells may read different probabilities."""
 
     @property
     def space(self) -> Space:
         """The space of the cells."""
-        ...
-
-    def init(self, key: jax.Array, /) -> Params:
-        """Draws the weights."""
         ...
 
     @property
@@ -56,7 +52,15 @@ class Net(Applied, Protocol):
     def apply_layers(
         self, weights: Any, images: jax.Array, probs: jax.Array, /
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes `apply` under probabilities [cells, E, O], a part for each cell of the network."""
+        """Computes `Applied.apply` under probabilities [cells, E, O], a part for each cell of the network."""
+        ...
+
+
+class Net(Applied, Layered, Protocol):
+    """A whole supernet."""
+
+    def init(self, key: jax.Array, /) -> Params:
+        """Draws the weights."""
         ...
 
     def example_probs(self) -> Any:

@@ -27,7 +27,7 @@ from nge_jax.devices.parallel import AXIS
 from nge_jax.metrics import Sums
 from nge_jax.search.steps.gradient import batch_loss
 from nge_jax.search.steps.relaxation import Line
-from nge_jax.supernet.net import Net
+from nge_jax.supernet.net import Layered
 
 # The length of the finite difference's step (the authors' default; their script for the DARTS spaces has 1e-3).
 DIFFERENCE = 1e-4
@@ -47,7 +47,7 @@ def no_sums() -> LayerSums:
     return LayerSums(*(jnp.float32(0) for _ in LayerSums._fields))
 
 
-def make_gradient(net: Net, strengths: Line) -> Callable:
+def make_gradient(net: Layered, strengths: Line) -> Callable:
     """Makes `(w, images, labels, P, step) -> (gradient by w of L - lambda Lambda, LayerSums)`, for each device's part.
 
     Lambda is the whole batch's: the gradients g_l are means over the devices.
