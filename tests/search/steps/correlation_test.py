@@ -1,6 +1,7 @@
 """The steps of Lambda-DARTS follow the exact second derivative, written out for a network of a few numbers."""
 
 import itertools
+import textwrap
 from typing import NamedTuple
 
 import jax
@@ -75,9 +76,15 @@ def test_the_gradient_is_that_of_the_formula_on_parts_of_a_batch():
 
 @pytest.mark.whole
 def test_two_devices_step_as_one_with_the_whole_batch(python):
-    script = "import jax; from tests.search.steps import correlation_test; correlation_test.check(jax.pmap)"
-    done = python("-c", script, devices=2, timeout=600, JAX_ENABLE_X64="1")
+    script = """
+        import jax
+        from tests.search.steps import correlation_test
+        correlation_test.check(lambda f, axis, axes: jax.pmap(f, axis, in_axes=axes))
+        print(jax.device_count(), "devices agree")
+    """
+    done = python("-c", textwrap.dedent(script), devices=2, timeout=600, JAX_ENABLE_X64="1")
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "2 devices agree\n"
 
 
 def test_a_cell_without_gradient_has_the_cosine_0_and_moves_nothing():
