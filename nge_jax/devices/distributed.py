@@ -24,6 +24,7 @@ SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", 
 OPEN_MPI = "OMPI_COMM_WORLD_SIZE"
 # The pods of an indexed Job have these variables.
 KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
+TOLD = b"SIGTERM received: the run stops when the steps or the compilation in progress have ended\n"
 
 
 def is_alone(
@@ -118,11 +119,15 @@ def _is_kubernetes_run() -> bool:
 class PreemptionNotice:
     """Notices SIGTERM in any process of the run. Use it as a context manager.
 
-    The default action would end the process in the middle of a step. A second signal still does.
+    The default action would end the process in the middle of a step. A second signal still does. Python calls the
+    handler when the compilation in progress has ended. Therefore a thread tells at once that the signal was received.
     """
 
     def __init__(self):
         self._here = False
+        self._untold = threading.Lock()  # taken by the one that tells
+        # The ends of a pipe, into which Python writes the number of each signal at once.
+        self._ends: tuple[int, int] | None = None
         # Python allows handlers of signals in the main thread only.
         self._installed = threading.current_thread() is threading.main_thread()
         self._before = None
@@ -130,11 +135,16 @@ class PreemptionNotice:
     def __enter__(self) -> Self:
         if self._installed:
             self._before = signal.signal(signal.SIGTERM, self._note)
+            self._listen()
         return self
 
     def __exit__(self, *_) -> None:
         if self._installed:
             signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+        if self._ends is not None:
+            signal.set_wakeup_fd(-1)
+            os.close(self._ends[1])  # ends the thread, which closes the other end
+            self._ends = None
 
     def given(self) -> bool:
         """Tells whether any process got the signal. All processes must call it at the same points of the run."""
@@ -144,6 +154,28 @@ class PreemptionNotice:
         """Asks the run to stop, as the signal does."""
         self._here = True
 
+    def _listen(self) -> None:
+        """Starts the thread, unless the program around this one listens to signals."""
+        before = signal.set_wakeup_fd(-1)
+        if before != -1:
+            signal.set_wakeup_fd(before)
+            return
+        self._ends = os.pipe()
+        os.set_blocking(self._ends[1], False)
+        signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
+        threading.Thread(target=self._tell_at_once, args=self._ends[:1], daemon=True).start()
+
+    def _tell_at_once(self, end: int) -> None:
+        while signals := os.read(end, 64):
+            if signal.SIGTERM in signals:
+                self._tell()
+        os.close(end)
+
+    def _tell(self) -> None:
+        if self._untold.acquire(blocking=False):
+            os.write(2, TOLD)  # a handler may not print, since the stream may be in use
+
     def _note(self, *_):
         self._here = True
+        self._tell()
         signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)

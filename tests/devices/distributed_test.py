@@ -1,8 +1,12 @@
 """Several processes on this machine run one task together, with the results of one process, interrupted or not."""
 
+import hashlib
+import os
 import shutil
+import signal
 import socket
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -282,3 +286,21 @@ def test_a_batch_script_without_srun_is_alone(monkeypatch):
     distributed.initialize()
     assert not jax.distributed.is_initialized()
     assert distributed.is_first()
+
+
+def test_a_signal_is_told_once_and_while_the_main_thread_computes(monkeypatch, capfd):
+    """Python calls no handler within a call of C, such as a compilation."""
+    told, tell = [], distributed.PreemptionNotice._tell
+
+    def tell_and_note(self):
+        told.append(threading.current_thread() is threading.main_thread())
+        tell(self)
+
+    monkeypatch.setattr(distributed.PreemptionNotice, "_tell", tell_and_note)
+    with distributed.PreemptionNotice() as notice:
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)
+        assert notice.given() and told == [False, True]
+    assert capfd.readouterr().err.splitlines() == [distributed.TOLD.decode().strip()]
+    assert signal.set_wakeup_fd(-1) == -1
