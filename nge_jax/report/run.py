@@ -105,14 +105,16 @@ def _device(start: Mapping[str, Any]) -> str:
 
 def _times(starts: Sequence[Mapping[str, Any]], seconds: float, work: str) -> dict[str, str]:
     """Says how long a run's starts took, how much of it was compiling and `work`, and when the last ended."""
-    times = {}
+    times, compiling = {}, _numbers(starts, "compile_seconds")
     spans = [span for start in starts if (span := _span(start)) is not None]
     ended = _moment(starts[-1], "ended")
     if spans and ended:
-        # A killed start has recorded no end.
-        least = "" if len(spans) == len(starts) else "at least "
-        times["Total time"] = f"{least}{_duration(sum(spans))}"
-    if compiling := _numbers(starts, "compile_seconds"):
+        total, least = sum(spans), ""
+        # A killed start has recorded no end. What it compiled and the rows of its epochs are there.
+        if len(spans) < len(starts):
+            total, least = max(total, sum(compiling) + seconds), "at least "
+        times["Total time"] = f"{least}{_duration(total)}"
+    if compiling:
         times["Compiling"] = _duration(sum(compiling))
     times[work] = _duration(seconds)
     if ended:

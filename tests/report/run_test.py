@@ -99,7 +99,11 @@ def test_times_and_memory_are_of_all_starts(tmp_path):
     counted = set_back | {"started_monotonic": 50.5, "ended_monotonic": 140.5}
     assert facts(tmp_path, counted)["Total time"] == "1 min 30 s"
     killed = {key: value for key, value in START.items() if key != "ended"}
-    assert facts(tmp_path, killed | {"resumed": {"1": again}})["Total time"] == "at least 10 s"
+    assert (
+        facts(tmp_path, killed | {"resumed": {"1": again}})["Total time"] == "at least 1 min 41 s"
+    )
+    long = killed | {"resumed": {"1": again | {"ended": "2026-01-02T10:03:00+0000"}}}
+    assert facts(tmp_path, long)["Total time"] == "at least 3 min 0 s"
 
 
 def test_an_older_run_tells_what_it_has(tmp_path):
