@@ -14,6 +14,7 @@ steps mix operations under P.
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -69,6 +70,7 @@ def run(
     edge_model: Any = None,
     strategy: Any = None,
     callbacks: Sequence[Any] = (),
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """Searches a cell in the workdir `path`, or resumes the search there, and writes the report.
 
@@ -76,10 +78,10 @@ def run(
       config: a config of a search.
       path: the workdir.
       overwrite: removes the results of an earlier run.
-      space: the space to search in place of the config's.
-      relaxation, edge_model, strategy: in place of the config's: a function that makes the part, an `nge.Part` of the
-        function and its keys, or a name. docs/extending.md says what the functions are given and return.
+      space, relaxation, edge_model, strategy: in place of the config's: a space; a function that makes the part, an
+        `nge.Part` of the function and its keys, or a name. docs/extending.md describes the functions.
       callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
+      settings: values by whole names of keys, also keys of the parts: {"mine.rate": 0.5}.
 
     Returns:
       A `SearchResult`; a `trials.TrialsResult` if trainings rate the cells (`search.evaluator=trained`).
@@ -93,7 +95,7 @@ def run(
         config.search.space = space_checks.to_text(space)
     values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
     config, parts = configs.with_parts(config, values, workdir.recorded_values(path))
-    config = configs.complete(config, parts)
+    config = configs.complete(config, parts, settings)
     check_complete(config, KIND.name, parts)
     kind = runners.load(config.to_dict()).KIND
     given = run_task.Given(parts, callbacks)

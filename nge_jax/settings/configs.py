@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, config_flags
 
 from nge_jax.errors import InputError, near_names, suggestions
 from nge_jax.settings import keys
-from nge_jax.settings.key import USER, Values, describe_type
+from nge_jax.settings.key import USER, Key, Values, describe_type
 from nge_jax.settings.parts import named
 from nge_jax.settings.parts.named import Parts
 from nge_jax.settings.parts.part import NONE, from_value
@@ -160,20 +160,30 @@ def extend(config: ConfigDict, more: Differences) -> ConfigDict:
     return config.lock()
 
 
-def complete(config: Any, given: Parts = NONE) -> Any:
+def complete(
+    config: Any, given: Parts = NONE, settings: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
     """Adds to a search's config the keys of its parts from outside, and the hashes of the parts' files.
 
     Args:
       config: a config; whatever is no search's config stays as it is.
       given: parts that Python gave as values.
+      settings: values that Python gives to keys, also to keys of the parts, by whole names.
 
     Raises:
-      InputError: a part cannot be loaded or declares a wrong key, or `search.sources` states other files.
+      InputError: a part cannot be loaded or declares a wrong key, or `search.sources` states other files. Or a key of
+        `settings` is unknown, or has values of another type.
     """
     if not isinstance(config, ConfigDict) or config.get("task") != "search":
         return config
     values = flatten(config.to_dict())
+    values |= {name: value for name, value in settings.items() if name in values}
     parts = named.find(values, given)
+    if settings:
+        _check_settings(settings, {**keys.keys_of(values), **named.declared_keys(parts)})
+        config = extend(config, named.missing_keys(values, parts)).copy_and_resolve_references()
+        differ(config, settings)
+        values = flatten(config.to_dict())
     sources = named.sources(values, parts)
     if not sources or "search.sources" not in values:  # a lack of the key is refused later
         return config
@@ -181,6 +191,17 @@ def complete(config: Any, given: Parts = NONE) -> Any:
     config = config.copy_and_resolve_references()
     config.search.sources = sources
     return config
+
+
+def _check_settings(settings: Mapping[str, Any], known: Mapping[str, Key]) -> None:
+    """Refuses values of unknown keys, and values of other types."""
+    for name, value in settings.items():
+        if name not in known:
+            raise InputError(f"settings: {name}: no such key{near_keys(name, known)}")
+        if not known[name].has_type(value):
+            default = known[name].default
+            expected = f"{describe_type(default)} such as {default!r}"
+            raise InputError(f"settings: {name}: found {brief(value)}, expected {expected}")
 
 
 def with_parts(
