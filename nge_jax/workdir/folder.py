@@ -23,6 +23,7 @@ from nge_jax.space.parts.reference import (
     changed_files,
     in_common,
     recorded_name,
+    renamed_files,
     short_name,
 )
 from nge_jax.workdir.artifacts import (
@@ -277,14 +278,16 @@ def _differences(younger, recorded, given):
         files_before = [*map(str, files_before)]
         given = given | {sources: [*in_common(files_now, files_before)]}
         texts = _describe_changed(files_now, files_before, given)
+        texts += renamed_files(files_now, files_before)
     names = sorted(
         name
         for name in recorded.keys() | given.keys()
-        if not (name == sources and texts)
-        and keys.changes_result(task, name)
+        if keys.changes_result(task, name)
         and _without_place(name, recorded.get(name, absent))
         != _without_place(name, given.get(name, absent))
     )
+    if texts or len(names) > 1:  # they say more than the names of files
+        names = [name for name in names if name != sources]
     return texts + [
         f"{name}: workdir has {recorded.get(name, absent)!r}, now {given.get(name, absent)!r}"
         for name in names

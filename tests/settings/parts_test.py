@@ -107,7 +107,7 @@ def test_what_is_no_part_is_refused_in_one_line(here, reference, message):
     "row, message",
     [
         (Key("rate", 0.1, None, "", "."), "found the key 'rate', expected a group of its own"),
-        (Key("search.rate", 0.1, None, "", "."), "found the key 'search.rate', expected a group"),
+        (Key("search.rate", 0.1, None, "", "."), r"'search.rate', .* \(the package has the group search\)$"),
         (Key("mine.rate", 2.0, Limits(float, 0, 1), "", "."), "the default of config.mine.rate: found 2.0"),
         (Key("mine.rate", "a", None, "", ".", in_program=False), "is a number with Limits"),
         ("mine.rate", "found str among the keys, expected nge.Key"),
@@ -118,6 +118,20 @@ def test_a_wrong_row_of_a_part_is_refused(row, message):
     values = flatten(load_config("search_digits").to_dict()) | {"search.relaxation": part.name}
     with pytest.raises(InputError, match=message):
         named.find(values, {part.name: part})
+
+
+def test_a_key_has_one_row(here):
+    rows = "nge.Key('m.a', 1, None, '', ''), nge.Key('m.a', 2, None, '', '')"
+    (here / "mine.py").write_text(MINE + f"twice = nge.Part(make, ({rows}))\n")
+    (here / "yours.py").write_text(MINE.replace("0.1", "0.2"))
+    twice = settings("search.relaxation=mine:twice")
+    line = r"^config\.search\.relaxation: mine:twice: found several rows of the key m\.a, expected one$"
+    with pytest.raises(InputError, match=line):
+        read_config("search_digits", twice)
+    two = settings("search.edge_models=mine:gat,yours:gat")
+    line = r"^config\.search\.edge_models: yours:gat: mine\.rate: found another row in mine:gat, expected the same$"
+    with pytest.raises(InputError, match=line):
+        read_config("search_digits", two)
 
 
 def test_the_choices_of_a_key_name_parts_as_well():
@@ -149,6 +163,11 @@ def test_a_search_goes_on_with_the_same_file_alone(here):
         workdir.check(run, start(), overwrite=False)
     with pytest.raises(InputError, match=r"search\.relaxation: workdir has 'mine:dirichlet', now"):
         workdir.check(run, start("mine:gat"), overwrite=False)
+    (here / "mine.py").write_text(MINE)
+    os.rename("mine.py", "yours.py")
+    with pytest.raises(InputError, match=r"\(mine.py is named yours.py now \(mine:d") as refused:
+        workdir.check(run, start("yours:dirichlet"), overwrite=False)
+    assert "sources" not in str(refused.value)
 
 
 OPERATION = """
@@ -257,6 +276,24 @@ def test_python_gives_the_value_itself():
         InputError, match="^strategy: found int, expected a function or an nge.Part"
     ):
         configs.with_parts(config, {"strategy": 3})
+
+
+def test_python_sets_the_keys_of_parts(here):
+    config, parts = configs.with_parts(
+        load_config("search_digits", "gradient"), {"relaxation": load("mine:dirichlet").value}
+    )
+    given = {"mine.rate": 1, "search.epochs": 3, "search.edge_models": ["nge", "alpha"]}
+    found = configs.complete(config, parts, given)
+    assert (found.mine.rate, found.search.epochs, config.get("mine")) == (1.0, 3, None)
+    assert found.search.edge_models == ("nge", "alpha")
+    by_name = {"search.edge_model": "mine:gat", "mine.layers": 4}
+    assert configs.complete(config, parts, by_name).mine.layers == 4
+    line = r"^settings: mine\.rat: no such key, did you mean mine\.r"
+    with pytest.raises(InputError, match=line):
+        configs.complete(config, parts, {"mine.rat": 1})
+    line = r"^settings: mine\.rate: found 'a', expected a number such as 0\.1$"
+    with pytest.raises(InputError, match=line):
+        configs.complete(config, parts, {"mine.rate": "a"})
 
 
 def test_installed_packages_announce_parts(monkeypatch, capsys):

@@ -1,7 +1,7 @@
 """Tries a user's own operations before a network is compiled: shapes at each of their places, and a few numbers."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +40,8 @@ def check_space(space: Space, plan: Iterable[CellSpec]) -> None:
     Raises:
         InputError: an operation is wrong; the line names the operation, and the line of the file.
     """
-    _check((name, place) for spec in plan for place in _places(spec) for name in space.operations)
+    named = [(name, place) for spec in plan for place in _places(spec) for name in space.operations]
+    _check(named, all_read=True)
 
 
 def check_cells(genotype: Genotype, plan: Iterable[CellSpec]) -> None:
@@ -57,19 +58,20 @@ def check_cells(genotype: Genotype, plan: Iterable[CellSpec]) -> None:
     )
 
 
-def check_operation(loaded: Loaded, places: Iterable[Place]) -> None:
+def check_operation(loaded: Loaded, places: Iterable[Place], *, all_read: bool = True) -> None:
     """Tries an operation: the shapes at each place, and at the first place of each stride finite numbers.
 
     Args:
         loaded: the operation.
         places: the places.
+        all_read: whether a weight that the result does not depend on is refused.
 
     Raises:
         InputError: the operation is wrong.
     """
     tried: set[int] = set()
     for place in sorted({*places}):
-        _check_shapes(loaded, place)
+        _check_shapes(loaded, place, all_read)
         if place.stride not in tried:
             _check_numbers(loaded, place)
         tried.add(place.stride)
@@ -84,13 +86,13 @@ def computed(loaded: Loaded, place: Place) -> tuple[Any, np.ndarray, jax.Array]:
     return weights, x, compute(weights, x)
 
 
-def _check(named: Iterable[tuple[str, Place]]) -> None:
+def _check(named: Iterable[tuple[str, Place]], *, all_read: bool = False) -> None:
     places: dict[str, list[Place]] = {}
     for name, place in named:
         if is_reference(name):
             places.setdefault(name, []).append(place)
     for name in places:
-        check_operation(load_operation(name), places[name])
+        check_operation(load_operation(name), places[name], all_read=all_read)
 
 
 def _places(spec: CellSpec) -> tuple[Place, ...]:
@@ -100,14 +102,33 @@ def _places(spec: CellSpec) -> tuple[Place, ...]:
     return first, Place(spec.channels, 1, (after, after))
 
 
-def _check_shapes(loaded: Loaded, place: Place) -> None:
+def _check_shapes(loaded: Loaded, place: Place, all_read: bool) -> None:
     """Traces an operation, as a program does; nothing is computed."""
     shapes = outside.parameters_of(loaded, place.channels, place.stride)
     weights = map_shapes(lambda _, shape: jax.ShapeDtypeStruct(shape, jnp.float32), shapes)
     x = jax.ShapeDtypeStruct((IMAGES, SIZE, SIZE, place.channels), jnp.float32)
-    y = jax.eval_shape(functools.partial(_apply, loaded, place), weights, x)
+    traced, y = jax.make_jaxpr(functools.partial(_apply, loaded, place), return_shape=True)(
+        weights, x
+    )
     if not jnp.issubdtype(y.dtype, jnp.floating):
         raise outside.refusal(loaded, place.stride, f"found {y.dtype}, expected float32")
+    unread = [*_unread(traced.jaxpr, weights)] if all_read else []
+    if unread:
+        names = ", ".join(unread)
+        expected = "expected a result that depends on each weight of `parameters`"
+        raise outside.refusal(loaded, place.stride, f"reads no {names}, {expected}")
+
+
+def _unread(traced: Any, weights: Any) -> Iterator[str]:
+    """Yields the weights that the result of a traced function does not depend on; the weights are traced first."""
+    read = {id(variable) for variable in traced.outvars}
+    for equation in reversed(traced.eqns):
+        if equation.effects or any(id(variable) in read for variable in equation.outvars):
+            read |= {id(variable) for variable in equation.invars}
+    paths = [path for path, _ in jax.tree.leaves_with_path(weights)]
+    for path, variable in zip(paths, traced.invars, strict=False):  # the last one is x
+        if id(variable) not in read:
+            yield jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _check_numbers(loaded: Loaded, place: Place) -> None:

@@ -40,7 +40,7 @@ def find(values: Values, given: Parts = NONE) -> dict[str, Loaded]:
         if reference not in found:
             found[reference] = given.get(reference) or load(reference, f"config.{key}: ")
             check_part(key, found[reference])
-    declared_keys(found)  # refuses two different rows of one key
+            _check_declared(key, found[reference], found)
     return found
 
 
@@ -54,17 +54,18 @@ def _references(values: Values) -> Iterator[tuple[str, str]]:
 
 
 def declared_keys(parts: Parts) -> dict[str, Key]:
-    """Returns the keys that parts declare, by whole names.
+    """Returns the keys that parts of `find` declare, by whole names."""
+    return {row.name: row for part in parts.values() for row in part_of(part).keys}
 
-    Raises:
-      InputError: two parts declare one key by different rows.
-    """
-    declared: dict[str, Key] = {}
-    for part in parts.values():
-        for row in part_of(part).keys:
-            if declared.setdefault(row.name, row) != row:
-                raise InputError(f"{part.name}: {row.name}: another part declares another such key")
-    return declared
+
+def _check_declared(key: str, part: Loaded, parts: Parts) -> None:
+    """Refuses a part that declares a key of another part by a different row."""
+    rows = {row.name: row for row in part_of(part).keys}
+    for other in parts.values():
+        for row in part_of(other).keys:
+            if rows.get(row.name, row) != row:
+                where = f"config.{key}: {part.name}: {row.name}"
+                raise InputError(f"{where}: found another row in {other.name}, expected the same")
 
 
 def missing_keys(values: Values, parts: Parts) -> dict[str, Any]:
@@ -130,6 +131,8 @@ def check_part(key: str, part: Loaded) -> None:
         group, _, last = row.name.rpartition(".")
         if not group.isidentifier() or not last.isidentifier() or group in keys.GROUPS:
             expected = "a group of its own and a name, such as mine.rate"
+            if group and group in keys.GROUPS:
+                expected += f" (the package has the group {group})"
             raise InputError(f"{where}: found the key {row.name!r}, expected {expected}")
         if not row.in_program and not isinstance(row.allowed, Limits):
             raise InputError(
@@ -141,3 +144,6 @@ def check_part(key: str, part: Loaded) -> None:
         with_name = row._replace(tasks=("search",))
         with prefixed(f"{where}: the default of "):
             with_name.check(row.default)
+    names = [row.name for row in part_of(part).keys]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{where}: found several rows of the key {twice[0]}, expected one")

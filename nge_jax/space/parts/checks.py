@@ -1,15 +1,17 @@
 """Finds a space by its name in a config, and refuses a space that no search can search. No jax."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from nge_jax.errors import InputError, prefixed
 from nge_jax.space.parts import outside
-from nge_jax.space.parts.loading import load_operation, reference
+from nge_jax.space.parts.loading import find_operation, load_operation, reference
 from nge_jax.space.parts.operation import Operation
 from nge_jax.space.parts.reference import Loaded, is_reference, load
 from nge_jax.space.spaces import DARTS, SPACES, Space
 
+LISTS = (tuple, list)
 FIELDS = ("operations", "num_nodes", "allowed")  # the differences of spaces
 MAX_NODES = 34  # the nodes of the largest cell that a genotype may have
 
@@ -107,6 +109,7 @@ def check_space(space: Space) -> Space:
     if len(names) < 2 or len({*names}) < len(names):
         raise InputError(f"operations: found {', '.join(names)}, expected two or more, each once")
     _check_weights(space)
+    _check_names(names)
     _check_allowed(space)
     return space
 
@@ -119,18 +122,33 @@ def _check_weights(space: Space) -> None:
         raise InputError(f"operations: found {found}, expected at least one with weights")
 
 
+def _check_names(references: Iterable[str]) -> None:
+    """Refuses two operations of one name, which messages could not tell apart."""
+    first: dict[str, str] = {}
+    for text in references:
+        name = find_operation(text).name
+        if name in first:
+            raise InputError(
+                f"operations: found the name {name!r} in both {first[name]} and {text}, expected a name for each"
+            )
+        first[name] = text
+
+
 def _check_allowed(space: Space) -> None:
     if not space.allowed:
         return
     cells, edges, _ = space.shape
-    sizes = [len(of_cell) for of_cell in space.allowed]
+    of_cells = space.allowed if isinstance(space.allowed, LISTS) else ()
+    sizes = [len(of_cell) if isinstance(of_cell, LISTS) else 1 for of_cell in of_cells]
     if sizes != [edges] * cells:
         raise InputError(f"allowed: found {sizes} edges, expected {edges} for each cell type")
     for cell_type, of_cell in zip(space.cell_types, space.allowed, strict=True):
         for edge, names in zip(space.edges, of_cell, strict=True):
-            if not names or not {*names} <= {*space.operations}:
-                found = ", ".join(names) or "none"
+            # An operation is a tuple, too.
+            is_list = isinstance(names, LISTS) and not isinstance(names, Operation)
+            if not is_list or not names or any(name not in space.operations for name in names):
+                found = (", ".join(map(str, names)) or "none") if is_list else repr(names)
                 raise InputError(
-                    f"allowed: found {found} on edge {edge} of the {cell_type} cell, expected some of "
+                    f"allowed: found {found} on edge {edge} of the {cell_type} cell, expected names, some of "
                     f"{', '.join(space.operations)}"
                 )

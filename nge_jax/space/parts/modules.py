@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib import util
 from importlib.abc import SourceLoader
 from importlib.machinery import ModuleSpec
@@ -33,8 +33,15 @@ def digest(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def blamed(where: str, file: str = "") -> Iterator[None]:
+def blamed(
+    where: str, file: str = "", advice: Callable[[Exception], str] = lambda error: ""
+) -> Iterator[None]:
     """Makes an exception of a user's code one line that begins with `where` and names the line of the file.
+
+    Args:
+        where: the beginning.
+        file: the file.
+        advice: returns the end of the line.
 
     Raises:
         InputError: the code inside has raised anything.
@@ -44,7 +51,7 @@ def blamed(where: str, file: str = "") -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a user's code may raise anything
-        raise InputError(f"{where}: {_describe(error, file)}") from error
+        raise InputError(f"{where}: {_describe(error, file)}{advice(error)}") from error
 
 
 def line_in(file: str, error: BaseException) -> int | None:

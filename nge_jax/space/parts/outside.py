@@ -1,10 +1,12 @@
 """Computes a user's own operation, and refuses a mistake in it in one line that names the line of the file. No jax."""
 
+import functools
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 from nge_jax.errors import InputError
+from nge_jax.space.parts.advice import advise
 from nge_jax.space.parts.functions import begin, check_arguments, file_of, returned
 from nge_jax.space.parts.loading import load_operation
 from nge_jax.space.parts.modules import blamed
@@ -70,7 +72,8 @@ def apply_of(loaded: Loaded, weights: Any, x: Any, layer: Any) -> Any:
     """Computes what `apply` does, by an operation that is loaded."""
     function, where = loaded.value.apply, f"operation {loaded.name}: apply"
     check_arguments(function, ("weights", "x", "layer"), where)
-    with blamed(f"{where} with stride {layer.stride}", file_of(function)):
+    advice = functools.partial(advise, weights=weights, layer=layer)
+    with blamed(f"{where} with stride {layer.stride}", file_of(function), advice):
         y = function(weights, x, layer)
     before, after = layer.spacing
     step = layer.stride * before // after

@@ -162,6 +162,24 @@ def changed_files(
     return [f"{file}.py {CHANGED}{since} ({', '.join(names)})" for file, names in by_file]
 
 
+def renamed_files(rows: Collection[str], recorded: Collection[str]) -> list[str]:
+    """Says which files have another name now: "mine.py is named yours.py now (mine:conv)"."""
+    now = {(name.rpartition(":")[2], content): name for name, content in map(_parts_of, rows)}
+    here, told = {*map(recorded_name, rows)}, []
+    for name, content in map(_parts_of, sorted(recorded)):
+        file, _, attribute = name.rpartition(":")
+        if content and name not in here and (attribute, content) in now:
+            other = now[attribute, content].rpartition(":")[0]
+            told.append(f"{file}.py is named {other}.py now ({name})")
+    return told
+
+
+def _parts_of(row: str) -> tuple[str, str]:
+    """Divides a row of `source` into the name and the hash, which may be empty."""
+    name = recorded_name(row)
+    return name, row[len(name) :].strip()
+
+
 def _changed(rows: Collection[str], recorded: Collection[str]) -> list[str]:
     before, now = _by_name(recorded), _by_name(rows)
     return sorted(name for name, found in now.items() if before.get(name, found) != found)

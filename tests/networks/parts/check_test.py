@@ -40,6 +40,9 @@ APPLIED = {
     "nan": lambda w, x, layer: jnp.sqrt(-1 - conv(layer, x, w) ** 2),
     "root": lambda w, x, layer: jnp.sqrt(0 * conv(layer, x, w)),
     "few": lambda w, x: x,
+    "name": lambda w, x, layer: layer.sigmiod(conv(layer, x, w)),
+    "list": lambda w, x, layer: layer.join([x, conv(layer, x, w)]),
+    "unread": lambda w, x, layer: (w["kernel"].sum(), layer.avg_pool(x))[1],
 }
 SHAPES = {
     "shapes_few": lambda channels: {"kernel": (3, 3, channels)},
@@ -64,17 +67,22 @@ def here(tmp_path, monkeypatch):
 MESSAGES = {
     "none": "apply with stride 1: mine.py, line 8: returned None, expected the shape (2, 8, 8, 4)",
     "stride": "apply with stride 2: mine.py, line 17: found the shape (2, 8, 8, 4), expected the shape (2, 4, 4, 4)",
-    "attribute": "apply with stride 1: mine.py, line 18: AttributeError: 'Layer' object has no attribute 'convolve'",
-    "key": "apply with stride 1: mine.py, line 19: KeyError: 'kernal'",
+    "attribute": "apply with stride 1: mine.py, line 18: AttributeError: 'Layer' object has no attribute 'convolve', "
+    "did you mean conv?",
+    "key": "apply with stride 1: mine.py, line 19: KeyError: 'kernal': `parameters` gives kernel",
     "channels": "apply with stride 1: mine.py, line 20: found the shape (2, 8, 8, 8), expected the shape (2, 8, 8, 4)",
     "mean": "apply with stride 1: mine.py, line 21: found the shape (2, 4), expected the shape (2, 8, 8, 4)",
     "bool": "apply with stride 1: mine.py, line 22: found bool, expected float32",
     "nan": "apply with stride 1: mine.py, line 23: found NaN or infinity for normal numbers, expected finite numbers",
     "root": "apply with stride 1: mine.py, line 24: found NaN or infinity in the gradient of x for normal numbers",
     "few": "apply: mine.py, line 25: found the arguments (w, x), expected (weights, x, layer)",
-    "shapes_few": "parameters: mine.py, line 28: found the arguments (channels), expected (channels, stride)",
-    "shapes_none": "parameters with stride 1: mine.py, line 29: returned None, expected a dict of shapes",
-    "shapes_size": "parameters with stride 1: mine.py, line 30: kernel: found 4, expected a shape such as",
+    "name": "apply with stride 1: mine.py, line 26: AttributeError: 'Layer' object has no attribute 'sigmiod', did you "
+    "mean sigmoid?",
+    "list": "apply with stride 1: mine.py, line 27: TypeError: ",
+    "unread": "apply with stride 1: mine.py, line 28: reads no kernel, expected a result that depends on each weight",
+    "shapes_few": "parameters: mine.py, line 31: found the arguments (channels), expected (channels, stride)",
+    "shapes_none": "parameters with stride 1: mine.py, line 32: returned None, expected a dict of shapes",
+    "shapes_size": "parameters with stride 1: mine.py, line 33: kernel: found 4, expected a shape such as",
 }
 
 
@@ -86,6 +94,7 @@ def test_a_mistake_is_refused_in_one_line_that_names_the_operation_and_the_place
     message = str(refused.value)
     assert message.startswith(f"operation mine:{name}: {MESSAGES[name]}")
     assert "\n" not in message
+    assert name != "list" or ", in layer.join(*parts" in message
 
 
 def test_good_operations_pass_at_every_place():
@@ -103,6 +112,11 @@ def test_a_network_tries_its_operations_where_they_stand():
     check.check_cells(cells, cell_plan(3, 2))
     with pytest.raises(InputError, match="^operation mine:stride: apply with stride 2: mine.py"):
         check.check_cells(cells._replace(reduce=pairs), cell_plan(3, 2))
+
+
+def test_a_network_of_a_cell_found_takes_weights_that_nothing_reads():
+    pairs = (("mine:unread", 0), ("skip_connect", 1)) * 4
+    check.check_cells(nge.Genotype(pairs, (2, 3, 4, 5), pairs, (2, 3, 4, 5)), cell_plan(3, 2))
 
 
 def test_testing_tries_a_value_or_a_reference():

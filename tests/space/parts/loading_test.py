@@ -70,6 +70,7 @@ def test_an_operation_that_is_not_loaded_stays_unloaded_where_it_is_drawn(folder
         ('{"operations": ["skip_connect", "noise"]}', "operations: .*expected at least one with weights"),
         ('{"operations": ["sep_conv_3x3", "conv_2x2"]}', "operation conv_2x2: expected one of skip_connect, "),
         ('{"allowed": [[], []]}', r"allowed: found \[0, 0\] edges, expected 14 for each cell type"),
+        ('{"allowed": 3}', r"allowed: found \[\] edges, expected 14 for each cell type"),
     ],
 )  # fmt: skip
 def test_what_is_no_space_is_refused_in_one_line(folder, name, message):
@@ -82,6 +83,26 @@ def test_a_value_that_no_module_has_is_refused():
     lost = NOISE._replace(name="lost")
     with pytest.raises(InputError, match="^operation lost: found it in no module"):
         checks.with_operations(DARTS, "sep_conv_3x3", lost)
+
+
+def test_an_edge_has_names_of_operations(folder):
+    space = checks.find_space("own_parts:SPACE")
+    mine = loading.find_operation("own_parts:mine")
+    for names in (("sep_conv_3x3", mine), mine, "own_parts:mine"):
+        limited = space._replace(allowed=((names,) * 14,) * 2)
+        line = r"^allowed: found .*mine.* on edge \(0, 2\) .*expected names, some of sep_conv_3x3, own_parts:mine$"
+        with pytest.raises(InputError, match=line):
+            checks.check_space(limited)
+
+
+@pytest.mark.parametrize("name", ["sep_conv_3x3", "mine"])
+def test_two_operations_of_a_space_have_two_names(folder, name):
+    with (folder / "own_parts.py").open("a") as file:
+        file.write(f"same = Operation({name!r}, lambda weights, x, layer: x)\n")
+    other = {"mine": "own_parts:mine"}.get(name, name)
+    line = f"^operations: found the name '{name}' in both {other} and own_parts:same, expected a name for each$"
+    with pytest.raises(InputError, match=line):
+        checks.with_operations(DARTS, "sep_conv_3x3", "own_parts:mine", "own_parts:same")
 
 
 def test_the_text_of_a_space_gives_the_space_back():
