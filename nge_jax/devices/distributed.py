@@ -5,6 +5,7 @@ processes belong together. Without them a process is alone. All processes print 
 first process's lines are kept. Warnings and errors on stderr come from every process.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -173,7 +174,9 @@ class PreemptionNotice:
 
     def _tell(self) -> None:
         if self._untold.acquire(blocking=False):
-            os.write(2, TOLD)  # a handler may not print, since the stream may be in use
+            # A handler may not print, since the stream may be in use. On a terminal a line of progress stands there.
+            with contextlib.suppress(OSError):
+                os.write(2, b"\n" * os.isatty(2) + TOLD)
 
     def _note(self, *_):
         self._here = True
