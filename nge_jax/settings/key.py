@@ -5,7 +5,7 @@ keyboard, which would take the memory or the night. This module imports no jax.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from nge_jax.errors import InputError
@@ -28,17 +28,6 @@ TASKS = tuple(KINDS)
 
 FIRST_VERSION = "0.1"
 
-# The searches that read a key which others have and do not read: the key that decides, and whether its value does.
-READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
-    "gradient": ("search.strategy", lambda strategy: strategy == "gradient"),
-    "gradient and reinforce": (
-        "search.strategy",
-        lambda strategy: strategy in ("gradient", "reinforce"),
-    ),
-    "strategies": ("search.strategy", lambda strategy: strategy != "gradient"),
-    "all but random": ("search.strategy", lambda strategy: strategy != "random"),
-    "supernet": ("search.evaluator", lambda evaluator: evaluator == "supernet"),
-}
 TYPES = {
     bool: "True or False",
     int: "an integer",
@@ -130,7 +119,7 @@ class Key(NamedTuple):
       in_program: whether compiled programs depend on the value; else it is an argument of them, or none sees it.
       outside: "part", "space" or "callback", which a value may also name as module:attribute; "" for none. A space may
         also be written as JSON.
-      read_by: names of READERS, the searches that read the key; none stands for all.
+      read_by: names of `search.READERS`, the searches that read the key; none stands for all.
       label: the name in the first lines of a report; "" for a key that is not there.
     """
 

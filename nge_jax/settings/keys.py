@@ -13,7 +13,6 @@ from nge_jax.settings.key import (
     KINDS,
     MASKS,
     PHOTOGRAPHS,
-    READERS,
     SMALL,
     TASKS,
     USER,
@@ -152,7 +151,7 @@ def unread(values: Values) -> dict[str, str]:
         return {}
     known, found = keys_of(values), {}
     for name, key in known.items():
-        readers = [READERS[reader] for reader in key.read_by]
+        readers = [search.READERS[reader] for reader in key.read_by]
         readers += [
             (part, key.group.__eq__)
             for part in PARTS

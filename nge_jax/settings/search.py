@@ -1,5 +1,7 @@
 """The keys of a search alone, a row each in the paper's order, and the rules by which some follow from others."""
 
+from collections.abc import Callable, Mapping
+
 from nge_jax.settings.key import (
     COUNT,
     FLOAT,
@@ -40,6 +42,17 @@ BENCH = ("nas_bench_201", "nas_bench_201_no_none")  # a table has the accuracies
 DARTS = ("darts",)  # the space whose cells are trained, and for which strategies ask
 
 # fmt: off
+# The searches that read a key which others have and do not read: the key that decides, and whether its value does.
+READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    "gradient": ("search.strategy", lambda strategy: strategy == "gradient"),
+    "gradient and reinforce": (
+        "search.strategy",
+        lambda strategy: strategy in ("gradient", "reinforce"),
+    ),
+    "strategies": ("search.strategy", lambda strategy: strategy != "gradient"),
+    "all but random": ("search.strategy", lambda strategy: strategy != "random"),
+    "supernet": ("search.evaluator", lambda evaluator: evaluator == "supernet"),
+}
 KEYS = (
     Key("data.train_fraction", 0.5, PART, PAPER,
         "Part of the training images that trains the weights; the others train P."),

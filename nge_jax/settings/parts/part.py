@@ -15,11 +15,11 @@ from nge_jax.space.parts.reference import Loaded, find_value, source
 
 # The entry points by which an installed package announces parts, spaces and callbacks for a key.
 ENTRY_POINTS = {
-    "search.relaxation": "nge_jax.relaxations",
-    "search.edge_model": "nge_jax.edge_models",
-    "search.strategy": "nge_jax.strategies",
-    "search.space": "nge_jax.spaces",
-    "run.callbacks": "nge_jax.callbacks",
+    ("search", "relaxation"): "nge_jax.relaxations",
+    ("search", "edge_model"): "nge_jax.edge_models",
+    ("search", "strategy"): "nge_jax.strategies",
+    ("search", "space"): "nge_jax.spaces",
+    ("run", "callbacks"): "nge_jax.callbacks",
 }
 # The arguments of `Part.make` for each of the keys.
 ARGUMENTS = {
@@ -96,6 +96,6 @@ def _name_by_function(value: Any, function: Any) -> Loaded:
 
 def announced() -> Iterator[tuple[str, str, str]]:
     """Yields (key, reference, distribution) of each value for a key that an installed package announces."""
-    for key, group in ENTRY_POINTS.items():
-        for point in sorted(metadata.entry_points(group=group)):
-            yield key, point.value, point.dist.name if point.dist else ""
+    for (group, name), points in ENTRY_POINTS.items():
+        for point in sorted(metadata.entry_points(group=points)):
+            yield f"{group}.{name}", point.value, point.dist.name if point.dist else ""
