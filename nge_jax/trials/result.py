@@ -83,7 +83,7 @@ def pareto_set(plan: Trials, ledger: Ledger) -> dict[str, Any]:
             "parameters": int(parameters[n]),
             "accuracy": float(ratings[n, 0]),
             "ratings": dict(zip(map(str, plan.halving.rungs), map(float, known), strict=False)),
-            "genotype": architecture.to_genotype(ledger.cells[n])._asdict(),
+            "genotype": architecture.to_genotype(ledger.cells[n], plan.search.space)._asdict(),
         }
     return cells
 

@@ -1,10 +1,15 @@
 """Successive halving: who goes on, in which order, and how long a search is."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from nge_jax.space import architecture, genotype
+from nge_jax.space.spaces import DARTS
 from nge_jax.trials import ledger as trial_ledger
 from nge_jax.trials.ledger import Halving, Job
+from nge_jax.trials.result import pareto_set
 
 HALVING = Halving(cells=9, rungs=(3, 9, 27), finalists=2, seeds=2)
 
@@ -121,3 +126,14 @@ def test_ties_go_to_the_earlier_cell_and_cells_without_a_rating_do_not_count():
 def test_no_job_begins_as_long_as_cells_are_asked_for():
     ledger = filled(HALVING, [0.1, 0.2])._replace(is_full=np.int32(0))
     assert trial_ledger.next_job(ledger, HALVING) is None
+
+
+def test_the_front_has_the_cells_of_the_space_that_was_searched():
+    space = DARTS._replace(num_nodes=7, operations=DARTS.operations[:3])
+    cell = genotype.random_genotype(0, space)
+    ledger = trial_ledger.new_ledger(HALVING, space)
+    ledger = trial_ledger.add(ledger, architecture.from_genotype(cell, space), 0.0, 1)
+    ledger = trial_ledger.rate(ledger, Job(0, 0, 0), 0.5)
+    plan = SimpleNamespace(search=SimpleNamespace(space=space), halving=HALVING)
+    front = pareto_set(plan, ledger)
+    assert front["cell_0"]["genotype"] == cell._asdict()
