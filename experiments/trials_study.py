@@ -45,7 +45,7 @@ import functools
 import itertools
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,23 +216,21 @@ def make_training(options: argparse.Namespace, seed: int) -> Training:
     return train_build.build(config, source, genotype.random_genotype(0))
 
 
-def cells_beside(found: Sequence[Cell], training: Training) -> list[Cell]:
-    """Lists the cells found, each followed by its random cells."""
+def make_companions(training: Training) -> Callable[[Cell], list[Cell]]:
+    """Makes a function that returns a cell found and its random cells; no random cell is chosen twice."""
     size = parameter_counter(training)
-    random = {name: size(genotype.load(name)) for name in map("random:{}".format, range(DRAWN))}
-    sizes = {f"{cell.search} {cell.seed}": size(cell.genotype) for cell in found}
-    alike = find_alike(sizes, random.items(), RANDOM_CELLS, TOLERANCE)
-    for cell, names in alike.items():
-        free = {*random} - {*itertools.chain(*alike.values())}
-        near = sorted(free, key=lambda name: (abs(random[name] - sizes[cell]), name))
-        alike[cell] = (*names, *near[: RANDOM_CELLS - len(names)])
-    return [
-        Cell(
-            cell.search, cell.seed, name, cell.genotype if name == "found" else genotype.load(name)
-        )
-        for cell in found
-        for name in ("found", *alike[f"{cell.search} {cell.seed}"])
-    ]
+    free = {name: size(genotype.load(name)) for name in map("random:{}".format, range(DRAWN))}
+
+    def beside(cell: Cell) -> list[Cell]:
+        wanted = size(cell.genotype)
+        (names,) = find_alike({"": wanted}, free.items(), RANDOM_CELLS, TOLERANCE).values()
+        near = sorted({*free} - {*names}, key=lambda name: (abs(free[name] - wanted), name))
+        names = (*names, *near[: RANDOM_CELLS - len(names)])
+        for name in names:
+            del free[name]
+        return [cell, *(cell._replace(name=n, genotype=genotype.load(n)) for n in names)]
+
+    return beside
 
 
 def train(cell: Genotype, training: Training, programs: Programs, seed: int) -> float:
@@ -258,13 +256,12 @@ def complete(options: argparse.Namespace) -> None:
         cifar10.write_npz(file, options.data_dir, choose, lambda labels: slice(None))
     trainings = {seed: make_training(options, seed) for seed in TRAINING_SEEDS}
     programs = make_programs(trainings[0])
-    found: list[Cell] = []
+    beside = make_companions(trainings[0])
     for name, run in search_runs(options):
         runs.complete([run])
         cell = genotype.load(str(run.workdir / artifacts.GENOTYPE))
-        found.append(Cell(name, int(run.settings["seed"]), "found", cell))
-        # Earlier cells keep their random cells, because they come first.
-        train_missing(cells_beside(found, trainings[0]), trainings, programs, options.out)
+        found = Cell(name, int(run.settings["seed"]), "found", cell)
+        train_missing(beside(found), trainings, programs, options.out)
 
 
 def train_missing(

@@ -110,7 +110,7 @@ def _times(starts: Sequence[Mapping[str, Any]], seconds: float, work: str) -> di
     ended = _moment(starts[-1], "ended")
     if spans and ended:
         total, least = sum(spans), ""
-        # A killed start has recorded no end. What it compiled and the rows of its epochs are there.
+        # A killed start has recorded its compilation and its epochs, and no end.
         if len(spans) < len(starts):
             total, least = max(total, sum(compiling) + seconds), "at least "
         times["Total time"] = f"{least}{_duration(total)}"

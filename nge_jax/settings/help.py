@@ -62,9 +62,8 @@ def describe_config(given: str) -> str:
         value = values[name]
         text = f"{name}={_show_value(value)}"
         meaning = _meaning(known[name], value, stated.get(name)) if name in known else ""
-        if (
-            name in unread and known[name].read_by
-        ):  # the others' groups are named by what reads them
+        # A key of another group needs no such words: the group has the name of what reads it.
+        if name in unread and known[name].read_by:
             meaning += f" Not read with {unread[name]}={values[unread[name]]}."
         comment = textwrap.wrap(meaning, width - 40)
         lines.append(f"{text:38}  {comment[0]}" if comment else text)

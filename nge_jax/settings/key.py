@@ -27,7 +27,6 @@ KINDS = {
 TASKS = tuple(KINDS)
 
 FIRST_VERSION = "0.1"
-
 TYPES = {
     bool: "True or False",
     int: "an integer",

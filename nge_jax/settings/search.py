@@ -41,7 +41,6 @@ SKIPS = Limits(int, 0, 64)  # the paper's cell has eight edges; a space limits t
 BENCH = ("nas_bench_201", "nas_bench_201_no_none")  # a table has the accuracies of the cells
 DARTS = ("darts",)  # the space whose cells are trained, and for which strategies ask
 
-# fmt: off
 # The searches that read a key which others have and do not read: the key that decides, and whether its value does.
 READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "gradient": ("search.strategy", lambda strategy: strategy == "gradient"),
@@ -53,6 +52,8 @@ READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "all but random": ("search.strategy", lambda strategy: strategy != "random"),
     "supernet": ("search.evaluator", lambda evaluator: evaluator == "supernet"),
 }
+
+# fmt: off
 KEYS = (
     Key("data.train_fraction", 0.5, PART, PAPER,
         "Part of the training images that trains the weights; the others train P."),

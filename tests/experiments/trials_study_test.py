@@ -56,7 +56,7 @@ def test_added_searches_follow_all_others_so_that_earlier_cells_keep_their_rando
 @pytest.mark.whole
 def test_random_cells_are_as_large_as_the_networks_that_are_trained(options):
     found = study.Cell("gradient, nge", 0, "found", genotype.load("DARTS_V2"))
-    cells = study.cells_beside([found], study.make_training(options, 0))
+    cells = study.make_companions(study.make_training(options, 0))(found)
     assert [cell.name == "found" for cell in cells] == [True, False, False]
     first, *others = (
         cost.cifar_cost(cell.genotype, cells=3, channels=2, image_shape=(8, 8, 1)).parameters
