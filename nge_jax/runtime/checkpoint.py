@@ -9,11 +9,15 @@ and each process reads. A checkpoint that one process cannot read counts as dama
 """
 
 import collections
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +93,9 @@ class Checkpoints:
             manifest=ocp.args.JsonSave(_manifest(host, checksum=True)),
         )
         metrics = None if score is None else {SCORE: score}
-        if not self._manager.save(step, args=args, metrics=metrics, force=True):
+        with _uninterrupted():
+            written = self._manager.save(step, args=args, metrics=metrics, force=True)
+        if not written:
             raise RuntimeError(f"checkpoint {step} was not written to {self.directory}")
 
     def restore_latest(self, template: Tree) -> tuple[Tree, int] | None:
@@ -151,7 +157,8 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finishes the writes and ends the background thread."""
-        self._manager.close()
+        with _uninterrupted():
+            self._manager.close()
 
     def _set_aside_at_once(self):
         """Renames entries on which Orbax would fail: files and dead links named by a step, and unreadable scores."""
@@ -230,6 +237,33 @@ class Checkpoints:
         if damaged:
             distributed.wait_for_all("damaged checkpoints are set aside")
             self._manager.reload()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Delays the first Ctrl-C to the end of a block. A second Ctrl-C interrupts the block.
+
+    Orbax starts threads in such a block. A thread that was interrupted at its start leaves Orbax waiting for minutes,
+    and then an error hides the KeyboardInterrupt.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C interrupts no other thread
+        return
+    interrupts = []
+
+    def delay(number, frame):
+        if interrupts:
+            handler(number, frame)
+        interrupts.append((number, frame))
+
+    signal.signal(signal.SIGINT, delay)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if interrupts:
+            handler(*interrupts[0])
 
 
 def _named(step, ends):

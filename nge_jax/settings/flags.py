@@ -63,9 +63,7 @@ def refusals() -> Iterator[None]:
     A reader of stdout that has read enough (`| head -1`) ends the command without a word.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and tfds tell much at absl's default
-    getLogger("matplotlib").setLevel(
-        "ERROR"
-    )  # and this of a home that is not there or cannot be written
+    getLogger("matplotlib").setLevel("ERROR")  # it warns of a home that cannot be written
     try:
         _show_escapes()
         in_threads = threading.excepthook
@@ -81,6 +79,8 @@ def refusals() -> Iterator[None]:
         try:
             yield
         except Exception as error:
+            if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
+                raise KeyboardInterrupt from error  # a library failed while Ctrl-C ended it
             line = _explain(error)
             if line is None:
                 raise
@@ -119,14 +119,19 @@ _NO_MEMORY = re.compile(
 )
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """Returns an error and the errors before it, the newest first."""
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) and before not in chain:
+        chain.append(before)
+    return chain
+
+
 def _explain(error: BaseException) -> str | None:
     """Returns the line for an error that the user can mend; None for a bug."""
     if isinstance(error, InputError):
         return str(error)
-    chain = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) and before not in chain:
-        chain.append(before)
-    for link in chain:  # Orbax and TensorFlow wrap it
+    for link in _chain(error):  # Orbax and TensorFlow wrap it
         if (
             isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT)
         ) or _FULL.search(str(link)):

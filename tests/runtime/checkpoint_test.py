@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -266,3 +267,34 @@ def test_a_write_killed_midway_is_as_if_it_had_never_begun(tmp_path):
 def test_a_path_that_is_no_text_is_refused_before_a_checkpoint_is_called_damaged(tmp_path):
     with pytest.raises(InputError, match="caf\\udce9/checkpoints: found a path that is no text"):
         Checkpoints(tmp_path / "caf\udce9" / "checkpoints", keep=1)
+
+
+def test_ctrl_c_in_a_save_waits_for_the_checkpoint(tmp_path, monkeypatch):
+    start = threading.Thread.start
+
+    def interrupt(thread):
+        if threading.current_thread() is threading.main_thread():
+            monkeypatch.setattr(threading.Thread, "start", start)
+            signal.raise_signal(signal.SIGINT)
+        start(thread)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        monkeypatch.setattr(threading.Thread, "start", interrupt)
+        checkpoints.save(1, {"x": np.ones(3)})
+    assert signal.getsignal(signal.SIGINT) is handler
+    with Checkpoints(tmp_path / "c", keep=2, read_only=True) as checkpoints:
+        assert checkpoints.latest_step() == 1
+
+
+def test_a_second_ctrl_c_in_a_save_interrupts_the_save(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+
+        def stuck(*_, **__):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the second Ctrl-C had no effect")
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(checkpoints._manager, "save", stuck)
+            checkpoints.save(1, {"x": np.ones(3)})

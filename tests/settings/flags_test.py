@@ -62,6 +62,14 @@ def test_a_bug_keeps_its_traceback(bug):
         raise bug
 
 
+def test_ctrl_c_stays_ctrl_c_when_a_library_fails_at_it():
+    with pytest.raises(KeyboardInterrupt), flags.refusals():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("cannot join thread before it is started")
+
+
 def test_a_terminal_of_ascii_shows_what_it_can(monkeypatch):
     buffer = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
