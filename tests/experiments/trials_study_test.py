@@ -30,8 +30,8 @@ def row(search, seed, name, training_seed, accuracy):
 
 def test_searches_follow_seed_by_seed(options):
     names = [(run.settings["seed"], name) for name, run in study.search_runs(options)]
-    first = [*itertools.product(study.SEEDS, study.DIGITS.searches)]
-    later = [(seed, name) for name in study.DIGITS.later for seed in study.SEEDS]
+    first = [*itertools.product(study.DIGITS.seeds, study.DIGITS.searches)]
+    later = [(seed, name) for name in study.DIGITS.later for seed in study.DIGITS.seeds]
     assert names == first + later
     assert len({run.workdir for _, run in study.search_runs(options)}) == len(names)
     configs = {name: study.runs.configuration(run) for name, run in study.search_runs(options)}
@@ -50,13 +50,20 @@ def test_searches_follow_seed_by_seed(options):
 def test_added_searches_follow_all_others_so_that_earlier_cells_keep_their_random_cells(tmp_path):
     options = study.parser().parse_args(["--images=tiny", "--out", str(tmp_path)])
     names = [(name, run.settings["seed"]) for name, run in study.search_runs(options)]
-    assert names == [*itertools.product(("trained, evolution", *study.TINY.later), study.SEEDS)]
+    assert names == [
+        *itertools.product(("trained, evolution", *study.TINY.later), study.TINY.seeds)
+    ]
+
+
+def test_the_wide_study_shares_no_seed_and_no_random_cell_with_the_study_that_chose_its_settings():
+    assert not {*study.WIDE.seeds} & {*study.TINY.seeds}
+    assert not {*study.WIDE.drawn} & {*study.TINY.drawn}
 
 
 @pytest.mark.whole
 def test_random_cells_are_as_large_as_the_networks_that_are_trained(options):
     found = study.Cell("gradient, nge", 0, "found", genotype.load("DARTS_V2"))
-    cells = study.make_companions(study.make_training(options, 0))(found)
+    cells = study.make_companions(study.make_training(options, 0), study.DIGITS.drawn)(found)
     assert [cell.name == "found" for cell in cells] == [True, False, False]
     first, *others = (
         cost.cifar_cost(cell.genotype, cells=3, channels=2, image_shape=(8, 8, 1)).parameters
