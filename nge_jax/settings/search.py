@@ -233,7 +233,7 @@ KEYS = (
         "A cell of rank r teaches with weight exp(-r / rank_scale).", spaces=DARTS, in_program=False),
     Key("evolution.entropy_weight", 0.03, RATE, "", "Weight of the distribution's entropy, in nats.", spaces=DARTS),
     Key("trained.cells", 27, Limits(int, 1, 100_000), "", "Cells that are trained; equal cells are trained once.",
-        spaces=DARTS, by_data="about 1,800 updates to the first rung, 9 to 27 cells", since="0.3", in_program=False),
+        spaces=DARTS, by_data="about 17,000 updates to the first rung, 9 to 36 cells", since="0.3", in_program=False),
     Key("trained.minutes", 0.0, Limits(float, 0, 1e6), "",
         "Minutes of the search, in which fewer cells may be trained. No new cell begins when the rest would take "
         "longer. 0: no limit.",
@@ -241,7 +241,7 @@ KEYS = (
     Key("trained.rungs", (3, 9, 27), Limits(int, 1, 1_000_000, length=(1, 8)), "successive halving",
         "Epochs at which a cell is rated, ascending. The best third at each number is trained on to the next, at the "
         "rate of a training of that length. A single number: every cell is trained so long.",
-        spaces=DARTS, by_data="three, 1:3:9, the first of about 32 updates, 1 to 8 epochs", since="0.3",
+        spaces=DARTS, by_data="one of about 470 updates, 2 to 40 epochs", since="0.3",
         in_program=False),
     Key("trained.seeds", 2, Limits(int, 0, 64), "",
         "Other seeds with which final.candidates of the last rung's cells are trained again. The mean decides.",

@@ -16,10 +16,11 @@ from nge_jax.workdir import folder as workdir
 @pytest.mark.parametrize(
     "images, rungs, cells",
     [
-        (3, (8, 24, 72), 27),
-        (64, (8, 24, 72), 27),
-        (721, (3, 9, 27), 27),  # as the digits
-        (25_000, (1, 3, 9), 9),
+        (3, (40,), 36),
+        (64, (40,), 36),
+        (1000, (31,), 36),
+        (5000, (6,), 36),  # as in the study
+        (25_000, (2,), 22),
     ],
 )
 def test_few_images_are_trained_on_for_more_epochs(images, rungs, cells):
@@ -59,13 +60,13 @@ def test_a_run_that_goes_on_keeps_the_rungs_that_the_data_chose(arrays, tmp_path
     config, images = search_images.resolve(
         make_config(arrays, **{"trained.rungs": (), "trained.cells": 0})
     )
-    assert images is not None and tuple(config.trained.rungs) == (8, 24, 72)
+    assert images is not None and tuple(config.trained.rungs) == (40,)
     recorded = json.loads(config.to_json())
     recorded["trained"]["rungs"] = [5, 10]
     path = workdir.prepare(tmp_path / "run", recorded, overwrite=False)
     (path / artifacts.CHECKPOINTS / "1").mkdir(parents=True)
     kept = workdir.begun_with(path, ["trained.rungs", "trained.cells", "data.mean"])
-    assert kept == {"trained.rungs": (5, 10), "trained.cells": 27}
+    assert kept == {"trained.rungs": (5, 10), "trained.cells": 36}
 
 
 @pytest.mark.parametrize("word, other", [("trained", "search"), ("gradient", "trained")])
