@@ -73,7 +73,7 @@ def search(options: plan.Options, row: Row, seed: int) -> Run:
     words += [edge_model, plan.SIZES[options.scale]]
     settings = {
         "seed": seed,
-        "search.adjacency": adjacency,
+        **plan.adjacency_setting(adjacency),
         "search.alternation": row.alternation,
         "data.table": str(options.table.absolute()),
     }

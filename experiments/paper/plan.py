@@ -127,9 +127,14 @@ def search(options: Options, model: str, seed: int, strategy: str = "gradient") 
     config, words = TASKS["searches"]
     prefix = "" if strategy == "gradient" else strategy
     variant = ",".join(filter(None, (prefix, edge_model, words[options.scale])))
-    settings = {"seed": seed, "search.adjacency": adjacency} | data(options)
+    settings = {"seed": seed} | adjacency_setting(adjacency) | data(options)
     name = "_".join(filter(None, (prefix, model)))
     return Run(options.out / "searches" / f"{name}-{seed}", f"{config}:{variant}", settings)
+
+
+def adjacency_setting(adjacency: str) -> dict[str, str]:
+    """Sets another adjacency than the default, since a search refuses the key for an edge model without a graph."""
+    return {} if adjacency == "printed" else {"search.adjacency": adjacency}
 
 
 def derived_cell(search: Run) -> Cell:

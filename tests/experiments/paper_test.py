@@ -22,7 +22,7 @@ import table2_imagenet
 import table3_voc
 import table4_ablation
 from nge_jax.errors import InputError
-from nge_jax.settings import configs
+from nge_jax.settings import checks, configs
 from nge_jax.space import genotype
 from nge_jax.space.architecture import from_genotype
 from nge_jax.space.ratings import nas_bench_301
@@ -394,6 +394,7 @@ def test_a_finished_run_has_the_values_that_the_images_chose(tmp_path):
 def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
     options = options_of(ROOT / "runs" / "x", scale, data_dir=str(tmp_path))
     wanted = [plan.search(options, model, 3) for model in plan.MODELS]
+    wanted.append(plan.search(options, "nge", 3, strategies.RANDOM))
     wanted += [
         plan.training(options, task, plan.named_cell("DARTS_V2"), 3)
         for task, (_, words) in plan.TASKS.items()
@@ -404,6 +405,7 @@ def test_every_run_names_a_config_that_has_its_keys(tmp_path, scale):
         keys = configs.flatten(base).keys()
         assert run.settings.keys() <= keys, run
         config = runs.configuration(run)
+        checks.check_read(configs.flatten(configs.to_values(config)), run.settings, {})
         assert config.seed == 3 and config.data.dir == str(tmp_path)
         assert f"--workdir=runs/x/{run.name}" in runs.command(run)  # from the checkout's root
         assert f"--config={run.config}" in runs.command(run)
