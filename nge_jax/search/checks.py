@@ -247,20 +247,23 @@ def check_data(config: ConfigDict, data: small.ArrayDataset) -> None:
     """
     with arguments_as(train_fraction="config.data.train_fraction"):
         halves = search_images.make_divide(config, data.train_labels)(config.seed).values()
-    checks.check_padding(config.data.pad, data.train_images.shape[1:])
+    unread = keys.unread(configs.flatten(config.to_dict()))
+    if "data.pad" not in unread:
+        checks.check_padding(config.data.pad, data.train_images.shape[1:])
     smallest = min(len(half) for half in halves)
-    if config.search.batch_size > smallest:
+    size = 1 if "search.batch_size" in unread else config.search.batch_size
+    if size > smallest:
         raise InputError(
-            f"config.search.batch_size: found {config.search.batch_size}, expected at most the {smallest} images of "
+            f"config.search.batch_size: found {size}, expected at most the {smallest} images of "
             "the smaller half"
         )
     images = config.search.images_per_epoch or smallest
-    if not config.search.batch_size <= images <= smallest:
+    if not size <= images <= smallest:
         raise InputError(
             f"config.search.images_per_epoch: found {config.search.images_per_epoch}, expected 0 (for all) or "
-            f"from a batch of {config.search.batch_size} to the {smallest} images of the smaller half"
+            f"from {f'a batch of {size}' if size > 1 else 1} to the {smallest} images of the smaller half"
         )
-    batches = smallest // config.search.batch_size
+    batches = smallest // size
     # Cells that are trained are compared by other seeds, on all images.
     by_batches = config.search.strategy != "gradient" and config.search.evaluator == "supernet"
     if by_batches and config.final.batches > batches:

@@ -17,6 +17,7 @@ from nge_jax.report.document import Caution
 from nge_jax.report.pareto.front import undominated
 from nge_jax.runtime import task as run_task
 from nge_jax.search import build as search_build
+from nge_jax.search import checks as search_checks
 from nge_jax.search import images as search_images
 from nge_jax.search import runner as search_runner
 from nge_jax.settings import configs, keys
@@ -69,6 +70,18 @@ def test_what_a_search_by_trainings_does_not_read_changes_nothing(strategy):
         for plan in (make_plan(**chosen), make_plan(**chosen, **changes))
     )  # fmt: skip
     assert first == second
+
+
+def test_the_batch_of_a_supernet_refuses_no_images_of_trainings():
+    config = load_config("search_digits")
+    config.data.train_fraction = 0.004  # six images train a cell, two fewer than search.batch_size
+    data = search_images.load_data(config)
+    search_checks.check_data(config, data)
+    config.search.images_per_epoch = 5
+    search_checks.check_data(config, data)
+    config.search.images_per_epoch = 7
+    with pytest.raises(InputError, match=r"images_per_epoch: found 7, .* from 1 to the 6 images"):
+        search_checks.check_data(config, data)
 
 
 @pytest.fixture(scope="module")
