@@ -12,6 +12,7 @@ from nge_jax.settings.configs import flatten
 
 
 def begin(workdir, settings):
+    mlflow.end_run("KILLED")  # a run in this process that was stopped, if there is one
     mlflow.set_experiment("nge_jax")
     mlflow.start_run(run_name=workdir.name)
     mlflow.log_params({name: str(value)[:250] for name, value in flatten(settings).items()})

@@ -12,6 +12,7 @@ import nge_jax as nge
 
 def begin(workdir, settings):
     """Opens a run with all settings."""
+    wandb.finish(exit_code=1)  # a run in this process that was stopped, if there is one
     wandb.init(project="nge_jax", group=workdir.name, dir=workdir.parent, config=dict(settings))
 
 

@@ -3,8 +3,10 @@
 import ast
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -177,6 +179,22 @@ def watched(tmp_path, name):
             {"epoch": epoch, "step": 3 * epoch, "weight_loss": 1 / epoch}, None
         )
     watch.on_end(nge.search.SearchResult(None, None, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "package, begins, ends", [("wandb", "init", "finish"), ("mlflow", "start_run", "end_run")]
+)
+def test_a_run_begins_where_a_stopped_run_left_another_open(
+    tmp_path, monkeypatch, package, begins, ends
+):
+    calls = []
+    tracker = types.ModuleType(package)  # the real ones need not be installed
+    tracker.__getattr__ = lambda name: lambda *_, **options: calls.append(name)
+    monkeypatch.setitem(sys.modules, package, tracker)
+    watch = runpy.run_path(str(FOLDER / f"{package}_callback.py"))["watch"]
+    for _ in range(2):
+        watch.on_begin(tmp_path, {"task": "search"})
+    assert [name for name in calls if name in (begins, ends)] == [ends, begins] * 2
 
 
 @needs("wandb")
