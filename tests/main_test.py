@@ -120,6 +120,7 @@ def test_a_workdir_of_another_config_is_refused_before_data_are_read(tmp_path):
         ("search_digits", "embedding.b1=0.7", "strategy='evolution' does not read it; the word gradient"),
         ("search_digits", "final.batches=3", "evaluator='trained' does not read it"),
         ("search_digits:random", "search.edge_model=alpha", "strategy='random' does not read it"),
+        ("search_cifar:rnn", "search.adjacency=predecessors", "search.edge_model='rnn' does not read it"),
         ("search_digits:gradient", "trained.cells=5", "evaluator='supernet' does not read it"),
         ("search_cifar", "gumbel.last_temperature=2.0", "relaxation='softmax' does not read it"),
     ],

@@ -49,7 +49,7 @@ from nge_jax.search.several.members import settings_of_members
 from nge_jax.search.steps.gradient import SearchState
 from nge_jax.search.task import SearchResult
 from nge_jax.settings import configs
-from nge_jax.settings.checks import check_complete
+from nge_jax.settings.checks import check_complete, check_read
 from nge_jax.space.genotype import Genotype
 from nge_jax.space.parts import checks as space_checks
 from nge_jax.space.parts.loading import loaded_operation
@@ -75,13 +75,12 @@ def run(
     """Searches a cell in the workdir `path`, or resumes the search there, and writes the report.
 
     Args:
-      config: a config of a search.
-      path: the workdir.
+      config, path: a config of a search, and the workdir.
       overwrite: removes the results of an earlier run.
       space, relaxation, edge_model, strategy: in place of the config's: a space; a function that makes the part, an
         `nge.Part` of the function and its keys, or a name. docs/extending.md describes the functions.
       callbacks: each an `nge.Callback`, beside those of `run.callbacks`.
-      settings: values by whole names of keys, also keys of the parts: {"mine.rate": 0.5}.
+      settings: values by whole names of keys that the search reads, also keys of the parts: {"mine.rate": 0.5}.
 
     Returns:
       A `SearchResult`; a `trials.TrialsResult` if trainings rate the cells (`search.evaluator=trained`).
@@ -94,9 +93,10 @@ def run(
         config = config.copy_and_resolve_references()
         config.search.space = space_checks.to_text(space)
     values = {"relaxation": relaxation, "edge_model": edge_model, "strategy": strategy}
-    config, parts = configs.with_parts(config, values, workdir.recorded_values(path))
+    config, parts = configs.with_parts(config, values, begun := workdir.recorded_values(path))
     config = configs.complete(config, parts, settings)
     check_complete(config, KIND.name, parts)
+    check_read(configs.flatten(configs.to_values(config)), settings, {} if overwrite else begun)
     kind = runners.load(config.to_dict()).KIND
     given = run_task.Given(parts, callbacks)
     return run_task.run(kind, config, path, overwrite=overwrite, given=given)

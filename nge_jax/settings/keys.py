@@ -158,6 +158,8 @@ def unread(values: Values) -> dict[str, str]:
             if part in known and key.group in known[part].choices
         ]
         for decider, reads in readers:
+            if decider == "search.edge_model" and values.get("search.edge_models"):
+                decider = "search.edge_models"  # several models take the place of one
             if decider in values and not reads(values[decider]):
                 found.setdefault(name, decider)
     return found

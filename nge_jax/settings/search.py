@@ -1,6 +1,7 @@
 """The keys of a search alone, a row each in the paper's order, and the rules by which some follow from others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from nge_jax.settings.key import (
     COUNT,
@@ -41,8 +42,13 @@ SKIPS = Limits(int, 0, 64)  # the paper's cell has eight edges; a space limits t
 BENCH = ("nas_bench_201", "nas_bench_201_no_none")  # a table has the accuracies of the cells
 DARTS = ("darts",)  # the space whose cells are trained, and for which strategies ask
 
+
+def _has_nge(models: str | Sequence[str]) -> bool:
+    return "nge" in ((models,) if isinstance(models, str) else models)
+
+
 # The searches that read a key which others have and do not read: the key that decides, and whether its value does.
-READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+READERS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "gradient": ("search.strategy", lambda strategy: strategy == "gradient"),
     "gradient and reinforce": (
         "search.strategy",
@@ -50,6 +56,7 @@ READERS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     ),
     "strategies": ("search.strategy", lambda strategy: strategy != "gradient"),
     "all but random": ("search.strategy", lambda strategy: strategy != "random"),
+    "edge model nge": ("search.edge_model", _has_nge),
     "supernet": ("search.evaluator", lambda evaluator: evaluator == "supernet"),
 }
 
@@ -88,7 +95,8 @@ KEYS = (
         "How P is computed: by graph convolution, or by one of the ablation's models.",
         outside="part", label="Edge model", read_by=("all but random",)),
     Key("search.adjacency", "printed", ADJACENCIES, "paper Eq. 6 as printed",
-        'Edges of the graph of nge; "predecessors" is what Eq. 6 probably means.', read_by=("all but random",)),
+        'Edges of the graph of nge; "predecessors" is what Eq. 6 probably means.',
+        read_by=("all but random", "edge model nge")),
     Key("search.alternation", "epoch", ("epoch", "batch"), "paper Algorithm 1",
         'Turns of the weights and the embedding; "batch" alternates as DARTS does.'),
     Key("search.order", 1, Limits(int, 1, 2), "",

@@ -4,10 +4,12 @@ import importlib
 
 import pytest
 
+import nge_jax as nge
 from nge_jax import main
 from nge_jax.errors import InputError
 from nge_jax.search.checks import check
-from nge_jax.settings.configs import load_config
+from nge_jax.settings import keys
+from nge_jax.settings.configs import flatten, load_config
 
 # (config, variant, {key: value}, what the refusal says)
 REFUSALS = [
@@ -114,6 +116,24 @@ def test_a_bad_value_is_refused_in_one_line_before_anything_is_written(
         runner.run(config, tmp_path / "run", overwrite=False)
     assert message in str(refusal.value) and "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_python_sets_no_key_that_the_search_does_not_read(tmp_path):
+    config = load_config("search_digits", "gradient,smoke")
+    with pytest.raises(
+        InputError, match="config.final.batches: found 3, expected none: a search with"
+    ):
+        nge.search.run(config, tmp_path / "run", settings={"final.batches": 3})
+    assert not (tmp_path / "run").exists()
+
+
+def test_adjacency_is_read_where_one_of_several_edge_models_is_nge():
+    values = flatten(load_config("search_digits", "gradient").to_dict())
+    assert "search.adjacency" not in keys.unread(values)
+    several = values | {"search.edge_model": "alpha", "search.edge_models": ("rnn", "nge")}
+    assert "search.adjacency" not in keys.unread(several)
+    several["search.edge_models"] = ("rnn", "alpha")
+    assert keys.unread(several)["search.adjacency"] == "search.edge_models"
 
 
 def test_order_two_is_taken_where_there_is_a_batch_of_each_half():
