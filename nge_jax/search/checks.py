@@ -194,6 +194,10 @@ def _check_correlation(search: Mapping[str, Any], network: Mapping[str, Any]) ->
         raise InputError(
             f"{found} with config.network.dtype={network['dtype']!r}, in which a finite difference is lost"
         )
+    if search["order"] != 1:
+        raise InputError(
+            f"{found} with config.search.order={search['order']}: second-order steps look ahead by the loss alone"
+        )
     plan = cell_plan(network["cells"], network["channels"])
     normal = [spec for spec in plan if not spec.reduction]
     if len(normal) < 2 and not find_space(search["space"]).is_tabular:

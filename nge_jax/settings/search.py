@@ -127,7 +127,7 @@ KEYS = (
     Key("search.layer_correlation", 0.0, RATE, "Lambda-DARTS (0.125; its scripts: 0.25); the paper has none",
         "Weight of the mean cosine between the normal cells' gradients by P, which steps of the weights raise. It "
         "grows along a line from 0 in the first epoch to this in the last. A step of the weights takes three gradients "
-        "then. It needs the relaxation softmax and float32.",
+        "then. It needs the relaxation softmax, float32 and the first order.",
         since="0.3", in_program=False),
     Key("search.entropy_weight", 0.0, RATE, "DA2S; the paper has none",
         "Weight of P's entropy, in nats, in the embedding's loss. It grows along a line from 0 in the first epoch to "

@@ -123,6 +123,7 @@ def test_only_the_steps_of_the_weights_know_of_it(strength, data, monkeypatch):
         ("gradient", {"search.relaxation": "gumbel"}, "with config.search.relaxation='gumbel': cells are"),
         ("gradient", {"search.relaxation": "dirichlet"}, "with config.search.relaxation='dirichlet': cells are"),
         ("gradient", {"network.dtype": "bfloat16"}, "with config.network.dtype='bfloat16', in which"),
+        ("gradient", {"search.order": 2, "search.alternation": "batch"}, "with config.search.order=2: second-order"),
         ("gradient", {"network.cells": 3}, "with config.network.cells=3: the network has no two normal"),
     ],
 )  # fmt: skip
