@@ -23,8 +23,8 @@ written.
 
 *No result* marks keys that do not change a result: a run may go on with another value. *Argument* marks keys that
 compiled programs take as arguments: another value compiles nothing anew. *Read by* names the searches that read a key,
-where not all do: by the gradient, by strategies, by an edge model, by a supernet (`search.evaluator=supernet`). Others
-refuse the key.
+where not all do: by the gradient, strategies, an edge model, or a supernet (`search.evaluator=supernet`). Others refuse
+the key.
 
 {}
 Some limits follow from other values and are checked once those are known:
