@@ -55,9 +55,10 @@ def test_added_searches_follow_all_others_so_that_earlier_cells_keep_their_rando
     ]
 
 
-def test_the_wide_study_shares_no_seed_and_no_random_cell_with_the_study_that_chose_its_settings():
-    assert not {*study.WIDE.seeds} & {*study.TINY.seeds}
-    assert not {*study.WIDE.drawn} & {*study.TINY.drawn}
+def test_later_studies_share_no_seed_and_no_random_cell_with_earlier_ones():
+    for one, other in itertools.combinations((study.TINY, study.WIDE, study.AGAIN), 2):
+        assert not {*one.seeds} & {*other.seeds}
+        assert not {*one.drawn} & {*other.drawn}
 
 
 @pytest.mark.whole
