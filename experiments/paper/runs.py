@@ -18,9 +18,9 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from nge_jax.errors import InputError
-from nge_jax.settings import configs, keys
+from nge_jax.settings import checks, configs, keys
 from nge_jax.space import genotype
-from nge_jax.workdir import artifacts
+from nge_jax.workdir import artifacts, folder
 
 ROOT = Path(__file__).resolve().parents[2]  # working directory of every run
 MAIN = (sys.executable, "-m", "nge_jax.main")
@@ -116,9 +116,15 @@ def complete(runs: Iterable[Run], *, jobs: int = 1, by_ray: bool = False) -> Non
 
     If a run fails, the program ends with the run's exit code and stops the other runs. Local runs save a checkpoint
     first; Ray kills the tasks.
+
+    Raises:
+        InputError: a search does not read one of its keys. No run has begun then.
     """
     runs = {run.workdir: run for run in runs}.values()
     missing = [run for run in runs if not is_finished(run)]
+    for run in missing:
+        values = configs.flatten(configs.to_values(configuration(run)))
+        checks.check_read(values, run.settings, folder.recorded_values(run.workdir))
     if missing:
         print(f"{len(missing)} of {len(runs)} runs to do", flush=True)
         _by_ray(missing) if by_ray else _here(missing, jobs)
