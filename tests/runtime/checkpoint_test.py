@@ -269,6 +269,15 @@ def test_a_path_that_is_no_text_is_refused_before_a_checkpoint_is_called_damaged
         Checkpoints(tmp_path / "caf\udce9" / "checkpoints", keep=1)
 
 
+@pytest.fixture
+def interruptible():
+    """Lets Ctrl-C interrupt Python; a shell starts processes of the background so that they ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_a_save_waits_for_the_checkpoint(tmp_path, monkeypatch):
     start = threading.Thread.start
 
@@ -278,15 +287,15 @@ def test_ctrl_c_in_a_save_waits_for_the_checkpoint(tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         start(thread)
 
-    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path / "c", keep=2) as checkpoints:
         monkeypatch.setattr(threading.Thread, "start", interrupt)
         checkpoints.save(1, {"x": np.ones(3)})
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with Checkpoints(tmp_path / "c", keep=2, read_only=True) as checkpoints:
         assert checkpoints.latest_step() == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_in_a_save_interrupts_the_save(tmp_path, monkeypatch):
     with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
 
