@@ -131,10 +131,13 @@ PER_EDGE = {
     "embedding.decay": "decoupled",
     "embedding.start": "uniform",
 }
+# The lengths that `search_folder` chose then.
+RUNGS = {"trained.cells": 27, "trained.rungs": (2, 6, 18)}
+SMALL_POPULATION = {"evolution.population": 9}
 PHOTOGRAPHS = Images(
     "folder",
     {
-        "trained, evolution": ("trained", {}),
+        "trained, evolution": ("trained", RUNGS | SMALL_POPULATION),
         "gradient, alpha": ("gradient", {}),
         "gradient, nge per edge": ("gradient", PER_EDGE),
     },
@@ -144,7 +147,7 @@ PHOTOGRAPHS = Images(
 LONG = {"trained.cells": 27, "trained.rungs": (3, 9, 27)}
 TINY = Images(
     "folder",
-    {"trained, evolution": ("trained", LONG)},
+    {"trained, evolution": ("trained", LONG | SMALL_POPULATION)},
     {"network.cells": 3, "network.channels": 4, "train.epochs": 25},
     per_class=1000,
     later={

@@ -55,6 +55,14 @@ def test_added_searches_follow_all_others_so_that_earlier_cells_keep_their_rando
     ]
 
 
+@pytest.mark.parametrize("images", [study.PHOTOGRAPHS, study.TINY, study.WIDE, study.AGAIN])
+def test_a_new_default_of_the_lengths_changes_no_search_of_a_study(images):
+    for words, keys in {**images.searches, **images.later}.values():
+        if "trained" in words.split(","):
+            assert {"trained.cells", "trained.rungs"} <= keys.keys()
+            assert ("evolution.population" in keys) == (words == "trained")
+
+
 def test_later_studies_share_no_seed_and_no_random_cell_with_earlier_ones():
     for one, other in itertools.combinations((study.TINY, study.WIDE, study.AGAIN), 2):
         assert not {*one.seeds} & {*other.seeds}
