@@ -4,7 +4,7 @@
   python experiments/trials_study.py --images=photographs  2,000 photographs of CIFAR-10 (--data_dir): about two hours
   python experiments/trials_study.py --images=tiny         10,000 photographs of CIFAR-10: hours on a core
   python experiments/trials_study.py --images=wide         the same photographs, other seeds, many short trainings
-  python experiments/trials_study.py --images=again        its search by evolution, ten other seeds
+  python experiments/trials_study.py --images=again        the search by evolution of wide, ten other seeds
   python experiments/trials_study.py --scale=smoke         does it run?
   python experiments/trials_study.py --table_only          the finished trainings
 
@@ -108,11 +108,12 @@ class Images(NamedTuple):
     drawn: Sequence[int] = range(5000)
 
 
+EVOLUTION = "trained, evolution"
 MUTATION = {"search.edge_mutation": 0.1}
 DIGITS = Images(
     "digits",
     {
-        "trained, evolution": ("trained", {}),
+        EVOLUTION: ("trained", {}),
         "trained, random": ("random,trained", {}),
         "gradient, nge": ("gradient", {}),
         "gradient, alpha": ("gradient", {"search.edge_model": "alpha"}),
@@ -137,7 +138,7 @@ SMALL_POPULATION = {"evolution.population": 9}
 PHOTOGRAPHS = Images(
     "folder",
     {
-        "trained, evolution": ("trained", RUNGS | SMALL_POPULATION),
+        EVOLUTION: ("trained", RUNGS | SMALL_POPULATION),
         "gradient, alpha": ("gradient", {}),
         "gradient, nge per edge": ("gradient", PER_EDGE),
     },
@@ -147,7 +148,7 @@ PHOTOGRAPHS = Images(
 LONG = {"trained.cells": 27, "trained.rungs": (3, 9, 27)}
 TINY = Images(
     "folder",
-    {"trained, evolution": ("trained", LONG | SMALL_POPULATION)},
+    {EVOLUTION: ("trained", LONG | SMALL_POPULATION)},
     {"network.cells": 3, "network.channels": 4, "train.epochs": 25},
     per_class=1000,
     later={
@@ -161,7 +162,7 @@ SHORT = {"trained.cells": 36, "trained.rungs": (6,)}
 WIDE = Images(
     "folder",
     {
-        "trained, evolution": ("trained", SHORT | {"evolution.population": 18}),
+        EVOLUTION: ("trained", SHORT | {"evolution.population": 18}),
         "trained, random": ("random,trained", SHORT),
     },
     TINY.network,
@@ -169,7 +170,6 @@ WIDE = Images(
     seeds=range(5, 10),
     drawn=range(5000, 10_000),
 )
-EVOLUTION = "trained, evolution"
 AGAIN = WIDE._replace(
     searches={EVOLUTION: WIDE.searches[EVOLUTION]},
     seeds=range(10, 20),
